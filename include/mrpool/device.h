@@ -1,0 +1,105 @@
+// Devices: where protection domains, completion queues and connections come from.
+//
+// A device is named by an address, written alike everywhere:
+//   uiwarp://127.0.0.1:4420[?crc=off&placement=adversarial&seed=7...]   iWARP in userspace over TCP
+//   verbs://10.0.0.1:4420                                               an RDMA device (rdma-core)
+// The host and port choose where to listen or connect; for verbs the host also chooses the device.
+//
+// Ownership: a Device outlives everything made from it; it is shared. Pd outlives its Mrs, FastMrs,
+// Srqs and Qps; a Cq outlives the Qps that use it. All are the caller's to destroy.
+// Thread safety: Device, Pd and Mr registration: any thread. Cq, Qp, Srq, Listener: the thread of
+// the Reactor they were made with (checked in debug builds).
+// Errors: set-up calls return absl::Status. ResourceExhausted names the limit that was hit, what
+// was asked for and what there is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "mrpool/access.h"
+#include "mrpool/mr.h"
+#include "mrpool/qp.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool {
+
+// A parsed device address. Errors name the part that is wrong and show a right one.
+struct Address {
+  std::string transport;  // "uiwarp", "verbs"
+  std::string host;       // "127.0.0.1", "::1" (written [::1]); may be empty for "uiwarp://"
+  uint16_t port = 0;      // 0 when not given
+  std::string options;    // what stands behind '?'
+
+  static absl::StatusOr<Address> parse(std::string_view uri);
+  std::string to_string() const;
+};
+
+struct DeviceCaps {
+  std::string name;  // "uiwarp", "rxe0"
+  bool iwarp = false;
+  Registration registration = Registration::kFastReg;
+  AccessSupport access;
+  bool read_sink_needs_remote_write = false;
+  bool sg_gaps = false;  // FastMr::map takes ranges with gaps
+  bool send_with_inv = false;
+  bool read_with_inv = false;
+  bool srq = false;
+  bool keys_bound_to_qp =
+      false;  // a fast-registered key is valid only on the Qp that registered it
+
+  uint32_t max_qp_wr = 0;     // per queue
+  uint32_t max_sge = 0;       // SENDs, WRITEs, receives
+  uint32_t max_read_sge = 0;  // sinks of one READ
+  uint32_t max_mr = 0;
+  uint32_t max_fast_reg_segments = 0;
+  uint64_t max_message = 0;  // bytes in one SEND, WRITE or READ
+  uint16_t max_ord = 0;      // READs outstanding that a Qp may start
+  uint16_t max_ird = 0;      // READs outstanding that a Qp may serve
+};
+
+struct FastMrOptions {
+  uint32_t max_segments = 256;
+  bool sg_gaps = false;  // needs caps.sg_gaps
+  // The flags no registration of it may exceed.
+  Access ceiling = Access::kLocalWrite;
+};
+
+class Pd {
+ public:
+  virtual ~Pd() = default;
+  // Registers memory for good. InvalidArgument: refused flags; ResourceExhausted: max_mr, or locked
+  // memory (the message names `ulimit -l`).
+  virtual absl::StatusOr<std::unique_ptr<Mr>> reg_mr(std::span<std::byte> memory,
+                                                     Access access) = 0;
+  virtual absl::StatusOr<std::unique_ptr<FastMr>> alloc_fast_mr(const FastMrOptions& options) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Srq>> create_srq(Reactor& reactor,
+                                                          const SrqOptions& options) = 0;
+  virtual const DeviceCaps& caps() const = 0;
+};
+
+class Device {
+ public:
+  // Opens the device `address` names. Unimplemented when this build lacks the transport.
+  static absl::StatusOr<std::shared_ptr<Device>> open(const Address& address);
+  virtual ~Device() = default;
+
+  virtual const DeviceCaps& caps() const = 0;
+  virtual absl::StatusOr<std::unique_ptr<Pd>> alloc_pd() = 0;
+  virtual absl::StatusOr<std::unique_ptr<Cq>> create_cq(Reactor& reactor,
+                                                        const CqOptions& options) = 0;
+
+  // Accepts connections on the address's host and port. `handler` must outlive the listener.
+  virtual absl::StatusOr<std::unique_ptr<Listener>> listen(Reactor& reactor, const Address& address,
+                                                           ListenHandler& handler) = 0;
+  // Starts a connection; `events` hears of the outcome and must outlive the Qp. Receives may be
+  // posted to the Qp at once.
+  virtual absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
+                                                      const QpOptions& options,
+                                                      const ConnectParams& params,
+                                                      QpEvents& events) = 0;
+};
+
+}  // namespace mrpool

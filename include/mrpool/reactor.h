@@ -1,0 +1,127 @@
+// The event loop that Qps, Cqs, listeners and connections live on.
+//
+// What it is: one thread's loop. It runs alone (`run`), inside another loop (`poll`, `arm`, `fd`),
+// or joined to an Asio io_context (mrpool/asio.h). While there is work it polls; after
+// `spin` without any it sleeps in the kernel.
+//
+// Thread safety: post() and stop() from any thread; everything else from the thread that runs the
+// loop, checked in debug builds. Distinct reactors are independent.
+// Ownership: tasks, timers and pollers are intrusive and stay the caller's; they must outlive their
+// stay in the reactor.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace mrpool {
+
+using Nanoseconds = std::chrono::nanoseconds;
+
+// A call handed to a reactor from any thread. Reusable once it ran.
+struct Task {
+  using Run = void (*)(Task& self);
+  explicit constexpr Task(Run run_fn) : run(run_fn) {}
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  Run run;
+  Task* next = nullptr;  // the reactor's
+};
+
+// A source of work that is cheaper to ask than to be told about.
+class Poller {
+ public:
+  // Does what can be done now without blocking; true when there was something.
+  virtual bool poll() = 0;
+  // The loop is about to sleep: arrange to be woken through the reactor. False when work arrived
+  // meanwhile, which calls the sleep off.
+  virtual bool arm() = 0;
+
+ protected:
+  ~Poller() = default;
+};
+
+class Reactor;
+
+// A one-shot timer; arming an armed timer moves it. Its owner destroys it disarmed or on the loop.
+class Timer {
+ public:
+  using Expired = void (*)(Timer& self);
+  explicit constexpr Timer(Expired expired) : expired_(expired) {}
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  ~Timer() { cancel(); }
+
+  void arm(Reactor& reactor, Nanoseconds delay);
+  void cancel();
+  bool armed() const { return reactor_ != nullptr; }
+
+  // For implementations of Reactor: the reactor owns `slot` while the timer is armed.
+  struct Slot {
+    Nanoseconds deadline{};
+    size_t index = 0;
+  };
+  Slot& slot() { return slot_; }
+  void expire() {
+    reactor_ = nullptr;
+    expired_(*this);
+  }
+
+ private:
+  Expired expired_;
+  Reactor* reactor_ = nullptr;
+  Slot slot_;
+};
+
+struct ReactorOptions {
+  // How long to poll without finding work before sleeping. Longer saves the wake-up (tens of
+  // microseconds on a virtual machine) and costs idle CPU; Nanoseconds::max() never sleeps.
+  Nanoseconds spin = std::chrono::microseconds(50);
+};
+
+class Reactor {
+ public:
+  // The reactor of this machine: Asio on epoll, files on io_uring.
+  static absl::StatusOr<std::unique_ptr<Reactor>> create(const ReactorOptions& options = {});
+  virtual ~Reactor() = default;
+
+  // Runs until stop(). Must not be called from inside a callback.
+  virtual void run() = 0;
+  virtual void stop() = 0;
+
+  // One round without blocking; returns how many sources had work.
+  virtual size_t poll() = 0;
+  // For foreign loops. fd() becomes readable when poll() has something to do, provided arm()
+  // returned true after the last poll(): `if (r.poll() == 0 && r.arm()) wait_for(r.fd());`
+  virtual bool arm() = 0;
+  virtual int fd() = 0;
+
+  // Runs `task` on the loop, in the order of posting from each thread. Lock-free, no allocation.
+  virtual void post(Task& task) = 0;
+
+  virtual void add_poller(Poller& poller) = 0;
+  virtual void remove_poller(Poller& poller) = 0;
+
+  // The loop's clock: monotonic, read once per round, so all callbacks of a round see one time.
+  virtual Nanoseconds now() const = 0;
+  virtual bool in_thread() const = 0;
+
+  // The Asio context this reactor runs, for timers, signals and files of the same thread; null in a
+  // simulation. mrpool/asio.h is the typed way in.
+  virtual boost::asio::io_context* io_context() { return nullptr; }
+
+ protected:
+  friend class Timer;
+  virtual void arm_timer(Timer& timer) = 0;  // timer.slot().deadline is set
+  virtual void cancel_timer(Timer& timer) = 0;
+};
+
+}  // namespace mrpool
