@@ -11,12 +11,13 @@
 // connection and flushes what is outstanding, from inside the destructor.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "mrpool/reactor.h"

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Style as a test: what a reviewer would otherwise have to remember.
+
+    tests/style/check.py BUILD_DIR
+
+Checks include direction, unbuilt files, self-contained public headers, banned calls, skipped tests
+without a ledger entry, dead links in the documentation, and formatting. Prints one line a finding
+and exits 1 when there is one.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = ("include", "pool", "transport", "examples", "tests")
+
+# Who may include what: a file below the first prefix may include project files below the others.
+DIRECTIONS = {
+    "include/mrpool": ("mrpool/",),
+    "pool": ("mrpool/", "pool/"),
+    "transport/uiwarp": ("mrpool/", "transport/uiwarp/"),
+    "transport/verbs": ("mrpool/", "transport/verbs/"),
+    "transport": ("mrpool/", "transport/"),
+    "examples": ("mrpool/", "examples/"),
+    "tests": ("mrpool/", "pool/", "transport/", "examples/", "tests/"),
+}
+PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")
+
+# Pattern, where it is banned, why.
+BANNED = [
+    (r"\b(TODO|FIXME|XXX|HACK)\b", SOURCES, "unfinished work belongs in an issue"),
+    (r"\busing namespace\b", SOURCES, "pollutes every includer"),
+    (r"\bstd::(cout|cerr|clog)\b|\bf?printf\(", ("include", "pool", "transport"),
+     "the library does not write; it returns a status"),
+    (r"\b(s?rand|random|drand48)\(", SOURCES, "randomness is injected and seeded"),
+    (r"\b(strcpy|strcat|sprintf|gets|system|alloca)\(", SOURCES, "unsafe"),
+    (r"\bstd::function\b", ("include", "pool", "transport"), "completions are intrusive"),
+    (r"\bthrow\b|\btry\s*\{", ("include", "pool", "transport"), "nothing throws; see absl::Status"),
+    (r"#define private\b", SOURCES, "tests see what the headers show"),
+]
+# Where a banned pattern is right after all: (file, pattern fragment) → why.
+EXCEPTIONS = {
+    line.split("#")[0].split()[0] + " " + line.split("#")[0].split()[1]
+    for line in (ROOT / "tests/style/exceptions.txt").read_text().splitlines()
+    if line.split("#")[0].strip()
+}
+
+
+def files(*suffixes):
+    for top in SOURCES:
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.suffix in suffixes and path.is_file():
+                yield path.relative_to(ROOT)
+
+
+def strip_comments(text):
+    text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group().count("\n"), text, flags=re.S)
+    return re.sub(r'("(?:\\.|[^"\\\n])*")|//[^\n]*', lambda m: m.group(1) or "", text)
+
+
+def check_includes(report):
+    for path in files(".h", ".cc"):
+        rule = max((d for d in DIRECTIONS if str(path).startswith(d + "/")), key=len)
+        text = (ROOT / path).read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            match = re.match(r'\s*#include ["<]([^">]+)[">]', line)
+            if not match:
+                continue
+            name = match.group(1)
+            if name.startswith(PROJECT) and not name.startswith(DIRECTIONS[rule]):
+                report(f"{path}:{number}: {rule}/ may not include {name}")
+            if str(path).startswith("include/") and path.name != "asio.h":
+                if name.startswith(("infiniband/", "rdma/", "boost/")):
+                    report(f"{path}:{number}: a public header includes {name}")
+        if path.suffix == ".h" and not text.startswith("//"):
+            report(f"{path}:1: a header opens with what it is, its thread safety and its ownership")
+        if path.suffix == ".h" and "#pragma once" not in text:
+            report(f"{path}:1: no #pragma once")
+
+
+def check_built(report, build):
+    built = {
+        pathlib.Path(entry["file"]).resolve()
+        for entry in json.loads((build / "compile_commands.json").read_text())
+    }
+    for path in files(".cc"):
+        if str(path).startswith(("tests/fuzz/", "tests/package/", "tests/bench/")):
+            continue  # built by the fuzz preset, by their own test, where the peers are installed
+        if (ROOT / path).resolve() not in built:
+            report(f"{path}: no target builds it")
+
+
+def check_banned(report):
+    for path in files(".h", ".cc"):
+        text = strip_comments((ROOT / path).read_text())
+        for pattern, where, why in BANNED:
+            if not str(path).startswith(where):
+                continue
+            for match in re.finditer(pattern, text):
+                found = match.group().strip("( {")
+                if f"{path} {found}" in EXCEPTIONS:
+                    continue
+                line = text.count("\n", 0, match.start()) + 1
+                report(f"{path}:{line}: {found}: {why}")
+
+
+def check_skips(report):
+    ledger = (ROOT / "tests/style/skips.txt").read_text()
+    for path in files(".cc"):
+        text = strip_comments((ROOT / path).read_text())
+        if re.search(r"GTEST_SKIP|\bDISABLED_", text) and str(path) not in ledger:
+            report(f"{path}: skips a test and is not listed in tests/style/skips.txt")
+
+
+def check_links(report):
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in pages:
+        if not page.exists():
+            report(f"{page.relative_to(ROOT)}: missing")
+            continue
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
+                report(f"{page.relative_to(ROOT)}: link to {target}, which is not there")
+        for target in re.findall(r"`((?:include|pool|transport|examples|tests|docs)/[\w./-]+)`", text):
+            if not (ROOT / target).exists():
+                report(f"{page.relative_to(ROOT)}: names {target}, which is not there")
+
+
+def check_public_headers(report, build):
+    commands = json.loads((build / "compile_commands.json").read_text())
+    command = next(c["command"] for c in commands if c["file"].endswith("pool/access.cc"))
+    flags = [f for f in command.split() if f.startswith(("-I", "-D", "-std"))]
+    for header in sorted((ROOT / "include/mrpool").glob("*.h")):
+        run = subprocess.run(
+            ["g++", *flags, "-fsyntax-only", "-x", "c++", "-"],
+            input=f'#include "mrpool/{header.name}"\n', text=True, capture_output=True, check=False)
+        if run.returncode:
+            report(f"include/mrpool/{header.name}: not self-contained: {run.stderr.splitlines()[0]}")
+
+
+def check_format(report):
+    paths = [str(path) for path in files(".h", ".cc")]
+    run = subprocess.run(["clang-format", "--dry-run", "-Werror", *paths], cwd=ROOT,
+                         capture_output=True, text=True, check=False)
+    for path in sorted({line.split(":")[0] for line in run.stderr.splitlines() if "error:" in line}):
+        report(f"{path}: not as .clang-format has it: clang-format -i {path}")
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    build = pathlib.Path(sys.argv[1])
+    findings = []
+    check_includes(findings.append)
+    check_built(findings.append, build)
+    check_banned(findings.append)
+    check_skips(findings.append)
+    check_links(findings.append)
+    check_public_headers(findings.append, build)
+    check_format(findings.append)
+    for finding in findings:
+        print(finding)
+    print(f"{len(findings)} findings")
+    sys.exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    main()
