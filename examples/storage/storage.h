@@ -1,0 +1,132 @@
+// Block storage behind the targets: RAM, null and files, asynchronous, one interface.
+//
+// A Volume is the storage itself; a Channel is one reactor's way to it; an Io is one request.
+//
+//   auto volume = storage::open("file:/srv/disk.img,direct", options);
+//   auto channel = (*volume)->open_channel(reactor);
+//   io.op = Op::kRead; io.offset = ...; io.length = ...; io.buffers = ...;
+//   if (channel->submit(io)) finished(io);        // done at once: io.error says how it went
+//   else ...                                      // io.done(io) follows, from the reactor's loop
+//
+// Thread safety: Volume: shared objects: safe. Channel and Io: the thread of the channel's reactor.
+// Ownership: a Volume outlives its channels (they share it); a Channel outlives its requests; an
+// Io, its iovecs and their memory stay the caller's and must stay until it finished. Requests
+// cannot be cancelled: storage is trusted to answer. Units: bytes. Offsets and lengths are
+// multiples of block_size. Atomicity: a write is never seen torn inside a logical block. Completed
+// writes are durable after the next kFlush that was submitted later than they finished; kWrite with
+// `fua` by itself.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::storage {
+
+enum class Op : uint8_t {
+  kRead,         // into `buffers`
+  kWrite,        // from `buffers`
+  kFlush,        // whole volume; offset and length are ignored
+  kWriteZeroes,  // reads as zeroes afterwards; with `deallocate` space may be given back
+  kDeallocate,   // a hint: gives space back where it can; reads as zeroes where it did
+  kHold,         // RAM only: the range of memory() does not change until release(io)
+};
+std::string_view to_string(Op op);
+
+// How a request ended. Each maps onto one NVMe status and one SCSI sense.
+enum class Error : uint8_t {
+  kNone,
+  kOutOfRange,   // beyond the volume, or not whole blocks
+  kMediaRead,    // NVMe unrecovered read error; SCSI MEDIUM ERROR 11/00
+  kMediaWrite,   // NVMe write fault; SCSI MEDIUM ERROR 0C/00
+  kNoSpace,      // NVMe capacity exceeded; SCSI DATA PROTECT 27/07
+  kReadOnly,     // NVMe namespace write protected; SCSI DATA PROTECT 27/00
+  kUnsupported,  // NVMe invalid opcode; SCSI ILLEGAL REQUEST 20/00
+  kNotReady,     // NVMe namespace not ready; SCSI NOT READY 04/00
+  kInternal,     // NVMe internal error; SCSI HARDWARE ERROR 44/00
+};
+std::string_view to_string(Error error);
+// The error that an errno value of a read or write stands for.
+Error from_errno(int error, Op op);
+
+struct Io {
+  using Done = void (*)(Io& self);
+  explicit constexpr Io(Done done_fn) : done(done_fn) {}
+  Io(const Io&) = delete;
+  Io& operator=(const Io&) = delete;
+
+  // The request.
+  Done done;
+  Op op = Op::kRead;
+  bool fua = false;         // kWrite, kWriteZeroes: durable before it finishes
+  bool deallocate = false;  // kWriteZeroes
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  std::span<const iovec> buffers;  // kRead, kWrite: together `length` bytes
+
+  // The answer.
+  Error error = Error::kNone;
+
+  // The channel's, while the request is under way.
+  Io* next = nullptr;
+  uint64_t progress = 0;
+  void* owner = nullptr;
+  alignas(16) std::byte scratch[64];
+};
+
+struct Geometry {
+  uint32_t block_size = 4096;  // 512 or 4096
+  uint64_t blocks = 0;
+  uint32_t buffer_alignment = 1;  // what the addresses of `buffers` must be multiples of
+  bool volatile_cache = false;    // completed writes need kFlush to be durable
+  bool deallocate = false;        // kDeallocate gives space back
+  bool read_only = false;
+  uint64_t bytes() const { return blocks * block_size; }
+};
+
+class Channel {
+ public:
+  virtual ~Channel() = default;
+  // True: finished, `io.error` is set and done() will not be called. False: done() follows, never
+  // from inside submit. Ranges are checked here: a peer's numbers may be passed as they are.
+  [[nodiscard]] virtual bool submit(Io& io) = 0;
+  // Ends a finished kHold.
+  virtual void release(Io& io) = 0;
+  // Requests that submit() left pending.
+  virtual uint32_t pending() const = 0;
+};
+
+class Volume {
+ public:
+  virtual ~Volume() = default;
+  virtual const Geometry& geometry() const = 0;
+  // The address it was opened by.
+  virtual const std::string& spec() const = 0;
+  // The bytes themselves where they lie in memory for good (RAM), page aligned: transfers to a peer
+  // gather from them under a kHold. Empty otherwise.
+  virtual std::span<std::byte> memory() = 0;
+  virtual absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) = 0;
+};
+
+struct OpenOptions {
+  uint32_t block_size = 4096;  // 512 or 4096
+};
+
+// Opens "ram:64MiB", "null:1TiB", "file:PATH[,direct][,ro][,size=10GiB]" (a regular file, made with
+// `size` when it does not exist, or a block device), each with ",bs=512|4096" to override the
+// options. InvalidArgument names the bad part and shows a right one.
+absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view spec,
+                                             const OpenOptions& options = {});
+
+// "64MiB", "1TiB", "4096", "10GB" (powers of ten) in bytes.
+absl::StatusOr<uint64_t> parse_size(std::string_view text);
+
+}  // namespace mrpool::storage
