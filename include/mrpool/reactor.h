@@ -93,14 +93,19 @@ class Reactor {
   static absl::StatusOr<std::unique_ptr<Reactor>> create(const ReactorOptions& options = {});
   virtual ~Reactor() = default;
 
-  // Runs until stop(). Must not be called from inside a callback.
+  // Runs until stop(); a stop() before run() is not lost. Must not be called from inside a
+  // callback.
   virtual void run() = 0;
+  // Also from a signal handler.
   virtual void stop() = 0;
 
   // One round without blocking; returns how many sources had work.
   virtual size_t poll() = 0;
   // For foreign loops. fd() becomes readable when poll() has something to do, provided arm()
   // returned true after the last poll(): `if (r.poll() == 0 && r.arm()) wait_for(r.fd());`
+  // Work that the loop's own thread hands in after arm() needs another poll() first. -1 where /proc
+  // is not mounted. It hears of post(), timers, sockets and files; not of asio::post from another
+  // thread, which only run() does.
   virtual bool arm() = 0;
   virtual int fd() = 0;
 
