@@ -1,0 +1,228 @@
+# What scenarios share. Sourced by guest/scenario, which sets NAME and WIRE.
+#
+# A wire is a dummy interface with a software RDMA device on it and an address that both ends use:
+#   rxe  RoCE: the target listens on verbs:// as an RDMA program
+#   siw  iWARP: the target is an ordinary process on an ordinary TCP socket, uiwarp://
+
+declare -A wire_addr=([rxe]=10.77.0.1 [siw]=10.78.0.1)
+declare -A wire_scheme=([rxe]=verbs [siw]=uiwarp)
+PORT=4420
+NQN=nqn.2024-01.io.mrpool:vm
+HOST_NQN=nqn.2014-08.org.nvmexpress:uuid:6d72706f-6f6c-4d00-8000-000000000001
+HOST_ID=6d72706f-6f6c-4d00-8000-000000000001
+BIN=$(cat /vm/bin)
+RUN=/run/$NAME
+mkdir -p "$RUN"
+
+step() { echo "--- $* ($(cut -d' ' -f1 /proc/uptime))"; }
+fail() {
+  echo "FAILED: $*"
+  trap - ERR
+  exit 1
+}
+skip() {
+  echo "$*"
+  exit 77
+}
+need() {
+  local tool
+  for tool; do command -v "$tool" >/dev/null || skip "needs $tool"; done
+}
+
+# until_true SECONDS COMMAND...: polls; fails when it is never true.
+until_true() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.1
+  done
+}
+
+# refused COMMAND...: passes when the command fails; its output stays in $RUN/refused.
+refused() {
+  if "$@" >"$RUN/refused" 2>&1; then
+    cat "$RUN/refused"
+    fail "accepted, must be refused: $*"
+  fi
+  sed 's/^/  refused: /' "$RUN/refused"
+}
+
+# --- wires ---------------------------------------------------------------------------------------
+
+wire_up() {
+  local wire=${1:-$WIRE}
+  ADDR=${wire_addr[$wire]}
+  URI=${wire_scheme[$wire]}://$ADDR:$PORT
+  [ ! -e "/sys/class/infiniband/${wire}0" ] || return 0
+  modprobe -a dummy ib_uverbs rdma_ucm
+  case $wire in
+    rxe) modprobe rdma_rxe ;;
+    siw) modprobe -a libcrc32c crc32c_generic iw_cm && modprobe siw ;;
+  esac
+  ip link add "d-$wire" type dummy
+  ip addr add "$ADDR/24" dev "d-$wire"
+  ip link set "d-$wire" up
+  rdma link add "${wire}0" type "$wire" netdev "d-$wire"
+  until_true 5 test -e "/sys/class/infiniband/${wire}0"
+}
+
+# --- the kernel's own target, for baselines -------------------------------------------------------
+
+NVMET=/sys/kernel/config/nvmet
+
+# kernel_target BLOCKDEVICE...: nvmet-rdma with these as namespaces 1...
+kernel_target() {
+  modprobe -a nvmet nvmet-rdma
+  local subsys=$NVMET/subsystems/$NQN port=$NVMET/ports/1 device nsid=0
+  mkdir "$subsys"
+  echo 1 >"$subsys/attr_allow_any_host"
+  for device; do
+    nsid=$((nsid + 1))
+    mkdir "$subsys/namespaces/$nsid"
+    echo -n "$device" >"$subsys/namespaces/$nsid/device_path"
+    echo 1 >"$subsys/namespaces/$nsid/enable"
+  done
+  mkdir "$port"
+  echo rdma >"$port/addr_trtype"
+  echo ipv4 >"$port/addr_adrfam"
+  echo "$ADDR" >"$port/addr_traddr"
+  echo "$PORT" >"$port/addr_trsvcid"
+  ln -s "$subsys" "$port/subsystems/$NQN"
+}
+
+kernel_target_remove() {
+  local dir
+  [ -d "$NVMET/ports/1" ] || return 0
+  rm -f "$NVMET"/ports/1/subsystems/*
+  rmdir "$NVMET/ports/1"
+  for dir in "$NVMET"/subsystems/*/namespaces/*; do
+    echo 0 >"$dir/enable"
+    rmdir "$dir"
+  done
+  rmdir "$NVMET"/subsystems/*
+}
+
+null_block() {  # NAME SIZE_MIB [memory_backed]: a null_blk device /dev/NAME
+  modprobe null_blk nr_devices=0
+  local dir=/sys/kernel/config/nullb/$1
+  mkdir "$dir"
+  echo "$2" >"$dir/size"
+  echo 4096 >"$dir/blocksize"
+  echo "${3:-0}" >"$dir/memory_backed"
+  echo 1 >"$dir/power"
+}
+
+# --- our target -----------------------------------------------------------------------------------
+
+TARGET_PID=
+
+# target_start ARGS...: mrpool-nvmf-target on this wire, returns once it listens.
+target_start() {
+  [ -x "$BIN/mrpool-nvmf-target" ] || fail "no $BIN/mrpool-nvmf-target: build it first"
+  local mark
+  touch "$RUN/target.log"
+  mark=$(wc -l <"$RUN/target.log")
+  "$BIN/mrpool-nvmf-target" "$@" >>"$RUN/target.log" 2>&1 &
+  TARGET_PID=$!
+  until_true 20 listening "$mark" || fail "the target does not listen: $(tail -n 3 "$RUN/target.log")"
+}
+listening() {
+  kill -0 "$TARGET_PID" || return 0
+  tail -n +$(($1 + 1)) "$RUN/target.log" | grep -q listening
+}
+
+target_kill() {
+  kill -9 "$TARGET_PID"
+  wait "$TARGET_PID" || true
+  TARGET_PID=
+}
+
+# A clean stop: exit status 0 within 20 s, and no MR left in use.
+target_stop() {
+  kill -TERM "$TARGET_PID"
+  local pid=$TARGET_PID rc=0
+  TARGET_PID=
+  (sleep 20 && kill -9 "$pid") &
+  wait "$pid" || rc=$?
+  kill $! 2>/dev/null || true
+  [ $rc = 0 ] || fail "the target's exit status is $rc: $(tail -n 3 "$RUN/target.log")"
+}
+
+# --- Linux's initiator ----------------------------------------------------------------------------
+
+nvme_rdma() { modprobe nvme-rdma; }
+
+host_discover() {
+  nvme discover -t rdma -a "$ADDR" -s $PORT --hostnqn=$HOST_NQN --hostid=$HOST_ID "$@"
+}
+
+# host_connect [OPTIONS]: connects and sets CTRL (nvme0).
+host_connect() {
+  nvme_rdma
+  nvme connect -t rdma -a "$ADDR" -s $PORT -n $NQN --hostnqn=$HOST_NQN --hostid=$HOST_ID \
+    --nr-io-queues=2 "$@"
+  find_ctrl
+}
+find_ctrl() {
+  local dir
+  CTRL=
+  for dir in /sys/class/nvme/*; do
+    if [ "$(cat "$dir/subsysnqn" 2>/dev/null)" = "$NQN" ]; then CTRL=${dir##*/}; fi
+  done
+  [ -n "$CTRL" ] || fail "connected, but no controller has $NQN"
+}
+
+# namespace [NSID]: the block device of a namespace, waits for it.
+namespace() {
+  local dev=/dev/${CTRL}n${1:-1}
+  until_true 10 test -b "$dev" || fail "$dev does not appear"
+  echo "$dev"
+}
+
+host_disconnect() { nvme disconnect -n $NQN; }
+
+ctrl_state_is() { [ "$(cat "/sys/class/nvme/$CTRL/state" 2>/dev/null)" = "$1" ]; }
+
+# verify DEVICE FIO-OPTIONS...: writes and reads back with checksums.
+verify() {
+  local dev=$1
+  shift
+  fio --name=verify --filename="$dev" --direct=1 --ioengine=libaio --verify=crc32c \
+    --verify_fatal=1 --output-format=terse --output=/dev/null --randseed=7 "$@" ||
+    fail "fio: $* on $dev"
+}
+
+# --- the end of every scenario ---------------------------------------------------------------------
+
+on_exit() {
+  local rc=$?
+  trap - EXIT ERR
+  set +eE
+  if [ $rc != 0 ] && [ $rc != 77 ]; then
+    nvme list-subsys
+    ps -eo pid,stat,wchan:20,args | grep -v '\]$' | tail -n 20
+  fi
+  umount -A "$RUN"/mnt* 2>/dev/null
+  [ -z "$(ls /sys/class/nvme 2>/dev/null)" ] || timeout 20 nvme disconnect-all
+  if [ -n "$TARGET_PID" ]; then
+    kill -TERM "$TARGET_PID"
+    (sleep 10 && kill -9 "$TARGET_PID") 2>/dev/null &
+    wait "$TARGET_PID"
+  fi
+  kernel_target_remove
+  local dir
+  for dir in /sys/kernel/config/nullb/*/; do
+    if [ -d "$dir" ]; then rmdir "$dir"; fi
+  done
+  if [ -s "$RUN/target.log" ]; then
+    echo "--- the target's log"
+    tail -n 200 "$RUN/target.log"
+  fi
+  # The next scenario's failure would be blamed on the wrong one.
+  if [ $rc = 0 ] && [ -n "$(ls /sys/class/nvme 2>/dev/null)" ]; then
+    echo "FAILED: controllers are left: $(ls /sys/class/nvme)"
+    rc=1
+  fi
+  exit $rc
+}
