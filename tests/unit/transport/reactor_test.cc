@@ -349,18 +349,18 @@ TEST(Reactor, NegativeSpinIsRefused) {
 TEST(TimerHeap, AgreesWithASortedList) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937_64 random(seed);
+  std::mt19937_64 rng(seed);
   TimerHeap heap;
   std::vector<std::unique_ptr<Timer>> timers;
   std::vector<Timer*> in_heap;
   for (int i = 0; i < 200; ++i) timers.push_back(std::make_unique<Timer>([](Timer&) {}));
   for (int step = 0; step < 20000; ++step) {
-    Timer& timer = *timers[random() % timers.size()];
+    Timer& timer = *timers[rng() % timers.size()];
     if (auto it = std::ranges::find(in_heap, &timer); it != in_heap.end()) {
       heap.remove(timer);
       in_heap.erase(it);
     } else {
-      timer.slot().deadline = Nanoseconds(random() % 1000);
+      timer.slot().deadline = Nanoseconds(rng() % 1000);
       heap.add(timer);
       in_heap.push_back(&timer);
     }

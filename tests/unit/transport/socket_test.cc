@@ -1,0 +1,270 @@
+#include "transport/uiwarp/socket.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace mrpool::uiwarp {
+namespace {
+
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+std::unique_ptr<Reactor> make_reactor() {
+  auto reactor = Reactor::create({.spin = Nanoseconds::zero()});
+  EXPECT_TRUE(reactor.ok()) << reactor.status();
+  return std::move(*reactor);
+}
+
+// Runs the loop until `done`, or fails after ten seconds.
+template <typename Done>
+[[nodiscard]] bool run_until(Reactor& reactor, Done done) {
+  const auto limit = std::chrono::steady_clock::now() + seconds(10);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+    reactor.poll();
+  }
+  return true;
+}
+
+struct Accepted final : AcceptHandler {
+  void on_accept(std::unique_ptr<Stream> stream) override { streams.push_back(std::move(stream)); }
+  std::vector<std::unique_ptr<Stream>> streams;
+};
+
+struct Dialed final : DialHandler {
+  void on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) override {
+    result = std::move(stream);
+  }
+  std::optional<absl::StatusOr<std::unique_ptr<Stream>>> result;
+};
+
+struct Ready final : StreamEvents {
+  void on_readable() override { ++readable; }
+  void on_writable() override { ++writable; }
+  int readable = 0, writable = 0;
+};
+
+StreamResult write_text(Stream& stream, std::string_view text) {
+  const iovec out{const_cast<char*>(text.data()), text.size()};
+  return stream.writev({&out, 1});
+}
+
+// Both ends of a connection on one reactor.
+class Sockets : public testing::Test {
+ protected:
+  void connect(const char* host) {
+    auto listening = network->listen(*reactor, {"uiwarp", host, 0, ""}, accepted);
+    ASSERT_TRUE(listening.ok()) << listening.status();
+    listener = std::move(*listening);
+    ASSERT_NE(listener->port(), 0);
+    auto dialing = network->dial(*reactor, {"uiwarp", host, listener->port(), ""}, dialed);
+    ASSERT_TRUE(dialing.ok()) << dialing.status();
+    dial = std::move(*dialing);
+    ASSERT_TRUE(run_until(*reactor, [&] { return dialed.result && !accepted.streams.empty(); }));
+    ASSERT_TRUE(dialed.result->ok()) << dialed.result->status();
+    client = std::move(**dialed.result);
+    server = std::move(accepted.streams.front());
+    client->attach(*reactor, client_events);
+    server->attach(*reactor, server_events);
+  }
+
+  std::unique_ptr<Reactor> reactor = make_reactor();
+  std::shared_ptr<Network> network = make_socket_network();
+  Accepted accepted;
+  Dialed dialed;
+  Ready client_events, server_events;
+  std::unique_ptr<StreamListener> listener;
+  std::unique_ptr<Dial> dial;
+  std::unique_ptr<Stream> client, server;
+};
+
+TEST_F(Sockets, BytesGatherAndScatterInOrder) {
+  connect("127.0.0.1");
+  std::string a = "hel", b = "lo, wor", c = "ld";
+  const std::array<iovec, 3> out = {{{a.data(), 3}, {b.data(), 7}, {c.data(), 2}}};
+  EXPECT_EQ(client->writev(out).bytes, 12u);
+  server->want_read();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  char first[5], second[16];
+  const std::array<iovec, 2> in = {{{first, 5}, {second, 16}}};
+  EXPECT_EQ(server->readv(in).bytes, 12u);
+  EXPECT_EQ(std::string(first, 5) + std::string(second, 7), "hello, world");
+  EXPECT_TRUE(server->readv(in).would_block);
+}
+
+TEST_F(Sockets, NamesAreThoseOfTheOtherEnd) {
+  connect("127.0.0.1");
+  EXPECT_EQ(client->peer_name(), "127.0.0.1:" + std::to_string(listener->port()));
+  EXPECT_EQ(client->local_name(), server->peer_name());
+}
+
+TEST_F(Sockets, Ipv6) {
+  connect("::1");
+  EXPECT_EQ(client->peer_name(), "[::1]:" + std::to_string(listener->port()));
+}
+
+TEST_F(Sockets, NamesAreResolved) { connect("localhost"); }
+
+TEST_F(Sockets, NoHostMeansLoopback) {
+  connect("");
+  EXPECT_THAT(server->local_name(), HasSubstr("127.0.0.1:"));
+}
+
+TEST_F(Sockets, WritableComesAfterAFullBuffer) {
+  connect("127.0.0.1");
+  const std::string block(1 << 20, 'x');
+  size_t sent = 0;
+  for (StreamResult r = write_text(*client, block); !r.would_block;
+       r = write_text(*client, block)) {
+    ASSERT_EQ(r.error, 0);
+    sent += r.bytes;
+  }
+  client->want_write();
+  for (int i = 0; i < 10; ++i) reactor->poll();
+  EXPECT_EQ(client_events.writable, 0);
+  std::string sink(1 << 20, 0);
+  const iovec in{sink.data(), sink.size()};
+  size_t got = 0;
+  while (got < sent) {
+    const StreamResult r = server->readv({&in, 1});
+    if (r.would_block) continue;
+    ASSERT_GT(r.bytes, 0u);
+    got += r.bytes;
+  }
+  EXPECT_TRUE(run_until(*reactor, [&] { return client_events.writable == 1; }));
+}
+
+TEST_F(Sockets, AWaitEndsOnceAndWantingTwiceIsOneWait) {
+  connect("127.0.0.1");
+  server->want_read();
+  server->want_read();
+  ASSERT_EQ(write_text(*client, "x").bytes, 1u);
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  for (int i = 0; i < 10; ++i) reactor->poll();
+  EXPECT_EQ(server_events.readable, 1);
+  server->want_read();  // the byte is still there
+  EXPECT_TRUE(run_until(*reactor, [&] { return server_events.readable == 2; }));
+}
+
+TEST_F(Sockets, CloseAndShutdownAreSeen) {
+  connect("127.0.0.1");
+  server->want_read();
+  client->shutdown_write();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  char byte;
+  const iovec in{&byte, 1};
+  EXPECT_TRUE(server->readv({&in, 1}).closed);
+  EXPECT_EQ(write_text(*server, "still open this way").error, 0);
+  client.reset();  // with unread data: a reset
+  server->want_read();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 2; }));
+  EXPECT_NE(write_text(*server, "x").error, 0);  // and no SIGPIPE
+}
+
+TEST_F(Sockets, NoEventAfterDestruction) {
+  connect("127.0.0.1");
+  server->want_read();
+  ASSERT_EQ(write_text(*client, "x").bytes, 1u);
+  server.reset();
+  for (int i = 0; i < 10; ++i) reactor->poll();
+  EXPECT_EQ(server_events.readable, 0);
+}
+
+TEST_F(Sockets, AStreamMovesToAnotherReactorsThread) {
+  connect("127.0.0.1");
+  // Used on the first reactor, so that there is something to leave.
+  server->want_read();
+  ASSERT_EQ(write_text(*client, "1").bytes, 1u);
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  char byte;
+  const iovec in{&byte, 1};
+  ASSERT_EQ(server->readv({&in, 1}).bytes, 1u);
+
+  ASSERT_EQ(write_text(*client, "3").bytes, 1u);
+  Ready moved_events;
+  std::thread([&] {
+    auto other = make_reactor();
+    server->attach(*other, moved_events);
+    server->want_read();
+    EXPECT_EQ(write_text(*server, "2").bytes, 1u);
+    EXPECT_TRUE(run_until(*other, [&] { return moved_events.readable == 1; }));
+    EXPECT_EQ(server->readv({&in, 1}).bytes, 1u);
+    EXPECT_EQ(byte, '3');
+    server.reset();
+  }).join();
+  EXPECT_EQ(server_events.readable, 1);
+}
+
+TEST_F(Sockets, RefusedDialSaysWhere) {
+  connect("127.0.0.1");
+  const uint16_t port = listener->port();
+  listener.reset();
+  dialed.result.reset();
+  auto dialing = network->dial(*reactor, {"uiwarp", "127.0.0.1", port, ""}, dialed);
+  ASSERT_TRUE(dialing.ok()) << dialing.status();
+  ASSERT_TRUE(run_until(*reactor, [&] { return dialed.result.has_value(); }));
+  EXPECT_EQ(dialed.result->status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(dialed.result->status().message()),
+              HasSubstr("127.0.0.1:" + std::to_string(port)));
+}
+
+TEST_F(Sockets, ADroppedDialIsSilent) {
+  auto listening = network->listen(*reactor, {"uiwarp", "127.0.0.1", 0, ""}, accepted);
+  ASSERT_TRUE(listening.ok()) << listening.status();
+  const Address to{"uiwarp", "localhost", (*listening)->port(), ""};
+  for (int rounds = 0; rounds < 20; ++rounds) {
+    auto dialing = network->dial(*reactor, to, dialed);
+    ASSERT_TRUE(dialing.ok()) << dialing.status();
+    for (int i = 0; i < rounds; ++i) reactor->poll();
+    if (dialed.result) break;  // it was quicker than the drop
+    dialing->reset();
+    for (int i = 0; i < 20; ++i) reactor->poll();
+    EXPECT_FALSE(dialed.result.has_value());
+  }
+}
+
+TEST_F(Sockets, SetUpErrorsSayWhatIsWrong) {
+  auto first = network->listen(*reactor, {"uiwarp", "127.0.0.1", 0, ""}, accepted);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second =
+      network->listen(*reactor, {"uiwarp", "127.0.0.1", (*first)->port(), ""}, accepted);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
+  const auto nowhere = network->listen(*reactor, {"uiwarp", "192.0.2.1", 0, ""}, accepted);
+  EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("192.0.2.1"));
+  const auto no_port = network->dial(*reactor, {"uiwarp", "127.0.0.1", 0, ""}, dialed);
+  EXPECT_EQ(no_port.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(Sockets, OutOfDescriptorsPausesTheListenerAndLosesNothing) {
+  connect("127.0.0.1");
+  accepted.streams.clear();
+  // A connection waits in the queue of the listener, whose reactor has not looked yet.
+  auto dial_reactor = make_reactor();
+  Dialed early;
+  auto dialing = network->dial(*dial_reactor, {"uiwarp", "127.0.0.1", listener->port(), ""}, early);
+  ASSERT_TRUE(dialing.ok()) << dialing.status();
+  ASSERT_TRUE(run_until(*dial_reactor, [&] { return early.result.has_value(); }));
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  testing::internal::CaptureStderr();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  for (int i = 0; i < 100; ++i) reactor->poll();
+  EXPECT_TRUE(accepted.streams.empty());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(run_until(*reactor, [&] { return !accepted.streams.empty(); }));
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, HasSubstr("ulimit -n"));
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1);
+}
+
+}  // namespace
+}  // namespace mrpool::uiwarp

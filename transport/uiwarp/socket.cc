@@ -1,0 +1,433 @@
+#include "transport/uiwarp/socket.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mrpool::uiwarp {
+namespace {
+
+using boost::asio::ip::tcp;
+using boost::system::error_code;
+
+// Owns a descriptor.
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&&) = delete;
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+void set_option(int fd, int level, int name, int value) {
+  // None of these can fail on a TCP socket that is alive, and one that is not shows at the next
+  // transfer.
+  [[maybe_unused]] const int result = ::setsockopt(fd, level, name, &value, sizeof value);
+}
+
+void set_connection_options(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);  // seconds
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);  // seconds
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);  // milliseconds
+}
+
+std::string name_of(const tcp::endpoint& endpoint) {
+  const std::string host = endpoint.address().to_string();
+  return endpoint.address().is_v6() ? absl::StrCat("[", host, "]:", endpoint.port())
+                                    : absl::StrCat(host, ":", endpoint.port());
+}
+
+// getsockname or getpeername.
+template <typename Query>
+tcp::endpoint endpoint_of(int fd, Query query) {
+  tcp::endpoint endpoint;
+  socklen_t size = endpoint.capacity();
+  if (query(fd, endpoint.data(), &size) == 0) endpoint.resize(size);
+  return endpoint;
+}
+
+class SocketStream final : public Stream {
+ public:
+  SocketStream(Reactor& reactor, Fd fd)
+      : fd_(fd.get()), wait_(std::make_shared<Wait>(reactor, std::move(fd))) {}
+  ~SocketStream() override { wait_->close(); }
+
+  StreamResult readv(std::span<const iovec> to) override {
+    const int count = static_cast<int>(std::min<size_t>(to.size(), IOV_MAX));
+    ssize_t n;
+    do {
+      n = ::readv(fd_, to.data(), count);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) return {.bytes = static_cast<size_t>(n)};
+    if (n == 0) return {.closed = true};
+    return failed(errno);
+  }
+
+  StreamResult writev(std::span<const iovec> from) override {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(from.data());
+    message.msg_iovlen = std::min<size_t>(from.size(), IOV_MAX);
+    ssize_t n;
+    do {
+      n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n >= 0) return {.bytes = static_cast<size_t>(n)};
+    return failed(errno);
+  }
+
+  void want_read() override { Wait::start(wait_, Wait::kRead); }
+  void want_write() override { Wait::start(wait_, Wait::kWrite); }
+
+  void shutdown_write() override { ::shutdown(fd_, SHUT_WR); }
+
+  void attach(Reactor& reactor, StreamEvents& events) override {
+    if (wait_->reactor != &reactor) wait_ = std::make_shared<Wait>(reactor, wait_->leave());
+    wait_->events = &events;
+  }
+
+  std::string local_name() const override { return name_of(endpoint_of(fd_, ::getsockname)); }
+  std::string peer_name() const override { return name_of(endpoint_of(fd_, ::getpeername)); }
+
+ private:
+  // The stream's place in one reactor. Shared with the handlers Asio holds, which may run (with
+  // operation_aborted) after the stream is gone or has moved.
+  struct Wait {
+    enum Direction { kRead, kWrite };
+
+    Wait(Reactor& home, Fd descriptor)
+        : reactor(&home), fd(std::move(descriptor)), socket(*home.io_context()) {}
+
+    static void start(const std::shared_ptr<Wait>& wait, Direction direction) {
+      bool& pending = wait->pending[direction];
+      if (pending) return;
+      if (!wait->socket.is_open() && !wait->enter()) return;
+      pending = true;
+      wait->socket.async_wait(direction == kRead ? tcp::socket::wait_read : tcp::socket::wait_write,
+                              [wait, direction](error_code) { wait->ready(direction); });
+    }
+
+    // An error of the socket counts as ready, too: the transfer it leads to tells which.
+    void ready(Direction direction) {
+      if (!pending[direction]) return;  // closed meanwhile
+      pending[direction] = false;
+      if (direction == kRead) {
+        events->on_readable();
+      } else {
+        events->on_writable();
+      }
+    }
+
+    // Joins the reactor's epoll set. The set refuses only when the kernel is out of memory or of
+    // watches (fs.epoll.max_user_watches); the connection is then as good as broken.
+    bool enter() {
+      error_code ec;
+      socket.assign(tcp::v4(), fd.get(), ec);
+      if (ec) {
+        ::shutdown(fd.get(), SHUT_RDWR);
+        return false;
+      }
+      fd.release();
+      return true;
+    }
+
+    // Leaves the reactor and gives the descriptor back. No wait may be under way: its handler could
+    // be running on the old reactor's thread at this moment.
+    Fd leave() {
+      if (pending[kRead] || pending[kWrite]) {
+        std::fputs("mrpool: a stream moved to another reactor with a wait under way\n", stderr);
+        std::abort();
+      }
+      if (!socket.is_open()) return std::move(fd);
+      error_code ec;
+      return Fd(socket.release(ec));
+    }
+
+    void close() {
+      pending[kRead] = pending[kWrite] = false;
+      error_code ec;
+      socket.close(ec);
+      Fd unused = std::move(fd);
+    }
+
+    Reactor* reactor;
+    StreamEvents* events = nullptr;
+    Fd fd;  // until the first wait; then `socket` has it
+    tcp::socket socket;
+    bool pending[2] = {false, false};
+  };
+
+  static StreamResult failed(int error) {
+    if (error == EAGAIN || error == EWOULDBLOCK) return {.would_block = true};
+    return {.error = error};
+  }
+
+  const int fd_;  // wait_ owns it
+  std::shared_ptr<Wait> wait_;
+};
+
+std::unique_ptr<Stream> make_stream(Reactor& reactor, Fd fd) {
+  set_connection_options(fd.get());
+  return std::make_unique<SocketStream>(reactor, std::move(fd));
+}
+
+std::string host_or_loopback(const Address& address) {
+  return address.host.empty() ? "127.0.0.1" : address.host;
+}
+
+// Out of descriptors or memory: accepting again at once would fail again, and closing the listener
+// would lose it for good.
+bool is_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+class SocketListener final : public StreamListener {
+ public:
+  SocketListener(Reactor& reactor, AcceptHandler& handler)
+      : state_(std::make_shared<State>(reactor, handler)) {}
+  ~SocketListener() override { state_->close(); }
+
+  absl::Status open(const Address& address) {
+    const std::string host = host_or_loopback(address);
+    error_code ec;
+    // Numbers resolve at once; a name listens where it leads to first.
+    tcp::resolver resolver(*state_->reactor.io_context());
+    const auto found =
+        resolver.resolve(host, std::to_string(address.port), tcp::resolver::passive, ec);
+    if (ec) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot listen on ", address.to_string(), ": '", host, "': ", ec.message()));
+    }
+    const tcp::endpoint endpoint = *found.begin();
+    tcp::acceptor& acceptor = state_->acceptor;
+    acceptor.open(endpoint.protocol(), ec);
+    if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+    if (!ec && endpoint.address().is_v6()) {
+      acceptor.set_option(boost::asio::ip::v6_only(!endpoint.address().is_unspecified()), ec);
+    }
+    if (!ec) acceptor.bind(endpoint, ec);
+    if (!ec) acceptor.listen(kBacklog, ec);
+    if (!ec) acceptor.native_non_blocking(true, ec);
+    if (ec) return listen_error(address, ec);
+    port_ = acceptor.local_endpoint(ec).port();
+    State::wait(state_);
+    return absl::OkStatus();
+  }
+
+  uint16_t port() const override { return port_; }
+
+ private:
+  // The kernel lowers it to net.core.somaxconn.
+  static constexpr int kBacklog = 4096;
+  // Accepts per wake-up, so that a storm of connections leaves room for those that are there.
+  static constexpr int kAcceptsPerRound = 16;
+  static constexpr Nanoseconds kShortagePause = std::chrono::milliseconds(100);
+
+  static absl::Status listen_error(const Address& address, const error_code& ec) {
+    const std::string text =
+        absl::StrCat("cannot listen on ", address.to_string(), ": ", ec.message());
+    if (ec == boost::asio::error::address_in_use) {
+      return absl::AlreadyExistsError(absl::StrCat(text, "; port 0 takes a free one"));
+    }
+    if (ec == boost::asio::error::access_denied) return absl::PermissionDeniedError(text);
+    return absl::UnavailableError(text);
+  }
+
+  // Shared with the handlers Asio holds; they may run after the listener is gone.
+  struct State : Timer {
+    State(Reactor& home, AcceptHandler& accept_handler)
+        : Timer([](Timer& self) {
+            State& state = static_cast<State&>(self);
+            wait(state.retry_self.lock());
+          }),
+          reactor(home),
+          handler(accept_handler),
+          acceptor(*home.io_context()) {}
+
+    static void wait(const std::shared_ptr<State>& state) {
+      state->acceptor.async_wait(tcp::acceptor::wait_read, [state](error_code ec) {
+        if (!ec && state->acceptor.is_open()) accept_some(state);
+      });
+    }
+
+    static void accept_some(const std::shared_ptr<State>& state) {
+      for (int i = 0; i < kAcceptsPerRound; ++i) {
+        const int fd = ::accept4(state->acceptor.native_handle(), nullptr, nullptr,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+          state->short_of_descriptors = false;
+          state->handler.on_accept(make_stream(state->reactor, Fd(fd)));
+          if (!state->acceptor.is_open()) return;  // the handler dropped the listener
+          continue;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+        if (is_shortage(errno)) return state->pause(state);
+        // Anything else is the fate of one connection that died in the queue.
+      }
+      wait(state);
+    }
+
+    void pause(const std::shared_ptr<State>& self) {
+      if (!std::exchange(short_of_descriptors, true)) {
+        std::fprintf(stderr,
+                     "mrpool: cannot accept on port %u: %s; connections wait in the queue "
+                     "(raise `ulimit -n`)\n",
+                     acceptor.local_endpoint().port(), std::strerror(errno));
+      }
+      retry_self = self;
+      arm(reactor, kShortagePause);
+    }
+
+    void close() {
+      cancel();
+      error_code ec;
+      acceptor.close(ec);
+    }
+
+    Reactor& reactor;
+    AcceptHandler& handler;
+    tcp::acceptor acceptor;
+    bool short_of_descriptors = false;  // said so already
+    std::weak_ptr<State> retry_self;
+  };
+
+  std::shared_ptr<State> state_;
+  uint16_t port_ = 0;
+};
+
+class SocketDial final : public Dial {
+ public:
+  SocketDial(Reactor& reactor, const Address& address, DialHandler& handler)
+      : state_(std::make_shared<State>(reactor, address, handler)) {
+    State::resolve(state_);
+  }
+  ~SocketDial() override { state_->drop(); }
+
+ private:
+  // Shared with the handlers Asio holds; they may run after the dial is gone.
+  struct State : Timer {
+    State(Reactor& home, const Address& to, DialHandler& dial_handler)
+        : Timer([](Timer& self) {
+            State& state = static_cast<State&>(self);
+            state.arm(state.reactor, kResolvePeriod);
+          }),
+          reactor(home),
+          address(to),
+          handler(&dial_handler),
+          resolver(*home.io_context()),
+          socket(*home.io_context()) {}
+
+    static void resolve(const std::shared_ptr<State>& state) {
+      // Asio resolves on a thread of its own, whose answer does not make Reactor::fd() readable; a
+      // timer does.
+      state->arm(state->reactor, kResolvePeriod);
+      state->resolver.async_resolve(
+          host_or_loopback(state->address), std::to_string(state->address.port),
+          tcp::resolver::numeric_service,
+          [state](error_code ec, const tcp::resolver::results_type& found) {
+            state->cancel();
+            if (state->handler == nullptr) return;
+            if (ec) return state->fail("cannot resolve", ec);
+            connect(state, found);
+          });
+    }
+
+    static void connect(const std::shared_ptr<State>& state,
+                        const tcp::resolver::results_type& found) {
+      boost::asio::async_connect(state->socket, found,
+                                 [state](error_code ec, const tcp::endpoint&) {
+                                   if (state->handler == nullptr) return;
+                                   if (ec) return state->fail("cannot connect to", ec);
+                                   state->succeed();
+                                 });
+    }
+
+    void succeed() {
+      error_code ec;
+      socket.native_non_blocking(true, ec);
+      Fd fd(ec ? -1 : socket.release(ec));
+      if (ec) return fail("cannot connect to", ec);
+      std::exchange(handler, nullptr)->on_dialed(make_stream(reactor, std::move(fd)));
+    }
+
+    void fail(const char* what, const error_code& ec) {
+      std::exchange(handler, nullptr)
+          ->on_dialed(absl::UnavailableError(
+              absl::StrCat(what, " ", address.to_string(), ": ", ec.message())));
+    }
+
+    void drop() {
+      handler = nullptr;
+      cancel();
+      resolver.cancel();
+      error_code ec;
+      socket.close(ec);
+    }
+
+    static constexpr Nanoseconds kResolvePeriod = std::chrono::milliseconds(2);
+
+    Reactor& reactor;
+    const Address address;
+    DialHandler* handler;  // null once it has been told or dropped
+    tcp::resolver resolver;
+    tcp::socket socket;
+  };
+
+  std::shared_ptr<State> state_;
+};
+
+absl::Status check_asio(Reactor& reactor) {
+  if (reactor.io_context() != nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError("sockets need a reactor that runs an io_context");
+}
+
+class SocketNetwork final : public Network {
+ public:
+  absl::StatusOr<std::unique_ptr<StreamListener>> listen(Reactor& reactor, const Address& address,
+                                                         AcceptHandler& handler) override {
+    if (absl::Status status = check_asio(reactor); !status.ok()) return status;
+    auto listener = std::make_unique<SocketListener>(reactor, handler);
+    if (absl::Status status = listener->open(address); !status.ok()) return status;
+    return listener;
+  }
+
+  absl::StatusOr<std::unique_ptr<Dial>> dial(Reactor& reactor, const Address& address,
+                                             DialHandler& handler) override {
+    if (absl::Status status = check_asio(reactor); !status.ok()) return status;
+    if (address.port == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot connect to ", address.to_string(), ": it names no port"));
+    }
+    return std::make_unique<SocketDial>(reactor, address, handler);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Network> make_socket_network() { return std::make_shared<SocketNetwork>(); }
+
+}  // namespace mrpool::uiwarp
