@@ -37,7 +37,7 @@ enum class Op : uint8_t {
   kFlush,        // whole volume; offset and length are ignored
   kWriteZeroes,  // reads as zeroes afterwards; with `deallocate` space may be given back
   kDeallocate,   // a hint: gives space back where it can; reads as zeroes where it did
-  kHold,         // RAM only: the range of memory() does not change until release(io)
+  kHold,         // the bytes locate() shows for the range do not change until release(io)
 };
 std::string_view to_string(Op op);
 
@@ -79,7 +79,7 @@ struct Io {
   Io* next = nullptr;
   uint64_t progress = 0;
   void* owner = nullptr;
-  alignas(16) std::byte scratch[64];
+  alignas(16) std::byte scratch[96];
 };
 
 struct Geometry {
@@ -110,9 +110,12 @@ class Volume {
   virtual const Geometry& geometry() const = 0;
   // The address it was opened by.
   virtual const std::string& spec() const = 0;
-  // The bytes themselves where they lie in memory for good (RAM), page aligned: transfers to a peer
-  // gather from them under a kHold. Empty otherwise.
+  // Memory that reads may gather from without a copy (RAM, null), page aligned, there as long as
+  // the volume; register it once. Empty where there is none.
   virtual std::span<std::byte> memory() = 0;
+  // Where in memory() the range lies, to be read under a kHold; null when it has to be read by
+  // kRead. Requires a range inside the volume.
+  virtual std::byte* locate(uint64_t offset, uint64_t length) = 0;
   virtual absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) = 0;
 };
 

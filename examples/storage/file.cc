@@ -1,0 +1,327 @@
+#include "examples/storage/file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/random_access_file.hpp>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/storage/io_util.h"
+#include "examples/storage/sync_thread.h"
+
+namespace mrpool::storage {
+namespace {
+
+namespace asio = boost::asio;
+
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&&) = delete;
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+class FileVolume final : public Volume, public std::enable_shared_from_this<FileVolume> {
+ public:
+  FileVolume(std::string spec, Fd fd, const Geometry& geometry)
+      : spec_(std::move(spec)), fd_(std::move(fd)), geometry_(geometry), sync_(fd_.get()) {}
+
+  const Geometry& geometry() const override { return geometry_; }
+  const std::string& spec() const override { return spec_; }
+  std::span<std::byte> memory() override { return {}; }
+  std::byte* locate(uint64_t, uint64_t) override { return nullptr; }
+  absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
+  int fd() const { return fd_.get(); }
+  SyncThread& sync() { return sync_; }
+
+ private:
+  const std::string spec_;
+  const Fd fd_;
+  const Geometry geometry_;
+  SyncThread sync_;
+};
+
+// The rest of a scatter list from its byte `skip` on, as Asio takes it; lives inside the operation.
+template <typename Buffer>
+class Buffers {
+ public:
+  static constexpr size_t kMax = 32;
+  using value_type = Buffer;
+  using const_iterator = const Buffer*;
+  Buffers(std::span<const iovec> list, uint64_t skip) {
+    for (const iovec& v : list) {
+      if (skip >= v.iov_len) {
+        skip -= v.iov_len;
+        continue;
+      }
+      if (count_ == kMax) return;
+      buffers_[count_++] =
+          Buffer(static_cast<std::byte*>(v.iov_base) + skip, v.iov_len - size_t(skip));
+      skip = 0;
+    }
+  }
+  const Buffer* begin() const { return buffers_.data(); }
+  const Buffer* end() const { return buffers_.data() + count_; }
+
+ private:
+  std::array<Buffer, kMax> buffers_;
+  size_t count_ = 0;
+};
+
+// Blocks for Asio's operations, reused, so that an I/O allocates nothing once warm.
+class Slab {
+ public:
+  static constexpr size_t kBlock = 4096;
+  ~Slab() {
+    while (free_ != nullptr) ::operator delete(std::exchange(free_, free_->next));
+  }
+  void* get(size_t bytes) {
+    if (bytes > kBlock) return ::operator new(bytes);
+    if (free_ == nullptr) return ::operator new(kBlock);
+    return std::exchange(free_, free_->next);
+  }
+  void put(void* at, size_t bytes) {
+    if (bytes > kBlock) return ::operator delete(at);
+    free_ = new (at) Free{free_};
+  }
+
+ private:
+  struct Free {
+    Free* next;
+  };
+  Free* free_ = nullptr;
+};
+
+template <typename T>
+struct SlabAllocator {
+  using value_type = T;
+  explicit SlabAllocator(Slab& s) : slab(&s) {}
+  template <typename U>
+  SlabAllocator(const SlabAllocator<U>& other) : slab(other.slab) {}  // NOLINT: rebinds
+  T* allocate(size_t n) { return static_cast<T*>(slab->get(n * sizeof(T))); }
+  void deallocate(T* at, size_t n) { slab->put(at, n * sizeof(T)); }
+  template <typename U>
+  bool operator==(const SlabAllocator<U>& other) const {
+    return slab == other.slab;
+  }
+  Slab* slab;
+};
+
+class FileChannel final : public Channel {
+ public:
+  FileChannel(std::shared_ptr<FileVolume> volume, Reactor& reactor)
+      : volume_(std::move(volume)), reactor_(reactor), file_(*reactor.io_context()) {}
+
+  absl::Status open() {
+    const int fd = fcntl(volume_->fd(), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return absl::ErrnoToStatus(errno, "dup of the file descriptor");
+    boost::system::error_code error;
+    file_.assign(fd, error);
+    if (error) {
+      ::close(fd);
+      return absl::UnavailableError(
+          absl::StrCat(volume_->spec(), ": io_uring is not to be had: ", error.message()));
+    }
+    return absl::OkStatus();
+  }
+
+  bool submit(Io& io) override {
+    io.error = check(volume_->geometry(), io);
+    io.progress = 0;
+    io.owner = this;
+    if (io.error != Error::kNone) return true;
+    switch (io.op) {
+      case Op::kRead:
+      case Op::kWrite:
+        if (io.length == 0) return true;
+        ++pending_;
+        step(io);
+        return false;
+      case Op::kFlush:
+        if (volume_->geometry().read_only) return true;
+        [[fallthrough]];
+      case Op::kWriteZeroes:
+      case Op::kDeallocate:
+        ++pending_;
+        volume_->sync().submit(io, reactor_, &finished);
+        return false;
+      case Op::kHold:
+        break;
+    }
+    io.error = Error::kUnsupported;
+    return true;
+  }
+  void release(Io&) override {}
+  uint32_t pending() const override { return pending_; }
+
+ private:
+  struct Handler {
+    using allocator_type = SlabAllocator<void*>;
+    allocator_type get_allocator() const { return allocator_type(channel->slab_); }
+    void operator()(const boost::system::error_code& error, size_t bytes) {
+      channel->moved(*io, error, bytes);
+    }
+    FileChannel* channel;
+    Io* io;
+  };
+
+  static void finished(Io& io) {
+    --static_cast<FileChannel*>(io.owner)->pending_;
+    io.done(io);
+  }
+
+  // Reads or writes what is left of the request.
+  void step(Io& io) {
+    const uint64_t at = io.offset + io.progress;
+    if (io.op == Op::kRead) {
+      file_.async_read_some_at(at, Buffers<asio::mutable_buffer>(io.buffers, io.progress),
+                               Handler{this, &io});
+    } else {
+      file_.async_write_some_at(at, Buffers<asio::const_buffer>(io.buffers, io.progress),
+                                Handler{this, &io});
+    }
+  }
+
+  void moved(Io& io, const boost::system::error_code& error, size_t bytes) {
+    if (error == asio::error::interrupted || error == asio::error::try_again) return step(io);
+    if (error || bytes == 0) {
+      // End of file inside the volume: the file was cut behind our back.
+      const bool end = error == asio::error::eof || !error;
+      io.error = from_errno(end ? EIO : error.value(), io.op);
+      return finished(io);
+    }
+    io.progress += bytes;
+    if (io.progress < io.length) return step(io);
+    if (io.op == Op::kWrite && io.fua) return volume_->sync().submit(io, reactor_, &finished);
+    finished(io);
+  }
+
+  const std::shared_ptr<FileVolume> volume_;
+  Reactor& reactor_;
+  Slab slab_;  // before file_: its cancelled operations are given back here
+  asio::random_access_file file_;
+  uint32_t pending_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<Channel>> FileVolume::open_channel(Reactor& reactor) {
+  if (reactor.io_context() == nullptr) {
+    return absl::FailedPreconditionError("a file volume needs a reactor on Asio");
+  }
+  auto channel = std::make_unique<FileChannel>(shared_from_this(), reactor);
+  if (absl::Status status = channel->open(); !status.ok()) return status;
+  return channel;
+}
+
+// What O_DIRECT asks of addresses and offsets; 0, 0 when the file system does not take it.
+struct DirectAlignment {
+  uint32_t memory = 512;
+  uint32_t offset = 512;
+};
+DirectAlignment direct_alignment(int fd) {
+#ifdef STATX_DIOALIGN
+  struct statx info {};
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
+      (info.stx_mask & STATX_DIOALIGN) != 0) {
+    return {info.stx_dio_mem_align, info.stx_dio_offset_align};
+  }
+#endif
+  int sector = 0;
+  if (ioctl(fd, BLKSSZGET, &sector) == 0) return {512, uint32_t(sector)};
+  return {};
+}
+
+absl::Status file_error(const std::string& path, int error, std::string_view what) {
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat(path, ": ", absl::string_view(what.data(), what.size())));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::string& path,
+                                                  uint32_t block_size, const FileOptions& options) {
+  struct stat info {};
+  const bool exists = ::stat(path.c_str(), &info) == 0;
+  if (!exists && errno != ENOENT) return file_error(path, errno, "cannot be looked at");
+  if (!exists && options.size == 0) {
+    return absl::NotFoundError(
+        absl::StrCat(path, " does not exist; add \",size=10GiB\" to have it made"));
+  }
+  int flags = O_CLOEXEC | (options.read_only ? O_RDONLY : O_RDWR);
+  if (!exists) flags |= O_CREAT;
+  if (options.direct) flags |= O_DIRECT;
+  Fd fd(::open(path.c_str(), flags, 0600));
+  if (fd.get() < 0) {
+    if (errno == EINVAL && options.direct) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
+    }
+    return file_error(path, errno, "cannot be opened");
+  }
+  if (::flock(fd.get(), (options.read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is in use by another namespace or program"));
+  }
+  if (!exists && ::ftruncate(fd.get(), off_t(options.size)) != 0) {
+    return file_error(path, errno, "cannot be made that large");
+  }
+  if (::fstat(fd.get(), &info) != 0) return file_error(path, errno, "cannot be looked at");
+  uint64_t bytes = 0;
+  if (S_ISREG(info.st_mode)) {
+    bytes = uint64_t(info.st_size);
+  } else if (S_ISBLK(info.st_mode)) {
+    if (::ioctl(fd.get(), BLKGETSIZE64, &bytes) != 0) {
+      return file_error(path, errno, "has no size to be read");
+    }
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is neither a regular file nor a block device"));
+  }
+  if (options.size != 0 && bytes != options.size) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " exists with ", bytes, " bytes, not ",
+                                                   options.size,
+                                                   "; leave out \",size=\" or remove the file"));
+  }
+  if (bytes < block_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is smaller than one block of ", block_size, " bytes"));
+  }
+  Geometry geometry{.block_size = block_size,
+                    .blocks = bytes / block_size,
+                    .volatile_cache = !options.read_only,
+                    .deallocate = true,
+                    .read_only = options.read_only};
+  if (options.direct) {
+    const DirectAlignment align = direct_alignment(fd.get());
+    if (align.offset == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
+    }
+    if (block_size % align.offset != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": O_DIRECT needs blocks of ", align.offset,
+                       " bytes here; write \",bs=", align.offset, "\""));
+    }
+    geometry.buffer_alignment = align.memory;
+  }
+  return std::make_shared<FileVolume>(std::move(spec), std::move(fd), geometry);
+}
+
+}  // namespace mrpool::storage

@@ -1,0 +1,247 @@
+#include "examples/storage/ram.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/storage/io_util.h"
+#include "examples/storage/range_guard.h"
+
+namespace mrpool::storage {
+namespace {
+
+// Anonymous memory, zeroed, in huge pages where the machine has them. Pages appear when touched.
+class Mapping {
+ public:
+  static absl::StatusOr<Mapping> create(uint64_t bytes) {
+    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", bytes, " bytes: ", std::strerror(errno)));
+    }
+    madvise(at, bytes, MADV_HUGEPAGE);
+    return Mapping(static_cast<std::byte*>(at), bytes);
+  }
+  Mapping(Mapping&& other) noexcept : memory_(other.memory_) { other.memory_ = {}; }
+  Mapping& operator=(Mapping&&) = delete;
+  ~Mapping() {
+    if (!memory_.empty()) munmap(memory_.data(), memory_.size());
+  }
+  std::span<std::byte> memory() const { return memory_; }
+
+ private:
+  Mapping(std::byte* at, uint64_t bytes) : memory_(at, bytes) {}
+  std::span<std::byte> memory_;
+};
+
+class RamVolume final : public Volume, public std::enable_shared_from_this<RamVolume> {
+ public:
+  RamVolume(std::string spec, Mapping mapping, uint32_t block_size)
+      : spec_(std::move(spec)),
+        mapping_(std::move(mapping)),
+        geometry_{.block_size = block_size,
+                  .blocks = mapping_.memory().size() / block_size,
+                  .deallocate = true},
+        guard_(mapping_.memory().size()) {}
+
+  const Geometry& geometry() const override { return geometry_; }
+  const std::string& spec() const override { return spec_; }
+  std::span<std::byte> memory() override { return mapping_.memory(); }
+  std::byte* locate(uint64_t offset, uint64_t) override { return memory().data() + offset; }
+  absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
+  RangeGuard& guard() { return guard_; }
+
+ private:
+  const std::string spec_;
+  const Mapping mapping_;
+  const Geometry geometry_;
+  RangeGuard guard_;
+};
+
+// Requests finish inside submit() but for two reasons to wait: the range is taken, or the request
+// zeroes so much that the loop's other work has to come in between.
+class RamChannel final : public Channel, private Poller {
+ public:
+  RamChannel(std::shared_ptr<RamVolume> volume, Reactor& reactor)
+      : volume_(std::move(volume)), reactor_(reactor) {
+    reactor_.add_poller(*this);
+  }
+  ~RamChannel() override { reactor_.remove_poller(*this); }
+
+  bool submit(Io& io) override {
+    io.error = check(volume_->geometry(), io);
+    io.progress = 0;
+    if (io.error != Error::kNone || advance(io)) return true;
+    waiting_.push(io);
+    ++pending_;
+    return false;
+  }
+  void release(Io& io) override { volume_->guard().unshare(io.offset, io.length); }
+  uint32_t pending() const override { return pending_; }
+
+ private:
+  // While another reactor's I/O holds a range nothing here tells when it ends: look again soon.
+  static constexpr Nanoseconds kRetry = std::chrono::microseconds(100);
+
+  // Does a step of the request; true when it is done.
+  bool advance(Io& io) {
+    RangeGuard& guard = volume_->guard();
+    switch (io.op) {
+      case Op::kFlush:
+        return true;
+      case Op::kHold:
+        return guard.try_share(io.offset, io.length);
+      case Op::kRead:
+        if (!guard.try_share(io.offset, io.length)) return false;
+        copy_out(io.buffers, volume_->memory().data() + io.offset, io.length);
+        guard.unshare(io.offset, io.length);
+        return true;
+      case Op::kWrite:
+        if (io.length <= RangeGuard::kMaxExclusive) {
+          if (!guard.try_exclusive(io.offset, io.length)) return false;
+          copy_in(volume_->memory().data() + io.offset, io.buffers, io.length);
+          guard.release_exclusive(io.offset, io.length);
+          return true;
+        }
+        return write_step(io);
+      case Op::kWriteZeroes:
+      case Op::kDeallocate: {
+        const uint64_t at = io.offset + io.progress;
+        const uint64_t n = std::min(io.length - io.progress, RangeGuard::kMaxExclusive);
+        if (n > 0) {
+          if (!guard.try_exclusive(at, n)) return false;
+          std::memset(volume_->memory().data() + at, 0, n);
+          guard.release_exclusive(at, n);
+          io.progress += n;
+        }
+        return io.progress == io.length;
+      }
+    }
+    io.error = Error::kUnsupported;
+    return true;
+  }
+
+  // One whole-block piece of a long write.
+  bool write_step(Io& io) {
+    const uint64_t n = std::min(io.length - io.progress, RangeGuard::kMaxExclusive);
+    const uint64_t at = io.offset + io.progress;
+    if (!volume_->guard().try_exclusive(at, n)) return false;
+    std::byte* to = volume_->memory().data() + at;
+    uint64_t skip = io.progress;
+    uint64_t left = n;
+    for (const iovec& v : io.buffers) {
+      if (skip >= v.iov_len) {
+        skip -= v.iov_len;
+        continue;
+      }
+      const uint64_t part = std::min<uint64_t>(left, v.iov_len - skip);
+      std::memcpy(to, static_cast<const std::byte*>(v.iov_base) + skip, part);
+      to += part;
+      skip = 0;
+      if ((left -= part) == 0) break;
+    }
+    volume_->guard().release_exclusive(at, n);
+    io.progress += n;
+    return io.progress == io.length;
+  }
+
+  bool poll() override {
+    if (waiting_.empty()) return false;
+    bool progress = false;
+    Io* io = waiting_.take();
+    while (io != nullptr) {
+      Io* next = io->next;
+      const uint64_t before = io->progress;
+      if (advance(*io)) {
+        progress = true;
+        --pending_;
+        io->done(*io);
+      } else {
+        progress |= io->progress != before;
+        waiting_.push(*io);
+      }
+      io = next;
+    }
+    return progress;
+  }
+  bool arm() override {
+    if (!waiting_.empty()) wake_.arm(reactor_, kRetry);
+    return true;
+  }
+
+  const std::shared_ptr<RamVolume> volume_;
+  Reactor& reactor_;
+  Timer wake_{[](Timer&) {}};  // only to end a sleep
+  IoList waiting_;
+  uint32_t pending_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<Channel>> RamVolume::open_channel(Reactor& reactor) {
+  return std::make_unique<RamChannel>(shared_from_this(), reactor);
+}
+
+// Reads show one block of zeroes over and over, so that nothing but zeroes ever leaves.
+class NullVolume final : public Volume {
+ public:
+  static constexpr uint64_t kZeroes = 2 << 20;  // the longest read without a copy
+
+  NullVolume(std::string spec, Mapping zeroes, uint64_t bytes, uint32_t block_size)
+      : spec_(std::move(spec)),
+        zeroes_(std::move(zeroes)),
+        geometry_{.block_size = block_size, .blocks = bytes / block_size, .deallocate = true} {}
+
+  const Geometry& geometry() const override { return geometry_; }
+  const std::string& spec() const override { return spec_; }
+  std::span<std::byte> memory() override { return zeroes_.memory(); }
+  std::byte* locate(uint64_t, uint64_t length) override {
+    return length <= kZeroes ? zeroes_.memory().data() : nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
+
+ private:
+  const std::string spec_;
+  const Mapping zeroes_;
+  const Geometry geometry_;
+};
+
+class NullChannel final : public Channel {
+ public:
+  explicit NullChannel(const Geometry& geometry) : geometry_(geometry) {}
+  bool submit(Io& io) override {
+    io.error = check(geometry_, io);
+    if (io.error == Error::kNone && io.op == Op::kRead) {
+      for (const iovec& v : io.buffers) std::memset(v.iov_base, 0, v.iov_len);
+    }
+    return true;
+  }
+  void release(Io&) override {}
+  uint32_t pending() const override { return 0; }
+
+ private:
+  const Geometry geometry_;
+};
+
+absl::StatusOr<std::unique_ptr<Channel>> NullVolume::open_channel(Reactor&) {
+  return std::make_unique<NullChannel>(geometry_);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Volume>> open_ram(std::string spec, uint64_t bytes,
+                                                 uint32_t block_size) {
+  auto mapping = Mapping::create(bytes);
+  if (!mapping.ok()) return mapping.status();
+  return std::make_shared<RamVolume>(std::move(spec), std::move(*mapping), block_size);
+}
+
+absl::StatusOr<std::shared_ptr<Volume>> open_null(std::string spec, uint64_t bytes,
+                                                  uint32_t block_size) {
+  auto zeroes = Mapping::create(NullVolume::kZeroes);
+  if (!zeroes.ok()) return zeroes.status();
+  return std::make_shared<NullVolume>(std::move(spec), std::move(*zeroes), bytes, block_size);
+}
+
+}  // namespace mrpool::storage
