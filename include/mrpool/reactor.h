@@ -42,7 +42,8 @@ class Poller {
   // Does what can be done now without blocking; true when there was something.
   virtual bool poll() = 0;
   // The loop is about to sleep: arrange to be woken through the reactor. False when work arrived
-  // meanwhile, which calls the sleep off.
+  // meanwhile, which calls the sleep off. Until the next poll(), work handed to the poller, from
+  // the loop's own thread too, must wake the loop: post() does.
   virtual bool arm() = 0;
 
  protected:
@@ -103,9 +104,8 @@ class Reactor {
   virtual size_t poll() = 0;
   // For foreign loops. fd() becomes readable when poll() has something to do, provided arm()
   // returned true after the last poll(): `if (r.poll() == 0 && r.arm()) wait_for(r.fd());`
-  // Work that the loop's own thread hands in after arm() needs another poll() first. -1 where /proc
-  // is not mounted. It hears of post(), timers, sockets and files; not of asio::post from another
-  // thread, which only run() does.
+  // -1 where /proc is not mounted. It hears of post(), timers, sockets and files; not of
+  // asio::post, which only run() does.
   virtual bool arm() = 0;
   virtual int fd() = 0;
 

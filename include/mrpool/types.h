@@ -32,14 +32,14 @@ struct RemoteAddr {
 struct Sge {
   std::byte* addr = nullptr;
   uint32_t length = 0;  // bytes
-  Lkey lkey;
+  Lkey lkey{};
 };
 
 // A range in a peer's memory, as it travels in a capsule or a PDU.
 struct RemoteBuffer {
-  RemoteAddr addr;
+  RemoteAddr addr{};
   uint64_t length = 0;  // bytes
-  Rkey rkey;
+  Rkey rkey{};
 };
 
 }  // namespace mrpool

@@ -56,7 +56,7 @@ struct WorkCompletion {
   Opcode opcode = Opcode::kSend;
   bool invalidated = false;  // kRecv: the peer's SEND ended the life of `invalidated_rkey` here
   bool solicited = false;    // kRecv: the peer asked for an event
-  Rkey invalidated_rkey;
+  Rkey invalidated_rkey{};
   uint32_t byte_len = 0;  // kRecv: bytes received
   Qp* qp = nullptr;
 };
@@ -85,9 +85,9 @@ struct WorkRequest {
   bool signalled = true;
   bool solicited = false;         // SENDs: ask for an event at the peer
   bool fence = false;             // start only when all earlier READs of this Qp have completed
-  std::span<const Sge> sges;      // SENDs, WRITE: gathered; READ: the sink
-  RemoteAddr remote_addr;         // WRITE, READ
-  Rkey rkey;                      // WRITE, READ: the peer's; kSendWithInv: the peer's key to
+  std::span<const Sge> sges{};    // SENDs, WRITE: gathered; READ: the sink
+  RemoteAddr remote_addr{};       // WRITE, READ
+  Rkey rkey{};                    // WRITE, READ: the peer's; kSendWithInv: the peer's key to
                                   // invalidate; kLocalInv: the local key to invalidate
   FastMr* mr = nullptr;           // kRegMr
   Access access = Access::kNone;  // kRegMr
@@ -96,7 +96,7 @@ struct WorkRequest {
 struct RecvRequest {
   RecvRequest* next = nullptr;
   Completion* completion = nullptr;
-  std::span<const Sge> sges;
+  std::span<const Sge> sges{};
 };
 
 // Why a post refused a request. The refused one and all behind it in the chain were not taken.

@@ -91,6 +91,7 @@ void AsioReactor::begin_round() {
   // The loop belongs to whoever drives it; nearly always the same thread, so read before writing.
   if (!in_thread()) thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   in_round_ = true;
+  armed_ = false;
   now_ = Nanoseconds::zero();
 }
 
@@ -156,23 +157,25 @@ bool AsioReactor::arm() {
   if (pollers_changed_) std::erase(pollers_, nullptr);
   pollers_changed_ = false;
   if (quiet && !timers_.empty()) {
-    const Nanoseconds deadline = timers_.earliest();
-    if (deadline <= now()) {
-      quiet = false;
-    } else if (deadline < programmed_) {
-      // An earlier setting stays: one wake-up too many is cheaper than setting it at every sleep.
-      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(deadline);
-      itimerspec when{};
-      when.it_value.tv_sec = seconds.count();
-      when.it_value.tv_nsec = (deadline - seconds).count();
-      if (::timerfd_settime(timer_.native_handle(), TFD_TIMER_ABSTIME, &when, nullptr) != 0) {
-        die("arm: timerfd_settime failed");
-      }
-      programmed_ = deadline;
-    }
+    quiet = timers_.earliest() > now();
+    if (quiet) set_alarm(timers_.earliest());
   }
   in_round_ = false;
-  return quiet && tasks_.sleep();
+  armed_ = quiet && tasks_.sleep();
+  return armed_;
+}
+
+void AsioReactor::set_alarm(Nanoseconds deadline) {
+  // An earlier setting stays: one wake-up too many is cheaper than setting it at every sleep.
+  if (deadline >= programmed_) return;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(deadline);
+  itimerspec when{};
+  when.it_value.tv_sec = seconds.count();
+  when.it_value.tv_nsec = (deadline - seconds).count();
+  if (::timerfd_settime(timer_.native_handle(), TFD_TIMER_ABSTIME, &when, nullptr) != 0) {
+    die("arm: timerfd_settime failed");
+  }
+  programmed_ = deadline;
 }
 
 void AsioReactor::sleep() {
@@ -234,6 +237,7 @@ void AsioReactor::arm_timer(Timer& timer) {
   // Armed without delay by a timer that expired: next round, or this one would never end.
   if (in_timers_ && timer.slot().deadline <= now_) timer.slot().deadline = now_ + Nanoseconds(1);
   timers_.add(timer);
+  if (armed_) set_alarm(timer.slot().deadline);
 }
 
 void AsioReactor::cancel_timer(Timer& timer) {

@@ -51,6 +51,7 @@ class AsioReactor final : public Reactor {
   size_t run_timers();
   size_t run_asio(bool idle);
   void sleep();
+  void set_alarm(Nanoseconds deadline);
   // Makes `fd`, an eventfd or a timerfd, a reason to leave the kernel, from now on.
   absl::Status adopt(Descriptor& descriptor, int fd, const char* what);
   void wake_on(Descriptor& descriptor);
@@ -73,6 +74,7 @@ class AsioReactor final : public Reactor {
   mutable Nanoseconds now_{};
   bool in_round_ = false;
   bool in_timers_ = false;
+  bool armed_ = false;  // a foreign loop sleeps on fd(), or is about to
   Nanoseconds last_asio_{};
 
   std::atomic<bool> stop_{false};

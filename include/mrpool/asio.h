@@ -1,0 +1,262 @@
+// mrpool for programs that are written with Boost.Asio: the one public header that includes it.
+//
+// Two directions:
+//   io_context(reactor)   the io_context a Reactor runs: timers, signals, files (on io_uring) and
+//                         coroutines on the same thread, with Reactor::run() as the loop;
+//   AsioDriver            runs a Reactor from an io_context of yours, with io.run() as the loop.
+// And completion tokens (use_awaitable, deferred, a lambda...) for what the library otherwise tells
+// an intrusive object:
+//   auto lease = co_await async_get(pool, reactor, use_awaitable);
+//   auto [posted, wc] = co_await async_post(qp, write, use_awaitable);
+//
+// Thread safety: everything here is called, and calls back, on the reactor's thread; a handler with
+// an executor of its own runs there. Handlers never run inside the call that starts an operation.
+// Ownership: what is passed by reference must outlive the operation, scatter lists and chains only
+// its start. Memory: an operation allocates once, from the handler's allocator (by default Asio's
+// per-thread cache), so the intrusive interface stays the one for the hottest paths.
+#pragma once
+
+#include <boost/asio/append.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/recycling_allocator.hpp>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "mrpool/mr_pool.h"
+#include "mrpool/qp.h"
+#include "mrpool/reactor.h"
+#include "mrpool/rw.h"
+#include "mrpool/work.h"
+
+namespace mrpool {
+
+// Requires a reactor made by Reactor::create.
+inline boost::asio::io_context& io_context(Reactor& reactor) { return *reactor.io_context(); }
+
+// Runs a reactor's rounds as handlers of another io_context, between that one's own. While the
+// reactor has work its rounds follow each other; after `spin` without any it waits for
+// Reactor::fd(). Do not call run() or poll() of a driven reactor. Destroying the driver leaves the
+// reactor as it is; both live on the thread that runs `io`.
+class AsioDriver {
+ public:
+  AsioDriver(Reactor& reactor, boost::asio::io_context& io,
+             Nanoseconds spin = std::chrono::microseconds(50))
+      : state_(std::make_shared<State>(reactor, io, spin)) {
+    State::next_round(state_);
+  }
+  AsioDriver(const AsioDriver&) = delete;
+  AsioDriver& operator=(const AsioDriver&) = delete;
+  ~AsioDriver() {
+    state_->driven = false;
+    state_->descriptor.release();  // the reactor's to close; ends the wait
+  }
+
+ private:
+  struct State {
+    State(Reactor& driven_reactor, boost::asio::io_context& io_context, Nanoseconds spin_time)
+        : reactor(driven_reactor),
+          io(io_context),
+          descriptor(io_context, driven_reactor.fd()),
+          spin(spin_time) {}
+
+    static void next_round(const std::shared_ptr<State>& state) {
+      boost::asio::post(state->io, [state] { round(state); });
+    }
+
+    static void round(const std::shared_ptr<State>& state) {
+      if (!state->driven) return;
+      const bool worked = state->reactor.poll() > 0;
+      const Nanoseconds now = state->reactor.now();
+      if (worked) state->busy = now;
+      if (worked || now - state->busy < state->spin || !state->reactor.arm()) {
+        return next_round(state);
+      }
+      state->descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                                   [state](boost::system::error_code) { round(state); });
+    }
+
+    Reactor& reactor;
+    boost::asio::io_context& io;
+    boost::asio::posix::stream_descriptor descriptor;
+    const Nanoseconds spin;
+    Nanoseconds busy{};
+    bool driven = true;
+  };
+
+  std::shared_ptr<State> state_;
+};
+
+namespace asio_detail {
+
+using HomeExecutor = boost::asio::io_context::executor_type;
+
+inline HomeExecutor home_of(Reactor& reactor) { return io_context(reactor).get_executor(); }
+
+// What every operation here is: a handler, kept until the intrusive object it is derived with
+// calls.
+template <typename Handler, typename Intrusive>
+class Operation final : public Intrusive {
+  using Executor = boost::asio::associated_executor_t<Handler, HomeExecutor>;
+  using Allocator = typename std::allocator_traits<boost::asio::associated_allocator_t<
+      Handler, boost::asio::recycling_allocator<void>>>::template rebind_alloc<Operation>;
+
+ public:
+  template <typename... Args>
+  static Operation& make(Handler handler, Reactor& reactor, Args&&... args) {
+    Allocator allocator(
+        boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>()));
+    Operation* memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
+    return *new (memory) Operation(std::move(handler), reactor, std::forward<Args>(args)...);
+  }
+
+  // The operation ended inside the loop: calls the handler here and now where it belongs to this
+  // reactor, through its executor otherwise. Frees the operation first.
+  template <typename... Results>
+  void complete(Results... results) {
+    const HomeExecutor home = home_of(reactor_);
+    const auto work = std::move(work_);  // held until the executor has the handler
+    const Executor executor = work.get_executor();
+    Handler handler = finish();
+    if constexpr (std::is_constructible_v<Executor, HomeExecutor>) {
+      if (executor == Executor(home)) return std::move(handler)(std::move(results)...);
+    }
+    boost::asio::dispatch(executor, boost::asio::append(std::move(handler), std::move(results)...));
+  }
+
+  // The operation ended inside the call that should start it.
+  template <typename... Results>
+  void complete_later(Results... results) {
+    const auto work = std::move(work_);
+    const Executor executor = work.get_executor();
+    Handler handler = finish();
+    boost::asio::post(executor, boost::asio::append(std::move(handler), std::move(results)...));
+  }
+
+  Handler& handler() { return handler_; }
+
+ private:
+  template <typename... Args>
+  Operation(Handler&& handler, Reactor& reactor, Args&&... args)
+      : Intrusive(std::forward<Args>(args)...),
+        reactor_(reactor),
+        handler_(std::move(handler)),
+        work_(boost::asio::get_associated_executor(handler_, home_of(reactor))) {}
+  ~Operation() = default;
+
+  Handler finish() {
+    Handler handler = std::move(handler_);
+    Allocator allocator(
+        boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>()));
+    this->~Operation();
+    std::allocator_traits<Allocator>::deallocate(allocator, this, 1);
+    return handler;
+  }
+
+  Reactor& reactor_;
+  Handler handler_;
+  boost::asio::executor_work_guard<Executor> work_;
+};
+
+// Completion's destructor is protected; a base of ours makes it one we may end.
+class OwnedCompletion : public Completion {
+ public:
+  using Completion::Completion;
+};
+
+}  // namespace asio_detail
+
+// A lease from `pool` as soon as one is free, first come, first served. Handler: void(Lease); the
+// lease is empty when the operation was cancelled through the handler's cancellation slot.
+template <typename Token>
+auto async_get(MrPool& pool, Reactor& reactor, Token&& token) {
+  return boost::asio::async_initiate<Token, void(MrPool::Lease)>(
+      [](auto handler, MrPool* from, Reactor* home) {
+        using Op = asio_detail::Operation<decltype(handler), MrPool::Waiter>;
+        auto slot = boost::asio::get_associated_cancellation_slot(handler);
+        Op& op = Op::make(std::move(handler), *home, *home,
+                          [](MrPool::Waiter& self, MrPool::Lease lease) {
+                            auto& served = static_cast<Op&>(self);
+                            boost::asio::get_associated_cancellation_slot(served.handler()).clear();
+                            served.complete(std::move(lease));
+                          });
+        if (slot.is_connected()) {
+          slot.assign([from, waiting = &op](boost::asio::cancellation_type) mutable {
+            Op* cancelled = std::exchange(waiting, nullptr);  // the signal may be emitted again
+            if (cancelled == nullptr || !from->cancel(*cancelled)) return;
+            cancelled->complete_later(MrPool::Lease());
+          });
+        }
+        from->get(op);
+      },
+      token, &pool, &reactor);
+}
+
+// Posts a chain of work requests and waits for the last one, which becomes signalled. Handler:
+// void(PostResult, WorkCompletion); the completion means something when the post was taken whole.
+template <typename Token>
+auto async_post(Qp& qp, WorkRequest& chain, Token&& token) {
+  return boost::asio::async_initiate<Token, void(PostResult, WorkCompletion)>(
+      [](auto handler, Qp* on, WorkRequest* first) {
+        using Op = asio_detail::Operation<decltype(handler), asio_detail::OwnedCompletion>;
+        Op& op = Op::make(std::move(handler), on->reactor(),
+                          [](Completion& self, const WorkCompletion& wc) {
+                            static_cast<Op&>(self).complete(PostResult(), wc);
+                          });
+        WorkRequest* last = first;
+        while (last->next != nullptr) last = last->next;
+        last->completion = &op;
+        last->signalled = true;
+        const PostResult posted = on->post_send(*first);
+        if (!posted.ok()) op.complete_later(posted, WorkCompletion());
+      },
+      token, &qp, &chain);
+}
+
+// Posts one receive and waits for the message. Handler: void(PostStatus, WorkCompletion).
+template <typename Token>
+auto async_receive(Qp& qp, std::span<const Sge> into, Token&& token) {
+  return boost::asio::async_initiate<Token, void(PostStatus, WorkCompletion)>(
+      [](auto handler, Qp* on, std::span<const Sge> sges) {
+        using Op = asio_detail::Operation<decltype(handler), asio_detail::OwnedCompletion>;
+        Op& op = Op::make(std::move(handler), on->reactor(),
+                          [](Completion& self, const WorkCompletion& wc) {
+                            static_cast<Op&>(self).complete(PostStatus::kOk, wc);
+                          });
+        RecvRequest request;
+        request.completion = &op;
+        request.sges = sges;
+        const PostStatus posted = on->post_recv(request);
+        if (posted != PostStatus::kOk) op.complete_later(posted, WorkCompletion());
+      },
+      token, &qp, into);
+}
+
+// Moves bytes between `local` and the peer's `remote`, through the context's MRs and credits.
+// Handler: void(PostStatus, WcStatus); the second means something when the first is kOk.
+template <typename Token>
+auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
+                    std::span<const Sge> local, const RemoteBuffer& remote, Token&& token) {
+  return boost::asio::async_initiate<Token, void(PostStatus, WcStatus)>(
+      [](auto handler, RwContext* on, Reactor* home, RwDirection way, std::span<const Sge> sges,
+         RemoteBuffer peer) {
+        using Op = asio_detail::Operation<decltype(handler), RwOperation>;
+        Op& op = Op::make(std::move(handler), *home, [](RwOperation& self, WcStatus status) {
+          static_cast<Op&>(self).complete(PostStatus::kOk, status);
+        });
+        const PostStatus started = on->start(op, way, sges, peer);
+        if (started != PostStatus::kOk) op.complete_later(started, WcStatus::kSuccess);
+      },
+      token, &context, &reactor, direction, local, remote);
+}
+
+}  // namespace mrpool
