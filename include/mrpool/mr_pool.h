@@ -4,27 +4,31 @@
 // One I/O takes a lease, maps its bytes, registers them with exactly the rights it needs, hands out
 // the key, has it invalidated, and returns the lease:
 //
-//   MrPool::Lease lease = pool->get();          // empty when exhausted
+//   MrPool::Lease lease = pool->get();         // empty when exhausted
 //   lease.map(segments);
 //   WorkRequest reg;
-//   lease.prepare_register(rights, reg);        // post it in front of the request that uses the
-//   key
-//   ... I/O; invalidated by the peer (lease.invalidated()), by READ with invalidate, or by
-//   lease.prepare_invalidate(inv);
-//   lease.reset();                              // or the destructor
+//   lease.prepare_register(rights, reg);       // post it in front of the request that uses the key
+//   ... I/O; invalidated by the peer or by READ with invalidate (lease.invalidated() says so), or
+//   lease.prepare_invalidate(inv);             // and lease.invalidated() from its completion
+//   lease.reset();                             // or the destructor
 //
-// The life of an entry is free → leased → registered → invalidated → free. A lease dropped while
-// its key may still be live is not recycled: the entry goes to the repair list, which re-creates
-// the key off the data path (repair(), run by get() when the pool is empty, or by a call of yours).
+// The life of an entry is free → leased → registered → invalidated → free; a step out of order is a
+// bug of the program and aborts with a message, in every build. A lease dropped while its key may
+// still be live is not recycled: the entry goes to the repair list, which re-creates the key off
+// the data path (repair(); also run when get() finds the pool empty or somebody waits).
 //
-// Thread safety: shared objects: safe for get, put, stats, repair. A Lease belongs to one thread at
-// a time and may be moved between threads.
-// Memory ordering: what a thread wrote before it returned a lease is visible to the thread that
-// gets the same entry next. Exhaustion: get() returns an empty lease at once; get(Waiter) is served
-// first come, first served. Every entry is reachable from every thread at any time: caches never
-// hide one. Ownership: the pool must outlive its leases and be destroyed before its Pd. Destroying
-// it with leases out is reported on stderr, in debug builds with the place each was taken, and
-// aborts.
+// Thread safety: shared objects: safe for get, put, cancel, stats, repair. A Lease belongs to one
+// thread at a time and may be moved between threads. Not for signal handlers.
+// Progress: get() and the return of a lease are lock-free and do not allocate. Exceptions, none of
+// them on the path of an ordinary I/O: a thread's first use of a pool, while somebody waits,
+// repair. Memory ordering: what a thread wrote before it returned a lease is visible to the thread
+// that gets the same entry next. Exhaustion: get() returns an empty lease at once, and only if
+// there was a moment during the call at which no entry was free: caches of other threads, running
+// or ended, hide none. get(Waiter) is served first come, first served; while somebody waits, get()
+// takes only what its thread's own cache still holds. Ownership: the pool must outlive its leases
+// and be destroyed before its Pd. Destroying it with leases or waiters out is reported on stderr,
+// in debug builds with the place each lease was taken, and aborts. How it works, and why it is
+// right: docs/mr_pool.md.
 #pragma once
 
 #include <atomic>
@@ -36,7 +40,10 @@
 
 #include "absl/status/statusor.h"
 #include "mrpool/device.h"
+#include "mrpool/internal/free_list.h"
+#include "mrpool/internal/thread_slots.h"
 #include "mrpool/mr.h"
+#include "mrpool/reactor.h"
 
 namespace mrpool {
 
@@ -46,7 +53,7 @@ enum class MrPoolType : uint8_t {
 };
 
 struct MrPoolOptions {
-  uint32_t count = 0;  // entries; all allocated at creation
+  uint32_t count = 0;  // entries, below 2^24; all allocated at creation
   MrPoolType type = MrPoolType::kFastReg;
   uint32_t max_segments = 256;  // per entry
   // The ceiling: no registration through the pool may exceed it. Remote rights are asked for by
@@ -55,25 +62,31 @@ struct MrPoolOptions {
   // The least scope the pool's user accepts; creation fails with FailedPrecondition on a device
   // that only has less.
   Registration at_least = Registration::kPreRegistered;
+  // Threads that get a cache of their own, about 1 KiB each, allocated at creation. Others share a
+  // list and are served as correctly but slower.
+  uint32_t cached_threads = 32;
 };
 
-// Counters since creation; each is exact, the set is not one snapshot.
+// Counters since creation. Each is exact when no call is under way; the set is not one snapshot.
 struct MrPoolStats {
   uint32_t size = 0;
-  uint32_t in_use = 0;
+  uint32_t in_use = 0;  // leased, or granted to a waiter
+  // How many different entries were ever leased. Entries are reused last in, first out, so with one
+  // thread this is the peak of in_use; with several it is never below it.
   uint32_t high_water = 0;
-  uint32_t in_repair = 0;
-  uint64_t gets = 0;
+  uint32_t in_repair = 0;    // neither free nor leased
+  uint64_t gets = 0;         // leases given out
   uint64_t exhaustions = 0;  // get() that returned empty
-  uint64_t waits = 0;        // asynchronous gets that had to wait
-  uint64_t repairs = 0;
+  uint64_t waits = 0;        // get(Waiter) that had to wait
+  uint64_t repairs = 0;      // keys re-created
 };
 
 class MrPool {
  public:
-  struct Entry;  // one per MR; defined in pool/
+  // kFresh: free and never leased; kRepair: its key may be live and nobody holds it.
+  enum class State : uint8_t { kFree, kLeased, kInvalidated, kRegistered, kFresh, kRepair };
 
-  enum class State : uint8_t { kFree, kLeased, kRegistered, kInvalidated, kRepair };
+  struct Entry;
 
   class Lease {
    public:
@@ -90,22 +103,24 @@ class MrPool {
     ~Lease() { reset(); }
 
     explicit operator bool() const { return entry_ != nullptr; }
-    void reset() {
-      if (entry_ != nullptr) release();
-    }
+    // Returns the entry to the pool, or to the repair list when its key may be live.
+    void reset();
 
     FastMr& mr() const;
     State state() const;
 
     // FastMr::map on this entry. Requires the key not to be live.
     size_t map(std::span<const Sge> segments);
-    // Fills `wr` with the registration of the mapped memory, unsignalled, and marks the key live: a
-    // request that is prepared must be posted, or aborted with `not_posted`. `access` beyond the
-    // pool's ceiling: kAccessDenied. Where needs_registration() is false nothing is to be posted.
+    // Fills `wr` with the registration of the mapped memory under a new key, unsignalled, and marks
+    // the key live: a request that is prepared must be posted, or taken back with not_posted().
+    // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden; nothing changed. Where
+    // needs_registration() is false there is nothing to post: `wr` is not touched and the key,
+    // which is the base Mr's, does not count as live.
     PostStatus prepare_register(Access access, WorkRequest& wr);
-    bool needs_registration() const;
+    bool needs_registration() const { return mr().needs_registration(); }
     void not_posted();
-    // Fills `wr` with the local invalidation; call invalidated() from its completion.
+    // Fills `wr` with the local invalidation; call invalidated() from its completion. `wr` has no
+    // completion yet and is signalled.
     void prepare_invalidate(WorkRequest& wr) const;
     // The key is dead: the peer's SEND, a READ with invalidate or a kLocalInv has ended it.
     void invalidated();
@@ -113,28 +128,31 @@ class MrPool {
    private:
     friend class MrPool;
     explicit Lease(Entry* entry) : entry_(entry) {}
-    void release();
     Entry* entry_ = nullptr;
   };
 
-  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned true.
-  class Waiter {
+  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned true. May be
+  // used again from then on, from inside `ready` too.
+  class Waiter : private Task {
    public:
+    // `lease` is empty only when cancel() came between the grant and this call.
     using Ready = void (*)(Waiter& self, Lease lease);
     // `ready` runs on `home`'s thread, never from inside get(Waiter&).
-    Waiter(Reactor& home, Ready ready);
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
+    Waiter(Reactor& home, Ready ready) : Task(&Waiter::run), home_(&home), ready_(ready) {}
 
    private:
     friend class MrPool;
-    Task task_;
+    enum class Phase : uint8_t { kIdle, kQueued, kGranted };
+    static void run(Task& task);
+
     Reactor* home_;
     Ready ready_;
+    MrPool* pool_ = nullptr;
     Waiter* next_ = nullptr;
     Waiter* prev_ = nullptr;
     Entry* granted_ = nullptr;
-    MrPool* pool_ = nullptr;
+    std::source_location where_;
+    Phase phase_ = Phase::kIdle;
   };
 
   static absl::StatusOr<std::unique_ptr<MrPool>> create(Pd& pd, const MrPoolOptions& options);
@@ -146,12 +164,13 @@ class MrPool {
   Lease get(std::source_location where = std::source_location::current());
   // Queues `waiter` behind those already waiting; `ready` runs once an entry is its.
   void get(Waiter& waiter, std::source_location where = std::source_location::current());
-  // True: `waiter` is forgotten and `ready` will not run. False: it was served; `ready` runs.
-  // From the waiter's home thread.
+  // Takes a get back, from the waiter's home thread. True: `waiter` is forgotten and `ready` will
+  // not run. False: it had been served; its entry has gone back to the pool, and `ready` still
+  // runs, with an empty lease.
   bool cancel(Waiter& waiter);
 
   // Re-creates keys on the repair list; returns how many entries became free. Takes locks and, on
-  // verbs, system calls.
+  // verbs, system calls. Entries whose renewal fails stay on the list for the next call.
   size_t repair();
 
   MrPoolStats stats() const;
@@ -161,8 +180,77 @@ class MrPool {
   class Impl;
 
  private:
-  explicit MrPool(std::unique_ptr<Impl> impl);
+  friend class Impl;
+  MrPool();
+  void put(Entry& entry);
+  Entry* get_slow(std::source_location where);
+  void put_slow(Entry& entry);
+  bool serve_waiters(const Waiter* newcomer = nullptr);
+  void unlink(Waiter& waiter);
+  void put_live(Entry& entry);
+  void begin_lease(Entry& entry, std::source_location where);
+  void begin_unusual_lease(Entry& entry);
+
+  uint32_t slot_id_ = internal::kSlotLists;  // this pool's place in internal::t_slots
+  std::unique_ptr<internal::PoolFreeList> free_;
   std::unique_ptr<Impl> impl_;
 };
+
+// ------------------------------------------------------------------------------------------------
+// Implementation of what is inlined: the fast path is a handful of plain loads and stores.
+
+// One MR of a pool. Written by the thread that holds its lease.
+struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
+  State state = State::kFresh;
+  State before_register = State::kLeased;  // where not_posted() goes back to
+  MrPool* pool = nullptr;
+  std::unique_ptr<FastMr> mr;
+  std::source_location where;  // of the get; kept up to date in debug builds
+};
+
+inline void MrPool::begin_lease(Entry& entry, [[maybe_unused]] std::source_location where) {
+  if (entry.state != State::kFree) [[unlikely]]
+    begin_unusual_lease(entry);
+  entry.state = State::kLeased;
+#ifndef NDEBUG
+  entry.where = where;
+#endif
+}
+
+inline MrPool::Lease MrPool::get(std::source_location where) {
+  auto* entry = static_cast<Entry*>(free_->pop(internal::t_slots[slot_id_]));
+  if (entry == nullptr) [[unlikely]] {
+    entry = get_slow(where);
+    if (entry == nullptr) return Lease();
+  } else {
+    begin_lease(*entry, where);
+  }
+  return Lease(entry);
+}
+
+inline void MrPool::put(Entry& entry) {
+  // kLeased and kInvalidated: the key is dead.
+  if (uint8_t(uint8_t(entry.state) - uint8_t(State::kLeased)) > 1) [[unlikely]] {
+    return put_live(entry);
+  }
+  entry.state = State::kFree;
+  if (!free_->push(internal::t_slots[slot_id_], &entry)) [[unlikely]]
+    return put_slow(entry);
+  // Pairs with the heavy fence of get(Waiter): that call sees this entry or this one sees it wait.
+  internal::MachinePlatform::light_fence();
+  if (free_->hungry()) [[unlikely]]
+    serve_waiters();
+}
+
+inline void MrPool::Lease::reset() {
+  if (entry_ != nullptr) {
+    Entry* const entry = entry_;
+    entry_ = nullptr;
+    entry->pool->put(*entry);
+  }
+}
+
+inline FastMr& MrPool::Lease::mr() const { return *entry_->mr; }
+inline MrPool::State MrPool::Lease::state() const { return entry_->state; }
 
 }  // namespace mrpool

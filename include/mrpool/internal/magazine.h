@@ -1,0 +1,148 @@
+// A magazine: up to 32 free nodes that one thread pops and pushes with plain stores, and from which
+// any other thread can steal. Not API; it is here because MrPool's fast path is inlined.
+//
+// It is a Chase-Lev deque with an asymmetric fence. Invariants (docs/mr_pool.md proves them):
+//   M1  Only the owner writes bottom_, puts_ and slots_. Ownership changes hands through a stack
+//       whose push releases and whose pop acquires.
+//   M2  top_ only grows, and only by compare-exchange. The free nodes are slots_[top_..bottom_).
+//   M3  The node at top_ is taken by whoever advances top_ past it, the owner included. The owner
+//       takes a node above top_ by lowering bottom_ alone: no thief can be after that one, because
+//       a thief reads bottom_ behind a heavy fence that follows its read of top_, and the owner
+//       reads top_ behind a light fence that follows its store of bottom_. One of the two sees the
+//       other.
+//   M4  puts_ is stored after the bottom_ that made the node visible: who sees the count sees the
+//       node.
+//
+// The light fence only binds the compiler; the heavy one makes every running thread of the process
+// execute a full barrier (membarrier). top_ has 64 bits and never comes round, so there is no ABA.
+//
+// Thread safety: pop, push, fill: the owner; the rest: any thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace mrpool::internal {
+
+// What the free list needs from the machine. The tests bring another platform, whose atomics run
+// under a scheduler that explores interleavings and store buffers.
+struct MachinePlatform {
+  template <typename T>
+  using Atomic = std::atomic<T>;
+
+  // Orders the caller's stores before its later loads, provided the other side runs heavy_fence().
+  static void light_fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+  // A full barrier in every thread of the process.
+  static void heavy_fence();
+  // A full barrier in this thread.
+  static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+};
+
+// Base of everything a free list holds. Nodes live as long as the list.
+template <typename Platform>
+struct FreeNode {
+  typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link
+  uint32_t index = 0;
+};
+
+template <typename Platform>
+class alignas(64) Magazine {
+ public:
+  using Node = FreeNode<Platform>;
+  static constexpr int64_t kSlots = 32;
+  static constexpr int64_t kMask = kSlots - 1;
+
+  Node* pop() {
+    const int64_t last = bottom_.load(std::memory_order_relaxed) - 1;
+    // Release (free on x86): a thief that acquires this value must still see the nodes below it.
+    bottom_.store(last, std::memory_order_release);
+    Platform::light_fence();  // M3
+    const int64_t top = top_.load(std::memory_order_relaxed);
+    if (top < last) [[likely]]
+      return slots_[last & kMask].load(std::memory_order_relaxed);
+    return pop_contended(last, top);
+  }
+
+  // False when `capacity` nodes are in it.
+  bool push(Node* node, int64_t capacity) {
+    const int64_t bottom = bottom_.load(std::memory_order_relaxed);
+    // Acquire: pairs with the release of a thief's compare-exchange, which follows its read of the
+    // slot that may be overwritten here.
+    const int64_t top = top_.load(std::memory_order_acquire);
+    if (bottom - top >= capacity) [[unlikely]]
+      return false;
+    slots_[bottom & kMask].store(node, std::memory_order_relaxed);
+    // Release: pairs with steal()'s acquire; hands over what the putter wrote to the node.
+    bottom_.store(bottom + 1, std::memory_order_release);
+    // Release: M4.
+    puts_.store(puts_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    return true;
+  }
+
+  // Before the first use: not counted as a put.
+  void fill(Node* node) {
+    const int64_t bottom = bottom_.load(std::memory_order_relaxed);
+    slots_[bottom & kMask].store(node, std::memory_order_relaxed);
+    bottom_.store(bottom + 1, std::memory_order_relaxed);
+  }
+
+  // Takes the oldest node. Null with `lost` false: there was none. Null with `lost` true: another
+  // thread was faster, and has made progress. `fence` runs a heavy fence, or none where the caller
+  // can show that no other thread owns a magazine.
+  template <typename Fence>
+  Node* steal(Fence fence, bool& lost) {
+    // Acquire: the reads of top_ and of slots_ below are not moved in front of it.
+    int64_t top = top_.load(std::memory_order_acquire);
+    fence();  // M3
+    // Acquire: pairs with push()'s release.
+    const int64_t bottom = bottom_.load(std::memory_order_acquire);
+    lost = false;
+    if (top >= bottom) return nullptr;
+    Node* const node = slots_[top & kMask].load(std::memory_order_relaxed);
+    // Release: the read of the slot stays in front; push() acquires. Acquire: the next steal reads
+    // what this one left.
+    if (top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed)) {
+      return node;
+    }
+    lost = true;
+    return nullptr;
+  }
+
+  // How many nodes there seem to be; exact for the owner while nobody steals, and when all is
+  // quiet.
+  int64_t size() const {
+    const int64_t n =
+        bottom_.load(std::memory_order_acquire) - top_.load(std::memory_order_acquire);
+    return n > 0 ? n : 0;  // bottom_ is one below top_ during a pop of an empty magazine
+  }
+
+  // Nodes pushed since creation. Acquire: M4.
+  uint64_t puts() const { return puts_.load(std::memory_order_acquire); }
+
+  typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link
+
+ private:
+  // The last node, which thieves may be after, or none at all.
+  [[gnu::noinline]] Node* pop_contended(int64_t last, int64_t top) {
+    Node* node = nullptr;
+    if (top == last) {
+      node = slots_[last & kMask].load(std::memory_order_relaxed);
+      // As in steal().
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed)) {
+        node = nullptr;
+      }
+    }
+    bottom_.store(last + 1, std::memory_order_release);
+    return node;
+  }
+
+  typename Platform::template Atomic<int64_t> bottom_{0};
+  typename Platform::template Atomic<uint64_t> puts_{0};
+  typename Platform::template Atomic<int64_t> top_{0};
+  typename Platform::template Atomic<Node*> slots_[kSlots] = {};
+};
+
+}  // namespace mrpool::internal

@@ -1,0 +1,371 @@
+// MrPool: entries, their life cycle, waiters and repair, around the free list.
+//
+// Locks: `waiters_mutex` guards the queue of waiters and their phases; it is taken only while
+// somebody waits, and by a get that begins to. `repair_mutex` serializes repairs. A repair gives
+// entries back and so may take waiters_mutex; never the other way round.
+//
+// No wake-up is lost, neither to a return (FreeList, F4) nor to a repair: a lease dropped with a
+// live key is first counted in `in_repair` and then looks at hungry(); one that waits first sets
+// hungry() and then looks at `in_repair`. Both are sequentially consistent.
+#include "mrpool/mr_pool.h"
+
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "pool/report.h"
+
+namespace mrpool {
+
+using internal::t_slots;
+using internal::TaggedStack;
+
+class MrPool::Impl {
+ public:
+  explicit Impl(Pd& pd, const MrPoolOptions& options) : pd(pd), options(options) {}
+
+  auto& link(uint32_t index) { return entries[index].next; }
+
+  Pd& pd;
+  const MrPoolOptions options;
+  std::vector<Entry> entries;
+  std::vector<internal::PoolFreeList::Node*> nodes;
+
+  std::atomic<uint32_t> fresh_taken = 0;  // high water; written once per entry
+  std::atomic<uint64_t> exhaustions = 0;
+  std::atomic<uint64_t> waits = 0;
+
+  std::mutex waiters_mutex;
+  Waiter* first_waiter = nullptr;
+  Waiter* last_waiter = nullptr;
+
+  std::mutex repair_mutex;
+  TaggedStack<internal::MachinePlatform> broken;  // entries to repair
+  std::atomic<uint32_t> in_repair = 0;            // on `broken` or being renewed
+  std::atomic<uint64_t> repairs = 0;
+  std::atomic<uint64_t> put_to_repair = 0;
+};
+
+namespace {
+
+const char* name_of(MrPool::State state) {
+  static constexpr const char* kNames[] = {"free",       "leased", "invalidated",
+                                           "registered", "fresh",  "under repair"};
+  return kNames[size_t(state)];
+}
+
+std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
+#ifndef NDEBUG
+  return absl::StrCat(", leased at ", entry.where.file_name(), ":", entry.where.line());
+#else
+  return "";
+#endif
+}
+
+[[noreturn]] void broken_life_cycle(const MrPool::Entry& entry, const char* attempt) {
+  internal::fatal(absl::StrCat(attempt, " of MR ", entry.index, ", which is ", name_of(entry.state),
+                               leased_at(entry)));
+}
+
+const char* name_of(Registration registration) {
+  switch (registration) {
+    case Registration::kFastReg:
+      return "fast registration";
+    case Registration::kMemoryWindow:
+      return "memory windows";
+    case Registration::kPreRegistered:
+      return "pre-registered memory";
+  }
+  return "?";
+}
+
+absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
+  if (options.count == 0 || options.count >= internal::PoolFreeList::kMaxNodes) {
+    return absl::InvalidArgumentError(absl::StrCat("a pool of ", options.count,
+                                                   " MRs: count must be from 1 to ",
+                                                   internal::PoolFreeList::kMaxNodes - 1));
+  }
+  if (caps.registration > options.at_least) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(caps.name, " offers ", name_of(caps.registration), ", the pool asks for ",
+                     name_of(options.at_least), " at least; lower MrPoolOptions::at_least"));
+  }
+  if (options.type == MrPoolType::kSgGaps && !caps.sg_gaps) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(caps.name, " cannot register ranges with gaps; use MrPoolType::kFastReg"));
+  }
+  if (options.max_segments == 0 || options.max_segments > caps.max_fast_reg_segments) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_segments ", options.max_segments, ": ", caps.name, " registers 1 to ",
+                     caps.max_fast_reg_segments, " segments at once"));
+  }
+  Granted granted;
+  return grant(options.access, caps.access, granted);
+}
+
+}  // namespace
+
+MrPool::MrPool() = default;
+
+absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptions& options) {
+  if (absl::Status status = check(pd.caps(), options); !status.ok()) return status;
+  std::unique_ptr<MrPool> pool(new MrPool);
+  pool->impl_ = std::make_unique<Impl>(pd, options);
+  Impl& impl = *pool->impl_;
+  impl.entries = std::vector<Entry>(options.count);
+  impl.nodes.reserve(options.count);
+  const FastMrOptions mr_options{.max_segments = options.max_segments,
+                                 .sg_gaps = options.type == MrPoolType::kSgGaps,
+                                 .ceiling = options.access};
+  for (Entry& entry : impl.entries) {
+    auto mr = pd.alloc_fast_mr(mr_options);
+    if (!mr.ok()) {
+      // What was made goes with `pool`.
+      return absl::Status(mr.status().code(),
+                          absl::StrCat("MR ", impl.nodes.size() + 1, " of ", options.count,
+                                       " for a pool: ", mr.status().message()));
+    }
+    entry.mr = *std::move(mr);
+    entry.pool = pool.get();
+    impl.nodes.push_back(&entry);
+  }
+  const uint32_t threads = internal::heavy_fence_available() ? options.cached_threads : 0;
+  pool->free_ = std::make_unique<internal::PoolFreeList>(impl.nodes.data(), options.count, threads);
+  pool->slot_id_ = internal::register_list(*pool->free_);
+  return pool;
+}
+
+MrPool::~MrPool() {
+  if (free_ == nullptr) return;  // creation failed half way
+  internal::unregister_list(slot_id_);
+  uint32_t leaked = 0;
+  for (const Entry& entry : impl_->entries) {
+    if (entry.state == State::kFree || entry.state == State::kFresh ||
+        entry.state == State::kRepair) {
+      continue;
+    }
+    ++leaked;
+    internal::report(
+        absl::StrCat("MR ", entry.index, " is still ", name_of(entry.state), leased_at(entry)));
+  }
+  if (leaked == 0 && impl_->first_waiter == nullptr) return;
+  internal::fatal(absl::StrCat("pool destroyed with ", leaked, " of ", impl_->entries.size(),
+                               " MRs leased",
+                               impl_->first_waiter != nullptr ? " and waiters queued" : ""));
+}
+
+// ------------------------------------------------------------------------------- get and put
+
+void MrPool::begin_unusual_lease(Entry& entry) {
+  if (entry.state != State::kFresh) broken_life_cycle(entry, "second lease");
+  impl_->fresh_taken.fetch_add(1, std::memory_order_relaxed);
+}
+
+MrPool::Entry* MrPool::get_slow(std::source_location where) {
+  internal::PoolSlot& slot = t_slots[slot_id_];
+  // Those who wait come first.
+  for (bool repaired = false; !free_->hungry(); repaired = true) {
+    if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
+    if (auto* entry = static_cast<Entry*>(free_->take(slot))) {
+      begin_lease(*entry, where);
+      return entry;
+    }
+    if (repaired || impl_->in_repair.load(std::memory_order_relaxed) == 0) break;
+    repair();  // waits for one under way: then its entries are there
+  }
+  impl_->exhaustions.fetch_add(1, std::memory_order_relaxed);
+  return nullptr;
+}
+
+void MrPool::put_slow(Entry& entry) {
+  internal::PoolSlot& slot = t_slots[slot_id_];
+  if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
+  free_->give(slot, &entry);
+  internal::MachinePlatform::light_fence();  // as in put()
+  if (free_->hungry()) serve_waiters();
+}
+
+// ------------------------------------------------------------------------------- waiters
+
+void MrPool::get(Waiter& waiter, std::source_location where) {
+  bool first;
+  {
+    const std::lock_guard lock(impl_->waiters_mutex);
+    if (waiter.phase_ != Waiter::Phase::kIdle) {
+      internal::fatal("get() with a waiter that waits already");
+    }
+    waiter.phase_ = Waiter::Phase::kQueued;
+    waiter.pool_ = this;
+    waiter.where_ = where;
+    waiter.next_ = nullptr;
+    waiter.prev_ = impl_->last_waiter;
+    first = impl_->last_waiter == nullptr;
+    (first ? impl_->first_waiter : impl_->last_waiter->next_) = &waiter;
+    impl_->last_waiter = &waiter;
+    if (first) free_->set_hungry(true);
+  }
+  // A thread that gets only this way works from a cache too.
+  internal::PoolSlot& slot = t_slots[slot_id_];
+  if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
+  // Behind another waiter: the first one's search below, or the returns after it, serve this one.
+  if (first) free_->heavy_fence(slot);  // F4
+  if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
+  // From here on `waiter` may be gone.
+  if (impl_->in_repair.load(std::memory_order_seq_cst) > 0) repair();
+}
+
+// Hands free entries to those who wait, in order, until one of the two runs out. True when
+// `newcomer` got one.
+bool MrPool::serve_waiters(const Waiter* newcomer) {
+  bool served = false;
+  const std::lock_guard lock(impl_->waiters_mutex);
+  while (Waiter* const waiter = impl_->first_waiter) {
+    internal::PoolSlot& slot = t_slots[slot_id_];
+    auto* entry = static_cast<Entry*>(free_->pop(slot));
+    if (entry == nullptr) entry = static_cast<Entry*>(free_->take(slot));
+    if (entry == nullptr) break;
+    begin_lease(*entry, waiter->where_);
+    unlink(*waiter);
+    waiter->phase_ = Waiter::Phase::kGranted;
+    waiter->granted_ = entry;
+    served |= waiter == newcomer;
+    // Under the lock, so that the loop runs them in the order in which they came.
+    waiter->home_->post(*waiter);
+  }
+  return served;
+}
+
+void MrPool::unlink(Waiter& waiter) {
+  (waiter.prev_ != nullptr ? waiter.prev_->next_ : impl_->first_waiter) = waiter.next_;
+  (waiter.next_ != nullptr ? waiter.next_->prev_ : impl_->last_waiter) = waiter.prev_;
+  if (impl_->first_waiter == nullptr) free_->set_hungry(false);
+}
+
+void MrPool::Waiter::run(Task& task) {
+  auto& self = static_cast<Waiter&>(task);
+  Entry* entry;
+  {
+    const std::lock_guard lock(self.pool_->impl_->waiters_mutex);
+    entry = std::exchange(self.granted_, nullptr);
+    self.phase_ = Phase::kIdle;
+  }
+  self.ready_(self, Lease(entry));
+}
+
+bool MrPool::cancel(Waiter& waiter) {
+  Lease returned;  // goes back behind the lock
+  const std::lock_guard lock(impl_->waiters_mutex);
+  if (waiter.phase_ == Waiter::Phase::kGranted) {
+    returned = Lease(std::exchange(waiter.granted_, nullptr));
+    return false;
+  }
+  if (waiter.phase_ == Waiter::Phase::kQueued) {
+    unlink(waiter);
+    waiter.phase_ = Waiter::Phase::kIdle;
+  }
+  return true;
+}
+
+// ------------------------------------------------------------------------------- repair
+
+void MrPool::put_live(Entry& entry) {
+  if (entry.state != State::kRegistered) broken_life_cycle(entry, "return");
+  entry.state = State::kRepair;
+  impl_->put_to_repair.fetch_add(1, std::memory_order_relaxed);
+  impl_->broken.push(
+      entry.index, [this](uint32_t i) -> auto& { return impl_->link(i); });
+  impl_->in_repair.fetch_add(1, std::memory_order_seq_cst);
+  if (free_->hungry()) repair();  // nobody else may come to do it
+}
+
+size_t MrPool::repair() {
+  const auto link = [this](uint32_t i) -> auto& { return impl_->link(i); };
+  std::vector<Entry*> failed;
+  size_t renewed = 0;
+  const std::lock_guard lock(impl_->repair_mutex);
+  for (;;) {
+    const uint32_t index = impl_->broken.pop(link);
+    if (index == impl_->broken.kNil) break;
+    Entry& entry = impl_->entries[index];
+    if (!entry.mr->renew().ok()) {
+      failed.push_back(&entry);
+      continue;
+    }
+    impl_->in_repair.fetch_sub(1, std::memory_order_relaxed);
+    impl_->repairs.fetch_add(1, std::memory_order_relaxed);
+    ++renewed;
+    entry.state = State::kInvalidated;
+    put(entry);
+  }
+  for (Entry* entry : failed) impl_->broken.push(entry->index, link);
+  return renewed;
+}
+
+// ------------------------------------------------------------------------------- leases
+
+size_t MrPool::Lease::map(std::span<const Sge> segments) {
+  if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
+  return entry_->mr->map(segments);
+}
+
+PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
+  if (state() == State::kRegistered) broken_life_cycle(*entry_, "second registration");
+  if (!within_ceiling(access, entry_->pool->options().access) || !validate(access).ok()) {
+    return PostStatus::kAccessDenied;
+  }
+  if (!needs_registration()) return PostStatus::kOk;
+  entry_->mr->advance_key();
+  entry_->before_register = entry_->state;
+  entry_->state = State::kRegistered;
+  wr = WorkRequest{};
+  wr.opcode = Opcode::kRegMr;
+  wr.signalled = false;
+  wr.mr = entry_->mr.get();
+  wr.access = access;
+  return PostStatus::kOk;
+}
+
+void MrPool::Lease::not_posted() {
+  if (!needs_registration()) return;
+  if (state() != State::kRegistered) broken_life_cycle(*entry_, "not_posted()");
+  entry_->state = entry_->before_register;
+}
+
+void MrPool::Lease::prepare_invalidate(WorkRequest& wr) const {
+  if (state() != State::kRegistered) broken_life_cycle(*entry_, "invalidation");
+  wr = WorkRequest{};
+  wr.opcode = Opcode::kLocalInv;
+  wr.rkey = entry_->mr->rkey();
+}
+
+void MrPool::Lease::invalidated() {
+  if (!needs_registration()) return;
+  if (state() != State::kRegistered) broken_life_cycle(*entry_, "invalidated()");
+  entry_->state = State::kInvalidated;
+}
+
+// ------------------------------------------------------------------------------- accounting
+
+MrPoolStats MrPool::stats() const {
+  MrPoolStats stats;
+  stats.size = uint32_t(impl_->entries.size());
+  stats.in_repair = impl_->in_repair.load(std::memory_order_relaxed);
+  const uint32_t idle = free_->free_count() + stats.in_repair;
+  stats.in_use = idle < stats.size ? stats.size - idle : 0;
+  stats.high_water = impl_->fresh_taken.load(std::memory_order_relaxed);
+  stats.exhaustions = impl_->exhaustions.load(std::memory_order_relaxed);
+  stats.waits = impl_->waits.load(std::memory_order_relaxed);
+  stats.repairs = impl_->repairs.load(std::memory_order_relaxed);
+  // What was leased came back, one way or the other, or is still out. Repairs put a second time.
+  const uint64_t returned =
+      free_->puts() - stats.repairs + impl_->put_to_repair.load(std::memory_order_relaxed);
+  stats.gets = returned + stats.in_use;
+  return stats;
+}
+
+const MrPoolOptions& MrPool::options() const { return impl_->options; }
+Pd& MrPool::pd() const { return impl_->pd; }
+
+}  // namespace mrpool

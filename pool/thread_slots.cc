@@ -1,0 +1,64 @@
+#include "mrpool/internal/thread_slots.h"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <vector>
+
+namespace mrpool::internal {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::array<PoolFreeList*, kSlotLists> lists = {};
+  std::vector<PoolSlot*> threads;  // each thread's t_slots
+};
+
+// Never destroyed: threads may end after the statics of the program.
+Registry& registry() {
+  static Registry* const instance = new Registry;
+  return *instance;
+}
+
+// Lives in every thread that has attached a slot; its destructor gives the magazines back.
+class ThreadEnd {
+ public:
+  ThreadEnd() { registry().threads.push_back(t_slots); }  // under the registry's lock
+  ~ThreadEnd() {
+    const std::lock_guard lock(registry().mutex);
+    for (uint32_t id = 0; id < kSlotLists; ++id) {
+      if (registry().lists[id] != nullptr) registry().lists[id]->detach(t_slots[id]);
+    }
+    std::erase(registry().threads, t_slots);
+    ended = true;
+  }
+  // Destructors of other thread-locals may still return leases; they find no slot.
+  static constinit thread_local bool ended;
+};
+constinit thread_local bool ThreadEnd::ended = false;
+
+}  // namespace
+
+uint32_t register_list(PoolFreeList& list) {
+  const std::lock_guard lock(registry().mutex);
+  const auto free = std::ranges::find(registry().lists, nullptr);
+  if (free == registry().lists.end()) return kSlotLists;
+  *free = &list;
+  return uint32_t(free - registry().lists.begin());
+}
+
+void unregister_list(uint32_t id) {
+  if (id == kSlotLists) return;
+  const std::lock_guard lock(registry().mutex);
+  registry().lists[id] = nullptr;
+  for (PoolSlot* slots : registry().threads) slots[id] = {};
+}
+
+void attach_this_thread(uint32_t id) {
+  if (id == kSlotLists || ThreadEnd::ended || t_slots[id].current != nullptr) return;
+  const std::lock_guard lock(registry().mutex);
+  thread_local ThreadEnd end;
+  registry().lists[id]->attach(t_slots[id]);
+}
+
+}  // namespace mrpool::internal
