@@ -29,7 +29,7 @@ struct DeviceOptions {
   bool poison = false;
   // Everything random in the device (keys, placement) follows from it; drawn from the system when
   // absent.
-  std::optional<uint64_t> seed;
+  std::optional<uint64_t> seed = std::nullopt;
 };
 
 // InvalidArgument names the option or value that is wrong and the ones there are.

@@ -1,0 +1,82 @@
+// The whole device over real sockets.
+#include <gtest/gtest.h>
+
+#include "tests/unit/transport/uiwarp/transfer.h"
+#include "transport/uiwarp/socket.h"
+
+namespace mrpool::uiwarp::testing {
+namespace {
+
+class Loopback : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    reactor_ = *Reactor::create();
+    pair_ =
+        std::make_unique<Pair>(*reactor_, make_socket_network(), DeviceOptions{.crc = GetParam()});
+  }
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<Pair> pair_;
+};
+
+TEST_P(Loopback, ConnectsWithPrivateDataBothWays) {
+  pair_->server.reply_data = "welcome";
+  pair_->listen();
+  pair_->dial("hello there");
+  ASSERT_TRUE(pair_->until([&] { return pair_->client.connected && pair_->server.connected; }));
+  EXPECT_EQ(pair_->server.request_data, "hello there");
+  EXPECT_EQ(pair_->client.private_data, "welcome");
+  EXPECT_EQ(pair_->client.info.ord, 16);
+  EXPECT_EQ(pair_->client.qp->ord(), 16);
+}
+
+TEST_P(Loopback, RejectCarriesPrivateData) {
+  pair_->server.reject = true;
+  pair_->server.reply_data = "not you";
+  pair_->listen();
+  pair_->dial();
+  ASSERT_TRUE(pair_->until([&] { return pair_->client.disconnected; }));
+  EXPECT_TRUE(pair_->client.rejected);
+  EXPECT_EQ(pair_->client.private_data, "not you");
+  EXPECT_EQ(pair_->client.why.reason, DisconnectReason::kRejected);
+}
+
+TEST_P(Loopback, SendsOfEverySize) {
+  pair_->connect();
+  for (const size_t size : {1, 72, 4096, 40'000, 300'000}) run_sends(*pair_, size, 10);
+}
+
+TEST_P(Loopback, WritesAndReadsOfEverySize) {
+  pair_->connect();
+  for (const size_t size : {1, 64, 4096, 4097, 65'536, 131'072, 1'048'579}) {
+    SCOPED_TRACE(size);
+    run_write_and_read(*pair_, size);
+  }
+}
+
+TEST_P(Loopback, FastRegistrationAndRemoteInvalidation) {
+  pair_->connect();
+  run_fast_registration(*pair_, 4096);
+  run_fast_registration(*pair_, 200'000);
+}
+
+TEST_P(Loopback, GracefulCloseFlushesReceivesAndTellsBothSides) {
+  pair_->connect();
+  Buffer in(*pair_->server.pd, 64, Access::kLocalWrite);
+  const Sge sge = in.sge();
+  Recorded received;
+  ASSERT_EQ(pair_->server.qp->post_recv({.completion = &received, .sges = {&sge, 1}}),
+            PostStatus::kOk);
+  pair_->client.qp->disconnect();
+  ASSERT_TRUE(
+      pair_->until([&] { return pair_->client.disconnected && pair_->server.disconnected; }));
+  EXPECT_EQ(pair_->client.why.reason, DisconnectReason::kLocal);
+  EXPECT_EQ(pair_->server.why.reason, DisconnectReason::kPeer);
+  EXPECT_EQ(received.calls, 1);
+  EXPECT_EQ(received.wc.status, WcStatus::kFlushed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Crc, Loopback, ::testing::Bool(),
+                         [](const auto& each) { return each.param ? "On" : "Off"; });
+
+}  // namespace
+}  // namespace mrpool::uiwarp::testing

@@ -1,0 +1,58 @@
+#include "transport/uiwarp/completion_queue.h"
+
+#include <bit>
+
+#include "transport/uiwarp/check.h"
+
+namespace mrpool::uiwarp {
+
+CompletionQueue::CompletionQueue(std::shared_ptr<Context> context, const CqOptions& options)
+    : context_(std::move(context)) {
+  grow(options.depth);
+}
+
+CompletionQueue::~CompletionQueue() {
+  check_thread(reactor(), "~Cq");
+  check(attached_ == 0, "a Cq was destroyed before a Qp that uses it");
+}
+
+void CompletionQueue::attach(size_t requests) {
+  attached_ += requests;
+  if (attached_ > ring_.size()) grow(attached_);
+}
+
+void CompletionQueue::grow(size_t entries) {
+  std::vector<Entry> bigger(std::bit_ceil(entries < 16 ? size_t{16} : entries));
+  for (size_t i = 0; i < count_; ++i) bigger[i] = ring_[(head_ + i) & (ring_.size() - 1)];
+  ring_ = std::move(bigger);
+  head_ = 0;
+}
+
+bool CompletionQueue::dispatch() {
+  // Only what is there now: a done() that posts again gets its answer in the next round, so that
+  // other queues have their turn.
+  bool worked = false;
+  for (size_t budget = count_; budget > 0 && count_ > 0; --budget) {
+    const Entry entry = ring_[head_];
+    head_ = (head_ + 1) & (ring_.size() - 1);
+    --count_;
+    if (entry.completion == nullptr) continue;
+    worked = true;
+    entry.completion->done(entry.wc);
+  }
+  if (count_ > 0 && !node.linked()) context_->ready(*this);
+  return worked;
+}
+
+void CompletionQueue::dispatch_for(const Qp* qp) {
+  for (size_t i = 0; i < count_; ++i) {
+    // done() may push, which may move the ring: nothing of it is held across the call.
+    Entry& entry = ring_[(head_ + i) & (ring_.size() - 1)];
+    if (entry.completion == nullptr || entry.wc.qp != qp) continue;
+    const Entry mine = entry;
+    entry.completion = nullptr;
+    mine.completion->done(mine.wc);
+  }
+}
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,60 @@
+// Cq of uiwarp: a ring of finished work that the reactor's round hands to its owners.
+//
+// push() never calls anybody; dispatch() does, from the round. The ring has a place for every
+// request that the Qps attached to it can have outstanding, so push() cannot fail.
+//
+// Thread safety: its reactor's thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "mrpool/qp.h"
+#include "transport/uiwarp/context.h"
+#include "transport/uiwarp/list.h"
+
+namespace mrpool::uiwarp {
+
+class CompletionQueue final : public Cq {
+ public:
+  CompletionQueue(std::shared_ptr<Context> context, const CqOptions& options);
+  ~CompletionQueue() override;
+
+  Reactor& reactor() override { return context_->reactor(); }
+  Context& context() { return *context_; }
+  const std::shared_ptr<Context>& shared_context() const { return context_; }
+
+  // A Qp comes or goes with that many requests of its own. Grows the ring where the options'
+  // depth is too small for all.
+  void attach(size_t requests);
+  void detach(size_t requests) { attached_ -= requests; }
+
+  void push(Completion* completion, const WorkCompletion& wc) {
+    if (count_ == ring_.size()) [[unlikely]]
+      grow(ring_.size() * 2);
+    ring_[(head_ + count_++) & (ring_.size() - 1)] = {completion, wc};
+    if (!node.linked()) context_->ready(*this);
+  }
+  // Calls done() for what is there now; true when there was something.
+  bool dispatch();
+  // Calls done() for the entries of one Qp, which is being destroyed.
+  void dispatch_for(const Qp* qp);
+
+  ListNode node;  // in the context's list of queues with completions
+
+ private:
+  struct Entry {
+    Completion* completion = nullptr;
+    WorkCompletion wc;
+  };
+  void grow(size_t entries);
+
+  std::shared_ptr<Context> context_;
+  std::vector<Entry> ring_;  // a power of two
+  size_t head_ = 0;
+  size_t count_ = 0;
+  size_t attached_ = 0;
+};
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,181 @@
+#include "transport/uiwarp/context.h"
+
+#include <algorithm>
+
+#include "transport/uiwarp/check.h"
+#include "transport/uiwarp/completion_queue.h"
+#include "transport/uiwarp/queue_pair.h"
+
+namespace mrpool::uiwarp {
+
+namespace {
+
+// Connections that are asked for bytes in every round. More are served by readiness alone: asking
+// costs a system call each, whether or not something came.
+constexpr size_t kMaxHot = 32;
+// How long a connection stays hot without traffic.
+constexpr Nanoseconds kHotTime = std::chrono::microseconds(200);
+// Batches that are kept for reuse; more exist only while sockets are full.
+constexpr size_t kSpareBatches = 4;
+constexpr Nanoseconds kLingerTime = std::chrono::seconds(1);
+
+}  // namespace
+
+// Reads and drops what the peer still sends until it closes.
+class Lingerer final : public StreamEvents, public Deferred {
+ public:
+  Lingerer(Context& context, std::unique_ptr<Stream> stream)
+      : context_(context), stream_(std::move(stream)), timer_(*this) {
+    stream_->attach(context_.reactor(), *this);
+    stream_->shutdown_write();
+    timer_.arm(context_.reactor(), kLingerTime);
+    context_.defer(*this);
+  }
+  void on_readable() override { context_.defer(*this); }
+  void on_writable() override {}
+  void run() override {
+    const std::span<std::byte> scratch = context_.scratch();
+    const iovec to{scratch.data(), scratch.size()};
+    const StreamResult result = expired_ ? StreamResult{.closed = true} : stream_->readv({&to, 1});
+    if (result.closed || result.error != 0) {
+      context_.forget(*this);  // destroys this
+      return;
+    }
+    stream_->want_read();
+  }
+
+ private:
+  struct Expiry : Timer {
+    explicit Expiry(Lingerer& owner_in)
+        : Timer([](Timer& self) {
+            Lingerer& owner = static_cast<Expiry&>(self).owner;
+            owner.expired_ = true;
+            owner.context_.defer(owner);
+          }),
+          owner(owner_in) {}
+    Lingerer& owner;
+  };
+
+  Context& context_;
+  std::unique_ptr<Stream> stream_;
+  Expiry timer_;
+  bool expired_ = false;
+};
+
+struct Context::Lists {
+  List<QueuePair, &QueuePair::hot_node> hot;
+  List<QueuePair, &QueuePair::dirty_node> dirty;
+  List<CompletionQueue, &CompletionQueue::node> ready;
+  List<Deferred, &Deferred::deferred_node> deferred;
+  size_t hot_count = 0;
+};
+
+Context::Context(KeyTable& keys, Reactor& reactor)
+    : keys_(keys),
+      reactor_(reactor),
+      reader_(keys.quiescence()),
+      scratch_(std::make_unique_for_overwrite<std::byte[]>(kScratchBytes)),
+      lists_(std::make_unique<Lists>()) {
+  reactor_.add_poller(*this);
+}
+
+Context::~Context() {
+  reactor_.remove_poller(*this);
+  lingerers_.clear();
+}
+
+std::unique_ptr<TxBatch> Context::take_batch() {
+  if (batches_.empty()) return std::make_unique_for_overwrite<TxBatch>();
+  std::unique_ptr<TxBatch> batch = std::move(batches_.back());
+  batches_.pop_back();
+  batch->clear();
+  return batch;
+}
+
+void Context::give_batch(std::unique_ptr<TxBatch> batch) {
+  if (batches_.size() < kSpareBatches) batches_.push_back(std::move(batch));
+}
+
+void Context::ready(CompletionQueue& queue) { lists_->ready.push_back(queue); }
+void Context::make_dirty(QueuePair& qp) { lists_->dirty.push_back(qp); }
+void Context::defer(Deferred& call) {
+  if (!call.deferred_node.linked()) lists_->deferred.push_back(call);
+}
+
+void Context::make_hot(QueuePair& qp) {
+  qp.hot_until = reactor_.now() + kHotTime;
+  if (!qp.hot_node.linked()) lists_->hot.push_back(qp);
+}
+
+void Context::make_cold(QueuePair& qp) {
+  qp.hot_node.unlink();
+  qp.wait_for_bytes();
+}
+
+void Context::linger(std::unique_ptr<Stream> stream) {
+  lingerers_.push_back(std::make_unique<Lingerer>(*this, std::move(stream)));
+}
+
+void Context::forget(const Lingerer& lingerer) {
+  std::erase_if(lingerers_, [&](const auto& each) { return each.get() == &lingerer; });
+}
+
+bool Context::poll() {
+  bool worked = receive();
+  worked |= hand_over();
+  if (send()) {
+    worked = true;
+    hand_over();
+  }
+  return worked;
+}
+
+bool Context::arm() {
+  if (!lists_->ready.empty() || !lists_->deferred.empty() || !lists_->dirty.empty()) return false;
+  bool fresh = false;
+  lists_->hot.for_each([&](QueuePair& qp) { fresh |= qp.hot_until >= reactor_.now() + kHotTime; });
+  if (fresh) return false;
+  lists_->hot.for_each([this](QueuePair& qp) { make_cold(qp); });
+  return true;
+}
+
+bool Context::receive() {
+  bool worked = false;
+  size_t asked = 0;
+  const Nanoseconds now = reactor_.now();
+  lists_->hot.for_each([&](QueuePair& qp) {
+    if (qp.receive()) {
+      worked = true;
+      qp.hot_until = now + kHotTime;
+    } else if (qp.hot_node.linked() && (now >= qp.hot_until || asked >= kMaxHot)) {
+      make_cold(qp);
+    }
+    ++asked;
+  });
+  return worked;
+}
+
+bool Context::hand_over() {
+  bool worked = false;
+  // What is there now; what is added meanwhile belongs to the next round.
+  List<CompletionQueue, &CompletionQueue::node> ready;
+  ready.take(lists_->ready);
+  while (CompletionQueue* queue = ready.pop_front()) worked |= queue->dispatch();
+  // Behind the completions: the end of a connection is heard of after its last one. A queue that
+  // got new ones meanwhile has them delivered first.
+  while (lists_->ready.empty() && !lists_->deferred.empty()) {
+    worked = true;
+    lists_->deferred.pop_front()->run();
+  }
+  return worked;
+}
+
+bool Context::send() {
+  bool worked = false;
+  List<QueuePair, &QueuePair::dirty_node> dirty;
+  dirty.take(lists_->dirty);
+  while (QueuePair* qp = dirty.pop_front()) worked |= qp->send();
+  return worked;
+}
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,177 @@
+#include "transport/uiwarp/fast_key.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "transport/uiwarp/check.h"
+
+namespace mrpool::uiwarp {
+
+namespace {
+
+constexpr uintptr_t kPage = 4096;
+
+bool on_page(const std::byte* p) { return reinterpret_cast<uintptr_t>(p) % kPage == 0; }
+
+// grant()'s decision without its message: the data path makes no strings.
+bool grantable(Access access, const AccessSupport& support) {
+  if (any(access & Access(0xc0000000u))) return false;
+  if (any(access & (Access::kRemoteWrite | Access::kRemoteAtomic)) &&
+      !any(access & Access::kLocalWrite)) {
+    return false;
+  }
+  return !any(mandatory(access) & ~support.known);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FastKey>> FastKey::create(KeyTable& keys, uint64_t pd,
+                                                         const DeviceCaps& caps,
+                                                         const FastMrOptions& options) {
+  Granted granted;
+  if (absl::Status status = grant(options.ceiling, caps.access, granted); !status.ok()) {
+    return status;
+  }
+  if (options.max_segments == 0 || options.max_segments > caps.max_fast_reg_segments) {
+    return absl::InvalidArgumentError(absl::StrCat("max_segments ", options.max_segments,
+                                                   " is outside 1..", caps.max_fast_reg_segments));
+  }
+  uint32_t stag = 0;
+  KeySlot* slot = keys.allocate(stag);
+  if (slot == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("max_mr: all ", KeyTable::kMaxSlots, " keys of the device are in use"));
+  }
+  return std::unique_ptr<FastKey>(new FastKey(keys, slot, stag, pd, caps, options));
+}
+
+FastKey::FastKey(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, const DeviceCaps& caps,
+                 const FastMrOptions& options)
+    : keys_(keys), slot_(slot), pd_(pd), caps_(caps), options_(options) {
+  staged_.segments = std::make_unique<Segment[]>(options.max_segments);
+  live_.segments = std::make_unique<Segment[]>(options.max_segments);
+  slot_->fast = this;
+  lkey_ = {stag};
+  rkey_ = {stag};
+}
+
+FastKey::~FastKey() {
+  if (live()) {
+    KeyTable::close(*slot_);
+    keys_.synchronize();
+  }
+  keys_.release(slot_);
+}
+
+size_t FastKey::map(std::span<const Sge> segments) {
+  if (live() || pending_) return 0;
+  staged_.count = 0;
+  staged_.length = 0;
+  size_t taken = 0;
+  for (const Sge& sge : segments) {
+    if (sge.length == 0) {
+      ++taken;
+      continue;
+    }
+    KeyRange range;
+    if (keys_.resolve_local(sge, Access::kNone, {.pd = pd_, .qp = 0}, range) != KeyError::kNone) {
+      break;  // not memory of a base registration of this Pd
+    }
+    if (staged_.length + sge.length > caps_.max_message) break;
+    Segment* last = staged_.count > 0 ? &staged_.segments[staged_.count - 1] : nullptr;
+    if (last != nullptr && last->memory + last->length == sge.addr &&
+        last->base_stag == range.stag) {
+      last->length += sge.length;
+    } else {
+      const bool gap =
+          last != nullptr && !(on_page(last->memory + last->length) && on_page(sge.addr));
+      if (staged_.count == options_.max_segments || (gap && !options_.sg_gaps)) break;
+      staged_.segments[staged_.count++] = {.memory = sge.addr,
+                                           .length = sge.length,
+                                           .offset = staged_.length,
+                                           .base = range.slot,
+                                           .base_stag = range.stag};
+    }
+    staged_.length += sge.length;
+    ++taken;
+  }
+  length_ = staged_.length;
+  staged_.base =
+      staged_.count > 0 ? reinterpret_cast<uintptr_t>(staged_.segments[0].memory) : uint64_t{0};
+  remote_addr_ = {staged_.base};
+  return staged_.count > 0 ? taken : 0;
+}
+
+void FastKey::advance_key() {
+  check(!pending_, "the key of a pending registration was advanced");
+  lkey_.value = keys_.next_stag(*slot_);
+  rkey_.value = lkey_.value;
+}
+
+Sge FastKey::sge() const {
+  // Mappings are bounded by max_message, which fits.
+  const uint64_t base = live() || pending_ ? (live() ? live_.base : staged_.base) : staged_.base;
+  return {reinterpret_cast<std::byte*>(static_cast<uintptr_t>(base)),
+          static_cast<uint32_t>(length_), lkey_};
+}
+
+absl::Status FastKey::renew() {
+  pending_ = false;
+  if (live()) KeyTable::close(*slot_);
+  // Also when it was closed before: the Qp that used it may live on another reactor.
+  keys_.synchronize();
+  advance_key();
+  return absl::OkStatus();
+}
+
+PostStatus FastKey::check_register(Access access, const KeyUser& user) {
+  if (user.pd != pd_ || pending_ || live() || staged_.count == 0) return PostStatus::kBadKey;
+  if (!grantable(access, caps_.access) || !within_ceiling(access, options_.ceiling)) {
+    return PostStatus::kAccessDenied;
+  }
+  for (uint32_t i = 0; i < staged_.count; ++i) {
+    const Segment& segment = staged_.segments[i];
+    if (segment.base->live.load(std::memory_order_acquire) != segment.base_stag) {
+      return PostStatus::kBadKey;
+    }
+    if (any(access & Access::kLocalWrite) && !any(segment.base->access & Access::kLocalWrite)) {
+      return PostStatus::kAccessDenied;
+    }
+  }
+  pending_ = true;
+  pending_qp_ = user.qp;
+  pending_access_ = mandatory(access) | (optional(access) & caps_.access.honoured);
+  remote_addr_ = {any(access & Access::kZeroBased) ? 0 : staged_.base};
+  return PostStatus::kOk;
+}
+
+bool FastKey::open() {
+  check(pending_, "a registration was carried out twice");
+  pending_ = false;
+  for (uint32_t i = 0; i < staged_.count; ++i) {
+    const Segment& segment = staged_.segments[i];
+    if (segment.base->live.load(std::memory_order_acquire) != segment.base_stag) return false;
+  }
+  std::swap(staged_, live_);
+  slot_->qp.store(pending_qp_, std::memory_order_relaxed);
+  slot_->pd = pd_;
+  slot_->remote_base = remote_addr_.value;
+  slot_->local_base = live_.base;
+  slot_->length = live_.length;
+  slot_->segments = live_.segments.get();
+  slot_->segment_count = live_.count;
+  slot_->access = pending_access_;
+  KeyTable::open(*slot_, lkey_.value);
+  return true;
+}
+
+void FastKey::drop() { pending_ = false; }
+
+bool FastKey::pending_covers(const Sge& sge, Access rights, const KeyUser& user) const {
+  if (!pending_on(user, sge.lkey.value) || !has(pending_access_, rights)) return false;
+  const auto at = reinterpret_cast<uintptr_t>(sge.addr);
+  const uint64_t offset = at - staged_.base;
+  return at >= staged_.base && offset <= staged_.length && sge.length <= staged_.length - offset;
+}
+
+}  // namespace mrpool::uiwarp

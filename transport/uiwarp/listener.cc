@@ -1,0 +1,205 @@
+#include "transport/uiwarp/listener.h"
+
+#include <algorithm>
+
+#include "transport/uiwarp/completion_queue.h"
+#include "transport/uiwarp/soft_device.h"
+
+namespace mrpool::uiwarp {
+
+namespace {
+
+// A peer that has asked and waits for an answer. It takes the stream out of its listener's hands.
+class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
+ public:
+  SoftConnectRequest(std::shared_ptr<SoftDevice> device, std::shared_ptr<Context> context,
+                     std::unique_ptr<Stream> stream, std::vector<std::byte> bytes)
+      : device_(std::move(device)),
+        context_(std::move(context)),
+        home_(context_->reactor()),
+        stream_(std::move(stream)),
+        bytes_(std::move(bytes)),
+        request_(*decode_mpa(bytes_, /*reply=*/false)) {
+    stream_->attach(home_, *this);
+    info_ = {.local = stream_->local_name(),
+             .peer = stream_->peer_name(),
+             .ord = request_.ird,
+             .ird = request_.ord,
+             .private_data = request_.private_data};
+    if (!request_.enhanced) {
+      info_.ord = device_->caps().max_ord;
+      info_.ird = device_->caps().max_ird;
+    }
+  }
+  ~SoftConnectRequest() override { reject({}); }
+
+  const ConnectionInfo& info() const override { return info_; }
+
+  absl::StatusOr<std::unique_ptr<Qp>> accept(Pd& pd, const QpOptions& options,
+                                             const ConnectParams& params,
+                                             QpEvents& events) override {
+    if (stream_ == nullptr) return absl::FailedPreconditionError("the request was answered");
+    absl::StatusOr<std::unique_ptr<QueuePair>> qp =
+        device_->make_qp(pd, options, params.private_data, events);
+    if (!qp.ok()) return qp.status();
+    MpaFrame reply;
+    MpaAgreement agreement;
+    answer_request(request_, device_->limits(options), params.private_data, reply, agreement);
+    (*qp)->accept(std::move(stream_), agreement, encode_mpa(reply), params.timeout);
+    return std::unique_ptr<Qp>(*std::move(qp));
+  }
+
+  void reject(std::span<const std::byte> private_data) override {
+    if (stream_ == nullptr) return;
+    const size_t room = kMaxMpaPrivateBytes - (request_.enhanced ? kMpaEnhancedBytes : 0);
+    auto* farewell = new Farewell(
+        std::move(context_), std::move(stream_),
+        encode_mpa(make_reject(request_, private_data.first(std::min(private_data.size(), room)))));
+    if (home_.in_thread()) {
+      farewell->run(*farewell);
+    } else {
+      home_.post(*farewell);
+    }
+  }
+
+  void on_readable() override {}
+  void on_writable() override {}
+
+ private:
+  // The reject, sent from the thread the stream lives on; deletes itself.
+  struct Farewell : Task {
+    Farewell(std::shared_ptr<Context> context_in, std::unique_ptr<Stream> stream_in,
+             std::vector<std::byte> frame_in)
+        : Task([](Task& self) {
+            auto& farewell = static_cast<Farewell&>(self);
+            const iovec piece{farewell.frame.data(), farewell.frame.size()};
+            farewell.stream->writev({&piece, 1});
+            farewell.context->linger(std::move(farewell.stream));
+            delete &farewell;
+          }),
+          context(std::move(context_in)),
+          stream(std::move(stream_in)),
+          frame(std::move(frame_in)) {}
+    std::shared_ptr<Context> context;
+    std::unique_ptr<Stream> stream;
+    std::vector<std::byte> frame;
+  };
+
+  std::shared_ptr<SoftDevice> device_;
+  std::shared_ptr<Context> context_;
+  Reactor& home_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<std::byte> bytes_;
+  MpaFrame request_;
+  ConnectionInfo info_;
+};
+
+}  // namespace
+
+// One stream whose MPA request is being read.
+class StreamDoor::Handshake final : public StreamEvents, public Deferred {
+ public:
+  Handshake(StreamDoor& door, std::unique_ptr<Stream> stream)
+      : door_(door), stream_(std::move(stream)), timer_(*this), bytes_(kMpaHeaderBytes) {
+    stream_->attach(door_.context_->reactor(), *this);
+    timer_.arm(door_.context_->reactor(), kSetupTime);
+    door_.context_->defer(*this);
+  }
+
+  void on_readable() override { door_.context_->defer(*this); }
+  void on_writable() override {}
+
+  void run() override {
+    bool finished = expired_;
+    while (!finished) {
+      if (have_ == bytes_.size()) {
+        if (have_ > kMpaHeaderBytes || !more_to_read()) break;
+        continue;
+      }
+      const iovec piece{bytes_.data() + have_, bytes_.size() - have_};
+      const StreamResult result = stream_->readv({&piece, 1});
+      if (result.would_block) {
+        stream_->want_read();
+        return;
+      }
+      if (result.bytes == 0) finished = true;
+      have_ += result.bytes;
+    }
+    StreamDoor& door = door_;
+    std::unique_ptr<ConnectRequest> request;
+    if (!finished && !broken_) request = answer();
+    door.forget(*this);  // destroys this
+    if (request != nullptr) door.handler_.on_connect_request(std::move(request));
+  }
+
+ private:
+  struct Expiry : Timer {
+    explicit Expiry(Handshake& owner_in)
+        : Timer([](Timer& self) {
+            Handshake& owner = static_cast<Expiry&>(self).owner;
+            owner.expired_ = true;
+            owner.door_.context_->defer(owner);
+          }),
+          owner(owner_in) {}
+    Handshake& owner;
+  };
+
+  // The header is there. True when private data follows that must still come.
+  bool more_to_read() {
+    const absl::StatusOr<size_t> more = mpa_private_bytes(bytes_, /*reply=*/false);
+    broken_ = !more.ok();
+    if (broken_ || *more == 0) return false;
+    bytes_.resize(kMpaHeaderBytes + *more);
+    return true;
+  }
+
+  // Null when the request is one that no program could accept.
+  std::unique_ptr<ConnectRequest> answer() {
+    const absl::StatusOr<MpaFrame> frame = decode_mpa(bytes_, /*reply=*/false);
+    if (!frame.ok()) return nullptr;
+    MpaFrame reply;
+    MpaAgreement agreement;
+    if (!answer_request(*frame, {}, {}, reply, agreement)) {
+      const std::vector<std::byte> out = encode_mpa(reply);
+      const iovec piece{const_cast<std::byte*>(out.data()), out.size()};
+      stream_->writev({&piece, 1});
+      door_.context_->linger(std::move(stream_));
+      return nullptr;
+    }
+    return std::make_unique<SoftConnectRequest>(door_.device_, door_.context_, std::move(stream_),
+                                                std::move(bytes_));
+  }
+
+  StreamDoor& door_;
+  std::unique_ptr<Stream> stream_;
+  Expiry timer_;
+  std::vector<std::byte> bytes_;
+  size_t have_ = 0;
+  bool broken_ = false;
+  bool expired_ = false;
+};
+
+StreamDoor::StreamDoor(std::shared_ptr<SoftDevice> device, std::shared_ptr<Context> context,
+                       ListenHandler& handler)
+    : device_(std::move(device)), context_(std::move(context)), handler_(handler) {}
+
+StreamDoor::~StreamDoor() = default;
+
+absl::Status StreamDoor::open(Network& network, const Address& address) {
+  absl::StatusOr<std::unique_ptr<StreamListener>> listener =
+      network.listen(context_->reactor(), address, *this);
+  if (!listener.ok()) return listener.status();
+  listener_ = *std::move(listener);
+  return absl::OkStatus();
+}
+
+void StreamDoor::on_accept(std::unique_ptr<Stream> stream) {
+  if (pending_.size() == kMaxPending) pending_.erase(pending_.begin());
+  pending_.push_back(std::make_unique<Handshake>(*this, std::move(stream)));
+}
+
+void StreamDoor::forget(const Handshake& handshake) {
+  std::erase_if(pending_, [&](const auto& each) { return each.get() == &handshake; });
+}
+
+}  // namespace mrpool::uiwarp

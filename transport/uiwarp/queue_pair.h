@@ -1,0 +1,130 @@
+// Qp of uiwarp: a QpCore, the stream it lives on, and the connection's life from set-up to end.
+//
+//   connect(): dialing → requesting (MPA request out) → connected
+//   accept():  accepting (MPA reply out)              → connected → closing → ended
+//
+// All reading and writing happens in the rounds of its Context, never from inside a call of the
+// owner or of the stream; all calls to the owner come from there too.
+//
+// Thread safety: its reactor's thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mrpool/device.h"
+#include "transport/uiwarp/context.h"
+#include "transport/uiwarp/mpa.h"
+#include "transport/uiwarp/qp_core.h"
+#include "transport/uiwarp/receiver.h"
+#include "transport/uiwarp/stream.h"
+
+namespace mrpool::uiwarp {
+
+class SharedReceives;
+
+class QueuePair final : public Qp, public StreamEvents, public DialHandler, public Deferred {
+ public:
+  struct Params {
+    Pd& pd;
+    uint64_t pd_id;
+    uint64_t qp_id;
+    KeyTable& keys;
+    const DeviceCaps& caps;
+    CompletionQueue& send_cq;
+    CompletionQueue& recv_cq;
+    SharedReceives* srq;
+    QpOptions options;
+    MpaLimits limits;
+    QpEvents& events;
+  };
+  explicit QueuePair(const Params& params);
+  ~QueuePair() override;
+
+  // One of the two, once.
+  absl::Status connect(Network& network, const Address& address, const ConnectParams& params);
+  // `request` is what the peer sent, `reply` answers it.
+  void accept(std::unique_ptr<Stream> stream, const MpaAgreement& agreement,
+              std::vector<std::byte> reply, Nanoseconds timeout);
+
+  // Qp.
+  PostResult post_send(const WorkRequest& chain) override;
+  PostStatus post_recv(const RecvRequest& chain) override;
+  void disconnect() override;
+  void abort() override;
+  bool connected() const override { return state_ == State::kConnected; }
+  Pd& pd() override { return pd_; }
+  Reactor& reactor() override { return context_->reactor(); }
+  uint16_t ord() const override { return announced_ ? core_.ord() : uint16_t{0}; }
+  size_t memory_bytes() const override;
+
+  // For the Context's round. True when there was something to do.
+  bool receive();
+  bool send();
+  void wait_for_bytes();
+
+  ListNode hot_node;
+  ListNode dirty_node;
+  Nanoseconds hot_until{};
+
+ private:
+  enum class State : uint8_t { kDialing, kRequesting, kAccepting, kConnected, kClosing, kEnded };
+
+  void on_readable() override { context_->make_hot(*this); }
+  void on_writable() override { context_->make_dirty(*this); }
+  void on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) override;
+  void run() override;
+
+  bool read_reply();
+  void take_reply();
+  bool write_setup();
+  void established(const MpaAgreement& agreement, bool initiator);
+  bool receive_once(bool& drained);
+  bool write_batch();
+  void try_to_close();
+  void core_failed();
+  void write_failed(int error);
+  void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
+  bool send_terminate(const Terminate& terminate);
+
+  Pd& pd_;
+  std::shared_ptr<Context> context_;
+  CompletionQueue& send_cq_;
+  CompletionQueue& recv_cq_;
+  const size_t send_entries_;
+  const size_t recv_entries_;
+  const MpaLimits limits_;
+  QpEvents& events_;
+  QpCore core_;
+  Receiver receiver_;
+  State state_ = State::kDialing;
+  bool announced_ = false;  // on_connected ran
+  bool shut_down_ = false;
+
+  struct Deadline : Timer {
+    explicit Deadline(QueuePair& owner);
+    QueuePair& owner;
+  };
+  Deadline deadline_;
+
+  std::unique_ptr<Dial> dial_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<TxBatch> batch_;  // what the stream would not take yet
+
+  // Set-up.
+  std::vector<std::byte> setup_out_;
+  size_t setup_sent_ = 0;
+  std::vector<std::byte> setup_in_;
+  size_t setup_have_ = 0;
+  std::vector<std::byte> private_data_;  // ours, then the peer's until it was announced
+  MpaFrame request_;
+  bool rejected_ = false;
+
+  // The end, until it was announced.
+  DisconnectReason reason_ = DisconnectReason::kLocal;
+  TerminateCode code_;
+  std::string detail_;
+};
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,160 @@
+#include "transport/uiwarp/receiver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace mrpool::uiwarp {
+
+namespace {
+// Scratch behind a direct receive in the middle of a message: the trailer and the next header, so
+// that the next payload too is received in place.
+constexpr size_t kLookaheadBytes = kMaxTrailerBytes + kMaxSegmentHeaderBytes;
+}  // namespace
+
+size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
+  direct_bytes_ = 0;
+  if (state_ == State::kPayload) {
+    const size_t pieces = handler_.landing(done_, remaining_, out.first(out.size() - 1));
+    for (size_t i = 0; i < pieces; ++i) direct_bytes_ += out[i].iov_len;
+    if (direct_bytes_ > 0) {
+      const bool all = direct_bytes_ == remaining_;
+      out[pieces] = {scratch.data(), !all ? 0 : more_follows_ ? kLookaheadBytes : scratch.size()};
+      return all ? pieces + 1 : pieces;
+    }
+  }
+  if (stashed_ > 0) std::memcpy(scratch.data(), stash_.get(), stashed_);
+  out[0] = {scratch.data() + stashed_, scratch.size() - stashed_};
+  return 1;
+}
+
+bool Receiver::commit(std::span<std::byte> scratch, std::span<const iovec> planned, size_t bytes) {
+  if (direct_bytes_ > 0) {
+    const size_t direct = std::min(bytes, direct_bytes_);
+    if (crc_on_) {
+      size_t left = direct;
+      for (const iovec& piece : planned) {
+        const size_t part = std::min(left, piece.iov_len);
+        crc_.update(piece.iov_base, part);
+        left -= part;
+        if (left == 0) break;
+      }
+    }
+    payload_came(direct);
+    return feed(scratch.data(), bytes - direct);
+  }
+  const size_t total = std::exchange(stashed_, 0) + bytes;
+  return feed(scratch.data(), total);
+}
+
+bool Receiver::feed(const std::byte* at, size_t bytes) {
+  while (bytes > 0) {
+    size_t used = 0;
+    switch (state_) {
+      case State::kFrame: {
+        if (bytes < kLengthBytes + 1) {
+          stash(at, bytes);
+          return true;
+        }
+        const size_t ulpdu = load_be16(at);
+        const size_t total = fpdu_bytes(ulpdu);
+        if (bytes >= total) {
+          if (!whole(at, ulpdu)) return false;
+          used = total;
+          break;
+        }
+        const size_t header = kLengthBytes + segment_header_bytes(at[kLengthBytes]);
+        if (total <= kWholeBytes || bytes < header) {
+          stash(at, bytes);
+          return true;
+        }
+        if (!start_parts(at, ulpdu)) return false;
+        used = header;
+        break;
+      }
+      case State::kPayload:
+        used = std::min(bytes, remaining_);
+        if (crc_on_) crc_.update(at, used);
+        if (!handler_.place(done_, at, used)) return false;
+        payload_came(used);
+        break;
+      case State::kTrailer: {
+        const size_t wanted = pad_bytes(ulpdu_) + kCrcBytes;
+        used = std::min(bytes, wanted - trailer_have_);
+        std::memcpy(trailer_.data() + trailer_have_, at, used);
+        trailer_have_ += used;
+        if (trailer_have_ == wanted && !finish_parts()) return false;
+        break;
+      }
+    }
+    at += used;
+    bytes -= used;
+  }
+  return true;
+}
+
+bool Receiver::whole(const std::byte* at, size_t ulpdu) {
+  const size_t covered = kLengthBytes + ulpdu + pad_bytes(ulpdu);
+  if (crc_on_) {
+    Crc32c crc;
+    crc.update(at, covered);
+    if (crc.value() != load_le32(at + covered)) {
+      handler_.violation(term::kMpaCrc);
+      return false;
+    }
+  }
+  if (ulpdu == 0) return handler_.empty_fpdu();
+  const size_t header_bytes = segment_header_bytes(at[kLengthBytes]);
+  if (ulpdu < header_bytes) {
+    handler_.violation(term::kMpaLength);
+    return false;
+  }
+  const std::byte* const payload = at + kLengthBytes + header_bytes;
+  const size_t size = ulpdu - header_bytes;
+  if (!handler_.begin(decode_segment(at + kLengthBytes), size)) return false;
+  if (size > 0 && !handler_.place(0, payload, size)) return false;
+  return handler_.end();
+}
+
+bool Receiver::start_parts(const std::byte* at, size_t ulpdu) {
+  // ulpdu exceeds every header here: it is larger than kWholeBytes.
+  const SegmentHeader header = decode_segment(at + kLengthBytes);
+  const size_t header_bytes = header.bytes();
+  ulpdu_ = ulpdu;
+  done_ = 0;
+  remaining_ = ulpdu - header_bytes;
+  more_follows_ = !header.last;
+  crc_ = {};
+  if (crc_on_) crc_.update(at, kLengthBytes + header_bytes);
+  state_ = State::kPayload;
+  return handler_.begin(header, remaining_);
+}
+
+void Receiver::payload_came(size_t bytes) {
+  done_ += bytes;
+  remaining_ -= bytes;
+  if (remaining_ > 0) return;
+  state_ = State::kTrailer;
+  trailer_have_ = 0;
+}
+
+bool Receiver::finish_parts() {
+  state_ = State::kFrame;
+  if (crc_on_) {
+    const size_t pad = pad_bytes(ulpdu_);
+    crc_.update(trailer_.data(), pad);
+    if (crc_.value() != load_le32(trailer_.data() + pad)) {
+      handler_.violation(term::kMpaCrc);
+      return false;
+    }
+  }
+  return handler_.end();
+}
+
+void Receiver::stash(const std::byte* at, size_t bytes) {
+  if (stash_ == nullptr) stash_ = std::make_unique_for_overwrite<std::byte[]>(kWholeBytes);
+  std::memcpy(stash_.get(), at, bytes);
+  stashed_ = bytes;
+}
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,96 @@
+// The receive side of MPA: turns a byte stream, cut anywhere, into DDP segments, and says where the
+// next bytes belong.
+//
+// The driver alternates plan() and commit(): plan() gives the gather list of the next readv, which
+// is scratch space, or, once the header of a large FPDU has been seen, the registered memory its
+// payload is for, with a little scratch behind it; commit() works on what came. Every complete FPDU
+// of one readv is handled by one commit().
+//
+// An FPDU that lies whole in scratch has its CRC checked before any of it is placed. One that is
+// received in parts is placed as it comes, and its end is announced only when the CRC holds; what a
+// broken FPDU has written to its buffer is undefined, and the connection ends (RFC 5044 §8).
+//
+// Thread safety: the reactor of its Qp.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "transport/uiwarp/crc32c.h"
+#include "transport/uiwarp/terminate.h"
+#include "transport/uiwarp/wire.h"
+
+namespace mrpool::uiwarp {
+
+// Takes the segments. Each call returns false when the stream must end there; the receiver then
+// works no further.
+class SegmentHandler {
+ public:
+  // A header; `payload` bytes follow.
+  virtual bool begin(const SegmentHeader& header, size_t payload) = 0;
+  // Where payload [offset, offset + bytes) may be received directly: fills `out` from the front and
+  // returns how many entries. 0: it goes through place().
+  virtual size_t landing(size_t offset, size_t bytes, std::span<iovec> out) = 0;
+  virtual bool place(size_t offset, const std::byte* from, size_t bytes) = 0;
+  // The segment is whole and its CRC is right.
+  virtual bool end() = 0;
+  // An FPDU without ULPDU (RFC 6581's zero-length ready-to-receive).
+  virtual bool empty_fpdu() = 0;
+  virtual void violation(const TerminateCode& code) = 0;
+
+ protected:
+  ~SegmentHandler() = default;
+};
+
+class Receiver {
+ public:
+  // An FPDU up to here waits until all of it has come; a larger one is placed in parts.
+  static constexpr size_t kWholeBytes = 2048;
+  static constexpr size_t kMaxPieces = 64;
+
+  explicit Receiver(SegmentHandler& handler) : handler_(handler) {}
+
+  void set_crc(bool on) { crc_on_ = on; }
+
+  // Entries filled; all of `scratch` belongs to the receiver until commit().
+  size_t plan(std::span<std::byte> scratch, std::span<iovec> out);
+  // `bytes` came, into the list plan() gave. False: the stream must end.
+  bool commit(std::span<std::byte> scratch, std::span<const iovec> planned, size_t bytes);
+
+  // No FPDU has been cut: the stream may end here in good order.
+  bool at_boundary() const { return state_ == State::kFrame && stashed_ == 0; }
+  size_t memory_bytes() const { return stash_ != nullptr ? kWholeBytes : 0; }
+
+ private:
+  enum class State : uint8_t { kFrame, kPayload, kTrailer };
+
+  bool feed(const std::byte* at, size_t bytes);
+  bool whole(const std::byte* at, size_t ulpdu);
+  bool start_parts(const std::byte* at, size_t ulpdu);
+  bool finish_parts();
+  void stash(const std::byte* at, size_t bytes);
+  void payload_came(size_t bytes);
+
+  SegmentHandler& handler_;
+  bool crc_on_ = true;
+  State state_ = State::kFrame;
+  // Of the FPDU that is received in parts.
+  size_t ulpdu_ = 0;
+  size_t done_ = 0;
+  size_t remaining_ = 0;
+  bool more_follows_ = false;  // it is not the last segment of its message
+  Crc32c crc_;
+  std::array<std::byte, kMaxTrailerBytes> trailer_;
+  size_t trailer_have_ = 0;
+  // The start of an FPDU that waits for its rest.
+  std::unique_ptr<std::byte[]> stash_;
+  size_t stashed_ = 0;
+  size_t direct_bytes_ = 0;  // of the plan: in front of scratch
+};
+
+}  // namespace mrpool::uiwarp

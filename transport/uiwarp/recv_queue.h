@@ -1,0 +1,83 @@
+// Posted receives, in a ring that is allocated once: the receive queue of a Qp, or the shared one
+// behind an Srq.
+//
+// Thread safety: its reactor's thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "mrpool/qp.h"
+#include "transport/uiwarp/key_table.h"
+
+namespace mrpool::uiwarp {
+
+// SGEs that any request may have (DeviceCaps::max_sge).
+inline constexpr uint32_t kMaxSges = 16;
+
+struct Receive {
+  Completion* completion = nullptr;
+  uint64_t bytes = 0;  // room
+  uint32_t sge_count = 0;
+  std::array<Sge, kMaxSges> sges;
+};
+
+class RecvQueue {
+ public:
+  RecvQueue(uint32_t max_wr, uint32_t max_sge)
+      : max_wr_(max_wr), max_sge_(max_sge), slots_(max_wr), sges_(size_t{max_wr} * max_sge) {}
+
+  uint32_t capacity() const { return max_wr_; }
+  bool empty() const { return count_ == 0; }
+  size_t memory_bytes() const { return slots_.size() * sizeof(Slot) + sges_.size() * sizeof(Sge); }
+
+  PostStatus post(const RecvRequest& chain, const KeyTable& keys, const KeyUser& user) {
+    for (const RecvRequest* request = &chain; request != nullptr; request = request->next) {
+      if (count_ == max_wr_) return PostStatus::kQueueFull;
+      if (request->sges.size() > max_sge_) return PostStatus::kTooManySges;
+      uint64_t bytes = 0;
+      for (const Sge& sge : request->sges) {
+        KeyRange range;
+        if (sge.length > 0 &&
+            keys.resolve_local(sge, Access::kLocalWrite, user, range) != KeyError::kNone) {
+          return PostStatus::kBadSge;
+        }
+        bytes += sge.length;
+      }
+      const uint32_t at = (head_ + count_) % max_wr_;
+      slots_[at] = {request->completion, bytes, static_cast<uint32_t>(request->sges.size())};
+      std::copy(request->sges.begin(), request->sges.end(), sges_.begin() + size_t{at} * max_sge_);
+      ++count_;
+    }
+    return PostStatus::kOk;
+  }
+
+  // Takes the oldest. Requires !empty().
+  void take(Receive& out) {
+    const Slot& slot = slots_[head_];
+    out.completion = slot.completion;
+    out.bytes = slot.bytes;
+    out.sge_count = slot.sge_count;
+    std::copy_n(sges_.begin() + size_t{head_} * max_sge_, slot.sge_count, out.sges.begin());
+    head_ = head_ + 1 == max_wr_ ? 0 : head_ + 1;
+    --count_;
+  }
+
+ private:
+  struct Slot {
+    Completion* completion = nullptr;
+    uint64_t bytes = 0;
+    uint32_t sge_count = 0;
+  };
+  const uint32_t max_wr_;
+  const uint32_t max_sge_;
+  std::vector<Slot> slots_;
+  std::vector<Sge> sges_;
+  uint32_t head_ = 0;
+  uint32_t count_ = 0;
+};
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,35 @@
+// Srq of uiwarp: receives that several Qps of a Pd and a reactor take from, in order of posting.
+//
+// Thread safety: its reactor's thread.
+#pragma once
+
+#include "mrpool/qp.h"
+#include "transport/uiwarp/check.h"
+#include "transport/uiwarp/key_table.h"
+#include "transport/uiwarp/recv_queue.h"
+
+namespace mrpool::uiwarp {
+
+class SharedReceives final : public Srq {
+ public:
+  SharedReceives(KeyTable& keys, uint64_t pd, Reactor& reactor, const SrqOptions& options)
+      : keys_(keys), pd_(pd), reactor_(reactor), queue_(options.max_wr, options.max_sge) {}
+
+  PostStatus post_recv(const RecvRequest& chain) override {
+    check_thread(reactor_, "Srq::post_recv");
+    // Keys that are bound to one Qp do not do here: which Qp takes the receive is open.
+    return queue_.post(chain, keys_, {.pd = pd_, .qp = 0});
+  }
+
+  RecvQueue& queue() { return queue_; }
+  uint64_t pd() const { return pd_; }
+  Reactor& reactor() { return reactor_; }
+
+ private:
+  KeyTable& keys_;
+  const uint64_t pd_;
+  Reactor& reactor_;
+  RecvQueue queue_;
+};
+
+}  // namespace mrpool::uiwarp
