@@ -1,0 +1,72 @@
+// The planner of RwContext: how one transfer is cut into requests that the device and the peer
+// take. Pure: no device, no state beyond the cursor.
+//
+// A transfer becomes a sequence of steps. Each moves a consecutive range of the peer's buffer with
+// one RDMA READ or WRITE, from or to a run of local segments, either named directly by their lkeys
+// or through one MR that is registered for the step.
+//
+// Thread safety: values.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "mrpool/rw.h"
+
+namespace mrpool {
+
+// What one direction of transfers looks like on a device.
+struct RwShape {
+  bool through_mr = false;   // local memory is named by an MR of the pool
+  bool registers = false;    // ... which takes a kRegMr in front
+  bool ends_itself = false;  // ... and the READ ends its key (kRdmaReadWithInv)
+  Access mr_access = Access::kNone;
+  uint32_t max_sge = 1;  // of a request without an MR
+  uint32_t max_mr_segments = 1;
+  uint64_t max_bytes = 1;  // of one request
+  uint32_t max_steps = 1;  // of one operation, at worst
+
+  // Send-queue slots that a step occupies until its last completion.
+  uint32_t slots() const {
+    return 1                                       // the READ or WRITE
+           + (registers ? 1 : 0)                   // kRegMr in front
+           + (registers && !ends_itself ? 1 : 0);  // kLocalInv behind its completion
+  }
+};
+
+RwShape rw_shape(const DeviceCaps& caps, const RwLimits& limits, RwDirection direction);
+
+// Where a transfer stands. The scatter list is borrowed.
+class RwCursor {
+ public:
+  RwCursor() = default;
+  RwCursor(std::span<const Sge> local, RemoteAddr remote, uint64_t length)
+      : local_(local), remote_(remote), left_(length) {
+    skip_empty();
+  }
+
+  bool done() const { return left_ == 0; }
+  uint64_t left() const { return left_; }
+  RemoteAddr remote() const { return remote_; }
+
+  // The next run of local memory: at most `max_sges` segments and `max_bytes` bytes, never beyond
+  // the transfer. A view of the scatter list where it can be, else built in `scratch`, which has
+  // room for `max_sges` or for the whole list.
+  std::span<const Sge> peek(uint32_t max_sges, uint64_t max_bytes, std::span<Sge> scratch) const;
+
+  // Moves on. Requires: `bytes` <= left().
+  void advance(uint64_t bytes);
+
+ private:
+  void skip_empty();
+
+  std::span<const Sge> local_;
+  size_t index_ = 0;     // the segment the transfer stands in
+  uint32_t offset_ = 0;  // bytes of it that are done
+  RemoteAddr remote_;
+  uint64_t left_ = 0;
+};
+
+uint64_t total_length(std::span<const Sge> sges);
+
+}  // namespace mrpool
