@@ -1,0 +1,42 @@
+// Every limit of the target in one place, with its reason.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "mrpool/reactor.h"
+
+namespace mrpool::nvmf_target {
+
+// CAP.MQES + 1: entries of a queue, slots of a Qp.
+inline constexpr uint32_t kMaxQueueEntries = 1024;
+// Identify MDTS: 2^8 pages of 4 KiB.
+inline constexpr uint8_t kMdts = 8;
+inline constexpr uint32_t kMaxTransfer = 4096u << kMdts;
+// I/O queues of one controller.
+inline constexpr uint16_t kMaxIoQueues = 128;
+// Identify NN. Namespaces may come and go below it.
+inline constexpr uint32_t kMaxNamespaces = 1024;
+// Identify AERL + 1: Asynchronous Event Requests a host may park here.
+inline constexpr uint32_t kMaxAsyncEvents = 4;
+// Identify ACL + 1: Aborts at once.
+inline constexpr uint32_t kMaxAborts = 4;
+// Identify MSDBD: data descriptors of one command.
+inline constexpr uint32_t kMaxSglDescriptors = 16;
+// Identify ELPE + 1.
+inline constexpr uint32_t kErrorLogEntries = 64;
+// Changed Namespace List holds this many; one more and it says "all".
+inline constexpr uint32_t kMaxChangedNamespaces = 1024;
+// Controller ids 1..0xffef, [fab] 2.1.
+inline constexpr uint16_t kMaxControllerId = 0xffef;
+// Data in a command capsule unless --in-capsule says otherwise.
+inline constexpr uint32_t kDefaultInCapsule = 4096;
+inline constexpr uint32_t kMaxInCapsule = 64 << 10;
+// Identify KAS: the keep-alive timer counts in 100 ms.
+inline constexpr uint16_t kKeepAliveGranularity = 1;
+// A controller is looked at this often for its keep-alive timer and stalled transfers.
+inline constexpr Nanoseconds kTick = std::chrono::milliseconds(250);
+// A connection that has not sent its Connect command by then is dropped.
+inline constexpr Nanoseconds kConnectTimeout = std::chrono::seconds(5);
+
+}  // namespace mrpool::nvmf_target
