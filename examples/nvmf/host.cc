@@ -41,7 +41,8 @@ void add_options(load::Args& args, HostOptions& options, HostOptionSet set) {
   args.duration("reconnect-delay", "between attempts (default 500ms)", options.reconnect_delay);
   args.duration("ctrl-loss-tmo", "give up reconnecting after this long (default 10m)",
                 options.loss_timeout);
-  args.flag("spin", "poll without ever sleeping: least latency, a core per thread", options.spin);
+  if (set != HostOptionSet::kLoad) return;
+  args.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
 }
 
 absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, uint32_t queues,
@@ -69,7 +70,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
 
   std::unique_ptr<Host> host(new Host);
   host->options_ = options;
-  auto reactor = Reactor::create(host->reactor_options());
+  auto reactor = Reactor::create();
   if (!reactor.ok()) return reactor.status();
   host->reactor_ = *std::move(reactor);
   auto device = Device::open(*address);
@@ -114,7 +115,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
 
 Host::~Host() { g_reactor.store(nullptr, std::memory_order_release); }
 
-ReactorOptions Host::reactor_options() const {
+ReactorOptions Host::job_reactor() const {
   ReactorOptions reactor;
   if (options_.spin) reactor.spin = Nanoseconds::max();
   return reactor;

@@ -52,7 +52,8 @@ class Host final : private Session::News {
   Pd& pd() { return *pd_; }
   MrPool& pool() { return *pool_; }
   Session& session() { return *session_; }
-  ReactorOptions reactor_options() const;
+  // For the threads that do I/O; the main thread never spins.
+  ReactorOptions job_reactor() const;
 
  private:
   Host() = default;

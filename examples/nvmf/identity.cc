@@ -66,8 +66,8 @@ HostIdentity default_identity() {
     if (const auto id = parse_uuid(first_line("/etc/nvme/hostid"))) identity.id = *id;
     return identity;
   }
-  std::random_device random;
-  for (uint8_t& byte : identity.id) byte = uint8_t(random());
+  std::random_device entropy;
+  for (uint8_t& byte : identity.id) byte = uint8_t(entropy());
   mark_version(identity.id, 4);
   identity.nqn = absl::StrCat(std::string(kUuidPrefix), format_uuid(identity.id));
   return identity;

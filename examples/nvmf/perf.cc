@@ -79,9 +79,9 @@ class Perf {
 };
 
 absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
-  std::random_device random;
-  if (load_.randseed == 0) load_.randseed = random();
-  const uint64_t run_id = uint64_t(random()) << 32 | random();
+  std::random_device entropy;
+  if (load_.randseed == 0) load_.randseed = entropy();
+  const uint64_t run_id = uint64_t(entropy()) << 32 | entropy();
   progress_ = std::vector<load::Progress>(load_.numjobs);
   for (uint32_t i = 0; i < load_.numjobs; ++i) {
     finished_.push_back(std::make_unique<Finished>(*this));
@@ -89,7 +89,7 @@ absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
                                 .ns = ns,
                                 .index = i,
                                 .run_id = run_id,
-                                .reactor = host_.reactor_options(),
+                                .reactor = host_.job_reactor(),
                                 .pd = &host_.pd(),
                                 .progress = &progress_[i]},
                                *finished_.back(), host_.reactor());

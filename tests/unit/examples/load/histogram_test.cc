@@ -19,12 +19,12 @@ TEST(Histogram, EmptyIsAllZero) {
 }
 
 TEST(Histogram, PercentilesAreWithinABucketOfTheTruth) {
-  std::mt19937_64 random(7);
+  std::mt19937_64 bits(7);
   std::lognormal_distribution<double> latency(10, 2);
   Histogram h;
   std::vector<uint64_t> all;
   for (int i = 0; i < 100'000; ++i) {
-    all.push_back(uint64_t(latency(random)));
+    all.push_back(uint64_t(latency(bits)));
     h.add(all.back());
   }
   std::sort(all.begin(), all.end());

@@ -6,7 +6,9 @@
 namespace mrpool::load {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""ns;
+using std::chrono_literals::operator""s;
 
 TEST(Units, SizesAreBinaryHoweverTheyAreWritten) {
   EXPECT_EQ(*parse_size("512"), 512u);

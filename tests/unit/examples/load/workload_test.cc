@@ -12,7 +12,10 @@
 namespace mrpool::load {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""us;
 
 // A disk in memory that completes I/Os out of order, with the faults a test asks for.
 class Bench {

@@ -1,0 +1,127 @@
+"""Starts target daemons and runs the initiator against them, for the tests in this folder.
+
+Every process gets an ephemeral port, its own folder and a time limit; what is left at the end of a
+test is killed by its process id. A target must end by SIGTERM with status 0 and no MR in use.
+"""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
+NQN = "nqn.2026-11.org.mrpool:test"
+# Sanitizers make everything slower; no test depends on how long something takes.
+PATIENCE = 60
+
+
+class Target:
+    """A running mrpool-nvmf-target."""
+
+    def __init__(self, folder, *options, port=0, device=""):
+        self.log_path = pathlib.Path(folder) / f"target-{time.monotonic_ns()}.log"
+        self.log = open(self.log_path, "w+")
+        self.process = subprocess.Popen(
+            [BIN / "mrpool-nvmf-target", "--listen", f"uiwarp://127.0.0.1:{port}{device}",
+             "--subnqn", NQN, *options],
+            stdout=self.log, stderr=subprocess.STDOUT)
+        self.address = self._wait_for_address()
+        self.port = int(self.address.rsplit(":", 1)[1])
+
+    def _wait_for_address(self):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            found = re.search(r"uiwarp://127\.0\.0\.1:[1-9][0-9]*", self.output())
+            if found:
+                return found.group()
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"the target did not start:\n{self.output()}")
+
+    def output(self):
+        return self.log_path.read_text()
+
+    def kill(self):
+        """As if the machine had lost power."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=PATIENCE)
+
+
+class TargetTest(unittest.TestCase):
+    """A test with a folder of its own and targets that end clean."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="mrpool-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def target(self, *options, **more):
+        target = Target(self.folder, *options, **more)
+        self.addCleanup(self._end, target)
+        return target
+
+    def _end(self, target):
+        if target.process.poll() is not None:
+            return  # the test ended it itself
+        try:
+            status = target.stop()
+        finally:
+            target.kill()
+        self.assertEqual(status, 0, f"the target's exit status:\n{target.output()}")
+        self.assertRegex(target.output(), r"\b0 MRs in use", target.output())
+
+    def file(self, name, size):
+        path = self.folder / name
+        with open(path, "wb") as file:
+            file.truncate(size)
+        return path
+
+    def start(self, command, target, *options, **popen):
+        address = target if isinstance(target, str) else target.address
+        return subprocess.Popen([BIN / "mrpool-nvmf", command, address, *map(str, options)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
+
+    def run_host(self, command, target, *options, expect=0, **popen):
+        """Runs mrpool-nvmf; returns (stdout, stderr)."""
+        data = popen.pop("data", None)
+        if data is not None:
+            popen["stdin"] = subprocess.PIPE
+        process = self.start(command, target, *options, **popen)
+        try:
+            out, err = process.communicate(data, timeout=PATIENCE)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        self.assertEqual(process.returncode, expect,
+                         f"{command} {options}: {err.decode()}{out.decode(errors='replace')[-2000:]}")
+        return out, err.decode()
+
+    def perf(self, target, *options, expect=0):
+        """Runs perf; returns its one, merged job and the program's own figures."""
+        out, _ = self.run_host("perf", target, "--subnqn", NQN, "--output-format", "json",
+                               "--group_reporting", "--eta", "never", *options, expect=expect)
+        return self.job_of(out)
+
+    def job_of(self, out):
+        document = json.loads(out)
+        self.assertEqual(len(document["jobs"]), 1)
+        return document["jobs"][0], document["mrpool"]
+
+    def assert_verified(self, job, own):
+        self.assertEqual(job["verify_errors"], 0, job)
+        self.assertEqual(job["io_errors"], 0, job)
+        self.assertGreater(job["verified"], 0)
+        self.assertGreater(own["keys"], 0)
+        self.assertEqual(own["mrs_in_use"], 0)
