@@ -21,27 +21,22 @@ constexpr Nanoseconds kLingerTime = std::chrono::seconds(1);
 
 }  // namespace
 
-// Reads and drops what the peer still sends until it closes.
+// Says what is left to say, then reads and drops what the peer still sends until it closes.
 class Lingerer final : public StreamEvents, public Deferred {
  public:
-  Lingerer(Context& context, std::unique_ptr<Stream> stream)
-      : context_(context), stream_(std::move(stream)), timer_(*this) {
+  Lingerer(Context& context, std::unique_ptr<Stream> stream, std::span<const std::byte> last_words)
+      : context_(context),
+        stream_(std::move(stream)),
+        timer_(*this),
+        words_(last_words.begin(), last_words.end()) {
     stream_->attach(context_.reactor(), *this);
-    stream_->shutdown_write();
     timer_.arm(context_.reactor(), kLingerTime);
     context_.defer(*this);
   }
   void on_readable() override { context_.defer(*this); }
-  void on_writable() override {}
+  void on_writable() override { context_.defer(*this); }
   void run() override {
-    const std::span<std::byte> scratch = context_.scratch();
-    const iovec to{scratch.data(), scratch.size()};
-    const StreamResult result = expired_ ? StreamResult{.closed = true} : stream_->readv({&to, 1});
-    if (result.closed || result.error != 0) {
-      context_.forget(*this);  // destroys this
-      return;
-    }
-    stream_->want_read();
+    if (expired_ || !speak() || !listen()) context_.forget(*this);  // destroys this
   }
 
  private:
@@ -56,10 +51,38 @@ class Lingerer final : public StreamEvents, public Deferred {
     Lingerer& owner;
   };
 
+  // False: there is no point in staying.
+  bool speak() {
+    while (said_ < words_.size()) {
+      const iovec piece{words_.data() + said_, words_.size() - said_};
+      const StreamResult result = stream_->writev({&piece, 1});
+      if (result.error != 0) return false;
+      if (result.would_block) {
+        stream_->want_write();
+        return true;
+      }
+      said_ += result.bytes;
+    }
+    if (!shut_down_) stream_->shutdown_write();
+    shut_down_ = true;
+    return true;
+  }
+  bool listen() {
+    const std::span<std::byte> scratch = context_.scratch();
+    const iovec to{scratch.data(), scratch.size()};
+    const StreamResult result = stream_->readv({&to, 1});
+    if (result.closed || result.error != 0) return false;
+    stream_->want_read();
+    return true;
+  }
+
   Context& context_;
   std::unique_ptr<Stream> stream_;
   Expiry timer_;
   bool expired_ = false;
+  bool shut_down_ = false;
+  std::vector<std::byte> words_;
+  size_t said_ = 0;
 };
 
 struct Context::Lists {
@@ -112,8 +135,8 @@ void Context::make_cold(QueuePair& qp) {
   qp.wait_for_bytes();
 }
 
-void Context::linger(std::unique_ptr<Stream> stream) {
-  lingerers_.push_back(std::make_unique<Lingerer>(*this, std::move(stream)));
+void Context::linger(std::unique_ptr<Stream> stream, std::span<const std::byte> last_words) {
+  lingerers_.push_back(std::make_unique<Lingerer>(*this, std::move(stream), last_words));
 }
 
 void Context::forget(const Lingerer& lingerer) {

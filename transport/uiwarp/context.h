@@ -69,9 +69,9 @@ class Context final : public Poller {
   void make_dirty(QueuePair& qp);  // it may have something to send
   void defer(Deferred& call);      // once, however often it is asked for until it runs
 
-  // Keeps `stream` until the peer has read what was written, for a bounded time: closing a socket
-  // with unread bytes would take a Terminate or a reject back.
-  void linger(std::unique_ptr<Stream> stream);
+  // Writes `last_words`, what did not fit of a Terminate or a reject, and keeps `stream` until the
+  // peer has read it, for a bounded time: closing a socket with unread bytes would take it back.
+  void linger(std::unique_ptr<Stream> stream, std::span<const std::byte> last_words);
   void forget(const Lingerer& lingerer);
 
  private:

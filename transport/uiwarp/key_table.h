@@ -140,7 +140,7 @@ class KeyTable {
     if (slot->pd != user.pd) return KeyError::kNotAssociated;
     if (!has(slot->access, rights)) return KeyError::kAccess;
     const uint64_t base = remote ? slot->remote_base : slot->local_base;
-    if (length > ~uint64_t{0} - to) return KeyError::kWrap;
+    if (length > 0 && length - 1 > ~uint64_t{0} - to) return KeyError::kWrap;
     const uint64_t offset = to - base;
     if (to < base || offset > slot->length || length > slot->length - offset) {
       return KeyError::kBounds;

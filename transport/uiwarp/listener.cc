@@ -72,9 +72,7 @@ class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
              std::vector<std::byte> frame_in)
         : Task([](Task& self) {
             auto& farewell = static_cast<Farewell&>(self);
-            const iovec piece{farewell.frame.data(), farewell.frame.size()};
-            farewell.stream->writev({&piece, 1});
-            farewell.context->linger(std::move(farewell.stream));
+            farewell.context->linger(std::move(farewell.stream), farewell.frame);
             delete &farewell;
           }),
           context(std::move(context_in)),
@@ -160,10 +158,7 @@ class StreamDoor::Handshake final : public StreamEvents, public Deferred {
     MpaFrame reply;
     MpaAgreement agreement;
     if (!answer_request(*frame, {}, {}, reply, agreement)) {
-      const std::vector<std::byte> out = encode_mpa(reply);
-      const iovec piece{const_cast<std::byte*>(out.data()), out.size()};
-      stream_->writev({&piece, 1});
-      door_.context_->linger(std::move(stream_));
+      door_.context_->linger(std::move(stream_), encode_mpa(reply));
       return nullptr;
     }
     return std::make_unique<SoftConnectRequest>(door_.device_, door_.context_, std::move(stream_),

@@ -46,7 +46,7 @@ struct MpaFrame {
   bool rtr_zero_length = false;
   bool rtr_write = false;
   bool rtr_read = false;
-  std::span<const std::byte> private_data;  // into the bytes it was decoded from
+  std::span<const std::byte> private_data = {};  // into the bytes it was decoded from
 };
 
 // How many bytes of private data follow the first kMpaHeaderBytes; an error when these are not the

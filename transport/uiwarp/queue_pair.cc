@@ -207,13 +207,11 @@ bool QueuePair::receive_once(bool& drained) {
 bool QueuePair::send() {
   if (state_ == State::kRequesting || state_ == State::kAccepting) return write_setup();
   if (state_ != State::kConnected && state_ != State::kClosing) return false;
-  bool worked = false;
-  for (int i = 0; i < kWritesPerRound && state_ != State::kEnded; ++i) {
-    if (!write_batch()) break;
-    worked = true;
-  }
+  int writes = 0;
+  while (writes < kWritesPerRound && write_batch() && state_ != State::kEnded) ++writes;
+  const bool worked = writes > 0;
   if (state_ == State::kEnded) return true;
-  if (batch_ == nullptr && core_.can_send() && worked) context_->make_dirty(*this);
+  if (writes == kWritesPerRound) context_->make_dirty(*this);
   if (state_ == State::kClosing) try_to_close();
   return worked;
 }
@@ -289,7 +287,7 @@ void QueuePair::core_failed() {
   }
 }
 
-bool QueuePair::send_terminate(const Terminate& terminate) {
+void QueuePair::send_terminate(const Terminate& terminate) {
   std::array<std::byte, kMaxSegmentHeaderBytes + kMaxTerminateBytes + kMaxTrailerBytes> fpdu;
   std::byte* const payload = fpdu.data() + kMaxSegmentHeaderBytes;
   const size_t bytes = encode_terminate(terminate, payload);
@@ -306,7 +304,10 @@ bool QueuePair::send_terminate(const Terminate& terminate) {
     store_le32(fpdu.data() + covered, crc.value());
   }
   const iovec piece{fpdu.data(), covered + kCrcBytes};
-  return stream_->writev({&piece, 1}).bytes == piece.iov_len;
+  const StreamResult result = stream_->writev({&piece, 1});
+  if (result.error != 0) return;
+  context_->linger(std::move(stream_),
+                   std::span(fpdu).subspan(result.bytes, piece.iov_len - result.bytes));
 }
 
 void QueuePair::end(DisconnectReason reason, std::string detail, TerminateCode code) {
@@ -320,9 +321,9 @@ void QueuePair::end(DisconnectReason reason, std::string detail, TerminateCode c
   dial_.reset();
   hot_node.unlink();
   dirty_node.unlink();
-  if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation() &&
-      send_terminate(*core_.violation())) {
-    context_->linger(std::move(stream_));
+  // Behind a batch that is stuck half way it would be taken for payload.
+  if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation()) {
+    send_terminate(*core_.violation());
   }
   stream_.reset();
   batch_.reset();

@@ -86,7 +86,7 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
   void core_failed();
   void write_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
-  bool send_terminate(const Terminate& terminate);
+  void send_terminate(const Terminate& terminate);
 
   Pd& pd_;
   std::shared_ptr<Context> context_;

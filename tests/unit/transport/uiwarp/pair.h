@@ -120,8 +120,7 @@ struct Server final : Side, ListenHandler {
 
 inline constexpr uint32_t kDepth = 64;
 
-// `step` runs the world a little further; a test gives up when a condition does not come true
-// within a generous number of steps.
+// A test gives up when a condition does not come true within a generous number of steps.
 class Pair {
  public:
   Pair(Reactor& reactor, std::shared_ptr<Network> network, DeviceOptions options = {})
@@ -155,13 +154,13 @@ class Pair {
   bool until(Condition&& condition, int rounds = 2'000'000) {
     for (int i = 0; i < rounds; ++i) {
       if (condition()) return true;
-      reactor_.poll();
+      step();
     }
     return condition();
   }
   // Lets everything that is under way settle.
   void settle(int rounds = 2000) {
-    for (int i = 0; i < rounds; ++i) reactor_.poll();
+    for (int i = 0; i < rounds; ++i) step();
   }
 
   void listen() {
@@ -181,6 +180,8 @@ class Pair {
     ASSERT_TRUE(until([&] { return client.connected && server.connected; })) << client.detail;
   }
 
+  // Runs the world a little further.
+  std::function<void()> step = [this] { reactor_.poll(); };
   std::shared_ptr<Device> server_device;
   std::shared_ptr<Device> client_device;
   Server server;

@@ -1,0 +1,75 @@
+// A Network in memory, bad in every way TCP allows, under a seed: it splits and merges what is
+// written, delays and stalls it, bounds what is under way, and breaks connections.
+//
+// Bytes arrive in order and uncorrupted, or the connection breaks: TCP's promise. Everything random
+// comes from the seed, so a run repeats exactly.
+//
+// Thread safety: the simulation's thread. Ownership: the reactor outlives the network and all
+// streams; the network outlives listeners and dials, streams may outlive it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "transport/uiwarp/stream.h"
+
+namespace mrpool::sim {
+
+struct NetworkOptions {
+  uint64_t seed = 1;
+  // A transfer moves at most a random number of bytes up to this; 1 splits everywhere.
+  size_t max_transfer = 64 * 1024;
+  // Bytes that one direction of a connection holds.
+  size_t window = 256 * 1024;
+  Nanoseconds min_delay = std::chrono::microseconds(5);
+  Nanoseconds max_delay = std::chrono::microseconds(20);
+  // Chance in a million, per write, that what is written arrives `stall` later.
+  uint32_t stall_per_million = 0;
+  Nanoseconds stall = std::chrono::milliseconds(50);
+  // Chance in a million, per transfer, that the connection breaks.
+  uint32_t reset_per_million = 0;
+};
+
+// What a connection's two streams share; defined in network.cc.
+class Link;
+
+class SimNetwork final : public uiwarp::Network {
+ public:
+  SimNetwork(Reactor& reactor, const NetworkOptions& options);
+  ~SimNetwork() override;
+
+  absl::StatusOr<std::unique_ptr<uiwarp::StreamListener>> listen(
+      Reactor& reactor, const Address& address, uiwarp::AcceptHandler& handler) override;
+  absl::StatusOr<std::unique_ptr<uiwarp::Dial>> dial(Reactor& reactor, const Address& address,
+                                                     uiwarp::DialHandler& handler) override;
+
+  // A connected pair without set-up, for tests that play one side themselves.
+  std::pair<std::unique_ptr<uiwarp::Stream>, std::unique_ptr<uiwarp::Stream>> connect();
+
+  // For connections made from now on.
+  void set_options(const NetworkOptions& options) { options_ = options; }
+  // Breaks one open connection, chosen by the seed, or all. False when there is none.
+  bool break_one();
+  void break_all();
+  size_t open_connections();
+
+ private:
+  friend class Link;
+  class SimListener;
+  class SimDial;
+
+  uint64_t below(uint64_t limit) { return limit == 0 ? 0 : random_() % limit; }
+  Nanoseconds delay();
+
+  Reactor& reactor_;
+  NetworkOptions options_;
+  std::mt19937_64 random_;
+  std::map<uint16_t, SimListener*> listeners_;
+  uint16_t next_port_ = 40'000;
+  std::vector<std::weak_ptr<Link>> links_;
+};
+
+}  // namespace mrpool::sim

@@ -1,0 +1,51 @@
+// A Reactor whose clock is a number: everything that waits for time happens at once, in the order
+// of its deadlines, and every run is the same.
+//
+// poll() is one round at the present instant, which lasts `round_time`. advance() does what a real
+// loop does when it would sleep: it asks the pollers to arm and, when none objects, jumps to the
+// next deadline. step() is a round, or a jump when the round found nothing to do.
+//
+// Thread safety: one thread, that of the simulation; post() too.
+// Ownership: as Reactor.
+#pragma once
+
+#include <vector>
+
+#include "mrpool/reactor.h"
+#include "transport/reactor/timer_heap.h"
+
+namespace mrpool::sim {
+
+class SimReactor final : public Reactor {
+ public:
+  explicit SimReactor(Nanoseconds round_time = Nanoseconds(100)) : round_time_(round_time) {}
+
+  // A round or a jump. False when nothing will ever happen again unless somebody acts.
+  bool step();
+
+  void run() override;
+  void stop() override { stopped_ = true; }
+  size_t poll() override;
+  bool arm() override;
+  int fd() override { return -1; }
+  void post(Task& task) override;
+  void add_poller(Poller& poller) override;
+  void remove_poller(Poller& poller) override;
+  Nanoseconds now() const override { return now_; }
+  bool in_thread() const override { return true; }
+
+ private:
+  void arm_timer(Timer& timer) override { timers_.add(timer); }
+  void cancel_timer(Timer& timer) override { timers_.remove(timer); }
+
+  const Nanoseconds round_time_;
+  // Not zero, which may stand for "never" with whoever keeps a time.
+  Nanoseconds now_ = std::chrono::seconds(1);
+  TimerHeap timers_;
+  std::vector<Poller*> pollers_;  // null where one was removed during a round
+  Task* tasks_ = nullptr;         // oldest first
+  Task** tasks_end_ = &tasks_;
+  bool stopped_ = false;
+};
+
+}  // namespace mrpool::sim
