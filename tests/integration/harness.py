@@ -24,11 +24,11 @@ class Target:
 
     def __init__(self, folder, *options, port=0, device=""):
         self.log_path = pathlib.Path(folder) / f"target-{time.monotonic_ns()}.log"
-        self.log = open(self.log_path, "w+")
-        self.process = subprocess.Popen(
-            [BIN / "mrpool-nvmf-target", "--listen", f"uiwarp://127.0.0.1:{port}{device}",
-             "--subnqn", NQN, *options],
-            stdout=self.log, stderr=subprocess.STDOUT)
+        with open(self.log_path, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [BIN / "mrpool-nvmf-target", "--listen", f"uiwarp://127.0.0.1:{port}{device}",
+                 "--subnqn", NQN, *options],
+                stdout=log, stderr=subprocess.STDOUT)
         self.address = self._wait_for_address()
         self.port = int(self.address.rsplit(":", 1)[1])
 
@@ -79,7 +79,7 @@ class TargetTest(unittest.TestCase):
         finally:
             target.kill()
         self.assertEqual(status, 0, f"the target's exit status:\n{target.output()}")
-        self.assertRegex(target.output(), r"\b0 MRs in use", target.output())
+        self.assertRegex(target.output(), r"MRs in use: 0 ", target.output())
 
     def file(self, name, size):
         path = self.folder / name
