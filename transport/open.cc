@@ -8,6 +8,7 @@
 #include "mrpool/device.h"
 #include "transport/uiwarp/device.h"
 #include "transport/uiwarp/socket.h"
+#include "transport/verbs/verbs_device.h"
 
 namespace mrpool {
 
@@ -18,10 +19,7 @@ absl::StatusOr<std::shared_ptr<Device>> Device::open(const Address& address) {
     return uiwarp::make_device(*options, uiwarp::make_socket_network());
   }
   if (address.transport == "verbs") {
-    return absl::UnimplementedError(
-        absl::StrCat(address.to_string(),
-                     ": this build has no verbs transport; uiwarp:// needs no "
-                     "RDMA device"));
+    return verbs::open_device(address);
   }
   return absl::InvalidArgumentError(absl::StrCat("address '", address.to_string(),
                                                  "': unknown transport '", address.transport,

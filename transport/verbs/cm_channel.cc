@@ -1,0 +1,66 @@
+#include "transport/verbs/cm_channel.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace mrpool::verbs {
+
+absl::StatusOr<std::shared_ptr<CmChannel>> CmChannel::create(Reactor& reactor) {
+  auto self = std::make_shared<CmChannel>(reactor);
+  self->channel_ = rdma_create_event_channel();
+  if (self->channel_ == nullptr) {
+    return absl::ErrnoToStatus(
+        errno,
+        "no RDMA connection manager (is rdma_ucm loaded and /dev/infiniband/rdma_cm there?)");
+  }
+  self->watch_ = std::make_unique<FdWatch>();
+  if (absl::Status status = self->watch_->start(reactor, self->channel_->fd, *self); !status.ok()) {
+    return status;
+  }
+  return self;
+}
+
+CmChannel::~CmChannel() {
+  watch_.reset();
+  if (channel_ != nullptr) rdma_destroy_event_channel(channel_);
+}
+
+void CmChannel::on_readable() {
+  // A handler may end the last user of this channel.
+  const std::shared_ptr<CmChannel> alive = shared_from_this();
+  rdma_cm_event* event = nullptr;
+  while (rdma_get_cm_event(channel_, &event) == 0) {
+    // Copied and acknowledged first: destroying or migrating an id waits for its events.
+    std::array<std::byte, 256> data;
+    rdma_cm_id* listener = event->listen_id;
+    CmEvent copy{.type = event->event,
+                 .status = event->status,
+                 .id = event->id,
+                 .param = {},
+                 .private_data = {}};
+    if (event->id->qp_type != IBV_QPT_UD) {
+      copy.param = event->param.conn;
+      const size_t length = event->param.conn.private_data_len;
+      if (length > 0 && event->param.conn.private_data != nullptr) {
+        std::memcpy(data.data(), event->param.conn.private_data, length);
+        copy.private_data = std::span(data).first(length);
+      }
+    }
+    rdma_ack_cm_event(event);
+
+    rdma_cm_id* owner = copy.id;
+    if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
+      copy.id->context = nullptr;  // it came with the listener's
+      owner = listener;
+    }
+    if (auto* handler = static_cast<CmHandler*>(owner->context); handler != nullptr) {
+      handler->on_cm_event(copy);
+    } else if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
+      rdma_reject(copy.id, nullptr, 0);
+      rdma_destroy_id(copy.id);
+    }
+  }
+}
+
+}  // namespace mrpool::verbs

@@ -1,0 +1,169 @@
+// A queue pair and the connection it is made with.
+//
+// Life: kConnecting → kConnected → kClosing (everything posted goes out, then the peer is told) →
+// kEnding (only the loop has to come round) → kEnded. The end is one piece, finish(): the queue
+// pair is destroyed first, so the device touches no memory any more; then what it had completed is
+// handed out, what it had not is flushed, in order; then on_disconnected. Nothing waits for a peer
+// that may be gone.
+//
+// Send slots are a ring: requests complete in order, so a completion frees every slot up to its
+// own. The device signals the last request of each chain even if nobody asked, so that the ring
+// always moves on.
+//
+// Thread safety: the reactor's thread.
+// Ownership: owns its id and so its ibv_qp; borrows Pd, Cqs, Srq and events.
+#pragma once
+
+#include <rdma/rdma_cma.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mrpool/device.h"
+#include "transport/verbs/cm_channel.h"
+#include "transport/verbs/cq.h"
+#include "transport/verbs/pd.h"
+#include "transport/verbs/srq.h"
+
+namespace mrpool::verbs {
+
+class VerbsQp final : public Qp, private CmHandler, private WcSink {
+ public:
+  static absl::StatusOr<std::unique_ptr<Qp>> connect(std::shared_ptr<VerbsDevice> device,
+                                                     const Address& address, VerbsPd& pd,
+                                                     const QpOptions& options,
+                                                     const ConnectParams& params, QpEvents& events);
+  // Takes `id` over when it succeeds.
+  static absl::StatusOr<std::unique_ptr<Qp>> accept(std::shared_ptr<VerbsDevice> device,
+                                                    rdma_cm_id* id, const ConnectionInfo& offer,
+                                                    VerbsPd& pd, const QpOptions& options,
+                                                    const ConnectParams& params, QpEvents& events);
+  ~VerbsQp() override;
+
+  PostResult post_send(const WorkRequest& chain) override;
+  PostStatus post_recv(const RecvRequest& chain) override;
+  void disconnect() override;
+  void abort() override;
+  bool connected() const override { return state_ == State::kConnected; }
+  Pd& pd() override { return pd_; }
+  Reactor& reactor() override { return reactor_; }
+  uint16_t ord() const override { return ord_; }
+  size_t memory_bytes() const override;
+
+ private:
+  enum class State : uint8_t { kConnecting, kConnected, kClosing, kEnding, kEnded };
+  struct SendSlot {
+    Completion* completion = nullptr;
+    Rkey rkey;  // kLocalInv
+    Opcode opcode = Opcode::kSend;
+    bool signalled = false;
+  };
+  // A ring of slots, indexed by counters that only grow.
+  template <typename Slot>
+  struct Ring {
+    explicit Ring(uint32_t capacity);
+    Slot& at(uint32_t count) { return slots[count & mask]; }
+    uint32_t outstanding() const { return posted - done; }
+    std::unique_ptr<Slot[]> slots;
+    uint32_t mask;
+    uint32_t limit;
+    uint32_t posted = 0;
+    uint32_t done = 0;
+  };
+  // Both kinds of timer know their Qp by their place in it.
+  struct QpTimer : Timer {
+    QpTimer(Expired expired, VerbsQp& owner) : Timer(expired), qp(owner) {}
+    VerbsQp& qp;
+  };
+
+  // Stands around a callback that may destroy the Qp; then nothing of it may be touched.
+  class Alive {
+   public:
+    explicit Alive(VerbsQp& qp) : slot_(qp.gone_), outer_(qp.gone_) { slot_ = &gone_; }
+    ~Alive() {
+      if (!gone_) {
+        slot_ = outer_;
+      } else if (outer_ != nullptr) {
+        *outer_ = true;
+      }
+    }
+    bool gone() const { return gone_; }
+
+   private:
+    bool*& slot_;
+    bool* const outer_;
+    bool gone_ = false;
+  };
+
+  VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel> channel, VerbsPd& pd,
+          const QpOptions& options, const ConnectParams& params, QpEvents& events);
+
+  static absl::Status check_options(const VerbsDevice& device, const VerbsPd& pd,
+                                    const QpOptions& options, const ConnectParams& params,
+                                    rdma_cm_event_type message);
+  absl::Status create_qp();
+  int answer_connection();
+  rdma_conn_param conn_param();
+
+  void on_cm_event(const CmEvent& event) override;
+  void on_wc(const ibv_wc& wc) override;
+  void on_timer();
+
+  void route_found();
+  void established(std::span<const std::byte> private_data);
+  void complete_send(const ibv_wc& wc);
+  void complete_recv(const ibv_wc& wc);
+  void succeeded(const SendSlot& slot);
+  void invalidated(Rkey rkey);
+  void failed(WcStatus status);
+  void sent_all();
+
+  PostStatus post_recv_now(const RecvRequest& request);
+  // Leaves the working states; finish() follows from the loop, `delay` later.
+  void end(DisconnectReason reason, std::string_view detail, Nanoseconds delay = {});
+  void finish();
+  // Destroys what the device has of it and flushes; false when a completion destroyed this too.
+  bool tear_down();
+  void detach();
+
+  const std::shared_ptr<VerbsDevice> device_;
+  const std::shared_ptr<CmChannel> channel_;
+  VerbsPd& pd_;
+  Reactor& reactor_;
+  VerbsCq& send_cq_;
+  VerbsCq& recv_cq_;
+  VerbsSrq* const srq_;
+  QpEvents& events_;
+  const QpOptions options_;
+  const uint32_t owner_;
+
+  rdma_cm_id* id_ = nullptr;
+  State state_ = State::kConnecting;
+  bool accepting_ = false;
+  bool told_peer_ = false;
+  DisconnectReason reason_ = DisconnectReason::kLocal;
+  std::string detail_;
+  QpTimer timer_;
+  bool* gone_ = nullptr;  // the innermost Alive's
+  uint32_t number_ = 0;   // the device's, while the completion queues know it
+
+  uint16_t ord_ = 0;
+  uint16_t ird_ = 0;
+  std::vector<std::byte> private_data_;  // to send
+  ConnectionInfo info_;                  // of an accepted connection, until it is established
+  std::vector<std::byte> peer_data_;
+
+  Ring<SendSlot> sends_;
+  Ring<Completion*> recvs_;
+  // Receives posted before the device's queue pair exists, with their lists.
+  struct EarlyRecv {
+    Completion* completion;
+    std::vector<Sge> sges;
+  };
+  std::vector<EarlyRecv> early_recvs_;
+  // Completions that overtook the event that says the connection is there.
+  std::vector<ibv_wc> early_wcs_;
+};
+
+}  // namespace mrpool::verbs
