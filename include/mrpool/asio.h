@@ -4,10 +4,11 @@
 //   io_context(reactor)   the io_context a Reactor runs: timers, signals, files (on io_uring) and
 //                         coroutines on the same thread, with Reactor::run() as the loop;
 //   AsioDriver            runs a Reactor from an io_context of yours, with io.run() as the loop.
-// And completion tokens (use_awaitable, deferred, a lambda...) for what the library otherwise tells
-// an intrusive object:
-//   auto lease = co_await async_get(pool, reactor, use_awaitable);
-//   auto [posted, wc] = co_await async_post(qp, write, use_awaitable);
+// And completion tokens (use_awaitable is the default) for what the library otherwise tells an
+// intrusive object:
+//   auto lease = co_await async_get(pool, reactor);
+//   auto [posted, wc] = co_await async_post(qp, write);
+// AsioQp and AsioListener do the same for connections.
 //
 // Thread safety: everything here is called, and calls back, on the reactor's thread; a handler with
 // an executor of its own runs there. Handlers never run inside the call that starts an operation.
@@ -27,11 +28,16 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/recycling_allocator.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 
+#include "absl/status/statusor.h"
+#include "mrpool/device.h"
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
 #include "mrpool/reactor.h"
@@ -173,12 +179,32 @@ class OwnedCompletion : public Completion {
   using Completion::Completion;
 };
 
+// What a connection waits to tell: an intrusive callback with the results.
+template <typename... Results>
+class Signal {
+ public:
+  using Done = void (*)(Signal& self, Results... results);
+  explicit Signal(Done done) : done_(done) {}
+  void done(Results... results) { done_(*this, std::move(results)...); }
+
+ private:
+  Done done_;
+};
+
+template <typename... Results, typename Handler>
+auto& make_signal(Handler handler, Reactor& reactor) {
+  using Op = Operation<Handler, Signal<Results...>>;
+  return Op::make(std::move(handler), reactor, [](Signal<Results...>& self, Results... results) {
+    static_cast<Op&>(self).complete(std::move(results)...);
+  });
+}
+
 }  // namespace asio_detail
 
 // A lease from `pool` as soon as one is free, first come, first served. Handler: void(Lease); the
 // lease is empty when the operation was cancelled through the handler's cancellation slot.
-template <typename Token>
-auto async_get(MrPool& pool, Reactor& reactor, Token&& token) {
+template <typename Token = boost::asio::use_awaitable_t<>>
+auto async_get(MrPool& pool, Reactor& reactor, Token&& token = Token()) {
   return boost::asio::async_initiate<Token, void(MrPool::Lease)>(
       [](auto handler, MrPool* from, Reactor* home) {
         using Op = asio_detail::Operation<decltype(handler), MrPool::Waiter>;
@@ -203,8 +229,8 @@ auto async_get(MrPool& pool, Reactor& reactor, Token&& token) {
 
 // Posts a chain of work requests and waits for the last one, which becomes signalled. Handler:
 // void(PostResult, WorkCompletion); the completion means something when the post was taken whole.
-template <typename Token>
-auto async_post(Qp& qp, WorkRequest& chain, Token&& token) {
+template <typename Token = boost::asio::use_awaitable_t<>>
+auto async_post(Qp& qp, WorkRequest& chain, Token&& token = Token()) {
   return boost::asio::async_initiate<Token, void(PostResult, WorkCompletion)>(
       [](auto handler, Qp* on, WorkRequest* first) {
         using Op = asio_detail::Operation<decltype(handler), asio_detail::OwnedCompletion>;
@@ -223,8 +249,8 @@ auto async_post(Qp& qp, WorkRequest& chain, Token&& token) {
 }
 
 // Posts one receive and waits for the message. Handler: void(PostStatus, WorkCompletion).
-template <typename Token>
-auto async_receive(Qp& qp, std::span<const Sge> into, Token&& token) {
+template <typename Token = boost::asio::use_awaitable_t<>>
+auto async_receive(Qp& qp, std::span<const Sge> into, Token&& token = Token()) {
   return boost::asio::async_initiate<Token, void(PostStatus, WorkCompletion)>(
       [](auto handler, Qp* on, std::span<const Sge> sges) {
         using Op = asio_detail::Operation<decltype(handler), asio_detail::OwnedCompletion>;
@@ -243,9 +269,10 @@ auto async_receive(Qp& qp, std::span<const Sge> into, Token&& token) {
 
 // Moves bytes between `local` and the peer's `remote`, through the context's MRs and credits.
 // Handler: void(PostStatus, WcStatus); the second means something when the first is kOk.
-template <typename Token>
+template <typename Token = boost::asio::use_awaitable_t<>>
 auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
-                    std::span<const Sge> local, const RemoteBuffer& remote, Token&& token) {
+                    std::span<const Sge> local, const RemoteBuffer& remote,
+                    Token&& token = Token()) {
   return boost::asio::async_initiate<Token, void(PostStatus, WcStatus)>(
       [](auto handler, RwContext* on, Reactor* home, RwDirection way, std::span<const Sge> sges,
          RemoteBuffer peer) {
@@ -258,5 +285,145 @@ auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
       },
       token, &context, &reactor, direction, local, remote);
 }
+
+// A Qp that is told of its connection by completion tokens. One operation of each kind at a time.
+// Handlers on the reactor's own executor run from inside the connection's events, so a receive that
+// is posted before the coroutine suspends again is there before the peer's first message.
+class AsioQp final : private QpEvents {
+ public:
+  explicit AsioQp(Reactor& reactor) : reactor_(reactor) {}
+  AsioQp(const AsioQp&) = delete;
+  AsioQp& operator=(const AsioQp&) = delete;
+
+  // Device::connect and ConnectRequest::accept; async_connected tells how it went.
+  absl::Status connect(Device& device, const Address& address, Pd& pd, const QpOptions& options,
+                       const ConnectParams& params = {}) {
+    return take(device.connect(address, pd, options, params, *this));
+  }
+  absl::Status accept(ConnectRequest& request, Pd& pd, const QpOptions& options,
+                      const ConnectParams& params = {}) {
+    return take(request.accept(pd, options, params, *this));
+  }
+
+  // Handler: void(absl::Status). OK once the connection is there; Unavailable says why it is not.
+  template <typename Token = boost::asio::use_awaitable_t<>>
+  auto async_connected(Token&& token = Token()) {
+    return boost::asio::async_initiate<Token, void(absl::Status)>(
+        [](auto handler, AsioQp* self) {
+          auto& op = asio_detail::make_signal<absl::Status>(std::move(handler), self->reactor_);
+          if (self->connected_ || self->disconnected_) return op.complete_later(self->failure_);
+          self->on_connected_ = &op;
+        },
+        token, this);
+  }
+
+  // Handler: void(DisconnectReason).
+  template <typename Token = boost::asio::use_awaitable_t<>>
+  auto async_disconnected(Token&& token = Token()) {
+    return boost::asio::async_initiate<Token, void(DisconnectReason)>(
+        [](auto handler, AsioQp* self) {
+          auto& op = asio_detail::make_signal<DisconnectReason>(std::move(handler), self->reactor_);
+          if (self->disconnected_) return op.complete_later(self->reason_);
+          self->on_disconnected_ = &op;
+        },
+        token, this);
+  }
+
+  // The peer's, from its request, its answer or its rejection.
+  std::span<const std::byte> private_data() const { return private_data_; }
+
+  Qp& operator*() const { return *qp_; }
+  Qp* operator->() const { return qp_.get(); }
+
+ private:
+  using Connected = asio_detail::Signal<absl::Status>;
+  using Disconnected = asio_detail::Signal<DisconnectReason>;
+
+  absl::Status take(absl::StatusOr<std::unique_ptr<Qp>> qp) {
+    if (qp.ok()) qp_ = *std::move(qp);
+    return qp.status();
+  }
+
+  void on_connected(Qp&, const ConnectionInfo& info) override {
+    connected_ = true;
+    private_data_.assign(info.private_data.begin(), info.private_data.end());
+    if (Connected* waiting = std::exchange(on_connected_, nullptr)) waiting->done(absl::OkStatus());
+  }
+  void on_rejected(Qp&, std::span<const std::byte> private_data) override {
+    private_data_.assign(private_data.begin(), private_data.end());
+  }
+  void on_disconnected(Qp&, const Disconnect& why) override {
+    connected_ = false;
+    disconnected_ = true;
+    reason_ = why.reason;
+    std::string text(to_string(why.reason));
+    if (!why.detail.empty()) text.append(": ").append(why.detail);
+    failure_ = absl::UnavailableError(text);
+    Connected* connecting = std::exchange(on_connected_, nullptr);
+    Disconnected* waiting = std::exchange(on_disconnected_, nullptr);
+    // Each may destroy this object, and with it the other's reason to wait.
+    if (connecting != nullptr) return connecting->done(failure_);
+    if (waiting != nullptr) waiting->done(reason_);
+  }
+
+  Reactor& reactor_;
+  bool connected_ = false;
+  bool disconnected_ = false;
+  DisconnectReason reason_ = DisconnectReason::kLocal;
+  absl::Status failure_;  // OK while connected
+  std::vector<std::byte> private_data_;
+  Connected* on_connected_ = nullptr;
+  Disconnected* on_disconnected_ = nullptr;
+  std::unique_ptr<Qp> qp_;
+};
+
+// A Listener that hands its requests to whoever waits for them; those nobody waits for yet are
+// kept.
+class AsioListener final : private ListenHandler {
+ public:
+  explicit AsioListener(Reactor& reactor) : reactor_(reactor) {}
+  AsioListener(const AsioListener&) = delete;
+  AsioListener& operator=(const AsioListener&) = delete;
+
+  absl::Status listen(Device& device, const Address& address) {
+    absl::StatusOr<std::unique_ptr<Listener>> listener = device.listen(reactor_, address, *this);
+    if (listener.ok()) listener_ = *std::move(listener);
+    return listener.status();
+  }
+  uint16_t port() const { return listener_->port(); }
+
+  // Handler: void(std::unique_ptr<ConnectRequest>).
+  template <typename Token = boost::asio::use_awaitable_t<>>
+  auto async_accept(Token&& token = Token()) {
+    using Request = std::unique_ptr<ConnectRequest>;
+    return boost::asio::async_initiate<Token, void(Request)>(
+        [](auto handler, AsioListener* self) {
+          auto& op = asio_detail::make_signal<Request>(std::move(handler), self->reactor_);
+          if (self->requests_.empty()) {
+            self->waiting_ = &op;
+            return;
+          }
+          Request request = std::move(self->requests_.front());
+          self->requests_.pop_front();
+          op.complete_later(std::move(request));
+        },
+        token, this);
+  }
+
+ private:
+  using Accepted = asio_detail::Signal<std::unique_ptr<ConnectRequest>>;
+
+  void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
+    if (Accepted* waiting = std::exchange(waiting_, nullptr)) {
+      return waiting->done(std::move(request));
+    }
+    requests_.push_back(std::move(request));
+  }
+
+  Reactor& reactor_;
+  Accepted* waiting_ = nullptr;
+  std::deque<std::unique_ptr<ConnectRequest>> requests_;
+  std::unique_ptr<Listener> listener_;
+};
 
 }  // namespace mrpool

@@ -43,7 +43,7 @@ class Poller {
   virtual bool poll() = 0;
   // The loop is about to sleep: arrange to be woken through the reactor. False when work arrived
   // meanwhile, which calls the sleep off. Until the next poll(), work handed to the poller, from
-  // the loop's own thread too, must wake the loop: post() does.
+  // the loop's own thread too, must wake the loop: post() or a timer does.
   virtual bool arm() = 0;
 
  protected:

@@ -1,6 +1,7 @@
 #include "transport/uiwarp/context.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "transport/uiwarp/check.h"
 #include "transport/uiwarp/completion_queue.h"
@@ -119,13 +120,27 @@ void Context::give_batch(std::unique_ptr<TxBatch> batch) {
   if (batches_.size() < kSpareBatches) batches_.push_back(std::move(batch));
 }
 
-void Context::ready(CompletionQueue& queue) { lists_->ready.push_back(queue); }
-void Context::make_dirty(QueuePair& qp) { lists_->dirty.push_back(qp); }
+void Context::wake() {
+  if (std::exchange(armed_, false)) wake_up_.arm(reactor_, Nanoseconds::zero());
+}
+
+void Context::ready(CompletionQueue& queue) {
+  wake();
+  lists_->ready.push_back(queue);
+}
+
+void Context::make_dirty(QueuePair& qp) {
+  wake();
+  lists_->dirty.push_back(qp);
+}
+
 void Context::defer(Deferred& call) {
+  wake();
   if (!call.deferred_node.linked()) lists_->deferred.push_back(call);
 }
 
 void Context::make_hot(QueuePair& qp) {
+  wake();
   qp.hot_until = reactor_.now() + kHotTime;
   if (!qp.hot_node.linked()) lists_->hot.push_back(qp);
 }
@@ -144,6 +159,7 @@ void Context::forget(const Lingerer& lingerer) {
 }
 
 bool Context::poll() {
+  armed_ = false;
   bool worked = receive();
   worked |= hand_over();
   if (send()) {
@@ -159,6 +175,7 @@ bool Context::arm() {
   lists_->hot.for_each([&](QueuePair& qp) { fresh |= qp.hot_until >= reactor_.now() + kHotTime; });
   if (fresh) return false;
   lists_->hot.for_each([this](QueuePair& qp) { make_cold(qp); });
+  armed_ = true;
   return true;
 }
 

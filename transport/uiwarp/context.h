@@ -79,6 +79,8 @@ class Context final : public Poller {
   bool hand_over();
   bool send();
   void make_cold(QueuePair& qp);
+  // Work came from outside the rounds while the loop sleeps, or is about to.
+  void wake();
 
   KeyTable& keys_;
   Reactor& reactor_;
@@ -89,6 +91,8 @@ class Context final : public Poller {
 
   struct Lists;
   std::unique_ptr<Lists> lists_;
+  bool armed_ = false;
+  Timer wake_up_{[](Timer&) {}};  // a round is all that is wanted of it
 };
 
 }  // namespace mrpool::uiwarp

@@ -61,6 +61,7 @@ PostResult QpCore::post_send(const WorkRequest& chain) {
 }
 
 PostStatus QpCore::post_recv(const RecvRequest& chain) {
+  if (shared_) return PostStatus::kUnsupported;
   return receives_.post(chain, keys_, user_);
 }
 
@@ -128,11 +129,9 @@ void QpCore::flush() {
   for (; head_ < tail_; ++head_) {
     SendSlot& slot = send_[slot_at(head_)];
     if (slot.opcode == Opcode::kRegMr && head_ >= next_) slot.mr->drop();
-    if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
     if (slot.completion == nullptr) continue;
-    if (slot.done && slot.status == WcStatus::kSuccess && !slot.signalled) continue;
-    WcStatus status = slot.status;
-    if (!slot.done && status == WcStatus::kSuccess) status = WcStatus::kFlushed;
+    // Also what was done behind a READ that was not: once flushed, always flushed.
+    const WcStatus status = slot.status == WcStatus::kSuccess ? WcStatus::kFlushed : slot.status;
     send_cq_.push(slot.completion, {.status = status, .opcode = slot.opcode, .qp = &qp_});
   }
   next_ = tail_;

@@ -1,0 +1,120 @@
+// Receives shared by several connections.
+#include <cstring>
+
+#include "tests/conformance/fixture.h"
+
+namespace mrpool::conformance {
+namespace {
+
+constexpr size_t kSlots = 32;
+constexpr size_t kSlotSize = 64;
+
+// A receive that may stay in the shared queue for good.
+struct Slot final : Completion {
+  Slot()
+      : Completion([](Completion& self, const WorkCompletion& completed) {
+          auto& slot = static_cast<Slot&>(self);
+          ++slot.calls;
+          slot.wc = completed;
+        }) {}
+  int calls = 0;
+  WorkCompletion wc;
+};
+
+class SharedReceives : public ConformanceTest {
+ protected:
+  void SetUp() override {
+    MRPOOL_NEEDS(caps().srq);
+    auto made = server.pd->create_srq(*reactor, {.max_wr = kSlots, .max_sge = 1});
+    ASSERT_TRUE(made.ok()) << made.status();
+    srq = std::move(*made);
+    inbox = std::make_unique<Region>(*server.pd, kSlots * kSlotSize, Access::kLocalWrite);
+    // Two connections whose server sides share Pd and Srq.
+    acceptor.options.srq = srq.get();
+    listen();
+    start_connect(client);
+    ASSERT_TRUE(until([&] { return client.connected && server.connected; })) << client.detail;
+    acceptor.server = &other_server;
+    std::swap(other_server.pd, server.pd);
+    start_connect(other_client);
+    ASSERT_TRUE(until([&] { return other_client.connected && other_server.connected; }))
+        << other_client.detail;
+    std::swap(other_server.pd, server.pd);
+  }
+  void TearDown() override {
+    for (Side* side : {&client, &server, &other_client, &other_server}) side->qp.reset();
+    srq.reset();
+    for (const Slot& slot : slots) EXPECT_LE(slot.calls, 1);
+  }
+
+  PostStatus post(size_t index) {
+    const Sge sge = inbox->sge(index * kSlotSize, kSlotSize);
+    RecvRequest request;
+    request.completion = &slots[index];
+    request.sges = {&sge, 1};
+    return srq->post_recv(request);
+  }
+  size_t called() const {
+    return std::ranges::count_if(slots, [](const Slot& slot) { return slot.calls == 1; });
+  }
+
+  Side other_client{device, *reactor, "other client"};
+  Side other_server{device, *reactor, "other server"};
+  std::array<Slot, kSlots> slots;
+  std::unique_ptr<Srq> srq;
+  std::unique_ptr<Region> inbox;
+};
+
+TEST_F(SharedReceives, ServeEveryConnectionInTheOrderOfPosting) {
+  for (size_t i = 0; i < kSlots; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
+  Region a(*client.pd, 1, Access::kNone), b(*other_client.pd, 1, Access::kNone);
+  a.fill(1);
+  b.fill(2);
+  for (size_t i = 0; i < kSlots; i += 2) {
+    client.send(a.sge());
+    ASSERT_TRUE(until([&] { return called() == i + 1; }));
+    other_client.send(b.sge());
+    ASSERT_TRUE(until([&] { return called() == i + 2; }));
+    ASSERT_EQ(slots[i].calls, 1);
+    ASSERT_EQ(slots[i].wc.qp, server.qp.get());
+    ASSERT_EQ(inbox->bytes()[i * kSlotSize], a.bytes()[0]);
+    ASSERT_EQ(slots[i + 1].wc.qp, other_server.qp.get());
+    ASSERT_EQ(inbox->bytes()[(i + 1) * kSlotSize], b.bytes()[0]);
+  }
+  EXPECT_TRUE(until([&] { return client.all_finished() && other_client.all_finished(); }));
+}
+
+TEST_F(SharedReceives, AreLimited) {
+  for (size_t i = 0; i < kSlots; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
+  Slot extra;
+  const Sge sge = inbox->sge(0, kSlotSize);
+  RecvRequest request;
+  request.completion = &extra;
+  request.sges = {&sge, 1};
+  EXPECT_EQ(srq->post_recv(request), PostStatus::kQueueFull);
+  // A slot that was used is free again.
+  Region a(*client.pd, 1, Access::kNone);
+  client.send(a.sge());
+  ASSERT_TRUE(until([&] { return called() == 1; }));
+  EXPECT_EQ(srq->post_recv(request), PostStatus::kOk);
+}
+
+TEST_F(SharedReceives, SurviveTheEndOfAConnection) {
+  for (size_t i = 0; i < 4; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
+  client.qp->abort();
+  ASSERT_TRUE(until([&] { return client.disconnected && server.disconnected; }));
+  settle();
+  EXPECT_EQ(called(), 0u);  // they belong to the queue, not to the connection
+  Region b(*other_client.pd, 1, Access::kNone);
+  for (int i = 0; i < 4; ++i) other_client.send(b.sge());
+  ASSERT_TRUE(until([&] { return called() == 4; }));
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(slots[i].wc.status, WcStatus::kSuccess);
+}
+
+TEST_F(SharedReceives, TheQpsOwnQueueIsClosed) {
+  const Sge sge = inbox->sge(0, kSlotSize);
+  EXPECT_NE(server.try_receive({&sge, 1}), PostStatus::kOk);
+}
+
+}  // namespace
+}  // namespace mrpool::conformance
