@@ -100,7 +100,7 @@ class MrPool {
       }
       return *this;
     }
-    ~Lease() { reset(); }
+    [[gnu::always_inline]] ~Lease() { reset(); }
 
     explicit operator bool() const { return entry_ != nullptr; }
     // Returns the entry to the pool, or to the repair list when its key may be live.
@@ -197,7 +197,9 @@ class MrPool {
 };
 
 // ------------------------------------------------------------------------------------------------
-// Implementation of what is inlined: the fast path is a handful of plain loads and stores.
+// Implementation of what is inlined: the fast path is a handful of plain loads and stores. It is
+// forced inline because gcc's estimate stops at the calls of the slow paths, and a call costs more
+// than all the rest.
 
 // One MR of a pool. Written by the thread that holds its lease.
 struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
@@ -208,7 +210,8 @@ struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
   std::source_location where;  // of the get; kept up to date in debug builds
 };
 
-inline void MrPool::begin_lease(Entry& entry, [[maybe_unused]] std::source_location where) {
+[[gnu::always_inline]] inline void MrPool::begin_lease(
+    Entry& entry, [[maybe_unused]] std::source_location where) {
   if (entry.state != State::kFree) [[unlikely]]
     begin_unusual_lease(entry);
   entry.state = State::kLeased;
@@ -217,7 +220,7 @@ inline void MrPool::begin_lease(Entry& entry, [[maybe_unused]] std::source_locat
 #endif
 }
 
-inline MrPool::Lease MrPool::get(std::source_location where) {
+[[gnu::always_inline]] inline MrPool::Lease MrPool::get(std::source_location where) {
   auto* entry = static_cast<Entry*>(free_->pop(internal::t_slots[slot_id_]));
   if (entry == nullptr) [[unlikely]] {
     entry = get_slow(where);
@@ -228,7 +231,7 @@ inline MrPool::Lease MrPool::get(std::source_location where) {
   return Lease(entry);
 }
 
-inline void MrPool::put(Entry& entry) {
+[[gnu::always_inline]] inline void MrPool::put(Entry& entry) {
   // kLeased and kInvalidated: the key is dead.
   if (uint8_t(uint8_t(entry.state) - uint8_t(State::kLeased)) > 1) [[unlikely]] {
     return put_live(entry);
@@ -242,7 +245,7 @@ inline void MrPool::put(Entry& entry) {
     serve_waiters();
 }
 
-inline void MrPool::Lease::reset() {
+[[gnu::always_inline]] inline void MrPool::Lease::reset() {
   if (entry_ != nullptr) {
     Entry* const entry = entry_;
     entry_ = nullptr;

@@ -92,7 +92,7 @@ class FreeList {
   FreeList(Node* const* nodes, uint32_t count, uint32_t max_threads);
 
   // The fast path: null when the current magazine has nothing (then take() looks further).
-  static Node* pop(Slot& slot) { return slot.current != nullptr ? slot.current->pop() : nullptr; }
+  [[gnu::always_inline]] static Node* pop(Slot& slot) { return slot.current != nullptr ? slot.current->pop() : nullptr; }
   // The fast path: false when the node must go elsewhere (then give() does it).
   bool push(Slot& slot, Node* node) const {
     return slot.current != nullptr && slot.current->push(node, capacity_);

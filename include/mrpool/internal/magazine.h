@@ -53,7 +53,7 @@ class alignas(64) Magazine {
   static constexpr int64_t kSlots = 32;
   static constexpr int64_t kMask = kSlots - 1;
 
-  Node* pop() {
+  [[gnu::always_inline]] Node* pop() {
     const int64_t last = bottom_.load(std::memory_order_relaxed) - 1;
     // Release (free on x86): a thief that acquires this value must still see the nodes below it.
     bottom_.store(last, std::memory_order_release);
