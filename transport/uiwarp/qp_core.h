@@ -46,7 +46,7 @@ class QpCore final : public SegmentHandler {
 
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
          const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
-         RecvQueue* shared_receives);
+         RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld);
 
   // The connection is established. The responder sends nothing before the initiator's first FPDU.
   void start(const MpaAgreement& agreement, bool initiator);
@@ -72,6 +72,9 @@ class QpCore final : public SegmentHandler {
   bool local_fault() const { return local_fault_; }
   void violation(const TerminateCode& code) override;
   uint32_t terminate_msn() const { return 1; }
+
+  // What the ordering sanitizer holds back on this Qp; null without it.
+  WithheldData* withheld() { return placement_.withheld(); }
 
   bool crc() const { return agreement_.crc; }
   uint16_t ord() const { return agreement_.ord; }

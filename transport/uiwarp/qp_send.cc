@@ -149,6 +149,8 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
   if (payload == 0) {
     emit(batch, header, 0, [](auto&&) {});
   } else {
+    // What this peer wrote before it asked is what it must read (RFC 5040 §5.5).
+    if (placement_.withheld() != nullptr) placement_.withheld()->order_all();
     // Looked up again for every segment: a key that ended meanwhile gives nothing more away.
     KeyRange range;
     KeyError error =
@@ -179,7 +181,10 @@ QpCore::Step QpCore::step_queue(TxBatch& batch) {
   if (next_ == tail_) return Step::kIdle;
   const uint32_t index = slot_at(next_);
   SendSlot& slot = send_[index];
-  if (slot.fence && offset_ == 0 && reads_count_ > 0) return Step::kIdle;
+  if (slot.fence && offset_ == 0) {
+    if (reads_count_ > 0) return Step::kIdle;
+    if (placement_.withheld() != nullptr) placement_.withheld()->order_reads();
+  }
   switch (slot.opcode) {
     case Opcode::kSend:
     case Opcode::kSendWithInv:
@@ -296,6 +301,7 @@ QpCore::Step QpCore::run_local(SendSlot& slot) {
     if (key != nullptr && key->live.load(std::memory_order_relaxed) == slot.rkey) {
       KeyTable::close(*key);
     }
+    if (placement_.withheld() != nullptr) placement_.withheld()->invalidated(slot.rkey);
   }
   slot.done = true;
   finish_front();
@@ -320,7 +326,8 @@ void QpCore::retire() {
     if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
     if (!slot.done) return;
     if (slot.signalled && slot.completion != nullptr) {
-      send_cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &qp_});
+      const bool read = slot.opcode == Opcode::kRdmaRead || slot.opcode == Opcode::kRdmaReadWithInv;
+      send_cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &qp_}, placement_.here(!read));
     }
   }
 }
