@@ -38,9 +38,9 @@ namespace mrpool::uiwarp {
 
 class QpCore final : public SegmentHandler {
  public:
-  // Payload of one DDP segment. The length field allows nearly 64 KiB; at half of that a segment's
-  // CRC is still in the cache when the kernel copies it.
-  static constexpr uint32_t kMaxSegmentPayload = 32 * 1024;
+  // Payload of one DDP segment: as much as MPA's longest ULPDU (64,768 bytes) takes in whole KiB.
+  // The receiver makes one system call per large segment.
+  static constexpr uint32_t kMaxSegmentPayload = 63 * 1024;
   // What one batch gathers before it is handed to the socket.
   static constexpr uint64_t kMaxBatchBytes = 256 * 1024;
 

@@ -16,6 +16,15 @@ constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kReadRequestBytes + kM
 constexpr size_t kCopyPiece = 512;
 constexpr size_t kMaxPiecesPerSegment = 2 * (QpCore::kMaxSegmentPayload / kCopyPiece) + 3;
 
+// How much of what is left the next segment takes: equal shares in whole pages, so that no small
+// rest trails behind.
+uint32_t segment_of(uint32_t left) {
+  if (left <= QpCore::kMaxSegmentPayload) return left;
+  const uint32_t segments = (left - 1) / QpCore::kMaxSegmentPayload + 1;
+  const uint32_t share = (left / segments + 4095) & ~4095u;
+  return std::min(share, QpCore::kMaxSegmentPayload);
+}
+
 bool has_room(const TxBatch& batch, uint32_t payload) {
   if (batch.bytes() >= QpCore::kMaxBatchBytes) return false;
   return payload <= TxBatch::kCopyBytes
@@ -139,7 +148,7 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
   if (responses_count_ == 0) return Step::kIdle;
   Response& response = responses_[responses_head_];
   const ReadRequest& request = response.request;
-  const uint32_t payload = std::min(request.length - response.sent, kMaxSegmentPayload);
+  const uint32_t payload = segment_of(request.length - response.sent);
   if (!has_room(batch, payload)) return Step::kFull;
   const SegmentHeader header{.kind = MessageKind::kReadResponse,
                              .tagged = true,
@@ -203,7 +212,7 @@ QpCore::Step QpCore::step_queue(TxBatch& batch) {
 }
 
 QpCore::Step QpCore::send_message(TxBatch& batch, SendSlot& slot) {
-  const uint32_t payload = std::min(slot.length - offset_, kMaxSegmentPayload);
+  const uint32_t payload = segment_of(slot.length - offset_);
   if (!has_room(batch, payload)) return Step::kFull;
   const bool last = offset_ + payload == slot.length;
   SegmentHeader header;
