@@ -77,6 +77,8 @@ Status parse_sgl(std::span<const std::byte> capsule, DataBuffers& data) {
     data.count = 1;
     return Status::kSuccess;
   }
+  // Commands without data may leave the field as it is, all zeroes (Property Get: reserved).
+  if (d.identifier == 0 && d.length() == 0) return Status::kSuccess;
   if (d.type() == SglType::kDataBlock && d.subtype() == SglSubtype::kOffset) {
     return parse_in_capsule(behind, d, data);
   }

@@ -91,7 +91,7 @@ struct Context::Lists {
   List<QueuePair, &QueuePair::dirty_node> dirty;
   List<CompletionQueue, &CompletionQueue::node> ready;
   List<Deferred, &Deferred::deferred_node> deferred;
-  List<QueuePair, &QueuePair::withholding_node> withholding;
+  size_t hot_count = 0;
 };
 
 Context::Context(KeyTable& keys, Reactor& reactor)
@@ -134,8 +134,6 @@ void Context::make_dirty(QueuePair& qp) {
   lists_->dirty.push_back(qp);
 }
 
-void Context::make_withholding(QueuePair& qp) { lists_->withholding.push_back(qp); }
-
 void Context::defer(Deferred& call) {
   wake();
   if (!call.deferred_node.linked()) lists_->deferred.push_back(call);
@@ -168,15 +166,14 @@ bool Context::poll() {
     worked = true;
     hand_over();
   }
-  lists_->withholding.for_each([](QueuePair& qp) {
-    if (!qp.trickle()) qp.withholding_node.unlink();
-  });
   return worked;
 }
 
 bool Context::arm() {
   if (!lists_->ready.empty() || !lists_->deferred.empty() || !lists_->dirty.empty()) return false;
-  if (!lists_->withholding.empty()) return false;  // rounds must go by
+  bool fresh = false;
+  lists_->hot.for_each([&](QueuePair& qp) { fresh |= qp.hot_until >= reactor_.now() + kHotTime; });
+  if (fresh) return false;
   lists_->hot.for_each([this](QueuePair& qp) { make_cold(qp); });
   armed_ = true;
   return true;
@@ -204,11 +201,11 @@ bool Context::hand_over() {
   List<CompletionQueue, &CompletionQueue::node> ready;
   ready.take(lists_->ready);
   while (CompletionQueue* queue = ready.pop_front()) worked |= queue->dispatch();
-  List<Deferred, &Deferred::deferred_node> deferred;
-  deferred.take(lists_->deferred);
-  while (Deferred* call = deferred.pop_front()) {
+  // Behind the completions: the end of a connection is heard of after its last one. A queue that
+  // got new ones meanwhile has them delivered first.
+  while (lists_->ready.empty() && !lists_->deferred.empty()) {
     worked = true;
-    call->run();
+    lists_->deferred.pop_front()->run();
   }
   return worked;
 }

@@ -8,14 +8,13 @@ namespace mrpool::uiwarp {
 
 QpCore::QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
                const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
-               RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld)
+               RecvQueue* shared_receives)
     : qp_(qp),
       keys_(keys),
       user_(user),
       caps_(caps),
       send_cq_(send_cq),
       recv_cq_(recv_cq),
-      placement_(std::move(withheld)),
       max_send_sge_(std::max(options.max_send_sge, 1u)),
       send_(std::max(options.max_send_wr, 1u)),
       send_sges_(send_.size() * max_send_sge_),
@@ -151,7 +150,7 @@ void QpCore::flush() {
 
 void QpCore::complete_receive(const WorkCompletion& wc) {
   receiving_ = false;
-  if (receive_.completion != nullptr) recv_cq_.push(receive_.completion, wc, placement_.here());
+  if (receive_.completion != nullptr) recv_cq_.push(receive_.completion, wc);
 }
 
 size_t QpCore::memory_bytes() const {

@@ -1,0 +1,472 @@
+// The whole target against hosts that send any bytes: I/O, aborts, events, faults, shortages, and
+// attacks on the NVMe level, on a virtual clock.
+#include "examples/nvmf_target/service.h"
+
+#include <random>
+
+#include "tests/unit/examples/nvmf_target/raw_host.h"
+
+namespace mrpool::nvmf_target::testing {
+namespace {
+
+using nvme::AdminOpcode;
+using nvme::IoOpcode;
+using nvme::SglDescriptor;
+using nvme::Status;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+TEST(ServiceIo, WritesAndReadsBack) {
+  World world;
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  for (const uint32_t blocks : {1u, 3u, 32u, 33u, 256u}) {
+    SCOPED_TRACE(blocks);
+    const size_t bytes = blocks * 4096;
+    host.io.fill(0, bytes, int(blocks));
+    EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kWrite, 7, blocks)).status(),
+                  Status::kSuccess);
+    EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 7, blocks, 2 << 20)).status(),
+                  Status::kSuccess);
+    EXPECT_TRUE(host.io.holds(2 << 20, bytes, int(blocks)));
+  }
+  EXPECT_GT(world.service().pools().at(0).stats.gets, 0u) << "fetches go through the pool";
+}
+
+TEST(ServiceIo, DataInTheCapsule) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  const std::vector<std::byte> data(4096, std::byte{0x5a});
+  nvme::Sqe write = host.io.io(IoOpcode::kWrite, 3, 1);
+  write.sgl = SglDescriptor::in_capsule(0, 4096);
+  EXPECT_STATUS(host.io.execute(write, data).status(), Status::kSuccess);
+  nvme::Sqe compare = host.io.io(IoOpcode::kCompare, 3, 1);
+  compare.sgl = SglDescriptor::in_capsule(0, 4096);
+  EXPECT_STATUS(host.io.execute(compare, data).status(), Status::kSuccess);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 3, 1)).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 4096, 0x5a));
+}
+
+TEST(ServiceIo, SeveralDescriptors) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  host.io.fill(0, 4096, 1);
+  host.io.fill(8192, 4096, 2);
+  const auto scattered = [&](IoOpcode opcode, uint64_t a, uint64_t b) {
+    const SglDescriptor list[] = {SglDescriptor::keyed(host.io.buffer(a, 4096), false),
+                                  SglDescriptor::keyed(host.io.buffer(0, 0), false),
+                                  SglDescriptor::keyed(host.io.buffer(b, 4096), false)};
+    nvme::Sqe sqe = host.io.io(opcode, 0, 2);
+    sqe.sgl = SglDescriptor::last_segment(0, sizeof list);
+    return host.io.execute(sqe, std::as_bytes(std::span(list))).status();
+  };
+  EXPECT_STATUS(scattered(IoOpcode::kWrite, 0, 8192), Status::kSuccess);
+  EXPECT_STATUS(scattered(IoOpcode::kRead, 1 << 20, 2 << 20), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(1 << 20, 4096, 1));
+  EXPECT_TRUE(host.io.holds(2 << 20, 4096, 2));
+}
+
+TEST(ServiceIo, CompareZeroesDeallocateFlush) {
+  World world;
+  world.serve({"ram:1MiB", "ram:1MiB"});
+  Host host(world);
+  host.io.fill(0, 65536, 9);
+  const auto run = [&](const nvme::Sqe& sqe) { return host.io.execute(sqe).status(); };
+  EXPECT_STATUS(run(host.io.io(IoOpcode::kWrite, 0, 16)), Status::kSuccess);
+  EXPECT_STATUS(run(host.io.io(IoOpcode::kCompare, 0, 16)), Status::kSuccess);
+  host.io.fill(65535, 1, 8);
+  EXPECT_STATUS(run(host.io.io(IoOpcode::kCompare, 0, 16)), dnr(Status::kCompareFailure));
+  nvme::Sqe zeroes = host.io.io(IoOpcode::kWriteZeroes, 1, 2);
+  zeroes.sgl = SglDescriptor::keyed({}, false);
+  EXPECT_STATUS(run(zeroes), Status::kSuccess);
+  nvme_dsm_range ranges[2] = {};
+  ranges[0].slba = 5;
+  ranges[0].nlb = 1;
+  ranges[1].slba = 7;
+  ranges[1].nlb = 2;
+  std::memcpy(host.io.memory.data(), ranges, sizeof ranges);
+  nvme::Sqe dsm = host.io.io(IoOpcode::kDatasetManagement, 0, 1);
+  dsm.cdw10 = uint32_t{1};
+  dsm.cdw11 = uint32_t{4};
+  dsm.cdw12 = uint32_t{0};
+  dsm.sgl = SglDescriptor::keyed(host.io.buffer(0, sizeof ranges), false);
+  EXPECT_STATUS(run(dsm), Status::kSuccess);
+  EXPECT_STATUS(run(host.io.io(IoOpcode::kRead, 0, 16, 1 << 20)), Status::kSuccess);
+  for (uint32_t block = 0; block < 16; ++block) {
+    const bool zero = (block >= 1 && block <= 2) || block == 5 || block == 7 || block == 8;
+    EXPECT_TRUE(host.io.holds((1 << 20) + block * 4096, 4095, zero ? 0 : 9)) << block;
+  }
+  // One range of several is bad: none is touched.
+  ranges[0].slba = 0;
+  ranges[1].slba = 256;
+  std::memcpy(host.io.memory.data(), ranges, sizeof ranges);
+  dsm.command_id = host.io.next_id++;
+  EXPECT_STATUS(run(dsm), dnr(Status::kLbaOutOfRange));
+  EXPECT_STATUS(run(host.io.io(IoOpcode::kRead, 0, 1, 1 << 20)), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(1 << 20, 4096, 9));
+  nvme::Sqe flush = host.io.io(IoOpcode::kFlush, 0, 1);
+  flush.sgl = SglDescriptor::keyed({}, false);
+  flush.nsid = nvme::kBroadcastNsid;
+  EXPECT_STATUS(run(flush), Status::kSuccess);
+}
+
+// More commands at once than staging memory, MRs and READ credits: all are served, in order.
+TEST(ServiceIo, ShortagesMakeCommandsWait) {
+  World world([](Service::Options& options) {
+    options.device.mrs = 1;
+    options.worker.staging_bytes = 2 << 20;  // two longest transfers, one longest Compare
+  });
+  world.serve({"ram:8MiB"});
+  Host host(world, 64);
+  host.io.fill(0, 1 << 20, 3);
+  std::vector<uint16_t> ids;
+  for (uint32_t i = 0; i < 40; ++i) {
+    const IoOpcode opcode = i % 4 == 3 ? IoOpcode::kCompare : IoOpcode::kWrite;
+    const nvme::Sqe sqe = host.io.io(opcode, 0, i % 3 == 0 ? 256 : 8);
+    ids.push_back(sqe.command_id);
+    host.io.submit(sqe);
+  }
+  for (const uint16_t id : ids) {
+    EXPECT_STATUS(host.io.wait(id).status(), Status::kSuccess);
+  }
+}
+
+TEST(ServiceIo, StorageErrorsReachTheHost) {
+  World world;
+  world.serve({"ram:1MiB"}, true);
+  Host host(world);
+  const auto with = [&](storage::Op op, storage::Error error, const nvme::Sqe& sqe) {
+    world.faults->clear();
+    world.faults->add({.op = op, .error = error, .delay = milliseconds(1)});
+    return host.io.execute(sqe).status();
+  };
+  using storage::Error;
+  using storage::Op;
+  EXPECT_STATUS(with(Op::kRead, Error::kMediaRead, host.io.io(IoOpcode::kRead, 0, 1)),
+                Status::kUnrecoveredRead);
+  EXPECT_STATUS(with(Op::kRead, Error::kMediaRead, host.io.io(IoOpcode::kCompare, 0, 1)),
+                Status::kUnrecoveredRead);
+  EXPECT_STATUS(with(Op::kWrite, Error::kMediaWrite, host.io.io(IoOpcode::kWrite, 0, 1)),
+                Status::kWriteFault);
+  EXPECT_STATUS(with(Op::kWrite, Error::kNoSpace, host.io.io(IoOpcode::kWrite, 0, 1)),
+                dnr(Status::kCapacityExceeded));
+  EXPECT_STATUS(with(Op::kFlush, Error::kMediaWrite, host.io.io(IoOpcode::kFlush, 0, 1)),
+                Status::kWriteFault);
+  world.faults->clear();
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  // The log has them, newest first.
+  host.admin.execute(host.admin.admin(AdminOpcode::kGetLogPage, 1 | 15u << 16, 0, 64));
+  const auto entry = nvme::read_struct<nvme_error_log_page>(host.admin.memory);
+  EXPECT_EQ(entry.error_count, 5u);
+  EXPECT_EQ(entry.sqid, 1);
+}
+
+TEST(ServiceAdmin, IdentifyAndLogsThroughTheWire) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  EXPECT_STATUS(host.admin.execute(host.admin.admin(AdminOpcode::kIdentify, 1, 0, 4096)).status(),
+                Status::kSuccess);
+  EXPECT_EQ(nvme::read_struct<nvme_id_ctrl>(host.admin.memory).cntlid, host.controller);
+  // A page whose host memory is not there to write: a status, no data.
+  nvme::Sqe none = host.admin.admin(AdminOpcode::kIdentify, 1, 0, 0);
+  EXPECT_STATUS(host.admin.execute(none).status(), dnr(Status::kSglDataLength));
+}
+
+TEST(ServiceAdmin, AbortOfWhatWaits) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  const nvme::Sqe park = host.admin.admin(AdminOpcode::kAsyncEventRequest);
+  host.admin.submit(park);
+  world.run_for(milliseconds(1));
+  const auto abort = [&](uint16_t queue, uint16_t id) {
+    return host.admin.execute(host.admin.admin(AdminOpcode::kAbort, queue | uint32_t(id) << 16));
+  };
+  const nvme::Cqe done = abort(0, park.command_id);
+  EXPECT_STATUS(done.status(), Status::kSuccess);
+  EXPECT_EQ(uint64_t(done.result), 0u);
+  EXPECT_STATUS(host.admin.wait(park.command_id).status(), Status::kAbortRequested);
+  EXPECT_EQ(uint64_t(abort(0, 999).result), 1u);
+  EXPECT_EQ(uint64_t(abort(1, 999).result), 1u);
+  EXPECT_EQ(uint64_t(abort(77, 1).result), 1u);
+}
+
+// The backend hangs with all staging memory; what waits behind it can still be aborted, what the
+// backend has cannot.
+TEST(ServiceAdmin, AbortOfIo) {
+  World world([](Service::Options& options) { options.worker.staging_bytes = 1 << 20; });
+  world.serve({"ram:2MiB"}, true);
+  world.faults->add({.op = storage::Op::kWrite, .delay = seconds(3)});
+  Host host(world);
+  const nvme::Sqe first = host.io.io(IoOpcode::kWrite, 0, 256);
+  const nvme::Sqe second = host.io.io(IoOpcode::kWrite, 0, 256);
+  host.io.submit(first);
+  host.io.submit(second);
+  world.run_for(milliseconds(100));
+  const auto abort = [&](const nvme::Sqe& victim) {
+    return uint64_t(
+        host.admin
+            .execute(host.admin.admin(AdminOpcode::kAbort, 1 | uint32_t(victim.command_id) << 16))
+            .result);
+  };
+  EXPECT_EQ(abort(first), 1u);
+  EXPECT_EQ(abort(second), 0u);
+  EXPECT_STATUS(host.io.wait(second.command_id).status(), Status::kAbortRequested);
+  EXPECT_STATUS(host.io.wait(first.command_id).status(), Status::kSuccess);
+}
+
+TEST(ServiceAdmin, NamespacesComeAndGoLive) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  host.io.fill(0, 4096, 6);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kWrite, 0, 1)).status(), Status::kSuccess);
+  host.admin.execute(host.admin.admin(AdminOpcode::kSetFeatures, 0x0b, 1u << 8));
+  const nvme::Sqe event = host.admin.admin(AdminOpcode::kAsyncEventRequest);
+  host.admin.submit(event);
+  world.run_for(milliseconds(1));
+  world.serve({"ram:1MiB", "null:1GiB"});
+  EXPECT_EQ(uint64_t(host.admin.wait(event.command_id).result), 0x00040002u);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1, 0, 2)).status(),
+                Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 4096, 0));
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 4096, 6)) << "what stayed kept its data";
+  world.serve({"ram:1MiB"});
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1, 0, 2)).status(),
+                dnr(Status::kInvalidNamespace));
+}
+
+TEST(ServiceAdmin, KeepAliveEndsTheAssociation) {
+  World world;
+  world.serve({"ram:1MiB"});
+  RawQueue admin(world, 0);
+  const nvme::Cqe cqe = admin.connect(0xffff, kHostNqn, 32, 1000);
+  RawQueue io(world, 1);
+  io.connect(uint16_t(uint64_t(cqe.result)));
+  for (int i = 0; i < 5; ++i) {  // traffic keeps it alive
+    world.run_for(milliseconds(600));
+    io.execute(io.io(IoOpcode::kRead, 0, 1));
+  }
+  EXPECT_TRUE(admin.connected());
+  world.run_for(seconds(2));
+  EXPECT_TRUE(admin.down);
+  EXPECT_TRUE(io.down);
+  EXPECT_EQ(world.service().target().controllers(), 0u);
+}
+
+TEST(ServiceAdmin, DisconnectDeletesAnIoQueue) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  nvme::FabricsCommand disconnect;
+  disconnect.type = nvme::FabricsType::kDisconnect;
+  disconnect.command_id = uint16_t{500};
+  EXPECT_STATUS(host.io.execute(disconnect).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.wait_down());
+  EXPECT_STATUS(host.admin.execute(disconnect).status(), dnr(Status::kInvalidQueueType));
+  RawQueue again(world, 1);
+  EXPECT_STATUS(again.connect(host.controller).status(), Status::kSuccess);
+}
+
+// Hosts that lie. Each is refused or cut off; a good host beside it goes on.
+class Hostile : public ::testing::Test {
+ protected:
+  Hostile() {
+    world_.serve({"ram:1MiB"});
+    good_ = std::make_unique<Host>(world_);
+  }
+  ~Hostile() override {
+    EXPECT_STATUS(good_->io.execute(good_->io.io(IoOpcode::kRead, 0, 256)).status(),
+                  Status::kSuccess);
+    world_.expect_nothing_held();
+  }
+  World world_;
+  std::unique_ptr<Host> good_;
+};
+
+TEST_F(Hostile, BadPrivateData) {
+  const auto reason = [&](std::span<const std::byte> data) {
+    RawQueue queue(world_, data);
+    EXPECT_FALSE(queue.connected());
+    return queue.rejected;
+  };
+  EXPECT_EQ(reason({}), nvme::RdmaStatus::kInvalidLength);
+  nvme::RdmaRequest request;
+  request.queue_id = uint16_t{5000};
+  EXPECT_EQ(reason(nvme::bytes_of(request)), nvme::RdmaStatus::kInvalidQueueId);
+  const std::vector<std::byte> giant(500, std::byte{0xff});
+  EXPECT_EQ(reason(giant), nvme::RdmaStatus::kInvalidRecordFormat);
+}
+
+TEST_F(Hostile, CommandsBeforeConnect) {
+  RawQueue queue(world_, 0);
+  EXPECT_STATUS(queue.execute(queue.admin(AdminOpcode::kIdentify, 1, 0, 4096)).status(),
+                dnr(Status::kCommandSequence));
+  RawQueue io(world_, 1);
+  EXPECT_STATUS(io.execute(io.io(IoOpcode::kRead, 0, 1)).status(), dnr(Status::kCommandSequence));
+  world_.run_for(seconds(6));
+  EXPECT_TRUE(queue.down) << "no Connect command in time";
+  EXPECT_TRUE(io.down);
+  EXPECT_TRUE(good_->io.connected());
+}
+
+TEST_F(Hostile, QueueIdGames) {
+  RawQueue wrong(world_, 3);
+  wrong.id = 4;
+  EXPECT_STATUS(wrong.connect(good_->controller).status(), dnr(Status::kConnectInvalidParameters));
+  RawQueue taken(world_, 1);
+  EXPECT_STATUS(taken.connect(good_->controller).status(), dnr(Status::kCommandSequence));
+  RawQueue foreign(world_, 2);
+  EXPECT_STATUS(foreign.connect(good_->controller, "nqn.2024-01.org.example:thief").status(),
+                dnr(Status::kConnectInvalidParameters));
+  RawQueue none(world_, 2);
+  EXPECT_STATUS(none.connect(uint16_t(good_->controller + 1)).status(),
+                dnr(Status::kConnectInvalidParameters));
+  EXPECT_STATUS(good_->admin.connect().status(), dnr(Status::kCommandSequence));
+}
+
+TEST_F(Hostile, CommandIdReuse) {
+  Host bad(world_);
+  const nvme::Sqe park = bad.admin.admin(AdminOpcode::kAsyncEventRequest);
+  bad.admin.submit(park);
+  world_.run_for(milliseconds(1));
+  nvme::Sqe same = bad.admin.admin(AdminOpcode::kKeepAlive);
+  same.command_id = park.command_id;
+  EXPECT_STATUS(bad.admin.execute(same).status(), dnr(Status::kCommandIdConflict));
+}
+
+TEST_F(Hostile, AbortStorm) {
+  Host bad(world_);
+  std::vector<uint16_t> ids;
+  for (uint32_t i = 0; i < 31; ++i) {
+    const nvme::Sqe sqe = bad.admin.admin(AdminOpcode::kAbort, 1 | i << 16);
+    ids.push_back(sqe.command_id);
+    bad.admin.submit(sqe);
+  }
+  for (const uint16_t id : ids) {
+    const Status status = code(bad.admin.wait(id).status());
+    EXPECT_TRUE(status == Status::kSuccess || status == Status::kAbortLimitExceeded)
+        << name(status);
+  }
+  EXPECT_TRUE(bad.admin.connected());
+}
+
+TEST_F(Hostile, OversizeAndShortCapsules) {
+  for (const size_t bytes : {size_t{1}, size_t{63}, size_t{64 + 4096 + 1}, size_t{1} << 20}) {
+    SCOPED_TRACE(bytes);
+    Host bad(world_);
+    bad.io.send(std::vector<std::byte>(bytes, std::byte{1}));
+    EXPECT_TRUE(bad.io.wait_down());
+    EXPECT_TRUE(good_->io.connected());
+  }
+}
+
+TEST_F(Hostile, MoreCommandsThanEntries) {
+  Host bad(world_);
+  for (int i = 0; i < 200; ++i) {
+    nvme::Sqe sqe = bad.admin.admin(AdminOpcode::kAsyncEventRequest);
+    bad.admin.submit(sqe);
+  }
+  // Event requests beyond the limit are answered, so this one survives or is cut off, never more.
+  world_.run_for(milliseconds(100));
+  EXPECT_LE(bad.admin.order.size(), 210u);
+}
+
+TEST_F(Hostile, ForeignAndStaleKeys) {
+  Host bad(world_);
+  nvme::Sqe read = bad.io.io(IoOpcode::kRead, 0, 1);
+  RemoteBuffer wrong = bad.io.buffer(0, 4096);
+  wrong.rkey.value ^= 0x5555;
+  read.sgl = SglDescriptor::keyed(wrong, false);
+  bad.io.submit(read);
+  EXPECT_TRUE(bad.io.wait_down()) << "its own device ends it";
+  Host worse(world_);
+  nvme::Sqe write = worse.io.io(IoOpcode::kWrite, 0, 256);
+  RemoteBuffer beyond = worse.io.buffer(RawQueue::kMemory - 4096, 1 << 20);
+  write.sgl = SglDescriptor::keyed(beyond, false);
+  worse.io.submit(write);
+  EXPECT_TRUE(worse.io.wait_down());
+  // Half a megabyte that never came must not have been written.
+  EXPECT_STATUS(good_->io.execute(good_->io.io(IoOpcode::kRead, 0, 256)).status(),
+                Status::kSuccess);
+  EXPECT_TRUE(good_->io.holds(0, 1 << 20, 0));
+}
+
+// A host dies while its data is on the way: no block is half written, nothing stays held.
+TEST_F(Hostile, DeathInTheMiddleOfTransfers) {
+  for (int round = 0; round < 20; ++round) {
+    Host bad(world_);
+    bad.io.fill(0, 1 << 20, 1 + round);
+    for (int i = 0; i < 8; ++i) {
+      bad.io.submit(bad.io.io(i % 2 == 0 ? IoOpcode::kWrite : IoOpcode::kRead, 0, 256));
+    }
+    for (int i = 0; i < round * 40; ++i) world_.reactor.step();
+    bad.io.qp->abort();
+    bad.admin.qp->abort();
+    EXPECT_TRUE(bad.io.wait_down());
+    world_.run_for(milliseconds(10));
+    EXPECT_STATUS(good_->io.execute(good_->io.io(IoOpcode::kRead, 0, 256)).status(),
+                  Status::kSuccess);
+    for (size_t block = 0; block < 256; ++block) {
+      const std::byte* at = &good_->io.memory[block * 4096];
+      EXPECT_TRUE(good_->io.holds(block * 4096, 4096, int(*at))) << "torn block " << block;
+    }
+  }
+  EXPECT_EQ(world_.service().target().controllers(), 1u);
+}
+
+TEST_F(Hostile, GarbageCapsules) {
+  std::mt19937_64 random(20240101);
+  for (int round = 0; round < 30; ++round) {
+    Host bad(world_);
+    for (int i = 0; i < 20 && bad.io.connected() && bad.admin.connected(); ++i) {
+      std::vector<std::byte> bytes(64 + random() % 512);
+      for (std::byte& b : bytes) b = std::byte(random());
+      bytes[0] = std::byte(random() % 16);
+      bytes[1] = std::byte{0x40};
+      (random() % 2 == 0 ? bad.io : bad.admin).send(bytes);
+      world_.run_for(milliseconds(1));
+    }
+  }
+}
+
+TEST(ServiceLife, StopsWithIoInFlight) {
+  World world;
+  world.serve({"ram:1MiB"}, true);
+  world.faults->add({.op = storage::Op::kWrite, .delay = milliseconds(50)});
+  Host host(world);
+  for (int i = 0; i < 16; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 256));
+  world.run_for(milliseconds(1));
+  world.stop();
+}
+
+TEST(ServiceLife, TooManyConnectionsAreRefused) {
+  World world([](Service::Options& options) { options.worker.max_queues = 2; });
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  RawQueue third(world, 0);
+  EXPECT_FALSE(third.connected());
+  EXPECT_EQ(third.rejected, nvme::RdmaStatus::kNoResources);
+}
+
+TEST(ServiceLife, ABrokenConfigurationChangesNothing) {
+  World world;
+  world.serve({"ram:1MiB"});
+  Host host(world);
+  Config config;
+  config.listen = {"uiwarp://127.0.0.1:4420", "uiwarp://127.0.0.1:4421"};
+  SubsystemConfig subsystem;
+  subsystem.nqn = "nqn.2024-01.org.example:other";
+  subsystem.namespaces.push_back({.nsid = 1, .storage = "file:/nonexistent/x", .uuid = {}});
+  config.subsystems.push_back(subsystem);
+  EXPECT_FALSE(world.service().apply(config).ok());
+  EXPECT_EQ(world.service().listening().size(), 1u);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+}
+
+}  // namespace
+}  // namespace mrpool::nvmf_target::testing
