@@ -48,6 +48,14 @@ refused() {
   sed 's/^/  refused: /' "$RUN/refused"
 }
 
+# says PATTERN COMMAND...: passes when the command succeeds and its output matches.
+says() {
+  local pattern=$1
+  shift
+  "$@" >"$RUN/says" 2>&1 || { cat "$RUN/says"; fail "failed: $*"; }
+  grep -Eqi -- "$pattern" "$RUN/says" || { cat "$RUN/says"; fail "does not say \"$pattern\": $*"; }
+}
+
 # --- wires ---------------------------------------------------------------------------------------
 
 wire_up() {
@@ -130,6 +138,24 @@ target_start() {
 listening() {
   kill -0 "$TARGET_PID" || return 0
   tail -n +$(($1 + 1)) "$RUN/target.log" | grep -q listening
+}
+
+# target_config MIB...: a configuration file with one RAM namespace of each size.
+target_config() {
+  local nsid=0 mib comma=
+  printf '{"listen": ["%s"], "subsystems": [{"nqn": "%s", "namespaces": [' "$URI" "$NQN"
+  for mib; do
+    nsid=$((nsid + 1))
+    printf '%s{"nsid": %d, "storage": "ram:%dMiB"}' "$comma" $nsid "$mib"
+    comma=', '
+  done
+  printf ']}]}\n'
+}
+
+# target_reload MIB...: the running target's configuration becomes this one.
+target_reload() {
+  target_config "$@" >"$RUN/config.json"
+  kill -HUP "$TARGET_PID"
 }
 
 target_kill() {

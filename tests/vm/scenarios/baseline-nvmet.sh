@@ -13,7 +13,7 @@ kernel_target /dev/nullb_base
 
 step "discover and connect"
 nvme_rdma
-host_discover | grep -q "$NQN" || fail "the discovery log lacks $NQN"
+says "$NQN" host_discover
 host_connect
 dev=$(namespace)
 

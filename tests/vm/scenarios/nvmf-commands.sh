@@ -1,0 +1,80 @@
+# What an administrator does with a namespace: every nvme-cli command that reads or changes it.
+#
+# checks: nvme-cli's admin and I/O commands, bad passthrough commands, rescan driven by events
+# needs: nvme
+# wires: rxe siw
+# timeout: 120
+# kernel-may-say: I/O error|critical|operation not supported
+need nvme
+wire_up
+target_config 64 >"$RUN/config.json"
+target_start --config "$RUN/config.json" --verbose
+host_connect
+dev=$(namespace)
+ctrl=/dev/$CTRL
+
+step "identification"
+says "^$dev" nvme list
+says "subnqn[[:space:]]*: $NQN" nvme id-ctrl "$ctrl"
+says 'nsze[[:space:]]*: 0x4000$' nvme id-ns "$dev"
+says 'uuid|nguid|eui64' nvme ns-descs "$dev"
+says '0x1$' nvme list-ns "$ctrl"
+says "$NQN" nvme list-subsys
+[ "$(blockdev --getsize64 "$dev")" = $((64 << 20)) ] || fail "size of $dev"
+
+step "log pages"
+says 'critical_warning[[:space:]]*: 0' nvme smart-log "$ctrl"
+nvme effects-log "$ctrl"  # prints nothing for fabrics in nvme-cli 2.3
+says '0000' nvme get-log "$ctrl" -i 5 -l 4096
+says 'entry' nvme error-log "$ctrl" -e 1
+says 'firmware' nvme fw-log "$ctrl"
+says '0000' nvme get-log "$ctrl" -i 4 -l 4096
+
+step "features"
+says '0x0*[1-9a-f]' nvme get-feature "$ctrl" -f 7
+says 'current value' nvme get-feature "$ctrl" -f 0xf
+says 'current value' nvme get-feature "$ctrl" -f 6
+
+step "I/O commands"
+head -c 8192 /dev/urandom >"$RUN/data"
+nvme write "$dev" -s 16 -c 1 -z 8192 -d "$RUN/data"
+nvme read "$dev" -s 16 -c 1 -z 8192 -d "$RUN/back"
+cmp "$RUN/data" "$RUN/back"
+nvme compare "$dev" -s 16 -c 1 -z 8192 -d "$RUN/data"
+head -c 8192 /dev/zero >"$RUN/zeroes"
+refused nvme compare "$dev" -s 16 -c 1 -z 8192 -d "$RUN/zeroes"
+grep -qi 'compare' "$RUN/refused" || fail "a mismatch must be reported as one"
+nvme flush "$dev"
+nvme write-zeroes "$dev" -s 16 -c 1
+nvme compare "$dev" -s 16 -c 1 -z 8192 -d "$RUN/zeroes"
+nvme dsm "$dev" -d -s 16 -b 2
+blkdiscard -o 0 -l $((1 << 20)) "$dev"
+
+step "commands that must fail, and only they"
+nvme_refused() { refused nvme io-passthru "$dev" "$@"; }
+nvme_refused --opcode=0x02 --namespace-id=1 --data-len=4096 --read --cdw10=0x4000 --cdw12=0
+grep -qi 'LBA' "$RUN/refused" || fail "behind the end must be LBA out of range"
+nvme_refused --opcode=0x02 --namespace-id=1 --data-len=4096 --read --cdw10=0xffffffff --cdw11=0xffffffff
+nvme_refused --opcode=0x01 --namespace-id=1 --data-len=4096 --write --input-file="$RUN/data" --cdw10=0x3fff --cdw12=7
+nvme_refused --opcode=0x02 --namespace-id=77 --data-len=4096 --read
+nvme_refused --opcode=0x7f --namespace-id=1
+refused nvme admin-passthru "$ctrl" --opcode=0xc1
+refused nvme admin-passthru "$ctrl" --opcode=0x06 --cdw10=0xff --data-len=4096 --read
+refused nvme get-log "$ctrl" -i 0x7e -l 512
+refused nvme get-feature "$ctrl" -f 0x7b
+nvme read "$dev" -s 16 -c 1 -z 8192 -d "$RUN/back"
+
+step "reset"
+nvme reset "$ctrl"
+until_true 10 ctrl_state_is live || fail "not live behind a reset"
+nvme write "$dev" -s 0 -c 1 -z 8192 -d "$RUN/data"
+
+step "namespaces come and go, the host hears of it"
+target_reload 64 32
+until_true 10 test -b "/dev/${CTRL}n2" || fail "the second namespace does not appear"
+target_reload 64
+until_true 10 test ! -b "/dev/${CTRL}n2" || fail "the second namespace does not go"
+nvme compare "$dev" -s 0 -c 1 -z 8192 -d "$RUN/data"
+
+host_disconnect
+target_stop
