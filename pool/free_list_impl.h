@@ -11,11 +11,7 @@ namespace mrpool::internal {
 
 template <typename Platform>
 FreeList<Platform>::FreeList(Node* const* nodes, uint32_t count, uint32_t max_threads)
-    // A magazine holds an eighth of the list at most, so that a few threads cannot hold it all.
-    : capacity_(std::clamp<int64_t>(count / 8, 4, Mag::kSlots)),
-      max_threads_(max_threads),
-      count_(count),
-      nodes_(nodes) {
+    : max_threads_(max_threads), count_(count), nodes_(nodes) {
   for (uint32_t i = 0; i < count; ++i) nodes[i]->index = i;
   if (max_threads == 0) {
     for (uint32_t i = count; i-- > 0;) {
@@ -24,7 +20,8 @@ FreeList<Platform>::FreeList(Node* const* nodes, uint32_t count, uint32_t max_th
     }
     return;
   }
-  const uint32_t capacity = uint32_t(capacity_);
+  // A magazine holds an eighth of the list at most, so that a few threads cannot hold it all.
+  const uint32_t capacity = std::clamp<uint32_t>(count / 8, 4, Mag::kSlots);
   const uint32_t filled = (count + capacity - 1) / capacity;
   magazine_count_ = filled             // where all nodes are in magazines at the start
                     + 2 * max_threads  // each slot's current and spare one
@@ -34,6 +31,7 @@ FreeList<Platform>::FreeList(Node* const* nodes, uint32_t count, uint32_t max_th
   for (uint32_t m = magazine_count_; m-- > 0;) {
     const uint32_t begin = std::min(count, m * capacity);
     const uint32_t end = std::min(count, begin + capacity);
+    magazines_[m].set_capacity(capacity);
     for (uint32_t i = end; i-- > begin;) magazines_[m].fill(nodes[i]);
     push_magazine(begin == end ? vacant_ : stocked_, &magazines_[m]);
   }
@@ -166,8 +164,8 @@ auto FreeList<Platform>::take_anywhere(Slot& slot) -> Node* {
 template <typename Platform>
 void FreeList<Platform>::give(Slot& slot, Node* node) {
   if (slot.current != nullptr) {
-    if (slot.current->push(node, capacity_)) return;
-    if (slot.spare != nullptr && slot.spare->push(node, capacity_)) {
+    if (slot.current->push(node)) return;
+    if (slot.spare != nullptr && slot.spare->push(node)) {
       std::swap(slot.current, slot.spare);
       return;
     }
@@ -175,7 +173,7 @@ void FreeList<Platform>::give(Slot& slot, Node* node) {
       release(slot.spare);
       slot.spare = slot.current;
       slot.current = magazine;
-      magazine->push(node, capacity_);  // succeeds: it was empty and is ours
+      magazine->push(node);  // succeeds: it was empty and is ours
       return;
     }
   }

@@ -107,38 +107,36 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
 
 }  // namespace
 
-MrPool::MrPool() = default;
+MrPool::MrPool(std::unique_ptr<Impl> impl)
+    : impl_(std::move(impl)),
+      free_(impl_->nodes.data(), uint32_t(impl_->nodes.size()),
+            internal::heavy_fence_available() ? impl_->options.cached_threads : 0),
+      slot_id_(internal::register_list(free_)) {
+  for (Entry& entry : impl_->entries) entry.pool = this;
+}
 
 absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptions& options) {
   if (absl::Status status = check(pd.caps(), options); !status.ok()) return status;
-  std::unique_ptr<MrPool> pool(new MrPool);
-  pool->impl_ = std::make_unique<Impl>(pd, options);
-  Impl& impl = *pool->impl_;
-  impl.entries = std::vector<Entry>(options.count);
-  impl.nodes.reserve(options.count);
+  auto impl = std::make_unique<Impl>(pd, options);
+  impl->entries = std::vector<Entry>(options.count);
+  impl->nodes.reserve(options.count);
   const FastMrOptions mr_options{.max_segments = options.max_segments,
                                  .sg_gaps = options.type == MrPoolType::kSgGaps,
                                  .ceiling = options.access};
-  for (Entry& entry : impl.entries) {
+  for (Entry& entry : impl->entries) {
     auto mr = pd.alloc_fast_mr(mr_options);
-    if (!mr.ok()) {
-      // What was made goes with `pool`.
+    if (!mr.ok()) {  // what was made goes with `impl`
       return absl::Status(mr.status().code(),
-                          absl::StrCat("MR ", impl.nodes.size() + 1, " of ", options.count,
+                          absl::StrCat("MR ", impl->nodes.size() + 1, " of ", options.count,
                                        " for a pool: ", mr.status().message()));
     }
     entry.mr = *std::move(mr);
-    entry.pool = pool.get();
-    impl.nodes.push_back(&entry);
+    impl->nodes.push_back(&entry);
   }
-  const uint32_t threads = internal::heavy_fence_available() ? options.cached_threads : 0;
-  pool->free_ = std::make_unique<internal::PoolFreeList>(impl.nodes.data(), options.count, threads);
-  pool->slot_id_ = internal::register_list(*pool->free_);
-  return pool;
+  return std::unique_ptr<MrPool>(new MrPool(std::move(impl)));
 }
 
 MrPool::~MrPool() {
-  if (free_ == nullptr) return;  // creation failed half way
   internal::unregister_list(slot_id_);
   uint32_t leaked = 0;
   for (const Entry& entry : impl_->entries) {
@@ -166,9 +164,9 @@ void MrPool::begin_unusual_lease(Entry& entry) {
 MrPool::Entry* MrPool::get_slow(std::source_location where) {
   internal::PoolSlot& slot = t_slots[slot_id_];
   // Those who wait come first.
-  for (bool repaired = false; !free_->hungry(); repaired = true) {
-    if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
-    if (auto* entry = static_cast<Entry*>(free_->take(slot))) {
+  for (bool repaired = false; !free_.hungry(); repaired = true) {
+    if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
+    if (auto* entry = static_cast<Entry*>(free_.take(slot))) {
       begin_lease(*entry, where);
       return entry;
     }
@@ -181,10 +179,10 @@ MrPool::Entry* MrPool::get_slow(std::source_location where) {
 
 void MrPool::put_slow(Entry& entry) {
   internal::PoolSlot& slot = t_slots[slot_id_];
-  if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
-  free_->give(slot, &entry);
+  if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
+  free_.give(slot, &entry);
   internal::MachinePlatform::light_fence();  // as in put()
-  if (free_->hungry()) serve_waiters();
+  if (free_.hungry()) serve_waiters();
 }
 
 // ------------------------------------------------------------------------------- waiters
@@ -204,13 +202,13 @@ void MrPool::get(Waiter& waiter, std::source_location where) {
     first = impl_->last_waiter == nullptr;
     (first ? impl_->first_waiter : impl_->last_waiter->next_) = &waiter;
     impl_->last_waiter = &waiter;
-    if (first) free_->set_hungry(true);
+    if (first) free_.set_hungry(true);
   }
   // A thread that gets only this way works from a cache too.
   internal::PoolSlot& slot = t_slots[slot_id_];
-  if (slot.current == nullptr && free_->may_attach()) internal::attach_this_thread(slot_id_);
+  if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
   // Behind another waiter: the first one's search below, or the returns after it, serve this one.
-  if (first) free_->heavy_fence(slot);  // F4
+  if (first) free_.heavy_fence(slot);  // F4
   if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
   // From here on `waiter` may be gone.
   if (impl_->in_repair.load(std::memory_order_seq_cst) > 0) repair();
@@ -223,8 +221,8 @@ bool MrPool::serve_waiters(const Waiter* newcomer) {
   const std::lock_guard lock(impl_->waiters_mutex);
   while (Waiter* const waiter = impl_->first_waiter) {
     internal::PoolSlot& slot = t_slots[slot_id_];
-    auto* entry = static_cast<Entry*>(free_->pop(slot));
-    if (entry == nullptr) entry = static_cast<Entry*>(free_->take(slot));
+    auto* entry = static_cast<Entry*>(free_.pop(slot));
+    if (entry == nullptr) entry = static_cast<Entry*>(free_.take(slot));
     if (entry == nullptr) break;
     begin_lease(*entry, waiter->where_);
     unlink(*waiter);
@@ -240,7 +238,7 @@ bool MrPool::serve_waiters(const Waiter* newcomer) {
 void MrPool::unlink(Waiter& waiter) {
   (waiter.prev_ != nullptr ? waiter.prev_->next_ : impl_->first_waiter) = waiter.next_;
   (waiter.next_ != nullptr ? waiter.next_->prev_ : impl_->last_waiter) = waiter.prev_;
-  if (impl_->first_waiter == nullptr) free_->set_hungry(false);
+  if (impl_->first_waiter == nullptr) free_.set_hungry(false);
 }
 
 void MrPool::Waiter::run(Task& task) {
@@ -277,7 +275,7 @@ void MrPool::put_live(Entry& entry) {
   impl_->broken.push(
       entry.index, [this](uint32_t i) -> auto& { return impl_->link(i); });
   impl_->in_repair.fetch_add(1, std::memory_order_seq_cst);
-  if (free_->hungry()) repair();  // nobody else may come to do it
+  if (free_.hungry()) repair();  // nobody else may come to do it
 }
 
 size_t MrPool::repair() {
@@ -352,7 +350,7 @@ MrPoolStats MrPool::stats() const {
   MrPoolStats stats;
   stats.size = uint32_t(impl_->entries.size());
   stats.in_repair = impl_->in_repair.load(std::memory_order_relaxed);
-  const uint32_t idle = free_->free_count() + stats.in_repair;
+  const uint32_t idle = free_.free_count() + stats.in_repair;
   stats.in_use = idle < stats.size ? stats.size - idle : 0;
   stats.high_water = impl_->fresh_taken.load(std::memory_order_relaxed);
   stats.exhaustions = impl_->exhaustions.load(std::memory_order_relaxed);
@@ -360,7 +358,7 @@ MrPoolStats MrPool::stats() const {
   stats.repairs = impl_->repairs.load(std::memory_order_relaxed);
   // What was leased came back, one way or the other, or is still out. Repairs put a second time.
   const uint64_t returned =
-      free_->puts() - stats.repairs + impl_->put_to_repair.load(std::memory_order_relaxed);
+      free_.puts() - stats.repairs + impl_->put_to_repair.load(std::memory_order_relaxed);
   stats.gets = returned + stats.in_use;
   return stats;
 }

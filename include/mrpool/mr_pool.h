@@ -181,7 +181,7 @@ class MrPool {
 
  private:
   friend class Impl;
-  MrPool();
+  explicit MrPool(std::unique_ptr<Impl> impl);
   void put(Entry& entry);
   Entry* get_slow(std::source_location where);
   void put_slow(Entry& entry);
@@ -191,9 +191,9 @@ class MrPool {
   void begin_lease(Entry& entry, std::source_location where);
   void begin_unusual_lease(Entry& entry);
 
-  uint32_t slot_id_ = internal::kSlotLists;  // this pool's place in internal::t_slots
-  std::unique_ptr<internal::PoolFreeList> free_;
   std::unique_ptr<Impl> impl_;
+  internal::PoolFreeList free_;
+  uint32_t slot_id_;  // this pool's place in internal::t_slots
 };
 
 // ------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class MrPool {
 // than all the rest.
 
 // One MR of a pool. Written by the thread that holds its lease.
-struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
+struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
   State state = State::kFresh;
   State before_register = State::kLeased;  // where not_posted() goes back to
   MrPool* pool = nullptr;
@@ -221,7 +221,7 @@ struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
 }
 
 [[gnu::always_inline]] inline MrPool::Lease MrPool::get(std::source_location where) {
-  auto* entry = static_cast<Entry*>(free_->pop(internal::t_slots[slot_id_]));
+  auto* entry = static_cast<Entry*>(free_.pop(internal::t_slots[slot_id_]));
   if (entry == nullptr) [[unlikely]] {
     entry = get_slow(where);
     if (entry == nullptr) return Lease();
@@ -237,11 +237,11 @@ struct MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
     return put_live(entry);
   }
   entry.state = State::kFree;
-  if (!free_->push(internal::t_slots[slot_id_], &entry)) [[unlikely]]
+  if (!free_.push(internal::t_slots[slot_id_], &entry)) [[unlikely]]
     return put_slow(entry);
   // Pairs with the heavy fence of get(Waiter): that call sees this entry or this one sees it wait.
   internal::MachinePlatform::light_fence();
-  if (free_->hungry()) [[unlikely]]
+  if (free_.hungry()) [[unlikely]]
     serve_waiters();
 }
 

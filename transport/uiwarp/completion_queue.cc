@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "transport/uiwarp/check.h"
+#include "transport/uiwarp/queue_pair.h"
 
 namespace mrpool::uiwarp {
 
@@ -34,6 +35,9 @@ bool CompletionQueue::dispatch() {
   bool worked = false;
   for (size_t budget = count_; budget > 0 && count_ > 0; --budget) {
     const Entry entry = ring_[head_];
+    if (entry.point.stamp != 0 && entry.completion != nullptr) [[unlikely]] {
+      if (!static_cast<QueuePair*>(entry.wc.qp)->reach(entry.point)) break;
+    }
     head_ = (head_ + 1) & (ring_.size() - 1);
     --count_;
     if (entry.completion == nullptr) continue;
@@ -42,6 +46,14 @@ bool CompletionQueue::dispatch() {
   }
   if (count_ > 0 && !node.linked()) context_->ready(*this);
   return worked;
+}
+
+bool CompletionQueue::holds(const Qp* qp) const {
+  for (size_t i = 0; i < count_; ++i) {
+    const Entry& entry = ring_[(head_ + i) & (ring_.size() - 1)];
+    if (entry.completion != nullptr && entry.wc.qp == qp) return true;
+  }
+  return false;
 }
 
 void CompletionQueue::dispatch_for(const Qp* qp) {

@@ -13,6 +13,7 @@
 #include "mrpool/qp.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/list.h"
+#include "transport/uiwarp/sanitizer.h"
 
 namespace mrpool::uiwarp {
 
@@ -30,16 +31,19 @@ class CompletionQueue final : public Cq {
   void attach(size_t requests);
   void detach(size_t requests) { attached_ -= requests; }
 
-  void push(Completion* completion, const WorkCompletion& wc) {
+  // `point`: the data that must be visible when done() runs; nothing without the sanitizer.
+  void push(Completion* completion, const WorkCompletion& wc, const OrderPoint& point = {}) {
     if (count_ == ring_.size()) [[unlikely]]
       grow(ring_.size() * 2);
-    ring_[(head_ + count_++) & (ring_.size() - 1)] = {completion, wc};
+    ring_[(head_ + count_++) & (ring_.size() - 1)] = {completion, wc, point};
     if (!node.linked()) context_->ready(*this);
   }
   // Calls done() for what is there now; true when there was something.
   bool dispatch();
   // Calls done() for the entries of one Qp, which is being destroyed.
   void dispatch_for(const Qp* qp);
+  // True while there are completions of that Qp.
+  bool holds(const Qp* qp) const;
 
   ListNode node;  // in the context's list of queues with completions
 
@@ -47,6 +51,7 @@ class CompletionQueue final : public Cq {
   struct Entry {
     Completion* completion = nullptr;
     WorkCompletion wc;
+    OrderPoint point;
   };
   void grow(size_t entries);
 

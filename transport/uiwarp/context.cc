@@ -91,7 +91,7 @@ struct Context::Lists {
   List<QueuePair, &QueuePair::dirty_node> dirty;
   List<CompletionQueue, &CompletionQueue::node> ready;
   List<Deferred, &Deferred::deferred_node> deferred;
-  size_t hot_count = 0;
+  List<QueuePair, &QueuePair::withholding_node> withholding;
 };
 
 Context::Context(KeyTable& keys, Reactor& reactor)
@@ -134,6 +134,8 @@ void Context::make_dirty(QueuePair& qp) {
   lists_->dirty.push_back(qp);
 }
 
+void Context::make_withholding(QueuePair& qp) { lists_->withholding.push_back(qp); }
+
 void Context::defer(Deferred& call) {
   wake();
   if (!call.deferred_node.linked()) lists_->deferred.push_back(call);
@@ -166,14 +168,15 @@ bool Context::poll() {
     worked = true;
     hand_over();
   }
+  lists_->withholding.for_each([](QueuePair& qp) {
+    if (!qp.trickle()) qp.withholding_node.unlink();
+  });
   return worked;
 }
 
 bool Context::arm() {
   if (!lists_->ready.empty() || !lists_->deferred.empty() || !lists_->dirty.empty()) return false;
-  bool fresh = false;
-  lists_->hot.for_each([&](QueuePair& qp) { fresh |= qp.hot_until >= reactor_.now() + kHotTime; });
-  if (fresh) return false;
+  if (!lists_->withholding.empty()) return false;  // rounds must go by
   lists_->hot.for_each([this](QueuePair& qp) { make_cold(qp); });
   armed_ = true;
   return true;
@@ -201,11 +204,11 @@ bool Context::hand_over() {
   List<CompletionQueue, &CompletionQueue::node> ready;
   ready.take(lists_->ready);
   while (CompletionQueue* queue = ready.pop_front()) worked |= queue->dispatch();
-  // Behind the completions: the end of a connection is heard of after its last one. A queue that
-  // got new ones meanwhile has them delivered first.
-  while (lists_->ready.empty() && !lists_->deferred.empty()) {
+  List<Deferred, &Deferred::deferred_node> deferred;
+  deferred.take(lists_->deferred);
+  while (Deferred* call = deferred.pop_front()) {
     worked = true;
-    lists_->deferred.pop_front()->run();
+    call->run();
   }
   return worked;
 }

@@ -66,8 +66,9 @@ class Context final : public Poller {
 
   void ready(CompletionQueue& queue);  // it has completions
   void make_hot(QueuePair& qp);
-  void make_dirty(QueuePair& qp);  // it may have something to send
-  void defer(Deferred& call);      // once, however often it is asked for until it runs
+  void make_dirty(QueuePair& qp);        // it may have something to send
+  void make_withholding(QueuePair& qp);  // the ordering sanitizer holds data of it back
+  void defer(Deferred& call);            // once, however often it is asked for until it runs
 
   // Writes `last_words`, what did not fit of a Terminate or a reject, and keeps `stream` until the
   // peer has read it, for a bounded time: closing a socket with unread bytes would take it back.

@@ -161,7 +161,7 @@ bool FastKey::open() {
   slot_->segments = live_.segments.get();
   slot_->segment_count = live_.count;
   slot_->access = pending_access_;
-  KeyTable::open(*slot_, lkey_.value);
+  keys_.open(*slot_, lkey_.value);
   return true;
 }
 

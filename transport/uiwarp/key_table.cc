@@ -1,6 +1,7 @@
 #include "transport/uiwarp/key_table.h"
 
 #include "transport/uiwarp/check.h"
+#include "transport/uiwarp/sanitizer.h"
 
 namespace mrpool::uiwarp {
 
@@ -16,7 +17,8 @@ uint32_t inverse_of(uint32_t odd) {
 
 }  // namespace
 
-KeyTable::KeyTable(uint64_t seed) : random_(seed) {
+KeyTable::KeyTable(uint64_t seed, OrderingSanitizer* sanitizer)
+    : sanitizer_(sanitizer), random_(seed) {
   for (int i = 0; i < 2; ++i) {
     factor_[i] = static_cast<uint32_t>(random_()) | 1u;
     inverse_[i] = inverse_of(factor_[i]);
@@ -41,6 +43,19 @@ uint32_t KeyTable::next_stag(KeySlot& slot) const {
     const uint32_t stag = scramble(slot.index | epoch << kSlotBits) << 8 | (generation & 0xff);
     if (stag != 0) return stag;  // 0 stands for "closed"
   }
+}
+
+void KeyTable::open(KeySlot& slot, uint32_t stag) {
+  if (sanitizer_ != nullptr && any(slot.access & Access::kDisableRelaxedOrdering)) {
+    sanitizer_->opted_out();
+  }
+  slot.live.store(stag, std::memory_order_release);
+}
+
+void KeyTable::synchronize() {
+  quiescence_.synchronize();
+  // What was withheld under the keys that ended must not appear later.
+  if (sanitizer_ != nullptr) sanitizer_->settle_all();
 }
 
 KeySlot* KeyTable::allocate(uint32_t& stag) {

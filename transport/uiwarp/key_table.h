@@ -35,6 +35,7 @@ namespace mrpool::uiwarp {
 
 struct KeySlot;
 class FastKey;
+class OrderingSanitizer;
 
 // A range of memory of a key, and the base registration that vouches for it.
 struct Segment {
@@ -83,7 +84,8 @@ class KeyTable {
   static constexpr uint32_t kSlotBits = 17;
   static constexpr uint32_t kMaxSlots = 1u << kSlotBits;
 
-  explicit KeyTable(uint64_t seed);
+  // `sanitizer`, where there is one, is told of all that ends or opts out.
+  explicit KeyTable(uint64_t seed, OrderingSanitizer* sanitizer = nullptr);
   ~KeyTable();
   KeyTable(const KeyTable&) = delete;
   KeyTable& operator=(const KeyTable&) = delete;
@@ -95,12 +97,10 @@ class KeyTable {
   // The next STag of a closed slot.
   uint32_t next_stag(KeySlot& slot) const;
 
-  static void open(KeySlot& slot, uint32_t stag) {
-    slot.live.store(stag, std::memory_order_release);
-  }
+  void open(KeySlot& slot, uint32_t stag);
   static void close(KeySlot& slot) { slot.live.store(0, std::memory_order_release); }
   // Returns once no reactor uses what was closed before the call.
-  void synchronize() { quiescence_.synchronize(); }
+  void synchronize();
   Quiescence& quiescence() { return quiescence_; }
 
   // The slot a STag belongs to whether or not it is open; null when there is none.
@@ -122,6 +122,7 @@ class KeyTable {
                    /*remote=*/false, range);
   }
 
+  OrderingSanitizer* sanitizer() const { return sanitizer_; }
   size_t in_use() const;
 
  private:
@@ -163,6 +164,7 @@ class KeyTable {
   static constexpr uint32_t kMask = 0xffffff;
 
   Quiescence quiescence_;
+  OrderingSanitizer* const sanitizer_;
   uint32_t factor_[2];
   uint32_t inverse_[2];
   uint32_t whiten_;

@@ -38,15 +38,15 @@ namespace mrpool::uiwarp {
 
 class QpCore final : public SegmentHandler {
  public:
-  // Payload of one DDP segment. The length field allows nearly 64 KiB; at half of that a segment's
-  // CRC is still in the cache when the kernel copies it.
-  static constexpr uint32_t kMaxSegmentPayload = 32 * 1024;
+  // Payload of one DDP segment: as much as MPA's longest ULPDU (64,768 bytes) takes in whole KiB.
+  // The receiver makes one system call per large segment.
+  static constexpr uint32_t kMaxSegmentPayload = 63 * 1024;
   // What one batch gathers before it is handed to the socket.
   static constexpr uint64_t kMaxBatchBytes = 256 * 1024;
 
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
          const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
-         RecvQueue* shared_receives);
+         RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld);
 
   // The connection is established. The responder sends nothing before the initiator's first FPDU.
   void start(const MpaAgreement& agreement, bool initiator);
@@ -72,6 +72,9 @@ class QpCore final : public SegmentHandler {
   bool local_fault() const { return local_fault_; }
   void violation(const TerminateCode& code) override;
   uint32_t terminate_msn() const { return 1; }
+
+  // What the ordering sanitizer holds back on this Qp; null without it.
+  WithheldData* withheld() { return placement_.withheld(); }
 
   bool crc() const { return agreement_.crc; }
   uint16_t ord() const { return agreement_.ord; }

@@ -8,13 +8,14 @@ namespace mrpool::uiwarp {
 
 QpCore::QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
                const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
-               RecvQueue* shared_receives)
+               RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld)
     : qp_(qp),
       keys_(keys),
       user_(user),
       caps_(caps),
       send_cq_(send_cq),
       recv_cq_(recv_cq),
+      placement_(std::move(withheld)),
       max_send_sge_(std::max(options.max_send_sge, 1u)),
       send_(std::max(options.max_send_wr, 1u)),
       send_sges_(send_.size() * max_send_sge_),
@@ -150,7 +151,7 @@ void QpCore::flush() {
 
 void QpCore::complete_receive(const WorkCompletion& wc) {
   receiving_ = false;
-  if (receive_.completion != nullptr) recv_cq_.push(receive_.completion, wc);
+  if (receive_.completion != nullptr) recv_cq_.push(receive_.completion, wc, placement_.here());
 }
 
 size_t QpCore::memory_bytes() const {

@@ -216,7 +216,7 @@ bool QpCore::place(size_t offset, const std::byte* from, size_t bytes) {
       return true;
     case Landing::kReceive: {
       const bool placed = visit_receive(offset, bytes, [&](const KeyRange& range, size_t part) {
-        if (!placement_.copy(range, from, part)) return false;
+        if (!placement_.copy(range, from, part, Placement::Kind::kReceive)) return false;
         from += part;
         return true;
       });
@@ -230,7 +230,9 @@ bool QpCore::place(size_t offset, const std::byte* from, size_t bytes) {
       KeyRange range;
       const KeyError error = tagged_range(offset, bytes, range);
       if (error != KeyError::kNone) return refuse(tagged_error(error));
-      placement_.copy(range, from, bytes);
+      placement_.copy(
+          range, from, bytes,
+          landing_ == Landing::kWrite ? Placement::Kind::kWrite : Placement::Kind::kReadResponse);
       return true;
     }
     case Landing::kNothing:

@@ -16,6 +16,15 @@ constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kReadRequestBytes + kM
 constexpr size_t kCopyPiece = 512;
 constexpr size_t kMaxPiecesPerSegment = 2 * (QpCore::kMaxSegmentPayload / kCopyPiece) + 3;
 
+// How much of what is left the next segment takes: equal shares in whole pages, so that no small
+// rest trails behind.
+uint32_t segment_of(uint32_t left) {
+  if (left <= QpCore::kMaxSegmentPayload) return left;
+  const uint32_t segments = (left - 1) / QpCore::kMaxSegmentPayload + 1;
+  const uint32_t share = (left / segments + 4095) & ~4095u;
+  return std::min(share, QpCore::kMaxSegmentPayload);
+}
+
 bool has_room(const TxBatch& batch, uint32_t payload) {
   if (batch.bytes() >= QpCore::kMaxBatchBytes) return false;
   return payload <= TxBatch::kCopyBytes
@@ -139,7 +148,7 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
   if (responses_count_ == 0) return Step::kIdle;
   Response& response = responses_[responses_head_];
   const ReadRequest& request = response.request;
-  const uint32_t payload = std::min(request.length - response.sent, kMaxSegmentPayload);
+  const uint32_t payload = segment_of(request.length - response.sent);
   if (!has_room(batch, payload)) return Step::kFull;
   const SegmentHeader header{.kind = MessageKind::kReadResponse,
                              .tagged = true,
@@ -149,6 +158,8 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
   if (payload == 0) {
     emit(batch, header, 0, [](auto&&) {});
   } else {
+    // What this peer wrote before it asked is what it must read (RFC 5040 §5.5).
+    if (placement_.withheld() != nullptr) placement_.withheld()->order_all();
     // Looked up again for every segment: a key that ended meanwhile gives nothing more away.
     KeyRange range;
     KeyError error =
@@ -179,7 +190,10 @@ QpCore::Step QpCore::step_queue(TxBatch& batch) {
   if (next_ == tail_) return Step::kIdle;
   const uint32_t index = slot_at(next_);
   SendSlot& slot = send_[index];
-  if (slot.fence && offset_ == 0 && reads_count_ > 0) return Step::kIdle;
+  if (slot.fence && offset_ == 0) {
+    if (reads_count_ > 0) return Step::kIdle;
+    if (placement_.withheld() != nullptr) placement_.withheld()->order_reads();
+  }
   switch (slot.opcode) {
     case Opcode::kSend:
     case Opcode::kSendWithInv:
@@ -198,7 +212,7 @@ QpCore::Step QpCore::step_queue(TxBatch& batch) {
 }
 
 QpCore::Step QpCore::send_message(TxBatch& batch, SendSlot& slot) {
-  const uint32_t payload = std::min(slot.length - offset_, kMaxSegmentPayload);
+  const uint32_t payload = segment_of(slot.length - offset_);
   if (!has_room(batch, payload)) return Step::kFull;
   const bool last = offset_ + payload == slot.length;
   SegmentHeader header;
@@ -296,6 +310,7 @@ QpCore::Step QpCore::run_local(SendSlot& slot) {
     if (key != nullptr && key->live.load(std::memory_order_relaxed) == slot.rkey) {
       KeyTable::close(*key);
     }
+    if (placement_.withheld() != nullptr) placement_.withheld()->invalidated(slot.rkey);
   }
   slot.done = true;
   finish_front();
@@ -320,7 +335,8 @@ void QpCore::retire() {
     if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
     if (!slot.done) return;
     if (slot.signalled && slot.completion != nullptr) {
-      send_cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &qp_});
+      const bool read = slot.opcode == Opcode::kRdmaRead || slot.opcode == Opcode::kRdmaReadWithInv;
+      send_cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &qp_}, placement_.here(!read));
     }
   }
 }

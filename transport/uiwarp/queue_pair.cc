@@ -50,7 +50,8 @@ QueuePair::QueuePair(const Params& params)
       events_(params.events),
       core_(*this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps,
             params.options, params.send_cq, params.recv_cq,
-            params.srq != nullptr ? &params.srq->queue() : nullptr),
+            params.srq != nullptr ? &params.srq->queue() : nullptr,
+            params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
       receiver_(core_),
       deadline_(*this) {
   send_cq_.attach(send_entries_);
@@ -187,6 +188,9 @@ bool QueuePair::receive_once(bool& drained) {
     }
   }
   if (result.bytes > 0) {
+    if (core_.withheld() != nullptr && !core_.withheld()->empty()) {
+      context_->make_withholding(*this);
+    }
     if (!good || core_.failed()) core_failed();
     return true;
   }
@@ -202,6 +206,11 @@ bool QueuePair::receive_once(bool& drained) {
     end(DisconnectReason::kReset, std::strerror(result.error));
   }
   return true;
+}
+
+bool QueuePair::trickle() {
+  core_.withheld()->trickle();
+  return !core_.withheld()->empty();
 }
 
 bool QueuePair::send() {
@@ -321,6 +330,8 @@ void QueuePair::end(DisconnectReason reason, std::string detail, TerminateCode c
   dial_.reset();
   hot_node.unlink();
   dirty_node.unlink();
+  withholding_node.unlink();
+  if (core_.withheld() != nullptr) core_.withheld()->order_all();
   // Behind a batch that is stuck half way it would be taken for payload.
   if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation()) {
     send_terminate(*core_.violation());
@@ -418,21 +429,22 @@ void QueuePair::take_reply() {
 // Calls the owner; the last thing it does, because the owner may destroy the Qp from any of these.
 void QueuePair::run() {
   if (state_ == State::kEnded) {
+    if (send_cq_.holds(this) || recv_cq_.holds(this)) {
+      context_->defer(*this);  // the end is heard of after the last completion
+      return;
+    }
     if (std::exchange(rejected_, false)) {
       context_->defer(*this);
       events_.on_rejected(*this, private_data_);
       return;
     }
-    const Disconnect why{.reason = reason_,
-                         .layer = code_.layer,
-                         .error_type = code_.type,
-                         .error_code = code_.code,
-                         .detail = detail_};
     // The text outlives the Qp, should the owner destroy it.
     const std::string detail = std::move(detail_);
-    Disconnect event = why;
-    event.detail = detail;
-    events_.on_disconnected(*this, event);
+    events_.on_disconnected(*this, {.reason = reason_,
+                                    .layer = code_.layer,
+                                    .error_type = code_.type,
+                                    .error_code = code_.code,
+                                    .detail = detail});
     return;
   }
   if (announced_) return;

@@ -35,6 +35,7 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
     CompletionQueue& send_cq;
     CompletionQueue& recv_cq;
     SharedReceives* srq;
+    OrderingSanitizer* sanitizer;
     QpOptions options;
     MpaLimits limits;
     QpEvents& events;
@@ -64,7 +65,13 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
   bool send();
   void wait_for_bytes();
 
+  // For the ordering sanitizer. False: a completion with that point must wait for another round.
+  bool reach(const OrderPoint& point) { return core_.withheld()->reach(point); }
+  // True while there is more.
+  bool trickle();
+
   ListNode hot_node;
+  ListNode withholding_node;
   ListNode dirty_node;
   Nanoseconds hot_until{};
 

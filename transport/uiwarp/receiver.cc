@@ -7,9 +7,13 @@
 namespace mrpool::uiwarp {
 
 namespace {
-// Scratch behind a direct receive in the middle of a message: the trailer and the next header, so
-// that the next payload too is received in place.
+// Scratch behind a direct receive: the trailer and the next header, so that the next payload, which
+// is likely to be large too, is received in place. One more system call where it is not.
 constexpr size_t kLookaheadBytes = kMaxTrailerBytes + kMaxSegmentHeaderBytes;
+// While large payload is coming, a receive between two FPDUs takes no more than this into scratch.
+constexpr size_t kBulkScratchBytes = 4096;
+// Small FPDUs in a row until large payload is not expected any more.
+constexpr uint8_t kBulkMemory = 16;
 }  // namespace
 
 size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
@@ -18,13 +22,14 @@ size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
     const size_t pieces = handler_.landing(done_, remaining_, out.first(out.size() - 1));
     for (size_t i = 0; i < pieces; ++i) direct_bytes_ += out[i].iov_len;
     if (direct_bytes_ > 0) {
-      const bool all = direct_bytes_ == remaining_;
-      out[pieces] = {scratch.data(), !all ? 0 : more_follows_ ? kLookaheadBytes : scratch.size()};
-      return all ? pieces + 1 : pieces;
+      if (direct_bytes_ < remaining_) return pieces;
+      out[pieces] = {scratch.data(), kLookaheadBytes};
+      return pieces + 1;
     }
   }
   if (stashed_ > 0) std::memcpy(scratch.data(), stash_.get(), stashed_);
-  out[0] = {scratch.data() + stashed_, scratch.size() - stashed_};
+  const size_t room = scratch.size() - stashed_;
+  out[0] = {scratch.data() + stashed_, bulk_ > 0 ? std::min(room, kBulkScratchBytes) : room};
   return 1;
 }
 
@@ -103,6 +108,7 @@ bool Receiver::whole(const std::byte* at, size_t ulpdu) {
       return false;
     }
   }
+  if (bulk_ > 0 && ulpdu <= kWholeBytes) --bulk_;
   if (ulpdu == 0) return handler_.empty_fpdu();
   const size_t header_bytes = segment_header_bytes(at[kLengthBytes]);
   if (ulpdu < header_bytes) {
@@ -123,7 +129,7 @@ bool Receiver::start_parts(const std::byte* at, size_t ulpdu) {
   ulpdu_ = ulpdu;
   done_ = 0;
   remaining_ = ulpdu - header_bytes;
-  more_follows_ = !header.last;
+  bulk_ = kBulkMemory;
   crc_ = {};
   if (crc_on_) crc_.update(at, kLengthBytes + header_bytes);
   state_ = State::kPayload;

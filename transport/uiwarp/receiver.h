@@ -83,7 +83,6 @@ class Receiver {
   size_t ulpdu_ = 0;
   size_t done_ = 0;
   size_t remaining_ = 0;
-  bool more_follows_ = false;  // it is not the last segment of its message
   Crc32c crc_;
   std::array<std::byte, kMaxTrailerBytes> trailer_;
   size_t trailer_have_ = 0;
@@ -91,6 +90,7 @@ class Receiver {
   std::unique_ptr<std::byte[]> stash_;
   size_t stashed_ = 0;
   size_t direct_bytes_ = 0;  // of the plan: in front of scratch
+  uint8_t bulk_ = 0;         // not zero: large payload came lately
 };
 
 }  // namespace mrpool::uiwarp

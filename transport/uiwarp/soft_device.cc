@@ -13,7 +13,8 @@
 #include "transport/uiwarp/listener.h"
 #include "transport/uiwarp/srq.h"
 
-namespace mrpool::uiwarp {
+namespace mrpool {
+namespace uiwarp {
 
 namespace {
 
@@ -72,28 +73,54 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
     if (name == "crc") {
       if (value != "on" && value != "off") return bad("crc=on or crc=off");
       options.crc = value == "on";
+    } else if (name == "placement") {
+      if (value != "direct" && value != "adversarial") {
+        return bad("placement=direct or placement=adversarial");
+      }
+      options.adversarial_placement = value == "adversarial";
+    } else if (name == "poison") {
+      if (value != "on" && value != "off") return bad("poison=on or poison=off");
+      options.poison = value == "on";
     } else if (name == "seed") {
       uint64_t seed = 0;
       if (!absl::SimpleAtoi(value, &seed)) return bad("seed=NUMBER");
       options.seed = seed;
     } else {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown uiwarp option \"", name, "\"; there are crc and seed"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unknown uiwarp option \"", name, "\"; there are crc, placement, poison and seed"));
     }
+  }
+  if (options.poison && !options.adversarial_placement) {
+    return absl::InvalidArgumentError("uiwarp option poison=on needs placement=adversarial");
   }
   return options;
 }
 
 std::shared_ptr<Device> make_device(const DeviceOptions& options,
                                     std::shared_ptr<Network> network) {
-  return std::make_shared<SoftDevice>(options, std::move(network));
+  const uint64_t seed = options.seed.has_value() ? *options.seed : drawn_seed();
+  return std::make_shared<SoftDevice>(options, seed, std::move(network));
 }
 
-SoftDevice::SoftDevice(const DeviceOptions& options, std::shared_ptr<Network> network)
-    : options_(options),
+SoftDevice::SoftDevice(const DeviceOptions& options, uint64_t seed,
+                       std::shared_ptr<Network> network)
+    : crc_(options.crc),
       network_(std::move(network)),
       caps_(make_caps()),
-      keys_(options.seed.has_value() ? *options.seed : drawn_seed()) {}
+      sanitizer_(options.adversarial_placement
+                     ? std::make_unique<OrderingSanitizer>(seed, options.poison)
+                     : nullptr),
+      keys_(seed, sanitizer_.get()) {}
+
+}  // namespace uiwarp
+
+std::optional<OrderingReport> ordering_report(const Device& device) {
+  const auto* soft = dynamic_cast<const uiwarp::SoftDevice*>(&device);
+  if (soft == nullptr || soft->sanitizer() == nullptr) return std::nullopt;
+  return soft->sanitizer()->report();
+}
+
+namespace uiwarp {
 
 absl::StatusOr<std::unique_ptr<Pd>> SoftDevice::alloc_pd() {
   return std::make_unique<ProtectionDomain>(shared_from_this(), next_id_.fetch_add(1));
@@ -127,7 +154,7 @@ absl::StatusOr<std::unique_ptr<Listener>> SoftDevice::listen(Reactor& reactor,
 }
 
 MpaLimits SoftDevice::limits(const QpOptions& options) const {
-  return {.crc = options_.crc, .ord = options.ord, .ird = options.ird, .max_ird = caps_.max_ird};
+  return {.crc = crc_, .ord = options.ord, .ird = options.ird, .max_ird = caps_.max_ird};
 }
 
 absl::StatusOr<std::unique_ptr<QueuePair>> SoftDevice::make_qp(
@@ -171,6 +198,7 @@ absl::StatusOr<std::unique_ptr<QueuePair>> SoftDevice::make_qp(
                                                        .send_cq = send_cq,
                                                        .recv_cq = recv_cq,
                                                        .srq = srq,
+                                                       .sanitizer = sanitizer_.get(),
                                                        .options = options,
                                                        .limits = limits(options),
                                                        .events = events});
@@ -237,7 +265,7 @@ BaseKey::BaseKey(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd,
   slot_->segments = &segment_;
   slot_->segment_count = 1;
   slot_->access = granted.effective;
-  KeyTable::open(*slot_, stag);
+  keys_.open(*slot_, stag);
 }
 
 BaseKey::~BaseKey() {
@@ -246,4 +274,5 @@ BaseKey::~BaseKey() {
   keys_.release(slot_);
 }
 
-}  // namespace mrpool::uiwarp
+}  // namespace uiwarp
+}  // namespace mrpool

@@ -16,12 +16,14 @@
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/mpa.h"
 #include "transport/uiwarp/queue_pair.h"
+#include "transport/uiwarp/sanitizer.h"
 
 namespace mrpool::uiwarp {
 
 class SoftDevice final : public Device, public std::enable_shared_from_this<SoftDevice> {
  public:
-  SoftDevice(const DeviceOptions& options, std::shared_ptr<Network> network);
+  // `seed` is options.seed, or a drawn one.
+  SoftDevice(const DeviceOptions& options, uint64_t seed, std::shared_ptr<Network> network);
 
   const DeviceCaps& caps() const override { return caps_; }
   absl::StatusOr<std::unique_ptr<Pd>> alloc_pd() override;
@@ -39,13 +41,15 @@ class SoftDevice final : public Device, public std::enable_shared_from_this<Soft
                                                      QpEvents& events);
   MpaLimits limits(const QpOptions& options) const;
   KeyTable& keys() { return keys_; }
+  const OrderingSanitizer* sanitizer() const { return sanitizer_.get(); }
 
  private:
   std::shared_ptr<Context> context(Reactor& reactor);
 
-  const DeviceOptions options_;
+  const bool crc_;
   const std::shared_ptr<Network> network_;
   DeviceCaps caps_;
+  const std::unique_ptr<OrderingSanitizer> sanitizer_;  // null: placement is plain
   KeyTable keys_;
   std::atomic<uint64_t> next_id_{1};  // of Pds and Qps
   std::mutex mutex_;

@@ -92,10 +92,12 @@ class FreeList {
   FreeList(Node* const* nodes, uint32_t count, uint32_t max_threads);
 
   // The fast path: null when the current magazine has nothing (then take() looks further).
-  [[gnu::always_inline]] static Node* pop(Slot& slot) { return slot.current != nullptr ? slot.current->pop() : nullptr; }
+  [[gnu::always_inline]] static Node* pop(Slot& slot) {
+    return slot.current != nullptr ? slot.current->pop() : nullptr;
+  }
   // The fast path: false when the node must go elsewhere (then give() does it).
-  bool push(Slot& slot, Node* node) const {
-    return slot.current != nullptr && slot.current->push(node, capacity_);
+  [[gnu::always_inline]] static bool push(Slot& slot, Node* node) {
+    return slot.current != nullptr && slot.current->push(node);
   }
   // After a push or give, and after a light fence (F4): whether somebody waits.
   bool hungry() const { return hungry_.load(std::memory_order_relaxed); }
@@ -116,7 +118,6 @@ class FreeList {
   // Exact when no call is under way.
   uint32_t free_count() const;
   uint64_t puts() const;
-  int64_t capacity() const { return capacity_; }
 
  private:
   using Mag = Magazine<Platform>;
@@ -130,14 +131,13 @@ class FreeList {
 
   // Read by every fast path, written almost never.
   alignas(64) typename Platform::template Atomic<bool> hungry_{false};
-  int64_t capacity_ = 0;
   uint32_t max_threads_ = 0;
   uint32_t count_ = 0;
   uint32_t magazine_count_ = 0;
   Node* const* nodes_ = nullptr;
   std::unique_ptr<Mag[]> magazines_;
 
-  // Written on slow paths, once in `capacity_` operations.
+  // Written on slow paths, once in a magazine's operations.
   alignas(64) TaggedStack<Platform> stocked_;  // magazines that held nodes when they were listed
   TaggedStack<Platform> vacant_;               // magazines without nodes: none can appear there
   TaggedStack<Platform> spill_;                // nodes

@@ -2,7 +2,8 @@
 // any other thread can steal. Not API; it is here because MrPool's fast path is inlined.
 //
 // It is a Chase-Lev deque with an asymmetric fence. Invariants (docs/mr_pool.md proves them):
-//   M1  Only the owner writes bottom_, puts_ and slots_. Ownership changes hands through a stack
+//   M1  Only the owner writes bottom_, puts_, limit_ and slots_. Ownership changes hands through a
+//   stack
 //       whose push releases and whose pop acquires.
 //   M2  top_ only grows, and only by compare-exchange. The free nodes are slots_[top_..bottom_).
 //   M3  The node at top_ is taken by whoever advances top_ past it, the owner included. The owner
@@ -64,13 +65,10 @@ class alignas(64) Magazine {
     return pop_contended(last, top);
   }
 
-  // False when `capacity` nodes are in it.
-  bool push(Node* node, int64_t capacity) {
+  // False when it is full.
+  [[gnu::always_inline]] bool push(Node* node) {
     const int64_t bottom = bottom_.load(std::memory_order_relaxed);
-    // Acquire: pairs with the release of a thief's compare-exchange, which follows its read of the
-    // slot that may be overwritten here.
-    const int64_t top = top_.load(std::memory_order_acquire);
-    if (bottom - top >= capacity) [[unlikely]]
+    if (bottom == limit_ && !raise_limit(bottom)) [[unlikely]]
       return false;
     slots_[bottom & kMask].store(node, std::memory_order_relaxed);
     // Release: pairs with steal()'s acquire; hands over what the putter wrote to the node.
@@ -78,6 +76,12 @@ class alignas(64) Magazine {
     // Release: M4.
     puts_.store(puts_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     return true;
+  }
+
+  // Before the first use. `capacity` is at most kSlots.
+  void set_capacity(int64_t capacity) {
+    capacity_ = capacity;
+    limit_ = capacity;
   }
 
   // Before the first use: not counted as a put.
@@ -139,8 +143,18 @@ class alignas(64) Magazine {
     return node;
   }
 
+  // Nodes have left at the other end since limit_ was set.
+  [[gnu::noinline]] bool raise_limit(int64_t bottom) {
+    // Acquire: pairs with the release of the thieves' compare-exchanges, each of which follows the
+    // read of a slot that may be written again from now on.
+    limit_ = top_.load(std::memory_order_acquire) + capacity_;
+    return bottom < limit_;
+  }
+
   typename Platform::template Atomic<int64_t> bottom_{0};
   typename Platform::template Atomic<uint64_t> puts_{0};
+  int64_t limit_ = 0;  // the owner's: bottom_ stays below top_ + capacity_, which is no less
+  int64_t capacity_ = 0;
   typename Platform::template Atomic<int64_t> top_{0};
   typename Platform::template Atomic<Node*> slots_[kSlots] = {};
 };

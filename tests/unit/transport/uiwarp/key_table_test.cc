@@ -24,7 +24,7 @@ struct Opened {
     slot->segments = &segment;
     slot->segment_count = 1;
     slot->access = access;
-    KeyTable::open(*slot, stag);
+    keys.open(*slot, stag);
   }
   ~Opened() {
     KeyTable::close(*slot);
@@ -106,7 +106,7 @@ TEST(KeyTable, StaleKeysNeverHit) {
     const uint32_t next = keys.next_stag(*slot);
     EXPECT_TRUE(seen.insert(next).second) << "repeated after " << i;
     EXPECT_EQ(keys.slot_of(next), slot);
-    KeyTable::open(*slot, next);
+    keys.open(*slot, next);
     KeyRange range;
     ASSERT_EQ(keys.resolve_remote(stag, 0, 0, Access::kNone, {}, range), KeyError::kInvalid);
     KeyTable::close(*slot);

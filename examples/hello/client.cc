@@ -1,0 +1,49 @@
+// Lends the server 64 bytes of memory for one round: the server reads the question out of them and
+// writes its answer into them. The key is leased for that, and dead when the answer is there.
+#include "examples/hello/hello.h"
+
+namespace hello {
+
+constexpr Access kLent = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
+
+awaitable<void> ask(Reactor& reactor, Address address) {
+  auto device = Device::open(address).value();
+  auto pd = device->alloc_pd().value();
+  auto cq = device->create_cq(reactor, {.depth = 256}).value();
+  auto pool = MrPool::create(*pd, {.count = 1, .access = kLent}).value();
+
+  AsioQp qp(reactor);
+  require(qp.connect(*device, address, *pd, {.send_cq = cq.get(), .recv_cq = cq.get()}));
+  require(co_await qp.async_connected());
+
+  Slot slot{.lent = {}, .text = "is anybody there?"};
+  auto mr = pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), Access::kLocalWrite).value();
+  const Sge lent = mr->sge(0, sizeof slot.lent);
+  const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
+
+  // Lease an MR, register the text with exactly these rights, tell the server: one chain.
+  MrPool::Lease lease = co_await async_get(*pool, reactor);
+  lease.map({&text, 1});
+  WorkRequest tell{.signalled = false, .sges = {&lent, 1}};
+  WorkRequest registration;
+  require(lease.prepare_register(kLent, registration), WcStatus::kSuccess);
+  registration.next = &tell;
+  slot.lent = {lease.mr().remote_addr(), lease.mr().length(), lease.mr().rkey()};
+  require(qp->post_send(registration).status, WcStatus::kSuccess);
+
+  // The server's message ends the life of the key.
+  auto [expected, done] = co_await async_receive(*qp, {});
+  require(expected, done.status);
+  require(done.invalidated, "the server kept the key");
+  lease.invalidated();
+  std::printf("the server says: %s\n", slot.text);
+  qp->disconnect();
+  co_await qp.async_disconnected();
+}
+
+}  // namespace hello
+
+int main(int argc, char** argv) {
+  return hello::run(argc, argv, hello::ask,
+                    "hello_client ADDRESS      e.g. hello_client uiwarp://127.0.0.1:4711\n");
+}

@@ -1,0 +1,63 @@
+// What the two sides of the hello example share: what they exchange, and how a main() runs one.
+//
+// Thread safety: a program of one thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "mrpool/asio.h"
+
+namespace hello {
+
+using boost::asio::awaitable;
+using mrpool::Access, mrpool::Address, mrpool::AsioListener, mrpool::AsioQp, mrpool::Device,
+    mrpool::MrPool, mrpool::Opcode, mrpool::QpOptions, mrpool::Reactor, mrpool::RwContext,
+    mrpool::RwDirection, mrpool::RwLimits, mrpool::RwQueueNeeds, mrpool::Sge, mrpool::WcStatus,
+    mrpool::WorkRequest;
+
+// The client's first message is `lent`, which names the client's `text`.
+struct Slot {
+  mrpool::RemoteBuffer lent;
+  char text[64];
+};
+
+// The shortest way to be told: an exception. The library itself never throws.
+inline void require(bool good, const std::string& what) {
+  if (!good) throw std::runtime_error(what);
+}
+inline void require(const absl::Status& status) { require(status.ok(), status.ToString()); }
+inline void require(mrpool::PostStatus posted, mrpool::WcStatus status) {
+  require(posted == mrpool::PostStatus::kOk, std::string(to_string(posted)));
+  require(status == mrpool::WcStatus::kSuccess, std::string(to_string(status)));
+}
+
+// Runs `side(reactor, address)` to its end on a reactor of its own; the program's exit status.
+template <typename Side>
+int run(int argc, char** argv, Side side, const char* help) {
+  if (argc < 2 || std::string_view(argv[1]) == "--help") {
+    std::fputs(help, argc < 2 ? stderr : stdout);
+    return argc < 2 ? 2 : 0;
+  }
+  int exit_status = 0;
+  try {
+    const auto reactor = mrpool::Reactor::create().value();
+    const auto address = mrpool::Address::parse(argv[1]).value();
+    boost::asio::co_spawn(mrpool::io_context(*reactor), side(*reactor, address),
+                          [&](std::exception_ptr failure) {
+                            reactor->stop();
+                            if (failure) std::rethrow_exception(failure);
+                          });
+    reactor->run();
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], failure.what());
+    exit_status = 1;
+  }
+  return exit_status;
+}
+
+}  // namespace hello

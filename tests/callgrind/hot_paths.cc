@@ -1,0 +1,77 @@
+// The hot functions, one at a time, for tests/callgrind/check.py to count their instructions:
+//   hot_paths NAME ITERATIONS
+// Each has a function hot_NAME(ITERATIONS), which is what gets counted; what it needs is set up and
+// warmed outside of it.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "mrpool/mr_pool.h"
+#include "tests/unit/pool/fake_device.h"
+
+namespace {
+
+std::unique_ptr<mrpool::MrPool> pool;
+
+template <typename T>
+void use(T& value) {
+  asm volatile("" : : "r"(&value) : "memory");
+}
+
+}  // namespace
+
+extern "C" {
+
+[[gnu::noinline]] void hot_pool_get_put(long iterations) {
+  for (long i = 0; i < iterations; ++i) {
+    mrpool::MrPool::Lease lease = pool->get();
+    use(lease);
+  }
+}
+
+// Eight out at once, then back.
+[[gnu::noinline]] void hot_pool_burst8(long iterations) {
+  for (long i = 0; i < iterations; ++i) {
+    mrpool::MrPool::Lease leases[8];
+    for (auto& lease : leases) lease = pool->get();
+    use(leases);
+  }
+}
+
+// All out, then back: magazines change hands.
+[[gnu::noinline]] void hot_pool_drain256(long iterations) {
+  static mrpool::MrPool::Lease leases[256];
+  for (long i = 0; i < iterations; ++i) {
+    for (auto& lease : leases) lease = pool->get();
+    use(leases);
+    for (auto& lease : leases) lease.reset();
+  }
+}
+
+}  // extern "C"
+
+int main(int argc, char** argv) {
+  struct Path {
+    const char* name;
+    void (*run)(long);
+  };
+  const Path paths[] = {{"pool_get_put", hot_pool_get_put},
+                        {"pool_burst8", hot_pool_burst8},
+                        {"pool_drain256", hot_pool_drain256}};
+  const long iterations = argc == 3 ? std::atol(argv[2]) : 0;
+  mrpool::testing::FakePd pd;
+  pool = *mrpool::MrPool::create(pd, {.count = 256});
+  for (const Path& path : paths) {
+    if (argc < 3 || std::strcmp(argv[1], path.name) != 0 || iterations <= 0) continue;
+    path.run(1000);  // warm: every entry has been leased, the thread has its magazines
+    path.run(iterations);
+    pool.reset();
+    return 0;
+  }
+  std::fprintf(stderr, "usage: hot_paths NAME ITERATIONS\nnames:");
+  for (const Path& path : paths) std::fprintf(stderr, " %s", path.name);
+  std::fputc('\n', stderr);
+  return 2;
+}

@@ -1,0 +1,184 @@
+#include "transport/uiwarp/sanitizer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace mrpool {
+
+std::string OrderingReport::to_string() const {
+  return absl::StrFormat(
+      "ordering sanitizer, seed=%d: withheld %d bytes in %d chunks, %d of them out of order, the "
+      "longest for %.3f ms; %d regions opted out of relaxed ordering",
+      seed, bytes_withheld, chunks, chunks_reordered,
+      static_cast<double>(longest_delay.count()) / 1e6, regions_opted_out);
+}
+
+namespace uiwarp {
+
+namespace {
+
+// Small enough that a 64-byte structure is torn, and a 4 KiB block into dozens of pieces.
+constexpr size_t kMaxChunkBytes = 128;
+// Beyond this random chunks become visible early: a debugging aid should not eat the machine.
+constexpr size_t kMaxBytesPerQp = 8 << 20;
+// Rounds until the first chunk trickles out, and between two.
+constexpr uint32_t kFirstRounds = 300;
+constexpr uint32_t kNextRounds = 4;
+// Rounds that a completion is late, and how many more at most.
+constexpr uint32_t kHeldRounds = 4;
+constexpr uint32_t kMoreHeldRounds = 24;
+constexpr std::byte kPoison{0xbd};
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<Nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+OrderingSanitizer::OrderingSanitizer(uint64_t seed, bool poison) : seed_(seed), poison_(poison) {}
+
+OrderingSanitizer::~OrderingSanitizer() {
+  std::fprintf(stderr, "mrpool: %s\n", report().to_string().c_str());
+}
+
+std::unique_ptr<WithheldData> OrderingSanitizer::withhold_for_qp() {
+  const std::lock_guard lock(mutex_);
+  // Every Qp has a sequence of its own, so that threads do not disturb each other's.
+  auto member = std::make_unique<WithheldData>(*this, seed_ + 0x9e3779b97f4a7c15 * ++next_member_);
+  members_.push_back(member.get());
+  return member;
+}
+
+void OrderingSanitizer::settle_all() {
+  const std::lock_guard lock(mutex_);
+  for (WithheldData* member : members_) member->show_where({.stamp = ~uint64_t{0}});
+}
+
+OrderingReport OrderingSanitizer::report() const {
+  const std::lock_guard lock(mutex_);
+  OrderingReport out = counts_;
+  out.seed = seed_;
+  out.regions_opted_out = opted_out_.load(std::memory_order_relaxed);
+  return out;
+}
+
+WithheldData::WithheldData(OrderingSanitizer& owner, uint64_t seed)
+    : owner_(owner), random_(seed) {}
+
+WithheldData::~WithheldData() {
+  const std::lock_guard lock(owner_.mutex_);
+  show_where({.stamp = ~uint64_t{0}});
+  std::erase(owner_.members_, this);
+}
+
+bool WithheldData::empty() const {
+  const std::lock_guard lock(owner_.mutex_);
+  return chunks_.empty();
+}
+
+void WithheldData::hold(std::byte* to, const std::byte* from, size_t bytes, Kind kind,
+                        uint32_t key) {
+  const std::lock_guard lock(owner_.mutex_);
+  if (owner_.poison_) std::memset(to, std::to_integer<int>(kPoison), bytes);
+  if (chunks_.empty()) rounds_to_wait_ = static_cast<uint32_t>(below(kFirstRounds));
+  owner_.counts_.bytes_withheld += bytes;
+  const int64_t now = now_ns();
+  while (bytes > 0) {
+    const size_t part = std::min<size_t>(bytes, 1 + below(kMaxChunkBytes));
+    chunks_.push_back({.stamp = ++stamp_,
+                       .to = to,
+                       .data = std::vector<std::byte>(from, from + part),
+                       .kind = kind,
+                       .key = key,
+                       .since = now});
+    waiting_.insert(stamp_);
+    ++owner_.counts_.chunks;
+    bytes_ += part;
+    to += part;
+    from += part;
+    bytes -= part;
+  }
+  while (bytes_ > kMaxBytesPerQp) show(below(chunks_.size()));
+}
+
+void WithheldData::order(const OrderPoint& point) {
+  const std::lock_guard lock(owner_.mutex_);
+  show_where(point);
+}
+
+bool WithheldData::reach(const OrderPoint& point) {
+  const std::lock_guard lock(owner_.mutex_);
+  const size_t first = gather(point);
+  if (first == chunks_.size()) {
+    holding_ = false;
+    return true;
+  }
+  if (!std::exchange(holding_, true)) {
+    rounds_to_hold_ = kHeldRounds + static_cast<uint32_t>(below(kMoreHeldRounds));
+  }
+  if (rounds_to_hold_ == 0) {
+    holding_ = false;
+    show_where(point);
+    return true;
+  }
+  --rounds_to_hold_;
+  for (size_t count = 1 + (chunks_.size() - first) / 8; count > 0 && chunks_.size() > first;
+       --count) {
+    show(first + below(chunks_.size() - first));
+  }
+  return false;
+}
+
+void WithheldData::invalidated(uint32_t key) {
+  const std::lock_guard lock(owner_.mutex_);
+  for (Chunk& chunk : chunks_) {
+    if (chunk.key == key) chunk.kind = Kind::kReadResponse;
+  }
+}
+
+void WithheldData::trickle() {
+  const std::lock_guard lock(owner_.mutex_);
+  if (chunks_.empty()) return;
+  if (rounds_to_wait_ > 0) {
+    --rounds_to_wait_;
+    return;
+  }
+  rounds_to_wait_ = static_cast<uint32_t>(below(kNextRounds));
+  // A share of what there is, so that megabytes do not take minutes.
+  for (size_t count = 1 + chunks_.size() / 256; count > 0; --count) show(below(chunks_.size()));
+}
+
+void WithheldData::show(size_t index) {
+  Chunk& chunk = chunks_[index];
+  if (chunk.stamp != *waiting_.begin()) ++owner_.counts_.chunks_reordered;
+  waiting_.erase(chunk.stamp);
+  std::memcpy(chunk.to, chunk.data.data(), chunk.data.size());
+  bytes_ -= chunk.data.size();
+  owner_.counts_.longest_delay =
+      std::max(owner_.counts_.longest_delay, Nanoseconds(now_ns() - chunk.since));
+  if (index + 1 != chunks_.size()) chunk = std::move(chunks_.back());
+  chunks_.pop_back();
+}
+
+// Moves what `point` orders behind the rest; returns where it starts.
+size_t WithheldData::gather(const OrderPoint& point) {
+  const auto ordered = std::partition(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {
+    return chunk.stamp > point.stamp || (point.only_reads && chunk.kind != Kind::kReadResponse);
+  });
+  return static_cast<size_t>(ordered - chunks_.begin());
+}
+
+void WithheldData::show_where(const OrderPoint& point) {
+  const size_t first = gather(point);
+  while (chunks_.size() > first) show(first + below(chunks_.size() - first));
+}
+
+}  // namespace uiwarp
+}  // namespace mrpool
