@@ -16,12 +16,12 @@
 namespace mrpool::iscsi {
 
 struct InitiatorLoginOptions {
-  std::string initiator;
-  std::string target;  // empty: a discovery session
+  std::string initiator{};
+  std::string target{};  // empty: a discovery session
   Isid isid{};
-  Limits limits;
-  std::optional<Credentials> chap;    // proven to the target
-  std::optional<Credentials> mutual;  // demanded of the target; needs `chap`
+  Limits limits{};
+  std::optional<Credentials> chap{};    // proven to the target
+  std::optional<Credentials> mutual{};  // demanded of the target; needs `chap`
   RandomFill random = system_random;
 };
 

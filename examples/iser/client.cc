@@ -1,0 +1,191 @@
+#include "examples/iser/client.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/iscsi/chap.h"
+#include "examples/scsi/big_endian.h"
+#include "examples/scsi/target_device.h"
+
+namespace mrpool::iser {
+namespace {
+
+constexpr size_t kBuffer = 1 << 20;
+constexpr size_t kPage = 4096;
+
+}  // namespace
+
+int fail(const absl::Status& status) {
+  std::fprintf(stderr, "mrpool-iser: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+Access buffer_access(Registration registration) {
+  switch (registration) {
+    case Registration::kFastReg:
+      return Access::kLocalWrite;
+    case Registration::kMemoryWindow:
+      return Access::kLocalWrite | Access::kMwBind;
+    case Registration::kPreRegistered:
+      return Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
+  }
+  return Access::kLocalWrite;
+}
+
+void add_options(load::Args& args, ClientOptions& options) {
+  args.value("target", "IQN", "the target's name", options.target);
+  args.value("lun", "N", "the logical unit, 0 by default", options.lun);
+  args.value("initiator", "IQN", "this side's name", options.initiator);
+  args.value("chap", "USER:SECRET", "proven to the target", options.chap);
+  args.value("mutual-chap", "USER:SECRET", "demanded of the target", options.mutual_chap);
+  args.flag("no-immediate-data", "sends no data with commands", options.no_immediate_data);
+  args.flag("no-remote-invalidation", "ends every key itself", options.no_remote_invalidation);
+  args.flag("spin", "polls without sleeping", options.spin);
+}
+
+Client::~Client() {
+  sessions_.clear();
+  mr_.reset();
+  pool_.reset();
+  pd_.reset();
+}
+
+absl::StatusOr<std::unique_ptr<Client>> Client::create(const ClientOptions& options,
+                                                       uint32_t sessions) {
+  std::unique_ptr<Client> client(new Client(options));
+  if (absl::Status status = client->open(sessions); !status.ok()) return status;
+  return client;
+}
+
+absl::Status Client::open(uint32_t sessions) {
+  absl::StatusOr<Address> address = Address::parse(options_.address);
+  if (!address.ok()) return address.status();
+  address_ = *address;
+  auto reactor =
+      Reactor::create({.spin = options_.spin ? Nanoseconds::max() : ReactorOptions{}.spin});
+  if (!reactor.ok()) return reactor.status();
+  reactor_ = *std::move(reactor);
+  auto device = Device::open(address_);
+  if (!device.ok()) return device.status();
+  device_ = *std::move(device);
+  auto pd = device_->alloc_pd();
+  if (!pd.ok()) return pd.status();
+  pd_ = *std::move(pd);
+  auto pool = MrPool::create(
+      *pd_, {.count = options_.depth * sessions,
+             .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  if (!pool.ok()) return pool.status();
+  pool_ = *std::move(pool);
+  memory_.resize(kBuffer + kPage);
+  const auto start = reinterpret_cast<uintptr_t>(memory_.data());
+  auto mr = pd_->reg_mr({memory_.data() + (kPage - start % kPage) % kPage, kBuffer},
+                        buffer_access(device_->caps().registration));
+  if (!mr.ok()) return mr.status();
+  mr_ = *std::move(mr);
+  return absl::OkStatus();
+}
+
+void Client::wait(const std::function<void(const std::function<void()>& done)>& what) {
+  what([this] { reactor_->stop(); });  // a stop() before run() is not lost
+  reactor_->run();
+}
+
+absl::StatusOr<Session*> Client::log_in() {
+  SessionOptions options{.address = address_, .depth = options_.depth};
+  options.remote_invalidation = !options_.no_remote_invalidation;
+  options.login.initiator = options_.initiator;
+  options.login.target = options_.target;
+  options.login.isid = {0x80, 0, 0, 0, 0, uint8_t(sessions_.size())};
+  iscsi::system_random(std::span(options.login.isid).subspan(1, 4));
+  options.login.limits = {.immediate_data = !options_.no_immediate_data};
+  if (!options_.chap.empty()) {
+    absl::Status status = iscsi::parse_credentials(options_.chap, options.login.chap.emplace());
+    if (!status.ok()) return status;
+  }
+  if (!options_.mutual_chap.empty()) {
+    if (options_.chap.empty()) {
+      return absl::InvalidArgumentError("--mutual-chap needs --chap");
+    }
+    absl::Status status =
+        iscsi::parse_credentials(options_.mutual_chap, options.login.mutual.emplace());
+    if (!status.ok()) return status;
+  }
+  sessions_.push_back(
+      std::make_unique<Session>(*reactor_, *device_, *pd_, *pool_, std::move(options)));
+  Session& session = *sessions_.back();
+  absl::Status result;
+  wait([&](const std::function<void()>& done) {
+    session.start([&result, done](absl::Status status) {
+      result = std::move(status);
+      done();
+    });
+  });
+  if (!result.ok()) return result;
+  return &session;
+}
+
+void Client::log_out() {
+  for (const auto& session : sessions_) {
+    if (!session->connected()) continue;
+    wait([&](const std::function<void()>& done) { session->close(done); });
+  }
+}
+
+absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
+                         uint32_t* transferred) {
+  constexpr int kAttempts = 8;  // a reset, a mode change, new LUNs: each is told once
+  struct Waiting : Command {
+    Waiting() : Command([](Command& self) { static_cast<Waiting&>(self).finished(); }) {}
+    std::function<void()> finished;
+  };
+  if (data.size() > kBuffer) return absl::InvalidArgumentError("more than 1 MiB at once");
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Session& session = *sessions_.front();
+    if (!session.connected()) return absl::UnavailableError("the connection was lost");
+    Waiting command;
+    command.lun = scsi::encode_lun(uint16_t(options_.lun));
+    command.cdb = cdb;
+    command.direction = direction;
+    command.data = mr_->sge(0, uint32_t(data.size()));
+    if (direction == DataDirection::kOut) std::ranges::copy(data, mr_->memory().begin());
+    wait([&](const std::function<void()>& done) {
+      command.finished = done;
+      session.submit(command);
+    });
+    if (command.good()) {
+      if (direction == DataDirection::kIn) {
+        std::ranges::copy(mr_->memory().first(command.transferred), data.begin());
+      }
+      if (transferred != nullptr) *transferred = command.transferred;
+      return absl::OkStatus();
+    }
+    if (command.lost) return absl::UnavailableError("the connection was lost");
+    const bool attention = command.sense && command.sense->key == scsi::SenseKey::kUnitAttention;
+    if (!attention) return absl::FailedPreconditionError(describe(command));
+  }
+  return absl::AbortedError("unit attentions without end");
+}
+
+absl::StatusOr<Capacity> read_capacity(Client& client) {
+  scsi::Cdb cdb{0x9e, 0x10};
+  std::array<std::byte, 32> data{};
+  be::store32(&cdb[10], uint32_t(data.size()));
+  if (absl::Status status = client.run(cdb, DataDirection::kIn, data); !status.ok()) {
+    return status;
+  }
+  const Capacity capacity{be::load64(&data[0]) + 1, be::load32(&data[8])};
+  if (capacity.block_size == 0) return absl::InternalError("the unit reports no block size");
+  return capacity;
+}
+
+scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks) {
+  scsi::Cdb cdb{};
+  cdb[0] = write ? 0x8a : 0x88;
+  be::store64(&cdb[2], lba);
+  be::store32(&cdb[10], blocks);
+  return cdb;
+}
+
+}  // namespace mrpool::iser

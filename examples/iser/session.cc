@@ -1,0 +1,536 @@
+#include "examples/iser/session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/scsi/big_endian.h"
+
+namespace mrpool::iser {
+namespace {
+
+constexpr size_t kHeaders = iscsi::kIserHeaderSize + iscsi::kBhsSize;
+constexpr uint32_t kMessage = kHeaders + 8192;
+constexpr uint32_t kMisc = 8;  // PDUs beside commands, each way
+constexpr uint32_t kTextTag = 0xfffffff0;
+constexpr uint32_t kLogoutTag = 0xfffffff1;
+
+std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> message) {
+  return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
+}
+
+std::string_view data_of(std::span<const std::byte> message) {
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  const size_t offset = kHeaders + header.ahs_bytes();
+  if (message.size() < offset) return {};
+  const auto data =
+      message.subspan(offset, std::min<size_t>(header.data_length, message.size() - offset));
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
+
+}  // namespace
+
+std::string describe(const Command& command) {
+  if (command.lost) return "the connection was lost";
+  if (command.good()) return "good";
+  if (command.status == scsi::Status::kReservationConflict) return "reservation conflict";
+  if (!command.sense) return absl::StrCat("SCSI status ", int(command.status));
+  std::array<char, 40> text;
+  std::snprintf(text.data(), text.size(), "check condition: %x/%02x/%02x",
+                unsigned(command.sense->key), command.sense->asc, command.sense->ascq);
+  return text.data();
+}
+
+struct Session::Receive : Completion {
+  explicit Receive(Session& owner)
+      : Completion([](Completion& self, const WorkCompletion& wc) {
+          auto& receive = static_cast<Receive&>(self);
+          receive.session.received(receive, wc);
+        }),
+        session(owner) {}
+  Session& session;
+  size_t offset = 0;
+};
+
+struct Session::Control : Completion {
+  explicit Control(Session& owner)
+      : Completion([](Completion& self, const WorkCompletion&) {
+          auto& control = static_cast<Control&>(self);
+          control.session.free_controls_.push_back(&control);
+        }),
+        session(owner) {}
+  Session& session;
+  size_t offset = 0;
+};
+
+// A command under way. It is done when its answer is here, its SEND has completed and its key is
+// dead.
+struct Session::Slot {
+  struct Sent : Completion {
+    explicit Sent(Slot& owner)
+        : Completion([](Completion& self, const WorkCompletion& wc) {
+            Slot& slot = static_cast<Sent&>(self).slot;
+            if (wc.status != WcStatus::kSuccess) slot.command->lost = true;
+            slot.session.half_done(slot);
+          }),
+          slot(owner) {}
+    Slot& slot;
+  };
+  struct Invalidated : Completion {
+    explicit Invalidated(Slot& owner)
+        : Completion([](Completion& self, const WorkCompletion& wc) {
+            Slot& slot = static_cast<Invalidated&>(self).slot;
+            if (wc.status == WcStatus::kSuccess) slot.lease.invalidated();
+            slot.session.half_done(slot);
+          }),
+          slot(owner) {}
+    Slot& slot;
+  };
+  explicit Slot(Session& owner) : session(owner), sent(*this), local_invalidation(*this) {}
+  Session& session;
+  Sent sent;
+  Invalidated local_invalidation;
+  Command* command = nullptr;
+  MrPool::Lease lease;
+  uint32_t index = 0;
+  size_t offset = 0;
+  bool answered = false;
+  uint32_t halves = 0;
+};
+
+struct Session::Timeout : Timer {
+  explicit Timeout(Session& owner)
+      : Timer([](Timer& self) {
+          static_cast<Timeout&>(self).session.fail(
+              absl::DeadlineExceededError("no answer from the target"));
+        }),
+        session(owner) {}
+  Session& session;
+};
+
+void Session::Free::operator()(std::byte* memory) const { std::free(memory); }
+
+Session::Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, SessionOptions options)
+    : reactor_(reactor),
+      device_(device),
+      pd_(pd),
+      pool_(pool),
+      options_(std::move(options)),
+      login_(options_.login),
+      timeout_(std::make_unique<Timeout>(*this)) {}
+
+Session::~Session() { qp_.reset(); }
+
+// --- Set-up ---
+
+void Session::start(std::function<void(absl::Status)> ready) {
+  ready_ = std::move(ready);
+  state_ = State::kConnecting;
+  timeout_->arm(reactor_, options_.timeout);
+  if (absl::Status status = open(); !status.ok()) {
+    state_ = State::kClosed;
+    error_ = status;
+    timeout_->arm(reactor_, Nanoseconds(0));  // told from the loop
+  }
+}
+
+absl::Status Session::open() {
+  const uint32_t receives = options_.depth + kMisc;
+  const size_t send_area = size_t{options_.depth} * kHeaders;
+  const size_t size = receives * size_t{kMessage} + send_area + kMisc * size_t{kMessage};
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
+  if (memory_ == nullptr) return absl::ResourceExhaustedError("no memory for a session");
+  auto mr = pd_.reg_mr({memory_.get(), size}, Access::kLocalWrite);
+  if (!mr.ok()) return mr.status();
+  mr_ = *std::move(mr);
+  size_t at = 0;
+  for (uint32_t i = 0; i < receives; ++i, at += kMessage) {
+    receives_.push_back(std::make_unique<Receive>(*this));
+    receives_.back()->offset = at;
+  }
+  for (uint32_t i = 0; i < options_.depth; ++i, at += kHeaders) {
+    slots_.push_back(std::make_unique<Slot>(*this));
+    slots_.back()->index = i;
+    slots_.back()->offset = at;
+    free_.push_back(slots_.back().get());
+  }
+  for (uint32_t i = 0; i < kMisc; ++i, at += kMessage) {
+    controls_.push_back(std::make_unique<Control>(*this));
+    controls_.back()->offset = at;
+    free_controls_.push_back(controls_.back().get());
+  }
+  // A registration, the command and a local invalidation for each; one SEND for other PDUs.
+  const uint32_t sends = 3 * options_.depth + kMisc;
+  auto cq = device_.create_cq(reactor_, {.depth = sends + receives});
+  if (!cq.ok()) return cq.status();
+  cq_ = *std::move(cq);
+  const QpOptions qp_options{.send_cq = cq_.get(),
+                             .recv_cq = cq_.get(),
+                             .max_send_wr = sends,
+                             .max_recv_wr = receives,
+                             .max_send_sge = 2,
+                             .max_recv_sge = 1};
+  std::array<std::byte, iscsi::ConnectPrivateData::kSize> ours;
+  iscsi::ConnectPrivateData{.zero_based_not_used = true,
+                            .send_with_inv_not_used = !options_.remote_invalidation}
+      .encode(ours);
+  auto qp = device_.connect(options_.address, pd_, qp_options,
+                            {.private_data = ours, .timeout = options_.timeout}, *this);
+  if (!qp.ok()) return qp.status();
+  qp_ = *std::move(qp);
+  for (const auto& receive : receives_) post(*receive);
+  return absl::OkStatus();
+}
+
+void Session::on_connected(Qp&, const ConnectionInfo& info) {
+  const auto theirs = iscsi::ConnectPrivateData::decode(info.private_data);
+  remote_invalidation_ = options_.remote_invalidation && theirs && !theirs->send_with_inv_not_used;
+  state_ = State::kLogin;
+  send_login(login_.first());
+}
+
+void Session::on_rejected(Qp&, std::span<const std::byte>) {
+  error_ = absl::UnavailableError("the target refused the connection");
+}
+
+void Session::on_disconnected(Qp&, const Disconnect& why) {
+  const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
+  state_ = State::kClosed;
+  if (error_.ok()) {
+    error_ = absl::UnavailableError(
+        absl::StrCat("the connection ended: ", std::string(to_string(why.reason)), " ",
+                     std::string(why.detail)));
+  }
+  for (const auto& slot : slots_) {
+    if (slot->command == nullptr || slot->answered) continue;
+    slot->answered = true;
+    slot->command->lost = true;
+    half_done(*slot);
+  }
+  std::deque<Command*> waiting = std::move(waiting_);
+  waiting_.clear();
+  for (Command* command : waiting) {
+    command->lost = true;
+    command->done(*command);
+  }
+  if (text_answer_ != nullptr) std::exchange(text_answer_, nullptr)(error_);
+  if (!was_ready) told_ready(error_);
+  if (gone_ != nullptr) std::exchange(gone_, nullptr)();
+}
+
+void Session::told_ready(absl::Status status) {
+  timeout_->cancel();
+  if (ready_ != nullptr) std::exchange(ready_, nullptr)(std::move(status));
+}
+
+void Session::fail(absl::Status status) {
+  if (error_.ok()) error_ = std::move(status);
+  if (qp_ != nullptr && state_ != State::kClosed) {
+    qp_->abort();  // on_disconnected tells everybody
+  } else {
+    told_ready(error_);
+  }
+}
+
+// --- Sending ---
+
+void Session::post(Receive& receive) {
+  const Sge sge = mr_->sge(receive.offset, kMessage);
+  (void)qp_->post_recv({.completion = &receive, .sges = {&sge, 1}});  // refused: it has ended
+}
+
+template <typename Pdu>
+void Session::send_control(const Pdu& pdu, std::string_view text) {
+  if (free_controls_.empty() || text.size() > kMessage - kHeaders) {
+    return fail(absl::InternalError("a PDU that does not fit"));
+  }
+  Control& control = *free_controls_.back();
+  const std::span<std::byte> out = mr_->memory().subspan(control.offset, kMessage);
+  iscsi::IserControl{}.encode(out.template first<iscsi::kIserHeaderSize>());
+  pdu.encode(out.template subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  std::memcpy(out.data() + kHeaders, text.data(), text.size());
+  const Sge sge = mr_->sge(control.offset, uint32_t(kHeaders + text.size()));
+  const WorkRequest request{.completion = &control, .sges = {&sge, 1}};
+  if (qp_->post_send(request).ok()) free_controls_.pop_back();
+}
+
+void Session::send_login(const iscsi::InitiatorLogin::Request& request) {
+  send_control(request.header, request.text);
+}
+
+void Session::submit(Command& command) {
+  waiting_.push_back(&command);
+  pump();
+}
+
+void Session::pump() {
+  while (state_ == State::kReady && !waiting_.empty() && !free_.empty() &&
+         iscsi::sn_less_equal(cmd_sn_, max_cmd_sn_)) {
+    if (!begin(*waiting_.front())) return;
+    waiting_.pop_front();
+  }
+}
+
+bool Session::begin(Command& command) {
+  const iscsi::Parameters& agreed = parameters();
+  const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
+  const bool immediate = command.direction == DataDirection::kOut && agreed.immediate_data &&
+                         length <= std::min(agreed.first_burst, agreed.target_recv);
+  MrPool::Lease lease;
+  WorkRequest registration;
+  const bool keyed = length != 0 && !immediate;
+  if (keyed) {
+    lease = pool_.get();
+    if (!lease) return false;  // the next answer brings one back
+    if (lease.map({&command.data, 1}) != 1) {
+      fail(absl::InvalidArgumentError("a buffer that cannot be registered at once"));
+      return false;
+    }
+    const Access right = command.direction == DataDirection::kIn
+                             ? Access::kLocalWrite | Access::kRemoteWrite
+                             : Access::kRemoteRead;
+    if (lease.prepare_register(right, registration) != PostStatus::kOk) {
+      fail(absl::InternalError("the pool refuses the rights of an I/O"));
+      return false;
+    }
+  }
+  Slot& slot = *free_.back();
+  free_.pop_back();
+  slot.command = &command;
+  slot.answered = false;
+  slot.lease = std::move(lease);
+  slot.halves = 2;  // the SEND and the answer
+  command.lost = false;
+  command.sense.reset();
+
+  iscsi::IserControl iser;
+  if (keyed) {
+    const FastMr& mr = slot.lease.mr();
+    const bool in = command.direction == DataDirection::kIn;
+    iser = in ? iscsi::IserControl{.read_valid = true,
+                                   .read_stag = mr.rkey().value,
+                                   .read_va = mr.remote_addr().value}
+              : iscsi::IserControl{.write_valid = true,
+                                   .write_stag = mr.rkey().value,
+                                   .write_va = mr.remote_addr().value};
+    ++counters_.keys;
+  } else if (length != 0) {
+    ++counters_.immediate;
+  }
+  const iscsi::ScsiCommand pdu{.final = true,
+                               .read = command.direction == DataDirection::kIn,
+                               .write = command.direction == DataDirection::kOut,
+                               .data_length = immediate ? length : 0,
+                               .lun = command.lun,
+                               .task_tag = slot.index,
+                               .expected_length = length,
+                               .cmd_sn = cmd_sn_++,
+                               .exp_stat_sn = exp_stat_sn_,
+                               .cdb = command.cdb};
+  const std::span<std::byte> out = mr_->memory().subspan(slot.offset, kHeaders);
+  iser.encode(out.first<iscsi::kIserHeaderSize>());
+  pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  const std::array<Sge, 2> sges = {mr_->sge(slot.offset, kHeaders), command.data};
+  WorkRequest send{.completion = &slot.sent,
+                   .sges = {sges.data(), immediate && length != 0 ? 2u : 1u}};
+  WorkRequest* chain = &send;
+  if (keyed && slot.lease.needs_registration()) {
+    registration.next = &send;
+    chain = &registration;
+  }
+  const PostResult posted = qp_->post_send(*chain);
+  if (!posted.ok()) {
+    // Nobody will hear of it: on_disconnected takes the slot.
+    if (posted.refused == &registration) slot.lease.not_posted();
+    --slot.halves;
+    fail(absl::InternalError(
+        absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));
+  }
+  return true;
+}
+
+void Session::text(std::string request, std::function<void(absl::StatusOr<std::string>)> answer) {
+  text_answer_ = std::move(answer);
+  text_.clear();
+  send_control(iscsi::TextRequest{.immediate = true,
+                                  .data_length = uint32_t(request.size()),
+                                  .task_tag = kTextTag,
+                                  .cmd_sn = cmd_sn_,
+                                  .exp_stat_sn = exp_stat_sn_},
+               request);
+}
+
+void Session::close(std::function<void()> gone) {
+  gone_ = std::move(gone);
+  if (state_ == State::kClosed) {
+    if (gone_ != nullptr) std::exchange(gone_, nullptr)();
+    return;
+  }
+  if (state_ != State::kReady) return fail(absl::CancelledError("closed"));
+  state_ = State::kClosing;
+  timeout_->arm(reactor_, options_.timeout);
+  send_control(iscsi::LogoutRequest{.immediate = true,
+                                    .reason = iscsi::LogoutRequest::kCloseSession,
+                                    .task_tag = kLogoutTag,
+                                    .cmd_sn = cmd_sn_,
+                                    .exp_stat_sn = exp_stat_sn_});
+}
+
+// --- Receiving ---
+
+void Session::received(Receive& receive, const WorkCompletion& wc) {
+  if (wc.status != WcStatus::kSuccess) return;
+  const auto message = mr_->memory().subspan(receive.offset, wc.byte_len);
+  if (message.size() < kHeaders) return fail(absl::InternalError("a PDU shorter than its header"));
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  switch (header.op) {
+    case iscsi::Op::kLoginResponse:
+      login_answer(message);
+      break;
+    case iscsi::Op::kScsiResponse:
+      command_answer(message, wc);
+      break;
+    case iscsi::Op::kTextResponse:
+      text_answer(message);
+      break;
+    case iscsi::Op::kNopIn:
+      nop_in(message);
+      break;
+    case iscsi::Op::kLogoutResponse:
+      timeout_->cancel();
+      qp_->disconnect();
+      break;
+    case iscsi::Op::kReject: {
+      const auto reject = iscsi::Reject::decode(bhs_of(message));
+      fail(absl::InternalError(
+          absl::StrCat("the target rejects: ", std::string(iscsi::to_string(reject.reason)))));
+      break;
+    }
+    case iscsi::Op::kAsync:
+      break;  // what it announces follows by itself
+    default:
+      fail(absl::InternalError(
+          absl::StrCat("unexpected ", std::string(iscsi::to_string(header.op)))));
+      break;
+  }
+  if (state_ != State::kClosed) post(receive);
+}
+
+void Session::note_window(const iscsi::Window& window) {
+  if (iscsi::sn_less(max_cmd_sn_, window.max_cmd_sn)) max_cmd_sn_ = window.max_cmd_sn;
+  if (iscsi::sn_less(exp_cmd_sn_, window.exp_cmd_sn)) exp_cmd_sn_ = window.exp_cmd_sn;
+}
+
+void Session::login_answer(std::span<const std::byte> message) {
+  if (state_ != State::kLogin) return fail(absl::InternalError("a login response after login"));
+  const auto response = iscsi::LoginResponse::decode(bhs_of(message));
+  std::optional<iscsi::InitiatorLogin::Request> next;
+  absl::Status status = login_.on_response(response, data_of(message), next);
+  if (!status.ok()) return fail(std::move(status));
+  if (next) return send_login(*next);
+  if (!login_.finished()) return fail(absl::InternalError("a login that leads nowhere"));
+  exp_stat_sn_ = login_.exp_stat_sn();
+  exp_cmd_sn_ = response.window.exp_cmd_sn;
+  max_cmd_sn_ = response.window.max_cmd_sn;
+  cmd_sn_ = response.window.exp_cmd_sn;
+  state_ = State::kReady;
+  told_ready(absl::OkStatus());
+  pump();
+}
+
+void Session::command_answer(std::span<const std::byte> message, const WorkCompletion& wc) {
+  const auto response = iscsi::ScsiResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  if (response.task_tag >= slots_.size() || slots_[response.task_tag]->command == nullptr ||
+      slots_[response.task_tag]->answered) {
+    return fail(absl::InternalError("an answer to no command"));
+  }
+  Slot& slot = *slots_[response.task_tag];
+  Command& command = *slot.command;
+  slot.answered = true;
+  command.status = response.response == iscsi::ScsiResponse::kCompleted
+                       ? scsi::Status(response.status)
+                       : scsi::Status::kTaskAborted;
+  const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
+  command.transferred = response.residual == iscsi::Residual::kUnderflow
+                            ? length - std::min(length, response.residual_count)
+                            : length;
+  const std::string_view data = data_of(message);
+  if (data.size() > 2) {
+    const size_t size = std::min<size_t>(be::load16(data.data()), data.size() - 2);
+    command.sense =
+        scsi::decode_sense(std::span(reinterpret_cast<const uint8_t*>(data.data()) + 2, size));
+  }
+  if (wc.invalidated) {
+    // A target may end the key of its own command, and no other.
+    if (!slot.lease || slot.lease.state() != MrPool::State::kRegistered ||
+        slot.lease.mr().rkey() != wc.invalidated_rkey) {
+      fail(absl::InternalError("the target invalidated a key that is not its command's"));
+    } else {
+      ++counters_.remote_invalidations;
+      slot.lease.invalidated();
+    }
+  } else if (slot.lease && slot.lease.state() == MrPool::State::kRegistered &&
+             slot.lease.needs_registration()) {
+    invalidated(slot);
+  }
+  half_done(slot);
+  pump();
+}
+
+// Ends the life of a key the target has left alive.
+void Session::invalidated(Slot& slot) {
+  WorkRequest request;
+  slot.lease.prepare_invalidate(request);
+  request.completion = &slot.local_invalidation;
+  request.signalled = true;
+  if (qp_->post_send(request).ok()) {
+    ++slot.halves;
+    ++counters_.local_invalidations;
+  }
+}
+
+void Session::half_done(Slot& slot) {
+  if (--slot.halves == 0) finish(slot);
+}
+
+void Session::finish(Slot& slot) {
+  Command& command = *slot.command;
+  slot.command = nullptr;
+  slot.lease.reset();
+  free_.push_back(&slot);
+  command.done(command);
+}
+
+void Session::text_answer(std::span<const std::byte> message) {
+  const auto response = iscsi::TextResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  if (text_answer_ == nullptr) return fail(absl::InternalError("a text response to no request"));
+  text_.append(data_of(message));
+  if (response.final) {
+    std::exchange(text_answer_, nullptr)(std::move(text_));
+    return;
+  }
+  send_control(iscsi::TextRequest{.immediate = true,
+                                  .task_tag = kTextTag,
+                                  .transfer_tag = response.transfer_tag,
+                                  .cmd_sn = cmd_sn_,
+                                  .exp_stat_sn = exp_stat_sn_});
+}
+
+void Session::nop_in(std::span<const std::byte> message) {
+  const auto ping = iscsi::NopIn::decode(bhs_of(message));
+  note_window(ping.window);
+  if (ping.transfer_tag == iscsi::kReservedTag) return;
+  send_control(iscsi::NopOut{.immediate = true,
+                             .lun = ping.lun,
+                             .transfer_tag = ping.transfer_tag,
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_});
+}
+
+}  // namespace mrpool::iser

@@ -1,0 +1,158 @@
+// An iSER initiator session: login, SCSI commands with a key for each I/O from an MR pool, text,
+// logout.
+//
+// Every command with data registers exactly its bytes with exactly the right it needs: remote read
+// for a write, remote write for a read. The target's SEND usually ends the key's life; where it did
+// not, the session ends it before the command is done, so the buffer is the caller's again.
+//
+// Thread safety: the reactor's thread. Ownership: device, pd and pool outlive it; commands stay the
+// caller's until done. Completions come from the loop, never from inside a call.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "examples/iscsi/initiator_login.h"
+#include "examples/iscsi/iser_header.h"
+#include "examples/iscsi/pdu.h"
+#include "examples/scsi/opcodes.h"
+#include "examples/scsi/sense.h"
+#include "mrpool/device.h"
+#include "mrpool/mr_pool.h"
+#include "mrpool/qp.h"
+
+namespace mrpool::iser {
+
+enum class DataDirection : uint8_t { kNone, kIn, kOut };
+
+struct Command {
+  using Done = void (*)(Command& self);
+  explicit Command(Done done_fn) : done(done_fn) {}
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  // The request.
+  Done done;
+  uint64_t lun = 0;  // as eight bytes of a LUN structure
+  scsi::Cdb cdb{};
+  DataDirection direction = DataDirection::kNone;
+  Sge data{};  // registered with the session's Pd
+
+  // The answer. `lost`: the connection ended first, nothing else counts.
+  bool lost = false;
+  scsi::Status status = scsi::Status::kGood;
+  std::optional<scsi::Sense> sense{};
+  uint32_t transferred = 0;  // bytes, after the residual
+
+  bool good() const { return !lost && status == scsi::Status::kGood; }
+};
+// "good", "check condition: 5/24/00", "the connection was lost".
+std::string describe(const Command& command);
+
+struct SessionOptions {
+  Address address{};
+  iscsi::InitiatorLoginOptions login{};
+  uint32_t depth = 32;  // commands under way
+  bool remote_invalidation = true;
+  Nanoseconds timeout = std::chrono::seconds(10);  // of connecting and of login
+};
+
+struct SessionCounters {
+  uint64_t keys = 0;
+  uint64_t remote_invalidations = 0;
+  uint64_t local_invalidations = 0;
+  uint64_t immediate = 0;  // commands whose data travelled with them
+};
+
+class Session final : public QpEvents {
+ public:
+  Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, SessionOptions options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Connects and logs in.
+  void start(std::function<void(absl::Status)> ready);
+  // Requires connected().
+  void submit(Command& command);
+  // SendTargets and the like; `answer` has the whole text.
+  void text(std::string request, std::function<void(absl::StatusOr<std::string>)> answer);
+  // Logs out and disconnects; `gone` runs when nothing is under way any more.
+  void close(std::function<void()> gone);
+
+  const iscsi::Parameters& parameters() const { return login_.parameters(); }
+  const SessionCounters& counters() const { return counters_; }
+  bool connected() const { return state_ == State::kReady; }
+
+  void on_connected(Qp& qp, const ConnectionInfo& info) override;
+  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
+  void on_disconnected(Qp& qp, const Disconnect& why) override;
+
+ private:
+  enum class State : uint8_t { kIdle, kConnecting, kLogin, kReady, kClosing, kClosed };
+  struct Receive;
+  struct Slot;
+  struct Control;
+  struct Timeout;
+
+  absl::Status open();
+  void post(Receive& receive);
+  void received(Receive& receive, const WorkCompletion& wc);
+  void login_answer(std::span<const std::byte> message);
+  void command_answer(std::span<const std::byte> message, const WorkCompletion& wc);
+  void text_answer(std::span<const std::byte> message);
+  void nop_in(std::span<const std::byte> message);
+  void note_window(const iscsi::Window& window);
+  template <typename Pdu>
+  void send_control(const Pdu& pdu, std::string_view text = {});
+  void send_login(const iscsi::InitiatorLogin::Request& request);
+  void pump();
+  bool begin(Command& command);
+  void invalidated(Slot& slot);
+  void half_done(Slot& slot);
+  void finish(Slot& slot);
+  void fail(absl::Status status);
+  void told_ready(absl::Status status);
+
+  Reactor& reactor_;
+  Device& device_;
+  Pd& pd_;
+  MrPool& pool_;
+  const SessionOptions options_;
+  iscsi::InitiatorLogin login_;
+  State state_ = State::kIdle;
+  absl::Status error_;
+  bool remote_invalidation_ = false;
+  SessionCounters counters_;
+  uint32_t cmd_sn_ = 1;
+  uint32_t max_cmd_sn_ = 0;
+  uint32_t exp_cmd_sn_ = 1;
+  uint32_t exp_stat_sn_ = 0;
+  std::function<void(absl::Status)> ready_;
+  std::function<void(absl::StatusOr<std::string>)> text_answer_;
+  std::string text_;
+  std::function<void()> gone_;
+  std::deque<Command*> waiting_;
+
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  std::unique_ptr<std::byte[], Free> memory_;
+  std::unique_ptr<Mr> mr_;
+  std::vector<std::unique_ptr<Receive>> receives_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
+  std::vector<std::unique_ptr<Control>> controls_;
+  std::vector<Control*> free_controls_;
+  std::unique_ptr<Timeout> timeout_;
+  std::unique_ptr<Cq> cq_;
+  std::unique_ptr<Qp> qp_;
+};
+
+}  // namespace mrpool::iser

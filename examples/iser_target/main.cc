@@ -1,0 +1,104 @@
+// mrpool-iser-target: the daemon around Server: one reactor, signals, and the figures at the end.
+#include <signal.h>
+
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "examples/iser_target/options.h"
+#include "examples/iser_target/server.h"
+#include "examples/iser_target/site.h"
+#include "mrpool/asio.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+int fail(const absl::Status& status) {
+  std::fprintf(stderr, "mrpool-iser-target: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+using Number = unsigned long long;
+
+void say_what_is_served(Site& site) {
+  for (const auto& target : site.targets()) {
+    for (const auto& [lun, unit] : target->device().units()) {
+      std::printf("serving %s LUN %u: %s, %llu blocks of %u bytes\n", target->config().name.c_str(),
+                  lun, target->config().luns[lun].c_str(), Number(unit->facts().blocks),
+                  unit->facts().block_size);
+    }
+  }
+  std::fflush(stdout);
+}
+
+// False when an MR or staging memory was not given back.
+bool say_figures(const Server& server, const Counters& counters) {
+  std::printf("connections %llu, logins %llu (refused %llu), commands %llu\n",
+              Number(counters.connections), Number(counters.logins),
+              Number(counters.refused_logins), Number(counters.commands));
+  std::printf("reads %llu of %llu bytes, writes %llu of %llu bytes\n", Number(counters.reads),
+              Number(counters.bytes_read), Number(counters.writes), Number(counters.bytes_written));
+  std::printf("check conditions %llu, aborted %llu, rejects %llu, protocol errors %llu\n",
+              Number(counters.check_conditions), Number(counters.aborted), Number(counters.rejects),
+              Number(counters.protocol_errors));
+  const size_t staging = server.staging_in_use();
+  const MrPoolStats pool = server.pool_stats();
+  std::printf("staging chunks in use: %zu\n", staging);
+  std::printf(
+      "MRs in use: %u of %u (high water %u, gets %llu, exhaustions %llu, waits %llu, "
+      "repairs %llu)\n",
+      pool.in_use, pool.size, pool.high_water, Number(pool.gets), Number(pool.exhaustions),
+      Number(pool.waits), Number(pool.repairs));
+  std::fflush(stdout);
+  return staging == 0 && pool.in_use == 0;
+}
+
+int run(const Options& options) {
+  ::signal(SIGPIPE, SIG_IGN);
+  absl::StatusOr<std::unique_ptr<Reactor>> reactor = Reactor::create({.spin = options.spin});
+  if (!reactor.ok()) return fail(reactor.status());
+  absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, **reactor);
+  if (!site.ok()) return fail(site.status());
+  (*site)->log = [](std::string_view line) {
+    std::printf("%.*s\n", int(line.size()), line.data());
+    std::fflush(stdout);
+  };
+  bool clean = false;
+  {
+    Server server(**site, **reactor, options.config);
+    for (const std::string& uri : options.config.listen) {
+      const absl::StatusOr<std::string> address = server.listen(uri);
+      if (!address.ok()) return fail(address.status());
+      std::printf("listening on %s\n", address->c_str());
+    }
+    say_what_is_served(**site);
+
+    boost::asio::signal_set signals(io_context(**reactor), SIGINT, SIGTERM);
+    signals.async_wait([&](const boost::system::error_code& error, int) {
+      if (error) return;
+      std::printf("stopping\n");
+      std::fflush(stdout);
+      server.stop([&] { (*reactor)->stop(); });
+    });
+    (*reactor)->run();
+    clean = say_figures(server, (*site)->counters);
+  }
+  return clean ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace mrpool::iser_target
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto options = mrpool::iser_target::parse_arguments(arguments);
+  if (!options.ok()) return mrpool::iser_target::fail(options.status());
+  if (options->help) {
+    std::fputs(mrpool::iser_target::kHelp, stdout);
+    return 0;
+  }
+  return mrpool::iser_target::run(*options);
+}

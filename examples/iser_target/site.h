@@ -1,0 +1,101 @@
+// What the daemon serves: its targets with their units and sessions. The connections ask it who may
+// log in and find each other through it.
+//
+// Thread safety: the reactor's thread. Ownership: outlives the connections; connections leave
+// before they end.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "examples/iscsi/discovery.h"
+#include "examples/iscsi/login.h"
+#include "examples/iser_target/config.h"
+#include "examples/scsi/execution.h"
+#include "examples/scsi/target_device.h"
+#include "examples/storage/storage.h"
+
+namespace mrpool::iser_target {
+
+class Connection;
+
+// A target with its units' storage.
+class Target {
+ public:
+  Target(const TargetConfig& config, uint16_t portal_group_tag)
+      : config_(config), portal_group_tag_(portal_group_tag) {}
+
+  const TargetConfig& config() const { return config_; }
+  uint16_t portal_group_tag() const { return portal_group_tag_; }
+  bool admits(std::string_view initiator) const;
+
+  // Serves `volume` as the next LUN. `state` is where reservations are kept ("" = nowhere).
+  absl::Status add_unit(std::shared_ptr<storage::Volume> volume, Reactor& reactor,
+                        const std::string& state);
+  scsi::TargetDevice& device() { return device_; }
+  scsi::Store& store(scsi::LogicalUnit& unit) { return *stores_.at(&unit).store; }
+
+  std::vector<Connection*>& connections() { return connections_; }
+
+ private:
+  struct Backing {
+    std::shared_ptr<storage::Volume> volume;
+    std::unique_ptr<storage::Channel> channel;
+    std::unique_ptr<scsi::Store> store;
+  };
+  TargetConfig config_;
+  uint16_t portal_group_tag_;
+  // Units end before the storage they use.
+  std::map<scsi::LogicalUnit*, Backing> stores_;
+  scsi::TargetDevice device_;
+  std::vector<Connection*> connections_;
+};
+
+struct Counters {
+  uint64_t connections = 0;  // accepted since the start
+  uint64_t logins = 0;
+  uint64_t refused_logins = 0;
+  uint64_t commands = 0;
+  uint64_t reads = 0;
+  uint64_t writes = 0;
+  uint64_t bytes_read = 0;
+  uint64_t bytes_written = 0;
+  uint64_t check_conditions = 0;
+  uint64_t aborted = 0;
+  uint64_t rejects = 0;
+  uint64_t protocol_errors = 0;
+};
+
+class Site {
+ public:
+  // Opens every volume of the configuration; the error names the target and the LUN.
+  static absl::StatusOr<std::unique_ptr<Site>> create(const Config& config, Reactor& reactor);
+
+  Target* find(std::string_view name);
+  std::vector<std::unique_ptr<Target>>& targets() { return targets_; }
+  const iscsi::Authentication& discovery() const { return discovery_; }
+  // The targets an initiator may see, with the portals they are reached by; `local` is the address
+  // it came to.
+  std::vector<iscsi::TargetRecord> visible(std::string_view initiator, const std::string& local);
+  uint16_t next_tsih();
+
+  // Addresses that are served, for SendTargets.
+  std::vector<std::string> portals;
+  Counters counters;
+  std::function<void(std::string_view line)> log = [](std::string_view) {};
+
+ private:
+  iscsi::Authentication discovery_;
+  std::vector<std::unique_ptr<Target>> targets_;
+  uint16_t last_tsih_ = 0;
+};
+
+// The name of an initiator port: "iqn...,i,0x<ISID>" (RFC 7143 §4.2.7.1).
+std::string port_name(std::string_view initiator, const iscsi::Isid& isid);
+
+}  // namespace mrpool::iser_target
