@@ -289,7 +289,7 @@ class ClientEnd final : public End {
   };
 
   void transfers(Opcode opcode) {
-    std::vector<std::unique_ptr<Transfer>> slots;
+    auto& slots = transfers_;
     for (uint32_t i = 0; i < options_.depth; ++i) {
       slots.push_back(std::make_unique<Transfer>(*this, i));
     }
@@ -409,6 +409,7 @@ class ClientEnd final : public End {
                 double(register_ns) / double(registrations), double(copy_ns) / double(copies));
   }
 
+  std::vector<std::unique_ptr<Transfer>> transfers_;  // READs are flushed into them at the end
   uint64_t done_ = 0;
 };
 

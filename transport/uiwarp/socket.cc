@@ -78,10 +78,18 @@ class SocketStream final : public Stream {
   ~SocketStream() override { wait_->close(); }
 
   StreamResult readv(std::span<const iovec> to) override {
-    const int count = static_cast<int>(std::min<size_t>(to.size(), IOV_MAX));
+    // Not readv(): its way through the file layer costs more than half of an attempt that finds
+    // nothing, and a polling loop makes many of these.
     ssize_t n;
     do {
-      n = ::readv(fd_, to.data(), count);
+      if (to.size() == 1) {
+        n = ::recv(fd_, to[0].iov_base, to[0].iov_len, 0);
+      } else {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(to.data());
+        message.msg_iovlen = std::min<size_t>(to.size(), IOV_MAX);
+        n = ::recvmsg(fd_, &message, 0);
+      }
     } while (n < 0 && errno == EINTR);
     if (n > 0) return {.bytes = static_cast<size_t>(n)};
     if (n == 0) return {.closed = true};
