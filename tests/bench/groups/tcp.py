@@ -30,12 +30,13 @@ def command(group, shape):
 
 
 def sample(group, shape):
-    """One bare-TCP figure of `shape`, as series "bare TCP:SHAPE" (operations a second)."""
+    """One bare-TCP figure of `shape`, as series "bare TCP:SHAPE" (operations a second); "bare TCP us:SHAPE"
+    is the median latency."""
     argv = command(group, shape)
     result = group.run(argv)
     group.sample(f"bare TCP:{shape}", result["per_second"], "/s", argv)
     if "mean_us" in result:
-        group.sample(f"bare TCP us:{shape}", result["mean_us"], "us", argv)
+        group.sample(f"bare TCP us:{shape}", result["p50_us"], "us", argv)
     return result
 
 
@@ -44,5 +45,5 @@ def measure(group):
     for shape in SHAPES:
         group.figure(f"{shape}: operations", f"bare TCP:{shape}")
         if f"bare TCP us:{shape}" in group.series:
-            group.figure(f"{shape}: latency", f"bare TCP us:{shape}")
+            group.figure(f"{shape}: median latency", f"bare TCP us:{shape}")
     group.panel("operations per second", [f"bare TCP:{s}" for s in SHAPES], log=True)

@@ -23,7 +23,7 @@ def sample(group, name, crc):
     result = group.run(argv)
     group.sample(f"uiwarp crc={crc}:{name}", result["per_second"], "/s", argv)
     if "mean_us" in result:
-        group.sample(f"uiwarp us crc={crc}:{name}", result["mean_us"], "us", argv)
+        group.sample(f"uiwarp us crc={crc}:{name}", result["p50_us"], "us", argv)
 
 
 def measure(group):
@@ -36,7 +36,7 @@ def measure(group):
         for crc in CRC:
             judged = crc == "on"
             if name.startswith("round trip"):
-                group.row(f"{name}, time, CRC {crc}", f"uiwarp us crc={crc}:{name}",
+                group.row(f"{name}, median time, CRC {crc}", f"uiwarp us crc={crc}:{name}",
                           f"bare TCP us:{shape}", 1.15 if judged else None)
             else:
                 goal = 0.9 if judged and name != "64 B sends" else None

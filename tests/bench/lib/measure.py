@@ -20,12 +20,14 @@ def progress(text):
 class Group:
     """What one group measured. `title` heads its table and plot."""
 
-    def __init__(self, name, title, rounds, quick, bin_dir):
+    def __init__(self, name, title, rounds, quick, bin_dir, first=False):
         self.name = name
         self.title = title
         self.rounds = rounds
         self.quick = quick
         self.bin = bin_dir
+        # Round robin, not first in, first out: a program's helper threads must run beside its loop.
+        self.prefix = ["chrt", "-r", "10"] if first else []
         self.series = {}  # name → {"unit": …, "samples": [one a round]}
         self.rows = []
         self.notes = []
@@ -33,7 +35,7 @@ class Group:
         self.order = []  # panels of the plot: (title, unit, [series], scale)
 
     def command(self, program, *args):
-        return [os.path.join(self.bin, program), *map(str, args)]
+        return [*self.prefix, os.path.join(self.bin, program), *map(str, args)]
 
     def has(self, program):
         return os.path.exists(os.path.join(self.bin, program))
