@@ -27,7 +27,7 @@ class TxBatch {
   // CRC was taken over are then the bytes that go out, whatever their owner does meanwhile.
   static constexpr size_t kCopyBytes = 4096;
 
-  void clear() { used_ = begin_ = end_ = guards_ = bytes_ = 0; }
+  void clear() { used_ = begin_ = end_ = guards_ = bytes_ = sent_ = 0; }
   bool empty() const { return bytes_ == 0; }
   uint64_t bytes() const { return bytes_; }
   bool has_room(size_t block_bytes, size_t pieces) const {
@@ -44,11 +44,12 @@ class TxBatch {
   }
   // Memory that must stay until it was sent.
   void add_memory(std::byte* memory, size_t size) { append(memory, size); }
-  // Memory of `range` was added that somebody else may revoke.
-  void guard(const KeyRange& range) { ranges_[guards_++] = range; }
+  // Memory of `range` was added, just now, that somebody else may revoke.
+  void guard(const KeyRange& range) { ranges_[guards_++] = {range, sent_ + bytes_}; }
+  // What went out already may be revoked: the peer that has it all may have ended the key itself.
   bool guards_hold() const {
     for (size_t i = 0; i < guards_; ++i) {
-      if (!ranges_[i].live()) return false;
+      if (ranges_[i].end > sent_ && !ranges_[i].range.live()) return false;
     }
     return true;
   }
@@ -56,6 +57,7 @@ class TxBatch {
   std::span<const iovec> unsent() const { return {pieces_.data() + begin_, end_ - begin_}; }
   void advance(size_t sent) {
     bytes_ -= sent;
+    sent_ += sent;
     while (sent > 0) {
       iovec& piece = pieces_[begin_];
       if (sent < piece.iov_len) {
@@ -86,9 +88,14 @@ class TxBatch {
   size_t begin_ = 0;
   size_t end_ = 0;
   size_t guards_ = 0;
-  uint64_t bytes_ = 0;
+  uint64_t bytes_ = 0;  // unsent
+  uint64_t sent_ = 0;
+  struct Guard {
+    KeyRange range;
+    uint64_t end;  // of its bytes, counted from the batch's first
+  };
   std::array<iovec, kMaxPieces> pieces_;
-  std::array<KeyRange, kMaxGuards> ranges_;
+  std::array<Guard, kMaxGuards> ranges_;
   std::array<std::byte, kBlockBytes> block_;
 };
 
