@@ -1,0 +1,20 @@
+// The NVMe-oF target's JSON configuration: what is accepted is complete and within its limits.
+#include "examples/nvmf_target/config.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  auto config = mrpool::nvmf_target::parse_config(mrpool::fuzz::text_of(data, size));
+  if (!config.ok()) {
+    FUZZ_CHECK(!config.status().message().empty());
+    return 0;
+  }
+  if (!mrpool::nvmf_target::complete(*config).ok()) return 0;
+  for (const auto& subsystem : config->subsystems) {
+    FUZZ_CHECK(!subsystem.nqn.empty() && subsystem.nqn.size() <= 223);
+    for (const auto& ns : subsystem.namespaces) {
+      FUZZ_CHECK(ns.nsid != 0);
+      FUZZ_CHECK(ns.block_size == 512 || ns.block_size == 4096);
+    }
+  }
+  return 0;
+}

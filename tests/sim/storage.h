@@ -1,0 +1,54 @@
+// What the simulated initiators and the simulated target agree on: a block store in three messages.
+//
+// A command names a block range and lends memory for it by a fast-registered key; the target
+// fetches or fills that memory by RDMA and answers, usually ending the key with the answer. It is
+// what NVMe-oF and iSER do, without their encodings.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "mrpool/types.h"
+
+namespace mrpool::sim {
+
+inline constexpr uint32_t kBlockBytes = 512;
+
+enum class Command : uint32_t { kRead, kWrite };
+
+struct Request {
+  uint32_t id = 0;  // unique on its connection
+  Command command = Command::kRead;
+  uint32_t block = 0;
+  uint32_t count = 0;
+  RemoteBuffer memory;
+};
+
+struct Response {
+  uint32_t id = 0;
+  uint32_t failed = 0;  // the storage could not; a write may have been carried out in part
+};
+
+// The contents of a block: every 8 bytes say whose block it is and which write it was.
+inline void stamp(std::span<std::byte> block, uint32_t number, uint32_t version) {
+  for (uint32_t i = 0; i < kBlockBytes / 8; ++i) {
+    const uint64_t word = uint64_t{version} << 32 | uint64_t{number} << 8 | (i & 0xff);
+    std::memcpy(block.data() + i * 8, &word, 8);
+  }
+}
+
+// The version a block carries; false when it is torn or another's.
+inline bool read_stamp(std::span<const std::byte> block, uint32_t number, uint32_t& version) {
+  uint64_t first;
+  std::memcpy(&first, block.data(), 8);
+  version = static_cast<uint32_t>(first >> 32);
+  for (uint32_t i = 0; i < kBlockBytes / 8; ++i) {
+    uint64_t word;
+    std::memcpy(&word, block.data() + i * 8, 8);
+    if (word != (uint64_t{version} << 32 | uint64_t{number} << 8 | (i & 0xff))) return false;
+  }
+  return true;
+}
+
+}  // namespace mrpool::sim
