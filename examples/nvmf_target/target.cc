@@ -266,8 +266,8 @@ std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
   head.numrec = le(uint64_t(entries.size()));
   const auto a = nvme::bytes_of(head);
   const auto b = std::as_bytes(std::span(entries));
-  std::vector<std::byte> log(a.begin(), a.end());
-  log.insert(log.end(), b.begin(), b.end());
+  std::vector<std::byte> log(a.size() + b.size());
+  std::copy(b.begin(), b.end(), std::copy(a.begin(), a.end(), log.begin()));
   return log;
 }
 

@@ -1,0 +1,69 @@
+"""NVMe-oF over uiwarp, one core each side, against bare TCP in the same shape and round.
+
+The goal of each row is the share of bare TCP that SPDK v26.05's NVMe/TCP target and initiator
+reached on such a machine: without digests for CRC off, with header and data digests for CRC on.
+"""
+import contextlib
+
+from groups import tcp
+from lib.daemon import Target, perf
+
+TITLE = "NVMe-oF over uiwarp as a share of bare TCP in the same shape; goal: SPDK's share"
+PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "tcp_ceiling")
+
+# name → (bare TCP's shape, options of perf, SPDK's share without and with digests)
+LOADS = {
+    "4 KiB read, QD1": ("4 KiB read, depth 1", ("randread", "4k", 1), 0.69, None),
+    "4 KiB read, QD32": ("4 KiB read, depth 32", ("randread", "4k", 32), 0.42, 0.29),
+    "4 KiB read, QD128": ("4 KiB read, depth 128", ("randread", "4k", 128), 0.41, 0.37),
+    "4 KiB write, QD32": ("4 KiB write, depth 32", ("randwrite", "4k", 32), None, None),
+    "4 KiB write, QD128": ("4 KiB write, depth 128", ("randwrite", "4k", 128), 0.35, None),
+    "128 KiB read, QD16": ("128 KiB read, depth 16", ("read", "128k", 16), 0.77, 0.65),
+    "128 KiB write, QD16": ("128 KiB write, depth 16", ("write", "128k", 16), 0.77, None),
+}
+NAMESPACES = {"RAM": ("ram:64MiB", 1), "null": ("null:64MiB", 2)}
+DEVICES = {"CRC on": "", "CRC off": "?crc=off"}
+
+
+def sample(group, target, device, backend, load):
+    rw, bs, depth = LOADS[load][1]
+    job, argv = perf(group, target, NAMESPACES[backend][1], "--rw", rw, "--bs", bs, "--iodepth",
+                     depth, "--runtime", "300ms" if group.quick else "1s", "--ramp_time", "100ms")
+    way = job["read"] if "read" in rw else job["write"]
+    name = f"{backend}, {device}:{load}"
+    group.sample(name, way["iops"], "/s", argv)
+    group.sample(f"p50 {name}", way["clat_ns"]["percentile"]["50.000000"], "ns", argv)
+    group.sample(f"p99 {name}", way["clat_ns"]["percentile"]["99.000000"], "ns", argv)
+
+
+def measure(group):
+    with contextlib.ExitStack() as stack:
+        targets = {
+            device: stack.enter_context(Target(
+                group, *(spec for spec, _ in NAMESPACES.values()), device=suffix,
+                # Both stay up for the whole group and only one is used at a time: an idle one must
+                # not take the core from the other.
+                options=("--spin", "20000")))
+            for device, suffix in DEVICES.items()}
+        for target in targets.values():
+            # The first touch of a virtual machine's page is the host's work, milliseconds of it.
+            perf(group, target, NAMESPACES["RAM"][1], "--rw", "write", "--bs", "1m")
+        jobs = []
+        for load, (shape, *_) in LOADS.items():
+            jobs.append(lambda shape=shape: tcp.sample(group, shape))
+            for device in DEVICES:
+                for backend in NAMESPACES:
+                    jobs.append(lambda d=device, b=backend, l=load:
+                                sample(group, targets[d], d, b, l))
+        group.in_rounds(jobs)
+    for load, (shape, _, plain, digests) in LOADS.items():
+        for device, goal in (("CRC off", plain), ("CRC on", digests)):
+            for backend in NAMESPACES:
+                group.row(f"{load}, {backend}, {device} / bare TCP", f"{backend}, {device}:{load}",
+                          f"bare TCP:{shape}", goal if backend == "RAM" else None, at_most=False)
+        for tail in ("p50", "p99"):
+            group.figure(f"{load}, RAM, CRC on: {tail}", f"{tail} RAM, CRC on:{load}")
+        group.panel(load, [f"bare TCP:{shape}",
+                           *(f"{b}, {d}:{load}" for b in NAMESPACES for d in DEVICES)])
+    group.notes.append("target on core 0, initiator on core 1, both polling; 4 KiB writes travel in "
+                       "the capsule, 128 KiB writes are fetched by RDMA READ")

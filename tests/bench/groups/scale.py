@@ -1,0 +1,83 @@
+"""Connections at constant load, memory of each, idle CPU, and one reactor against two."""
+import json
+import subprocess
+import time
+
+from lib.daemon import NQN, Target, perf
+
+TITLE = "Scale: 128 reads of 4 KiB under way over 1 to 1,000 connections; one thread each side"
+PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "nvmf_scale")
+CONNECTIONS = (1, 10, 100, 1000)
+
+
+def scale(group, target, connections, *options):
+    """Starts nvmf_scale and waits until its connections are open."""
+    argv = group.command("nvmf_scale", target.address, "--subnqn", NQN, "--connections",
+                         connections, *options)
+    process = subprocess.Popen(["taskset", "-c", "1", *argv], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    if not process.stdout.readline():
+        process.kill()
+        raise RuntimeError(f"nvmf_scale: {process.communicate()[1][-2000:]}")
+    return process, argv
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    if process.returncode != 0:
+        raise RuntimeError(f"nvmf_scale: {err[-2000:]}")
+    return out
+
+
+def load(group, connections):
+    # A target of its own each time: memory must not be what an earlier run left behind.
+    with Target(group, "ram:64MiB", options=("--spin", "forever", "--max-connections",
+                                              "4096")) as target:
+        before = target.resident()
+        process, argv = scale(group, target, connections, "--seconds",
+                              "300ms" if group.quick else "1s")
+        opened = target.resident()
+        result = json.loads(finish(process))
+        group.sample(f"IOPS:{connections}", result["iops"], "/s", argv)
+        group.sample(f"p99:{connections}", result["p99_ns"], "ns", argv)
+        if connections > 1:
+            group.sample(f"memory:{connections}", (opened - before) / connections, "B", argv)
+
+
+def idle(group):
+    """CPU of a target that may sleep, with 1,000 connections that ask for nothing."""
+    with Target(group, "ram:64MiB", options=("--max-connections", "4096")) as target:
+        seconds = 1 if group.quick else 3
+        process, argv = scale(group, target, 1000, "--idle", f"{seconds + 1}s")
+        time.sleep(0.5)
+        before = target.cpu_seconds()
+        time.sleep(seconds)
+        group.sample("idle CPU", 100 * (target.cpu_seconds() - before) / seconds, "%", argv)
+        finish(process)
+
+
+def reactors(group, threads):
+    with Target(group, "ram:64MiB", cores="0,1",
+                options=("--spin", "50", "--threads", threads)) as target:
+        job, argv = perf(group, target, 1, "--rw", "randread", "--bs", "4k", "--iodepth", 32,
+                         "--numjobs", 2, "--runtime", "300ms" if group.quick else "1s",
+                         core="0,1", spin=False)
+        group.sample(f"reactors:{threads}", job["read"]["iops"], "/s", argv)
+
+
+def measure(group):
+    group.in_rounds([*(lambda n=n: load(group, n) for n in CONNECTIONS), lambda: idle(group),
+                     lambda: reactors(group, 1), lambda: reactors(group, 2)])
+    for n in CONNECTIONS:
+        group.figure(f"{n} connections: IOPS", f"IOPS:{n}")
+        group.figure(f"{n} connections: p99", f"p99:{n}")
+    for n in CONNECTIONS[1:]:
+        group.row(f"{n} connections / one, IOPS", f"IOPS:{n}", "IOPS:1", at_most=False)
+        group.figure(f"memory of the target per connection, of {n}", f"memory:{n}")
+    group.figure("CPU of the target with 1,000 idle connections, % of a core", "idle CPU")
+    group.row("two reactors / one, all of it on two cores", "reactors:2", "reactors:1",
+              at_most=False)
+    group.panel("IOPS by connections", [f"IOPS:{n}" for n in CONNECTIONS])
+    group.panel("p99 by connections", [f"p99:{n}" for n in CONNECTIONS])
+    group.notes.append("memory is resident memory of the process, its I/O connections' share of "
+                       "admin connections included; the kernel's socket buffers are not in it")
