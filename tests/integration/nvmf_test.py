@@ -116,7 +116,7 @@ class Neighbours(TargetTest):
             killed += 1
         out, err = mine.communicate(timeout=PATIENCE)
         self.assertEqual(mine.returncode, 0, err.decode())
-        self.assertGreater(killed, 1)
+        self.assertGreater(killed, 0)
         self.assert_verified(*self.job_of(out))
 
 
@@ -234,13 +234,23 @@ class Interruptions(TargetTest):
     def test_reconnect_repeats_what_was_under_way(self):
         (job, own), _ = self.kill_and_restart("--reconnect", "--reconnect-delay", "100ms", expect=0)
         self.assert_verified(job, own)
-        self.assertEqual(own["reconnects"], 1)
+        self.assertGreaterEqual(own["reconnects"], 1)
         self.assertGreater(own["resubmitted"], 0)
 
     def test_without_reconnect_the_loss_is_an_error(self):
         (job, _), err = self.kill_and_restart(expect=1)
         self.assertGreater(job["io_errors"], 0)
         self.assertIn("connection lost", err)
+
+
+class Sanitizer(TargetTest):
+    def test_verified_load_under_adversarial_placement(self):
+        for seed in (1, 2, 3):
+            device = f"?placement=adversarial&seed={seed}"
+            target = self.target("--namespace", "ram:8MiB", device=device)
+            job, own = self.perf(target.address + device, "--rw", "randrw", "--bs", "8k",
+                                 "--iodepth", "16", "--runtime", "0.5", "--verify", "crc32c")
+            self.assert_verified(job, own)
 
 
 if __name__ == "__main__":
