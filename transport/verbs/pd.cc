@@ -141,8 +141,10 @@ absl::StatusOr<std::unique_ptr<FastMr>> VerbsPd::alloc_fast_mr(const FastMrOptio
     return absl::InvalidArgumentError(
         absl::StrCat(caps().name, " cannot map ranges with gaps (caps().sg_gaps is false)"));
   }
-  if (options.max_segments == 0) {
-    return absl::InvalidArgumentError("max_segments is 0; an MR maps at least one");
+  if (options.max_segments == 0 || options.max_segments > caps().max_fast_reg_segments) {
+    return absl::InvalidArgumentError(absl::StrCat("max_segments is ", options.max_segments,
+                                                   "; an MR of ", caps().name, " maps 1 to ",
+                                                   caps().max_fast_reg_segments));
   }
   if (caps().registration == Registration::kPreRegistered) {
     return std::make_unique<BaseKeyMr>(*this, options.ceiling);

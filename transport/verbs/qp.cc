@@ -101,10 +101,12 @@ absl::Status VerbsQp::check_options(const VerbsDevice& device, const VerbsPd& pd
                        caps.max_qp_wr, name),
            check_limit("max_sge", std::max(options.max_send_sge, options.max_recv_sge),
                        caps.max_sge, name),
-           check_limit("private data", params.private_data.size(), device.max_private_data(message),
-                       name),
        }) {
     if (!status.ok()) return status;
+  }
+  if (const size_t limit = device.max_private_data(message); params.private_data.size() > limit) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        params.private_data.size(), " bytes of private data; ", name, " carries up to ", limit));
   }
   return absl::OkStatus();
 }
@@ -257,8 +259,14 @@ void VerbsQp::on_cm_event(const CmEvent& event) {
     case RDMA_CM_EVENT_ESTABLISHED:
       if (state_ != State::kConnecting) break;  // a completion was quicker
       if (!accepting_) {
-        ord_ = std::min<uint16_t>(ord_, event.param.initiator_depth);
-        ird_ = std::min<uint16_t>(ird_, event.param.responder_resources);
+        // Both numbers speak of this side, but iWARP's answer comes with the two in each other's
+        // place (siw of Linux 6.1).
+        const bool iwarp = device_->caps().iwarp;
+        const rdma_conn_param& param = event.param;
+        const uint16_t starts = iwarp ? param.responder_resources : param.initiator_depth;
+        const uint16_t serves = iwarp ? param.initiator_depth : param.responder_resources;
+        ord_ = std::min(ord_, starts);
+        ird_ = std::min(ird_, serves);
         info_ = {.local = to_string(rdma_get_local_addr(id_)),
                  .peer = to_string(rdma_get_peer_addr(id_)),
                  .ord = ord_,

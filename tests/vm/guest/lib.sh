@@ -11,6 +11,7 @@ NQN=nqn.2024-01.io.mrpool:vm
 HOST_NQN=nqn.2014-08.org.nvmexpress:uuid:6d72706f-6f6c-4d00-8000-000000000001
 HOST_ID=6d72706f-6f6c-4d00-8000-000000000001
 BIN=$(cat /vm/bin)
+SKIPS=$guest/../skips.txt
 RUN=/run/$NAME.$WIRE
 mkdir -p "$RUN"
 

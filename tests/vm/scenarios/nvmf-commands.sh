@@ -33,7 +33,7 @@ says '0000' nvme get-log "$ctrl" -i 4 -l 4096
 step "features"
 says '0x0*[1-9a-f]' nvme get-feature "$ctrl" -f 7
 says 'current value' nvme get-feature "$ctrl" -f 0xf
-says 'current value' nvme get-feature "$ctrl" -f 6
+says 'current value' nvme get-feature "$ctrl" -f 0xb
 
 step "I/O commands"
 head -c 8192 /dev/urandom >"$RUN/data"
