@@ -45,11 +45,18 @@ Status plan_zeroes(const Sqe& sqe, IoPlan& plan) {
 
 Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   constexpr uint32_t kDeallocateAttribute = 1u << 2;
+  constexpr uint32_t kMaxRanges = 256;
   plan.kind = IoKind::kRanges;
   plan.op = storage::Op::kDeallocate;
   plan.deallocate = (sqe.cdw11 & kDeallocateAttribute) != 0;
-  plan.data_length = uint32_t(((sqe.cdw10 & 0xff) + 1) * sizeof(nvme_dsm_range));
-  return check_length(data, plan);
+  plan.ranges = (sqe.cdw10 & 0xff) + 1;
+  // Linux sends a whole page for however few ranges, so that devices may read it all.
+  if (data.length < plan.ranges * sizeof(nvme_dsm_range) ||
+      data.length > kMaxRanges * sizeof(nvme_dsm_range)) {
+    return with_dnr(Status::kSglDataLength);
+  }
+  plan.data_length = uint32_t(data.length);
+  return Status::kSuccess;
 }
 
 }  // namespace

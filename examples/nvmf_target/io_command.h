@@ -27,6 +27,7 @@ struct IoPlan {
   const Namespace* ns = nullptr;  // null: Flush of all namespaces
   bool fua = false;
   bool deallocate = false;   // write zeroes; Dataset Management with AD
+  uint32_t ranges = 0;       // Dataset Management: how many, in the first of the data
   uint64_t offset = 0;       // bytes
   uint64_t length = 0;       // bytes of storage
   uint32_t data_length = 0;  // bytes that travel

@@ -320,7 +320,7 @@ void Queue::finish_compare(Command& command) {
 // Dataset Management: all ranges are checked before the first is touched, then they go one by one.
 void Queue::next_range(Command& command) {
   const storage::Geometry& geometry = command.channel->volume->geometry();
-  const uint32_t count = command.plan.data_length / uint32_t(sizeof(nvme_dsm_range));
+  const uint32_t count = command.plan.ranges;
   const std::span<const std::byte> data = host_data(command, 0);
   const auto range = [&](uint32_t i) {
     return nvme::read_struct<nvme_dsm_range>(data.subspan(i * sizeof(nvme_dsm_range)));

@@ -1,4 +1,6 @@
 // Keys that live for one I/O: registration by work request, and the three ways to end them.
+#include <algorithm>
+
 #include "tests/conformance/fixture.h"
 
 namespace mrpool::conformance {
@@ -18,7 +20,8 @@ class Key {
              caps().registration == mrpool::Registration::kMemoryWindow
                  ? Access::kLocalWrite | Access::kMwBind
                  : Access::kLocalWrite) {
-    auto made = owner.pd->alloc_fast_mr({.max_segments = 4, .ceiling = kCeiling});
+    auto made = owner.pd->alloc_fast_mr(
+        {.max_segments = std::min(4u, caps().max_fast_reg_segments), .ceiling = kCeiling});
     EXPECT_TRUE(made.ok()) << made.status();
     mr = std::move(*made);
   }

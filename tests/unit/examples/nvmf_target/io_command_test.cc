@@ -194,6 +194,11 @@ TEST_F(IoCommandTest, DatasetManagement) {
   EXPECT_TRUE(plan_.deallocate);
   EXPECT_EQ(plan_.data_length, 64u);
   EXPECT_STATUS(plan(sqe, 48), dnr(Status::kSglDataLength));
+  // Linux sends room for 256 ranges, however few there are.
+  ASSERT_STATUS(plan(sqe, 4096));
+  EXPECT_EQ(plan_.ranges, 4u);
+  EXPECT_EQ(plan_.data_length, 4096u);
+  EXPECT_STATUS(plan(sqe, 4112), dnr(Status::kSglDataLength));
   uint64_t offset = 0;
   uint64_t length = 0;
   const auto range = [&](uint64_t slba, uint32_t blocks) {
