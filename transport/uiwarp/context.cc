@@ -162,7 +162,9 @@ void Context::forget(const Lingerer& lingerer) {
 
 bool Context::poll() {
   armed_ = false;
-  bool worked = receive();
+  // What was posted since the last round goes out before anybody is asked for bytes.
+  bool worked = send();
+  worked |= receive();
   worked |= hand_over();
   if (send()) {
     worked = true;

@@ -2,6 +2,7 @@
 // batch, and the lists of who has something to do.
 //
 // A round (poll):
+//   0. what was posted between two rounds is sent;
 //   1. every hot connection is asked for bytes; all complete FPDUs of one receive are carried out,
 //      their completions queued;
 //   2. completions are handed to their owners, then set-up and end events;
@@ -10,7 +11,7 @@
 // A connection is hot while it had traffic lately; a cold one costs nothing until its socket is
 // readable.
 //
-// No user code runs in 1 and in the sending of 3, so no list changes under its iteration there.
+// No user code runs in 0, 1 and the sending of 3, so no list changes under its iteration there.
 //
 // Thread safety: its reactor's thread.
 // Ownership: shared by the Cqs, Qps, listeners and requests of the reactor; gone with the last.

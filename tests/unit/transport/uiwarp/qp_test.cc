@@ -63,7 +63,7 @@ TEST_P(Seeded, MixedTrafficBothWays) {
   SCOPED_TRACE(GetParam());
   World world(GetParam() + 1000);
   world.connect();
-  std::mt19937_64 random(GetParam());
+  std::mt19937_64 draw(GetParam());
   constexpr size_t kSpan = 2000;
   constexpr int kRounds = 15;
   struct Party {
@@ -83,7 +83,7 @@ TEST_P(Seeded, MixedTrafficBothWays) {
   Party parties[] = {{world.pair.client, world.pair.server},
                      {world.pair.server, world.pair.client}};
   for (Party& party : parties) {
-    party.source.pattern(static_cast<unsigned>(random()));
+    party.source.pattern(static_cast<unsigned>(draw()));
     for (int i = 0; i < kRounds; ++i) {
       const Sge sge = party.inbox.mr->sge(i * kSpan, kSpan);
       ASSERT_EQ(party.peer.qp->post_recv({.completion = &party.receives[i], .sges = {&sge, 1}}),
@@ -92,7 +92,7 @@ TEST_P(Seeded, MixedTrafficBothWays) {
   }
   for (int i = 0; i < kRounds; ++i) {
     for (Party& party : parties) {
-      const auto size = static_cast<uint32_t>(1 + random() % kSpan);
+      const auto size = static_cast<uint32_t>(1 + draw() % kSpan);
       const Sge from = party.source.mr->sge(kSpan - size, size);
       const Sge to = party.sink.mr->sge(i * kSpan, size);
       for (Recorded* each : {&party.writes[i], &party.reads[i], &party.sends[i]}) {
@@ -139,7 +139,7 @@ TEST_P(Seeded, EverythingCompletesOnceWhenTheConnectionBreaks) {
   SCOPED_TRACE(GetParam());
   World world(GetParam() + 2000);
   world.connect();
-  std::mt19937_64 random(GetParam());
+  std::mt19937_64 draw(GetParam());
   Buffer source(*world.pair.client.pd, 3000, Access::kNone);
   Buffer remote(*world.pair.server.pd, 3000, kSink | Access::kRemoteRead);
   Buffer sink(*world.pair.client.pd, 3000, kSink);
@@ -165,7 +165,7 @@ TEST_P(Seeded, EverythingCompletesOnceWhenTheConnectionBreaks) {
                                       .rkey = remote.mr->rkey()}),
               PostStatus::kOk);
   }
-  for (uint64_t steps = random() % 3000; steps > 0; --steps) world.reactor.step();
+  for (uint64_t steps = draw() % 3000; steps > 0; --steps) world.reactor.step();
   switch (GetParam() % 3) {
     case 0:
       world.network->break_all();

@@ -147,12 +147,12 @@ TEST(Receiver, ByteByByteAndAtRandom) {
   const auto stream = concat(fpdus);
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    std::mt19937_64 random(seed);
+    std::mt19937_64 draw(seed);
     Keeper keeper;
     keeper.direct = seed % 2 == 1;
     Receiver receiver(keeper);
-    const size_t most = seed < 2 ? 1 : 1 + random() % 20'000;
-    ASSERT_TRUE(feed(receiver, stream, [&](int) { return 1 + random() % most; }));
+    const size_t most = seed < 2 ? 1 : 1 + draw() % 20'000;
+    ASSERT_TRUE(feed(receiver, stream, [&](int) { return 1 + draw() % most; }));
     expect_intact(keeper, fpdus);
     if (keeper.direct && most < 4000) {
       EXPECT_GT(keeper.direct_plans, 0);
