@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Attacks a running mrpool-nvmf-target, by name, while an honest host does verified I/O on it.
+
+    MRPOOL_BIN=build/dev/bin tests/attack/attack.py [NAME...]
+
+Each attack has to end with the attacker cut off, or refused with the status the specification
+names. At the end the honest host must have seen no error, and the daemon's memory and descriptors
+must be bounded; the figures are printed.
+"""
+import os
+import pathlib
+import random
+import socket
+import struct
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from harness import NQN, PATIENCE, Target, TargetTest  # pylint: disable=wrong-import-position
+from iwarp import (READ_RESPONSE, SEND, WRITE, Cut, Wire, cm_request, connect_data, connect_sqe,
+                   in_capsule, keyed, mpa_request, sqe_of)
+
+HOST = "nqn.2026-11.org.mrpool:attacker"
+INVALID_PARAMETERS, SEQUENCE_ERROR, ID_CONFLICT, ABORT_LIMIT = 0x182, 0x00C, 0x003, 0x103
+MOST_GROWTH = 64 << 20  # bytes of resident memory that all attacks together may add
+
+
+def admin(port):
+    """An attacker that is let in: admin queue connected and enabled."""
+    wire = Wire(port, cm_request())
+    status, result = wire.connect(NQN, HOST)
+    assert status == 0, f"connect: status {status:#x}"
+    assert wire.enable()[0] == 0
+    return wire, result & 0xFFFF
+
+
+def cut(wire, terminate=True):
+    how = wire.wait_cut()
+    assert how.terminated or not terminate, "cut off, but without a Terminate"
+    return str(how)
+
+
+def guessed_stags(port):
+    rng = random.Random(1)
+    for _ in range(50):
+        with Wire(port, cm_request()) as wire:
+            wire.tagged(WRITE, rng.getrandbits(32), rng.getrandbits(48), b"x" * 64)
+            cut(wire)
+    return "50 WRITEs to guessed STags: each terminated"
+
+
+def guessed_reads(port):
+    rng = random.Random(2)
+    for _ in range(50):
+        with Wire(port, cm_request()) as wire:
+            wire.read_request(rng.getrandbits(32), 0, 4096)
+            cut(wire)
+    return "50 READs of guessed STags: each terminated"
+
+
+def learnt_stag(port):
+    """Fetching Connect data shows a live STag of the target; it is written again afterwards."""
+    with Wire(port, cm_request()) as wire:
+        wire.memory[0x77] = connect_data(NQN, HOST)
+        status, _ = wire.execute(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
+        assert status == 0, f"connect: {status:#x}"
+        sink, offset, _, _ = wire.reads[0]
+        wire.tagged(WRITE, sink, offset, b"y" * 64)
+        return "stale STag: " + cut(wire)
+
+
+def past_the_end(port):
+    """Answers a READ with more than was asked for."""
+    with Wire(port, cm_request()) as wire:
+        wire.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
+        wire.socket.settimeout(2)
+        try:
+            wire.receive()
+        except (TimeoutError, socket.timeout):
+            pass
+        wire.socket.settimeout(PATIENCE)
+        sink, offset, size, _ = wire.reads[0]
+        wire.tagged(READ_RESPONSE, sink, offset, b"z" * (size + 64))
+        return "READ response past the end: " + cut(wire)
+
+
+def another_connections_key(port):
+    with Wire(port, cm_request()) as first, Wire(port, cm_request()) as second:
+        first.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
+        first.socket.settimeout(2)
+        try:
+            first.receive()
+        except (TimeoutError, socket.timeout):
+            pass
+        sink, offset, _, _ = first.reads[0]  # live, waiting for first's answer
+        second.tagged(WRITE, sink, offset, b"w" * 64)
+        return "another connection's live key: " + cut(second)
+
+
+def wrap_around(port):
+    for offset in (2**64 - 1, 2**64 - 64, 2**63):
+        with Wire(port, cm_request()) as wire:
+            wire.memory[0x77] = connect_data(NQN, HOST)
+            wire.execute(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
+            wire.tagged(WRITE, wire.reads[0][0], offset, b"v" * 128)
+            cut(wire)
+    return "offsets at the end of the numbers: each terminated"
+
+
+def too_many_reads(port):
+    with Wire(port, cm_request()) as wire:
+        try:
+            for _ in range(1000):
+                wire.read_request(0x1234, 0, 0x7FFFFFFF)
+        except Cut:
+            pass
+        return "1000 READ requests: " + str(wire.wait_cut())
+
+
+def slow_loris(port):
+    wires = [Wire(port) for _ in range(100)]
+    try:
+        for wire in wires:
+            wire.raw(b"MPA ID")
+        start = time.monotonic()
+        for wire in wires:
+            wire.socket.settimeout(PATIENCE)
+            wire.wait_cut()
+        return f"100 half set-ups: all closed after {time.monotonic() - start:.0f} s"
+    finally:
+        for wire in wires:
+            wire.socket.close()
+
+
+def half_open_flood(port):
+    wires = [Wire(port) for _ in range(300)]
+    with Wire(port, cm_request()) as wire:
+        assert not wire.rejected
+    for wire in wires:
+        wire.socket.close()
+    return "300 silent connections: another is served meanwhile"
+
+
+def never_connects(port):
+    with Wire(port, cm_request()) as wire:
+        wire.socket.settimeout(PATIENCE)
+        return "no Connect command: " + cut(wire, terminate=False)
+
+
+def giant_private_data(port):
+    with Wire(port) as wire:
+        wire.raw(mpa_request(b"p" * 4096, length=0xFFFF))
+        return "64 KiB of private data: " + str(wire.wait_cut())
+
+
+def oversize_capsule(port):
+    wire, _ = admin(port)
+    with wire:
+        wire.command(bytes(64), b"o" * 32768)
+        return "32 KiB capsule: " + cut(wire)
+
+
+def short_capsule(port):
+    wire, _ = admin(port)
+    with wire:
+        wire.untagged(SEND, b"s" * 8)
+        return "8-byte capsule: " + cut(wire, terminate=False)
+
+
+def bad_crc(port):
+    wire, _ = admin(port)
+    with wire:
+        wire.untagged(SEND, bytes(64), spoil=1)
+        return "wrong CRC: " + cut(wire)
+
+
+def garbage(port):
+    rng = random.Random(3)
+    for _ in range(30):
+        with Wire(port, cm_request()) as wire:
+            try:
+                wire.raw(rng.randbytes(4096))
+            except Cut:
+                pass
+            wire.wait_cut()
+    return "30 times 4 KiB of noise: each cut off"
+
+
+def queue_id_games(port):
+    for queue_id in (129, 0xFFFF):
+        with Wire(port, cm_request(queue_id)) as wire:
+            assert wire.rejected and wire.private[2] == 3, wire.private
+    with Wire(port, cm_request(1)) as wire:
+        assert wire.connect(NQN, HOST, queue_id=2, controller=1)[0] == INVALID_PARAMETERS
+    with Wire(port, cm_request(1)) as wire:
+        assert wire.execute(sqe_of(2, 5, 1))[0] == SEQUENCE_ERROR
+    wire, controller = admin(port)
+    with wire, Wire(port, cm_request(1)) as first, Wire(port, cm_request(1)) as second:
+        assert first.connect(NQN, HOST, 1, controller)[0] == 0
+        assert second.connect(NQN, HOST, 1, controller)[0] == SEQUENCE_ERROR
+    return "queue ids out of range, other than announced, taken: each refused"
+
+
+def foreign_controller(port):
+    wire, controller = admin(port)
+    with wire:
+        for victim in range(1, controller + 3):
+            with Wire(port, cm_request(1)) as thief:
+                status, _ = thief.connect(NQN, HOST + "-thief", 1, victim)
+                assert status == INVALID_PARAMETERS, f"controller {victim}: {status:#x}"
+    return f"controllers 1..{controller + 2}: Connect Invalid Parameters"
+
+
+def command_id_reuse(port):
+    wire, _ = admin(port)
+    with wire:
+        wire.command(sqe_of(0x0C, 40))  # an Asynchronous Event Request is parked
+        assert wire.execute(sqe_of(0x18, 40))[0] == ID_CONFLICT
+    return "Command ID Conflict"
+
+
+def abort_storm(port):
+    wire, _ = admin(port)
+    with wire:
+        start = time.monotonic()
+        for number in range(2000):
+            status, _ = wire.execute(sqe_of(0x08, number % 60000, cdw10=0 | 77 << 16))
+            assert status in (0, ABORT_LIMIT)
+        return f"2000 aborts answered in {time.monotonic() - start:.1f} s"
+
+
+def connect_storm(port):
+    for _ in range(300):
+        wire, _ = admin(port)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.socket.close()  # a reset
+    return "300 associations, each reset"
+
+
+ATTACKS = [guessed_stags, guessed_reads, learnt_stag, past_the_end, another_connections_key,
+           wrap_around, too_many_reads, slow_loris, half_open_flood, never_connects,
+           giant_private_data, oversize_capsule, short_capsule, bad_crc, garbage, queue_id_games,
+           foreign_controller, command_id_reuse, abort_storm, connect_storm]
+
+
+def resident(pid):
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def main(names):
+    chosen = [a for a in ATTACKS if not names or a.__name__ in names]
+    unknown = set(names) - {a.__name__ for a in ATTACKS}
+    if unknown:
+        sys.exit(f"{unknown}: no such attack; there are {[a.__name__ for a in ATTACKS]}")
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="mrpool-") as folder:
+        target = Target(folder, "--namespace", "ram:16MiB")
+        helper = TargetTest()
+        try:
+            warm, _ = helper.perf(target, "--rw", "randrw", "--bs", "4k", "--iodepth", "32",
+                                  "--runtime", "1", "--verify", "crc32c")
+            helper.assertEqual(warm["verify_errors"], 0)
+            before, open_before = resident(target.process.pid), descriptors(target.process.pid)
+            peak = before
+            honest = helper.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
+                                  "--iodepth", "8", "--runtime", "600", "--verify", "crc32c",
+                                  "--rate_iops", "500", "--output-format", "json",
+                                  "--group_reporting", "--eta", "never")
+            for attack in chosen:
+                try:
+                    result = attack(target.port)
+                except (AssertionError, Cut, OSError, IndexError) as error:
+                    failed.append(attack.__name__)
+                    result = f"FAILED: {type(error).__name__} {error}"
+                peak = max(peak, resident(target.process.pid))
+                print(f"{attack.__name__:24} {result}", flush=True)
+            honest.send_signal(2)
+            out, err = honest.communicate(timeout=PATIENCE)
+            job, own = helper.job_of(out)
+            helper.assert_verified(job, own)
+            time.sleep(1)
+            after, open_after = resident(target.process.pid), descriptors(target.process.pid)
+            print(f"honest host: {job['verified']} blocks verified, no errors {err.strip()[:0]}")
+            print(f"daemon: resident {before >> 10} KiB before, {peak >> 10} KiB at most, "
+                  f"{after >> 10} KiB after; descriptors {open_before} before, {open_after} after")
+            helper.assertLess(peak - before, MOST_GROWTH)
+            status = target.stop()
+            helper.assertEqual(status, 0, target.output())
+            helper.assertRegex(target.output(), "MRs in use: 0 ")
+        finally:
+            target.kill()
+    if failed:
+        sys.exit(f"attacks that got through or ended wrongly: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,174 @@
+"""Just enough iWARP and NVMe-oF to break their rules: bytes by hand over a TCP socket."""
+import socket
+import struct
+
+_TABLE = []
+for _n in range(256):
+    for _ in range(8):
+        _n = (_n >> 1) ^ (0x82F63B78 if _n & 1 else 0)
+    _TABLE.append(_n)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+WRITE, READ_REQUEST, READ_RESPONSE, SEND, SEND_INV, TERMINATE = 0, 1, 2, 3, 4, 7
+
+
+def cm_request(queue_id=0, entries=32, record_format=0):
+    return struct.pack("<HHHH", record_format, queue_id, entries, entries - 1) + bytes(24)
+
+
+def mpa_request(private, length=None):
+    body = struct.pack(">HH", 16, 16) + private
+    # CRC wanted, enhanced set-up, revision 2.
+    return b"MPA ID Req Frame" + struct.pack(
+        ">BBH", 0x50, 2, len(body) if length is None else length) + body
+
+
+class Cut(Exception):
+    """The target ended the connection; `terminated` when it said why."""
+
+    def __init__(self, terminated):
+        super().__init__("cut off" + (" with a Terminate" if terminated else ""))
+        self.terminated = terminated
+
+
+class Wire:
+    """One connection to the target."""
+
+    def __init__(self, port, private=None, timeout=10):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.msn = {0: 0, 1: 0}
+        self.reads = []  # READ requests of the target: (sink stag, offset, length, source stag)
+        self.memory = {}  # what the target may read: source stag -> bytes
+        self.terminated = False
+        if private is not None:
+            self.socket.sendall(mpa_request(private))
+            head = self._exactly(20)
+            if not head.startswith(b"MPA ID Rep Frame"):
+                raise AssertionError(f"no MPA reply: {head!r}")
+            flags, _, length = struct.unpack(">BBH", head[16:])
+            self.private = self._exactly(length)[4:]
+            self.rejected = bool(flags & 0x20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def _exactly(self, count):
+        data = b""
+        while len(data) < count:
+            try:
+                more = self.socket.recv(count - len(data))
+            except ConnectionError:
+                more = b""
+            if not more:
+                raise Cut(self.terminated)
+            data += more
+        return data
+
+    def raw(self, data):
+        try:
+            self.socket.sendall(data)
+        except ConnectionError:
+            raise Cut(self.terminated) from None
+
+    def fpdu(self, ulpdu, spoil=0):
+        body = struct.pack(">H", len(ulpdu)) + ulpdu
+        body += bytes(-len(body) % 4)
+        self.raw(body + struct.pack("<I", crc32c(body) ^ spoil))
+
+    def untagged(self, kind, payload, queue=0, invalidate=0, spoil=0):
+        self.msn[queue] += 1
+        self.fpdu(struct.pack(">BBIIII", 0x41, 0x40 | kind, invalidate, queue, self.msn[queue], 0)
+                  + payload, spoil)
+
+    def tagged(self, kind, stag, offset, payload, last=True):
+        self.fpdu(struct.pack(">BBIQ", 0xC1 if last else 0x81, 0x40 | kind, stag, offset) + payload)
+
+    def read_request(self, stag, offset, length):
+        self.untagged(READ_REQUEST, struct.pack(">IQIIQ", 1, 0, length, stag, offset), queue=1)
+
+    def receive(self):
+        """The next SEND of the target; its READ requests are served from `memory`."""
+        while True:
+            length, = struct.unpack(">H", self._exactly(2))
+            rest = self._exactly(length + (-(length + 2) % 4) + 4)
+            ulpdu = rest[:length]
+            kind = ulpdu[1] & 0x0F
+            if kind == TERMINATE:
+                self.terminated = True
+            elif kind == READ_REQUEST:
+                sink, at, size, source, _ = struct.unpack(">IQIIQ", ulpdu[18:46])
+                self.reads.append((sink, at, size, source))
+                if source in self.memory:
+                    self.tagged(READ_RESPONSE, sink, at, self.memory[source][:size])
+            elif kind in (SEND, SEND_INV):
+                return ulpdu[18:]
+
+    def wait_cut(self):
+        """Reads until the target ends the connection; the Cut says how."""
+        try:
+            while True:
+                self.receive()
+        except Cut as cut:
+            return cut
+
+    # NVMe.
+
+    def command(self, sqe, behind=b""):
+        self.untagged(SEND, sqe + behind)
+
+    def execute(self, sqe, behind=b""):
+        """Returns (status code with type, result) of the answer to this command."""
+        self.command(sqe, behind)
+        want, = struct.unpack("<H", sqe[2:4])
+        while True:
+            cqe = self.receive()
+            result, _, _, got, status = struct.unpack("<QHHHH", cqe)
+            if got == want:
+                return (status >> 1) & 0x7FF, result
+
+    def connect(self, subnqn, hostnqn, queue_id=0, controller=0xFFFF, entries=32):
+        return self.execute(connect_sqe(queue_id, entries),
+                            connect_data(subnqn, hostnqn, controller))
+
+    def enable(self):
+        # Property Set of CC: enable, 64-byte SQEs, 16-byte CQEs.
+        sqe = bytearray(sqe_of(0x7F, 0))
+        sqe[44:48] = struct.pack("<I", 0x14)
+        sqe[48:56] = struct.pack("<Q", 1 | 6 << 16 | 4 << 20)
+        return self.execute(bytes(sqe))
+
+
+def sqe_of(opcode, command_id, nsid=0, sgl=bytes(16), cdw10=0, cdw11=0, cdw12=0):
+    head = struct.pack("<BBHI", opcode, 0x40, command_id, nsid) + bytes(16)
+    return head + sgl + struct.pack("<III", cdw10, cdw11, cdw12) + bytes(12)
+
+
+def in_capsule(length):
+    return struct.pack("<QI", 0, length) + bytes([0, 0, 0, 0x01])
+
+
+def keyed(address, length, key):
+    return struct.pack("<Q", address) + length.to_bytes(3, "little") + struct.pack("<IB", key, 0x40)
+
+
+def connect_sqe(queue_id, entries=32, sgl=in_capsule(1024)):
+    sqe = bytearray(sqe_of(0x7F, 0, sgl=sgl))
+    sqe[4] = 1
+    sqe[40:48] = struct.pack("<HHHBB", 0, queue_id, entries - 1, 0, 0)
+    return bytes(sqe)
+
+
+def connect_data(subnqn, hostnqn, controller=0xFFFF):
+    return (bytes([9] * 16) + struct.pack("<H", controller) + bytes(238) +
+            subnqn.encode().ljust(256, b"\0") + hostnqn.encode().ljust(256, b"\0") + bytes(256))
