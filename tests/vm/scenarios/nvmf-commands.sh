@@ -3,7 +3,7 @@
 # checks: nvme-cli's admin and I/O commands, bad passthrough commands, rescan driven by events
 # needs: nvme
 # wires: rxe siw
-# timeout: 180
+# timeout: 300
 # kernel-may-say: I/O error|critical|operation not supported
 need nvme
 wire_up

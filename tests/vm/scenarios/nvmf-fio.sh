@@ -3,7 +3,7 @@
 # checks: fio crc32c from 512 bytes to 1 MiB, depth 1 to 128, several jobs, 512 and 4096 byte blocks
 # needs: nvme fio
 # wires: rxe siw
-# timeout: 150
+# timeout: 300
 need nvme fio
 wire_up
 # The rare path, a registration for every transfer, where the device has keys for local memory.

@@ -3,7 +3,7 @@
 # checks: disconnect and controller reset under load, 50 connect/disconnect cycles with I/O
 # needs: nvme fio
 # wires: rxe siw
-# timeout: 400
+# timeout: 500
 # kernel-may-say: I/O error|failed|timeout
 need nvme fio
 wire_up
