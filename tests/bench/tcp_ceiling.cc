@@ -143,7 +143,8 @@ void request_reply(int fd, const Shape& shape) {
   const uint64_t end = measured_from + uint64_t(shape.seconds * 1e9);
   uint64_t done_before = 0;
   uint64_t first = 0;
-  while (now < end) {
+  // At least one operation is measured, however little time the machine gives.
+  while (now < end || first == 0 || done == done_before) {
     if (first == 0 && now >= measured_from) {
       first = now;
       done_before = done;
@@ -180,7 +181,7 @@ void stream(int fd, const Shape& shape) {
   uint64_t now = now_ns();
   const uint64_t from = now + uint64_t(shape.seconds * 0.1e9);
   uint64_t first = 0;
-  while (now < from + uint64_t(shape.seconds * 1e9)) {
+  while (now < from + uint64_t(shape.seconds * 1e9) || bytes == 0) {
     const size_t n = transmit(fd, out, shape.request);
     now = now_ns();
     if (now < from) continue;
