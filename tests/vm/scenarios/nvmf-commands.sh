@@ -66,7 +66,7 @@ nvme read "$dev" -s 16 -c 1 -z 8192 -d "$RUN/back"
 
 step "reset"
 nvme reset "$ctrl"
-until_true 10 ctrl_state_is live || fail "not live behind a reset"
+until_true 40 ctrl_state_is live || fail "not live behind a reset"
 nvme write "$dev" -s 0 -c 1 -z 8192 -d "$RUN/data"
 
 step "namespaces come and go, the host hears of it"

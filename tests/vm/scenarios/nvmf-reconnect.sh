@@ -22,7 +22,7 @@ background_load "$dev"
 for _ in 1 2 3; do
   sleep 1
   nvme reset "/dev/$CTRL"
-  until_true 15 ctrl_state_is live || fail "not live behind a reset"
+  until_true 40 ctrl_state_is live || fail "not live behind a reset"
 done
 kill -0 $LOAD_PID || fail "fio did not survive the resets"
 kill $LOAD_PID
