@@ -344,9 +344,10 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   if (why_.empty()) why_ = explain(options_.address, why);
   if (state_ != State::kGivenUp) state_ = State::kDown;
   qp_.reset();
+  // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
+  if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
   if (hopeless()) fail_waiting(before == State::kClosing ? kAbortedByHost : kHostPathing);
-  if (before == State::kReady) owner_.on_lost(*this, why_);
   changed_.set();
 }
 
