@@ -327,7 +327,8 @@ TEST_F(Transfer, RandomMixtureAgreesWithAModel) {
   connect({.max_send_wr = 64});
   constexpr size_t kSize = 256 * 1024;
   Region local(*client.pd, kSize, sink_access());
-  Region remote(*server.pd, kSize, kPeerReads | kPeerWrites);
+  // The model trusts the order of WRITEs, so the region has to ask for it.
+  Region remote(*server.pd, kSize, kPeerReads | kPeerWrites | Access::kDisableRelaxedOrdering);
   local.fill(1);
   remote.fill(2);
   std::vector<std::byte> local_model(local.bytes().begin(), local.bytes().end());

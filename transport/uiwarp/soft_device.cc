@@ -65,7 +65,8 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
   for (absl::string_view part : absl::StrSplit(absl::string_view(text.data(), text.size()), '&')) {
     const std::pair<absl::string_view, absl::string_view> option =
         absl::StrSplit(part, absl::MaxSplits('=', 1));
-    const auto& [name, value] = option;
+    const absl::string_view name = option.first;
+    const absl::string_view value = option.second;
     const auto bad = [&](absl::string_view allowed) {
       return absl::InvalidArgumentError(
           absl::StrCat("uiwarp option ", name, "=", value, ": expected ", allowed));
