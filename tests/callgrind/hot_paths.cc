@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mrpool/mr_pool.h"
+#include "tests/callgrind/hot_fpdu.h"
 #include "tests/unit/pool/fake_device.h"
 
 namespace {
@@ -50,6 +51,35 @@ extern "C" {
   }
 }
 
+// Sixteen FPDUs of 64 bytes written into a send buffer.
+[[gnu::noinline]] void hot_fpdu_build16(long iterations) {
+  static mrpool::uiwarp::FpduBatch batch;
+  for (long i = 0; i < iterations; ++i) {
+    batch.used = 0;
+    for (size_t n = 0; n < mrpool::uiwarp::kFpdusPerBatch; ++n) batch.add(n);
+    use(batch);
+  }
+}
+
+// The same sixteen received at once, and handed over one by one.
+[[gnu::noinline]] void hot_fpdu_parse16(long iterations) {
+  using mrpool::uiwarp::Receiver;
+  static mrpool::uiwarp::FpduBatch batch;
+  static mrpool::uiwarp::CountingHandler handler;
+  static Receiver receiver(handler);
+  receiver.set_crc(false);
+  if (batch.used == 0) {
+    for (size_t n = 0; n < mrpool::uiwarp::kFpdusPerBatch; ++n) batch.add(n);
+  }
+  for (long i = 0; i < iterations; ++i) {
+    iovec pieces[Receiver::kMaxPieces];
+    const size_t count = receiver.plan(batch.bytes, pieces);
+    if (!receiver.commit(batch.bytes, {pieces, count}, batch.used)) std::abort();
+    use(handler);
+  }
+  if (handler.segments % mrpool::uiwarp::kFpdusPerBatch != 0) std::abort();
+}
+
 }  // extern "C"
 
 int main(int argc, char** argv) {
@@ -59,7 +89,9 @@ int main(int argc, char** argv) {
   };
   const Path paths[] = {{"pool_get_put", hot_pool_get_put},
                         {"pool_burst8", hot_pool_burst8},
-                        {"pool_drain256", hot_pool_drain256}};
+                        {"pool_drain256", hot_pool_drain256},
+                        {"fpdu_build16", hot_fpdu_build16},
+                        {"fpdu_parse16", hot_fpdu_parse16}};
   const long iterations = argc == 3 ? std::atol(argv[2]) : 0;
   mrpool::testing::FakePd pd;
   pool = *mrpool::MrPool::create(pd, {.count = 256});
