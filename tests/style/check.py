@@ -34,7 +34,7 @@ BANNED = [
     (r"\busing namespace\b", SOURCES, "pollutes every includer"),
     (r"\bstd::(cout|cerr|clog)\b|\bf?printf\(", ("include", "pool", "transport"),
      "the library does not write; it returns a status"),
-    (r"\b(s?rand|random|drand48)\(", SOURCES, "randomness is injected and seeded"),
+    (r"\b(s?rand|s?random_r|drand48)\(", SOURCES, "randomness is injected and seeded"),
     (r"\b(strcpy|strcat|sprintf|gets|system|alloca)\(", SOURCES, "unsafe"),
     (r"\bstd::function\b", ("include", "pool", "transport"), "completions are intrusive"),
     (r"\bthrow\b|\btry\s*\{", ("include", "pool", "transport"), "nothing throws; see absl::Status"),
