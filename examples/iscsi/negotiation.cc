@@ -143,6 +143,7 @@ KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
       const std::optional<uint64_t> theirs = parse_number(pair.value);
       if (!theirs || *theirs < key->low || *theirs > key->high) return reject();
       parameters_.*key->number = uint32_t(*theirs);
+      if (key->number == &P::max_unexpected) knows_unexpected_ = true;
       return KeyResult::kAnswered;
     }
     case Kind::kNoDigest:
@@ -162,10 +163,10 @@ KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
 void Responder::declare(TextWriter& reply) {
   if (declared_) return;
   declared_ = true;
-  if (parameters_.rdma_extensions) {
-    reply.add("MaxOutstandingUnexpectedPDUs", uint64_t{limits_.max_unexpected});
-  } else {
+  if (!parameters_.rdma_extensions) {
     reply.add("MaxRecvDataSegmentLength", uint64_t{limits_.target_recv});
+  } else if (knows_unexpected_) {
+    reply.add("MaxOutstandingUnexpectedPDUs", uint64_t{limits_.max_unexpected});
   }
 }
 

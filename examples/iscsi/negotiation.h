@@ -66,7 +66,8 @@ class Responder {
   Responder(const Limits& limits, bool discovery) : limits_(limits), discovery_(discovery) {}
 
   KeyResult answer(const KeyValue& pair, TextWriter& reply);
-  // What the target declares of itself, once, with its last answers.
+  // What the target declares of itself, once, with its last answers. Keys of RFC 7145 are named
+  // only to initiators that name them: open-iscsi ends the login at a key it does not know.
   void declare(TextWriter& reply);
   // Settles what depends on other keys. Nothing, or why the login cannot go on.
   std::optional<std::string> conclude();
@@ -76,6 +77,7 @@ class Responder {
   Limits limits_;
   bool discovery_;
   bool declared_ = false;
+  bool knows_unexpected_ = false;  // the initiator named MaxOutstandingUnexpectedPDUs
   Parameters parameters_;
 };
 

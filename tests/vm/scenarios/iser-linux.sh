@@ -3,7 +3,7 @@
 # checks: discovery, CHAP, login, verified I/O of 4 KiB to 1 MiB, ext4, SCSI passthrough, reservations, logout, restart
 # needs: iscsiadm iscsid fio sg_inq sg_readcap sg_persist mkfs.ext4 fsck.ext4
 # wires: rxe siw
-# timeout: 240
+# timeout: 400
 need iscsiadm iscsid fio sg_inq sg_readcap sg_persist mkfs.ext4 fsck.ext4
 PORT=3260
 IQN=iqn.2026-11.org.mrpool:vm

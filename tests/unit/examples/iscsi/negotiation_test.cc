@@ -62,9 +62,19 @@ TEST(Negotiation, TheTargetDeclaresItsOwnOnce) {
   Responder responder({.max_unexpected = 9}, false);
   TextWriter reply;
   responder.answer({"RDMAExtensions", "Yes"}, reply);
+  responder.answer({"MaxOutstandingUnexpectedPDUs", "4"}, reply);
   responder.declare(reply);
   responder.declare(reply);
   EXPECT_EQ(reply.text(), "RDMAExtensions=Yes\0MaxOutstandingUnexpectedPDUs=9\0"s);
+}
+
+// open-iscsi ends the login at a key it does not know.
+TEST(Negotiation, KeysTheInitiatorDoesNotNameAreNotDeclared) {
+  Responder responder({}, false);
+  TextWriter reply;
+  responder.answer({"RDMAExtensions", "Yes"}, reply);
+  responder.declare(reply);
+  EXPECT_EQ(reply.text(), "RDMAExtensions=Yes\0"s);
 }
 
 TEST(Negotiation, AnInitiatorAcceptsNoMoreThanItOffered) {
