@@ -428,15 +428,15 @@ TEST_F(Hostile, DeathInTheMiddleOfTransfers) {
 }
 
 TEST_F(Hostile, GarbageCapsules) {
-  std::mt19937_64 random(20240101);
+  std::mt19937_64 rng(20240101);
   for (int round = 0; round < 30; ++round) {
     Host bad(world_);
     for (int i = 0; i < 20 && bad.io.connected() && bad.admin.connected(); ++i) {
-      std::vector<std::byte> bytes(64 + random() % 512);
-      for (std::byte& b : bytes) b = std::byte(random());
-      bytes[0] = std::byte(random() % 16);
+      std::vector<std::byte> bytes(64 + rng() % 512);
+      for (std::byte& b : bytes) b = std::byte(rng());
+      bytes[0] = std::byte(rng() % 16);
       bytes[1] = std::byte{0x40};
-      (random() % 2 == 0 ? bad.io : bad.admin).send(bytes);
+      (rng() % 2 == 0 ? bad.io : bad.admin).send(bytes);
       world_.run_for(milliseconds(1));
     }
   }

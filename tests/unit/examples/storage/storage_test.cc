@@ -40,8 +40,8 @@ class Request : public Io {
     return error;
   }
   void fill(uint64_t seed) {
-    std::mt19937_64 random(seed);
-    for (uint64_t i = 0; i < length; ++i) memory.get()[i] = std::byte(random());
+    std::mt19937_64 rng(seed);
+    for (uint64_t i = 0; i < length; ++i) memory.get()[i] = std::byte(rng());
   }
   std::string_view bytes() const {
     return {reinterpret_cast<const char*>(memory.get()), size_t(length)};
