@@ -58,7 +58,7 @@ const char* name_of(MrPool::State state) {
 
 std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
 #ifndef NDEBUG
-  return absl::StrCat(", leased at ", entry.where.file_name(), ":", entry.where.line());
+  return absl::StrCat(", leased at ", entry.where.file, ":", entry.where.line);
 #else
   return "";
 #endif
@@ -161,7 +161,7 @@ void MrPool::begin_unusual_lease(Entry& entry) {
   impl_->fresh_taken.fetch_add(1, std::memory_order_relaxed);
 }
 
-MrPool::Entry* MrPool::get_slow(std::source_location where) {
+MrPool::Entry* MrPool::get_slow(SourceLocation where) {
   internal::PoolSlot& slot = t_slots[slot_id_];
   // Those who wait come first.
   for (bool repaired = false; !free_.hungry(); repaired = true) {
@@ -187,7 +187,7 @@ void MrPool::put_slow(Entry& entry) {
 
 // ------------------------------------------------------------------------------- waiters
 
-void MrPool::get(Waiter& waiter, std::source_location where) {
+void MrPool::get(Waiter& waiter, SourceLocation where) {
   bool first;
   {
     const std::lock_guard lock(impl_->waiters_mutex);

@@ -35,7 +35,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <source_location>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -46,6 +45,17 @@
 #include "mrpool/reactor.h"
 
 namespace mrpool {
+
+// Where a lease was taken: std::source_location as far as both compilers have it (clang 14 lacks
+// the builtin that libstdc++'s needs).
+struct SourceLocation {
+  const char* file = "";
+  unsigned line = 0;
+  static constexpr SourceLocation current(const char* file_in = __builtin_FILE(),
+                                          unsigned line_in = __builtin_LINE()) {
+    return {file_in, line_in};
+  }
+};
 
 enum class MrPoolType : uint8_t {
   kFastReg,  // segments without gaps, as ib_map_mr_sg takes them
@@ -151,7 +161,7 @@ class MrPool {
     Waiter* next_ = nullptr;
     Waiter* prev_ = nullptr;
     Entry* granted_ = nullptr;
-    std::source_location where_;
+    SourceLocation where_;
     Phase phase_ = Phase::kIdle;
   };
 
@@ -161,9 +171,9 @@ class MrPool {
   MrPool& operator=(const MrPool&) = delete;
 
   // An entry, or an empty lease when every one is out.
-  Lease get(std::source_location where = std::source_location::current());
+  Lease get(SourceLocation where = SourceLocation::current());
   // Queues `waiter` behind those already waiting; `ready` runs once an entry is its.
-  void get(Waiter& waiter, std::source_location where = std::source_location::current());
+  void get(Waiter& waiter, SourceLocation where = SourceLocation::current());
   // Takes a get back, from the waiter's home thread. True: `waiter` is forgotten and `ready` will
   // not run. False: it had been served; its entry has gone back to the pool, and `ready` still
   // runs, with an empty lease.
@@ -183,12 +193,12 @@ class MrPool {
   friend class Impl;
   explicit MrPool(std::unique_ptr<Impl> impl);
   void put(Entry& entry);
-  Entry* get_slow(std::source_location where);
+  Entry* get_slow(SourceLocation where);
   void put_slow(Entry& entry);
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
   void put_live(Entry& entry);
-  void begin_lease(Entry& entry, std::source_location where);
+  void begin_lease(Entry& entry, SourceLocation where);
   void begin_unusual_lease(Entry& entry);
 
   std::unique_ptr<Impl> impl_;
@@ -207,11 +217,11 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
   State before_register = State::kLeased;  // where not_posted() goes back to
   MrPool* pool = nullptr;
   std::unique_ptr<FastMr> mr;
-  std::source_location where;  // of the get; kept up to date in debug builds
+  SourceLocation where;  // of the get; kept up to date in debug builds
 };
 
-[[gnu::always_inline]] inline void MrPool::begin_lease(
-    Entry& entry, [[maybe_unused]] std::source_location where) {
+[[gnu::always_inline]] inline void MrPool::begin_lease(Entry& entry,
+                                                       [[maybe_unused]] SourceLocation where) {
   if (entry.state != State::kFree) [[unlikely]]
     begin_unusual_lease(entry);
   entry.state = State::kLeased;
@@ -220,7 +230,7 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
 #endif
 }
 
-[[gnu::always_inline]] inline MrPool::Lease MrPool::get(std::source_location where) {
+[[gnu::always_inline]] inline MrPool::Lease MrPool::get(SourceLocation where) {
   auto* entry = static_cast<Entry*>(free_.pop(internal::t_slots[slot_id_]));
   if (entry == nullptr) [[unlikely]] {
     entry = get_slow(where);

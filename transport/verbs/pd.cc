@@ -13,8 +13,8 @@ namespace mrpool::verbs {
 VerbsMr::VerbsMr(VerbsPd& pd, ibv_mr* mr, std::span<std::byte> memory, const Granted& granted)
     : pd_(pd), mr_(mr) {
   memory_ = memory;
-  lkey_ = Lkey(mr->lkey);
-  rkey_ = Rkey(mr->rkey);
+  lkey_ = Lkey{mr->lkey};
+  rkey_ = Rkey{mr->rkey};
   remote_addr_ = RemoteAddr(uintptr_t(memory.data()));
   granted_ = granted;
   const std::lock_guard lock(pd_.mutex_);
@@ -50,7 +50,7 @@ size_t VerbsFastMr::map(std::span<const Sge> segments) {
   base_ = base;
   addr_ = first.addr;
   length_ = length;
-  remote_addr_ = RemoteAddr(uintptr_t(first.addr));
+  remote_addr_ = RemoteAddr{uintptr_t(first.addr)};
   mapped();
   return taken;
 }
@@ -93,7 +93,7 @@ absl::Status WindowMr::recycle() {
   }
   window_ = fresh;
   owner_.store(0, std::memory_order_relaxed);
-  rkey_ = Rkey(ibv_inc_rkey(fresh->rkey));  // a window refuses the key it has
+  rkey_ = Rkey{ibv_inc_rkey(fresh->rkey)};  // a window refuses the key it has
   pd_.windows_.insert(fresh->rkey >> 8, this);
   return absl::OkStatus();
 }

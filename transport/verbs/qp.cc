@@ -472,7 +472,7 @@ void VerbsQp::complete_recv(const ibv_wc& wc) {
   result.byte_len = wc.byte_len;
   if (result.status == WcStatus::kSuccess && (wc.wc_flags & IBV_WC_WITH_INV) != 0) {
     result.invalidated = true;
-    result.invalidated_rkey = Rkey(wc.invalidated_rkey);
+    result.invalidated_rkey = Rkey{wc.invalidated_rkey};
     invalidated(result.invalidated_rkey);
   }
   if (completion != nullptr) {
