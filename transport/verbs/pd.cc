@@ -15,7 +15,7 @@ VerbsMr::VerbsMr(VerbsPd& pd, ibv_mr* mr, std::span<std::byte> memory, const Gra
   memory_ = memory;
   lkey_ = Lkey{mr->lkey};
   rkey_ = Rkey{mr->rkey};
-  remote_addr_ = RemoteAddr(uintptr_t(memory.data()));
+  remote_addr_ = RemoteAddr{uintptr_t(memory.data())};
   granted_ = granted;
   const std::lock_guard lock(pd_.mutex_);
   pd_.regions_.insert(mr->lkey, this);
