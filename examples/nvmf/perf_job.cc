@@ -82,7 +82,11 @@ PerfJob::~PerfJob() {
 }
 
 void PerfJob::run() {
+  // Until its loop runs a reactor counts the thread that made it as its own; whoever asks it for its
+  // thread must find the new one.
+  reactor_->post(started_);
   thread_ = std::thread([this] { reactor_->run(); });
+  started_.up.wait();
 }
 
 void PerfJob::start(Queue& queue) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <latch>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -68,6 +69,11 @@ class PerfJob {
   std::unique_ptr<RateTimer> rate_timer_;
   Queue* queue_ = nullptr;
   bool told_ = false;
+  struct Started : Task {
+    Started() : Task([](Task& self) { static_cast<Started&>(self).up.count_down(); }) {}
+    std::latch up{1};
+  };
+  Started started_;
   std::thread thread_;
 };
 

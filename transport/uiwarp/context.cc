@@ -161,6 +161,8 @@ void Context::forget(const Lingerer& lingerer) {
 }
 
 bool Context::poll() {
+  // An owner may destroy its last Qp and Cq from a callback, and with them all that keeps this.
+  const std::shared_ptr<Context> alive = shared_from_this();
   armed_ = false;
   // What was posted since the last round goes out before anybody is asked for bytes.
   bool worked = send();

@@ -44,7 +44,7 @@ class Deferred {
   ~Deferred() = default;
 };
 
-class Context final : public Poller {
+class Context final : public Poller, public std::enable_shared_from_this<Context> {
  public:
   static constexpr size_t kScratchBytes = 64 * 1024;
 

@@ -135,7 +135,9 @@ bool poll_read(uint64_t seed, Access extra, bool wait) {
     return intact_at_done;
   }
   EXPECT_TRUE(world.pair.until([&] { return sink.memory.back() == std::byte(0x5a); }));
-  return all(sink, 0, 4096, 0x5a);
+  const bool intact = all(sink, 0, 4096, 0x5a);
+  EXPECT_TRUE(world.pair.until([&] { return read.done(); }));  // it must not outlive its buffer
+  return intact;
 }
 
 TEST(OrderingZoo, ReadsTheBufferOfAReadBeforeItsCompletion) {
