@@ -82,8 +82,8 @@ PerfJob::~PerfJob() {
 }
 
 void PerfJob::run() {
-  // Until its loop runs a reactor counts the thread that made it as its own; whoever asks it for its
-  // thread must find the new one.
+  // Until its loop runs a reactor counts the thread that made it as its own; whoever asks it for
+  // its thread must find the new one.
   reactor_->post(started_);
   thread_ = std::thread([this] { reactor_->run(); });
   started_.up.wait();

@@ -154,6 +154,12 @@ void Controller::reset_locked() {
 AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now) {
   const auto opcode = nvme::AdminOpcode(sqe.opcode);
   AdminReply reply;
+  // The target calls its controllers with its own lock held: ask it before ours is taken.
+  std::vector<std::byte> discovery;
+  if (opcode == nvme::AdminOpcode::kGetLogPage && identity_.discovery &&
+      (sqe.cdw10 & 0xff) == NVME_LOG_LID_DISCOVER) {
+    discovery = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
+  }
   {
     const std::lock_guard lock(mutex_);
     // Before CC.EN only properties make sense, [fab] 3.3.
@@ -168,7 +174,7 @@ AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanosec
         reply = identify(sqe);
         break;
       case nvme::AdminOpcode::kGetLogPage:
-        reply = get_log_page(sqe, now);
+        reply = get_log_page(sqe, now, std::move(discovery));
         break;
       case nvme::AdminOpcode::kSetFeatures:
         return set_features(sqe, now);

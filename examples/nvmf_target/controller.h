@@ -131,7 +131,7 @@ class Controller {
 
  private:
   AdminReply identify(const nvme::Sqe& sqe);
-  AdminReply get_log_page(const nvme::Sqe& sqe, Nanoseconds now);
+  AdminReply get_log_page(const nvme::Sqe& sqe, Nanoseconds now, std::vector<std::byte> discovery);
   AdminReply set_features(const nvme::Sqe& sqe, Nanoseconds now);
   AdminReply get_features(const nvme::Sqe& sqe) const;
   AdminReply park_event(const nvme::Sqe& sqe);

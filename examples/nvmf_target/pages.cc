@@ -174,7 +174,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   return to_bytes(id);
 }
 
-AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now) {
+AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now,
+                                    std::vector<std::byte> discovery) {
   const LogRange range = log_range(sqe);
   const uint32_t log = sqe.cdw10 & 0xff;
   const bool retain = (sqe.cdw10 & 1u << 15) != 0;
@@ -208,7 +209,7 @@ AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now) {
     }
     case NVME_LOG_LID_DISCOVER:
       if (!identity_.discovery) return refuse(Status::kInvalidLogPage);
-      page = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
+      page = std::move(discovery);
       if (!retain) events_masked_ &= ~(1u << 31);
       break;
     default:
