@@ -94,10 +94,10 @@ struct Context::Lists {
   List<QueuePair, &QueuePair::withholding_node> withholding;
 };
 
-Context::Context(KeyTable& keys, Reactor& reactor)
-    : keys_(keys),
+Context::Context(std::shared_ptr<KeyTable> keys, Reactor& reactor)
+    : keys_(std::move(keys)),
       reactor_(reactor),
-      reader_(keys.quiescence()),
+      reader_(keys_->quiescence()),
       scratch_(std::make_unique_for_overwrite<std::byte[]>(kScratchBytes)),
       lists_(std::make_unique<Lists>()) {
   reactor_.add_poller(*this);

@@ -48,7 +48,8 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
  public:
   static constexpr size_t kScratchBytes = 64 * 1024;
 
-  Context(KeyTable& keys, Reactor& reactor);
+  // Keeps the device that owns `keys`: an owner may let go of it in the last of its callbacks.
+  Context(std::shared_ptr<KeyTable> keys, Reactor& reactor);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -57,7 +58,7 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
   bool arm() override;
 
   Reactor& reactor() { return reactor_; }
-  KeyTable& keys() { return keys_; }
+  KeyTable& keys() { return *keys_; }
   Quiescence::Reader& reader() { return reader_; }
   std::span<std::byte> scratch() { return {scratch_.get(), kScratchBytes}; }
 
@@ -84,7 +85,7 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
   // Work came from outside the rounds while the loop sleeps, or is about to.
   void wake();
 
-  KeyTable& keys_;
+  std::shared_ptr<KeyTable> keys_;
   Reactor& reactor_;
   Quiescence::Reader reader_;
   std::unique_ptr<std::byte[]> scratch_;

@@ -132,7 +132,8 @@ std::shared_ptr<Context> SoftDevice::context(Reactor& reactor) {
   std::weak_ptr<Context>& slot = contexts_[&reactor];
   std::shared_ptr<Context> context = slot.lock();
   if (context == nullptr) {
-    context = std::make_shared<Context>(keys_, reactor);
+    context =
+        std::make_shared<Context>(std::shared_ptr<KeyTable>(shared_from_this(), &keys_), reactor);
     slot = context;
   }
   return context;
