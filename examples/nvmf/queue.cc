@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "examples/nvmf/connect_error.h"
 
 namespace mrpool::nvme::host {
 namespace {
@@ -32,43 +33,6 @@ DataDirection direction_of(const Sqe& command) {
 Access right_for(DataDirection direction) {
   return direction == DataDirection::kToController ? Access::kRemoteRead
                                                    : Access::kLocalWrite | Access::kRemoteWrite;
-}
-
-std::string explain(const Address& address, const Disconnect& why) {
-  const std::string where = address.to_string();
-  if (why.detail.empty()) return absl::StrCat(where, ": ", view(to_string(why.reason)));
-  if (why.detail.find(where) != why.detail.npos) return std::string(why.detail);
-  return absl::StrCat(where, ": ", view(why.detail));
-}
-
-absl::Status connect_error(const Outcome& outcome, const QueueOptions& options) {
-  const std::string text =
-      absl::StrCat("Connect to '", options.subnqn, "': ", describe(outcome.status, true));
-  const Status reason = code(outcome.status);
-  if (reason == kHostPathing || reason == kAbortedByHost) return absl::UnavailableError(text);
-  switch (reason) {
-    case Status::kConnectInvalidHost:
-      return absl::PermissionDeniedError(absl::StrCat(
-          "the subsystem '", options.subnqn, "' does not allow the host '", options.host.nqn,
-          "'; add it to the target's host list, or give --host-nqn"));
-    case Status::kConnectInvalidParameters: {
-      const bool in_data = (outcome.result >> 16 & 1) != 0;
-      const auto offset = uint16_t(outcome.result);
-      if (in_data && offset == offsetof(ConnectData, subsysnqn)) {
-        return absl::NotFoundError(absl::StrCat("the target has no subsystem '", options.subnqn,
-                                                "' here; `mrpool-nvmf discover` lists them"));
-      }
-      return absl::InvalidArgumentError(
-          absl::StrCat(text, ": byte ", offset, " of the ", in_data ? "data" : "command"));
-    }
-    case Status::kConnectControllerBusy:
-      return absl::UnavailableError(text);
-    case Status::kAuthRequired:
-      return absl::UnauthenticatedError(
-          absl::StrCat(text, "; this host has no DH-HMAC-CHAP secrets to offer"));
-    default:
-      return absl::FailedPreconditionError(text);
-  }
 }
 
 }  // namespace
@@ -327,15 +291,7 @@ void Queue::on_connected(Qp&, const ConnectionInfo&) {
 }
 
 void Queue::on_rejected(Qp&, std::span<const std::byte> private_data) {
-  if (private_data.size() < sizeof(RdmaReject)) {
-    refused_ = absl::UnavailableError(
-        absl::StrCat(options_.address.to_string(), " rejected the connection without a reason"));
-    return;
-  }
-  const auto reject = read_struct<RdmaReject>(private_data);
-  refused_ = absl::UnavailableError(absl::StrCat(
-      options_.address.to_string(),
-      " rejected the connection: ", view(to_string(RdmaStatus(uint16_t(reject.status))))));
+  refused_ = rejection(options_.address, private_data);
 }
 
 void Queue::on_disconnected(Qp&, const Disconnect& why) {

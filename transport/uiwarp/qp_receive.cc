@@ -3,49 +3,10 @@
 #include <cstring>
 
 #include "transport/uiwarp/fast_key.h"
+#include "transport/uiwarp/key_error.h"
 #include "transport/uiwarp/qp_core.h"
 
 namespace mrpool::uiwarp {
-
-namespace {
-
-// A tagged segment that its key does not admit. A right that is missing is RDMAP's business
-// (RFC 5040 §7.2), the rest DDP's (RFC 5041 §7.1).
-TerminateCode tagged_error(KeyError error) {
-  switch (error) {
-    case KeyError::kNotAssociated:
-      return term::kTaggedNotAssociated;
-    case KeyError::kAccess:
-      return term::kReadAccess;
-    case KeyError::kBounds:
-      return term::kTaggedBounds;
-    case KeyError::kWrap:
-      return term::kTaggedOffsetWrap;
-    case KeyError::kInvalid:
-    case KeyError::kNone:
-      break;
-  }
-  return term::kTaggedInvalidStag;
-}
-
-TerminateCode source_error(KeyError error) {
-  switch (error) {
-    case KeyError::kNotAssociated:
-      return term::kReadNotAssociated;
-    case KeyError::kAccess:
-      return term::kReadAccess;
-    case KeyError::kBounds:
-      return term::kReadBounds;
-    case KeyError::kWrap:
-      return term::kReadOffsetWrap;
-    case KeyError::kInvalid:
-    case KeyError::kNone:
-      break;
-  }
-  return term::kReadInvalidStag;
-}
-
-}  // namespace
 
 void QpCore::violation(const TerminateCode& code) {
   if (!failed()) violation_ = Terminate{.code = code};

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "transport/uiwarp/fast_key.h"
+#include "transport/uiwarp/key_error.h"
 #include "transport/uiwarp/qp_core.h"
 
 namespace mrpool::uiwarp {
@@ -30,23 +31,6 @@ bool has_room(const TxBatch& batch, uint32_t payload) {
   return payload <= TxBatch::kCopyBytes
              ? batch.has_room(kFramingBytes + payload, 2)
              : batch.has_room(kFramingBytes + payload, kMaxPiecesPerSegment);
-}
-
-TerminateCode read_error(KeyError error) {
-  switch (error) {
-    case KeyError::kNotAssociated:
-      return term::kReadNotAssociated;
-    case KeyError::kAccess:
-      return term::kReadAccess;
-    case KeyError::kBounds:
-      return term::kReadBounds;
-    case KeyError::kWrap:
-      return term::kReadOffsetWrap;
-    case KeyError::kInvalid:
-    case KeyError::kNone:
-      break;
-  }
-  return term::kReadInvalidStag;
 }
 
 }  // namespace
@@ -168,7 +152,7 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
     if (error == KeyError::kNone && !bases_live(range, payload)) error = KeyError::kInvalid;
     if (error != KeyError::kNone) {
       violation_ = Terminate{
-          .code = read_error(error),
+          .code = source_error(error),
           .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
           .segment =
               SegmentHeader{.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue},
