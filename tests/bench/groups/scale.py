@@ -44,15 +44,20 @@ def load(group, connections):
             group.sample(f"memory:{connections}", (opened - before) / connections, "B", argv)
 
 
-def idle(group):
-    """CPU of a target that may sleep, with 1,000 connections that ask for nothing."""
-    with Target(group, "ram:64MiB", options=("--max-connections", "4096")) as target:
+# What the user chooses with --spin: how long a reactor polls before it sleeps.
+SPINS = {"as installed": (), "polling for ever": ("--spin", "forever")}
+
+
+def idle(group, spin):
+    """CPU of a target with 1,000 connections that ask for nothing."""
+    with Target(group, "ram:64MiB",
+                options=(*SPINS[spin], "--max-connections", "4096")) as target:
         seconds = 1 if group.quick else 3
         process, argv = scale(group, target, 1000, "--idle", f"{seconds + 1}s")
         time.sleep(0.5)
         before = target.cpu_seconds()
         time.sleep(seconds)
-        group.sample("idle CPU", 100 * (target.cpu_seconds() - before) / seconds, "%", argv)
+        group.sample(f"idle CPU, {spin}", 100 * (target.cpu_seconds() - before) / seconds, "%", argv)
         finish(process)
 
 
@@ -66,7 +71,7 @@ def reactors(group, threads):
 
 
 def measure(group):
-    group.in_rounds([*(lambda n=n: load(group, n) for n in CONNECTIONS), lambda: idle(group),
+    group.in_rounds([*(lambda n=n: load(group, n) for n in CONNECTIONS), *(lambda s=s: idle(group, s) for s in SPINS),
                      lambda: reactors(group, 1), lambda: reactors(group, 2)])
     for n in CONNECTIONS:
         group.figure(f"{n} connections: IOPS", f"IOPS:{n}")
@@ -74,7 +79,9 @@ def measure(group):
     for n in CONNECTIONS[1:]:
         group.row(f"{n} connections / one, IOPS", f"IOPS:{n}", "IOPS:1", at_most=False)
         group.figure(f"memory of the target per connection, of {n}", f"memory:{n}")
-    group.figure("CPU of the target with 1,000 idle connections, % of a core", "idle CPU")
+    for spin in SPINS:
+        group.figure(f"CPU of the target with 1,000 idle connections, {spin}, % of a core",
+                     f"idle CPU, {spin}")
     group.row("two reactors / one, all of it on two cores", "reactors:2", "reactors:1",
               at_most=False)
     group.panel("IOPS by connections", [f"IOPS:{n}" for n in CONNECTIONS])

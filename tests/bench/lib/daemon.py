@@ -12,16 +12,19 @@ START_SECONDS = 20
 
 
 class Target:
-    """mrpool-nvmf-target on core 0 (`cores`), polling without sleep unless told otherwise."""
+    """mrpool-nvmf-target on core 0 (`cores`), polling without sleep unless told otherwise. `env` is
+    added to its environment."""
 
-    def __init__(self, group, *namespaces, device="", cores="0", options=("--spin", "forever")):
+    def __init__(self, group, *namespaces, device="", cores="0", options=("--spin", "forever"),
+                 env=None):
         self.log = tempfile.TemporaryFile(mode="w+")
         self.argv = group.command("mrpool-nvmf-target", "--listen", f"uiwarp://127.0.0.1:0{device}",
                                   "--subnqn", NQN, *options)
         for namespace in namespaces:
             self.argv += ["--namespace", namespace]
         self.process = subprocess.Popen(["taskset", "-c", cores, *self.argv], stdout=self.log,
-                                        stderr=subprocess.STDOUT, preexec_fn=raise_file_limit)
+                                        stderr=subprocess.STDOUT, preexec_fn=raise_file_limit,
+                                        env={**os.environ, **(env or {})})
         self.address = self._address() + device
 
     def _address(self):
