@@ -95,6 +95,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   task->nexus = nullptr;
   if (task->unit != nullptr) {
     task->store = &target_->store(*task->unit);
+    ++task->store->users;
     task->nexus = &nexus(*task->unit);
   }
   task->piece_count = 0;
@@ -454,6 +455,8 @@ void Connection::end(Task& task) {
   if (task.chunk_count != 0) link_.give_chunks(task);
   task.state = State::kFree;
   std::erase(active_, &task);
+  if (task.store != nullptr) --task.store->users;
+  task.store = nullptr;
   // Whoever waits is told last: what it does may end this connection.
   const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
   task.drains.clear();

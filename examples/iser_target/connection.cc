@@ -90,12 +90,10 @@ void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool ad
 // --- Login ---
 
 Connection::Found Connection::find_target(std::string_view target, std::string_view initiator) {
-  target_ = nullptr;
   if (target.empty()) return {.authentication = site_.discovery()};
   Target* found = site_.find(target);
   if (found == nullptr) return {.status = iscsi::LoginStatus::kTargetNotFound};
   if (!found->admits(initiator)) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
-  target_ = found;
   return {.authentication = found->config().authentication,
           .alias = found->config().alias,
           .portal_group_tag = found->portal_group_tag()};
@@ -113,7 +111,10 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
     }
     return {.status = iscsi::LoginStatus::kSessionDoesNotExist};
   }
-  if (target_ != nullptr) {
+  if (!identity.target.empty()) {
+    // It may have been removed while the initiator logged in.
+    target_ = site_.find(identity.target);
+    if (target_ == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
     // Session reinstatement: the same initiator port at the same target.
     const std::string port = port_name(identity.initiator, identity.isid);
     const std::vector<Connection*> others = target_->connections();
@@ -159,13 +160,23 @@ void Connection::enter_full_feature() {
   phase_ = Phase::kFullFeature;
   parameters_ = login_.parameters();
   if (target_ == nullptr) return;
-  for (const auto& [lun, unit] : target_->device().units()) {
-    auto nexus = std::make_unique<scsi::Nexus>(port_);
-    unit->attach(*nexus);
-    nexuses_.emplace(unit.get(), std::move(nexus));
-  }
+  for (const auto& [lun, unit] : target_->device().units()) unit_added(*unit);
   site_.log(absl::StrCat(link_.peer(), ": ", login_.identity().initiator, " logged in to ",
                          login_.identity().target));
+}
+
+void Connection::unit_added(scsi::LogicalUnit& unit) {
+  if (phase_ != Phase::kFullFeature) return;
+  auto nexus = std::make_unique<scsi::Nexus>(port_);
+  unit.attach(*nexus);
+  nexuses_.emplace(&unit, std::move(nexus));
+}
+
+void Connection::unit_removed(scsi::LogicalUnit& unit) {
+  const auto found = nexuses_.find(&unit);
+  if (found == nexuses_.end()) return;
+  unit.detach(*found->second);
+  nexuses_.erase(found);
 }
 
 // --- Receiving ---

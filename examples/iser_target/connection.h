@@ -43,7 +43,11 @@ class Connection final : public iscsi::LoginHost {
   // Ends the tasks that `which` names, without answers. `drain` is held until each has ended.
   using Which = bool (*)(const Task& task, const void* context);
   void abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain);
+  // The target has one unit more, or will free one that no task uses any more.
+  void unit_added(scsi::LogicalUnit& unit);
+  void unit_removed(scsi::LogicalUnit& unit);
   const std::string& port() const { return port_; }
+  const std::string& initiator() const { return login_.identity().initiator; }
   bool full_feature() const { return phase_ == Phase::kFullFeature; }
   void drop(std::string_view why);
 
@@ -109,7 +113,7 @@ class Connection final : public iscsi::LoginHost {
   Nanoseconds heard_;  // of the peer, last
   bool pinged_ = false;
 
-  Target* target_ = nullptr;  // null in a discovery session
+  Target* target_ = nullptr;  // from admission on; null in a discovery session
   std::string port_;
   iscsi::Parameters parameters_;
   uint32_t stat_sn_ = 0;

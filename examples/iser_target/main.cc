@@ -3,7 +3,9 @@
 
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,7 +58,21 @@ bool say_figures(const Server& server, const Counters& counters) {
   return staging == 0 && pool.in_use == 0;
 }
 
-int run(const Options& options) {
+// Targets, units, secrets and access lists as the file has them now.
+void reload(std::span<const std::string> arguments, Site& site, Reactor& reactor) {
+  const absl::StatusOr<Options> options = parse_arguments(arguments);
+  const absl::Status status =
+      options.ok() ? site.apply(options->config, reactor) : options.status();
+  if (!status.ok()) {
+    std::fprintf(stderr, "reload refused, all stays as it was: %s\n",
+                 std::string(status.message()).c_str());
+    return;
+  }
+  std::printf("reloaded\n");
+  say_what_is_served(site);
+}
+
+int run(const Options& options, std::span<const std::string> arguments) {
   ::signal(SIGPIPE, SIG_IGN);
   absl::StatusOr<std::unique_ptr<Reactor>> reactor = Reactor::create({.spin = options.spin});
   if (!reactor.ok()) return fail(reactor.status());
@@ -76,13 +92,20 @@ int run(const Options& options) {
     }
     say_what_is_served(**site);
 
-    boost::asio::signal_set signals(io_context(**reactor), SIGINT, SIGTERM);
-    signals.async_wait([&](const boost::system::error_code& error, int) {
-      if (error) return;
-      std::printf("stopping\n");
-      std::fflush(stdout);
-      server.stop([&] { (*reactor)->stop(); });
-    });
+    boost::asio::signal_set signals(io_context(**reactor), SIGINT, SIGTERM, SIGHUP);
+    const std::function<void()> wait = [&] {
+      signals.async_wait([&](const boost::system::error_code& error, int signal) {
+        if (error) return;
+        if (signal == SIGHUP) {
+          reload(arguments, **site, **reactor);
+          return wait();
+        }
+        std::printf("stopping\n");
+        std::fflush(stdout);
+        server.stop([&] { (*reactor)->stop(); });
+      });
+    };
+    wait();
     (*reactor)->run();
     clean = say_figures(server, (*site)->counters);
   }
@@ -100,5 +123,5 @@ int main(int argc, char** argv) {
     std::fputs(mrpool::iser_target::kHelp, stdout);
     return 0;
   }
-  return mrpool::iser_target::run(*options);
+  return mrpool::iser_target::run(*options, arguments);
 }

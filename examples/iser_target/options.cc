@@ -30,7 +30,8 @@ Targets; what follows a --target belongs to it, and there may be several:
   --initiator IQN         only these may log in (several); without any, everybody
 
 The whole daemon:
-  --config FILE           JSON instead of --target; docs/iser_target.md has an example
+  --config FILE           JSON instead of --target; docs/iser_target.md has an example;
+                          SIGHUP reads it again, a broken file is refused whole
   --state-dir DIR         persistent reservations with APTPL are kept here
   --discovery-chap USER:SECRET, --discovery-mutual-chap USER:SECRET
   --block-size N          512 (default) or 4096

@@ -111,6 +111,7 @@ void Server::sweep() {
     if (!link->closed()) link->connection().tick();
   }
   std::erase_if(links_, [](const auto& link) { return link->finished(); });
+  site_.sweep();
   if (stopped_ != nullptr) {
     if (links_.empty()) {
       const std::function<void()> done = std::move(stopped_);

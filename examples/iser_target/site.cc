@@ -39,9 +39,9 @@ bool Target::admits(std::string_view initiator) const {
          std::ranges::find(config_.initiators, initiator) != config_.initiators.end();
 }
 
-absl::Status Target::add_unit(std::shared_ptr<storage::Volume> volume, Reactor& reactor,
-                              const std::string& state) {
-  const auto lun = uint16_t(device_.units().size());
+absl::StatusOr<Target::Unit> Target::make_unit(uint16_t lun,
+                                               std::shared_ptr<storage::Volume> volume,
+                                               Reactor& reactor, const std::string& state) {
   absl::StatusOr<std::unique_ptr<storage::Channel>> channel = volume->open_channel(reactor);
   if (!channel.ok()) return channel.status();
   const storage::Geometry& geometry = volume->geometry();
@@ -63,42 +63,139 @@ absl::Status Target::add_unit(std::shared_ptr<storage::Volume> volume, Reactor& 
     kept = *std::move(content);
     save = [path](const std::string& text) { return write_state(path, text); };
   }
-  scsi::LogicalUnit& unit =
-      device_.add(lun, std::make_unique<scsi::LogicalUnit>(std::move(facts), std::move(save)));
-  if (!unit.reservations().restore(kept)) {
+  auto unit = std::make_unique<scsi::LogicalUnit>(std::move(facts), std::move(save));
+  if (!unit->reservations().restore(kept)) {
     return absl::DataLossError(absl::StrCat("the kept reservations of LUN ", lun, " of ",
                                             config_.name, " are unreadable; remove the file in ",
                                             state, " to go on without them"));
   }
-  unit.on_abort([this, &unit](const std::string& port) {
-    const auto of_unit = [](const Task& task, const void* which) { return task.unit == which; };
+  unit->on_abort([this, which = unit.get()](const std::string& port) {
+    const auto of_unit = [](const Task& task, const void* named) { return task.unit == named; };
     for (Connection* connection : connections_) {
-      if (connection->port() == port) connection->abort_tasks(of_unit, &unit, nullptr);
+      if (connection->port() == port) connection->abort_tasks(of_unit, which, nullptr);
     }
   });
   auto store = std::make_unique<scsi::Store>(scsi::Store{**channel, geometry.block_size});
-  stores_.emplace(&unit, Backing{std::move(volume), *std::move(channel), std::move(store)});
-  return absl::OkStatus();
+  return Unit{std::move(volume), *std::move(channel), std::move(store), std::move(unit)};
+}
+
+void Target::add_unit(uint16_t lun, Unit unit) {
+  scsi::LogicalUnit& added = *unit.unit;
+  stores_.emplace(&added,
+                  Backing{std::move(unit.volume), std::move(unit.channel), std::move(unit.store)});
+  device_.add(lun, std::move(unit.unit));
+  for (Connection* connection : connections_) connection->unit_added(added);
+}
+
+void Target::remove_unit(uint16_t lun) { removed_.push_back(device_.remove(lun)); }
+
+void Target::change(const TargetConfig& config) {
+  config_ = config;
+  const std::vector<Connection*> connections = connections_;
+  for (Connection* connection : connections) {
+    if (!admits(connection->initiator())) connection->drop("its initiator is no longer admitted");
+  }
+}
+
+void Target::retire() {
+  const std::vector<Connection*> connections = connections_;
+  for (Connection* connection : connections) connection->drop("its target was removed");
+  while (!device_.units().empty()) remove_unit(device_.units().begin()->first);
+}
+
+bool Target::sweep() {
+  std::erase_if(removed_, [this](const std::unique_ptr<scsi::LogicalUnit>& unit) {
+    const auto backing = stores_.find(unit.get());
+    if (backing->second.store->users != 0) return false;
+    for (Connection* connection : connections_) connection->unit_removed(*unit);
+    // The channel goes with it: nothing is under way in it.
+    stores_.erase(backing);
+    return true;
+  });
+  return removed_.empty() && connections_.empty();
 }
 
 absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor& reactor) {
   auto site = std::make_unique<Site>();
-  site->discovery_ = config.discovery;
-  for (const TargetConfig& target_config : config.targets) {
-    auto target = std::make_unique<Target>(target_config, uint16_t(site->targets_.size() + 1));
-    for (const std::string& spec : target_config.luns) {
+  if (absl::Status status = site->apply(config, reactor); !status.ok()) return status;
+  return site;
+}
+
+absl::Status Site::apply(const Config& config, Reactor& reactor) {
+  // What may fail comes first: every volume that is not open yet.
+  struct Change {
+    Target* target;                          // as it will be
+    std::unique_ptr<Target> added;           // when it is a new one
+    std::map<uint16_t, Target::Unit> units;  // new ones
+  };
+  std::vector<Change> changes;
+  uint16_t portal_group_tag = last_portal_group_tag_;
+  for (const TargetConfig& wanted : config.targets) {
+    Change& change = changes.emplace_back();
+    change.target = find(wanted.name);
+    if (change.target == nullptr) {
+      change.added = std::make_unique<Target>(wanted, ++portal_group_tag);
+      change.target = change.added.get();
+    }
+    for (uint16_t lun = 0; lun < wanted.luns.size(); ++lun) {
+      const std::string& spec = wanted.luns[lun];
+      scsi::LogicalUnit* unit = change.target->device().find(lun);
+      if (unit != nullptr && change.target->spec(*unit) == spec) continue;
       absl::StatusOr<std::shared_ptr<storage::Volume>> volume =
           storage::open(spec, {.block_size = config.block_size});
       absl::Status status = volume.status();
-      if (status.ok()) status = target->add_unit(*std::move(volume), reactor, config.state_dir);
+      if (status.ok()) {
+        absl::StatusOr<Target::Unit> made =
+            change.target->make_unit(lun, *std::move(volume), reactor, config.state_dir);
+        status = made.status();
+        if (status.ok()) change.units.emplace(lun, *std::move(made));
+      }
       if (!status.ok()) {
-        return absl::Status(status.code(), absl::StrCat(target_config.name, ", LUN ", spec, ": ",
-                                                        status.message()));
+        return absl::Status(status.code(),
+                            absl::StrCat(wanted.name, ", LUN ", spec, ": ", status.message()));
       }
     }
-    site->targets_.push_back(std::move(target));
   }
-  return site;
+  // From here on nothing fails.
+  discovery_ = config.discovery;
+  last_portal_group_tag_ = portal_group_tag;
+  std::erase_if(targets_, [&](std::unique_ptr<Target>& target) {
+    if (std::ranges::find(changes, target.get(), &Change::target) != changes.end()) return false;
+    target->retire();
+    removed_.push_back(std::move(target));
+    return true;
+  });
+  for (size_t i = 0; i < changes.size(); ++i) {
+    Target& target = *changes[i].target;
+    if (changes[i].added != nullptr) targets_.push_back(std::move(changes[i].added));
+    target.change(config.targets[i]);
+    // Units that shrink away, or make room for others under their numbers.
+    std::vector<uint16_t> leaving;
+    for (const auto& [lun, unit] : target.device().units()) {
+      if (lun >= config.targets[i].luns.size() || changes[i].units.contains(lun)) {
+        leaving.push_back(lun);
+      }
+    }
+    std::map<uint16_t, uint64_t> former_blocks;
+    for (const uint16_t lun : leaving) {
+      former_blocks[lun] = target.device().find(lun)->facts().blocks;
+      target.remove_unit(lun);
+    }
+    for (auto& [lun, unit] : changes[i].units) {
+      target.add_unit(lun, std::move(unit));
+      scsi::LogicalUnit& added = *target.device().find(lun);
+      const auto former = former_blocks.find(lun);
+      if (former != former_blocks.end() && former->second != added.facts().blocks) {
+        added.raise_for_all(scsi::kCapacityChanged);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Site::sweep() {
+  for (const auto& target : targets_) target->sweep();
+  std::erase_if(removed_, [](const std::unique_ptr<Target>& target) { return target->sweep(); });
 }
 
 Target* Site::find(std::string_view name) {

@@ -1,6 +1,10 @@
 // What the daemon serves: its targets with their units and sessions. The connections ask it who may
 // log in and find each other through it.
 //
+// apply() makes a running site serve another configuration. Commands under way end as they would
+// have; units and targets that went stay in memory until the last of them has, and sweep() frees
+// them then.
+//
 // Thread safety: the reactor's thread. Ownership: outlives the connections; connections leave
 // before they end.
 #pragma once
@@ -34,11 +38,31 @@ class Target {
   uint16_t portal_group_tag() const { return portal_group_tag_; }
   bool admits(std::string_view initiator) const;
 
-  // Serves `volume` as the next LUN. `state` is where reservations are kept ("" = nowhere).
-  absl::Status add_unit(std::shared_ptr<storage::Volume> volume, Reactor& reactor,
-                        const std::string& state);
+  // A unit that is ready to be served, with what it needs of storage.
+  struct Unit {
+    std::shared_ptr<storage::Volume> volume;
+    std::unique_ptr<storage::Channel> channel;
+    std::unique_ptr<scsi::Store> store;
+    std::unique_ptr<scsi::LogicalUnit> unit;
+  };
+  // `state` is where reservations are kept ("" = nowhere).
+  absl::StatusOr<Unit> make_unit(uint16_t lun, std::shared_ptr<storage::Volume> volume,
+                                 Reactor& reactor, const std::string& state);
+  // Sessions hear of units that come and go.
+  void add_unit(uint16_t lun, Unit unit);
+  void remove_unit(uint16_t lun);
+
+  // Another alias, other secrets, another access list, for logins to come; sessions of initiators
+  // that are no longer admitted end.
+  void change(const TargetConfig& config);
+  // Ends every session and removes every unit.
+  void retire();
+  // Frees removed units that no command uses any more. True: nothing is left that anybody uses.
+  bool sweep();
+
   scsi::TargetDevice& device() { return device_; }
   scsi::Store& store(scsi::LogicalUnit& unit) { return *stores_.at(&unit).store; }
+  const std::string& spec(scsi::LogicalUnit& unit) { return stores_.at(&unit).volume->spec(); }
 
   std::vector<Connection*>& connections() { return connections_; }
 
@@ -53,6 +77,7 @@ class Target {
   // Units end before the storage they use.
   std::map<scsi::LogicalUnit*, Backing> stores_;
   scsi::TargetDevice device_;
+  std::vector<std::unique_ptr<scsi::LogicalUnit>> removed_;
   std::vector<Connection*> connections_;
 };
 
@@ -76,6 +101,12 @@ class Site {
   // Opens every volume of the configuration; the error names the target and the LUN.
   static absl::StatusOr<std::unique_ptr<Site>> create(const Config& config, Reactor& reactor);
 
+  // Serves the targets of `config` from now on: all of it, or nothing when the status is not OK.
+  // What has not changed is not touched. Portals and what is the whole daemon's stay as they are.
+  absl::Status apply(const Config& config, Reactor& reactor);
+  // Frees what apply() removed and nobody uses any more; from time to time, from the loop.
+  void sweep();
+
   Target* find(std::string_view name);
   std::vector<std::unique_ptr<Target>>& targets() { return targets_; }
   const iscsi::Authentication& discovery() const { return discovery_; }
@@ -92,6 +123,8 @@ class Site {
  private:
   iscsi::Authentication discovery_;
   std::vector<std::unique_ptr<Target>> targets_;
+  std::vector<std::unique_ptr<Target>> removed_;
+  uint16_t last_portal_group_tag_ = 0;
   uint16_t last_tsih_ = 0;
 };
 

@@ -27,6 +27,7 @@ struct Store {
   storage::Channel& channel;
   uint32_t block_size;
   RangeGate gate{};
+  uint32_t users = 0;  // commands under way that name it
 };
 
 // The sense data a storage error stands for (examples/storage/storage.h).

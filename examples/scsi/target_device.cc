@@ -47,9 +47,10 @@ LogicalUnit& TargetDevice::add(uint16_t lun, std::unique_ptr<LogicalUnit> unit) 
   return *units_.insert_or_assign(lun, std::move(unit)).first->second;
 }
 
-void TargetDevice::remove(uint16_t lun) {
-  units_.erase(lun);
+std::unique_ptr<LogicalUnit> TargetDevice::remove(uint16_t lun) {
+  auto node = units_.extract(lun);
   for (auto& [number, other] : units_) other->raise_for_all(kLunsChanged);
+  return std::move(node.mapped());
 }
 
 void TargetDevice::reset(const Sense& attention) {

@@ -23,7 +23,8 @@ class TargetDevice {
   LogicalUnit* find(uint16_t lun);
   LogicalUnit* find_structure(uint64_t lun);
   LogicalUnit& add(uint16_t lun, std::unique_ptr<LogicalUnit> unit);
-  void remove(uint16_t lun);
+  // Requires that it exists. The caller keeps it until its last command has ended.
+  std::unique_ptr<LogicalUnit> remove(uint16_t lun);
   const std::map<uint16_t, std::unique_ptr<LogicalUnit>>& units() const { return units_; }
 
   // REPORT LUNS, whichever LUN it is sent to.

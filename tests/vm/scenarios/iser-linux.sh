@@ -1,107 +1,286 @@
-# Linux's own iSER initiator, ib_iser with open-iscsi, against our target.
+# Linux's own iSER initiator, ib_iser with open-iscsi, against our target and the kernel's.
 #
-# checks: discovery, CHAP, login, verified I/O of 4 KiB to 1 MiB, ext4, SCSI passthrough, reservations, logout, restart
-# needs: iscsiadm iscsid fio sg_inq sg_readcap sg_persist mkfs.ext4 fsck.ext4
-# wires: rxe siw
+# checks: discovery, CHAP, access list, SCSI passthrough, verified I/O, ext4, reservations of two initiators, resets, restart
+# needs: iscsiadm iscsid fio sg_inq sg_persist mkfs.ext4 fsck.ext4
+# wires: rxe siw rxe-lio siw-lio
 # timeout: 400
-need iscsiadm iscsid fio sg_inq sg_readcap sg_persist mkfs.ext4 fsck.ext4
-PORT=3260
-IQN=iqn.2026-11.org.mrpool:vm
-CHAP_SECRET="vm has a secret"
-wire_up
+# kernel-may-say: I/O error|failed|timeout|error
+need iscsiadm iscsid fio sg_inq sg_persist mkfs.ext4 fsck.ext4
+. "$guest/iser.sh"
 
-start_target() {
-  local mark
-  touch "$RUN/target.log"
-  mark=$(wc -l <"$RUN/target.log")
-  "$BIN/mrpool-iser-target" --listen "$URI" --state-dir "$RUN" \
-    --target $IQN --lun "file:$RUN/disk.img,size=128MiB" --lun ram:16MiB \
-    --target $IQN-chap --lun ram:16MiB --chap "vm:$CHAP_SECRET" >>"$RUN/target.log" 2>&1 &
-  TARGET_PID=$!
-  until_true 20 listening "$mark" || fail "the target does not listen: $(tail -n 3 "$RUN/target.log")"
+discovery() {
+  iscsi_discover >"$RUN/targets"
+  cat "$RUN/targets"
+  grep -q "$ADDR:$PORT.*$IQN\$" "$RUN/targets" || fail "SendTargets lacks $IQN"
+  # By its other name it does not see what is not for it, and keeps what it knows.
+  iscsi_discover second -o nonpersistent >"$RUN/targets"
+  grep -q "$IQN\$" "$RUN/targets"
 }
 
-iscsi_log_in() { iscsiadm -m node -T "${1:-$IQN}" -p "$ADDR:$PORT" --login; }
-iscsi_log_out() { iscsiadm -m node -T "${1:-$IQN}" -p "$ADDR:$PORT" --logout; }
-# The block device of LUN $1, waits for it.
-lun_is_there() { ls -d /sys/class/iscsi_session/session*/device/target*/*:"$1"/block/*; }
-lun() {
-  until_true 20 lun_is_there "$1" || fail "LUN $1 does not appear"
-  echo "/dev/$(basename "$(lun_is_there "$1" | head -n 1)")"
+chap() {
+  iscsi_node $IQN-chap node.session.auth.authmethod CHAP
+  iscsi_node $IQN-chap node.session.auth.username vm
+  iscsi_node $IQN-chap node.session.auth.password "not the secret"
+  refused iscsi_log_in $IQN-chap
+  iscsi_node $IQN-chap node.session.auth.password "$CHAP_SECRET"
+  iscsi_log_in $IQN-chap
+  iscsi_log_out $IQN-chap
 }
 
-step "target, ib_iser and iscsid"
-start_target
-modprobe -a ib_iser sg sd_mod
-mkdir -p /etc/iscsi /run/lock/iscsi
-echo "InitiatorName=iqn.2026-11.org.mrpool:linux" >/etc/iscsi/initiatorname.iscsi
-touch /etc/iscsi/iscsid.conf
-iscsid -f >"$RUN/iscsid.log" 2>&1 &
-ISCSID_PID=$!
-until_true 10 iscsiadm -m iface || fail "iscsid does not answer"
+mutual_chap() {
+  iscsi_node $IQN-mutual node.session.auth.authmethod CHAP
+  iscsi_node $IQN-mutual node.session.auth.username vm
+  iscsi_node $IQN-mutual node.session.auth.password "$CHAP_SECRET"
+  iscsi_node $IQN-mutual node.session.auth.username_in disk
+  iscsi_node $IQN-mutual node.session.auth.password_in "not the target's secret"
+  refused iscsi_log_in $IQN-mutual
+  iscsi_node $IQN-mutual node.session.auth.password_in "$MUTUAL_SECRET"
+  iscsi_log_in $IQN-mutual
+  iscsi_log_out $IQN-mutual
+}
 
-step "discovery"
-iscsiadm -m discovery -t st -p "$ADDR:$PORT" -I iser | tee "$RUN/targets"
-grep -q "$IQN\$" "$RUN/targets" || fail "SendTargets lacks $IQN"
+access_list() {
+  iscsi_node_for_second $IQN-private
+  refused iscsi_log_in $IQN-private second
+  iscsi_log_in $IQN-private
+  iscsi_log_out $IQN-private
+}
 
-step "CHAP: a wrong secret is refused, the right one is not"
-node() { iscsiadm -m node -T $IQN-chap -p "$ADDR:$PORT" -o update -n "$1" -v "$2"; }
-node node.session.auth.authmethod CHAP
-node node.session.auth.username vm
-node node.session.auth.password "not the secret"
-refused iscsi_log_in $IQN-chap
-node node.session.auth.password "$CHAP_SECRET"
-iscsi_log_in $IQN-chap
-iscsi_log_out $IQN-chap
+login() {
+  iscsi_log_in $IQN
+  unit $IQN $LINUX 0
+  unit $IQN $LINUX 1
+}
 
-step "login and passthrough"
-iscsi_log_in
-disk=$(lun 0)
-sg_inq "$disk"
-for page in 0x00 0x80 0x83 0xb0 0xb1 0xb2; do sg_inq --page=$page "$disk" >/dev/null; done
-sg_readcap --16 "$disk"
+# --- passthrough ---------------------------------------------------------------------------------
 
-step "verified I/O"
-verify "$disk" --rw=randwrite --bs=4k --iodepth=32 --size=8M
-verify "$disk" --rw=write --bs=64k --iodepth=8 --size=16M
-verify "$disk" --rw=randwrite --bs=1m --iodepth=4 --size=16M
+inquiry() {
+  sg_inq "$disk"
+  local page
+  for page in 0x00 0x80 0x83 0xb0 0xb2; do sg_vpd --page=$page "$disk"; done
+}
+rotation_page() { sg_vpd --page=0xb1 "$disk"; }
+capacity() {
+  says "Last LBA=262143" sg_readcap "$disk"
+  says "Last LBA=262143" sg_readcap --16 "$disk"
+}
+report_luns() { says "0001000000000000" sg_luns "$disk"; }
+opcodes() { sg_opcodes -n "$disk"; }
+small_questions() {
+  sg_turs "$disk"
+  sg_requests "$disk"
+  sg_modes --page=0x8 "$disk"
+  sg_modes --six --page=0xa "$disk"
+}
+# What is there, written back.
+mode_select() {
+  local page
+  page=$(sg_modes --page=0xa -r "$disk" | od -An -v -tx1 | tr -s ' \n' ' ')
+  # Behind the header of eight bytes and the block descriptors it tells the length of.
+  set -- $page
+  shift $((8 + 0x$7$8))
+  sg_wr_mode --page=0xa --contents="$(printf '%s,' "$@" | sed 's/,$//')" "$disk"
+}
+verify_command() { sg_verify --lba=0 --count=128 "$disk"; }
+write_and_verify() {
+  head -c 4096 /dev/urandom >"$RUN/pattern"
+  sg_write_verify -l 64 -n 8 -i "$RUN/pattern" "$disk"
+  rm -f "$RUN/back"
+  sg_dd if="$disk" of="$RUN/back" bs=512 skip=64 count=8 blk_sgio=1 2>/dev/null
+  cmp "$RUN/pattern" "$RUN/back"
+}
+write_same() {
+  head -c 512 /dev/urandom >"$RUN/pattern"
+  sg_write_same --lba=128 --num=16 --xferlen=512 --in="$RUN/pattern" "$disk"
+  rm -f "$RUN/back"
+  sg_dd if="$disk" of="$RUN/back" bs=512 skip=143 count=1 blk_sgio=1 2>/dev/null
+  cmp "$RUN/pattern" "$RUN/back"
+}
+unmap() { sg_unmap --lba=256 --num=16 --force "$disk"; }
+lba_status() { sg_get_lba_status --lba=0 "$disk"; }
+compare_and_write() {
+  head -c 512 /dev/zero >"$RUN/old"
+  head -c 512 /dev/urandom >"$RUN/new"
+  dd if="$RUN/old" of="$disk" bs=512 seek=512 oflag=direct conv=notrunc status=none
+  cat "$RUN/old" "$RUN/new" >"$RUN/both"
+  sg_compare_and_write --in="$RUN/both" --lba=512 --num=1 --xferlen=1024 "$disk"
+  # The old content is not there any more.
+  refused sg_compare_and_write --in="$RUN/both" --lba=512 --num=1 --xferlen=1024 "$disk"
+}
+sync_cache() { sg_sync "$disk"; }
+start_stop() {
+  sg_start --stop "$disk"
+  refused sg_turs "$disk"
+  sg_start --start "$disk"
+  sg_turs "$disk"
+}
+beyond_the_end() {
+  sense "out of range|Illegal request" sg_verify --lba=262144 --count=1 "$disk"
+}
 
-step "reservations"
-sg_persist --out --register --param-sark=0xa "$disk"
-sg_persist --out --reserve --param-rk=0xa --prout-type=1 "$disk"
-sg_persist --in --read-reservation "$disk" | grep -qi "0xa" || fail "the reservation is not held"
-sg_persist --out --release --param-rk=0xa --prout-type=1 "$disk"
-sg_persist --out --clear --param-rk=0xa "$disk"
+# --- I/O -----------------------------------------------------------------------------------------
 
-step "ext4"
-mkfs.ext4 -q "$disk"
-mkdir -p "$RUN/mnt"
-mount "$disk" "$RUN/mnt"
-dd if=/dev/urandom of="$RUN/mnt/file" bs=1M count=8 conv=fsync status=none
-before=$(md5sum <"$RUN/mnt/file")
-umount "$RUN/mnt"
-fsck.ext4 -fn "$disk"
+verified() {  # SIZE DEPTH TOTAL
+  verify "$disk" --rw=randwrite --bs="$1" --iodepth="$2" --size="$3"
+}
 
-step "kill -9 and restart: the session recovers, the data is there"
-target_kill
-start_target
-until_true 60 dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct || fail "no recovery"
-mount "$disk" "$RUN/mnt"
-[ "$before" = "$(md5sum <"$RUN/mnt/file")" ] || fail "the file changed"
-umount "$RUN/mnt"
+file_system() {
+  mkfs.ext4 -q -E nodiscard -O ^has_journal "$disk"
+  mkdir -p "$RUN/mnt"
+  mount "$disk" "$RUN/mnt"
+  dd if=/dev/urandom of="$RUN/mnt/file" bs=1M count=4 conv=fsync status=none
+  md5sum <"$RUN/mnt/file" >"$RUN/file.md5"
+  umount "$RUN/mnt"
+  fsck.ext4 -fn "$disk"
+}
 
-step "logout during I/O, and ten logins"
-fio --name=noise --filename="$disk" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
-  --iodepth=16 --runtime=10 --time_based >/dev/null 2>&1 &
-sleep 1
-iscsi_log_out
-wait $! || true
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-  iscsi_log_in >/dev/null
-  iscsi_log_out >/dev/null
-done
+# --- reservations ----------------------------------------------------------------------------------
 
-step "stop"
-kill $ISCSID_PID
-target_stop
-grep -q "MRs in use: 0 " "$RUN/target.log" || fail "MRs are still in use"
+reads() { sg_dd if="$1" of=/dev/null bs=512 count=8 blk_sgio=1 verbose=0; }
+writes() { sg_dd if=/dev/zero of="$1" bs=512 count=8 seek=1024 blk_sgio=1 verbose=0; }
+prout() { sg_persist --no-inquiry --out "$@"; }
+prin() { sg_persist --no-inquiry --in "$@"; }
+
+second_login() {
+  iscsi_node_for_second $IQN
+  iscsi_log_in $IQN second
+  unit $IQN $SECOND 0
+}
+
+register_both() {
+  prout --register --param-sark=0xa "$disk"
+  prout --register --param-sark=0xb "$other"
+  says "2 registered" prin --read-keys "$disk"
+  refused prout --register --param-rk=0xdead --param-sark=0xc "$other"
+  prin --read-full-status "$disk"
+  prin --report-capabilities "$disk"
+}
+write_exclusive() {
+  prout --reserve --param-rk=0xa --prout-type=1 "$disk"
+  says 0xa prin --read-reservation "$other"
+  writes "$disk"
+  reads "$other"
+  refused writes "$other"
+  refused prout --reserve --param-rk=0xb --prout-type=1 "$other"
+  prout --release --param-rk=0xa --prout-type=1 "$disk"
+}
+exclusive_access() {
+  prout --reserve --param-rk=0xa --prout-type=3 "$disk"
+  refused reads "$other"
+  refused writes "$other"
+  prout --release --param-rk=0xa --prout-type=3 "$disk"
+  reads "$other"
+}
+registrants_only() {
+  prout --reserve --param-rk=0xa --prout-type=5 "$disk"
+  writes "$other"
+  prout --register --param-rk=0xb --param-sark=0 "$other"
+  refused writes "$other"
+  prout --register --param-sark=0xb "$other"
+  writes "$other"
+  prout --release --param-rk=0xa --prout-type=5 "$disk"
+  sg_turs "$other" || true  # hears of the release
+}
+preempt() {
+  prout --reserve --param-rk=0xa --prout-type=5 "$disk"
+  prout --preempt --param-rk=0xb --param-sark=0xa --prout-type=5 "$other"
+  says 0xb prin --read-reservation "$disk"
+  sg_turs "$disk" || true  # hears that it was preempted
+  refused writes "$disk"
+  prout --clear --param-rk=0xb "$other"
+  sg_turs "$disk" || true
+  writes "$disk"
+}
+survives_restart() {
+  prout --register --param-aptpl --param-sark=0xa "$disk"
+  prout --reserve --param-rk=0xa --prout-type=1 "$disk"
+  iser_kill
+  iser_serve
+  recovered
+  says 0xa prin --read-reservation "$disk"
+  until_true 60 sg_turs "$other"
+  refused writes "$other"
+  prout --clear --param-rk=0xa "$disk"
+}
+
+# --- resets, restart --------------------------------------------------------------------------------
+
+resets_under_load() {
+  fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
+    --iodepth=16 --runtime=3 --time_based --output-format=terse --output=/dev/null &
+  local load=$!
+  sleep 1
+  sg_reset --device "$disk"
+  sg_reset --target "$disk"
+  wait $load
+}
+
+recovered() {
+  until_true 60 dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct || fail "no recovery"
+}
+
+restart() {
+  iser_kill
+  iser_serve
+  recovered
+  mkdir -p "$RUN/mnt"
+  mount "$disk" "$RUN/mnt"
+  md5sum <"$RUN/mnt/file" | cmp - "$RUN/file.md5" || fail "the file changed"
+  umount "$RUN/mnt"
+}
+
+restart_under_load() {
+  fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --verify=crc32c --rw=randwrite \
+    --bs=4k --iodepth=8 --offset=64M --size=512K --loops=4 --rate_iops=64 --randseed=9 \
+    --output-format=terse --output=/dev/null &
+  local load=$!
+  sleep 2
+  iser_kill
+  sleep 1
+  iser_serve
+  wait $load || fail "I/O failed although the initiator may wait for the target"
+}
+
+iser_serve
+initiator_start
+attempt "SendTargets" discovery
+attempt "CHAP" chap
+attempt "mutual CHAP" mutual_chap
+attempt "access list" access_list
+attempt "login" login
+disk=$(unit $IQN $LINUX 0)
+attempt "INQUIRY, VPD 00 80 83 B0 B2" inquiry
+attempt "INQUIRY, VPD B1" rotation_page
+attempt "READ CAPACITY 10, 16" capacity
+attempt "REPORT LUNS" report_luns
+attempt "REPORT SUPPORTED OPERATION CODES" opcodes
+attempt "TEST UNIT READY, REQUEST SENSE, MODE SENSE" small_questions
+attempt "MODE SELECT" mode_select
+attempt "VERIFY" verify_command
+attempt "WRITE AND VERIFY" write_and_verify
+attempt "WRITE SAME" write_same
+attempt "UNMAP" unmap
+attempt "GET LBA STATUS" lba_status
+attempt "COMPARE AND WRITE" compare_and_write
+attempt "SYNCHRONIZE CACHE" sync_cache
+attempt "START STOP UNIT" start_stop
+attempt "blocks beyond the end" beyond_the_end
+attempt "fio crc32c, 4 KiB" verified 4k 32 4M
+attempt "fio crc32c, 64 KiB" verified 64k 8 8M
+attempt "fio crc32c, 256 KiB" verified 256k 4 8M
+attempt "fio crc32c, 1 MiB" verified 1m 4 8M
+attempt "mkfs, files, fsck" file_system
+attempt "a second initiator's login" second_login
+other=$(unit $IQN $SECOND 0)
+attempt "PR: two registrants" register_both
+attempt "PR: write exclusive" write_exclusive
+attempt "PR: exclusive access" exclusive_access
+attempt "PR: registrants only" registrants_only
+attempt "PR: preempt, clear" preempt
+attempt "PR: survives a restart (APTPL)" survives_restart
+attempt "LUN and target reset under load" resets_under_load
+attempt "target killed and started, session recovers" restart
+attempt "target killed under verified load" restart_under_load
+attempt "logout of both initiators" iscsiadm -m node --logout
+attempt "clean stop" iser_stop
+report
