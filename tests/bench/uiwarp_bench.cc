@@ -7,6 +7,8 @@
 //   uiwarp_bench sends --size BYTES                 SENDs one way, credits come back
 //   uiwarp_bench register --size BYTES              lease, map, register, invalidate, return;
 //                                                   beside it, a copy into a bounce buffer
+//   uiwarp_bench reg_mr --size BYTES                Pd::reg_mr and its end, per I/O: on verbs://
+//                                                   that is ibv_reg_mr
 // Options: --seconds S, --crc on|off, --address TRANSPORT://HOST (default uiwarp://127.0.0.1).
 // Prints one JSON object. The serving process runs on core 0, the other on core 1.
 #include <sched.h>
@@ -33,7 +35,7 @@
 namespace mrpool::bench {
 namespace {
 
-constexpr uint32_t kReceives = 256;  // posted on each side
+constexpr uint32_t kReceives = 256;  // posted on each side at most
 constexpr uint32_t kCredits = 64;    // SENDs that one credit message stands for
 constexpr size_t kNoteBytes = 64;
 
@@ -100,8 +102,9 @@ class End : public QpEvents {
             .ird = 64};
   }
 
+  // A round trip gets no more memory to walk through than tcp_ceiling's has.
   void post_receives() {
-    for (uint32_t i = 0; i < kReceives; ++i) {
+    for (uint32_t i = 0; i < (options_.mode == "rtt" ? 2 : kReceives); ++i) {
       receives_[i] = std::make_unique<Receive>(*this, i);
       post(*receives_[i]);
     }
@@ -415,10 +418,30 @@ class ClientEnd final : public End {
   uint64_t done_ = 0;
 };
 
+// What a program without fast registration does: memory registered for each I/O.
+void plain_registrations(const Options& options) {
+  pin(1);
+  const auto device = must(Device::open(must(Address::parse(options.address))));
+  const auto pd = must(device->alloc_pd());
+  std::vector<std::byte> memory(options.size, std::byte{1});  // touched: pages are there
+  constexpr uint64_t kBatch = 16;
+  uint64_t count = 0;
+  const uint64_t begin = now_ns();
+  const uint64_t end = begin + uint64_t(options.seconds * 1e9);
+  uint64_t now = begin;
+  for (; now < end; now = now_ns()) {
+    for (uint64_t i = 0; i < kBatch; ++i) {
+      must(pd->reg_mr(memory, Access::kLocalWrite | Access::kRemoteWrite));
+    }
+    count += kBatch;
+  }
+  std::printf("{\"reg_mr_ns\": %.1f}\n", double(now - begin) / double(count));
+}
+
 int usage() {
   std::fputs(
-      "usage: uiwarp_bench rtt|read|write|sends|register [--size BYTES] [--depth N] [--seconds S]\n"
-      "                    [--crc on|off] [--address TRANSPORT://HOST]\n",
+      "usage: uiwarp_bench rtt|read|write|sends|register|reg_mr [--size BYTES] [--depth N]\n"
+      "                    [--seconds S] [--crc on|off] [--address TRANSPORT://HOST]\n",
       stderr);
   return 2;
 }
@@ -428,7 +451,7 @@ int run(int argc, char** argv) {
   Options options;
   options.mode = argv[1];
   bool known = false;
-  for (const char* mode : {"rtt", "read", "write", "sends", "register"}) {
+  for (const char* mode : {"rtt", "read", "write", "sends", "register", "reg_mr"}) {
     known |= options.mode == mode;
   }
   if (!known || argc % 2 != 0) return usage();
@@ -453,6 +476,10 @@ int run(int argc, char** argv) {
     options.depth = 1;
   }
 
+  if (options.mode == "reg_mr") {
+    plain_registrations(options);
+    return 0;
+  }
   int port_pipe[2];
   must(pipe(port_pipe) == 0, "pipe");
   const pid_t child = fork();

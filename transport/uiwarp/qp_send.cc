@@ -15,7 +15,7 @@ constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kReadRequestBytes + kM
 // Pieces below this are copied into the block. So one segment has at most one entry per that many
 // bytes of payload, and one for the block bytes between each two.
 constexpr size_t kCopyPiece = 512;
-constexpr size_t kMaxPiecesPerSegment = 2 * (QpCore::kMaxSegmentPayload / kCopyPiece) + 3;
+constexpr size_t pieces_of(size_t payload) { return 2 * (payload / kCopyPiece) + 3; }
 
 // How much of what is left the next segment takes: equal shares in whole pages, so that no small
 // rest trails behind.
@@ -27,10 +27,8 @@ uint32_t segment_of(uint32_t left) {
 }
 
 bool has_room(const TxBatch& batch, uint32_t payload) {
-  if (batch.bytes() >= QpCore::kMaxBatchBytes) return false;
-  return payload <= TxBatch::kCopyBytes
-             ? batch.has_room(kFramingBytes + payload, 2)
-             : batch.has_room(kFramingBytes + payload, kMaxPiecesPerSegment);
+  return batch.bytes() < QpCore::kMaxBatchBytes &&
+         batch.has_room(kFramingBytes + payload, pieces_of(payload));
 }
 
 }  // namespace
@@ -46,7 +44,8 @@ void QpCore::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payload,
   encode_segment(header, head + kLengthBytes);
   const bool crc_on = agreement_.crc;
   Crc32c crc;
-  if (payload <= TxBatch::kCopyBytes) {
+  const bool response = header.kind == MessageKind::kReadResponse;
+  if (payload <= (response ? TxBatch::kCopyResponseBytes : TxBatch::kCopyBytes)) {
     std::byte* to = batch.add(payload);
     visit_payload([&](const std::byte* from, size_t bytes) {
       std::memcpy(to, from, bytes);
@@ -160,7 +159,7 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
       return Step::kFailed;
     }
     emit(batch, header, payload, [&](auto&& piece) { visit_memory(range, payload, piece); });
-    if (payload > TxBatch::kCopyBytes) batch.guard(range);
+    if (payload > TxBatch::kCopyResponseBytes) batch.guard(range);
   }
   response.sent += payload;
   if (header.last) {

@@ -7,12 +7,15 @@
 namespace mrpool::uiwarp {
 
 namespace {
-// Scratch behind a direct receive: the trailer and the next header, so that the next payload, which
-// is likely to be large too, is received in place. One more system call where it is not.
+// Scratch behind a direct receive while bulk is coming: the trailer and the next header, so that
+// the next payload, which is likely to be large too, is received in place. One more system call
+// where it is not.
 constexpr size_t kLookaheadBytes = kMaxTrailerBytes + kMaxSegmentHeaderBytes;
-// While large payload is coming, a receive between two FPDUs takes no more than this into scratch.
+// While bulk is coming, a receive between two FPDUs takes no more than this into scratch. Bulk are
+// FPDUs of twice that and more: a smaller one would be cut by the limit that it had itself caused.
 constexpr size_t kBulkScratchBytes = 4096;
-// Small FPDUs in a row until large payload is not expected any more.
+constexpr size_t kBulkUlpdu = 2 * kBulkScratchBytes;
+// FPDUs in a row that are not bulk until no more of it is expected.
 constexpr uint8_t kBulkMemory = 16;
 }  // namespace
 
@@ -23,7 +26,7 @@ size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
     for (size_t i = 0; i < pieces; ++i) direct_bytes_ += out[i].iov_len;
     if (direct_bytes_ > 0) {
       if (direct_bytes_ < remaining_) return pieces;
-      out[pieces] = {scratch.data(), kLookaheadBytes};
+      out[pieces] = {scratch.data(), bulk_ > 0 ? kLookaheadBytes : scratch.size()};
       return pieces + 1;
     }
   }
@@ -108,7 +111,7 @@ bool Receiver::whole(const std::byte* at, size_t ulpdu) {
       return false;
     }
   }
-  if (bulk_ > 0 && ulpdu <= kWholeBytes) --bulk_;
+  expect_bulk_after(ulpdu);
   if (ulpdu == 0) return handler_.empty_fpdu();
   const size_t header_bytes = segment_header_bytes(at[kLengthBytes]);
   if (ulpdu < header_bytes) {
@@ -129,11 +132,19 @@ bool Receiver::start_parts(const std::byte* at, size_t ulpdu) {
   ulpdu_ = ulpdu;
   done_ = 0;
   remaining_ = ulpdu - header_bytes;
-  bulk_ = kBulkMemory;
+  expect_bulk_after(ulpdu);
   crc_ = {};
   if (crc_on_) crc_.update(at, kLengthBytes + header_bytes);
   state_ = State::kPayload;
   return handler_.begin(header, remaining_);
+}
+
+void Receiver::expect_bulk_after(size_t ulpdu) {
+  if (ulpdu >= kBulkUlpdu) {
+    bulk_ = kBulkMemory;
+  } else if (bulk_ > 0) {
+    --bulk_;
+  }
 }
 
 void Receiver::payload_came(size_t bytes) {

@@ -3,7 +3,7 @@
 //
 // The driver alternates plan() and commit(): plan() gives the gather list of the next readv, which
 // is scratch space, or, once the header of a large FPDU has been seen, the registered memory its
-// payload is for, with a little scratch behind it; commit() works on what came. Every complete FPDU
+// payload is for, with scratch behind it; commit() works on what came. Every complete FPDU
 // of one readv is handled by one commit().
 //
 // An FPDU that lies whole in scratch has its CRC checked before any of it is placed. One that is
@@ -75,6 +75,7 @@ class Receiver {
   bool finish_parts();
   void stash(const std::byte* at, size_t bytes);
   void payload_came(size_t bytes);
+  void expect_bulk_after(size_t ulpdu);
 
   SegmentHandler& handler_;
   bool crc_on_ = true;
@@ -90,7 +91,7 @@ class Receiver {
   std::unique_ptr<std::byte[]> stash_;
   size_t stashed_ = 0;
   size_t direct_bytes_ = 0;  // of the plan: in front of scratch
-  uint8_t bulk_ = 0;         // not zero: large payload came lately
+  uint8_t bulk_ = 0;         // not zero: bulk came lately
 };
 
 }  // namespace mrpool::uiwarp

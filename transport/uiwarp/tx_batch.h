@@ -23,9 +23,12 @@ class TxBatch {
   static constexpr size_t kBlockBytes = 128 * 1024;
   static constexpr size_t kMaxPieces = 512;
   static constexpr size_t kMaxGuards = 256;
-  // Payload up to here is copied: cheaper than a gather entry of its own, and the bytes that the
-  // CRC was taken over are then the bytes that go out, whatever their owner does meanwhile.
-  static constexpr size_t kCopyBytes = 4096;
+  // Payload up to here is copied into the block, which is cheaper than a gather entry of its own.
+  static constexpr size_t kCopyBytes = 1024;
+  // Payload of a READ response up to here, too: the bytes that the CRC was taken over are then the
+  // bytes that go out, whatever the program does meanwhile. (Of what it posted itself it may not
+  // change a byte before the completion.)
+  static constexpr size_t kCopyResponseBytes = 4096;
 
   void clear() { used_ = begin_ = end_ = guards_ = bytes_ = sent_ = 0; }
   bool empty() const { return bytes_ == 0; }

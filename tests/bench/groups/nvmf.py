@@ -26,6 +26,7 @@ LOADS = {
 }
 NSIDS = {"RAM": 1, "null": 2, "file": 3}
 DEVICES = {"CRC on": "", "CRC off": "?crc=off"}
+CASES = (("CRC on", "RAM"), ("CRC off", "RAM"), ("CRC on", "null"), ("CRC on", "file"))
 
 
 def sample(group, target, device, backend, load):
@@ -57,12 +58,10 @@ def measure(group):
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="mrpool-nvmf-", dir="build/bench"))
-        disk = os.path.join(os.path.abspath(folder), "disk")
-        with open(disk, "wb") as file:
-            file.truncate(64 << 20)
         targets = {
             device: stack.enter_context(Target(
-                group, "ram:64MiB", "null:64MiB", f"file:{disk}", device=suffix,
+                group, "ram:64MiB", "null:64MiB",
+                f"file:{os.path.abspath(folder)}/{device},size=64MiB", device=suffix,
                 # Both stay up for the whole group and only one is used at a time: an idle one must
                 # not take the core from the other.
                 options=("--spin", "20000")))
@@ -74,17 +73,18 @@ def measure(group):
         jobs = []
         for load, (shape, *_) in LOADS.items():
             jobs.append(lambda shape=shape: tcp.sample(group, shape))
-            for device in DEVICES:
-                for backend in NSIDS:
-                    jobs.append(lambda d=device, b=backend, l=load:
-                                sample(group, targets[d], d, b, l))
+            for device, backend in CASES:
+                jobs.append(lambda d=device, b=backend, l=load:
+                            sample(group, targets[d], d, b, l))
         jobs.append(lambda: syscalls(group, folder))
         group.in_rounds(jobs)
     for load, (shape, _, plain, digests) in LOADS.items():
-        for device, goal in (("CRC off", plain), ("CRC on", digests)):
-            for backend in NSIDS:
-                group.row(f"{load}, {backend}, {device} / bare TCP", f"{backend}, {device}:{load}",
-                          f"bare TCP:{shape}", goal if backend == "RAM" else None, at_most=False)
+        goals = {"CRC off": plain, "CRC on": digests}
+        for device, backend in CASES:
+            group.row(f"{load}, {backend}, {device} / bare TCP", f"{backend}, {device}:{load}",
+                      f"bare TCP:{shape}", goals[device] if backend == "RAM" else None,
+                      at_most=False)
+        for device in DEVICES:
             # At one depth the share of the median time is the share of the rate, but for the time
             # in which somebody else had the core: the row to look at on a shared machine.
             group.row(f"{load}, RAM, {device}, median time: bare TCP / ours",
@@ -93,7 +93,7 @@ def measure(group):
         for tail in ("p50", "p99"):
             group.figure(f"{load}, RAM, CRC on: {tail}", f"{tail} RAM, CRC on:{load}")
         group.panel(load, [f"bare TCP:{shape}",
-                           *(f"{b}, {d}:{load}" for b in NSIDS for d in DEVICES)])
+                           *(f"{b}, {d}:{load}" for d, b in CASES)])
     for call in ("receives", "sends"):
         group.figure(f"4 KiB read, QD32, CRC on: {call} of the target per I/O", f"{call} per I/O",
                      goal=1)

@@ -174,6 +174,39 @@ TEST(Receiver, EverythingInOneReceiveIsHandledAtOnce) {
   EXPECT_EQ(keeper.segments.size(), 100u);
 }
 
+TEST(Receiver, APageThatCameInPartsDoesNotCutThePagesBehindIt) {
+  const auto page = make_fpdu(kWrite, 4096, true);
+  Keeper keeper;
+  keeper.direct = true;
+  Receiver receiver(keeper);
+  ASSERT_TRUE(feed(receiver, page, [](int) { return 3000; }));
+  const int before = keeper.direct_plans;
+  const auto four = concat({page, page, page, page});
+  int receives = 0;
+  ASSERT_TRUE(feed(receiver, four, [&](int) {
+    ++receives;
+    return four.size();
+  }));
+  EXPECT_EQ(keeper.ended, 5);
+  EXPECT_EQ(keeper.direct_plans, before);
+  EXPECT_EQ(receives, 1);
+}
+
+TEST(Receiver, WhatFollowsAPageThatCameInPartsComesWithItsRest) {
+  const auto page = make_fpdu(kWrite, 4096, true);
+  const auto stream = concat({page, page, page, page});
+  Keeper keeper;
+  keeper.direct = true;
+  Receiver receiver(keeper);
+  int receives = 0;
+  ASSERT_TRUE(feed(receiver, stream, [&](int i) {
+    ++receives;
+    return i == 0 ? 3000 : stream.size();
+  }));
+  EXPECT_EQ(keeper.ended, 4);
+  EXPECT_EQ(receives, 2);
+}
+
 TEST(Receiver, EveryFlippedBitIsFound) {
   for (const size_t payload : {0, 5, 72, 4000}) {
     const auto good = make_fpdu(kWrite, payload, true);
