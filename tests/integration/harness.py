@@ -20,15 +20,15 @@ PATIENCE = 60
 
 
 class Target:
-    """A running mrpool-nvmf-target."""
+    """A running mrpool-nvmf-target, of one subsystem or of what the file `config` says."""
 
-    def __init__(self, folder, *options, port=0, device=""):
+    def __init__(self, folder, *options, port=0, device="", config=None):
         self.log_path = pathlib.Path(folder) / f"target-{time.monotonic_ns()}.log"
+        served = ["--config", config] if config else [
+            "--listen", f"uiwarp://127.0.0.1:{port}{device}", "--subnqn", NQN]
         with open(self.log_path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [BIN / "mrpool-nvmf-target", "--listen", f"uiwarp://127.0.0.1:{port}{device}",
-                 "--subnqn", NQN, *options],
-                stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen([BIN / "mrpool-nvmf-target", *served, *options],
+                                            stdout=log, stderr=subprocess.STDOUT)
         self.address = self._wait_for_address()
         self.port = int(self.address.rsplit(":", 1)[1])
 
@@ -46,6 +46,18 @@ class Target:
 
     def output(self):
         return self.log_path.read_text()
+
+    def reload(self):
+        """SIGHUP; returns what the target says of it."""
+        before = len(self.output())
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            said = self.output()[before:]
+            if re.search(r"^reload.*\n", said, re.M):
+                return said
+            time.sleep(0.02)
+        raise AssertionError(f"the target says nothing of SIGHUP:\n{self.output()}")
 
     def kill(self):
         """As if the machine had lost power."""

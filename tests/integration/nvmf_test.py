@@ -243,6 +243,47 @@ class Interruptions(TargetTest):
         self.assertIn("connection lost", err)
 
 
+class Reload(TargetTest):
+    """SIGHUP: what appeared or vanished changes live, a broken file is refused whole."""
+
+    def write(self, *namespaces, text=None):
+        path = self.folder / "target.json"
+        path.write_text(text if text is not None else json.dumps({
+            "listen": ["uiwarp://127.0.0.1:0"],
+            "subsystems": [{"nqn": NQN, "namespaces": [
+                {"nsid": nsid, "storage": storage} for nsid, storage in namespaces]}]}))
+        return path
+
+    def shown(self, target):
+        out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")
+        return [n["nsid"] for n in json.loads(out)["namespaces"]]
+
+    def test_live_changes_beside_a_verified_load(self):
+        first = (1, "ram:8MiB")
+        target = self.target(config=self.write(first))
+        load = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
+                          "--iodepth", "16", "--runtime", "600", "--verify", "crc32c",
+                          "--output-format", "json", "--group_reporting", "--eta", "always")
+        self.addCleanup(load.kill)
+        load.stderr.readline()  # it runs
+        self.write(first, (7, "ram:1MiB"))
+        target.reload()
+        self.assertEqual(self.shown(target), [1, 7])
+        for text, named in (("{", "target.json"), ('{"listne": []}', "listne"),
+                            (json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "subsystems": [
+                                {"nqn": NQN, "namespaces": [{"storage": "tape:1"}]}]}), "tape:1")):
+            self.write(text=text)
+            self.assertIn(named, target.reload())
+            self.assertEqual(self.shown(target), [1, 7])
+        self.write(first)
+        target.reload()
+        self.assertEqual(self.shown(target), [1])
+        load.send_signal(signal.SIGINT)
+        out, err = load.communicate(timeout=PATIENCE)
+        self.assertEqual(load.returncode, 0, err.decode())
+        self.assert_verified(*self.job_of(out))
+
+
 class Sanitizer(TargetTest):
     def test_verified_load_under_adversarial_placement(self):
         for seed in (1, 2, 3):
