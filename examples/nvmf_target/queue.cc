@@ -293,6 +293,8 @@ void Queue::dispatch_fabrics(Command& command) {
 }
 
 void Queue::connect(Command& command) {
+  // Another Connect may have come in while this one's data was fetched.
+  if (controller_ != nullptr) return respond(command, with_dnr(Status::kCommandSequence));
   const auto wire = std::bit_cast<nvme::ConnectCommand>(command.sqe);
   const auto data = nvme::read_struct<nvme::ConnectData>(host_data(command, 0));
   QueueFacts facts;

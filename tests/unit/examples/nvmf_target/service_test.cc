@@ -314,6 +314,28 @@ TEST_F(Hostile, CommandsBeforeConnect) {
   EXPECT_TRUE(good_->io.connected());
 }
 
+// The second Connect comes in while the data of the first is fetched: one controller, not two.
+TEST_F(Hostile, TwoConnectCommandsAtOnce) {
+  const size_t before = world_.service().target().controllers();
+  RawQueue queue(world_, 0);
+  nvme::ConnectData data{};
+  data.cntlid = nvme::kDynamicController;
+  nvme::set_field(data.subsysnqn, kSubsystem);
+  nvme::set_field(data.hostnqn, kHostNqn);
+  std::memcpy(queue.memory.data(), &data, sizeof data);
+  nvme::ConnectCommand fetched, inside;
+  fetched.command_id = uint16_t{1};
+  fetched.sq_size0 = inside.sq_size0 = uint16_t{31};
+  fetched.sgl = SglDescriptor::keyed(queue.buffer(0, sizeof data), false);
+  inside.command_id = uint16_t{2};
+  inside.sgl = SglDescriptor::in_capsule(0, sizeof data);
+  queue.submit(fetched);
+  queue.submit(inside, nvme::bytes_of(data));
+  EXPECT_STATUS(queue.wait(2).status(), Status::kSuccess);
+  EXPECT_STATUS(queue.wait(1).status(), dnr(Status::kCommandSequence));
+  EXPECT_EQ(world_.service().target().controllers(), before + 1);
+}
+
 TEST_F(Hostile, QueueIdGames) {
   RawQueue wrong(world_, 3);
   wrong.id = 4;
