@@ -21,10 +21,7 @@ AdminReply answer(uint64_t result) {
   return reply;
 }
 
-// Bits of the Asynchronous Event Configuration, [base] 5.27.1.8, and their results in dword 0:
-// type | information << 8 | log page << 16.
-constexpr uint32_t kEventNamespace = 1u << 8;
-constexpr uint32_t kEventDiscovery = 1u << 31;
+// Results of the events in dword 0: type | information << 8 | log page << 16.
 constexpr uint32_t kNotice = 2;
 constexpr uint32_t kNamespaceResult = kNotice | 0x00 << 8 | uint32_t(NVME_LOG_LID_CHANGED_NS) << 16;
 constexpr uint32_t kDiscoveryResult = kNotice | 0xf0 << 8 | uint32_t(NVME_LOG_LID_DISCOVER) << 16;
@@ -174,7 +171,7 @@ AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanosec
         reply = identify(sqe);
         break;
       case nvme::AdminOpcode::kGetLogPage:
-        reply = get_log_page(sqe, now, std::move(discovery));
+        reply = get_log_page(sqe, data_length, now, std::move(discovery));
         break;
       case nvme::AdminOpcode::kSetFeatures:
         return set_features(sqe, now);

@@ -76,6 +76,9 @@ struct AsyncCompletion {
 };
 
 enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged };
+// Their bits in the Asynchronous Event Configuration, [base] 5.27.1.8.
+inline constexpr uint32_t kEventNamespace = 1u << 8;
+inline constexpr uint32_t kEventDiscovery = 1u << 31;
 
 class Controller {
  public:
@@ -131,7 +134,8 @@ class Controller {
 
  private:
   AdminReply identify(const nvme::Sqe& sqe);
-  AdminReply get_log_page(const nvme::Sqe& sqe, Nanoseconds now, std::vector<std::byte> discovery);
+  AdminReply get_log_page(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now,
+                          std::vector<std::byte> discovery);
   AdminReply set_features(const nvme::Sqe& sqe, Nanoseconds now);
   AdminReply get_features(const nvme::Sqe& sqe) const;
   AdminReply park_event(const nvme::Sqe& sqe);

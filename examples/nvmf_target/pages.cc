@@ -174,12 +174,13 @@ std::vector<std::byte> Controller::identify_controller() const {
   return to_bytes(id);
 }
 
-AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now,
+AdminReply Controller::get_log_page(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now,
                                     std::vector<std::byte> discovery) {
   const LogRange range = log_range(sqe);
   const uint32_t log = sqe.cdw10 & 0xff;
   const bool retain = (sqe.cdw10 & 1u << 15) != 0;
   if (range.length > kMaxTransfer || range.offset % 4 != 0) return refuse(Status::kInvalidField);
+  if (range.length != data_length) return refuse(Status::kSglDataLength);
   std::vector<std::byte> page;
   switch (log) {
     case NVME_LOG_LID_SUPPORTED_LOG_PAGES: {
@@ -210,7 +211,6 @@ AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now,
     case NVME_LOG_LID_DISCOVER:
       if (!identity_.discovery) return refuse(Status::kInvalidLogPage);
       page = std::move(discovery);
-      if (!retain) events_masked_ &= ~(1u << 31);
       break;
     default:
       if (identity_.discovery) return refuse(Status::kInvalidLogPage);
@@ -238,10 +238,6 @@ AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now,
         std::transform(changed_.begin(), changed_.end(), list.ns,
                        [](uint32_t nsid) { return le(nsid); });
       }
-      // Reading clears the list; without "retain" it also re-arms the event.
-      changed_.clear();
-      changed_overflow_ = false;
-      if (!retain) events_masked_ &= ~(1u << 8);
       page = to_bytes(list);
       break;
     }
@@ -272,6 +268,14 @@ AdminReply Controller::get_log_page(const nvme::Sqe& sqe, Nanoseconds now,
       if (page.empty()) return refuse(Status::kInvalidLogPage);
   }
   if (range.offset > page.size()) return refuse(Status::kInvalidField);
+  // Only who gets the log has read it: the list of changes is cleared, and without "retain" the
+  // event may come again.
+  if (log == NVME_LOG_LID_CHANGED_NS) {
+    changed_.clear();
+    changed_overflow_ = false;
+    if (!retain) events_masked_ &= ~kEventNamespace;
+  }
+  if (log == NVME_LOG_LID_DISCOVER && !retain) events_masked_ &= ~kEventDiscovery;
   page.erase(page.begin(), page.begin() + ptrdiff_t(range.offset));
   page.resize(range.length);  // beyond the end of a log there are zeroes
   return with_data(std::move(page));

@@ -279,6 +279,23 @@ TEST_F(ControllerTest, ReadingWithRetainKeepsTheMask) {
   EXPECT_TRUE(c->take_events().empty());
 }
 
+// Who did not get the log has not read it.
+TEST_F(ControllerTest, ARefusedReadLosesNoChange) {
+  auto c = enabled();
+  set_feature(*c, NVME_FEAT_FID_ASYNC_EVENT, 1u << 8);
+  const uint32_t five[] = {5};
+  c->namespaces_changed(five);
+  run(*c, admin_command(AdminOpcode::kAsyncEventRequest));
+  EXPECT_EQ(c->take_events().size(), 1u);
+  EXPECT_STATUS(run(*c, log_command(NVME_LOG_LID_CHANGED_NS, 4096), 512).status,
+                dnr(Status::kSglDataLength));
+  EXPECT_STATUS(log(*c, NVME_LOG_LID_CHANGED_NS, 4096, 8192).status, dnr(Status::kInvalidField));
+  run(*c, admin_command(AdminOpcode::kAsyncEventRequest));
+  c->namespaces_changed(five);
+  EXPECT_TRUE(c->take_events().empty()) << "the event is masked until the log is read";
+  EXPECT_EQ(page<nvme_ns_list>(log(*c, NVME_LOG_LID_CHANGED_NS, 4096)).ns[0], 5u);
+}
+
 TEST_F(ControllerTest, ChangedListOverflows) {
   auto c = enabled();
   std::vector<uint32_t> many(kMaxChangedNamespaces + 1);
