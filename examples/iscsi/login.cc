@@ -177,7 +177,10 @@ std::optional<LoginStatus> Login::identify(const LoginRequest& request,
 
   const auto target = find(pairs, "TargetName");
   if (!identity_.discovery) {
-    if (!target) return refuse(LoginStatus::kMissingParameter, "TargetName is missing");
+    // An empty name would find the discovery session's secrets instead of a target's.
+    if (!target || target->empty()) {
+      return refuse(LoginStatus::kMissingParameter, "TargetName is missing");
+    }
     identity_.target = *target;
   }
   if (identity_.discovery && request.tsih != 0) {

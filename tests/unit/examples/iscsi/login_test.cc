@@ -90,6 +90,12 @@ TEST_F(LoginTest, MissingTargetNameToo) {
             LoginStatus::kMissingParameter);
 }
 
+TEST_F(LoginTest, ANormalSessionHasATargetWithAName) {
+  EXPECT_EQ(send(1, true, 3, "InitiatorName="s + std::string(kInitiator) + "\0TargetName=\0"s)
+                .response.status,
+            LoginStatus::kMissingParameter);
+}
+
 TEST_F(LoginTest, UnknownTargetIsNotFound) {
   EXPECT_EQ(send(1, true, 3, "InitiatorName="s + std::string(kInitiator) + "\0TargetName=iqn.x\0"s)
                 .response.status,
