@@ -10,6 +10,7 @@
 #include "examples/iscsi/chap.h"
 #include "examples/iscsi/text.h"
 #include "examples/storage/storage.h"
+#include "mrpool/device.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -170,6 +171,11 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
 absl::Status validate(const Config& config) {
   if (config.listen.empty()) {
     return wrong("listen", "no portal; give --listen uiwarp://127.0.0.1:3260");
+  }
+  for (const std::string& address : config.listen) {
+    if (const auto parsed = Address::parse(address); !parsed.ok()) {
+      return wrong("listen", std::string(parsed.status().message()));
+    }
   }
   if (config.targets.empty()) {
     return wrong("target", "none; give --target iqn.2026-11.org.example:disk");

@@ -65,6 +65,8 @@ TEST(Options, MistakesAreNamed) {
   EXPECT_THAT(error_of(parse({"--lun", "ram:1MiB"}).status()), HasSubstr("--target"));
   EXPECT_THAT(error_of(parse({"--nonsense"}).status()), HasSubstr("--nonsense"));
   EXPECT_THAT(error_of(parse({"--listen"}).status()), HasSubstr("needs a value"));
+  EXPECT_THAT(error_of(parse({"--listen", "uiwarp:/x", "--target", "iqn.a:1"}).status()),
+              HasSubstr("uiwarp:/x"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "disk"}).status()),
               HasSubstr("no iSCSI name"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun", "ram:1MiB",
