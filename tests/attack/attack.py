@@ -3,9 +3,10 @@
 
     MRPOOL_BIN=build/dev/bin tests/attack/attack.py [NAME...]
 
-Each attack has to end with the attacker cut off, or refused with the status the specification
-names. At the end the honest host must have seen no error, and the daemon's memory and descriptors
-must be bounded; the figures are printed.
+Each attack has to end with the attacker cut off, by the Terminate code the RFCs name where there is
+one, or refused with the status the specification names. Meanwhile the honest host's I/O goes on,
+which the daemon's own counters show after each attack; at the end it must have seen no error, and
+the daemon's memory and descriptors must be bounded; the figures are printed.
 """
 import os
 import pathlib
@@ -19,8 +20,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from harness import NQN, PATIENCE, Target, TargetTest  # pylint: disable=wrong-import-position
-from iwarp import (READ_RESPONSE, SEND, WRITE, Cut, Wire, cm_request, connect_data, connect_sqe,
-                   in_capsule, keyed, mpa_request, sqe_of)
+from iwarp import (MPA_CRC, READ_ACCESS, READ_INVALID_STAG, READ_RESPONSE, SEND,
+                   TAGGED_BOUNDS, TAGGED_INVALID_STAG, TAGGED_NOT_ASSOCIATED, TAGGED_OFFSET_WRAP,
+                   UNTAGGED_NO_BUFFER, UNTAGGED_TOO_LONG, WRITE, Cut, Wire, cm_request,
+                   connect_data, connect_sqe, keyed, mpa_request, sqe_of)
 
 HOST = "nqn.2026-11.org.mrpool:attacker"
 INVALID_PARAMETERS, SEQUENCE_ERROR, ID_CONFLICT, ABORT_LIMIT = 0x182, 0x00C, 0x003, 0x103
@@ -37,10 +40,19 @@ def admin(port):
     return wire, result & 0xFFFF
 
 
-def cut(wire, terminate=True):
+def cut(wire, *codes):
+    """Waits for the end, which has to say one of these codes; without any it may say nothing."""
     how = wire.wait_cut()
-    assert how.terminated or not terminate, "cut off, but without a Terminate"
+    assert not codes or how.code in codes, f"{how}, not {codes}"
     return str(how)
+
+
+def live_stag(wire):
+    """Has the target fetch Connect data, and does not answer: its READ names a live STag."""
+    wire.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
+    wire.receive(until_read=True)
+    sink, offset, size, _ = wire.reads[0]
+    return sink, offset, size
 
 
 def guessed_stags(port):
@@ -48,7 +60,7 @@ def guessed_stags(port):
     for _ in range(50):
         with Wire(port, cm_request()) as wire:
             wire.tagged(WRITE, rng.getrandbits(32), rng.getrandbits(48), b"x" * 64)
-            cut(wire)
+            cut(wire, TAGGED_INVALID_STAG)
     return "50 WRITEs to guessed STags: each terminated"
 
 
@@ -57,7 +69,7 @@ def guessed_reads(port):
     for _ in range(50):
         with Wire(port, cm_request()) as wire:
             wire.read_request(rng.getrandbits(32), 0, 4096)
-            cut(wire)
+            cut(wire, READ_INVALID_STAG)
     return "50 READs of guessed STags: each terminated"
 
 
@@ -69,44 +81,48 @@ def learnt_stag(port):
         assert status == 0, f"connect: {status:#x}"
         sink, offset, _, _ = wire.reads[0]
         wire.tagged(WRITE, sink, offset, b"y" * 64)
-        return "stale STag: " + cut(wire)
+        return "stale STag: " + cut(wire, TAGGED_INVALID_STAG)
 
 
 def past_the_end(port):
     """Answers a READ with more than was asked for."""
     with Wire(port, cm_request()) as wire:
-        wire.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
-        wire.socket.settimeout(2)
-        try:
-            wire.receive()
-        except (TimeoutError, socket.timeout):
-            pass
-        wire.socket.settimeout(PATIENCE)
-        sink, offset, size, _ = wire.reads[0]
+        sink, offset, size = live_stag(wire)
         wire.tagged(READ_RESPONSE, sink, offset, b"z" * (size + 64))
-        return "READ response past the end: " + cut(wire)
+        return "READ response past the end: " + cut(wire, TAGGED_BOUNDS)
+
+
+def write_past_the_end(port):
+    """A live STag, written across its end."""
+    with Wire(port, cm_request()) as wire:
+        sink, offset, size = live_stag(wire)
+        wire.tagged(WRITE, sink, offset + size - 32, b"z" * 64)
+        return "WRITE past the end: " + cut(wire, TAGGED_BOUNDS)
+
+
+def reads_a_sink(port):
+    """A live STag is for writing into; nothing may be read by it, inside or past the end."""
+    for at, length in ((0, 64), (0, 1 << 20), (1 << 20, 64)):
+        with Wire(port, cm_request()) as wire:
+            sink, offset, _ = live_stag(wire)
+            wire.read_request(sink, offset + at, length)
+            cut(wire, READ_ACCESS)
+    return "READs by the STag of a sink, inside and past its end: each terminated"
 
 
 def another_connections_key(port):
     with Wire(port, cm_request()) as first, Wire(port, cm_request()) as second:
-        first.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
-        first.socket.settimeout(2)
-        try:
-            first.receive()
-        except (TimeoutError, socket.timeout):
-            pass
-        sink, offset, _, _ = first.reads[0]  # live, waiting for first's answer
+        sink, offset, _ = live_stag(first)  # waiting for first's answer
         second.tagged(WRITE, sink, offset, b"w" * 64)
-        return "another connection's live key: " + cut(second)
+        return "another connection's live key: " + cut(second, TAGGED_NOT_ASSOCIATED)
 
 
 def wrap_around(port):
     for offset in (2**64 - 1, 2**64 - 64, 2**63):
         with Wire(port, cm_request()) as wire:
-            wire.memory[0x77] = connect_data(NQN, HOST)
-            wire.execute(connect_sqe(0, sgl=keyed(0, 1024, 0x77)))
-            wire.tagged(WRITE, wire.reads[0][0], offset, b"v" * 128)
-            cut(wire)
+            sink, _, _ = live_stag(wire)
+            wire.tagged(WRITE, sink, offset, b"v" * 128)
+            cut(wire, TAGGED_OFFSET_WRAP, TAGGED_BOUNDS)
     return "offsets at the end of the numbers: each terminated"
 
 
@@ -117,7 +133,7 @@ def too_many_reads(port):
                 wire.read_request(0x1234, 0, 0x7FFFFFFF)
         except Cut:
             pass
-        return "1000 READ requests: " + str(wire.wait_cut())
+        return "1000 READ requests: " + cut(wire)
 
 
 def slow_loris(port):
@@ -147,34 +163,34 @@ def half_open_flood(port):
 def never_connects(port):
     with Wire(port, cm_request()) as wire:
         wire.socket.settimeout(PATIENCE)
-        return "no Connect command: " + cut(wire, terminate=False)
+        return "no Connect command: " + cut(wire)
 
 
 def giant_private_data(port):
     with Wire(port) as wire:
         wire.raw(mpa_request(b"p" * 4096, length=0xFFFF))
-        return "64 KiB of private data: " + str(wire.wait_cut())
+        return "64 KiB of private data: " + cut(wire)
 
 
 def oversize_capsule(port):
     wire, _ = admin(port)
     with wire:
         wire.command(bytes(64), b"o" * 32768)
-        return "32 KiB capsule: " + cut(wire)
+        return "32 KiB capsule: " + cut(wire, UNTAGGED_TOO_LONG)
 
 
 def short_capsule(port):
     wire, _ = admin(port)
     with wire:
         wire.untagged(SEND, b"s" * 8)
-        return "8-byte capsule: " + cut(wire, terminate=False)
+        return "8-byte capsule: " + cut(wire)
 
 
 def bad_crc(port):
     wire, _ = admin(port)
     with wire:
         wire.untagged(SEND, bytes(64), spoil=1)
-        return "wrong CRC: " + cut(wire)
+        return "wrong CRC: " + cut(wire, MPA_CRC)
 
 
 def garbage(port):
@@ -187,6 +203,30 @@ def garbage(port):
                 pass
             wire.wait_cut()
     return "30 times 4 KiB of noise: each cut off"
+
+
+def queue_overrun(port):
+    """More commands than the queue has entries, without looking at the answers."""
+    wire, _ = admin(port)
+    with wire:
+        try:
+            for number in range(200):
+                wire.command(sqe_of(0x0C, 1000 + number))  # parked, or refused at once
+        except Cut:
+            pass
+        return "200 commands on 32 entries: " + cut(wire, UNTAGGED_NO_BUFFER)
+
+
+def connect_twice(port):
+    """A second Connect command while the data of the first is still being fetched."""
+    with Wire(port, cm_request()) as wire:
+        wire.memory[0x77] = connect_data(NQN, HOST)
+        wire.command(connect_sqe(0, sgl=keyed(0, 1024, 0x77), command_id=1))
+        wire.command(connect_sqe(0, command_id=2), connect_data(NQN, HOST))
+        statuses = sorted(struct.unpack("<QHHHH", wire.receive())[4] >> 1 & 0x7FF
+                          for _ in range(2))
+        assert statuses == [0, SEQUENCE_ERROR], statuses
+    return "the second is out of sequence"
 
 
 def queue_id_games(port):
@@ -240,10 +280,11 @@ def connect_storm(port):
     return "300 associations, each reset"
 
 
-ATTACKS = [guessed_stags, guessed_reads, learnt_stag, past_the_end, another_connections_key,
-           wrap_around, too_many_reads, slow_loris, half_open_flood, never_connects,
-           giant_private_data, oversize_capsule, short_capsule, bad_crc, garbage, queue_id_games,
-           foreign_controller, command_id_reuse, abort_storm, connect_storm]
+ATTACKS = [guessed_stags, guessed_reads, learnt_stag, past_the_end, write_past_the_end,
+           reads_a_sink, another_connections_key, wrap_around, too_many_reads, slow_loris,
+           half_open_flood, never_connects, giant_private_data, oversize_capsule, short_capsule,
+           bad_crc, garbage, queue_overrun, connect_twice, queue_id_games, foreign_controller,
+           command_id_reuse, abort_storm, connect_storm]
 
 
 def resident(pid):
@@ -253,6 +294,29 @@ def resident(pid):
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Witness:
+    """Sees by the daemon's SMART log that the honest host's commands are completed."""
+
+    def __init__(self, port):
+        self.wire, _ = admin(port)
+        self.seen = self._count()
+
+    def _count(self):
+        smart = self.wire.read_log(0x02, 512)
+        reads, writes = (int.from_bytes(smart[at:at + 16], "little") for at in (64, 80))
+        return reads + writes
+
+    def more(self):
+        """How many more there are; waits for the next one when there is none."""
+        deadline = time.monotonic() + PATIENCE
+        before = self.seen
+        while (now := self._count()) == before:
+            assert time.monotonic() < deadline, "the honest host's I/O has stopped"
+            time.sleep(0.01)
+        self.seen = now
+        return now - before
 
 
 def main(names):
@@ -274,21 +338,27 @@ def main(names):
                                   "--iodepth", "8", "--runtime", "600", "--verify", "crc32c",
                                   "--rate_iops", "500", "--output-format", "json",
                                   "--group_reporting", "--eta", "never")
+            witness = Witness(target.port)
+            witness.more()
             for attack in chosen:
                 try:
                     result = attack(target.port)
+                    completed = witness.more()
                 except (AssertionError, Cut, OSError, IndexError) as error:
                     failed.append(attack.__name__)
+                    completed = 0
                     result = f"FAILED: {type(error).__name__} {error}"
                 peak = max(peak, resident(target.process.pid))
-                print(f"{attack.__name__:24} {result}", flush=True)
+                print(f"{attack.__name__:24} {result}; the honest host did {completed} I/Os "
+                      "meanwhile", flush=True)
+            witness.wire.socket.close()
             honest.send_signal(2)
-            out, err = honest.communicate(timeout=PATIENCE)
+            out, _ = honest.communicate(timeout=PATIENCE)
             job, own = helper.job_of(out)
             helper.assert_verified(job, own)
             time.sleep(1)
             after, open_after = resident(target.process.pid), descriptors(target.process.pid)
-            print(f"honest host: {job['verified']} blocks verified, no errors {err.strip()[:0]}")
+            print(f"honest host: {job['verified']} blocks verified, no errors")
             print(f"daemon: resident {before >> 10} KiB before, {peak >> 10} KiB at most, "
                   f"{after >> 10} KiB after; descriptors {open_before} before, {open_after} after")
             helper.assertLess(peak - before, MOST_GROWTH)

@@ -30,12 +30,21 @@ def mpa_request(private, length=None):
         ">BBH", 0x50, 2, len(body) if length is None else length) + body
 
 
-class Cut(Exception):
-    """The target ended the connection; `terminated` when it said why."""
+# What a Terminate says: (layer, error type, error code), RFC 5040 4.8, 5041 7.2, 5044 8.
+READ_INVALID_STAG, READ_BOUNDS, READ_ACCESS = (0, 1, 0), (0, 1, 1), (0, 1, 2)
+TAGGED_INVALID_STAG, TAGGED_BOUNDS, TAGGED_NOT_ASSOCIATED = (1, 1, 0), (1, 1, 1), (1, 1, 2)
+TAGGED_OFFSET_WRAP = (1, 1, 3)
+UNTAGGED_NO_BUFFER, UNTAGGED_MSN_RANGE, UNTAGGED_TOO_LONG = (1, 2, 2), (1, 2, 3), (1, 2, 5)
+MPA_CRC = (2, 0, 2)
 
-    def __init__(self, terminated):
-        super().__init__("cut off" + (" with a Terminate" if terminated else ""))
-        self.terminated = terminated
+
+class Cut(Exception):
+    """The target ended the connection; `code` is what its Terminate said, None without one."""
+
+    def __init__(self, code):
+        super().__init__("cut off, " + (f"Terminate {code[0]}/{code[1]}/{code[2]}" if code
+                                        else "no Terminate"))
+        self.code = code
 
 
 class Wire:
@@ -47,7 +56,8 @@ class Wire:
         self.msn = {0: 0, 1: 0}
         self.reads = []  # READ requests of the target: (sink stag, offset, length, source stag)
         self.memory = {}  # what the target may read: source stag -> bytes
-        self.terminated = False
+        self.terminated = None  # the code of its Terminate
+        self.written = {}  # what it wrote to us: stag -> {offset: bytes}
         if private is not None:
             self.socket.sendall(mpa_request(private))
             head = self._exactly(20)
@@ -97,20 +107,26 @@ class Wire:
     def read_request(self, stag, offset, length):
         self.untagged(READ_REQUEST, struct.pack(">IQIIQ", 1, 0, length, stag, offset), queue=1)
 
-    def receive(self):
-        """The next SEND of the target; its READ requests are served from `memory`."""
+    def receive(self, until_read=False):
+        """The next SEND of the target; its READ requests are served from `memory`. With until_read
+        it returns at the first of those."""
         while True:
             length, = struct.unpack(">H", self._exactly(2))
             rest = self._exactly(length + (-(length + 2) % 4) + 4)
             ulpdu = rest[:length]
             kind = ulpdu[1] & 0x0F
             if kind == TERMINATE:
-                self.terminated = True
+                self.terminated = (ulpdu[18] >> 4, ulpdu[18] & 0x0F, ulpdu[19])
+            elif kind == WRITE:
+                stag, offset = struct.unpack(">IQ", ulpdu[2:14])
+                self.written.setdefault(stag, {})[offset] = ulpdu[14:]
             elif kind == READ_REQUEST:
                 sink, at, size, source, _ = struct.unpack(">IQIIQ", ulpdu[18:46])
                 self.reads.append((sink, at, size, source))
                 if source in self.memory:
                     self.tagged(READ_RESPONSE, sink, at, self.memory[source][:size])
+                if until_read:
+                    return None
             elif kind in (SEND, SEND_INV):
                 return ulpdu[18:]
 
@@ -137,6 +153,16 @@ class Wire:
             if got == want:
                 return (status >> 1) & 0x7FF, result
 
+    def read_log(self, log, length):
+        """Get Log Page, through RDMA."""
+        self.written.pop(0x66, None)
+        dwords = length // 4 - 1
+        status, _ = self.execute(sqe_of(0x02, 9, 0xFFFFFFFF, keyed(0, length, 0x66),
+                                        cdw10=log | dwords << 16))
+        if status != 0:
+            raise AssertionError(f"log page {log}: status {status:#x}")
+        return b"".join(part for _, part in sorted(self.written[0x66].items()))
+
     def connect(self, subnqn, hostnqn, queue_id=0, controller=0xFFFF, entries=32):
         return self.execute(connect_sqe(queue_id, entries),
                             connect_data(subnqn, hostnqn, controller))
@@ -162,8 +188,8 @@ def keyed(address, length, key):
     return struct.pack("<Q", address) + length.to_bytes(3, "little") + struct.pack("<IB", key, 0x40)
 
 
-def connect_sqe(queue_id, entries=32, sgl=in_capsule(1024)):
-    sqe = bytearray(sqe_of(0x7F, 0, sgl=sgl))
+def connect_sqe(queue_id, entries=32, sgl=in_capsule(1024), command_id=0):
+    sqe = bytearray(sqe_of(0x7F, command_id, sgl=sgl))
     sqe[4] = 1
     sqe[40:48] = struct.pack("<HHHBB", 0, queue_id, entries - 1, 0, 0)
     return bytes(sqe)
