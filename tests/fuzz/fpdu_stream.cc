@@ -69,7 +69,7 @@ void feed(Recorder& recorder, bool crc, std::span<const std::byte> stream,
           std::span<const std::byte> cuts) {
   Receiver receiver(recorder);
   receiver.set_crc(crc);
-  std::vector<std::byte> scratch(64 * 1024);
+  static std::vector<std::byte> scratch(64 * 1024);
   std::array<iovec, Receiver::kMaxPieces> pieces;
   for (size_t cut = 0; !stream.empty(); ++cut) {
     const size_t most =

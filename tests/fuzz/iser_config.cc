@@ -1,0 +1,39 @@
+// The iSER target's JSON configuration: what is accepted is complete and within its limits, and a
+// refusal says why.
+#include <set>
+
+#include "examples/iscsi/text.h"
+#include "examples/iser_target/config.h"
+#include "mrpool/device.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const auto config = mrpool::iser_target::parse_json(mrpool::fuzz::text_of(data, size));
+  if (!config.ok()) {
+    FUZZ_CHECK(!config.status().message().empty());
+    return 0;
+  }
+  const absl::Status valid = mrpool::iser_target::validate(*config);
+  if (!valid.ok()) {
+    FUZZ_CHECK(!valid.message().empty());
+    return 0;
+  }
+  FUZZ_CHECK(!config->listen.empty() && !config->targets.empty());
+  for (const std::string& address : config->listen) {
+    FUZZ_CHECK(mrpool::Address::parse(address).ok());
+  }
+  FUZZ_CHECK(config->block_size == 512 || config->block_size == 4096);
+  std::set<std::string> names;
+  for (const auto& target : config->targets) {
+    FUZZ_CHECK(mrpool::iscsi::valid_iscsi_name(target.name));
+    FUZZ_CHECK(names.insert(target.name).second && !target.luns.empty());
+    for (const std::string& initiator : target.initiators) {
+      FUZZ_CHECK(mrpool::iscsi::valid_iscsi_name(initiator));
+    }
+    const auto& authentication = target.authentication;
+    if (!authentication.outgoing) continue;
+    FUZZ_CHECK(authentication.incoming.has_value());
+    FUZZ_CHECK(authentication.incoming->secret != authentication.outgoing->secret);
+  }
+  return 0;
+}

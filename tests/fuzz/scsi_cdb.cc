@@ -1,0 +1,354 @@
+// CDBs against a live logical unit on RAM: two initiators send any command with any parameter list,
+// one at a time, through device server, execution and storage.
+//
+// Whatever is sent: there is one answer, with a status and sense data that survive their encoding;
+// what a plan wants to move lies on the medium and within the limits the unit has announced; a read
+// brings what was written before; only a registrant that may write changes blocks under somebody's
+// reservation; reservations survive being written down.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "examples/scsi/big_endian.h"
+#include "examples/scsi/execution.h"
+#include "examples/scsi/target_device.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/sim/reactor.h"
+
+namespace mrpool::scsi {
+namespace {
+
+using Kind = Plan::Kind;
+
+constexpr uint32_t kBlock = 512;
+constexpr uint32_t kBlocks = 64;
+constexpr uint32_t kMaxTransferBlocks = 32;
+using Block = std::array<uint8_t, kBlock>;
+
+struct Finished final : Execution {
+  Finished() : Execution([](Execution& self) { ++static_cast<Finished&>(self).calls; }) {}
+  int calls = 0;
+};
+
+class Run {
+ public:
+  explicit Run(fuzz::Input& input) : input_(input) {
+    const uint8_t mode = input.take<uint8_t>();
+    facts_.read_only = (mode & 1) != 0;
+    facts_.thin = (mode & 2) == 0;
+    facts_.volatile_cache = (mode & 4) != 0;
+    // Without a place to keep reservations APTPL is not offered.
+    SaveReservations save;
+    if ((mode & 8) == 0) {
+      save = [this](const std::string& state) {
+        saved_ = state;
+        return absl::OkStatus();
+      };
+    }
+    unit_ = &device_.add(0, std::make_unique<LogicalUnit>(facts_, std::move(save)));
+    for (Nexus* nexus : nexuses_) unit_->attach(*nexus);
+    unit_->on_abort([this](const std::string& port) {
+      FUZZ_CHECK(port == nexuses_[0]->port() || port == nexuses_[1]->port());
+    });
+    blocks_.fill(Block{});
+  }
+  ~Run() {
+    for (Nexus* nexus : nexuses_) unit_->detach(*nexus);
+  }
+
+  void run() {
+    for (int i = 0; i < 48 && !input_.empty(); ++i) command();
+    Reservations& reservations = unit_->reservations();
+    const std::string text = reservations.serialize();
+    Reservations again(true);
+    FUZZ_CHECK(again.restore(text));
+    FUZZ_CHECK(again.serialize() == text);
+    // Whatever is on disk is understood or refused.
+    const auto rest = input_.rest();
+    Reservations other(true);
+    (void)other.restore({reinterpret_cast<const char*>(rest.data()), rest.size()});
+  }
+
+ private:
+  void command() {
+    const uint8_t choice = input_.take<uint8_t>();
+    Nexus& nexus = *nexuses_[choice & 1];
+    if ((choice & 0xf0) == 0xf0) return unit_->reset(kDeviceReset);
+    const Cdb cdb = make_cdb(choice);
+    const bool reserved_by_other = others_reservation(nexus);
+    std::vector<uint8_t> data_in;
+    std::vector<Range> ranges;
+    Plan plan =
+        (cdb[0] == 0xa0) ? device_.report_luns(cdb, data_in) : unit_->begin(nexus, cdb, data_in);
+    if (plan.kind == Kind::kParameters) {
+      FUZZ_CHECK(data_in.empty());
+      // The initiator may send less than the CDB says.
+      const auto list = parameters(cdb, plan.data_out);
+      plan = unit_->finish(nexus, cdb, list, ranges);
+      FUZZ_CHECK(plan.kind == Kind::kDone || plan.kind == Kind::kUnmap);
+    }
+    if (plan.kind == Kind::kDone) {
+      check_answer(plan.status, plan.sense, cdb);
+      FUZZ_CHECK(plan.status == Status::kGood || data_in.empty());
+      FUZZ_CHECK(data_in.size() <= 64 * 1024);
+      return;
+    }
+    FUZZ_CHECK(data_in.empty());
+    check_plan(plan, ranges);
+    const bool writes =
+        plan.kind != Kind::kRead && plan.kind != Kind::kVerify && plan.kind != Kind::kFlush;
+    FUZZ_CHECK(!writes || (!facts_.read_only && !unit_->mode().write_protect));
+    FUZZ_CHECK(!writes || !reserved_by_other);
+    carry_out(plan, ranges, cdb);
+  }
+
+  // A reservation that keeps `nexus` from writing.
+  bool others_reservation(const Nexus& nexus) const {
+    return !unit_->reservations().allows(nexus.port(), Reserved::kConflict);
+  }
+
+  Cdb make_cdb(uint8_t choice) {
+    Cdb cdb{};
+    const uint8_t number = input_.take<uint8_t>();
+    if ((choice & 2) != 0) {  // any bytes, behind an operation code that exists
+      const auto raw = input_.take_bytes(cdb.size());
+      std::memcpy(cdb.data(), raw.data(), raw.size());
+    }
+    const auto all = operations();
+    if (number < 0xf0) {
+      const Operation& operation = all[number % all.size()];
+      cdb[0] = operation.opcode;
+      if (operation.service_action >= 0) {
+        cdb[1] = uint8_t((cdb[1] & 0xe0) | operation.service_action);
+      }
+      if ((choice & 4) == 0) aim(operation, cdb);
+      if ((choice & 8) == 0) cdb[operation.length - 1] &= 0xfb;  // NACA
+    }
+    return cdb;
+  }
+  // LBA, length and parameter list length where they do something.
+  void aim(const Operation& operation, Cdb& cdb) {
+    const uint8_t lba = input_.take<uint8_t>() % 72, count = input_.take<uint8_t>() % 40;
+    switch (operation.command) {
+      case Command::kPersistentReserveOut:
+        cdb[2] = count & 0x0f;  // type
+        be::store32(&cdb[5], 24);
+        return;
+      case Command::kUnmap:
+      case Command::kModeSelect10:
+        be::store16(&cdb[7], uint16_t(lba));
+        return;
+      case Command::kModeSelect6:
+        cdb[4] = lba;
+        return;
+      case Command::kCompareAndWrite:
+        cdb[9] = lba;
+        cdb[13] = count;
+        return;
+      default:
+        break;
+    }
+    switch (operation.length) {
+      case 6:
+        cdb[3] = lba;
+        cdb[4] = count;
+        break;
+      case 10:
+        cdb[5] = lba;
+        cdb[8] = count;
+        break;
+      case 12:
+        cdb[5] = lba;
+        cdb[9] = count;
+        break;
+      default:
+        cdb[9] = lba;
+        cdb[13] = count;
+        break;
+    }
+  }
+
+  std::vector<uint8_t> parameters(const Cdb& cdb, uint64_t wanted) {
+    std::vector<uint8_t> list(std::min<uint64_t>(wanted, 4096));
+    const auto raw = input_.take_bytes(std::min<size_t>(input_.take<uint8_t>(), list.size()));
+    std::memcpy(list.data(), raw.data(), raw.size());
+    if (cdb[0] == 0x42 && list.size() >= 24 && (raw.empty() || raw[0] == std::byte{0})) {
+      be::store16(&list[0], uint16_t(list.size() - 2));
+      be::store16(&list[2], uint16_t(list.size() - 8));
+    }
+    // Sent short, sometimes.
+    if (!raw.empty() && (std::to_integer<uint8_t>(raw.back()) & 0x80) != 0) {
+      list.resize(raw.size());
+    }
+    return list;
+  }
+
+  void check_answer(Status status, const Sense& sense, const Cdb& cdb) const {
+    FUZZ_CHECK(status == Status::kGood || status == Status::kCheckCondition ||
+               status == Status::kReservationConflict);
+    if (status != Status::kCheckCondition) {
+      FUZZ_CHECK(sense == kNoSense);
+      return;
+    }
+    FUZZ_CHECK(sense.key != SenseKey::kNoSense);
+    if (sense.field_in_cdb) FUZZ_CHECK(sense.field.has_value() && *sense.field < cdb.size());
+    for (const bool descriptor : {false, true}) {
+      std::array<uint8_t, kMaxSenseSize> bytes;
+      const size_t size = encode(sense, descriptor, bytes);
+      FUZZ_CHECK(size <= bytes.size());
+      const auto again = decode_sense(std::span(bytes).first(size));
+      FUZZ_CHECK(again.has_value() && again->same_code(sense));
+      FUZZ_CHECK(!descriptor || again->field == sense.field);
+    }
+  }
+
+  void check_plan(const Plan& plan, const std::vector<Range>& ranges) const {
+    const bool travels = plan.kind != Kind::kZero && plan.kind != Kind::kWriteSame;
+    if (plan.kind == Kind::kFlush) return;
+    if (plan.kind == Kind::kUnmap) {
+      FUZZ_CHECK(facts_.thin && !ranges.empty() && ranges.size() <= kMaxUnmapDescriptors);
+      for (const Range& range : ranges) FUZZ_CHECK(facts_.holds(range.lba, range.blocks));
+      return;
+    }
+    FUZZ_CHECK(plan.blocks > 0 && facts_.holds(plan.lba, plan.blocks));
+    if (travels) FUZZ_CHECK(plan.blocks <= kMaxTransferBlocks);
+    const uint64_t bytes = plan.blocks * kBlock;
+    switch (plan.kind) {
+      case Kind::kRead:
+      case Kind::kZero:
+        FUZZ_CHECK(plan.data_out == 0);
+        break;
+      case Kind::kVerify:
+        FUZZ_CHECK(plan.data_out == (plan.compare ? bytes : 0));
+        break;
+      case Kind::kCompareAndWrite:
+        FUZZ_CHECK(plan.data_out == 2 * bytes);
+        break;
+      case Kind::kWriteSame:
+        FUZZ_CHECK(plan.data_out == kBlock);
+        break;
+      default:
+        FUZZ_CHECK(plan.data_out == bytes);
+        break;
+    }
+  }
+
+  void carry_out(const Plan& plan, std::span<const Range> ranges, const Cdb& cdb) {
+    const uint64_t bytes = plan.kind == Kind::kRead ? plan.blocks * kBlock : plan.data_out;
+    std::vector<uint8_t> data(bytes);
+    if (plan.kind != Kind::kRead) fill(plan, data);
+    // In pieces of odd sizes.
+    std::vector<iovec> pieces;
+    const size_t step = plan.blocks % 3 == 0 ? 700 : 64 * 1024;
+    for (size_t at = 0; at < data.size(); at += step) {
+      pieces.push_back({&data[at], std::min(step, data.size() - at)});
+      if (pieces.size() + 1 == Execution::kMaxBuffers) {
+        pieces.push_back(
+            {&data[at] + pieces.back().iov_len, data.size() - at - pieces.back().iov_len});
+        break;
+      }
+    }
+    Finished execution;
+    if (!execution.start(store_, plan, pieces, ranges)) {
+      for (int i = 0; i < 10'000 && execution.calls == 0; ++i) reactor_.step();
+      FUZZ_CHECK(execution.calls == 1);
+    }
+    FUZZ_CHECK(store_.gate.empty());
+    check_answer(execution.status(), execution.sense(), cdb);
+    learn(plan, ranges, data, execution);
+  }
+  // Data-out: what is there already, or something new.
+  void fill(const Plan& plan, std::vector<uint8_t>& data) {
+    const uint8_t seed = input_.take<uint8_t>();
+    for (size_t i = 0; i < data.size(); ++i) data[i] = seed < 8 ? 0 : uint8_t(seed + i / kBlock);
+    const bool compares = plan.kind == Kind::kVerify || plan.kind == Kind::kCompareAndWrite;
+    if (!compares || (seed & 1) != 0) return;
+    for (uint64_t i = 0; i < plan.blocks; ++i) {
+      std::ranges::copy(blocks_[plan.lba + i], data.begin() + ptrdiff_t(i * kBlock));
+    }
+  }
+
+  void learn(const Plan& plan, std::span<const Range> ranges, const std::vector<uint8_t>& data,
+             const Execution& execution) {
+    const bool good = execution.status() == Status::kGood;
+    const auto equal = [&] {
+      for (uint64_t i = 0; i < plan.blocks; ++i) {
+        if (!std::ranges::equal(blocks_[plan.lba + i],
+                                std::span(data).subspan(i * kBlock, kBlock))) {
+          return false;
+        }
+      }
+      return true;
+    };
+    const auto write = [&](size_t from, size_t stride) {
+      for (uint64_t i = 0; i < plan.blocks; ++i) {
+        std::copy_n(&data[from + i * stride], kBlock, blocks_[plan.lba + i].begin());
+      }
+    };
+    switch (plan.kind) {
+      case Kind::kRead:
+        FUZZ_CHECK(good && equal());
+        return;
+      case Kind::kWrite:
+      case Kind::kWriteAndVerify:
+        FUZZ_CHECK(good);
+        return write(0, kBlock);
+      case Kind::kWriteSame:
+        FUZZ_CHECK(good);
+        return write(0, 0);
+      case Kind::kVerify:
+        FUZZ_CHECK(!plan.compare || good == equal());
+        break;
+      case Kind::kCompareAndWrite:
+        FUZZ_CHECK(good == equal());
+        if (good) return write(plan.blocks * kBlock, kBlock);
+        break;
+      case Kind::kZero:
+        FUZZ_CHECK(good);
+        for (uint64_t i = 0; i < plan.blocks; ++i) blocks_[plan.lba + i] = Block{};
+        return;
+      case Kind::kUnmap:
+        FUZZ_CHECK(good);
+        for (const Range& range : ranges) {
+          for (uint64_t i = 0; i < range.blocks; ++i) blocks_[range.lba + i] = Block{};  // LBPRZ
+        }
+        return;
+      default:
+        FUZZ_CHECK(good);
+        return;
+    }
+    if (good) return;
+    // Where the first difference is.
+    FUZZ_CHECK(execution.sense().same_code(kMiscompare) && execution.sense().information);
+    const uint64_t at = *execution.sense().information;
+    FUZZ_CHECK(at < plan.blocks * kBlock);
+    FUZZ_CHECK(blocks_[plan.lba + at / kBlock][at % kBlock] != data[at]);
+  }
+
+  fuzz::Input& input_;
+  sim::SimReactor reactor_;
+  std::shared_ptr<storage::Volume> volume_ = *storage::open("ram:32KiB,bs=512");
+  std::unique_ptr<storage::Channel> channel_ = *volume_->open_channel(reactor_);
+  Store store_{*channel_, kBlock};
+  UnitFacts facts_{.block_size = kBlock,
+                   .blocks = kBlocks,
+                   .max_transfer_blocks = kMaxTransferBlocks,
+                   .serial = 1,
+                   .target_name = "iqn.2026-11.org.example:disk"};
+  std::string saved_;
+  Nexus alice_{"iqn.a,i,0x000000000001"}, bob_{"iqn.b,i,0x000000000002"};
+  Nexus* const nexuses_[2] = {&alice_, &bob_};
+  TargetDevice device_;
+  LogicalUnit* unit_ = nullptr;
+  std::array<Block, kBlocks> blocks_;
+};
+
+}  // namespace
+}  // namespace mrpool::scsi
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  mrpool::fuzz::Input input(data, size);
+  mrpool::scsi::Run(input).run();
+  return 0;
+}
