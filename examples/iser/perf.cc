@@ -1,10 +1,13 @@
 // mrpool-iser perf: load on a unit, verified, reported with fio's keys. Jobs are sessions of their
 // own on one thread.
+#include <signal.h>
 #include <unistd.h>
 
+#include <boost/asio/signal_set.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -16,6 +19,7 @@
 #include "examples/load/report.h"
 #include "examples/load/workload.h"
 #include "examples/scsi/target_device.h"
+#include "mrpool/asio.h"
 
 namespace mrpool::iser {
 namespace {
@@ -48,6 +52,11 @@ class Job {
   void start(std::function<void()> finished) {
     finished_ = std::move(finished);
     workload_.start(clock_now());
+    pump();
+  }
+  // No further I/O; what was written is still read back unless `now_or_never`.
+  void stop(bool now_or_never) {
+    workload_.stop(now_or_never);
     pump();
   }
   const load::JobStats& stats() const { return workload_.stats(); }
@@ -186,6 +195,18 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
         std::make_unique<Job>(load, i, run_id, progress[i], *sessions[i], client.reactor(), **mr,
                               scsi::encode_lun(uint16_t(options.lun)), capacity->block_size));
   }
+  // An interrupt ends the run early and the figures are shown; a second one skips the reading back.
+  boost::asio::signal_set signals(io_context(client.reactor()), SIGINT, SIGTERM);
+  bool interrupted = false;
+  const std::function<void()> on_interrupt = [&] {
+    signals.async_wait([&](const boost::system::error_code& error, int) {
+      if (error) return;
+      for (const auto& job : jobs) job->stop(interrupted);
+      interrupted = true;
+      on_interrupt();
+    });
+  };
+  on_interrupt();
   size_t running = jobs.size();
   client.wait([&](const std::function<void()>& done) {
     for (const auto& job : jobs) {
@@ -194,6 +215,7 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
       });
     }
   });
+  signals.cancel();
   client.log_out();
   SessionCounters counters;
   for (const Session* session : sessions) {

@@ -306,6 +306,7 @@ void Connection::staged(Task& task) {
 }
 
 void Connection::fetched(Task& task, bool success) {
+  moved_ = link_.now();
   if (!success) task.aborted = true;  // the connection is going down
   if (task.aborted) return finish(task);
   execute(task);
@@ -440,7 +441,10 @@ void Connection::respond(Task& task) {
   }
 }
 
-void Connection::sent(Task& task) { end(task); }
+void Connection::sent(Task& task) {
+  moved_ = link_.now();
+  end(task);
+}
 
 // The task ends without an answer: it was aborted, or its connection is gone.
 void Connection::finish(Task& task) {

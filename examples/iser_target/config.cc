@@ -154,6 +154,7 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   object.number("block_size", config.block_size);
   object.size("staging", config.staging);
   object.number("mrs", config.mrs);
+  object.number("max_connections", config.max_connections);
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
   object.flag("force_mr", config.force_mr);

@@ -39,6 +39,7 @@ struct Config {
   uint32_t block_size = 512;
   uint64_t staging = 32 << 20;  // bytes
   uint32_t mrs = 512;           // entries of the MR pool
+  uint32_t max_connections = 256;
   bool initial_r2t = true;
   bool immediate_data = true;
   bool force_mr = false;

@@ -12,6 +12,8 @@ namespace {
 constexpr Nanoseconds kLoginTimeout = std::chrono::seconds(15);
 constexpr Nanoseconds kPingAfter = std::chrono::seconds(20);  // of silence
 constexpr Nanoseconds kGiveUpAfter = std::chrono::seconds(40);
+// Without a byte more of a transfer the peer owes us: its staging memory is others' too.
+constexpr Nanoseconds kStallLimit = std::chrono::seconds(10);
 constexpr size_t kMaxText = 65536;
 
 std::span<const std::byte, iscsi::kIserHeaderSize> iser_of(std::span<const std::byte> message) {
@@ -395,7 +397,18 @@ void Connection::tick() {
   }
   if (phase_ != Phase::kFullFeature) return;
   if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
+  if (!moving()) {
+    moved_ = now;
+  } else if (now - moved_ > kStallLimit) {
+    return drop("the initiator keeps transfers waiting");
+  }
   if (now - heard_ > kPingAfter && !pinged_) ping();
+}
+
+bool Connection::moving() const {
+  return std::ranges::any_of(active_, [](const Task* task) {
+    return task->state == Task::State::kFetching || task->state == Task::State::kResponding;
+  });
 }
 
 void Connection::closed() {

@@ -33,7 +33,8 @@ class Connection final : public iscsi::LoginHost {
   void chunks_ready(Task& task);
   void fetched(Task& task, bool success);
   void sent(Task& task);
-  // From time to time: logins that take too long, peers that have gone silent.
+  // From time to time: logins that take too long, peers that have gone silent or keep transfers
+  // waiting.
   void tick();
   // The link is gone; every task it had has been called or will be by storage.
   void closed();
@@ -69,6 +70,7 @@ class Connection final : public iscsi::LoginHost {
   void text_part(const iscsi::TextRequest& pdu);
   void logout(const iscsi::LogoutRequest& pdu);
   void ping();
+  bool moving() const;  // a transfer waits for the peer
   void answer_management(uint32_t task_tag, uint8_t response);
   void reject(iscsi::RejectReason reason, std::span<const std::byte> message);
   void violation(iscsi::RejectReason reason, std::span<const std::byte> message,
@@ -112,6 +114,7 @@ class Connection final : public iscsi::LoginHost {
   Nanoseconds started_;
   Nanoseconds heard_;  // of the peer, last
   bool pinged_ = false;
+  Nanoseconds moved_{};  // the last transfer ended, or none was under way
 
   Target* target_ = nullptr;  // from admission on; null in a discovery session
   std::string port_;

@@ -37,6 +37,7 @@ The whole daemon:
   --block-size N          512 (default) or 4096
   --staging SIZE          memory for data under way, 32MiB by default; commands wait when it is full
   --mrs N                 entries of the MR pool, 512 by default; transfers wait when it is empty
+  --max-connections N     more are refused, 256 by default; each takes about 1 MB
   --no-initial-r2t        lets initiators send unsolicited Data-Out (InitialR2T=No)
   --no-immediate-data     negotiates ImmediateData=No
   --force-mr              registers local memory even where the device does not need it
@@ -106,6 +107,7 @@ class Parser {
     });
     number("--block-size", config.block_size);
     number("--mrs", config.mrs);
+    number("--max-connections", config.max_connections);
     value("--spin", [this](const std::string& text) {
       uint32_t microseconds = 0;
       if (absl::Status status = parse(text, microseconds, 0); !status.ok()) return status;

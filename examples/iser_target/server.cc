@@ -97,8 +97,13 @@ absl::StatusOr<std::string> Server::listen(const std::string& uri) {
 
 void Server::take(Domain& domain, ConnectRequest& request) {
   if (stopped_ != nullptr) return;  // destroying the request rejects it
-  auto link = std::make_unique<QpLink>(site_, domain, reactor_);
+  reap();                           // what a storm of connections left behind makes room for it
   const std::string peer = request.info().peer;
+  if (links_.size() >= config_.max_connections) {
+    site_.log(absl::StrCat(peer, ": not accepted: there are ", links_.size(), " connections"));
+    return;
+  }
+  auto link = std::make_unique<QpLink>(site_, domain, reactor_);
   if (absl::Status status = link->open(request); !status.ok()) {
     site_.log(absl::StrCat(peer, ": not accepted: ", status.message()));
     return;
@@ -106,11 +111,15 @@ void Server::take(Domain& domain, ConnectRequest& request) {
   links_.push_back(std::move(link));
 }
 
+void Server::reap() {
+  std::erase_if(links_, [](const auto& link) { return link->finished(); });
+}
+
 void Server::sweep() {
   for (const auto& link : links_) {
     if (!link->closed()) link->connection().tick();
   }
-  std::erase_if(links_, [](const auto& link) { return link->finished(); });
+  reap();
   site_.sweep();
   if (stopped_ != nullptr) {
     if (links_.empty()) {

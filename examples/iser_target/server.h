@@ -37,6 +37,7 @@ class Server {
  private:
   struct Portal;
   void take(Domain& domain, ConnectRequest& request);
+  void reap();
   void sweep();
 
   Site& site_;

@@ -3,23 +3,19 @@
 
     MRPOOL_BIN=build/dev/bin tests/attack/attack.py [NAME...]
 
-Each attack has to end with the attacker cut off, by the Terminate code the RFCs name where there is
-one, or refused with the status the specification names. Meanwhile the honest host's I/O goes on,
-which the daemon's own counters show after each attack; at the end it must have seen no error, and
-the daemon's memory and descriptors must be bounded; the figures are printed.
+What every attack has to end with: arena.py. A Terminate has the code the RFCs name.
 """
-import os
 import pathlib
 import random
 import socket
 import struct
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import NQN, PATIENCE, Target, TargetTest  # pylint: disable=wrong-import-position
+from harness import NQN, PATIENCE, TargetTest  # pylint: disable=wrong-import-position
+from arena import run  # pylint: disable=wrong-import-position
 from iwarp import (MPA_CRC, READ_ACCESS, READ_INVALID_STAG, READ_RESPONSE, SEND,
                    TAGGED_BOUNDS, TAGGED_INVALID_STAG, TAGGED_NOT_ASSOCIATED, TAGGED_OFFSET_WRAP,
                    UNTAGGED_NO_BUFFER, UNTAGGED_TOO_LONG, WRITE, Cut, Wire, cm_request,
@@ -27,8 +23,6 @@ from iwarp import (MPA_CRC, READ_ACCESS, READ_INVALID_STAG, READ_RESPONSE, SEND,
 
 HOST = "nqn.2026-11.org.mrpool:attacker"
 INVALID_PARAMETERS, SEQUENCE_ERROR, ID_CONFLICT, ABORT_LIMIT = 0x182, 0x00C, 0x003, 0x103
-# Bytes of resident memory that all attacks together may add; a sanitizer's own need comes on top.
-MOST_GROWTH = int(os.environ.get("MRPOOL_MOST_GROWTH_MIB", "64")) << 20
 
 
 def admin(port):
@@ -287,15 +281,6 @@ ATTACKS = [guessed_stags, guessed_reads, learnt_stag, past_the_end, write_past_t
            command_id_reuse, abort_storm, connect_storm]
 
 
-def resident(pid):
-    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 class Witness:
     """Sees by the daemon's SMART log that the honest host's commands are completed."""
 
@@ -318,58 +303,9 @@ class Witness:
         self.seen = now
         return now - before
 
-
-def main(names):
-    chosen = [a for a in ATTACKS if not names or a.__name__ in names]
-    unknown = set(names) - {a.__name__ for a in ATTACKS}
-    if unknown:
-        sys.exit(f"{unknown}: no such attack; there are {[a.__name__ for a in ATTACKS]}")
-    failed = []
-    with tempfile.TemporaryDirectory(prefix="mrpool-") as folder:
-        target = Target(folder, "--namespace", "ram:16MiB")
-        helper = TargetTest()
-        try:
-            warm, _ = helper.perf(target, "--rw", "randrw", "--bs", "4k", "--iodepth", "32",
-                                  "--runtime", "1", "--verify", "crc32c")
-            helper.assertEqual(warm["verify_errors"], 0)
-            before, open_before = resident(target.process.pid), descriptors(target.process.pid)
-            peak = before
-            honest = helper.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                                  "--iodepth", "8", "--runtime", "600", "--verify", "crc32c",
-                                  "--rate_iops", "500", "--output-format", "json",
-                                  "--group_reporting", "--eta", "never")
-            witness = Witness(target.port)
-            witness.more()
-            for attack in chosen:
-                try:
-                    result = attack(target.port)
-                    completed = witness.more()
-                except (AssertionError, Cut, OSError, IndexError) as error:
-                    failed.append(attack.__name__)
-                    completed = 0
-                    result = f"FAILED: {type(error).__name__} {error}"
-                peak = max(peak, resident(target.process.pid))
-                print(f"{attack.__name__:24} {result}; the honest host did {completed} I/Os "
-                      "meanwhile", flush=True)
-            witness.wire.socket.close()
-            honest.send_signal(2)
-            out, _ = honest.communicate(timeout=PATIENCE)
-            job, own = helper.job_of(out)
-            helper.assert_verified(job, own)
-            time.sleep(1)
-            after, open_after = resident(target.process.pid), descriptors(target.process.pid)
-            print(f"honest host: {job['verified']} blocks verified, no errors")
-            print(f"daemon: resident {before >> 10} KiB before, {peak >> 10} KiB at most, "
-                  f"{after >> 10} KiB after; descriptors {open_before} before, {open_after} after")
-            helper.assertLess(peak - before, MOST_GROWTH)
-            status = target.stop()
-            helper.assertEqual(status, 0, target.output())
-            helper.assertRegex(target.output(), "MRs in use: 0 ")
-        finally:
-            target.kill()
-    if failed:
-        sys.exit(f"attacks that got through or ended wrongly: {', '.join(failed)}")
+    def close(self):
+        self.wire.socket.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(ATTACKS, TargetTest(), ["--namespace", "ram:16MiB"], sys.argv[1:], Witness)

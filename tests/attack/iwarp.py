@@ -16,7 +16,7 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-WRITE, READ_REQUEST, READ_RESPONSE, SEND, SEND_INV, TERMINATE = 0, 1, 2, 3, 4, 7
+WRITE, READ_REQUEST, READ_RESPONSE, SEND, SEND_INV, SEND_SE, SEND_SE_INV, TERMINATE = range(8)
 
 
 def cm_request(queue_id=0, entries=32, record_format=0):
@@ -127,7 +127,7 @@ class Wire:
                     self.tagged(READ_RESPONSE, sink, at, self.memory[source][:size])
                 if until_read:
                     return None
-            elif kind in (SEND, SEND_INV):
+            elif kind in (SEND, SEND_INV, SEND_SE, SEND_SE_INV):
                 return ulpdu[18:]
 
     def wait_cut(self):

@@ -15,6 +15,7 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
 NQN = "nqn.2026-11.org.mrpool:test"
+IQN = "iqn.2026-11.org.mrpool:test"
 # Sanitizers make everything slower; no test depends on how long something takes.
 PATIENCE = 60
 
@@ -22,12 +23,14 @@ PATIENCE = 60
 class Target:
     """A running mrpool-nvmf-target, of one subsystem or of what the file `config` says."""
 
+    program = ["mrpool-nvmf-target", "--subnqn", NQN]
+
     def __init__(self, folder, *options, port=0, device="", config=None):
         self.log_path = pathlib.Path(folder) / f"target-{time.monotonic_ns()}.log"
         served = ["--config", config] if config else [
-            "--listen", f"uiwarp://127.0.0.1:{port}{device}", "--subnqn", NQN]
+            "--listen", f"uiwarp://127.0.0.1:{port}{device}", *self.program[1:]]
         with open(self.log_path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([BIN / "mrpool-nvmf-target", *served, *options],
+            self.process = subprocess.Popen([BIN / self.program[0], *served, *map(str, options)],
                                             stdout=log, stderr=subprocess.STDOUT)
         self.address = self._wait_for_address()
         self.port = int(self.address.rsplit(":", 1)[1])
@@ -70,8 +73,18 @@ class Target:
         return self.process.wait(timeout=PATIENCE)
 
 
+class IserTarget(Target):
+    """A running mrpool-iser-target."""
+
+    program = ["mrpool-iser-target", "--target", IQN]
+
+
 class TargetTest(unittest.TestCase):
     """A test with a folder of its own and targets that end clean."""
+
+    target_class = Target
+    host_program = "mrpool-nvmf"
+    name = ["--subnqn", NQN]
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="mrpool-")
@@ -79,7 +92,7 @@ class TargetTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def target(self, *options, **more):
-        target = Target(self.folder, *options, **more)
+        target = self.target_class(self.folder, *options, **more)
         self.addCleanup(self._end, target)
         return target
 
@@ -101,11 +114,11 @@ class TargetTest(unittest.TestCase):
 
     def start(self, command, target, *options, **popen):
         address = target if isinstance(target, str) else target.address
-        return subprocess.Popen([BIN / "mrpool-nvmf", command, address, *map(str, options)],
+        return subprocess.Popen([BIN / self.host_program, command, address, *map(str, options)],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
 
     def run_host(self, command, target, *options, expect=0, **popen):
-        """Runs mrpool-nvmf; returns (stdout, stderr)."""
+        """Runs the initiator; returns (stdout, stderr)."""
         data = popen.pop("data", None)
         if data is not None:
             popen["stdin"] = subprocess.PIPE
@@ -122,7 +135,7 @@ class TargetTest(unittest.TestCase):
 
     def perf(self, target, *options, expect=0):
         """Runs perf; returns its one, merged job and the program's own figures."""
-        out, _ = self.run_host("perf", target, "--subnqn", NQN, "--output-format", "json",
+        out, _ = self.run_host("perf", target, *self.name, "--output-format", "json",
                                "--group_reporting", "--eta", "never", *options, expect=expect)
         return self.job_of(out)
 
@@ -137,3 +150,11 @@ class TargetTest(unittest.TestCase):
         self.assertGreater(job["verified"], 0)
         self.assertGreater(own["keys"], 0)
         self.assertEqual(own["mrs_in_use"], 0)
+
+
+class IserTargetTest(TargetTest):
+    """The same with the iSER daemon and its initiator."""
+
+    target_class = IserTarget
+    host_program = "mrpool-iser"
+    name = ["--target", IQN]

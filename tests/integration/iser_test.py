@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""mrpool-iser-target and mrpool-iser as users run them. One class a ctest (CMakeLists.txt)."""
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import BIN, IQN, PATIENCE, IserTargetTest
+
+
+class Show(IserTargetTest):
+    def test_ls_names_targets_and_units(self):
+        target = self.target("--lun", "ram:8MiB", "--lun", "ram:1MiB")
+        out, _ = self.run_host("ls", target, "--show-luns")
+        self.assertIn(IQN, out.decode())
+        self.assertEqual(out.decode().count("LUN"), 2, out)
+
+    def test_inq_says_what_the_unit_is(self):
+        target = self.target("--lun", "ram:8MiB")
+        out, _ = self.run_host("inq", target, *self.name)
+        self.assertIn("VIRTUAL-DISK", out.decode())
+
+    def test_mistakes_are_named(self):
+        for options, named in ((["--lun", "ram:12frogs"], "12frogs"),
+                               (["--lun", "ram:1MiB", "--chap", "a:short"], "12"),
+                               (["--frob"], "--frob"), ([], "LUN")):
+            run = subprocess.run([BIN / "mrpool-iser-target", "--listen", "uiwarp://127.0.0.1:0",
+                                  "--target", IQN, *options], capture_output=True,
+                                 timeout=PATIENCE, check=False)
+            self.assertEqual(run.returncode, 1)
+            self.assertIn(named, run.stderr.decode())
+
+
+class Copy(IserTargetTest):
+    def test_what_is_written_comes_back_and_outlives_the_target(self):
+        disk = self.file("disk", 8 << 20)
+        content = os.urandom(8 << 20)
+        target = self.target("--lun", f"file:{disk}")
+        self.run_host("write", target, *self.name, data=content)
+        out, _ = self.run_host("read", target, *self.name)
+        self.assertEqual(hashlib.sha256(out).digest(), hashlib.sha256(content).digest())
+        target.kill()
+        again = self.target("--lun", f"file:{disk}")
+        out, _ = self.run_host("read", again, *self.name)
+        self.assertEqual(hashlib.sha256(out).digest(), hashlib.sha256(content).digest())
+
+    def test_a_wrong_secret_is_refused(self):
+        target = self.target("--lun", "ram:1MiB", "--chap", "alice:alice has a secret")
+        self.run_host("inq", target, *self.name, expect=1)
+        self.run_host("inq", target, *self.name, "--chap", "alice:not the secret!", expect=1)
+        self.run_host("inq", target, *self.name, "--chap", "alice:alice has a secret")
+
+
+class Interruptions(IserTargetTest):
+    def test_an_interrupted_load_verifies_and_reports(self):
+        target = self.target("--lun", "ram:8MiB")
+        load = self.start("perf", target, *self.name, "--rw", "randrw", "--bs", "4k", "--runtime",
+                          "600", "--verify", "crc32c", "--output-format", "json",
+                          "--group_reporting", "--eta", "never")
+        time.sleep(0.5)
+        load.send_signal(signal.SIGINT)
+        out, err = load.communicate(timeout=PATIENCE)
+        self.assertEqual(load.returncode, 0, err)
+        self.assert_verified(*self.job_of(out))
+
+    def test_a_killed_target_is_an_error_not_a_hang(self):
+        target = self.target("--lun", "ram:8MiB")
+        load = self.start("perf", target, *self.name, "--rw", "randread", "--runtime", "600",
+                          "--eta", "never")
+        time.sleep(0.5)
+        target.kill()
+        out, _ = load.communicate(timeout=PATIENCE)
+        self.assertEqual(load.returncode, 2)
+        self.assertIn("the connection was lost", out.decode())
+
+
+class Reload(IserTargetTest):
+    """SIGHUP: another configuration without an end of sessions."""
+
+    def test_units_and_targets_come_and_go_under_load(self):
+        path = self.folder / "config.json"
+
+        def configure(*targets):
+            path.write_text(json.dumps({"targets": [{"name": n, "luns": l} for n, l in targets]}))
+
+        configure((IQN, ["ram:8MiB"]))
+        # No --target: everything is in the file.
+        target_class, self.target_class = self.target_class, type(
+            "FromFile", (self.target_class,), {"program": ["mrpool-iser-target"]})
+        target = self.target("--config", path)
+        self.target_class = target_class
+
+        def reload(said):
+            before = target.output().count(said)
+            target.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + PATIENCE
+            while target.output().count(said) == before:
+                self.assertLess(time.monotonic(), deadline, target.output())
+                time.sleep(0.02)
+
+        load = self.start("perf", target, *self.name, "--rw", "randrw", "--bs", "4k", "--iodepth",
+                          "8", "--runtime", "3", "--verify", "crc32c", "--output-format", "json",
+                          "--group_reporting", "--eta", "never")
+        time.sleep(0.5)
+        configure((IQN, ["ram:8MiB", "ram:2MiB"]), (IQN + "-more", ["ram:1MiB"]))
+        reload("reloaded")
+        out, _ = self.run_host("ls", target, "--show-luns")
+        self.assertEqual(out.decode().count("LUN"), 3, out)
+        self.run_host("write", target, *self.name, "--lun", "1", data=os.urandom(2 << 20))
+        configure((IQN, ["ram:8MiB"]))
+        reload("reloaded")
+        out, _ = self.run_host("ls", target, "--show-luns")
+        self.assertEqual(out.decode().count("LUN"), 1, out)
+        path.write_text("{")
+        reload("reload refused")
+        out, err = load.communicate(timeout=PATIENCE)
+        self.assertEqual(load.returncode, 0, err)
+        self.assert_verified(*self.job_of(out))
+
+
+class Sanitizer(IserTargetTest):
+    def test_verified_load_under_adversarial_placement(self):
+        for seed in (1, 2, 3):
+            device = f"?placement=adversarial&seed={seed}"
+            target = self.target("--lun", "ram:8MiB", device=device)
+            for size, depth in (("8k", "16"), ("128k", "4")):
+                job, own = self.perf(target.address + device, "--rw", "randrw", "--bs", size,
+                                     "--iodepth", depth, "--runtime", "0.5", "--verify", "crc32c")
+                self.assert_verified(job, own)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
