@@ -283,6 +283,7 @@ inline constexpr uint32_t kCcShutdownMask = 3u << 14;
 inline constexpr uint32_t kCcShutdownNormal = 1u << 14;
 inline constexpr uint32_t kCstsReady = 1u << 0;
 inline constexpr uint32_t kCstsFatal = 1u << 1;
+inline constexpr uint32_t kCstsShutdownOccurring = 1u << 2;
 inline constexpr uint32_t kCstsShutdownComplete = 2u << 2;
 // CC as every initiator sets it: 64-byte SQEs, 16-byte CQEs.
 inline constexpr uint32_t kCcEntrySizes = 6u << 16 | 4u << 20;

@@ -46,6 +46,7 @@ enum class Stage : uint8_t {
   kStorage,    // the backend works on it
   kSending,    // RDMA WRITEs to the host, the completion behind them
   kAnswering,  // only the completion is left
+  kJoining,    // a Connect that waits for an earlier connection's end
   kParked,     // an Asynchronous Event Request
   kAborting,   // an Abort that waits for its victim
 };

@@ -42,34 +42,79 @@ Controller::Controller(Identity identity, std::shared_ptr<Subsystem> subsystem,
       keep_alive_ms_(identity_.keep_alive_ms),
       last_sign_(now) {}
 
-bool Controller::attach(uint16_t queue_id, QueueRef queue) {
+void Controller::attach_admin(QueueRef queue) {
   const std::lock_guard lock(mutex_);
-  return queues_.emplace(queue_id, queue).second;
+  queues_.emplace(0, Member{queue});
+}
+
+Controller::Join Controller::join(uint16_t queue_id, QueueRef queue) {
+  const std::lock_guard lock(mutex_);
+  const bool draining = std::any_of(queues_.begin(), queues_.end(),
+                                    [](const auto& entry) { return entry.second.closed; });
+  if (resetting_ || draining) return Join::kWait;
+  if (!enabled_locked()) return Join::kRefused;
+  return queues_.emplace(queue_id, Member{queue}).second ? Join::kJoined : Join::kRefused;
+}
+
+void Controller::close(uint16_t queue_id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto at = queues_.find(queue_id); at != queues_.end()) at->second.closed = true;
 }
 
 void Controller::detach(uint16_t queue_id) {
   const std::lock_guard lock(mutex_);
   queues_.erase(queue_id);
+  settle_locked();
+}
+
+bool Controller::draining() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [](const auto& entry) { return entry.second.closed; });
+}
+
+bool Controller::has_queues() const {
+  const std::lock_guard lock(mutex_);
+  return !queues_.empty();
+}
+
+bool Controller::has_io_queues_locked() const { return queues_.upper_bound(0) != queues_.end(); }
+
+// Ends a reset or a shutdown that waited for the I/O queues.
+void Controller::settle_locked() {
+  if (has_io_queues_locked()) return;
+  if (std::exchange(resetting_, false)) csts_ &= ~nvme::kCstsReady;
+  if (std::exchange(stopping_, false)) {
+    csts_ = (csts_ & ~nvme::kCstsShutdownOccurring) | nvme::kCstsShutdownComplete;
+  }
 }
 
 void Controller::terminate() {
   std::vector<QueueRef> drop;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [id, queue] : queues_) drop.push_back(queue);
+    for (const auto& [id, member] : queues_) {
+      if (!member.closed) drop.push_back(member.queue);
+    }
   }
   for (const QueueRef& queue : drop) host_.drop_queue(queue);
 }
 
 bool Controller::enabled() const {
   const std::lock_guard lock(mutex_);
-  return (cc_ & nvme::kCcEnable) != 0 && (csts_ & nvme::kCstsReady) != 0 &&
-         (csts_ & (nvme::kCstsFatal | nvme::kCstsShutdownComplete)) == 0;
+  return enabled_locked();
+}
+
+bool Controller::enabled_locked() const {
+  constexpr uint32_t kStopped =
+      nvme::kCstsFatal | nvme::kCstsShutdownOccurring | nvme::kCstsShutdownComplete;
+  return (cc_ & nvme::kCcEnable) != 0 && (csts_ & nvme::kCstsReady) != 0 && !resetting_ &&
+         (csts_ & kStopped) == 0;
 }
 
 QueueRef Controller::admin_queue_locked() const {
   const auto at = queues_.find(0);
-  return at == queues_.end() ? QueueRef{} : at->second;
+  return at == queues_.end() ? QueueRef{} : at->second.queue;
 }
 
 AdminReply Controller::property_get(const nvme::PropertyCommand& command) const {
@@ -109,6 +154,8 @@ AdminReply Controller::property_set(const nvme::PropertyCommand& command, Nanose
 
 // [base] 3.1.5: enable, disable (a controller level reset) and shutdown.
 void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop) {
+  // A reset that is under way is not interrupted: the host has to see CSTS.RDY at 0 first.
+  if (resetting_) cc &= ~nvme::kCcEnable;
   const uint32_t before = cc_;
   cc_ = cc;
   const bool enable = (cc & nvme::kCcEnable) != 0;
@@ -125,16 +172,23 @@ void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& d
     last_sign_ = now;
   }
   if (!enable && (before & nvme::kCcEnable) != 0) {
+    const uint32_t ready = csts_ & nvme::kCstsReady;
     reset_locked();
-    for (const auto& [id, queue] : queues_) {
-      if (id != 0) drop.push_back(queue);
-    }
+    csts_ = ready;  // until settle_locked()
+    resetting_ = true;
   }
   if ((cc & nvme::kCcShutdownMask) != 0 && (before & nvme::kCcShutdownMask) == 0) {
-    csts_ |= nvme::kCstsShutdownComplete;
+    csts_ |= nvme::kCstsShutdownOccurring;
+    stopping_ = true;
   } else if ((cc & nvme::kCcShutdownMask) == 0) {
-    csts_ &= ~nvme::kCstsShutdownComplete;
+    csts_ &= ~(nvme::kCstsShutdownOccurring | nvme::kCstsShutdownComplete);
+    stopping_ = false;
   }
+  if (!resetting_ && !stopping_) return;
+  for (const auto& [id, member] : queues_) {
+    if (id != 0) drop.push_back(member.queue);
+  }
+  settle_locked();
 }
 
 void Controller::reset_locked() {
@@ -203,7 +257,7 @@ AdminReply Controller::abort(const nvme::Sqe& sqe) {
   AdminReply reply;
   reply.kind = AdminReply::Kind::kAbort;
   reply.abort_cid = uint16_t(uint32_t(sqe.cdw10) >> 16);
-  reply.abort_queue = queue->second;
+  reply.abort_queue = queue->second.queue;
   return reply;
 }
 

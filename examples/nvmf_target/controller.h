@@ -4,6 +4,11 @@
 // Bytes and times go in, replies come out; what has to happen elsewhere (a parked event request
 // that completes, a queue that has to go, a command to abort) is told to ControllerHost.
 //
+// A queue has three stages here: attached, closed (its connection is gone, its storage I/O may not
+// be) and detached (nothing of it can touch the storage any more). A reset or a shutdown is over
+// only when every I/O queue is detached: a write of before that landed later would overwrite what
+// the host has written since, [base] 3.7.2.
+//
 // Thread safety: shared objects: safe. One mutex, taken by admin commands and configuration; the
 // I/O path touches only write_cache() and the subsystem's version, both atomics.
 // Ownership: shared by its queues and the Target. ControllerHost must outlive it and is called
@@ -41,6 +46,9 @@ class ControllerHost {
   // Completions wait in Controller::take_events for this admin queue.
   virtual void events_ready(QueueRef admin_queue) = 0;
   virtual void drop_queue(QueueRef queue) = 0;
+  // The Connect command that this queue holds back may be tried again.
+  // Nothing waits where nothing is ever told to be drained.
+  virtual void connect_again(QueueRef) {}
 
  protected:
   ~ControllerHost() = default;
@@ -98,9 +106,19 @@ class Controller {
   const Identity& identity() const { return identity_; }
   Subsystem& subsystem() const { return *subsystem_; }
 
-  // Queues. False: there is a queue of that number already.
-  bool attach(uint16_t queue_id, QueueRef queue);
+  // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
+  void attach_admin(QueueRef queue);
+  enum class Join : uint8_t {
+    kJoined,
+    kWait,     // an earlier queue, or a reset, has not come to its end
+    kRefused,  // the controller is not enabled, or has a queue of that number
+  };
+  Join join(uint16_t queue_id, QueueRef queue);
+  void close(uint16_t queue_id);
   void detach(uint16_t queue_id);
+  // Has a queue that is closed and not yet detached.
+  bool draining() const;
+  bool has_queues() const;
   // The end of the association: drops every queue.
   void terminate();
   bool enabled() const;
@@ -144,6 +162,9 @@ class Controller {
   std::vector<std::byte> smart_log(Nanoseconds now) const;
   void write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop);
   void reset_locked();
+  bool has_io_queues_locked() const;
+  void settle_locked();
+  bool enabled_locked() const;
   void raise_locked(AsyncEvent event, bool& wake);
   uint32_t supported_events() const;
   QueueRef admin_queue_locked() const;
@@ -154,7 +175,13 @@ class Controller {
   const DiscoverySource& discovery_;
 
   mutable std::mutex mutex_;
-  std::map<uint16_t, QueueRef> queues_;
+  struct Member {
+    QueueRef queue;
+    bool closed = false;
+  };
+  std::map<uint16_t, Member> queues_;
+  bool resetting_ = false;  // CC.EN went to 0, and I/O queues are left
+  bool stopping_ = false;   // CC.SHN was set, and I/O queues are left
   uint32_t cc_ = 0;
   uint32_t csts_ = 0;
   uint32_t keep_alive_ms_ = 0;

@@ -151,6 +151,9 @@ void Queue::close() {
       worker_.forget_waiter(*command);
       command->chunk_count = 0;
       finish(*command);
+    } else if (command->stage == Stage::kJoining) {
+      worker_.target().forget_waiter({worker_.index(), id_});
+      finish(*command);
     } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting) {
       finish(*command);
     }
@@ -303,6 +306,10 @@ void Queue::connect(Command& command) {
   facts.entries = entries_;
   facts.local_address = local_;
   Connected connected = worker_.target().connect(wire, data, facts, worker_.reactor().now());
+  if (connected.wait) {
+    command.stage = Stage::kJoining;
+    return;
+  }
   if (ok(connected.status)) {
     controller_ = std::move(connected.controller);
     counters_ = &controller_->subsystem().counters(worker_.index());
@@ -312,6 +319,17 @@ void Queue::connect(Command& command) {
     sq_head_ = 1 % sq_entries_;
   }
   respond(command, connected.status, connected.result);
+}
+
+void Queue::connect_again() {
+  if (closing_) return;
+  const auto at = std::ranges::find_if(
+      commands_, [](const auto& command) { return command->stage == Stage::kJoining; });
+  if (at != commands_.end()) connect(**at);
+}
+
+void Queue::drained() {
+  if (controller_ != nullptr) worker_.target().drained(*controller_, queue_id_);
 }
 
 // Administration.

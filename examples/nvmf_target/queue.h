@@ -53,6 +53,10 @@ class Queue final : public QpEvents {
   void tick(Nanoseconds now);
   // Asynchronous events are there to be sent.
   void deliver_events();
+  // A Connect that had to wait may be tried again.
+  void connect_again();
+  // Nothing of the finished queue is under way: the target may let its successors in.
+  void drained();
   // Staging memory is there for `command`, which has waited for it.
   void buffers_ready(Command& command);
 

@@ -261,6 +261,14 @@ void Service::drop_queue(QueueRef ref) {
   });
 }
 
+void Service::connect_again(QueueRef ref) {
+  Worker* worker = worker_of(ref);
+  if (worker == nullptr) return;
+  worker->post([worker, ref] {
+    if (Queue* queue = worker->find(ref.id)) queue->connect_again();
+  });
+}
+
 void Service::route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) {
   Worker* worker = worker_of(victim);
   if (worker == nullptr) return route_answer(waiter, false);

@@ -67,6 +67,7 @@ class Service final : public ControllerHost, public AbortRouter {
   // ControllerHost.
   void events_ready(QueueRef admin_queue) override;
   void drop_queue(QueueRef queue) override;
+  void connect_again(QueueRef queue) override;
   // AbortRouter.
   void route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) override;
   void route_answer(const AbortWaiter& waiter, bool aborted) override;

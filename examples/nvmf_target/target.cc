@@ -13,13 +13,13 @@ using nvme::with_dnr;
 
 namespace {
 
-Connected refuse(Status status) { return {with_dnr(status), 0, nullptr}; }
+Connected refuse(Status status) { return {false, with_dnr(status), 0, nullptr}; }
 Connected bad_data(size_t offset) {
-  return {with_dnr(Status::kConnectInvalidParameters),
+  return {false, with_dnr(Status::kConnectInvalidParameters),
           nvme::connect_invalid_parameter(true, uint16_t(offset)), nullptr};
 }
 Connected bad_command(size_t offset) {
-  return {with_dnr(Status::kConnectInvalidParameters),
+  return {false, with_dnr(Status::kConnectInvalidParameters),
           nvme::connect_invalid_parameter(false, uint16_t(offset)), nullptr};
 }
 
@@ -174,16 +174,20 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
     subsystem = at->second;
     if (!subsystem->allows(host)) return refuse(Status::kConnectInvalidHost);
   }
+  if (draining_locked(nqn, host, identity.host_id)) {
+    waiting_.push_back(queue.ref);
+    return {.wait = true, .controller = nullptr};
+  }
   if (controllers_.size() >= options_.max_controllers) {
-    return {Status::kConnectControllerBusy, 0, nullptr};
+    return {false, Status::kConnectControllerBusy, 0, nullptr};
   }
   identity.id = free_id_locked();
   auto controller =
       std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_, *this, now);
-  controller->attach(0, queue.ref);
+  controller->attach_admin(queue.ref);
   const uint16_t id = controller->identity().id;
   controllers_.emplace(id, controller);
-  return {Status::kSuccess, id, std::move(controller)};
+  return {false, Status::kSuccess, id, std::move(controller)};
 }
 
 Connected Target::connect_io(const ConnectCommand& command, const ConnectData& data,
@@ -206,9 +210,27 @@ Connected Target::connect_io(const ConnectCommand& command, const ConnectData& d
   if (identity.discovery || command.queue_id > kMaxIoQueues) {
     return bad_command(offsetof(ConnectCommand, queue_id));
   }
-  if (!controller.enabled()) return refuse(Status::kCommandSequence);
-  if (!controller.attach(command.queue_id, queue.ref)) return refuse(Status::kCommandSequence);
-  return {Status::kSuccess, identity.id, at->second};
+  switch (controller.join(command.queue_id, queue.ref)) {
+    case Controller::Join::kJoined:
+      return {false, Status::kSuccess, identity.id, at->second};
+    case Controller::Join::kWait:
+      waiting_.push_back(queue.ref);
+      return {.wait = true, .controller = nullptr};
+    case Controller::Join::kRefused:
+      break;
+  }
+  return refuse(Status::kCommandSequence);
+}
+
+bool Target::draining_locked(std::string_view subsystem, std::string_view host,
+                             std::span<const uint8_t> host_id) const {
+  const auto drains = [&](const Controller& controller) {
+    const Controller::Identity& identity = controller.identity();
+    return identity.host_nqn == host && std::ranges::equal(identity.host_id, host_id) &&
+           controller.subsystem().nqn == subsystem && controller.draining();
+  };
+  return std::ranges::any_of(ending_, [&](const auto& each) { return drains(*each); }) ||
+         std::ranges::any_of(controllers_, [&](const auto& each) { return drains(*each.second); });
 }
 
 uint16_t Target::free_id_locked() {
@@ -220,18 +242,40 @@ uint16_t Target::free_id_locked() {
 }
 
 void Target::disconnected(Controller& controller, uint16_t queue_id) {
-  controller.detach(queue_id);
+  controller.close(queue_id);
   if (queue_id != 0) return;
-  std::shared_ptr<Controller> keep;
   {
     const std::lock_guard lock(mutex_);
     const auto at = controllers_.find(controller.identity().id);
     if (at != controllers_.end() && at->second.get() == &controller) {
-      keep = std::move(at->second);
+      ending_.push_back(std::move(at->second));
       controllers_.erase(at);
     }
   }
   controller.terminate();  // its I/O queues go with the association
+}
+
+void Target::drained(Controller& controller, uint16_t queue_id) {
+  controller.detach(queue_id);
+  std::shared_ptr<Controller> keep;
+  std::vector<QueueRef> again;
+  {
+    const std::lock_guard lock(mutex_);
+    // All of them: who waits for something else will wait again.
+    again = std::exchange(waiting_, {});
+    const auto at =
+        std::ranges::find_if(ending_, [&](const auto& each) { return each.get() == &controller; });
+    if (at != ending_.end() && !controller.has_queues()) {
+      keep = std::move(*at);
+      ending_.erase(at);
+    }
+  }
+  for (const QueueRef& queue : again) host_.connect_again(queue);
+}
+
+void Target::forget_waiter(QueueRef queue) {
+  const std::lock_guard lock(mutex_);
+  std::erase(waiting_, queue);
 }
 
 std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,

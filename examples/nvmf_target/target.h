@@ -2,8 +2,15 @@
 // and what discovery tells.
 //
 // Thread safety: shared objects: safe (one mutex; connecting and configuration only).
-// Ownership: owns subsystems and, while their admin queue is connected, controllers. The
+// Ownership: owns subsystems and, until their last queue is drained, controllers. The
 // ControllerHost must outlive it.
+//
+// A host that lost its connections connects again at once, reads, and writes. What its earlier
+// connections left with the storage must not land after that, so a Connect waits until the queues
+// of the same host (NQN and identifier) and subsystem that are known to be gone have drained.
+// Associations that live beside it (other paths) do not count. What the target cannot know, that a
+// connection it takes for alive was given up by its host, stays the host's to wait for: [base] 2.1,
+// 9.6.
 // Clauses: [fab] 3.3 Connect, 5 discovery.
 #pragma once
 
@@ -39,6 +46,9 @@ struct QueueFacts {
 };
 
 struct Connected {
+  // Not decided: an earlier connection of that host is gone, but not its storage I/O. Keep the
+  // command and ask again when ControllerHost::connect_again says so.
+  bool wait = false;
   nvme::Status status = nvme::Status::kSuccess;
   uint64_t result = 0;
   std::shared_ptr<Controller> controller;  // when it worked
@@ -68,8 +78,12 @@ class Target final : public DiscoverySource {
 
   Connected connect(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                     const QueueFacts& queue, Nanoseconds now);
-  // The queue is gone. An admin queue takes its controller with it.
+  // The queue's connection is gone. An admin queue takes its controller with it.
   void disconnected(Controller& controller, uint16_t queue_id);
+  // Afterwards: nothing of the queue is under way any more.
+  void drained(Controller& controller, uint16_t queue_id);
+  // The queue waits no longer for its Connect.
+  void forget_waiter(QueueRef queue);
 
   std::vector<std::byte> discovery_log(std::string_view host_nqn,
                                        std::string_view local) const override;
@@ -82,6 +96,8 @@ class Target final : public DiscoverySource {
   Connected connect_io(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                        const QueueFacts& queue);
   uint16_t free_id_locked();
+  bool draining_locked(std::string_view subsystem, std::string_view host,
+                       std::span<const uint8_t> host_id) const;
 
   const Options options_;
   ControllerHost& host_;
@@ -89,6 +105,8 @@ class Target final : public DiscoverySource {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> subsystems_;
   std::map<uint16_t, std::shared_ptr<Controller>> controllers_;
+  std::vector<std::shared_ptr<Controller>> ending_;  // without admin queue, not yet drained
+  std::vector<QueueRef> waiting_;                    // hold back a Connect
   std::vector<Portal> portals_;
   uint64_t generation_ = 0;
   uint16_t last_id_ = 0;

@@ -205,6 +205,7 @@ void Worker::sweep() {
   sweep_posted_ = false;
   for (auto at = queues_.begin(); at != queues_.end();) {
     if (at->second->finished()) {
+      at->second->drained();
       queue_memory_ -= Queue::worst_memory(at->second->entries(), options_.in_capsule);
       at = queues_.erase(at);
     } else {

@@ -14,7 +14,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/random_access_file.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "examples/storage/io_util.h"
@@ -248,6 +250,18 @@ DirectAlignment direct_alignment(int fd) {
   return {};
 }
 
+// Locks the file. A process that was killed holds its lock until the kernel has finished what it
+// had under way in io_uring, some time after the process is gone; that is waited for, and is what
+// keeps its last writes from landing on ours.
+bool lock(int fd, int how) {
+  constexpr int kTries = 100;
+  for (int i = 0; ::flock(fd, how | LOCK_NB) != 0; ++i) {
+    if (errno != EWOULDBLOCK || i == kTries) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
 absl::Status file_error(const std::string& path, int error, std::string_view what) {
   return absl::ErrnoToStatus(error,
                              absl::StrCat(path, ": ", absl::string_view(what.data(), what.size())));
@@ -275,7 +289,7 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
     }
     return file_error(path, errno, "cannot be opened");
   }
-  if (::flock(fd.get(), (options.read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+  if (!lock(fd.get(), options.read_only ? LOCK_SH : LOCK_EX)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is in use by another namespace or program"));
   }

@@ -6,7 +6,8 @@
 Clients die by SIGKILL at random moments of a mixed load while an honest one verifies every block;
 afterwards the daemon's descriptors and memory are where they were and no MR is in use. Then the
 target itself is killed and restarted on the same file under a host that reconnects: all that was
-acknowledged must read back. Figures and the seed are printed.
+acknowledged must read back. Figures and the seed are printed. tests/soak does the same for longer,
+with these functions.
 """
 import argparse
 import os
@@ -31,23 +32,28 @@ LOADS = [("randrw", "4k", 32), ("randwrite", "128k", 16), ("randread", "1m", 8),
          ("randwrite", "512k", 32), ("randrw", "8k", 128)]
 
 
+def start_victim(helper, target, rng, nsid="2"):
+    rw, bs, depth = rng.choice(LOADS)
+    return helper.start("perf", target, "--subnqn", NQN, "--nsid", nsid, "--rw", rw, "--bs", bs,
+                        "--iodepth", depth, "--runtime", "60", "--eta", "never")
+
+
 def kill_some(helper, target, rng, count):
     for _ in range(count):
-        rw, bs, depth = rng.choice(LOADS)
-        victim = helper.start("perf", target, "--subnqn", NQN, "--nsid", "2", "--rw", rw, "--bs",
-                              bs, "--iodepth", depth, "--runtime", "60", "--eta", "never")
+        victim = start_victim(helper, target, rng)
         time.sleep(rng.uniform(0.02, 0.25))
         victim.kill()
         victim.communicate()
 
 
 def kill_clients(helper, folder, rng, cycles):
+    """Returns the figures."""
     target = Target(folder, "--namespace", "ram:64MiB", "--namespace", "ram:64MiB")
     try:
         # Memory that appears when touched is touched first: both namespaces, staging, queues.
         for nsid in ("1", "2"):
             helper.perf(target, "--nsid", nsid, "--rw", "write", "--bs", "1m", "--iodepth", "64")
-        kill_some(helper, target, rng, cycles // 2)
+        kill_some(helper, target, rng, min(cycles // 2, 50))
         time.sleep(0.5)
         pid = target.process.pid
         before, open_before = resident(pid), descriptors(pid)
@@ -63,19 +69,22 @@ def kill_clients(helper, folder, rng, cycles):
         helper.assert_verified(job, own)
         time.sleep(1)  # a look-around of the daemon's timer
         after, open_after = resident(pid), descriptors(pid)
-        print(f"{cycles} clients killed: honest host verified {job['verified']} blocks; resident "
-              f"{before >> 10} KiB before, {after >> 10} KiB after; descriptors {open_before} "
-              f"before, {open_after} after")
+        figures = {"clients_killed": cycles, "blocks_verified": job["verified"],
+                   "resident_kib_before": before >> 10, "resident_kib_after": after >> 10,
+                   "descriptors_before": open_before, "descriptors_after": open_after}
+        print(figures, flush=True)
         helper.assertEqual(open_after, open_before)
         helper.assertLess(after - before, 16 << 20)
         helper.assertEqual(target.stop(), 0, target.output())
         helper.assertRegex(target.output(), "MRs in use: 0 ")
         helper.assertRegex(target.output(), "staging buffers in use: 0")
+        return figures
     finally:
         target.kill()
 
 
 def kill_targets(helper, folder, rng, cycles):
+    """Returns the figures."""
     disk = pathlib.Path(folder) / "disk"
     spec = f"file:{disk},size=32MiB"
     target = Target(folder, "--namespace", spec)
@@ -95,9 +104,11 @@ def kill_targets(helper, folder, rng, cycles):
         assert host.returncode in (0, 130), err.decode()
         job, own = helper.job_of(out)
         helper.assert_verified(job, own)
-        print(f"{cycles} targets killed: {job['verified']} blocks verified, "
-              f"{own.get('reconnects')} reconnects, no loss")
+        figures = {"targets_killed": cycles, "blocks_verified": job["verified"],
+                   "reconnects": own["reconnects"], "resubmitted": own["resubmitted"]}
+        print(figures, flush=True)
         helper.assertEqual(target.stop(), 0, target.output())
+        return figures
     finally:
         target.kill()
 

@@ -94,7 +94,11 @@ struct Initiator::Slot {
 };
 
 Initiator::Initiator(World& world, uint32_t number)
-    : world_(world), first_block_(number * kBlocks), model_(kBlocks, {0}), busy_(kBlocks) {
+    : world_(world),
+      number_(number),
+      first_block_(number * kBlocks),
+      model_(kBlocks, {0}),
+      busy_(kBlocks) {
   pd_ = std::move(*world.device->alloc_pd());
   cq_ = std::move(*world.device->create_cq(world.reactor, {.depth = 1024}));
   auto pool = MrPool::create(*pd_, {.count = 1 + static_cast<uint32_t>(world.below(kSlots)),
@@ -114,7 +118,10 @@ void Initiator::connect() {
                           .max_recv_wr = kSlots,
                           .ord = 0,
                           .ird = static_cast<uint16_t>(1 + world_.below(8))};
-  auto qp = world_.device->connect(world_.address, *pd_, options, {}, *this);
+  const Hello hello{.initiator = number_};
+  ConnectParams params;
+  params.private_data = std::as_bytes(std::span(&hello, 1));
+  auto qp = world_.device->connect(world_.address, *pd_, options, params, *this);
   if (!qp.ok()) world_.violate("connect: " + qp.status().ToString());
   qp_ = std::move(*qp);
   phase_ = Phase::kConnecting;

@@ -53,6 +53,7 @@ class Initiator final : public QpEvents {
   Slot* slot_of(uint32_t id);
 
   World& world_;
+  const uint32_t number_;
   const uint32_t first_block_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<Cq> cq_;

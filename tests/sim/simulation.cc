@@ -24,7 +24,7 @@ constexpr const char* kHelp =
     "  --seconds S   run fresh seeds for so long (default 10)\n"
     "  --seed N      run this seed only, or start with it when --seconds is given\n"
     "  --plant BUG   put a bug into the system and succeed only when it is found: stale-key,\n"
-    "                double-completion, lost-credit, lost-lease, early-answer\n";
+    "                double-completion, lost-credit, lost-lease, early-answer, late-write\n";
 
 constexpr struct {
   std::string_view name;
@@ -32,7 +32,7 @@ constexpr struct {
 } kPlants[] = {
     {"stale-key", Plant::kStaleKey},       {"double-completion", Plant::kDoubleCompletion},
     {"lost-credit", Plant::kLostCredit},   {"lost-lease", Plant::kLostLease},
-    {"early-answer", Plant::kEarlyAnswer},
+    {"early-answer", Plant::kEarlyAnswer}, {"late-write", Plant::kLateWrite},
 };
 
 int usage(const std::string& why) {

@@ -17,6 +17,13 @@ inline constexpr uint32_t kBlockBytes = 512;
 
 enum class Command : uint32_t { kRead, kWrite };
 
+// Private data of a connection request. An initiator that connects again takes the place of its
+// earlier connection (as in iSCSI, RFC 7143 6.3.5): the target ends that one, lets its storage
+// finish, and only then accepts. Otherwise a write of before could land on a newer one.
+struct Hello {
+  uint32_t initiator = 0;
+};
+
 struct Request {
   uint32_t id = 0;  // unique on its connection
   Command command = Command::kRead;

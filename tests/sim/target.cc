@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <utility>
 
 #include "mrpool/rw.h"
 
@@ -19,7 +21,8 @@ constexpr RwLimits kLimits{.max_operations = 4, .max_transfer = kSlotBytes, .max
 // One connection.
 class Session final : public QpEvents {
  public:
-  explicit Session(Target& owner) : target(owner), memory(kSlots * kSlotBytes) {
+  Session(Target& owner, uint32_t number)
+      : target(owner), initiator(number), memory(kSlots * kSlotBytes) {
     auto made = target.pd_->reg_mr(memory, Access::kLocalWrite);
     if (!made.ok()) target.world.violate("no memory region: " + made.status().ToString());
     mr = std::move(*made);
@@ -44,7 +47,6 @@ class Session final : public QpEvents {
     }
     if (rw != nullptr) rw->stop();
     ended = true;
-    for (auto& job : jobs) job->abandon();
   }
 
   bool idle() const {
@@ -154,11 +156,9 @@ class Session final : public QpEvents {
       // A failing write gets as far as it gets; a block is whole or not touched.
       const uint32_t carried_out =
           fails ? static_cast<uint32_t>(world().below(request().count)) : request().count;
-      if (request().command == Command::kWrite) {
-        store(carried_out);
-        return answer(fails);
-      }
-      if (fails) return answer(true);
+      if (request().command == Command::kWrite) store(carried_out);
+      if (session.ended) return;  // storage cannot be called back; nobody hears of it
+      if (fails || request().command == Command::kWrite) return answer(fails);
       for (uint32_t i = 0; i < request().count; ++i) {
         std::ranges::copy(session.target.block(request().block + i),
                           bytes().subspan(size_t{i} * kBlockBytes).begin());
@@ -202,15 +202,6 @@ class Session final : public QpEvents {
       }
     }
 
-    // The connection is gone. What the storage had begun is carried out in part, or not at all.
-    void abandon() {
-      if (!on_stored.armed()) return;
-      on_stored.cancel();
-      if (request().command == Command::kWrite) {
-        store(static_cast<uint32_t>(world().below(request().count + 1)));
-      }
-    }
-
     Session& session;
     const uint32_t index;
     Received on_received;
@@ -228,6 +219,7 @@ class Session final : public QpEvents {
   };
 
   Target& target;
+  const uint32_t initiator;
   std::vector<std::byte> memory;
   std::array<Mail, kSlots> mail;
   std::unique_ptr<Mr> mr, mail_mr;
@@ -255,7 +247,20 @@ Target::Target(World& owner, uint32_t blocks) : world(owner), store_(size_t{bloc
 Target::~Target() { lost_.clear(); }
 
 void Target::on_connect_request(std::unique_ptr<ConnectRequest> request) {
-  auto session = std::make_unique<Session>(*this);
+  const std::span<const std::byte> data = request->info().private_data;
+  if (data.size() < sizeof(Hello)) world.violate("a connection request without its initiator");
+  Hello hello;
+  std::memcpy(&hello, data.data(), sizeof hello);
+  for (auto& session : sessions_) {
+    if (session->initiator == hello.initiator && !session->ended) session->qp->abort();
+  }
+  // One that still waits has been given up by its initiator.
+  std::erase_if(arrivals_, [&](const Arrival& a) { return a.initiator == hello.initiator; });
+  arrivals_.push_back({hello.initiator, std::move(request)});
+}
+
+void Target::accept(Arrival arrival) {
+  auto session = std::make_unique<Session>(*this, arrival.initiator);
   const RwQueueNeeds needs = rw_queue_needs(world.device->caps(), kLimits);
   const QpOptions options{.send_cq = cq_.get(),
                           .recv_cq = cq_.get(),
@@ -264,7 +269,7 @@ void Target::on_connect_request(std::unique_ptr<ConnectRequest> request) {
                           .max_send_sge = std::max(needs.send_sge, 4u),
                           .ord = static_cast<uint16_t>(1 + world.below(8)),
                           .ird = 4};
-  auto qp = request->accept(*pd_, options, {}, *session);
+  auto qp = arrival.request->accept(*pd_, options, {}, *session);
   if (!qp.ok()) return;
   session->qp = std::move(*qp);
   for (auto& job : session->jobs) job->post_receive();
@@ -273,6 +278,16 @@ void Target::on_connect_request(std::unique_ptr<ConnectRequest> request) {
 
 void Target::reap() {
   std::erase_if(sessions_, [](const auto& session) { return session->idle(); });
+  std::vector<Arrival> arrivals = std::exchange(arrivals_, {});
+  for (Arrival& arrival : arrivals) {
+    const bool before = std::ranges::any_of(
+        sessions_, [&](const auto& session) { return session->initiator == arrival.initiator; });
+    if (before && !world.planted(Plant::kLateWrite)) {
+      arrivals_.push_back(std::move(arrival));
+    } else {
+      accept(std::move(arrival));
+    }
+  }
 }
 
 void Target::kill_one() {

@@ -22,9 +22,10 @@ class Target final : public ListenHandler {
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;
 
-  // Sessions whose connection is gone and whose jobs are idle.
+  // Lets go of sessions whose connection is gone and whose jobs are idle, and accepts who waited
+  // for that.
   void reap();
-  bool idle() const { return sessions_.empty(); }
+  bool idle() const { return sessions_.empty() && arrivals_.empty(); }
   void kill_one();
   // Everything is back where it belongs.
   void check_resources();
@@ -37,12 +38,18 @@ class Target final : public ListenHandler {
 
  private:
   friend class Session;
+  struct Arrival {
+    uint32_t initiator;
+    std::unique_ptr<ConnectRequest> request;
+  };
+  void accept(Arrival arrival);
   std::vector<std::byte> store_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<MrPool> pool_;
   std::vector<MrPool::Lease> lost_;  // by a plant
   std::vector<std::unique_ptr<Session>> sessions_;
+  std::vector<Arrival> arrivals_;  // initiators whose earlier session has not ended
   std::unique_ptr<Listener> listener_;
 };
 

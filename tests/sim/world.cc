@@ -11,9 +11,11 @@ namespace mrpool::sim {
 
 namespace {
 
-// Steps of a run while everything may break, and how many may pass without what must happen.
+// Steps of a run while everything may break; how many may pass until somebody's next command ends
+// (a connection that moves byte by byte is slow, not stuck); how many in all.
 constexpr uint64_t kWildSteps = 6000;
 constexpr uint64_t kPatience = 400'000;
+constexpr uint64_t kMostSteps = 10'000'000;
 // The whole store is compared this often; single blocks at every command.
 constexpr uint64_t kCheckPeriod = 64;
 
@@ -93,8 +95,14 @@ void World::step() {
 
 template <typename Done>
 void World::run_until(const char* what, Done done) {
+  uint64_t seen = commands;
+  uint64_t idle = 0;
   for (uint64_t i = 0; !done(); ++i) {
-    if (i == kPatience) violate(std::string("no progress: waited in vain for ") + what);
+    if (commands != seen) idle = 0;
+    seen = commands;
+    if (++idle > kPatience || i > kMostSteps) {
+      violate(std::string("no progress: waited in vain for ") + what);
+    }
     step();
   }
 }

@@ -33,6 +33,7 @@ enum class Plant : uint8_t {
   kLostCredit,        // the target forgets to post a receive again
   kLostLease,         // the target keeps an MR of its pool
   kEarlyAnswer,       // the target acknowledges a write that its storage then loses
+  kLateWrite,         // the target lets an initiator back in while a write of before is under way
 };
 
 class Initiator;

@@ -55,18 +55,50 @@ TEST_F(ControllerTest, EnableDisableShutdown) {
   enable(*c);
   EXPECT_EQ(get(*c, Property::kCsts), nvme::kCstsReady);
   EXPECT_TRUE(c->enabled());
-  EXPECT_TRUE(c->attach(1, {0, 99}));
   // Shutdown.
   c->property_set(property(FabricsType::kPropertySet, Property::kCc,
                            nvme::kCcEnable | nvme::kCcEntrySizes | nvme::kCcShutdownNormal),
                   now_);
   EXPECT_EQ(get(*c, Property::kCsts), nvme::kCstsReady | nvme::kCstsShutdownComplete);
   EXPECT_FALSE(c->enabled());
-  // Reset: the I/O queue goes, the admin queue stays.
   c->property_set(property(FabricsType::kPropertySet, Property::kCc, 0), now_);
   EXPECT_EQ(get(*c, Property::kCsts), 0u);
+  EXPECT_TRUE(host_.dropped.empty());
+}
+
+// A reset or a shutdown takes the I/O queues with it and is over when the last one is.
+TEST_F(ControllerTest, ResetAndShutdownWaitForTheIoQueues) {
+  const auto cc = [&](Controller& c, uint32_t value) {
+    c.property_set(property(FabricsType::kPropertySet, Property::kCc, value), now_);
+    return get(c, Property::kCsts);
+  };
+  constexpr uint32_t kEnable = nvme::kCcEnable | nvme::kCcEntrySizes;
+  auto c = enabled();
+  ASSERT_EQ(c->join(1, {0, 99}), Controller::Join::kJoined);
+  EXPECT_EQ(c->join(1, {0, 98}), Controller::Join::kRefused) << "there is one of that number";
+  EXPECT_EQ(cc(*c, 0), nvme::kCstsReady) << "not reset before its queue is gone";
   ASSERT_EQ(host_.dropped.size(), 1u);
   EXPECT_EQ(host_.dropped[0].id, 99u);
+  EXPECT_EQ(cc(*c, kEnable), nvme::kCstsReady) << "a reset is not interrupted";
+  EXPECT_FALSE(c->enabled());
+  EXPECT_EQ(c->join(2, {0, 100}), Controller::Join::kWait);
+  c->close(1);
+  EXPECT_EQ(get(*c, Property::kCsts), nvme::kCstsReady) << "its storage I/O may be under way";
+  EXPECT_EQ(c->join(2, {0, 100}), Controller::Join::kWait);
+  c->detach(1);
+  EXPECT_EQ(get(*c, Property::kCsts), 0u);
+  EXPECT_EQ(c->join(2, {0, 100}), Controller::Join::kRefused) << "not enabled";
+  EXPECT_EQ(cc(*c, kEnable), nvme::kCstsReady);
+  ASSERT_EQ(c->join(2, {0, 100}), Controller::Join::kJoined);
+
+  host_.dropped.clear();
+  EXPECT_EQ(cc(*c, kEnable | nvme::kCcShutdownNormal),
+            nvme::kCstsReady | nvme::kCstsShutdownOccurring);
+  EXPECT_FALSE(c->enabled());
+  EXPECT_EQ(host_.dropped.size(), 1u);
+  c->close(2);
+  c->detach(2);
+  EXPECT_EQ(get(*c, Property::kCsts), nvme::kCstsReady | nvme::kCstsShutdownComplete);
 }
 
 TEST_F(ControllerTest, BadConfigurationIsFatal) {
@@ -319,7 +351,7 @@ TEST_F(ControllerTest, EventRequestsHaveALimit) {
 
 TEST_F(ControllerTest, AbortFindsItsQueue) {
   auto c = enabled();
-  c->attach(1, {0, 77});
+  ASSERT_EQ(c->join(1, {0, 77}), Controller::Join::kJoined);
   const nvme::Sqe sqe = admin_command(AdminOpcode::kAbort, 0, 1 | 1234u << 16);
   for (uint32_t i = 0; i < kMaxAborts; ++i) {
     const AdminReply reply = run(*c, sqe);

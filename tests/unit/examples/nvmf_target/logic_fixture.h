@@ -29,6 +29,8 @@ inline nvme::Status dnr(nvme::Status status) { return nvme::with_dnr(status); }
 struct RecordingHost final : ControllerHost {
   void events_ready(QueueRef queue) override { ready.push_back(queue); }
   void drop_queue(QueueRef queue) override { dropped.push_back(queue); }
+  void connect_again(QueueRef queue) override { again.push_back(queue); }
+  std::vector<QueueRef> again;
   std::vector<QueueRef> ready;
   std::vector<QueueRef> dropped;
 };

@@ -129,7 +129,39 @@ TEST_F(ConnectTest, ControllerIdsAreNotReusedAtOnce) {
   auto a = connect();
   const uint16_t id = a->identity().id;
   target_.disconnected(*a, 0);
+  target_.drained(*a, 0);
   EXPECT_NE(connect()->identity().id, id);
+}
+
+// What a host's lost connections left with the storage must not land after its new ones are open.
+TEST_F(ConnectTest, WaitsForWhatAnEarlierConnectionLeft) {
+  auto old = enabled();
+  const uint16_t id = old->identity().id;
+  ASSERT_STATUS(try_connect(connect_command(1), connect_data(kNqn, kHost, id), facts(1)).status);
+  const auto again = [&](std::string_view nqn, std::string_view host, uint8_t host_id) {
+    return try_connect(connect_command(0),
+                       connect_data(nqn, host, nvme::kDynamicController, host_id), facts(0));
+  };
+  EXPECT_FALSE(again(kNqn, kHost, 7).wait) << "another path beside a live one";
+  // The I/O queue is the first whose end is noticed.
+  target_.disconnected(*old, 1);
+  const QueueFacts held = facts(0);
+  EXPECT_TRUE(try_connect(connect_command(0), connect_data(kNqn, kHost), held).wait);
+  EXPECT_TRUE(try_connect(connect_command(1), connect_data(kNqn, kHost, id), facts(1)).wait);
+  EXPECT_FALSE(again(kNqn, kOtherHost, 7).wait) << "another host";
+  EXPECT_FALSE(again(kNqn, kHost, 8).wait) << "another host of that name";
+  EXPECT_FALSE(again(kPrivateNqn, kHost, 7).wait) << "another subsystem";
+  target_.disconnected(*old, 0);
+  EXPECT_TRUE(again(kNqn, kHost, 7).wait);
+  // Each end wakes all who wait, and the last one lets them in.
+  target_.drained(*old, 0);
+  ASSERT_EQ(host_.again.size(), 3u);
+  EXPECT_EQ(host_.again[0], held.ref);
+  EXPECT_TRUE(again(kNqn, kHost, 7).wait);
+  target_.forget_waiter({0, next_queue_ - 1});
+  target_.drained(*old, 1);
+  EXPECT_EQ(host_.again.size(), 3u) << "who waits no longer is not woken";
+  EXPECT_FALSE(again(kNqn, kHost, 7).wait);
 }
 
 TEST_F(ConnectTest, TooManyControllers) {
