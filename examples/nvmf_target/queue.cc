@@ -322,10 +322,9 @@ void Queue::connect(Command& command) {
 }
 
 void Queue::connect_again() {
-  if (closing_) return;
-  const auto at = std::ranges::find_if(
-      commands_, [](const auto& command) { return command->stage == Stage::kJoining; });
-  if (at != commands_.end()) connect(**at);
+  for (const auto& command : commands_) {
+    if (!closing_ && command->stage == Stage::kJoining) connect(*command);
+  }
 }
 
 void Queue::drained() {

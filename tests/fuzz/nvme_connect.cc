@@ -7,6 +7,7 @@
 // refusal names an existing byte; no controller outlives its admin queue.
 #include <array>
 #include <set>
+#include <utility>
 
 #include "examples/nvmf_target/target.h"
 #include "tests/fuzz/fuzz.h"
@@ -25,6 +26,8 @@ constexpr std::string_view kHosts[] = {"nqn.2024-01.org.example:a", "nqn.2024-01
 struct Engine final : ControllerHost {
   void events_ready(QueueRef) override {}
   void drop_queue(QueueRef queue) override { dropped.insert(queue.id); }
+  void connect_again(QueueRef queue) override { again.insert(queue.id); }
+  std::set<uint64_t> again;
   std::set<uint64_t> dropped;
 };
 
@@ -44,7 +47,9 @@ class Run {
       check();
     }
     while (!queues_.empty()) leave(0);
+    drain();
     FUZZ_CHECK(target_.controllers() == 0);
+    FUZZ_CHECK(waiting_.empty());
   }
 
  private:
@@ -92,6 +97,7 @@ class Run {
         return serve(input_.take<uint8_t>());
       case 4:
         if (!queues_.empty()) leave(input_.take<uint8_t>() % queues_.size());
+        if ((choice & 8) == 0) drain();
         return;
       case 5:
         now_ += std::chrono::milliseconds(input_.take<uint16_t>());
@@ -134,6 +140,13 @@ class Run {
     if ((form & 8) != 0) facts.entries = input_.take<uint8_t>();
     const size_t before = target_.controllers();
     const Connected connected = target_.connect(command, data, facts, now_);
+    if (connected.wait) {
+      // Behind a queue that was left, or a reset, which here ends with its queues.
+      FUZZ_CHECK(connected.controller == nullptr && target_.controllers() == before);
+      FUZZ_CHECK(!draining_.empty() || command.queue_id != 0);
+      waiting_.insert(facts.ref.id);
+      return;
+    }
     FUZZ_CHECK(ok(connected.status) == (connected.controller != nullptr));
     if (!ok(connected.status)) {
       refused(connected, before);
@@ -184,14 +197,25 @@ class Run {
     queues_.erase(queues_.begin() + ptrdiff_t(index));
     engine_.dropped.clear();
     target_.disconnected(*gone.controller, gone.id);
+    draining_.push_back(gone);
     if (gone.id != 0) return;
     // The association's other queues are told to go, and go.
     for (size_t i = queues_.size(); i-- > 0;) {
       if (queues_[i].controller != gone.controller) continue;
       FUZZ_CHECK(engine_.dropped.contains(queues_[i].ref));
       target_.disconnected(*gone.controller, queues_[i].id);
+      draining_.push_back(queues_[i]);
       queues_.erase(queues_.begin() + ptrdiff_t(i));
     }
+  }
+
+  // What the queues that left had with the storage is done: all who waited hear of it.
+  void drain() {
+    for (const HostQueue& queue : std::exchange(draining_, {})) {
+      target_.drained(*queue.controller, queue.id);
+    }
+    for (const uint64_t ref : engine_.again) waiting_.erase(ref);
+    engine_.again.clear();
   }
 
   void command(bool admin, size_t index) {
@@ -244,6 +268,8 @@ class Run {
   std::shared_ptr<storage::Volume> volume_ = *storage::open("ram:4KiB");
   Target target_{{.workers = 1, .in_capsule = 4096, .max_controllers = kMaxControllers}, engine_};
   std::vector<HostQueue> queues_;
+  std::vector<HostQueue> draining_;  // left, but not done with the storage
+  std::set<uint64_t> waiting_;       // Connects that were held back
   uint64_t next_ref_ = 1;
   Nanoseconds now_ = std::chrono::seconds(100);
   size_t parked_ = 0;
