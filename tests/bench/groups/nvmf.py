@@ -61,7 +61,7 @@ def measure(group):
         targets = {
             device: stack.enter_context(Target(
                 group, "ram:64MiB", "null:64MiB",
-                f"file:{os.path.abspath(folder)}/{device},size=64MiB", device=suffix,
+                f"file:{os.path.abspath(folder)}/{device},direct,size=64MiB", device=suffix,
                 # Both stay up for the whole group and only one is used at a time: an idle one must
                 # not take the core from the other.
                 options=("--spin", "20000")))
@@ -98,5 +98,5 @@ def measure(group):
         group.figure(f"4 KiB read, QD32, CRC on: {call} of the target per I/O", f"{call} per I/O",
                      goal=1)
     group.notes.append("target on core 0, initiator on core 1, both polling; 4 KiB writes travel in "
-                       "the capsule, 128 KiB writes are fetched by RDMA READ; file: io_uring on a "
-                       "file in the page cache")
+                       "the capsule, 128 KiB writes are fetched by RDMA READ; file: io_uring, "
+                       "O_DIRECT")
