@@ -1,38 +1,287 @@
 #include "examples/iscsi/pdu.h"
 
 #include <algorithm>
+#include <bit>
+#include <concepts>
 #include <cstring>
+#include <type_traits>
 
 #include "examples/scsi/big_endian.h"
 
 namespace mrpool::iscsi {
 namespace {
 
-constexpr uint8_t kImmediate = 0x40;
-constexpr uint8_t kFinal = 0x80;
-constexpr uint8_t kMore = 0x40;  // text and login: the "continue" bit
+constexpr uint8_t kImmediate = 0x40;  // byte 0
+constexpr uint8_t kFinal = 0x80;      // byte 1
+constexpr uint8_t kMore = 0x40;       // byte 1 of text and login: the "continue" bit
 
-// Starts a header: everything that is not set later is zero.
-std::byte* start(BhsOut out, Op op, uint8_t flags, uint32_t data_length, bool immediate = false) {
-  std::ranges::fill(out, std::byte{0});
-  be::store8(&out[0], uint8_t(op) | (immediate ? kImmediate : 0));
-  be::store8(&out[1], flags);
-  be::store24(&out[5], data_length);
-  return out.data();
+// What stands where is said once for each PDU, by a function layout() that names every field with
+// its place. It is run by an Encoder, which puts the fields there, or a Decoder, which fetches
+// them.
+class Encoder {
+ public:
+  Encoder(BhsOut out, Op op) : out_(out) {
+    std::ranges::fill(out, std::byte{0});
+    out[0] = std::byte(op);
+  }
+  void flag(size_t at, uint8_t mask, bool value) const {
+    if (value) out_[at] |= std::byte{mask};
+  }
+  // A number of as many bits as `mask` has.
+  template <typename T>
+  void bits(size_t at, uint8_t mask, T value) const {
+    out_[at] |= std::byte(uint8_t(value) << std::countr_zero(mask) & mask);
+  }
+  template <typename T>
+  void field(size_t at, T value) const {
+    if constexpr (sizeof(T) == 1) be::store8(&out_[at], uint8_t(value));
+    if constexpr (sizeof(T) == 2) be::store16(&out_[at], uint16_t(value));
+    if constexpr (sizeof(T) == 4) be::store32(&out_[at], value);
+    if constexpr (sizeof(T) == 8) be::store64(&out_[at], value);
+  }
+  template <size_t kSize>
+  void field(size_t at, const std::array<uint8_t, kSize>& bytes) const {
+    std::memcpy(&out_[at], bytes.data(), kSize);
+  }
+  void data_length(uint32_t length) const { be::store24(&out_[5], length); }
+  // What is the same in every PDU of a kind.
+  void always_immediate() const { flag(0, kImmediate, true); }
+  void always_final() const { flag(1, kFinal, true); }
+  void no_task() const { field(16, kReservedTag); }
+
+ private:
+  BhsOut out_;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(BhsIn in) : in_(in) {}
+  void flag(size_t at, uint8_t mask, bool& value) const { value = (byte(at) & mask) != 0; }
+  template <typename T>
+  void bits(size_t at, uint8_t mask, T& value) const {
+    value = T((byte(at) & mask) >> std::countr_zero(mask));
+  }
+  template <typename T>
+  void field(size_t at, T& value) const {
+    if constexpr (sizeof(T) == 1) value = T(be::load8(&in_[at]));
+    if constexpr (sizeof(T) == 2) value = T(be::load16(&in_[at]));
+    if constexpr (sizeof(T) == 4) value = be::load32(&in_[at]);
+    if constexpr (sizeof(T) == 8) value = be::load64(&in_[at]);
+  }
+  template <size_t kSize>
+  void field(size_t at, std::array<uint8_t, kSize>& bytes) const {
+    std::memcpy(bytes.data(), &in_[at], kSize);
+  }
+  void data_length(uint32_t& length) const { length = be::load24(&in_[5]); }
+  void always_immediate() const {}
+  void always_final() const {}
+  void no_task() const {}
+
+ private:
+  uint8_t byte(size_t at) const { return uint8_t(in_[at]); }
+  BhsIn in_;
+};
+
+// The PDU of a layout, const for the encoder.
+template <typename T, typename Pdu>
+concept Is = std::same_as<std::remove_const_t<T>, Pdu>;
+
+// Parts that several PDUs have.
+void numbers(const auto& io, auto& request) {
+  io.field(24, request.cmd_sn);
+  io.field(28, request.exp_stat_sn);
 }
 
-uint8_t flags_of(BhsIn in) { return uint8_t(in[1]); }
-bool immediate_of(BhsIn in) { return (uint8_t(in[0]) & kImmediate) != 0; }
-uint32_t data_length_of(BhsIn in) { return be::load24(&in[5]); }
-
-void store_window(std::byte* to, const Window& window) {
-  be::store32(to + 24, window.stat_sn);
-  be::store32(to + 28, window.exp_cmd_sn);
-  be::store32(to + 32, window.max_cmd_sn);
+void numbers(const auto& io, Is<Window> auto& window) {
+  io.field(24, window.stat_sn);
+  io.field(28, window.exp_cmd_sn);
+  io.field(32, window.max_cmd_sn);
 }
 
-Window load_window(BhsIn in) {
-  return {be::load32(&in[24]), be::load32(&in[28]), be::load32(&in[32])};
+void tags(const auto& io, auto& pdu) {
+  io.field(8, pdu.lun);
+  io.field(16, pdu.task_tag);
+  io.field(20, pdu.transfer_tag);
+}
+
+void stages(const auto& io, auto& login) {
+  io.flag(1, kFinal, login.transit);
+  io.flag(1, kMore, login.more);
+  io.bits(1, 0x0c, login.current_stage);
+  io.bits(1, 0x03, login.next_stage);
+}
+
+void residual(const Encoder& io, Residual residual) {
+  io.flag(1, 0x04, residual == Residual::kOverflow);
+  io.flag(1, 0x02, residual == Residual::kUnderflow);
+}
+
+void residual(const Decoder& io, Residual& residual) {
+  bool overflow = false;
+  bool underflow = false;
+  io.flag(1, 0x04, overflow);
+  io.flag(1, 0x02, underflow);
+  // A peer that sets both is taken at the worse.
+  residual = overflow ? Residual::kOverflow : underflow ? Residual::kUnderflow : Residual::kNone;
+}
+
+// RFC 7143 §11.3 to §11.19, in the order of the header file.
+
+void layout(const auto& io, Is<ScsiCommand> auto& pdu) {
+  io.flag(0, kImmediate, pdu.immediate);
+  io.flag(1, kFinal, pdu.final);
+  io.flag(1, 0x40, pdu.read);
+  io.flag(1, 0x20, pdu.write);
+  io.bits(1, 0x07, pdu.attribute);
+  io.field(4, pdu.ahs_words);
+  io.data_length(pdu.data_length);
+  io.field(8, pdu.lun);
+  io.field(16, pdu.task_tag);
+  io.field(20, pdu.expected_length);
+  numbers(io, pdu);
+  io.field(32, pdu.cdb);
+}
+
+void layout(const auto& io, Is<ScsiResponse> auto& pdu) {
+  io.always_final();
+  residual(io, pdu.residual);
+  io.field(2, pdu.response);
+  io.field(3, pdu.status);
+  io.data_length(pdu.data_length);
+  io.field(16, pdu.task_tag);
+  numbers(io, pdu.window);
+  io.field(36, pdu.exp_data_sn);
+  io.field(44, pdu.residual_count);
+}
+
+void layout(const auto& io, Is<TaskRequest> auto& pdu) {
+  io.flag(0, kImmediate, pdu.immediate);
+  io.always_final();
+  io.bits(1, 0x7f, pdu.function);
+  io.field(8, pdu.lun);
+  io.field(16, pdu.task_tag);
+  io.field(20, pdu.referenced_tag);
+  numbers(io, pdu);
+  io.field(32, pdu.ref_cmd_sn);
+}
+
+void layout(const auto& io, Is<TaskResponse> auto& pdu) {
+  io.always_final();
+  io.field(2, pdu.response);
+  io.field(16, pdu.task_tag);
+  numbers(io, pdu.window);
+}
+
+void layout(const auto& io, Is<DataOut> auto& pdu) {
+  io.flag(1, kFinal, pdu.final);
+  io.data_length(pdu.data_length);
+  tags(io, pdu);
+  io.field(28, pdu.exp_stat_sn);
+  io.field(36, pdu.data_sn);
+  io.field(40, pdu.buffer_offset);
+}
+
+void layout(const auto& io, Is<LoginRequest> auto& pdu) {
+  io.always_immediate();
+  stages(io, pdu);
+  io.field(2, pdu.version_max);
+  io.field(3, pdu.version_min);
+  io.data_length(pdu.data_length);
+  io.field(8, pdu.isid);
+  io.field(14, pdu.tsih);
+  io.field(16, pdu.task_tag);
+  io.field(20, pdu.cid);
+  numbers(io, pdu);
+}
+
+void layout(const auto& io, Is<LoginResponse> auto& pdu) {
+  stages(io, pdu);
+  io.field(2, pdu.version_max);
+  io.field(3, pdu.version_active);
+  io.data_length(pdu.data_length);
+  io.field(8, pdu.isid);
+  io.field(14, pdu.tsih);
+  io.field(16, pdu.task_tag);
+  numbers(io, pdu.window);
+  io.field(36, pdu.status);
+}
+
+void layout(const auto& io, Is<TextRequest> auto& pdu) {
+  io.flag(0, kImmediate, pdu.immediate);
+  io.flag(1, kFinal, pdu.final);
+  io.flag(1, kMore, pdu.more);
+  io.data_length(pdu.data_length);
+  tags(io, pdu);
+  numbers(io, pdu);
+}
+
+void layout(const auto& io, Is<TextResponse> auto& pdu) {
+  io.flag(1, kFinal, pdu.final);
+  io.flag(1, kMore, pdu.more);
+  io.data_length(pdu.data_length);
+  tags(io, pdu);
+  numbers(io, pdu.window);
+}
+
+void layout(const auto& io, Is<NopOut> auto& pdu) {
+  io.flag(0, kImmediate, pdu.immediate);
+  io.always_final();
+  io.data_length(pdu.data_length);
+  tags(io, pdu);
+  numbers(io, pdu);
+}
+
+void layout(const auto& io, Is<NopIn> auto& pdu) {
+  io.always_final();
+  io.data_length(pdu.data_length);
+  tags(io, pdu);
+  numbers(io, pdu.window);
+}
+
+void layout(const auto& io, Is<LogoutRequest> auto& pdu) {
+  io.flag(0, kImmediate, pdu.immediate);
+  io.always_final();
+  io.bits(1, 0x7f, pdu.reason);
+  io.field(16, pdu.task_tag);
+  io.field(20, pdu.cid);
+  numbers(io, pdu);
+}
+
+void layout(const auto& io, Is<LogoutResponse> auto& pdu) {
+  io.always_final();
+  io.field(2, pdu.response);
+  io.field(16, pdu.task_tag);
+  numbers(io, pdu.window);
+  io.field(40, pdu.time_to_wait);
+  io.field(42, pdu.time_to_retain);
+}
+
+void layout(const auto& io, Is<AsyncMessage> auto& pdu) {
+  io.always_final();
+  io.data_length(pdu.data_length);
+  io.field(8, pdu.lun);
+  io.no_task();
+  numbers(io, pdu.window);
+  io.field(36, pdu.event);
+  io.field(37, pdu.vendor_code);
+  io.field(38, pdu.parameter1);
+  io.field(40, pdu.parameter2);
+  io.field(42, pdu.parameter3);
+}
+
+void layout(const auto& io, Is<Reject> auto& pdu) {
+  io.always_final();
+  io.field(2, pdu.reason);
+  io.data_length(pdu.data_length);
+  io.no_task();
+  numbers(io, pdu.window);
+}
+
+template <typename Pdu>
+Pdu decoded(BhsIn in) {
+  Pdu pdu;
+  layout(Decoder(in), pdu);
+  return pdu;
 }
 
 }  // namespace
@@ -150,331 +399,60 @@ std::string_view to_string(RejectReason reason) {
 }
 
 CommonHeader decode_common(BhsIn in) {
-  return {.op = Op(uint8_t(in[0]) & 0x3f),
-          .immediate = immediate_of(in),
-          .final = (flags_of(in) & kFinal) != 0,
-          .ahs_words = be::load8(&in[4]),
-          .data_length = data_length_of(in),
-          .task_tag = be::load32(&in[16])};
+  CommonHeader header{};
+  const Decoder io(in);
+  io.bits(0, 0x3f, header.op);
+  io.flag(0, kImmediate, header.immediate);
+  io.flag(1, kFinal, header.final);
+  io.field(4, header.ahs_words);
+  io.data_length(header.data_length);
+  io.field(16, header.task_tag);
+  return header;
 }
 
-void ScsiCommand::encode(BhsOut out) const {
-  const uint8_t flags =
-      (final ? kFinal : 0) | (read ? 0x40 : 0) | (write ? 0x20 : 0) | (uint8_t(attribute) & 0x07);
-  std::byte* to = start(out, Op::kScsiCommand, flags, data_length, immediate);
-  be::store8(to + 4, ahs_words);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, expected_length);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-  std::memcpy(to + 32, cdb.data(), cdb.size());
-}
+void ScsiCommand::encode(BhsOut out) const { layout(Encoder(out, Op::kScsiCommand), *this); }
+ScsiCommand ScsiCommand::decode(BhsIn in) { return decoded<ScsiCommand>(in); }
 
-ScsiCommand ScsiCommand::decode(BhsIn in) {
-  const uint8_t flags = flags_of(in);
-  ScsiCommand pdu{.immediate = immediate_of(in),
-                  .final = (flags & kFinal) != 0,
-                  .read = (flags & 0x40) != 0,
-                  .write = (flags & 0x20) != 0,
-                  .attribute = TaskAttribute(flags & 0x07),
-                  .ahs_words = be::load8(&in[4]),
-                  .data_length = data_length_of(in),
-                  .lun = be::load64(&in[8]),
-                  .task_tag = be::load32(&in[16]),
-                  .expected_length = be::load32(&in[20]),
-                  .cmd_sn = be::load32(&in[24]),
-                  .exp_stat_sn = be::load32(&in[28])};
-  std::memcpy(pdu.cdb.data(), &in[32], pdu.cdb.size());
-  return pdu;
-}
+void ScsiResponse::encode(BhsOut out) const { layout(Encoder(out, Op::kScsiResponse), *this); }
+ScsiResponse ScsiResponse::decode(BhsIn in) { return decoded<ScsiResponse>(in); }
 
-void ScsiResponse::encode(BhsOut out) const {
-  const uint8_t flags = kFinal | (residual == Residual::kOverflow ? 0x04 : 0) |
-                        (residual == Residual::kUnderflow ? 0x02 : 0);
-  std::byte* to = start(out, Op::kScsiResponse, flags, data_length);
-  be::store8(to + 2, response);
-  be::store8(to + 3, status);
-  be::store32(to + 16, task_tag);
-  store_window(to, window);
-  be::store32(to + 36, exp_data_sn);
-  be::store32(to + 44, residual_count);
-}
+void TaskRequest::encode(BhsOut out) const { layout(Encoder(out, Op::kTaskRequest), *this); }
+TaskRequest TaskRequest::decode(BhsIn in) { return decoded<TaskRequest>(in); }
 
-ScsiResponse ScsiResponse::decode(BhsIn in) {
-  const uint8_t flags = flags_of(in);
-  return {.response = be::load8(&in[2]),
-          .status = be::load8(&in[3]),
-          .residual = (flags & 0x04) != 0   ? Residual::kOverflow
-                      : (flags & 0x02) != 0 ? Residual::kUnderflow
-                                            : Residual::kNone,
-          .residual_count = be::load32(&in[44]),
-          .data_length = data_length_of(in),
-          .task_tag = be::load32(&in[16]),
-          .window = load_window(in),
-          .exp_data_sn = be::load32(&in[36])};
-}
+void TaskResponse::encode(BhsOut out) const { layout(Encoder(out, Op::kTaskResponse), *this); }
+TaskResponse TaskResponse::decode(BhsIn in) { return decoded<TaskResponse>(in); }
 
-void TaskRequest::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kTaskRequest, kFinal | (uint8_t(function) & 0x7f), 0, immediate);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, referenced_tag);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-  be::store32(to + 32, ref_cmd_sn);
-}
+void DataOut::encode(BhsOut out) const { layout(Encoder(out, Op::kDataOut), *this); }
+DataOut DataOut::decode(BhsIn in) { return decoded<DataOut>(in); }
 
-TaskRequest TaskRequest::decode(BhsIn in) {
-  return {.immediate = immediate_of(in),
-          .function = TaskFunction(flags_of(in) & 0x7f),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .referenced_tag = be::load32(&in[20]),
-          .cmd_sn = be::load32(&in[24]),
-          .exp_stat_sn = be::load32(&in[28]),
-          .ref_cmd_sn = be::load32(&in[32])};
-}
+void LoginRequest::encode(BhsOut out) const { layout(Encoder(out, Op::kLoginRequest), *this); }
+LoginRequest LoginRequest::decode(BhsIn in) { return decoded<LoginRequest>(in); }
 
-void TaskResponse::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kTaskResponse, kFinal, 0);
-  be::store8(to + 2, response);
-  be::store32(to + 16, task_tag);
-  store_window(to, window);
-}
+void LoginResponse::encode(BhsOut out) const { layout(Encoder(out, Op::kLoginResponse), *this); }
+LoginResponse LoginResponse::decode(BhsIn in) { return decoded<LoginResponse>(in); }
 
-TaskResponse TaskResponse::decode(BhsIn in) {
-  return {
-      .response = be::load8(&in[2]), .task_tag = be::load32(&in[16]), .window = load_window(in)};
-}
+void TextRequest::encode(BhsOut out) const { layout(Encoder(out, Op::kTextRequest), *this); }
+TextRequest TextRequest::decode(BhsIn in) { return decoded<TextRequest>(in); }
 
-void DataOut::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kDataOut, final ? kFinal : 0, data_length);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, transfer_tag);
-  be::store32(to + 28, exp_stat_sn);
-  be::store32(to + 36, data_sn);
-  be::store32(to + 40, buffer_offset);
-}
+void TextResponse::encode(BhsOut out) const { layout(Encoder(out, Op::kTextResponse), *this); }
+TextResponse TextResponse::decode(BhsIn in) { return decoded<TextResponse>(in); }
 
-DataOut DataOut::decode(BhsIn in) {
-  return {.final = (flags_of(in) & kFinal) != 0,
-          .data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .transfer_tag = be::load32(&in[20]),
-          .exp_stat_sn = be::load32(&in[28]),
-          .data_sn = be::load32(&in[36]),
-          .buffer_offset = be::load32(&in[40])};
-}
+void NopOut::encode(BhsOut out) const { layout(Encoder(out, Op::kNopOut), *this); }
+NopOut NopOut::decode(BhsIn in) { return decoded<NopOut>(in); }
 
-void LoginRequest::encode(BhsOut out) const {
-  const uint8_t flags = (transit ? kFinal : 0) | (more ? kMore : 0) |
-                        uint8_t((current_stage & 3) << 2) | (next_stage & 3);
-  std::byte* to = start(out, Op::kLoginRequest, flags, data_length, /*immediate=*/true);
-  be::store8(to + 2, version_max);
-  be::store8(to + 3, version_min);
-  std::memcpy(to + 8, isid.data(), isid.size());
-  be::store16(to + 14, tsih);
-  be::store32(to + 16, task_tag);
-  be::store16(to + 20, cid);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-}
+void NopIn::encode(BhsOut out) const { layout(Encoder(out, Op::kNopIn), *this); }
+NopIn NopIn::decode(BhsIn in) { return decoded<NopIn>(in); }
 
-LoginRequest LoginRequest::decode(BhsIn in) {
-  const uint8_t flags = flags_of(in);
-  LoginRequest pdu{.transit = (flags & kFinal) != 0,
-                   .more = (flags & kMore) != 0,
-                   .current_stage = uint8_t(flags >> 2 & 3),
-                   .next_stage = uint8_t(flags & 3),
-                   .version_max = be::load8(&in[2]),
-                   .version_min = be::load8(&in[3]),
-                   .data_length = data_length_of(in),
-                   .tsih = be::load16(&in[14]),
-                   .task_tag = be::load32(&in[16]),
-                   .cid = be::load16(&in[20]),
-                   .cmd_sn = be::load32(&in[24]),
-                   .exp_stat_sn = be::load32(&in[28])};
-  std::memcpy(pdu.isid.data(), &in[8], pdu.isid.size());
-  return pdu;
-}
+void LogoutRequest::encode(BhsOut out) const { layout(Encoder(out, Op::kLogoutRequest), *this); }
+LogoutRequest LogoutRequest::decode(BhsIn in) { return decoded<LogoutRequest>(in); }
 
-void LoginResponse::encode(BhsOut out) const {
-  const uint8_t flags = (transit ? kFinal : 0) | (more ? kMore : 0) |
-                        uint8_t((current_stage & 3) << 2) | (next_stage & 3);
-  std::byte* to = start(out, Op::kLoginResponse, flags, data_length);
-  be::store8(to + 2, version_max);
-  be::store8(to + 3, version_active);
-  std::memcpy(to + 8, isid.data(), isid.size());
-  be::store16(to + 14, tsih);
-  be::store32(to + 16, task_tag);
-  store_window(to, window);
-  be::store16(to + 36, uint16_t(status));
-}
+void LogoutResponse::encode(BhsOut out) const { layout(Encoder(out, Op::kLogoutResponse), *this); }
+LogoutResponse LogoutResponse::decode(BhsIn in) { return decoded<LogoutResponse>(in); }
 
-LoginResponse LoginResponse::decode(BhsIn in) {
-  const uint8_t flags = flags_of(in);
-  LoginResponse pdu{.transit = (flags & kFinal) != 0,
-                    .more = (flags & kMore) != 0,
-                    .current_stage = uint8_t(flags >> 2 & 3),
-                    .next_stage = uint8_t(flags & 3),
-                    .version_max = be::load8(&in[2]),
-                    .version_active = be::load8(&in[3]),
-                    .data_length = data_length_of(in),
-                    .tsih = be::load16(&in[14]),
-                    .task_tag = be::load32(&in[16]),
-                    .window = load_window(in),
-                    .status = LoginStatus(be::load16(&in[36]))};
-  std::memcpy(pdu.isid.data(), &in[8], pdu.isid.size());
-  return pdu;
-}
+void AsyncMessage::encode(BhsOut out) const { layout(Encoder(out, Op::kAsync), *this); }
+AsyncMessage AsyncMessage::decode(BhsIn in) { return decoded<AsyncMessage>(in); }
 
-void TextRequest::encode(BhsOut out) const {
-  const uint8_t flags = (final ? kFinal : 0) | (more ? kMore : 0);
-  std::byte* to = start(out, Op::kTextRequest, flags, data_length, immediate);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, transfer_tag);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-}
-
-TextRequest TextRequest::decode(BhsIn in) {
-  return {.immediate = immediate_of(in),
-          .final = (flags_of(in) & kFinal) != 0,
-          .more = (flags_of(in) & kMore) != 0,
-          .data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .transfer_tag = be::load32(&in[20]),
-          .cmd_sn = be::load32(&in[24]),
-          .exp_stat_sn = be::load32(&in[28])};
-}
-
-void TextResponse::encode(BhsOut out) const {
-  const uint8_t flags = (final ? kFinal : 0) | (more ? kMore : 0);
-  std::byte* to = start(out, Op::kTextResponse, flags, data_length);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, transfer_tag);
-  store_window(to, window);
-}
-
-TextResponse TextResponse::decode(BhsIn in) {
-  return {.final = (flags_of(in) & kFinal) != 0,
-          .more = (flags_of(in) & kMore) != 0,
-          .data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .transfer_tag = be::load32(&in[20]),
-          .window = load_window(in)};
-}
-
-void NopOut::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kNopOut, kFinal, data_length, immediate);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, transfer_tag);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-}
-
-NopOut NopOut::decode(BhsIn in) {
-  return {.immediate = immediate_of(in),
-          .data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .transfer_tag = be::load32(&in[20]),
-          .cmd_sn = be::load32(&in[24]),
-          .exp_stat_sn = be::load32(&in[28])};
-}
-
-void NopIn::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kNopIn, kFinal, data_length);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, task_tag);
-  be::store32(to + 20, transfer_tag);
-  store_window(to, window);
-}
-
-NopIn NopIn::decode(BhsIn in) {
-  return {.data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .task_tag = be::load32(&in[16]),
-          .transfer_tag = be::load32(&in[20]),
-          .window = load_window(in)};
-}
-
-void LogoutRequest::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kLogoutRequest, kFinal | (reason & 0x7f), 0, immediate);
-  be::store32(to + 16, task_tag);
-  be::store16(to + 20, cid);
-  be::store32(to + 24, cmd_sn);
-  be::store32(to + 28, exp_stat_sn);
-}
-
-LogoutRequest LogoutRequest::decode(BhsIn in) {
-  return {.immediate = immediate_of(in),
-          .reason = uint8_t(flags_of(in) & 0x7f),
-          .task_tag = be::load32(&in[16]),
-          .cid = be::load16(&in[20]),
-          .cmd_sn = be::load32(&in[24]),
-          .exp_stat_sn = be::load32(&in[28])};
-}
-
-void LogoutResponse::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kLogoutResponse, kFinal, 0);
-  be::store8(to + 2, response);
-  be::store32(to + 16, task_tag);
-  store_window(to, window);
-  be::store16(to + 40, time_to_wait);
-  be::store16(to + 42, time_to_retain);
-}
-
-LogoutResponse LogoutResponse::decode(BhsIn in) {
-  return {.response = be::load8(&in[2]),
-          .task_tag = be::load32(&in[16]),
-          .window = load_window(in),
-          .time_to_wait = be::load16(&in[40]),
-          .time_to_retain = be::load16(&in[42])};
-}
-
-void AsyncMessage::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kAsync, kFinal, data_length);
-  be::store64(to + 8, lun);
-  be::store32(to + 16, kReservedTag);
-  store_window(to, window);
-  be::store8(to + 36, event);
-  be::store8(to + 37, vendor_code);
-  be::store16(to + 38, parameter1);
-  be::store16(to + 40, parameter2);
-  be::store16(to + 42, parameter3);
-}
-
-AsyncMessage AsyncMessage::decode(BhsIn in) {
-  return {.data_length = data_length_of(in),
-          .lun = be::load64(&in[8]),
-          .window = load_window(in),
-          .event = be::load8(&in[36]),
-          .vendor_code = be::load8(&in[37]),
-          .parameter1 = be::load16(&in[38]),
-          .parameter2 = be::load16(&in[40]),
-          .parameter3 = be::load16(&in[42])};
-}
-
-void Reject::encode(BhsOut out) const {
-  std::byte* to = start(out, Op::kReject, kFinal, data_length);
-  be::store8(to + 2, uint8_t(reason));
-  be::store32(to + 16, kReservedTag);
-  store_window(to, window);
-}
-
-Reject Reject::decode(BhsIn in) {
-  return {.reason = RejectReason(be::load8(&in[2])),
-          .data_length = data_length_of(in),
-          .window = load_window(in)};
-}
+void Reject::encode(BhsOut out) const { layout(Encoder(out, Op::kReject), *this); }
+Reject Reject::decode(BhsIn in) { return decoded<Reject>(in); }
 
 }  // namespace mrpool::iscsi

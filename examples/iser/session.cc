@@ -250,7 +250,7 @@ void Session::send_control(const Pdu& pdu, std::string_view text) {
   const std::span<std::byte> out = mr_->memory().subspan(control.offset, kMessage);
   iscsi::IserControl{}.encode(out.template first<iscsi::kIserHeaderSize>());
   pdu.encode(out.template subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
-  std::memcpy(out.data() + kHeaders, text.data(), text.size());
+  std::ranges::copy(std::as_bytes(std::span(text)), out.begin() + kHeaders);
   const Sge sge = mr_->sge(control.offset, uint32_t(kHeaders + text.size()));
   const WorkRequest request{.completion = &control, .sges = {&sge, 1}};
   if (qp_->post_send(request).ok()) free_controls_.pop_back();

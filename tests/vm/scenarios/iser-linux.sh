@@ -140,6 +140,8 @@ reads() { sg_dd if="$1" of=/dev/null bs=512 count=8 blk_sgio=1 verbose=0; }
 writes() { sg_dd if=/dev/zero of="$1" bs=512 count=8 seek=1024 blk_sgio=1 verbose=0; }
 prout() { sg_persist --no-inquiry --out "$@"; }
 prin() { sg_persist --no-inquiry --in "$@"; }
+# Takes the unit attention that another's command has raised, where there is one.
+hears() { sg_turs "$1" || true; }
 
 second_login() {
   iscsi_node_for_second $IQN
@@ -179,20 +181,20 @@ registrants_only() {
   prout --register --param-sark=0xb "$other"
   writes "$other"
   prout --release --param-rk=0xa --prout-type=5 "$disk"
-  sg_turs "$other" || true  # hears of the release
+  hears "$other"
 }
 preempt() {
   prout --reserve --param-rk=0xa --prout-type=5 "$disk"
   prout --preempt --param-rk=0xb --param-sark=0xa --prout-type=5 "$other"
+  hears "$disk"
   says 0xb prin --read-reservation "$disk"
-  sg_turs "$disk" || true  # hears that it was preempted
   refused writes "$disk"
   prout --clear --param-rk=0xb "$other"
-  sg_turs "$disk" || true
+  hears "$disk"
   writes "$disk"
 }
 survives_restart() {
-  prout --register --param-aptpl --param-sark=0xa "$disk"
+  prout --register-ignore --param-aptpl --param-sark=0xa "$disk"
   prout --reserve --param-rk=0xa --prout-type=1 "$disk"
   iser_kill
   iser_serve
