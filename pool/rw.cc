@@ -90,6 +90,9 @@ RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits) {
   needs.pool_segments = std::max(read.through_mr ? read.max_mr_segments : 0,
                                  write.through_mr ? write.max_mr_segments : 0);
   needs.pool_access = read.mr_access | write.mr_access;
+  needs.sink_access =
+      local_access_for(BufferRole::kReadSink, caps.read_sink_needs_remote_write &&
+                                                  caps.registration != Registration::kFastReg);
   return needs;
 }
 

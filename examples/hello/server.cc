@@ -16,14 +16,14 @@ awaitable<void> serve(Reactor& reactor, Address address) {
 
   auto pd = device->alloc_pd().value();
   auto cq = device->create_cq(reactor, {.depth = 256}).value();
-  Slot slot{};
-  auto mr = pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), Access::kLocalWrite).value();
-  const Sge lent = mr->sge(0, sizeof slot.lent);
-  const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
-
   // What the device needs for a READ and a WRITE at a time, the MRs of the READ's sink included.
   const RwLimits limits{.max_operations = 1};
   const RwQueueNeeds needs = rw_queue_needs(device->caps(), limits);
+  Slot slot{};
+  auto mr = pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), needs.sink_access).value();
+  const Sge lent = mr->sge(0, sizeof slot.lent);
+  const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
+
   const uint32_t mrs = std::max(needs.pool_mrs, 1u);
   auto pool = MrPool::create(*pd, {.count = mrs, .access = needs.pool_access}).value();
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/rw.h"
 
 namespace mrpool::iser_target {
 
@@ -36,8 +37,8 @@ absl::StatusOr<std::unique_ptr<Staging>> Staging::create(Reactor& reactor, Pd& p
   }
   std::unique_ptr<Staging> staging(new Staging(reactor, ready));
   staging->memory_ = {static_cast<std::byte*>(memory), Unmap{size}};
-  absl::StatusOr<std::unique_ptr<Mr>> mr =
-      pd.reg_mr({staging->memory_.get(), size}, Access::kLocalWrite);
+  const Access access = rw_queue_needs(pd.caps(), {}).sink_access;
+  absl::StatusOr<std::unique_ptr<Mr>> mr = pd.reg_mr({staging->memory_.get(), size}, access);
   if (!mr.ok()) return mr.status();
   staging->mr_ = *std::move(mr);
   staging->total_ = chunks;

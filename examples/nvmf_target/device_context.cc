@@ -39,6 +39,10 @@ Access DeviceContext::local_access(Access rights) const {
   return options_.relaxed_ordering ? rights : rights | Access::kDisableRelaxedOrdering;
 }
 
+Access DeviceContext::sink_access() const {
+  return local_access(rw_queue_needs(caps(), limits_).sink_access);
+}
+
 std::shared_ptr<Mr> DeviceContext::register_volume(storage::Volume& volume) {
   if (volume.memory().empty()) return nullptr;
   const std::lock_guard lock(mutex_);

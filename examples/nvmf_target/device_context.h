@@ -40,6 +40,8 @@ class DeviceContext {
   std::shared_ptr<Mr> register_volume(storage::Volume& volume);
   // The rights of memory that this side only reads and writes itself.
   Access local_access(Access rights) const;
+  // The same for memory that READs fill.
+  Access sink_access() const;
 
  private:
   DeviceContext(std::shared_ptr<Device> device, const Options& options);

@@ -58,9 +58,9 @@ void Worker::run_mail() {
 
 absl::StatusOr<WorkerDevice*> Worker::device(DeviceContext& context) {
   if (const auto at = devices_.find(&context); at != devices_.end()) return &at->second;
-  // One registration for all staging memory; a READ's sink gets remote rights through the pool, for
-  // the length of the transfer.
-  auto mr = context.pd().reg_mr(buffers_->memory(), context.local_access(Access::kLocalWrite));
+  // One registration for all staging memory. A READ's sink that needs remote rights gets them
+  // through the pool, for the length of the transfer, where the device can do that.
+  auto mr = context.pd().reg_mr(buffers_->memory(), context.sink_access());
   if (!mr.ok()) return mr.status();
   WorkerDevice& device = devices_[&context];
   device.context = &context;

@@ -43,7 +43,7 @@ struct SrqOptions {
   uint32_t max_sge = 1;
 };
 
-// Receives shared by several Qps of one Pd and one reactor, taken in the order they were posted.
+// Receives shared by Qps of one Pd and one reactor, in the order of posting. Its end flushes them.
 class Srq {
  public:
   virtual ~Srq() = default;

@@ -45,6 +45,9 @@ struct RwQueueNeeds {
   uint32_t pool_mrs = 0;       // MRs for every operation at once; fewer make operations wait
   uint32_t pool_segments = 0;  // per MR; fewer make operations take more MRs
   Access pool_access = Access::kNone;  // the ceiling a pool for this context needs
+  // What the registration of memory that READs fill must allow: more than local write where a
+  // READ's sink needs remote write and the device has no short-lived key to give it to.
+  Access sink_access = Access::kLocalWrite;
 };
 RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits);
 

@@ -239,7 +239,8 @@ TEST_F(Connect, ManyTimesInARow) {
     Side accepting(device, *reactor, "accepting");
     acceptor.server = &accepting;
     ASSERT_NO_FATAL_FAILURE(start_connect(dialing));
-    ASSERT_TRUE(until([&] { return dialing.connected && accepting.connected; })) << dialing.detail;
+    ASSERT_TRUE(until([&] { return dialing.connected && accepting.connected; }))
+        << dialing.detail << ", accepted: " << acceptor.accepted << accepting.detail;
     Side& first = i % 2 == 0 ? dialing : accepting;
     i % 3 == 0 ? first.qp->abort() : first.qp->disconnect();
     ASSERT_TRUE(until([&] { return dialing.disconnected && accepting.disconnected; }));

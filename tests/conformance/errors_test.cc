@@ -46,7 +46,8 @@ TEST_F(Errors, AnEndUnderLoadFlushesInOrderOnBothSides) {
     acceptor.server = &b;
     if (listener == nullptr) listen();
     start_connect(a);
-    ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+    ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+        << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
     for (int i = 0; i < 30; ++i) {
       a.receive(near.sge(0, 64));
       b.receive(far.sge(0, 64));
@@ -191,7 +192,8 @@ TEST_F(Errors, AMessageWithoutAReceiveHurtsNobodyElse) {
   Side a(device, *reactor, "second client"), b(device, *reactor, "second server");
   acceptor.server = &b;
   start_connect(a);
-  ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+  ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+      << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
   client.qp.reset();
   server.qp.reset();
 }
@@ -258,7 +260,8 @@ TEST_F(Errors, EndingFromInsideACompletionIsFine) {
     acceptor.server = &b;
     if (listener == nullptr) listen();
     start_connect(a);
-    ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+    ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+        << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
     struct Ender final : Completion {
       Ender(Side& own, Side& other, int how_it_ends)
           : Completion([](Completion& self, const WorkCompletion&) {

@@ -261,7 +261,8 @@ TEST_F(Invalidation, APeerCannotEndABaseRegion) {
   Side b(device, *reactor, "second server");
   acceptor.server = &b;
   start_connect(a);
-  ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+  ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+      << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
   EXPECT_NE(inbox->mr().lkey(), Lkey{});
 }
 
@@ -272,7 +273,8 @@ TEST_F(Invalidation, APeerCannotEndAKeyOfAnotherConnection) {
   Side b(device, *reactor, "second server");
   acceptor.server = &b;
   start_connect(a);
-  ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+  ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+      << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
   Region letter(*a.pd, 16, Access::kNone), box(*b.pd, 16, Access::kLocalWrite);
   b.receive(box.sge());
   const Sge sge = letter.sge();
@@ -294,7 +296,8 @@ TEST_F(Invalidation, AKeyIsGoodOnTheQpThatRegisteredItOnly) {
   std::swap(b.pd, server.pd);  // the Pd of `key`
   acceptor.server = &b;
   start_connect(a);
-  ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+  ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+      << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
   Region theirs(*a.pd, 100, Access::kNone);
   theirs.fill(9);
   a.write(theirs.sge(), key->mr->remote_addr(), key->mr->rkey());
@@ -321,7 +324,8 @@ TEST_F(Invalidation, RenewEndsAKeyWithoutAQp) {
   std::swap(b.pd, server.pd);
   acceptor.server = &b;
   start_connect(a);
-  ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+  ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+      << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
   key->map(0, kSize);
   Op& again = b.post(key->registration(kPeerWrites));
   ASSERT_TRUE(done(again));

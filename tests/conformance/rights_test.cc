@@ -58,7 +58,8 @@ class Rights : public ConformanceTest {
     Side a(device, *reactor, "second client"), b(device, *reactor, "second server");
     acceptor.server = &b;
     start_connect(a);
-    ASSERT_TRUE(until([&] { return a.connected && b.connected; })) << a.detail;
+    ASSERT_TRUE(until([&] { return a.connected && b.connected; }))
+        << a.detail << ", accepted: " << acceptor.accepted << ", b: " << b.detail;
     Region inbox(*b.pd, 16, Access::kLocalWrite);
     Region outbox(*a.pd, 16, Access::kNone);
     Op& received = b.receive(inbox.sge());

@@ -9,7 +9,7 @@ namespace {
 constexpr size_t kSlots = 32;
 constexpr size_t kSlotSize = 64;
 
-// A receive that may stay in the shared queue for good.
+// A receive that may stay in the shared queue until that goes.
 struct Slot final : Completion {
   Slot()
       : Completion([](Completion& self, const WorkCompletion& completed) {
@@ -17,6 +17,7 @@ struct Slot final : Completion {
           ++slot.calls;
           slot.wc = completed;
         }) {}
+  bool posted = false;
   int calls = 0;
   WorkCompletion wc;
 };
@@ -44,16 +45,20 @@ class SharedReceives : public ConformanceTest {
   void TearDown() override {
     for (Side* side : {&client, &server, &other_client, &other_server}) side->qp.reset();
     srq.reset();
-    for (const Slot& slot : slots) EXPECT_LE(slot.calls, 1);
+    for (const Slot& slot : slots) EXPECT_EQ(slot.calls, slot.posted ? 1 : 0);
+    EXPECT_EQ(extra.calls, extra.posted ? 1 : 0);
   }
 
-  PostStatus post(size_t index) {
-    const Sge sge = inbox->sge(index * kSlotSize, kSlotSize);
+  PostStatus post(Slot& slot, size_t place) {
+    const Sge sge = inbox->sge(place * kSlotSize, kSlotSize);
     RecvRequest request;
-    request.completion = &slots[index];
+    request.completion = &slot;
     request.sges = {&sge, 1};
-    return srq->post_recv(request);
+    const PostStatus status = srq->post_recv(request);
+    if (status == PostStatus::kOk) slot.posted = true;
+    return status;
   }
+  PostStatus post(size_t index) { return post(slots[index], index); }
   size_t called() const {
     return std::ranges::count_if(slots, [](const Slot& slot) { return slot.calls == 1; });
   }
@@ -61,6 +66,7 @@ class SharedReceives : public ConformanceTest {
   Side other_client{device, *reactor, "other client"};
   Side other_server{device, *reactor, "other server"};
   std::array<Slot, kSlots> slots;
+  Slot extra;
   std::unique_ptr<Srq> srq;
   std::unique_ptr<Region> inbox;
 };
@@ -86,17 +92,12 @@ TEST_F(SharedReceives, ServeEveryConnectionInTheOrderOfPosting) {
 
 TEST_F(SharedReceives, AreLimited) {
   for (size_t i = 0; i < kSlots; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
-  Slot extra;
-  const Sge sge = inbox->sge(0, kSlotSize);
-  RecvRequest request;
-  request.completion = &extra;
-  request.sges = {&sge, 1};
-  EXPECT_EQ(srq->post_recv(request), PostStatus::kQueueFull);
+  EXPECT_EQ(post(extra, 0), PostStatus::kQueueFull);
   // A slot that was used is free again.
   Region a(*client.pd, 1, Access::kNone);
   client.send(a.sge());
   ASSERT_TRUE(until([&] { return called() == 1; }));
-  EXPECT_EQ(srq->post_recv(request), PostStatus::kOk);
+  EXPECT_EQ(post(extra, 0), PostStatus::kOk);
 }
 
 TEST_F(SharedReceives, SurviveTheEndOfAConnection) {
@@ -109,6 +110,15 @@ TEST_F(SharedReceives, SurviveTheEndOfAConnection) {
   for (int i = 0; i < 4; ++i) other_client.send(b.sge());
   ASSERT_TRUE(until([&] { return called() == 4; }));
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(slots[i].wc.status, WcStatus::kSuccess);
+}
+
+TEST_F(SharedReceives, WhatIsLeftIsFlushed) {
+  for (size_t i = 0; i < 4; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
+  for (Side* side : {&client, &server, &other_client, &other_server}) side->qp.reset();
+  EXPECT_EQ(called(), 0u);
+  srq.reset();
+  EXPECT_EQ(called(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(slots[i].wc.status, WcStatus::kFlushed);
 }
 
 TEST_F(SharedReceives, TheQpsOwnQueueIsClosed) {

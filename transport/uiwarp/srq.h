@@ -15,6 +15,17 @@ class SharedReceives final : public Srq {
   SharedReceives(KeyTable& keys, uint64_t pd, Reactor& reactor, const SrqOptions& options)
       : keys_(keys), pd_(pd), reactor_(reactor), queue_(options.max_wr, options.max_sge) {}
 
+  // What no message came for. The Qps that took from it are gone by now.
+  ~SharedReceives() override {
+    WorkCompletion flushed;
+    flushed.status = WcStatus::kFlushed;
+    flushed.opcode = Opcode::kRecv;
+    for (Receive receive; !queue_.empty();) {
+      queue_.take(receive);
+      if (receive.completion != nullptr) receive.completion->done(flushed);
+    }
+  }
+
   PostStatus post_recv(const RecvRequest& chain) override {
     check_thread(reactor_, "Srq::post_recv");
     // Keys that are bound to one Qp do not do here: which Qp takes the receive is open.

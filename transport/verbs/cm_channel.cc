@@ -7,9 +7,10 @@
 namespace mrpool::verbs {
 
 absl::StatusOr<std::shared_ptr<CmChannel>> CmChannel::create(Reactor& reactor) {
-  auto self = std::make_shared<CmChannel>(reactor);
-  self->channel_ = rdma_create_event_channel();
-  if (self->channel_ == nullptr) {
+  auto self = std::make_shared<CmChannel>();
+  if (rdma_event_channel* channel = rdma_create_event_channel(); channel != nullptr) {
+    self->channel_ = {channel, rdma_destroy_event_channel};
+  } else {
     return absl::ErrnoToStatus(
         errno,
         "no RDMA connection manager (is rdma_ucm loaded and /dev/infiniband/rdma_cm there?)");
@@ -21,16 +22,11 @@ absl::StatusOr<std::shared_ptr<CmChannel>> CmChannel::create(Reactor& reactor) {
   return self;
 }
 
-CmChannel::~CmChannel() {
-  watch_.reset();
-  if (channel_ != nullptr) rdma_destroy_event_channel(channel_);
-}
-
 void CmChannel::on_readable() {
   // A handler may end the last user of this channel.
   const std::shared_ptr<CmChannel> alive = shared_from_this();
   rdma_cm_event* event = nullptr;
-  while (rdma_get_cm_event(channel_, &event) == 0) {
+  while (rdma_get_cm_event(get(), &event) == 0) {
     // Copied and acknowledged first: destroying or migrating an id waits for its events.
     std::array<std::byte, 256> data;
     rdma_cm_id* listener = event->listen_id;

@@ -4,8 +4,9 @@
 // `context` names the handler of its events; an id without one (a connection request that nobody
 // has answered yet) has its events dropped.
 //
-// Thread safety: the reactor's thread, destruction included.
-// Ownership: shared by the ids on it; it must outlive them.
+// Thread safety: the reactor's thread, destruction included. What share() returns: any thread.
+// Ownership: shared by the ids whose events it hands out. An id that only has to be valid, on
+// whatever thread, holds a share of the event channel itself.
 #pragma once
 
 #include <rdma/rdma_cma.h>
@@ -39,18 +40,13 @@ class CmHandler {
 class CmChannel final : public std::enable_shared_from_this<CmChannel>, private FdEvents {
  public:
   static absl::StatusOr<std::shared_ptr<CmChannel>> create(Reactor& reactor);
-  explicit CmChannel(Reactor& reactor) : reactor_(reactor) {}
-  ~CmChannel();
-
-  rdma_event_channel* get() const { return channel_; }
-  Reactor& reactor() const { return reactor_; }
-
+  rdma_event_channel* get() const { return channel_.get(); }
+  std::shared_ptr<rdma_event_channel> share() const { return channel_; }
   // Handles what is there now; called by the loop, and where a completion overtook its event.
   void on_readable() override;
 
  private:
-  Reactor& reactor_;
-  rdma_event_channel* channel_ = nullptr;
+  std::shared_ptr<rdma_event_channel> channel_;
   std::unique_ptr<FdWatch> watch_;
 };
 

@@ -46,6 +46,7 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
   absl::Status query();
 
   rdma_cm_id* const id_;
+  ibv_cq* plug_ = nullptr;  // siw only, see device.cc
   ibv_device_attr attributes_{};
   DeviceCaps caps_;
   std::atomic<uint32_t> owners_{1};

@@ -15,18 +15,6 @@ namespace {
 // Requests that the kernel keeps while the listener's loop is busy.
 constexpr int kBacklog = 512;
 
-// Drops a share of a channel on the channel's own thread, where it may be the last.
-void release(std::shared_ptr<CmChannel> channel) {
-  if (channel == nullptr || channel->reactor().in_thread()) return;
-  struct Drop : Task {
-    explicit Drop(std::shared_ptr<CmChannel> held)
-        : Task([](Task& self) { delete &static_cast<Drop&>(self); }), share(std::move(held)) {}
-    std::shared_ptr<CmChannel> share;
-  };
-  Reactor& reactor = channel->reactor();
-  reactor.post(*new Drop(std::move(channel)));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Listener>> VerbsListener::create(std::shared_ptr<VerbsDevice> device,
@@ -69,14 +57,15 @@ uint16_t VerbsListener::port() const { return ntohs(rdma_get_src_port(id_)); }
 
 void VerbsListener::on_cm_event(const CmEvent& event) {
   if (event.type != RDMA_CM_EVENT_CONNECT_REQUEST) return;
-  auto request = std::make_unique<VerbsConnectRequest>(device_, channel_, event);
+  auto request = std::make_unique<VerbsConnectRequest>(device_, channel_->share(), event);
   // Listening on a wildcard address hears of every device; regions belong to one.
   if (event.id->verbs != device_->context()) return;
   handler_.on_connect_request(std::move(request));
 }
 
 VerbsConnectRequest::VerbsConnectRequest(std::shared_ptr<VerbsDevice> device,
-                                         std::shared_ptr<CmChannel> channel, const CmEvent& event)
+                                         std::shared_ptr<rdma_event_channel> channel,
+                                         const CmEvent& event)
     : device_(std::move(device)),
       channel_(std::move(channel)),
       id_(event.id),
@@ -89,10 +78,7 @@ VerbsConnectRequest::VerbsConnectRequest(std::shared_ptr<VerbsDevice> device,
   info_.private_data = private_data_;
 }
 
-VerbsConnectRequest::~VerbsConnectRequest() {
-  reject({});
-  release(std::move(channel_));
-}
+VerbsConnectRequest::~VerbsConnectRequest() { reject({}); }
 
 absl::StatusOr<std::unique_ptr<Qp>> VerbsConnectRequest::accept(Pd& pd, const QpOptions& options,
                                                                 const ConnectParams& params,

@@ -38,8 +38,8 @@ class VerbsListener final : public Listener, private CmHandler {
 
 class VerbsConnectRequest final : public ConnectRequest {
  public:
-  VerbsConnectRequest(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel> channel,
-                      const CmEvent& event);
+  VerbsConnectRequest(std::shared_ptr<VerbsDevice> device,
+                      std::shared_ptr<rdma_event_channel> channel, const CmEvent& event);
   ~VerbsConnectRequest() override;
 
   const ConnectionInfo& info() const override { return info_; }
@@ -50,7 +50,7 @@ class VerbsConnectRequest final : public ConnectRequest {
 
  private:
   const std::shared_ptr<VerbsDevice> device_;
-  std::shared_ptr<CmChannel> channel_;  // the listener's, which the id is still on
+  const std::shared_ptr<rdma_event_channel> channel_;  // the listener's, which the id is still on
   rdma_cm_id* id_;
   std::vector<std::byte> private_data_;
   ConnectionInfo info_;

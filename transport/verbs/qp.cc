@@ -340,12 +340,18 @@ PostResult VerbsQp::post_send(const WorkRequest& chain) {
       batch[count] = to_ibv(*next);
       batch[count].wr_id = make_wr_id(owner_, WrKind::kSend, sequence & sends_.mask);
       if (count > 0) batch[count - 1].next = &batch[count];
-      sends_.at(sequence) = {next->completion, next->rkey, next->opcode, next->signalled};
+      if (next->opcode == Opcode::kRdmaRead) batch[count].send_flags |= IBV_SEND_SIGNALED;
+      sends_.at(sequence) = {.completion = next->completion,
+                             .rkey = next->rkey,
+                             .opcode = next->opcode,
+                             .signalled = next->signalled,
+                             .silent = (batch[count].send_flags & IBV_SEND_SIGNALED) == 0};
       if (next->opcode == Opcode::kRegMr) static_cast<WindowMr*>(next->mr)->claim(owner_);
       requests[count++] = next;
     }
     if (count > 0) {
       batch[count - 1].send_flags |= IBV_SEND_SIGNALED;
+      sends_.at(sends_.posted + uint32_t(count) - 1).silent = false;
       ibv_send_wr* bad = nullptr;
       if (const int error = ibv_post_send(id_->qp, batch, &bad); error != 0) {
         const size_t taken = bad != nullptr ? size_t(bad - batch) : 0;
@@ -429,24 +435,37 @@ void VerbsQp::on_wc(const ibv_wc& wc) {
 }
 
 void VerbsQp::complete_send(const ibv_wc& wc) {
-  // Everything in front of it was unsignalled and went well.
-  const uint32_t slot = slot_of(wc.wr_id);
-  while (sends_.done != sends_.posted && (sends_.done & sends_.mask) != slot) {
-    succeeded(sends_.at(sends_.done++));
-  }
-  if (sends_.done == sends_.posted) return;
-  const SendSlot finished = sends_.at(sends_.done++);
-  const WcStatus status = to_status(wc.status);
-  if (status == WcStatus::kSuccess) succeeded(finished);
-  if (finished.completion != nullptr && (finished.signalled || status != WcStatus::kSuccess)) {
-    const Alive alive(*this);
-    finished.completion->done(completed(status, finished.opcode, *this));
-    if (alive.gone()) return;
-  }
-  if (status != WcStatus::kSuccess) {
-    failed(status);
-  } else if (state_ == State::kClosing && sends_.outstanding() == 0) {
-    sent_all();
+  const uint32_t ahead = (slot_of(wc.wr_id) - sends_.done) & sends_.mask;
+  if (ahead >= sends_.outstanding()) return;
+  const uint32_t sequence = sends_.done + ahead;
+  SendSlot& slot = sends_.at(sequence);
+  slot.finished = true;
+  slot.status = to_status(wc.status);
+  if (int32_t(sequence + 1 - latest_send_) > 0) latest_send_ = sequence + 1;
+  release_sends();
+}
+
+void VerbsQp::release_sends() {
+  while (sends_.done != sends_.posted) {
+    const SendSlot slot = sends_.at(sends_.done);
+    // A silent one went well when the device has reported a later one.
+    if (!slot.finished && !(slot.silent && int32_t(latest_send_ - sends_.done) > 0)) return;
+    ++sends_.done;
+    if (slot.status == WcStatus::kSuccess) succeeded(slot);
+    // Nothing behind a failure went well, even if the device was quicker to say that it did.
+    const bool behind_failure = send_failed_ && slot.status == WcStatus::kSuccess;
+    const WcStatus status = behind_failure ? WcStatus::kFlushed : slot.status;
+    send_failed_ = status != WcStatus::kSuccess;
+    if (slot.completion != nullptr && (slot.signalled || send_failed_)) {
+      const Alive alive(*this);
+      slot.completion->done(completed(status, slot.opcode, *this));
+      if (alive.gone()) return;
+    }
+    if (send_failed_) {
+      failed(status);
+    } else if (state_ == State::kClosing && sends_.outstanding() == 0) {
+      sent_all();
+    }
   }
 }
 

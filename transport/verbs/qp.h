@@ -6,9 +6,11 @@
 // handed out, what it had not is flushed, in order; then on_disconnected. Nothing waits for a peer
 // that may be gone.
 //
-// Send slots are a ring: requests complete in order, so a completion frees every slot up to its
-// own. The device signals the last request of each chain even if nobody asked, so that the ring
-// always moves on.
+// Send slots are a ring, and completions are handed out in the order of posting, whatever the
+// device does: siw reports a SEND or a WRITE as soon as it was sent, in front of a READ that was
+// posted earlier and still waits for its data. An entry that comes early is kept in its slot. The
+// device signals the last request of each chain even if nobody asked, so that the ring always moves
+// on, and every READ, so that a request without an entry of its own is done when a later one is.
 //
 // Thread safety: the reactor's thread.
 // Ownership: owns its id and so its ibv_qp; borrows Pd, Cqs, Srq and events.
@@ -57,7 +59,10 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     Completion* completion = nullptr;
     Rkey rkey;  // kLocalInv
     Opcode opcode = Opcode::kSend;
-    bool signalled = false;
+    bool signalled = false;  // the caller wants to hear of success
+    bool silent = false;     // the device reports nothing when it goes well
+    bool finished = false;   // the device has reported `status`
+    WcStatus status = WcStatus::kSuccess;
   };
   // A ring of slots, indexed by counters that only grow.
   template <typename Slot>
@@ -113,6 +118,8 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   void route_found();
   void established(std::span<const std::byte> private_data);
   void complete_send(const ibv_wc& wc);
+  // Hands out what is done at the head of the ring.
+  void release_sends();
   void complete_recv(const ibv_wc& wc);
   void succeeded(const SendSlot& slot);
   void invalidated(Rkey rkey);
@@ -155,6 +162,8 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   std::vector<std::byte> peer_data_;
 
   Ring<SendSlot> sends_;
+  uint32_t latest_send_ = 0;  // one more than the last that the device has reported
+  bool send_failed_ = false;
   Ring<Completion*> recvs_;
   // Receives posted before the device's queue pair exists, with their lists.
   struct EarlyRecv {

@@ -151,12 +151,20 @@ TEST(RwQueueNeeds, AddUp) {
   EXPECT_EQ(needs.send_sge, 4u);
   EXPECT_EQ(needs.pool_mrs, 0u);
   EXPECT_EQ(needs.pool_access, Access::kNone);
+  EXPECT_EQ(needs.sink_access, Access::kLocalWrite);
   // iWARP: kRegMr + READ for each READ, one MR each.
   needs = rw_queue_needs(iwarp_caps(), limits);
   EXPECT_EQ(needs.send_wr, 20u);
   EXPECT_EQ(needs.pool_mrs, 10u);
   EXPECT_EQ(needs.pool_segments, 4u);
   EXPECT_EQ(needs.pool_access, Access::kLocalWrite | Access::kRemoteWrite);
+  EXPECT_EQ(needs.sink_access, Access::kLocalWrite);  // the key of each READ has the rest
+
+  // iWARP with nothing but the region's own key.
+  DeviceCaps plain = iwarp_caps();
+  plain.registration = Registration::kPreRegistered;
+  EXPECT_EQ(rw_queue_needs(plain, limits).sink_access, Access::kLocalWrite | Access::kRemoteWrite);
+  EXPECT_EQ(rw_queue_needs(plain, limits).pool_mrs, 0u);
   // 16 credits: 16 operations read, 84 write meanwhile.
   limits.max_operations = 100;
   EXPECT_EQ(rw_queue_needs(iwarp_caps(), limits).send_wr, 16u * 2 + 84);

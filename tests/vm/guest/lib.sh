@@ -176,6 +176,30 @@ target_stop() {
   [ $rc = 0 ] || fail "the target's exit status is $rc: $(tail -n 3 "$RUN/target.log")"
 }
 
+# --- our initiator --------------------------------------------------------------------------------
+
+# initiator_round ADDRESS OFFSET: mrpool-nvmf through all it can do with namespace 1 of $NQN; leaves
+# $RUN/file on it at OFFSET, and garbage from 32 MiB on.
+initiator_round() {
+  local to=("$1" --subnqn $NQN --host-nqn $HOST_NQN) nvmf=$BIN/mrpool-nvmf
+  step "$1: discover and identify"
+  says "$NQN" "$nvmf" discover "$1" --host-nqn $HOST_NQN
+  says "$NQN" "$nvmf" identify "${to[@]}"
+
+  step "$1: a file there and back"
+  # Of no round size: the last block is padded.
+  head -c 5000001 /dev/urandom >"$RUN/file"
+  "$nvmf" write "${to[@]}" --offset "$2" --bs 128k --input "$RUN/file"
+  "$nvmf" read "${to[@]}" --offset "$2" --bs 64k --size 5001216 --output "$RUN/back"
+  cmp -n 5000001 "$RUN/file" "$RUN/back"
+
+  step "$1: verified load"
+  "$nvmf" perf "${to[@]}" --rw randwrite --bs 4k --iodepth 16 --offset 32MiB --size 4MiB \
+    --verify crc32c
+  "$nvmf" perf "${to[@]}" --rw randrw --bs 64k --iodepth 8 --numjobs 2 --offset 32MiB --size 16MiB \
+    --runtime 2 --verify crc32c
+}
+
 # --- Linux's initiator ----------------------------------------------------------------------------
 
 nvme_rdma() { modprobe nvme-rdma; }

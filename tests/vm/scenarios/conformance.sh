@@ -6,7 +6,6 @@
 # needs: mrpool_conformance
 # wires: rxe siw
 # timeout: 200
-# by-name-only: yes
 wire_up
 left_out=$(sed -n "s/^\([A-Za-z]*\.[A-Za-z]*\)@$WIRE .*/\1/p" "$SKIPS" | paste -sd:)
-"$BIN/mrpool_conformance" --device="verbs://$ADDR:0" --patience=10 --gtest_filter="-$left_out"
+"$BIN/mrpool_conformance" --device="verbs://$ADDR:0" --patience=20 --gtest_filter="-$left_out"
