@@ -94,7 +94,9 @@ void Client::wait(const std::function<void(const std::function<void()>& done)>& 
 
 absl::StatusOr<Session*> Client::log_in() {
   SessionOptions options{.address = address_, .depth = options_.depth};
-  options.remote_invalidation = !options_.no_remote_invalidation;
+  // Of a memory window's end this side may never hear, and a region's own key must not end.
+  options.remote_invalidation =
+      !options_.no_remote_invalidation && device_->caps().registration == Registration::kFastReg;
   options.login.initiator = options_.initiator;
   options.login.target = options_.target;
   options.login.isid = {0x80, 0, 0, 0, 0, uint8_t(sessions_.size())};

@@ -170,7 +170,10 @@ absl::Status Queue::allocate() {
   failer_ = std::make_unique<Failer>(*this);
   lease_waiter_ = std::make_unique<LeaseWaiter>(*this);
   const DeviceCaps& caps = options_.pd->caps();
-  keys_end_ = caps.send_with_inv && caps.registration != Registration::kPreRegistered;
+  // Of a window's end the host may never hear: soft RoCE does not tell a user which key a SEND
+  // ended, and Linux 6.1 crashes when it is asked to end that key once more. So only real
+  // registrations are left to the controller.
+  keys_end_ = caps.send_with_inv && caps.registration == Registration::kFastReg;
 
   // A command posts its registration and its capsule, and its local invalidation where the
   // controller did not see to it; then there is one receive for its response.

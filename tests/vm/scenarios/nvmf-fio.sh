@@ -21,16 +21,16 @@ load() {  # DEVICE RW BS DEPTH SIZE
 }
 load "$small" randwrite 512 1 256k
 load "$small" randwrite 512 32 1M
-load "$small" randwrite 4k 128 8M
-load "$small" write 64k 16 16M
-load "$small" randwrite 1M 8 32M
-load "$file" write 4k 16 4M
-load "$file" randwrite 128k 32 32M
-load "$file" write 1M 4 32M
+load "$small" randwrite 4k 128 4M
+load "$small" write 64k 16 8M
+load "$small" randwrite 1M 8 16M
+load "$file" write 4k 16 2M
+load "$file" randwrite 128k 32 16M
+load "$file" write 1M 4 16M
 
 step "four jobs, mixed sizes"
 verify "$small" --rw=randwrite --bsrange=512-256k --bs_unaligned=0 --blockalign=512 --iodepth=16 \
-  --numjobs=4 --size=8M --offset_increment=16M
+  --numjobs=4 --size=4M --offset_increment=16M
 
 host_disconnect
 target_stop
