@@ -68,7 +68,7 @@ def run(attacks, helper, options, names, witness_class=None):
                 witness.close()
             honest.send_signal(2)
             out, err = honest.communicate(timeout=PATIENCE)
-            helper.assertEqual(honest.returncode, 0, (err, target.output()[-3000:], out[-3000:]))
+            helper.assertEqual(honest.returncode, 0, err + out)
             job, own = helper.job_of(out)
             helper.assert_verified(job, own)
             time.sleep(1)

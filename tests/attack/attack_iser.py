@@ -80,6 +80,8 @@ class Initiator(Wire):
         return bhs[36] << 8 | bhs[37]
 
     def command(self, cdb, expected=0, *, flags=0, data=b"", final=True, **more):
+        # To the second unit: the honest initiator's data is on the first.
+        more.setdefault("lun", 1 << 48)
         return self.pdu(SCSI, (FINAL if final else 0) | flags | 1, data, at20=expected,
                         at32=bytes(cdb).ljust(16, b"\0"), **more)
 

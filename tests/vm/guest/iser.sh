@@ -4,16 +4,17 @@
 # A wire named WIRE-lio has the kernel's own target, LIO with ib_isert, in place of ours: what passes
 # there has to pass here, and tests/vm/run prints both columns side by side.
 
-PORT=3260
 IQN=iqn.2026-11.org.mrpool:vm
 CHAP_SECRET="vm has a secret"
 MUTUAL_SECRET="and so has the target"
 LINUX=iqn.2026-11.org.mrpool:linux    # the initiator's name
 SECOND=iqn.2026-11.org.mrpool:second  # and the one of its second interface
 
+# LIO stays for the life of the machine, at a port of its own: portal groups on which a login failed
+# half-way cannot be removed.
 case $WIRE in
-  *-lio) SERVER=lio ;;
-  *) SERVER=ours ;;
+  *-lio) SERVER=lio PORT=3261 ;;
+  *) SERVER=ours PORT=3260 ;;
 esac
 wire_up "${WIRE%-lio}"
 STEPS=/vm/$NAME.$WIRE.steps
@@ -52,7 +53,8 @@ report() {
 iser_serve() { serve_$SERVER "$@"; }
 # Without a farewell: our process is killed, LIO's portal groups are switched off.
 iser_kill() { kill_$SERVER; }
-iser_stop() { stop_$SERVER; }
+# A clean stop of ours, counted as a step.
+iser_stop() { [ $SERVER = lio ] || attempt "clean stop" stop_ours; }
 
 serve_ours() {
   [ -x "$BIN/mrpool-iser-target" ] || fail "no $BIN/mrpool-iser-target: build it first"
@@ -93,15 +95,25 @@ stop_ours() {
 LIO=/sys/kernel/config/target
 
 serve_lio() {
-  if [ -d "$LIO/iscsi/$IQN" ]; then
-    lio_enable 1
-    return
-  fi
+  [ -d "$LIO/iscsi/$IQN" ] || lio_configure
+  local tpg immediate=Yes
+  for tpg in $LIO/iscsi/iqn.*/tpgt_1; do
+    [ ! -d "$tpg/np/$ADDR:$PORT" ] || continue
+    mkdir "$tpg/np/$ADDR:$PORT"
+    echo 1 >"$tpg/np/$ADDR:$PORT/iser"
+  done
+  [ -z "${1:-}" ] || immediate=No
+  echo $immediate >$LIO/iscsi/$IQN/tpgt_1/param/ImmediateData
+  lio_enable 1
+}
+
+lio_configure() {
+  [ "$WIRE" = rxe-lio ] || iwpmd  # siw and the TCP portal cannot share a port
   modprobe -a target_core_mod target_core_file iscsi_target_mod ib_isert
   mkdir -p /etc/target/pr /var/target/pr
-  truncate -s 128M "$RUN/disk"
+  truncate -s 128M /run/lio.disk
   mkdir -p $LIO/core/fileio_0/disk
-  echo "fd_dev_name=$RUN/disk,fd_dev_size=$((128 << 20))" >$LIO/core/fileio_0/disk/control
+  echo "fd_dev_name=/run/lio.disk,fd_dev_size=$((128 << 20))" >$LIO/core/fileio_0/disk/control
   echo 1 >$LIO/core/fileio_0/disk/enable
   echo 1 >$LIO/core/fileio_0/disk/attrib/emulate_tpu
   local name
@@ -115,20 +127,18 @@ serve_lio() {
   lio_target $IQN-chap rd_mcp_0/chap
   lio_target $IQN-mutual rd_mcp_0/mutual
   lio_target $IQN-private rd_mcp_0/private
-  local auth
-  for auth in $LIO/iscsi/$IQN-chap/tpgt_1 $LIO/iscsi/$IQN-mutual/tpgt_1; do
-    echo 1 >$auth/attrib/authentication
-    echo -n vm >$auth/auth/userid
-    echo -n "$CHAP_SECRET" >$auth/auth/password
+  local tpg
+  for tpg in $LIO/iscsi/$IQN-chap/tpgt_1 $LIO/iscsi/$IQN-mutual/tpgt_1; do
+    echo 1 >$tpg/attrib/authentication
+    echo -n vm >$tpg/auth/userid
+    echo -n "$CHAP_SECRET" >$tpg/auth/password
   done
   echo -n disk >$LIO/iscsi/$IQN-mutual/tpgt_1/auth/userid_mutual
   echo -n "$MUTUAL_SECRET" >$LIO/iscsi/$IQN-mutual/tpgt_1/auth/password_mutual
-  local private=$LIO/iscsi/$IQN-private/tpgt_1
-  echo 0 >$private/attrib/generate_node_acls
-  mkdir -p $private/acls/$LINUX/lun_0
-  ln -s $private/lun/lun_0 $private/acls/$LINUX/lun_0/disk
-  [ -z "${1:-}" ] || echo No >$LIO/iscsi/$IQN/tpgt_1/param/ImmediateData
-  lio_enable 1
+  tpg=$LIO/iscsi/$IQN-private/tpgt_1
+  echo 0 >$tpg/attrib/generate_node_acls
+  mkdir -p $tpg/acls/$LINUX/lun_0
+  ln -s $tpg/lun/lun_0 $tpg/acls/$LINUX/lun_0/disk
 }
 
 lio_target() {  # IQN BACKSTORE...
@@ -143,8 +153,6 @@ lio_target() {  # IQN BACKSTORE...
   echo 1 >"$tpg/attrib/generate_node_acls"
   echo 0 >"$tpg/attrib/demo_mode_write_protect"
   echo 1 >"$tpg/attrib/cache_dynamic_acls"
-  mkdir "$tpg/np/$ADDR:$PORT"
-  echo 1 >"$tpg/np/$ADDR:$PORT/iser"
 }
 
 lio_enable() {
@@ -153,15 +161,6 @@ lio_enable() {
 }
 
 kill_lio() { lio_enable 0; }
-
-stop_lio() {
-  [ -d $LIO/iscsi ] || return 0
-  lio_enable 0
-  rm -f $LIO/iscsi/iqn.*/tpgt_1/acls/*/lun_*/disk $LIO/iscsi/iqn.*/tpgt_1/lun/*/store
-  rmdir $LIO/iscsi/iqn.*/tpgt_1/acls/*/lun_* $LIO/iscsi/iqn.*/tpgt_1/acls/* \
-    $LIO/iscsi/iqn.*/tpgt_1/np/* $LIO/iscsi/iqn.*/tpgt_1/lun/* $LIO/iscsi/iqn.*/tpgt_1 \
-    $LIO/iscsi/iqn.* $LIO/iscsi $LIO/core/*/* 2>/dev/null || true
-}
 
 # --- Linux's initiator ----------------------------------------------------------------------------
 
@@ -233,7 +232,7 @@ iser_on_exit() {
   umount -A "$RUN"/mnt* 2>/dev/null
   if [ -n "${ISCSID_PID:-}" ]; then initiator_stop; fi
   if [ $SERVER = lio ]; then
-    stop_lio
+    lio_enable 0
   elif [ ! -s "$RUN/target.rc" ] && [ -s "$RUN/target.pid" ]; then
     kill -9 "$(cat "$RUN/target.pid")"
   fi

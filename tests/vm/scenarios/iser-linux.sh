@@ -284,5 +284,5 @@ attempt "LUN and target reset under load" resets_under_load
 attempt "target killed and started, session recovers" restart
 attempt "target killed under verified load" restart_under_load
 attempt "logout of both initiators" iscsiadm -m node --logout
-attempt "clean stop" iser_stop
+iser_stop
 report
