@@ -1,6 +1,7 @@
 #include "examples/nvmf/queue.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "examples/nvmf/connect_error.h"
@@ -129,6 +130,8 @@ struct Queue::LeaseWaiter final : MrPool::Waiter {
     waiter.waiting = false;
     waiter.queue.spare_lease_ = std::move(lease);
     waiter.queue.run_waiting();
+    // A queue that cannot use it now must not keep it from others.
+    waiter.queue.spare_lease_.reset();
   }
   Queue& queue;
   bool waiting = false;
@@ -306,6 +309,10 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
   if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
+  if (waiting_head_ != nullptr && is_connect(*waiting_head_)) {
+    Request& connect = pop_waiting();
+    connect.done_(connect, {.status = kHostPathing});
+  }
   if (hopeless()) fail_waiting(before == State::kClosing ? kAbortedByHost : kHostPathing);
   changed_.set();
 }
@@ -364,9 +371,12 @@ void Queue::tick() {
 // --- Commands ---
 
 void Queue::submit(Request& request) {
-  // Connect itself goes ahead of what waits for it.
-  const bool open =
-      (state_ == State::kReady && waiting_head_ == nullptr) || state_ == State::kJoining;
+  if (is_connect(request)) {
+    // Goes ahead of what waits for it, also when it has to wait for an MR.
+    if (free_.empty() || !start(request)) push_waiting_first(request);
+    return;
+  }
+  const bool open = state_ == State::kReady && waiting_head_ == nullptr;
   if (open && !free_.empty() && start(request)) return;
   push_waiting(request);
   if (hopeless() && !failer_->queued) {
@@ -536,6 +546,17 @@ void Queue::push_waiting(Request& request) {
   waiting_tail_ = &request;
 }
 
+void Queue::push_waiting_first(Request& request) {
+  request.next_ = waiting_head_;
+  waiting_head_ = &request;
+  if (waiting_tail_ == nullptr) waiting_tail_ = &request;
+}
+
+bool Queue::is_connect(const Request& request) {
+  return request.command.opcode == kFabricsOpcode &&
+         std::bit_cast<FabricsCommand>(request.command).type == FabricsType::kConnect;
+}
+
 Request& Queue::pop_waiting() {
   Request& request = *waiting_head_;
   waiting_head_ = std::exchange(request.next_, nullptr);
@@ -544,8 +565,10 @@ Request& Queue::pop_waiting() {
 }
 
 void Queue::run_waiting() {
-  while (waiting_head_ != nullptr && state_ == State::kReady && !free_.empty()) {
-    if (!start(*waiting_head_)) return;
+  while (waiting_head_ != nullptr && !free_.empty()) {
+    // While the queue joins its controller, nothing but Connect may go out.
+    const bool joins = state_ == State::kJoining && is_connect(*waiting_head_);
+    if ((state_ != State::kReady && !joins) || !start(*waiting_head_)) return;
     pop_waiting();
   }
 }

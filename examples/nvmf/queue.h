@@ -161,6 +161,8 @@ class Queue final : private QpEvents {
   void run_waiting();
   void fail_waiting(Status status);
   void push_waiting(Request& request);
+  void push_waiting_first(Request& request);
+  static bool is_connect(const Request& request);
   Request& pop_waiting();
   void tick();
 

@@ -7,24 +7,29 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
 
+#include "tests/sim/nvmf_world.h"
 #include "tests/sim/world.h"
 
 namespace {
 
 using mrpool::sim::Plant;
-using mrpool::sim::World;
+using mrpool::sim::Simulation;
 
 constexpr const char* kHelp =
-    "mrpool_simulation [--seconds S] [--seed N] [--plant BUG]\n"
+    "mrpool_simulation [--world store|nvmf] [--seconds S] [--seed N] [--plant BUG]\n"
     "\n"
+    "  --world W     store: a small block store made to exercise the library (default);\n"
+    "                nvmf: the NVMe-oF target and initiator of examples/\n"
     "  --seconds S   run fresh seeds for so long (default 10)\n"
     "  --seed N      run this seed only, or start with it when --seconds is given\n"
     "  --plant BUG   put a bug into the system and succeed only when it is found: stale-key,\n"
-    "                double-completion, lost-credit, lost-lease, early-answer, late-write\n";
+    "                double-completion, lost-credit, lost-lease, early-answer, late-write;\n"
+    "                world nvmf knows the last two\n";
 
 constexpr struct {
   std::string_view name;
@@ -49,11 +54,18 @@ struct Totals {
   uint64_t runs = 0, steps = 0, commands = 0;
 };
 
-void violated(const World& world, const std::string& what) {
+bool g_nvmf = false;  // which world; `violated` is a plain function
+
+std::unique_ptr<Simulation> make(uint64_t seed, Plant plant, Simulation::Violated violated) {
+  if (g_nvmf) return std::make_unique<mrpool::sim::NvmfWorld>(seed, plant, violated);
+  return std::make_unique<mrpool::sim::World>(seed, plant, violated);
+}
+
+void violated(const Simulation& world, const std::string& what) {
   const auto seed = static_cast<unsigned long long>(world.seed);
   std::printf("seed %llu, step %llu: %s\n", seed, static_cast<unsigned long long>(world.steps),
               what.c_str());
-  std::printf("again: mrpool_simulation --seed %llu", seed);
+  std::printf("again: mrpool_simulation%s --seed %llu", g_nvmf ? " --world nvmf" : "", seed);
   for (const auto& known : kPlants) {
     if (known.plant == world.plant) std::printf(" --plant %s", known.name.data());
   }
@@ -81,6 +93,9 @@ int main(int argc, char** argv) {
     } else if (option == "--seed") {
       if (!number(value, seed)) return usage("--seed wants a number");
       fixed_seed = true;
+    } else if (option == "--world") {
+      if (value != "store" && value != "nvmf") return usage("no such world: " + std::string(value));
+      g_nvmf = value == "nvmf";
     } else if (option == "--plant") {
       for (const auto& known : kPlants) {
         if (known.name == value) plant = known.plant;
@@ -89,6 +104,9 @@ int main(int argc, char** argv) {
     } else {
       return usage("unknown option '" + std::string(option) + "'");
     }
+  }
+  if (g_nvmf && plant != Plant::kNone && plant < Plant::kEarlyAnswer) {
+    return usage("world nvmf knows the bugs early-answer and late-write only");
   }
   const bool once = fixed_seed && seconds == 0;
   if (seconds == 0) seconds = 10;
@@ -101,11 +119,11 @@ int main(int argc, char** argv) {
   };
   std::printf("first seed %llu\n", static_cast<unsigned long long>(seed));
   do {
-    World world(seed, plant, violated);
-    world.run();
+    const std::unique_ptr<Simulation> world = make(seed, plant, violated);
+    world->run();
     ++totals.runs;
-    totals.steps += world.steps;
-    totals.commands += world.commands;
+    totals.steps += world->steps;
+    totals.commands += world->commands;
     ++seed;
   } while (!once && elapsed() < static_cast<double>(seconds));
 

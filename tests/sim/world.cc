@@ -1,7 +1,6 @@
 #include "tests/sim/world.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "tests/sim/initiator.h"
 #include "tests/sim/target.h"
@@ -37,11 +36,7 @@ NetworkOptions wild(World& world) {
 }  // namespace
 
 World::World(uint64_t seed_in, Plant plant_in, Violated violated_in)
-    : seed(seed_in),
-      plant(plant_in),
-      violated(violated_in),
-      rng(seed_in),
-      address{"uiwarp", "10.0.0.1", 4420, ""} {
+    : Simulation(seed_in, plant_in, violated_in), address{"uiwarp", "10.0.0.1", 4420, ""} {
   const uint32_t count = 1 + static_cast<uint32_t>(below(4));
   network = std::make_shared<SimNetwork>(reactor, wild(*this));
   device = uiwarp::make_device({.crc = chance(700), .seed = seed}, network);
@@ -57,11 +52,6 @@ World::~World() {
   target.reset();
   device.reset();
   network.reset();
-}
-
-void World::violate(const std::string& what) const {
-  violated(*this, what);
-  std::abort();
 }
 
 void World::disturb() {
@@ -107,7 +97,7 @@ void World::run_until(const char* what, Done done) {
   }
 }
 
-uint64_t World::run() {
+void World::run() {
   while (steps < kWildSteps) step();
 
   // The network calms down; everybody must get on, on old connections and on new ones.
@@ -136,7 +126,6 @@ uint64_t World::run() {
   }
   target->check_resources();
   if (network->open_connections() != 0) violate("a connection was left behind");
-  return steps;
 }
 
 }  // namespace mrpool::sim

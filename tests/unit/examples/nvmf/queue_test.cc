@@ -346,6 +346,59 @@ TEST_F(QueueTest, RetainedCommandsGoOutAgainWithFreshKeys) {
   EXPECT_EQ(queue_->counters().resubmitted, 4u);
 }
 
+TEST_F(QueueTest, NothingGoesOutBeforeTheControllerIsJoined) {
+  make(true);
+  begin_open();
+  qp().accept();
+  ASSERT_EQ(qp().commands.size(), 1u);
+  TestRequest request(IoOpcode::kRead, bytes(512));
+  queue_->submit(request);
+  EXPECT_EQ(qp().commands.size(), 1u) << "the controller would refuse it";
+  qp().complete_sends();
+  qp().answer(qp().commands[0], 7);
+  ASSERT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(qp().commands[1]);
+  EXPECT_EQ(request.times, 1);
+}
+
+// The Connect needs an MR too; it gets the next one, and what is submitted meanwhile waits behind.
+TEST_F(QueueTest, ConnectIsTheFirstToGetAnMr) {
+  make(true, 4, 1);
+  MrPool::Lease elsewhere = pool_->get();
+  TestRequest early(IoOpcode::kRead, bytes(512));
+  queue_->submit(early);
+  begin_open();
+  qp().accept();
+  EXPECT_TRUE(qp().commands.empty());
+  elsewhere.reset();
+  reactor_.poll();
+  ASSERT_EQ(qp().commands.size(), 1u);
+  EXPECT_EQ(last().sqe.opcode, kFabricsOpcode);
+  qp().complete_sends();
+  qp().answer(qp().commands[0], 7);
+  reactor_.poll();
+  ASSERT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(qp().commands[1]);
+  EXPECT_EQ(early.times, 1);
+  ASSERT_TRUE(opened_.has_value());
+}
+
+TEST_F(QueueTest, AConnectionLostBeforeTheConnectCommandFailsTheOpening) {
+  make(true, 4, 1);
+  MrPool::Lease elsewhere = pool_->get();
+  begin_open();
+  qp().accept();
+  qp().end(DisconnectReason::kReset);
+  ASSERT_TRUE(opened_.has_value());
+  EXPECT_FALSE(opened_->ok());
+  // A closed queue keeps no MR from others.
+  elsewhere.reset();
+  reactor_.poll();
+  EXPECT_EQ(pool_->stats().in_use, 0u);
+}
+
 TEST_F(QueueTest, GivingUpEndsWhatWaits) {
   make(true);
   open();

@@ -1,0 +1,74 @@
+// A host of the NVMe-oF world: a session of examples/nvmf with commands on blocks of its own, and a
+// model of what these may hold.
+//
+// Thread safety: one thread. Ownership: the world's; close() before it is destroyed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "examples/nvmf/session.h"
+#include "mrpool/mr_pool.h"
+#include "tests/sim/nvmf_world.h"
+
+namespace mrpool::sim {
+
+class NvmfHost final : private nvme::host::Session::News {
+ public:
+  static constexpr uint32_t kBlocks = 32;  // that it owns
+  static constexpr uint32_t kSlots = 8;    // commands at a time
+  static constexpr const char* kSubsystem = "nqn.2026-11.org.mrpool:sim";
+
+  NvmfHost(NvmfWorld& world, uint32_t number);
+  ~NvmfHost();
+
+  void open();
+  bool opened() const { return opened_; }
+  // Sends commands, looks after its memory: called once a step.
+  void step();
+  // Drops one of its connections.
+  void kill();
+  // Sets CC.EN to 0 under load.
+  void reset();
+  void finish() { finishing_ = true; }  // no more commands
+  bool idle() const;
+  void close();
+  bool closed() const { return closed_; }
+  void check_store();
+  void check_resources();
+
+  uint64_t completed = 0;
+
+ private:
+  struct Slot;
+  struct Reset;
+
+  void on_event(const std::string& text) override;
+  void on_over(const absl::Status& why) override;
+  nvme::host::Async<> open_session();
+  nvme::host::Async<> close_session();
+  void start(Slot& slot);
+  void finished(Slot& slot, const nvme::host::Outcome& outcome);
+  void check_memory(const Slot& slot) const;
+
+  NvmfWorld& world_;
+  const uint32_t first_block_;
+  uint32_t queues_ = 1;
+  std::unique_ptr<Pd> pd_;
+  std::unique_ptr<MrPool> pool_;
+  std::unique_ptr<nvme::host::Session> session_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<Reset> reset_;
+  bool opened_ = false;
+  bool finishing_ = false;
+  bool closed_ = false;
+  uint32_t next_version_ = 1;
+  // What each block may hold: one version, or more after a write whose fate is not known.
+  std::vector<std::set<uint32_t>> model_;
+  std::vector<bool> busy_;  // a command is at the block
+};
+
+}  // namespace mrpool::sim

@@ -1,0 +1,55 @@
+// The programs themselves in one thread under one seed: the NVMe-oF target of examples/nvmf_target
+// and hosts made of examples/nvmf, with storage that delays and fails (volume.h) and the network
+// that splits, delays, stalls and breaks.
+//
+// Nothing of them is replaced but what they take from outside: reactor, network, storage, identity.
+// Hosts read and write blocks of their own; connections break, hosts drop theirs, controllers are
+// reset under load; the sessions reconnect and repeat what was under way.
+//
+// The invariants are those of world.h: memory, once, durable, protocol, resources, progress.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "examples/nvmf_target/service.h"
+#include "examples/storage/storage.h"
+#include "mrpool/device.h"
+#include "tests/sim/network.h"
+#include "tests/sim/reactor.h"
+#include "tests/sim/simulation.h"
+
+namespace mrpool::sim {
+
+class NvmfHost;
+
+class NvmfWorld final : public Simulation {
+ public:
+  NvmfWorld(uint64_t seed, Plant plant, Violated violated);
+  ~NvmfWorld() override;
+
+  void run() override;
+
+  // What lies in the storage.
+  std::span<std::byte> block(uint32_t number);
+
+  SimReactor reactor;
+  std::shared_ptr<SimNetwork> network;
+  std::shared_ptr<Device> device;
+  bool faults = false;
+
+ private:
+  void step();
+  void disturb();
+  template <typename Done>
+  void run_until(const char* what, Done done);
+
+  std::shared_ptr<storage::Volume> ram_;
+  std::unique_ptr<nvmf_target::Service> service_;
+  uint32_t workers_ = 0;
+  std::vector<std::unique_ptr<NvmfHost>> hosts_;
+};
+
+}  // namespace mrpool::sim

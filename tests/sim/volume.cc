@@ -1,0 +1,142 @@
+#include "tests/sim/volume.h"
+
+#include <cstring>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace mrpool::sim {
+
+namespace {
+
+using storage::Error;
+using storage::Io;
+using storage::Op;
+
+class SimChannel final : public storage::Channel {
+ public:
+  SimChannel(std::unique_ptr<storage::Channel> inner, Reactor& reactor, Simulation& simulation,
+             const SimVolumeOptions& options)
+      : inner_(std::move(inner)), reactor_(reactor), simulation_(simulation), options_(options) {}
+
+  bool submit(Io& io) override {
+    const bool slow = simulation_.chance(options_.slow_per_thousand);
+    const Nanoseconds most = slow ? options_.slow : options_.max_delay;
+    static_assert(sizeof(Delayed) <= sizeof io.scratch);
+    auto* delayed = new (io.scratch) Delayed(*this, io);
+    ++delayed_;
+    delayed->arm(reactor_, Nanoseconds(simulation_.below(static_cast<uint64_t>(most.count()) + 1)));
+    return false;
+  }
+  void release(Io& io) override { inner_->release(io); }
+  uint32_t pending() const override { return delayed_ + inner_->pending(); }
+
+ private:
+  // Lives in the request's scratch space until the delay is over.
+  struct Delayed : Timer {
+    Delayed(SimChannel& c, Io& i)
+        : Timer([](Timer& self) {
+            auto& delayed = static_cast<Delayed&>(self);
+            SimChannel& channel = delayed.channel;
+            Io& io = delayed.io;
+            delayed.~Delayed();
+            --channel.delayed_;
+            channel.carry_out(io);
+          }),
+          channel(c),
+          io(i) {}
+    SimChannel& channel;
+    Io& io;
+  };
+
+  // A write that was acknowledged before it is carried out, by a plant.
+  struct Late : Timer, Io {
+    explicit Late(SimChannel& c)
+        : Timer([](Timer& self) {
+            auto& late = static_cast<Late&>(self);
+            (void)late.channel.inner_->submit(late);
+          }),
+          Io([](Io&) {}),
+          channel(c) {}
+    SimChannel& channel;
+    std::vector<std::byte> bytes;
+    iovec piece{};
+  };
+
+  void carry_out(Io& io) {
+    const bool fails = io.op != Op::kHold && simulation_.chance(options_.errors_per_thousand);
+    if (fails && (io.op != Op::kWrite || simulation_.chance(500))) return fail(io);
+    if (io.op == Op::kWrite && simulation_.planted(Plant::kEarlyAnswer)) return succeed(io);
+    if (io.op == Op::kWrite && simulation_.planted(Plant::kLateWrite)) {
+      postpone(io);
+      return succeed(io);
+    }
+    if (!inner_->submit(io)) return;  // the RAM volume finds the range held: its done() follows
+    fails ? fail(io) : io.done(io);
+  }
+  static void fail(Io& io) {
+    io.error = io.op == Op::kRead ? Error::kMediaRead : Error::kMediaWrite;
+    io.done(io);
+  }
+  static void succeed(Io& io) {
+    io.error = Error::kNone;
+    io.done(io);
+  }
+  void postpone(const Io& io) {
+    auto late = std::make_unique<Late>(*this);
+    late->op = io.op;
+    late->offset = io.offset;
+    late->length = io.length;
+    for (const iovec& piece : io.buffers) {
+      const auto* from = static_cast<const std::byte*>(piece.iov_base);
+      late->bytes.insert(late->bytes.end(), from, from + piece.iov_len);
+    }
+    late->piece = {late->bytes.data(), late->bytes.size()};
+    late->buffers = {&late->piece, 1};
+    late->arm(reactor_, options_.slow);
+    late_.push_back(std::move(late));
+  }
+
+  const std::unique_ptr<storage::Channel> inner_;
+  Reactor& reactor_;
+  Simulation& simulation_;
+  const SimVolumeOptions options_;
+  uint32_t delayed_ = 0;
+  std::vector<std::unique_ptr<Late>> late_;
+};
+
+class SimVolume final : public storage::Volume {
+ public:
+  SimVolume(std::shared_ptr<storage::Volume> inner, Simulation& simulation,
+            const SimVolumeOptions& options)
+      : inner_(std::move(inner)), simulation_(simulation), options_(options) {}
+
+  const storage::Geometry& geometry() const override { return inner_->geometry(); }
+  const std::string& spec() const override { return inner_->spec(); }
+  std::span<std::byte> memory() override {
+    return options_.gather ? inner_->memory() : std::span<std::byte>();
+  }
+  std::byte* locate(uint64_t offset, uint64_t length) override {
+    return options_.gather ? inner_->locate(offset, length) : nullptr;
+  }
+  absl::StatusOr<std::unique_ptr<storage::Channel>> open_channel(Reactor& reactor) override {
+    auto inner = inner_->open_channel(reactor);
+    if (!inner.ok()) return inner.status();
+    return std::make_unique<SimChannel>(std::move(*inner), reactor, simulation_, options_);
+  }
+
+ private:
+  const std::shared_ptr<storage::Volume> inner_;
+  Simulation& simulation_;
+  const SimVolumeOptions options_;
+};
+
+}  // namespace
+
+std::shared_ptr<storage::Volume> make_sim_volume(std::shared_ptr<storage::Volume> inner,
+                                                 Simulation& simulation,
+                                                 const SimVolumeOptions& options) {
+  return std::make_shared<SimVolume>(std::move(inner), simulation, options);
+}
+
+}  // namespace mrpool::sim

@@ -1,0 +1,30 @@
+// A volume of the storage layer that takes its time and fails, under a seed: wraps a RAM volume.
+//
+// Requests wait a random while, so they finish in any order; now and then one fails, a write after
+// it was carried out or before. With `gather` reads may also take the RAM volume's own way, from
+// its memory in place. Plants: a write that is acknowledged and lost (kEarlyAnswer), or
+// acknowledged before it is carried out (kLateWrite).
+//
+// Thread safety: one thread, the simulation's. Ownership: the simulation outlives it.
+#pragma once
+
+#include <memory>
+
+#include "examples/storage/storage.h"
+#include "tests/sim/simulation.h"
+
+namespace mrpool::sim {
+
+struct SimVolumeOptions {
+  Nanoseconds max_delay{};
+  uint32_t slow_per_thousand = 0;  // requests that take up to `slow`
+  Nanoseconds slow{};
+  uint32_t errors_per_thousand = 0;
+  bool gather = false;
+};
+
+std::shared_ptr<storage::Volume> make_sim_volume(std::shared_ptr<storage::Volume> inner,
+                                                 Simulation& simulation,
+                                                 const SimVolumeOptions& options);
+
+}  // namespace mrpool::sim
