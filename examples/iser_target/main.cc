@@ -74,6 +74,7 @@ void reload(std::span<const std::string> arguments, Site& site, Reactor& reactor
 
 int run(const Options& options, std::span<const std::string> arguments) {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
   absl::StatusOr<std::unique_ptr<Reactor>> reactor = Reactor::create({.spin = options.spin});
   if (!reactor.ok()) return fail(reactor.status());
   absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, **reactor);

@@ -91,6 +91,7 @@ int run(const DaemonOptions& options) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
 
   Config config = options.config;
   if (!options.config_file.empty()) {

@@ -152,6 +152,42 @@ class TargetTest(unittest.TestCase):
         self.assertEqual(own["mrs_in_use"], 0)
 
 
+    def verified_under_adversarial_placement(self, *storage, loads):
+        """Both sides under the ordering sanitizer: for each seed and (block size, depth) a verified
+        load without an error, and a report that says that data was withheld. MRPOOL_SANITIZER_SEEDS
+        says how many seeds."""
+        report = re.compile(r"ordering sanitizer, seed=(\d+): withheld (\d+) bytes in (\d+) chunks, "
+                            r"(\d+) of them out of order, the longest for ([\d.]+ ms); "
+                            r"(\d+) regions opted out")
+        seeds = int(os.environ.get("MRPOOL_SANITIZER_SEEDS", "3"))
+        verified = withheld = reordered = 0
+        for seed in range(1, seeds + 1):
+            device = f"?placement=adversarial&seed={seed}"
+            target = self.target(*storage, device=device)
+            said = ""
+            for size, depth in loads:
+                out, err = self.run_host(
+                    "perf", target.address + device, *self.name, "--rw", "randrw", "--bs", size,
+                    "--iodepth", depth, "--runtime", "0.5", "--verify", "crc32c",
+                    "--output-format", "json", "--group_reporting", "--eta", "never")
+                job, own = self.job_of(out)
+                self.assert_verified(job, own)
+                verified += job["verified"]
+                said += err
+            self._end(target)
+            reports = report.findall(said + target.output())
+            self.assertEqual(len(reports), len(loads) + 1, said + target.output())
+            for number, size, _, mixed, _, opted_out in reports:
+                self.assertEqual(int(number), seed)
+                self.assertGreater(int(size), 0)
+                self.assertGreater(int(mixed), 0)
+                self.assertEqual(int(opted_out), 0)
+                withheld += int(size)
+                reordered += int(mixed)
+        print(f"{seeds} seeds: {verified} blocks verified, {withheld >> 20} MiB withheld, "
+              f"{reordered} chunks out of order, no error")
+
+
 class IserTargetTest(TargetTest):
     """The same with the iSER daemon and its initiator."""
 

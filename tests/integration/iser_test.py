@@ -123,13 +123,8 @@ class Reload(IserTargetTest):
 
 class Sanitizer(IserTargetTest):
     def test_verified_load_under_adversarial_placement(self):
-        for seed in (1, 2, 3):
-            device = f"?placement=adversarial&seed={seed}"
-            target = self.target("--lun", "ram:8MiB", device=device)
-            for size, depth in (("8k", "16"), ("128k", "4")):
-                job, own = self.perf(target.address + device, "--rw", "randrw", "--bs", size,
-                                     "--iodepth", depth, "--runtime", "0.5", "--verify", "crc32c")
-                self.assert_verified(job, own)
+        self.verified_under_adversarial_placement("--lun", "ram:8MiB",
+                                                  loads=(("8k", "16"), ("128k", "4")))
 
 
 if __name__ == "__main__":

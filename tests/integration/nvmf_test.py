@@ -6,6 +6,7 @@
 import hashlib
 import json
 import random
+import resource
 import signal
 import time
 import unittest
@@ -204,6 +205,35 @@ class Errors(TargetTest):
         self.assertIn("--subnqn", err)
 
 
+class StorageErrors(TargetTest):
+    """What the kernel says of a file reaches the host as a status; the daemon serves on."""
+
+    def test_no_space_left(self):
+        target = self.target("--namespace", f"file:{self.file('disk', 16 * MIB)}")
+        # The kernel refuses what lies beyond, as it would without space or quota.
+        resource.prlimit(target.process.pid, resource.RLIMIT_FSIZE, (4 * MIB, 4 * MIB))
+        data = random.Random(3).randbytes(MIB)
+        _, err = self.run_host("write", target, "--subnqn", NQN, "--offset", "8m", data=data,
+                               expect=1)
+        self.assertIn("capacity_exceeded", err)
+        self.run_host("write", target, "--subnqn", NQN, "--offset", "1m", data=data)
+        out, _ = self.run_host("read", target, "--subnqn", NQN, "--offset", "1m", "--size", "1m")
+        self.assertEqual(out, data)
+
+    def test_a_file_cut_short(self):
+        disk = self.file("disk", 16 * MIB)
+        target = self.target("--namespace", f"file:{disk}")
+        data = random.Random(4).randbytes(MIB)
+        self.run_host("write", target, "--subnqn", NQN, data=data)
+        with open(disk, "r+b") as file:
+            file.truncate(MIB)
+        _, err = self.run_host("read", target, "--subnqn", NQN, "--offset", "4m", "--size", "1m",
+                               expect=1)
+        self.assertIn("unrecovered_read", err)
+        out, _ = self.run_host("read", target, "--subnqn", NQN, "--size", "1m")
+        self.assertEqual(out, data)
+
+
 class Interruptions(TargetTest):
     def test_sigint_ends_a_load_with_its_verification(self):
         target = self.target("--namespace", "ram:4MiB")
@@ -286,12 +316,8 @@ class Reload(TargetTest):
 
 class Sanitizer(TargetTest):
     def test_verified_load_under_adversarial_placement(self):
-        for seed in (1, 2, 3):
-            device = f"?placement=adversarial&seed={seed}"
-            target = self.target("--namespace", "ram:8MiB", device=device)
-            job, own = self.perf(target.address + device, "--rw", "randrw", "--bs", "8k",
-                                 "--iodepth", "16", "--runtime", "0.5", "--verify", "crc32c")
-            self.assert_verified(job, own)
+        self.verified_under_adversarial_placement("--namespace", "ram:8MiB",
+                                                  loads=(("8k", "16"), ("128k", "4")))
 
 
 if __name__ == "__main__":
