@@ -1,8 +1,9 @@
 # What the iSER scenarios share: two targets that can be asked the same things, and steps that are
 # counted one by one. Sourced by scenarios behind lib.sh.
 #
-# A wire named WIRE-lio has the kernel's own target, LIO with ib_isert, in place of ours: what passes
-# there has to pass here, and tests/vm/run prints both columns side by side.
+# The wire rxe-lio has the kernel's own target, LIO with ib_isert, in place of ours: what passes there
+# has to pass here, and tests/vm/run prints both columns side by side. There is no siw-lio: LIO's TCP
+# portal and the iWARP listener that belongs to it want the same port.
 
 IQN=iqn.2026-11.org.mrpool:vm
 CHAP_SECRET="vm has a secret"
@@ -108,7 +109,6 @@ serve_lio() {
 }
 
 lio_configure() {
-  [ "$WIRE" = rxe-lio ] || iwpmd  # siw and the TCP portal cannot share a port
   modprobe -a target_core_mod target_core_file iscsi_target_mod ib_isert
   mkdir -p /etc/target/pr /var/target/pr
   truncate -s 128M /run/lio.disk

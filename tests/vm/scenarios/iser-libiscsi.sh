@@ -2,7 +2,7 @@
 #
 # checks: iscsi-test-cu, each test a process of its own, one column for each target
 # needs: iscsi-test-cu
-# wires: rxe siw rxe-lio siw-lio
+# wires: rxe siw rxe-lio
 # timeout: 400
 need iscsi-test-cu
 . "$guest/iser.sh"

@@ -2,7 +2,7 @@
 #
 # checks: discovery, CHAP, access list, SCSI passthrough, verified I/O, ext4, reservations of two initiators, resets, restart
 # needs: iscsiadm iscsid fio sg_inq sg_persist mkfs.ext4 fsck.ext4
-# wires: rxe siw rxe-lio siw-lio
+# wires: rxe siw rxe-lio
 # timeout: 400
 # kernel-may-say: I/O error|failed|timeout|error
 need iscsiadm iscsid fio sg_inq sg_persist mkfs.ext4 fsck.ext4

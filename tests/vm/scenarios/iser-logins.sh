@@ -2,7 +2,7 @@
 #
 # checks: logout under I/O, 50 logins and logouts, nothing left behind
 # needs: iscsiadm iscsid fio
-# wires: rxe siw rxe-lio siw-lio
+# wires: rxe siw rxe-lio
 # timeout: 400
 # kernel-may-say: I/O error|failed|timeout|error
 need iscsiadm iscsid fio

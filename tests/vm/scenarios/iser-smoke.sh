@@ -2,7 +2,7 @@
 #
 # checks: iscsi-test-cu TestUnitReady, Inquiry, Read10, Write10; a killed client
 # needs: iscsi-test-cu iscsi-perf
-# wires: rxe siw rxe-lio siw-lio
+# wires: rxe siw rxe-lio
 # timeout: 120
 need iscsi-test-cu iscsi-perf
 . "$guest/iser.sh"
