@@ -459,6 +459,9 @@ void Connection::end(Task& task) {
   if (task.chunk_count != 0) link_.give_chunks(task);
   task.state = State::kFree;
   std::erase(active_, &task);
+  if (phase_ == Phase::kClosed && idle() && target_ != nullptr) {
+    std::erase(target_->ending(), this);
+  }
   if (task.store != nullptr) --task.store->users;
   task.store = nullptr;
   // Whoever waits is told last: what it does may end this connection.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/iscsi/discovery.h"
@@ -54,6 +55,7 @@ Connection::Connection(Site& site, Link& link, const iscsi::Limits& limits,
 Connection::~Connection() {
   *alive_ = false;
   closed();
+  if (target_ != nullptr && !idle()) std::erase(target_->ending(), this);
 }
 
 // --- Numbering ---
@@ -117,11 +119,25 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
     // It may have been removed while the initiator logged in.
     target_ = site_.find(identity.target);
     if (target_ == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
-    // Session reinstatement: the same initiator port at the same target.
+    // Session reinstatement: the same initiator port at the same target. Its tasks end before the
+    // login is answered (RFC 7143 §6.3.5): a write of before that landed later would overwrite what
+    // the initiator has written since.
     const std::string port = port_name(identity.initiator, identity.isid);
+    const auto drain = std::make_shared<Drain>([this, alive = alive_] {
+      if (!*alive || !held_login_ || phase_ != Phase::kLogin) return;
+      iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
+      answer_login(answer);
+    });
+    replaced_ = drain;
+    const auto every = [](const Task&, const void*) { return true; };
     const std::vector<Connection*> others = target_->connections();
     for (Connection* other : others) {
-      if (other->port_ == port) other->drop("its initiator logged in again");
+      if (other->port_ != port) continue;
+      other->abort_tasks(every, nullptr, drain);
+      other->drop("its initiator logged in again");
+    }
+    for (Connection* other : target_->ending()) {
+      if (other->port_ == port) other->abort_tasks(every, nullptr, drain);
     }
     port_ = port;
     target_->connections().push_back(this);
@@ -130,6 +146,10 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
 }
 
 bool Connection::login(std::span<const std::byte> message) {
+  if (held_login_) {
+    drop("a PDU before the login was answered");
+    return false;
+  }
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
   const auto data = data_of(message);
   if (!data) {
@@ -140,6 +160,15 @@ bool Connection::login(std::span<const std::byte> message) {
       header.op == iscsi::Op::kLoginRequest
           ? login_.on_request(iscsi::LoginRequest::decode(bhs_of(message)), text_of(*data))
           : login_.on_other_pdu(header.task_tag);
+  if (answer.finished && !replaced_.expired()) {
+    held_login_ = std::move(answer);
+    return false;
+  }
+  answer_login(answer);
+  return false;
+}
+
+void Connection::answer_login(iscsi::Login::Answer& answer) {
   if (answer.finished) enter_full_feature();
   if (answer.failed) {
     ++site_.counters.refused_logins;
@@ -154,7 +183,6 @@ bool Connection::login(std::span<const std::byte> message) {
     phase_ = Phase::kLogout;
     link_.disconnect();
   }
-  return false;
 }
 
 void Connection::enter_full_feature() {
@@ -416,7 +444,9 @@ void Connection::closed() {
   phase_ = Phase::kClosed;
   abort_tasks([](const Task&, const void*) { return true; }, nullptr, nullptr);
   for (auto& [unit, nexus] : nexuses_) unit->detach(*nexus);
-  if (target_ != nullptr) std::erase(target_->connections(), this);
+  if (target_ == nullptr) return;
+  std::erase(target_->connections(), this);
+  if (!idle()) target_->ending().push_back(this);
 }
 
 }  // namespace mrpool::iser_target

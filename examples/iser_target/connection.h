@@ -62,6 +62,7 @@ class Connection final : public iscsi::LoginHost {
 
   // connection.cc: login, and the PDUs that are no SCSI commands.
   bool login(std::span<const std::byte> message);
+  void answer_login(iscsi::Login::Answer& answer);
   void enter_full_feature();
   bool control(std::span<std::byte> message, void* receive);
   void hello(std::span<const std::byte> message);
@@ -115,6 +116,10 @@ class Connection final : public iscsi::LoginHost {
   Nanoseconds heard_;  // of the peer, last
   bool pinged_ = false;
   Nanoseconds moved_{};  // the last transfer ended, or none was under way
+
+  // The last login response, while tasks of the session it replaces are under way.
+  std::optional<iscsi::Login::Answer> held_login_;
+  std::weak_ptr<Drain> replaced_;
 
   Target* target_ = nullptr;  // from admission on; null in a discovery session
   std::string port_;

@@ -65,6 +65,8 @@ class Target {
   const std::string& spec(scsi::LogicalUnit& unit) { return stores_.at(&unit).volume->spec(); }
 
   std::vector<Connection*>& connections() { return connections_; }
+  // Closed, with tasks that the storage has not finished.
+  std::vector<Connection*>& ending() { return ending_; }
 
  private:
   struct Backing {
@@ -79,6 +81,7 @@ class Target {
   scsi::TargetDevice device_;
   std::vector<std::unique_ptr<scsi::LogicalUnit>> removed_;
   std::vector<Connection*> connections_;
+  std::vector<Connection*> ending_;
 };
 
 struct Counters {

@@ -570,6 +570,71 @@ TEST_F(ConnectionTest, ASecondLoginOfTheSamePortEndsTheFirst) {
   EXPECT_THAT(link.reason, testing::HasSubstr("logged in again"));
 }
 
+// A task of the session that is replaced may still write: the new login is answered after it.
+TEST_F(ConnectionTest, ALoginWaitsForTheTasksOfTheSessionItReplaces) {
+  for (const bool lost_before : {false, true}) {
+    SCOPED_TRACE(lost_before);
+    Connection& first = log_in();
+    deliver(first, scsi(write10(0, 16), 8192, true), {}, kWriteKey);
+    ASSERT_EQ(link.fetching.size(), 1u);
+    if (lost_before) first.closed();
+    link.dropped = false;
+    Connection& second = connect();
+    iscsi::InitiatorLoginOptions options;
+    options.initiator = kHost;
+    options.target = kDisk;
+    options.isid = {0x80, 0, 0, 0, 0, 1};
+    iscsi::InitiatorLogin login(options);
+    std::optional<iscsi::InitiatorLogin::Request> next = login.first();
+    deliver(second, next->header, next->text);
+    while (!link.out.empty()) {
+      const auto answer = take();
+      std::optional<iscsi::InitiatorLogin::Request> following;
+      const auto response = iscsi::LoginResponse::decode(bhs(answer));
+      ASSERT_TRUE(login.on_response(response, data(answer), following).ok());
+      ASSERT_TRUE(following) << "the login was answered";
+      deliver(second, following->header, following->text);
+    }
+    EXPECT_EQ(link.dropped, !lost_before);
+    if (!lost_before) first.closed();
+    EXPECT_FALSE(second.full_feature());
+    EXPECT_TRUE(link.out.empty());
+    for (Task* task : std::exchange(link.fetching, {})) first.fetched(*task, false);
+    EXPECT_TRUE(first.idle());
+    EXPECT_TRUE(second.full_feature());
+    EXPECT_EQ(op(take()), iscsi::Op::kLoginResponse);
+    second.closed();
+  }
+}
+
+// Who sends on without its answer is cut off; who goes away is not answered.
+TEST_F(ConnectionTest, AHeldLoginEndsWithItsConnection) {
+  Connection& first = log_in();
+  deliver(first, scsi(write10(0, 16), 8192, true), {}, kWriteKey);
+  first.closed();
+  Connection& second = connect();
+  iscsi::InitiatorLoginOptions options;
+  options.initiator = kHost;
+  options.target = kDisk;
+  options.isid = {0x80, 0, 0, 0, 0, 1};
+  iscsi::InitiatorLogin login(options);
+  std::optional<iscsi::InitiatorLogin::Request> next = login.first();
+  deliver(second, next->header, next->text);
+  while (!link.out.empty()) {
+    const auto answer = take();
+    const auto response = iscsi::LoginResponse::decode(bhs(answer));
+    ASSERT_TRUE(login.on_response(response, data(answer), next).ok());
+    deliver(second, next->header, next->text);
+  }
+  link.dropped = false;
+  deliver(second, next->header, next->text);
+  EXPECT_TRUE(link.dropped);
+  second.closed();
+  for (Task* task : std::exchange(link.fetching, {})) first.fetched(*task, false);
+  EXPECT_FALSE(second.full_feature());
+  EXPECT_TRUE(link.out.empty());
+}
+
 TEST_F(ConnectionTest, ALunThatIsNotThereAnswersByTheBook) {
   Connection& connection = log_in();
   auto pdu = scsi({0x12, 0, 0, 0, 96}, 96);
