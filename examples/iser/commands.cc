@@ -203,8 +203,9 @@ int inq(std::span<char* const> arguments) {
   if (absl::Status status = (*client)->run(cdb, DataDirection::kIn, data, &size); !status.ok()) {
     return fail(status);
   }
-  std::printf("serial:      %s\n",
-              text_field(data, 4, std::min<size_t>(size - 4, be::load16(&data[2]))).c_str());
+  // Neither what came nor what the page says of itself is trusted alone.
+  const size_t serial = size < 4 ? 0 : std::min<size_t>(size - 4, be::load16(&data[2]));
+  std::printf("serial:      %s\n", text_field(data, 4, serial).c_str());
   const auto capacity = read_capacity(**client);
   if (!capacity.ok()) return fail(capacity.status());
   std::printf("blocks:      %llu of %u bytes\n", static_cast<unsigned long long>(capacity->blocks),
