@@ -197,7 +197,7 @@ initiator_round() {
   "$nvmf" perf "${to[@]}" --rw randwrite --bs 4k --iodepth 16 --offset 32MiB --size 4MiB \
     --verify crc32c
   "$nvmf" perf "${to[@]}" --rw randrw --bs 64k --iodepth 8 --numjobs 2 --offset 32MiB --size 16MiB \
-    --runtime 2 --verify crc32c
+    --runtime 1 --verify crc32c
 }
 
 # --- Linux's initiator ----------------------------------------------------------------------------

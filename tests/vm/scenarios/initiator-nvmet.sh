@@ -4,7 +4,7 @@
 # checks: mrpool-nvmf against nvmet-rdma: discover, identify, files both ways, verified perf
 # needs: cmp
 # wires: rxe siw
-# timeout: 120
+# timeout: 240
 need cmp
 wire_up
 null_block nullb_ini 64 1

@@ -4,7 +4,7 @@
 # checks: mrpool-nvmf against mrpool-nvmf-target over verbs://, and verbs:// against uiwarp:// both ways
 # needs: cmp
 # wires: rxe siw
-# timeout: 120
+# timeout: 240
 need cmp
 wire_up
 serve() { target_start --listen "$1" --subnqn $NQN --namespace ram:64MiB --verbose; }
