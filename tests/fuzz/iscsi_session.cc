@@ -7,6 +7,7 @@
 // receive that was kept is given back once; when the connection is gone, so are its tasks, chunks
 // and receives; the other initiator finds its data as it was.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -131,7 +132,11 @@ class MemoryLink final : public Link {
     task.chunk_count = 0;
   }
   void cancel_chunks(Task& task) override { FUZZ_CHECK(std::erase(waiting_, &task) == 1); }
-  std::span<std::byte> chunk(uint16_t index) override { return memory_.at(index); }
+  std::span<std::byte> chunk(uint16_t index) override {
+    std::vector<std::byte>& memory = memory_.at(index);
+    if (memory.empty()) memory.resize(kChunk);
+    return memory;
+  }
   void disconnect() override { ending = true; }
   void drop(std::string_view why) override {
     FUZZ_CHECK(!why.empty());
@@ -201,6 +206,8 @@ class MemoryLink final : public Link {
   Nanoseconds clock{1};
 
  private:
+  static constexpr uint16_t kChunks = 20;  // a little more than one command may take
+
   bool grant(Task& task) {
     const uint32_t count = wanted_.at(&task);
     if (free_chunks_.size() < count) return false;
@@ -269,12 +276,11 @@ class MemoryLink final : public Link {
   std::deque<Task*> waiting_;
   std::map<Task*, uint32_t> wanted_;
   std::map<Task*, std::vector<uint16_t>> chunks_;
-  // Each by itself, so that a step over the end of one is seen.
-  std::vector<std::vector<std::byte>> memory_ =
-      std::vector<std::vector<std::byte>>(20, std::vector<std::byte>(kChunk));
+  // Chunks, made when they are first used; each by itself, so that a step over its end is seen.
+  std::array<std::vector<std::byte>, kChunks> memory_;
   std::vector<uint16_t> free_chunks_ = [] {
     std::vector<uint16_t> all;
-    for (uint16_t i = 0; i < 20; ++i) all.push_back(i);
+    for (uint16_t i = 0; i < kChunks; ++i) all.push_back(i);
     return all;
   }();
   std::map<void*, std::unique_ptr<std::vector<std::byte>>> kept_;

@@ -116,7 +116,7 @@ class HostQueue final : public QpEvents {
   static constexpr size_t kGuard = 1024, kLent = 20 << 10, kReadOnly = 2048;
   static constexpr size_t kReadOnlyAt = kGuard + kLent + kGuard;
   static constexpr size_t kMemory = kReadOnlyAt + kReadOnly + kGuard;
-  static constexpr size_t kMaxCapsule = 64 + 8192;
+  static constexpr size_t kMaxCapsule = 64 + 5120;  // more than the target takes
 
   struct Answer {
     bool got = false;
@@ -125,7 +125,6 @@ class HostQueue final : public QpEvents {
   };
 
   HostQueue(NvmeWorld& world, uint16_t queue_id) : id(queue_id), world_(world) {
-    for (size_t i = 0; i < kMemory; ++i) memory[i] = std::byte(i * 7 + i / 251);
     shadow_ = memory;
     pd_ = *world.host_device->alloc_pd();  // its keys open nothing on another connection
     lent_ = *pd_->reg_mr(std::span(memory).subspan(kGuard, kLent),
@@ -298,13 +297,23 @@ class HostQueue final : public QpEvents {
   const uint16_t id;
   bool up = false;
   bool down = false;
-  std::vector<std::byte> memory = std::vector<std::byte>(kMemory);
+  std::vector<std::byte> memory = pattern();
   std::vector<Pending> pending;
   Answer last;
 
  private:
   static constexpr uint32_t kSends = 32;
   static constexpr uint32_t kReceives = 64;
+
+  // What the memory holds at first; bytes that repeat nowhere near.
+  static const std::vector<std::byte>& pattern() {
+    static const std::vector<std::byte> bytes = [] {
+      std::vector<std::byte> made(kMemory);
+      for (size_t i = 0; i < kMemory; ++i) made[i] = std::byte(i * 7 + i / 251);
+      return made;
+    }();
+    return bytes;
+  }
 
   struct Send : Completion {
     Send()

@@ -262,7 +262,7 @@ class Run {
   void fill(const Plan& plan, std::vector<uint8_t>& data) {
     const uint8_t seed = input_.take<uint8_t>();
     for (size_t i = 0; i < data.size(); ++i) data[i] = seed < 8 ? 0 : uint8_t(seed + i / kBlock);
-    const bool compares = plan.kind == Kind::kVerify || plan.kind == Kind::kCompareAndWrite;
+    const bool compares = plan.compare || plan.kind == Kind::kCompareAndWrite;
     if (!compares || (seed & 1) != 0) return;
     for (uint64_t i = 0; i < plan.blocks; ++i) {
       std::ranges::copy(blocks_[plan.lba + i], data.begin() + ptrdiff_t(i * kBlock));
