@@ -51,6 +51,12 @@ class Input {
     left_ = left_.subspan(n);
     return std::as_bytes(front);
   }
+  // Writes at most out.size() bytes to the front of `out` and returns how many.
+  size_t fill(std::span<std::byte> out) {
+    const std::span<const std::byte> bytes = take_bytes(out.size());
+    if (!bytes.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
+    return bytes.size();
+  }
   std::span<const std::byte> rest() { return take_bytes(left_.size()); }
 
  private:

@@ -549,8 +549,7 @@ class Attacker {
                                     0x2e, 0x2f, 0x35, 0x41, 0x42, 0x89, 0x5e, 0x5f, 0xa3, 0x1b};
     scsi::Cdb cdb{};
     if (number >= 0xe0) {
-      const auto raw = input_.take_bytes(cdb.size());
-      std::memcpy(cdb.data(), raw.data(), raw.size());
+      input_.fill(std::as_writable_bytes(std::span(cdb)));
       return cdb;
     }
     cdb[0] = kOpcodes[number % std::size(kOpcodes)];

@@ -126,8 +126,7 @@ class Run {
     nvme::set_field(data.subsysnqn, kNqns[what & 3]);
     nvme::set_field(data.hostnqn, kHosts[who & 3]);
     if ((form & 1) != 0) {  // any bytes of the command but those that make it a Connect
-      const auto raw = input_.take_bytes(24);
-      std::memcpy(reinterpret_cast<std::byte*>(&command) + 40, raw.data(), raw.size());
+      input_.fill(std::as_writable_bytes(std::span(&command, 1)).subspan(40));
     }
     if ((form & 2) != 0) {  // a byte of the data
       const size_t at = input_.take<uint16_t>() % sizeof data;
@@ -224,8 +223,7 @@ class Run {
     AdminReply reply;
     if (admin) {
       nvme::Sqe sqe;
-      const auto raw = input_.take_bytes(1);
-      if (!raw.empty()) sqe.opcode = std::to_integer<uint8_t>(raw[0]);
+      sqe.opcode = input_.take<uint8_t>();
       sqe.command_id = input_.take<uint8_t>();
       sqe.nsid = uint32_t(input_.take<uint8_t>());
       sqe.cdw10 = input_.take<uint32_t>();

@@ -275,8 +275,7 @@ class Attacker {
         return;
       }
       case 8: {
-        const auto raw = input_.take_bytes(sizeof sqe.sgl);
-        std::memcpy(static_cast<void*>(&sqe.sgl), raw.data(), raw.size());
+        input_.fill(std::as_writable_bytes(std::span(&sqe.sgl, 1)));
         return;
       }
       default: {  // a segment of several pieces, back to front
@@ -443,8 +442,7 @@ class Attacker {
         return;
       case 2: {  // any SQE
         Sqe sqe;
-        const auto raw = input_.take_bytes(sizeof sqe);
-        std::memcpy(static_cast<void*>(&sqe), raw.data(), raw.size());
+        input_.fill(std::as_writable_bytes(std::span(&sqe, 1)));
         return submit(queue, sqe, input_.take_bytes(input_.take<uint8_t>()), false);
       }
       case 3:

@@ -112,8 +112,7 @@ class Run {
     Cdb cdb{};
     const uint8_t number = input_.take<uint8_t>();
     if ((choice & 2) != 0) {  // any bytes, behind an operation code that exists
-      const auto raw = input_.take_bytes(cdb.size());
-      std::memcpy(cdb.data(), raw.data(), raw.size());
+      input_.fill(std::as_writable_bytes(std::span(cdb)));
     }
     const auto all = operations();
     if (number < 0xf0) {
@@ -171,16 +170,14 @@ class Run {
 
   std::vector<uint8_t> parameters(const Cdb& cdb, uint64_t wanted) {
     std::vector<uint8_t> list(std::min<uint64_t>(wanted, 4096));
-    const auto raw = input_.take_bytes(std::min<size_t>(input_.take<uint8_t>(), list.size()));
-    std::memcpy(list.data(), raw.data(), raw.size());
-    if (cdb[0] == 0x42 && list.size() >= 24 && (raw.empty() || raw[0] == std::byte{0})) {
+    const size_t given = std::min<size_t>(input_.take<uint8_t>(), list.size());
+    const size_t filled = input_.fill(std::as_writable_bytes(std::span(list)).first(given));
+    if (cdb[0] == 0x42 && list.size() >= 24 && list[0] == 0) {
       be::store16(&list[0], uint16_t(list.size() - 2));
       be::store16(&list[2], uint16_t(list.size() - 8));
     }
     // Sent short, sometimes.
-    if (!raw.empty() && (std::to_integer<uint8_t>(raw.back()) & 0x80) != 0) {
-      list.resize(raw.size());
-    }
+    if (filled != 0 && (list[filled - 1] & 0x80) != 0) list.resize(filled);
     return list;
   }
 
