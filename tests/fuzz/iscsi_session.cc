@@ -4,8 +4,9 @@
 //
 // Whatever comes in: each command is answered at most once; RDMA goes only to and from the key and
 // range its command named; StatSN, ExpCmdSN and MaxCmdSN move as RFC 7143 §4.2.2 has it; every
-// receive that was kept is given back once; when the connection is gone, so are its tasks, chunks
-// and receives; the other initiator finds its data as it was.
+// receive that was kept is given back once, and the window is open again when all is answered; when
+// the connection is gone, so are its tasks, chunks and receives; the other initiator finds its data
+// as it was.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -198,6 +199,8 @@ class MemoryLink final : public Link {
 
   std::vector<std::byte> take_sent() { return std::exchange(last_sent_, {}); }
   size_t under_way() const { return taken_.size(); }
+  // Commands that may be sent now, as the last PDU said.
+  uint32_t window() const { return window_->max_cmd_sn + 1 - window_->exp_cmd_sn; }
 
   bool gone = false, ending = false, invalidates = true;
   std::byte fill{};
@@ -428,10 +431,13 @@ class Attacker {
     }
     while (link().progress(connection(), 0)) {
     }
+    if (!connection().full_feature() || link().ending) return;
     // What is left waits for data that the initiator announced.
-    if (connection().full_feature() && !link().ending) {
-      FUZZ_CHECK(connection().active() == link().under_way());
-    }
+    FUZZ_CHECK(connection().active() == link().under_way());
+    if (!connection().idle()) return;
+    // With nothing under way the whole window is open again.
+    send(iscsi::NopOut{.immediate = true, .task_tag = next_tag(), .cmd_sn = initiator_.cmd_sn});
+    FUZZ_CHECK(link().ending || link().window() == kQueueDepth);
   }
 
  private:
