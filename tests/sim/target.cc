@@ -148,7 +148,9 @@ class Session final : public QpEvents {
       if (request().command == Command::kWrite && world().planted(Plant::kEarlyAnswer)) {
         return answer(false);  // and the data goes nowhere
       }
-      on_stored.arm(world().reactor, Nanoseconds(world().below(200'000)));
+      // Now and then so slow that the initiator is long back.
+      const uint64_t most = world().chance(50) ? 5'000'000 : 200'000;
+      on_stored.arm(world().reactor, Nanoseconds(world().below(most)));
     }
 
     void stored() {
