@@ -36,6 +36,7 @@ Service::~Service() {
 absl::Status Service::add_worker(Reactor& reactor) {
   auto worker = Worker::create(uint32_t(workers_.size()), reactor, target_, *this, options_.worker);
   if (!worker.ok()) return worker.status();
+  if (workers_.empty()) power_on_ = reactor.now();
   workers_.push_back(std::move(*worker));
   return absl::OkStatus();
 }
@@ -99,7 +100,7 @@ absl::StatusOr<std::vector<Target::Served>> Service::open_namespaces(const Confi
     served.options.allow_any_host = !subsystem.hosts.has_value();
     if (subsystem.hosts.has_value()) served.options.hosts = *subsystem.hosts;
     served.options.traffic_keep_alive = subsystem.traffic_keep_alive;
-    served.options.power_on = workers_[0]->reactor().now();
+    served.options.power_on = power_on_;
     const std::shared_ptr<Subsystem> before = target_.find(subsystem.nqn);
     const auto table = before == nullptr ? nullptr : before->namespaces();
     for (const NamespaceConfig& ns : subsystem.namespaces) {

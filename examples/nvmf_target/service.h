@@ -105,6 +105,7 @@ class Service final : public ControllerHost, public AbortRouter {
   Target target_;
   std::map<std::string, std::unique_ptr<DeviceContext>> devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  Nanoseconds power_on_{};  // read before the reactors have threads, which alone may ask them later
   Ports ports_;
   std::atomic<uint32_t> next_worker_{0};
   std::atomic<uint32_t> stopping_{0};

@@ -67,7 +67,7 @@ struct SubsystemOptions {
   bool allow_any_host = true;
   std::set<std::string, std::less<>> hosts;  // NQNs, when not any
   bool traffic_keep_alive = true;            // CTRATT.TBKAS
-  Nanoseconds power_on{};                    // when it came to life, for SMART
+  Nanoseconds power_on{};                    // when the target came to life, for SMART
 };
 
 class Subsystem {

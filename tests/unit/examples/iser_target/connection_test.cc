@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 
@@ -147,7 +148,7 @@ class ConnectionTest : public testing::Test {
     const std::span<std::byte> bytes(message);
     iser.encode(bytes.template first<iscsi::kIserHeaderSize>());
     pdu.encode(bytes.template subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
-    std::memcpy(message.data() + kHeaders, text.data(), text.size());
+    std::ranges::copy(std::as_bytes(std::span(text)), message.begin() + kHeaders);
     return connection.received(bytes, &message);
   }
   std::vector<std::byte> take() {
