@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "examples/storage/io_util.h"
@@ -130,17 +131,24 @@ struct SlabAllocator {
 class FileChannel final : public Channel {
  public:
   FileChannel(std::shared_ptr<FileVolume> volume, Reactor& reactor)
-      : volume_(std::move(volume)), reactor_(reactor), file_(*reactor.io_context()) {}
+      : volume_(std::move(volume)), reactor_(reactor) {}
 
   absl::Status open() {
-    const int fd = fcntl(volume_->fd(), F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) return absl::ErrnoToStatus(errno, "dup of the file descriptor");
-    boost::system::error_code error;
-    file_.assign(fd, error);
-    if (error) {
-      ::close(fd);
-      return absl::UnavailableError(
-          absl::StrCat(volume_->spec(), ": io_uring is not to be had: ", error.message()));
+    lanes_.reserve(kLanes);
+    while (lanes_.size() < kLanes) {
+      const int fd = fcntl(volume_->fd(), F_DUPFD_CLOEXEC, 0);
+      if (fd < 0) {
+        return absl::ErrnoToStatus(
+            errno, absl::StrCat(volume_->spec(), ": ", kLanes,
+                                " descriptors for each file and thread (raise `ulimit -n`)"));
+      }
+      boost::system::error_code error;
+      lanes_.emplace_back(*reactor_.io_context()).assign(fd, error);
+      if (error) {
+        ::close(fd);
+        return absl::UnavailableError(
+            absl::StrCat(volume_->spec(), ": io_uring is not to be had: ", error.message()));
+      }
     }
     return absl::OkStatus();
   }
@@ -193,12 +201,13 @@ class FileChannel final : public Channel {
   // Reads or writes what is left of the request.
   void step(Io& io) {
     const uint64_t at = io.offset + io.progress;
+    asio::random_access_file& file = lanes_[next_lane_++ % kLanes];
     if (io.op == Op::kRead) {
-      file_.async_read_some_at(at, Buffers<asio::mutable_buffer>(io.buffers, io.progress),
-                               Handler{this, &io});
+      file.async_read_some_at(at, Buffers<asio::mutable_buffer>(io.buffers, io.progress),
+                              Handler{this, &io});
     } else {
-      file_.async_write_some_at(at, Buffers<asio::const_buffer>(io.buffers, io.progress),
-                                Handler{this, &io});
+      file.async_write_some_at(at, Buffers<asio::const_buffer>(io.buffers, io.progress),
+                               Handler{this, &io});
     }
   }
 
@@ -218,8 +227,12 @@ class FileChannel final : public Channel {
 
   const std::shared_ptr<FileVolume> volume_;
   Reactor& reactor_;
-  Slab slab_;  // before file_: its cancelled operations are given back here
-  asio::random_access_file file_;
+  Slab slab_;  // before lanes_: their cancelled operations are given back here
+  // An Asio file has one read and one write with the kernel at a time and queues the others, so one
+  // file object would be a queue depth of one.
+  static constexpr size_t kLanes = 32;
+  std::vector<asio::random_access_file> lanes_;
+  size_t next_lane_ = 0;
   uint32_t pending_ = 0;
 };
 
