@@ -12,6 +12,9 @@
 // device signals the last request of each chain even if nobody asked, so that the ring always moves
 // on, and every READ, so that a request without an entry of its own is done when a later one is.
 //
+// In three files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
+// qp_work.cc what is posted and completed.
+//
 // Thread safety: the reactor's thread.
 // Ownership: owns its id and so its ibv_qp; borrows Pd, Cqs, Srq and events.
 #pragma once
@@ -104,9 +107,12 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel> channel, VerbsPd& pd,
           const QpOptions& options, const ConnectParams& params, QpEvents& events);
 
-  static absl::Status check_options(const VerbsDevice& device, const VerbsPd& pd,
-                                    const QpOptions& options, const ConnectParams& params,
-                                    rdma_cm_event_type message);
+  // One that has no id yet. `message` is the one that will carry params.private_data.
+  static absl::StatusOr<std::unique_ptr<VerbsQp>> make(std::shared_ptr<VerbsDevice> device,
+                                                       VerbsPd& pd, const QpOptions& options,
+                                                       const ConnectParams& params,
+                                                       QpEvents& events,
+                                                       rdma_cm_event_type message);
   absl::Status create_qp();
   int answer_connection();
   rdma_conn_param conn_param();
@@ -121,6 +127,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   // Hands out what is done at the head of the ring.
   void release_sends();
   void complete_recv(const ibv_wc& wc);
+  WorkCompletion completed(WcStatus status, Opcode opcode);
   void succeeded(const SendSlot& slot);
   void invalidated(Rkey rkey);
   void failed(WcStatus status);
