@@ -117,6 +117,7 @@ Login::Answer Login::on_request(const LoginRequest& request, std::string_view te
     if (const auto status = authenticate(*pairs, reply)) return fail(request, *status, {});
   }
   bool negotiated = false;
+  responder_->foresee(*pairs);
   for (const KeyValue& pair : *pairs) {
     if (!operational(pair.key)) continue;
     negotiated = true;

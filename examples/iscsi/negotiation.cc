@@ -93,6 +93,26 @@ bool lists(std::string_view value, std::string_view member) {
 
 }  // namespace
 
+void Responder::foresee(std::span<const KeyValue> request) {
+  if (!parameters_.initial_r2t) return;  // decided, by what was known then
+  for (const KeyValue& pair : request) {
+    const Key* key = find_key(pair.key);
+    const std::optional<uint64_t> theirs = parse_number(pair.value);
+    if (key == nullptr || !theirs || *theirs < key->low || *theirs > key->high) continue;
+    const auto result = uint32_t(std::min(*theirs, own_number(limits_, *key)));
+    if (key->number == &P::first_burst) first_burst_ = result;
+    if (key->number == &P::target_recv) target_recv_ = result;
+  }
+}
+
+// Unsolicited Data-Outs land in receives that were counted beforehand. Where a burst may be longer
+// than that InitialR2T stays Yes: an initiator that does not name FirstBurstLength sends up to the
+// default of the RFC, whatever this side's limit is.
+bool Responder::takes_unsolicited(uint64_t first_burst, uint64_t target_recv) const {
+  return first_burst <= limits_.first_burst &&
+         (limits_.unsolicited_pdus == 0 || first_burst <= limits_.unsolicited_pdus * target_recv);
+}
+
 KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
   const auto reject = [&] {
     reply.add(pair.key, "Reject");
@@ -112,7 +132,10 @@ KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
     case Kind::kOr: {
       const std::optional<bool> theirs = parse_bool(pair.value);
       if (!theirs) return reject();
-      const bool ours = own_flag(limits_, *key);
+      bool ours = own_flag(limits_, *key);
+      if (key->flag == &P::initial_r2t && !takes_unsolicited(first_burst_, target_recv_)) {
+        ours = true;
+      }
       const bool result = key->kind == Kind::kAnd ? *theirs && ours : *theirs || ours;
       parameters_.*key->flag = result;
       reply.add(pair.key, format_bool(result));
@@ -125,6 +148,12 @@ KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
       const uint64_t ours = own_number(limits_, *key);
       const uint64_t result =
           key->kind == Kind::kMinimum ? std::min(*theirs, ours) : std::max(*theirs, ours);
+      // Once bursts need no R2T no other length may make them longer than what was agreed to.
+      if (!parameters_.initial_r2t &&
+          !takes_unsolicited(key->number == &P::first_burst ? result : first_burst_,
+                             key->number == &P::target_recv ? result : target_recv_)) {
+        return reject();
+      }
       parameters_.*key->number = uint32_t(result);
       reply.add(pair.key, result);
       return KeyResult::kAnswered;

@@ -51,6 +51,8 @@ struct Limits {
   uint32_t initiator_recv = 8192;
   uint32_t target_recv = 8192;
   uint32_t max_unexpected = 16;  // MaxOutstandingUnexpectedPDUs of this side
+  // PDUs of unsolicited data this side takes of one command, immediate data among them; 0: any.
+  uint32_t unsolicited_pdus = 0;
 };
 
 enum class KeyResult : uint8_t {
@@ -65,6 +67,9 @@ class Responder {
  public:
   Responder(const Limits& limits, bool discovery) : limits_(limits), discovery_(discovery) {}
 
+  // All keys of a request, before each of them is answered: what InitialR2T comes to follows from
+  // lengths that may stand behind it.
+  void foresee(std::span<const KeyValue> request);
   KeyResult answer(const KeyValue& pair, TextWriter& reply);
   // What the target declares of itself, once, with its last answers. Keys of RFC 7145 are named
   // only to initiators that name them: open-iscsi ends the login at a key it does not know.
@@ -74,9 +79,13 @@ class Responder {
   const Parameters& parameters() const { return parameters_; }
 
  private:
+  bool takes_unsolicited(uint64_t first_burst, uint64_t target_recv) const;
+
   Limits limits_;
   bool discovery_;
   bool declared_ = false;
+  uint32_t first_burst_ = Parameters{}.first_burst;  // as the keys foreseen will settle them
+  uint32_t target_recv_ = Parameters{}.target_recv;
   bool knows_unexpected_ = false;  // the initiator named MaxOutstandingUnexpectedPDUs
   Parameters parameters_;
 };

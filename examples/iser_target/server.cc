@@ -43,7 +43,8 @@ absl::StatusOr<std::unique_ptr<Domain>> make_domain(const Address& address, Reac
                          .max_burst = kMaxTransfer,
                          .first_burst = config.initial_r2t ? 65536 : kFirstBurstUnsolicited,
                          .target_recv = kRecvData,
-                         .max_unexpected = kMaxUnexpected};
+                         .max_unexpected = kMaxUnexpected,
+                         .unsolicited_pdus = kMaxPieces};
   return domain;
 }
 

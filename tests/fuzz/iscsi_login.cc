@@ -145,7 +145,8 @@ class TargetSide {
     FUZZ_CHECK(answer.response.tsih == 7 && answer.response.transit);
     const Parameters& agreed = login_.parameters();
     FUZZ_CHECK(identity.discovery || agreed.rdma_extensions);
-    FUZZ_CHECK(agreed.initial_r2t || !limits_.initial_r2t);
+    FUZZ_CHECK(agreed.initial_r2t ||
+               (!limits_.initial_r2t && agreed.first_burst <= limits_.first_burst));
     FUZZ_CHECK(agreed.first_burst >= 512 && agreed.first_burst <= agreed.max_burst);
     FUZZ_CHECK(agreed.max_burst <= std::max(limits_.max_burst, Parameters{}.max_burst));
     FUZZ_CHECK(agreed.target_recv <= std::max(limits_.target_recv, Parameters{}.target_recv));

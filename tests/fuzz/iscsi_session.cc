@@ -411,7 +411,8 @@ class Attacker {
         input_(input),
         mode_(input.take<uint8_t>()),
         limits_{.initial_r2t = (mode_ & 4) == 0,
-                .first_burst = (mode_ & 4) == 0 ? 65536 : kFirstBurstUnsolicited},
+                .first_burst = (mode_ & 4) == 0 ? 65536 : kFirstBurstUnsolicited,
+                .unsolicited_pdus = kMaxPieces},
         initiator_(site, limits_) {
     link().invalidates = (mode_ & 16) == 0;
     if ((mode_ & 1) == 0) {

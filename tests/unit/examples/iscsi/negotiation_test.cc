@@ -58,6 +58,46 @@ TEST(Negotiation, FirstBurstIsHeldBelowMaxBurst) {
   EXPECT_EQ(responder.parameters().first_burst, 4096u);
 }
 
+// What a target answers to a request that names these keys, in one text.
+std::string answers(Responder& responder, std::string_view request) {
+  const std::vector<KeyValue> pairs = *parse_text(request);
+  TextWriter reply;
+  responder.foresee(pairs);
+  for (const KeyValue& pair : pairs) responder.answer(pair, reply);
+  return reply.take();
+}
+
+constexpr Limits kThreePdus{.initial_r2t = false, .first_burst = 24576, .unsolicited_pdus = 3};
+
+// RFC 7143 §13.14: whoever does not name FirstBurstLength goes by 65,536, which is more than the
+// target has receives for; so it keeps its R2Ts, and both sides go by the same bound.
+TEST(Negotiation, UnsolicitedBurstsNeedABoundThatTheTargetCanTake) {
+  Responder unnamed(kThreePdus, false);
+  EXPECT_EQ(answers(unnamed, "RDMAExtensions=Yes\0InitialR2T=No\0"s),
+            "RDMAExtensions=Yes\0InitialR2T=Yes\0"s);
+  EXPECT_EQ(unnamed.parameters().first_burst, 65536u);
+
+  // The length may stand behind the key that depends on it.
+  Responder named(kThreePdus, false);
+  EXPECT_EQ(answers(named, "InitialR2T=No\0FirstBurstLength=65536\0"s),
+            "InitialR2T=No\0FirstBurstLength=24576\0"s);
+
+  // In smaller PDUs the same burst takes more receives.
+  Responder small(kThreePdus, false);
+  EXPECT_EQ(
+      answers(small, "InitialR2T=No\0FirstBurstLength=24576\0TargetRecvDataSegmentLength=4096\0"s),
+      "InitialR2T=Yes\0FirstBurstLength=24576\0TargetRecvDataSegmentLength=4096\0"s);
+}
+
+TEST(Negotiation, WhatWasAgreedOnUnsolicitedBurstsStays) {
+  Responder responder(kThreePdus, false);
+  EXPECT_EQ(answers(responder, "InitialR2T=No\0FirstBurstLength=24576\0"s),
+            "InitialR2T=No\0FirstBurstLength=24576\0"s);
+  EXPECT_EQ(answers(responder, "TargetRecvDataSegmentLength=512\0MaxBurstLength=65536\0"s),
+            "TargetRecvDataSegmentLength=Reject\0MaxBurstLength=65536\0"s);
+  EXPECT_EQ(responder.parameters().target_recv, 8192u);
+}
+
 TEST(Negotiation, TheTargetDeclaresItsOwnOnce) {
   Responder responder({.max_unexpected = 9}, false);
   TextWriter reply;
