@@ -47,8 +47,7 @@ class ControllerHost {
   virtual void events_ready(QueueRef admin_queue) = 0;
   virtual void drop_queue(QueueRef queue) = 0;
   // The Connect command that this queue holds back may be tried again.
-  // Nothing waits where nothing is ever told to be drained.
-  virtual void connect_again(QueueRef) {}
+  virtual void connect_again(QueueRef queue) = 0;
 
  protected:
   ~ControllerHost() = default;
