@@ -13,25 +13,12 @@ namespace mrpool::iser {
 namespace {
 
 constexpr size_t kBuffer = 1 << 20;
-constexpr size_t kPage = 4096;
 
 }  // namespace
 
 int fail(const absl::Status& status) {
   std::fprintf(stderr, "mrpool-iser: %s\n", std::string(status.message()).c_str());
   return 1;
-}
-
-Access buffer_access(Registration registration) {
-  switch (registration) {
-    case Registration::kFastReg:
-      return Access::kLocalWrite;
-    case Registration::kMemoryWindow:
-      return Access::kLocalWrite | Access::kMwBind;
-    case Registration::kPreRegistered:
-      return Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
-  }
-  return Access::kLocalWrite;
 }
 
 void add_options(load::Args& args, ClientOptions& options) {
@@ -47,7 +34,7 @@ void add_options(load::Args& args, ClientOptions& options) {
 
 Client::~Client() {
   sessions_.clear();
-  mr_.reset();
+  buffer_.reset();
   pool_.reset();
   pd_.reset();
 }
@@ -78,12 +65,9 @@ absl::Status Client::open(uint32_t sessions) {
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) return pool.status();
   pool_ = *std::move(pool);
-  memory_.resize(kBuffer + kPage);
-  const auto start = reinterpret_cast<uintptr_t>(memory_.data());
-  auto mr = pd_->reg_mr({memory_.data() + (kPage - start % kPage) % kPage, kBuffer},
-                        buffer_access(device_->caps().registration));
-  if (!mr.ok()) return mr.status();
-  mr_ = *std::move(mr);
+  auto buffer = load::Buffer::create(*pd_, kBuffer);
+  if (!buffer.ok()) return buffer.status();
+  buffer_ = *std::move(buffer);
   return absl::OkStatus();
 }
 
@@ -150,15 +134,15 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
     command.lun = scsi::encode_lun(uint16_t(options_.lun));
     command.cdb = cdb;
     command.direction = direction;
-    command.data = mr_->sge(0, uint32_t(data.size()));
-    if (direction == DataDirection::kOut) std::ranges::copy(data, mr_->memory().begin());
+    command.data = buffer_->sge(0, uint32_t(data.size()));
+    if (direction == DataDirection::kOut) std::ranges::copy(data, buffer_->bytes().begin());
     wait([&](const std::function<void()>& done) {
       command.finished = done;
       session.submit(command);
     });
     if (command.good()) {
       if (direction == DataDirection::kIn) {
-        std::ranges::copy(mr_->memory().first(command.transferred), data.begin());
+        std::ranges::copy(buffer_->bytes().first(command.transferred), data.begin());
       }
       if (transferred != nullptr) *transferred = command.transferred;
       return absl::OkStatus();

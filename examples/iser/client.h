@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "examples/iser/session.h"
 #include "examples/load/args.h"
+#include "examples/load/buffer.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::iser {
@@ -64,13 +66,9 @@ class Client {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
-  std::vector<std::byte> memory_;
-  std::unique_ptr<Mr> mr_;
+  std::optional<load::Buffer> buffer_;
   std::vector<std::unique_ptr<Session>> sessions_;
 };
-
-// Rights of memory that I/O goes to and from, by the device's way of registration.
-Access buffer_access(Registration registration);
 
 struct Capacity {
   uint64_t blocks = 0;

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/iser/client.h"
+#include "examples/load/buffer.h"
 #include "examples/load/options.h"
 #include "examples/load/report.h"
 #include "examples/load/workload.h"
@@ -35,7 +36,8 @@ Nanoseconds clock_now() { return std::chrono::steady_clock::now().time_since_epo
 class Job {
  public:
   Job(const load::Options& options, uint32_t index, uint64_t run_id, load::Progress& progress,
-      Session& session, Reactor& reactor, Mr& mr, uint64_t lun, uint32_t block_size)
+      Session& session, Reactor& reactor, const load::Buffer& buffer, uint64_t lun,
+      uint32_t block_size)
       : session_(session),
         reactor_(reactor),
         block_size_(block_size),
@@ -44,7 +46,7 @@ class Job {
         rate_(*this) {
     for (uint32_t i = 0; i < options.iodepth; ++i) {
       const size_t at = (size_t{index} * options.iodepth + i) * options.bs;
-      slots_.push_back(std::make_unique<Slot>(*this, mr.sge(at, options.bs), lun));
+      slots_.push_back(std::make_unique<Slot>(*this, buffer.sge(at, options.bs), lun));
       idle_.push_back(slots_.back().get());
     }
   }
@@ -181,18 +183,14 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
   if (load.randseed == 0) load.randseed = entropy();
   const uint64_t run_id = uint64_t{entropy()} << 32 | entropy();
   const size_t bytes = size_t{load.bs} * load.iodepth * load.numjobs;
-  const std::unique_ptr<std::byte, void (*)(void*)> memory(
-      static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096)), std::free);
-  if (memory == nullptr) return absl::ResourceExhaustedError("no memory for the buffers");
-  auto mr =
-      client.pd().reg_mr({memory.get(), bytes}, buffer_access(client.pd().caps().registration));
-  if (!mr.ok()) return mr.status();
+  const auto buffer = load::Buffer::create(client.pd(), bytes);
+  if (!buffer.ok()) return buffer.status();
 
   std::vector<load::Progress> progress(load.numjobs);
   std::vector<std::unique_ptr<Job>> jobs;
   for (uint32_t i = 0; i < load.numjobs; ++i) {
     jobs.push_back(
-        std::make_unique<Job>(load, i, run_id, progress[i], *sessions[i], client.reactor(), **mr,
+        std::make_unique<Job>(load, i, run_id, progress[i], *sessions[i], client.reactor(), *buffer,
                               scsi::encode_lun(uint16_t(options.lun)), capacity->block_size));
   }
   // An interrupt ends the run early and the figures are shown; a second one skips the reading back.

@@ -200,7 +200,7 @@ Async<absl::Status> Controller::set_property(Property property, uint32_t value) 
 }
 
 Async<absl::Status> Controller::fetch(Sqe command, std::span<std::byte> out, const char* what) {
-  auto buffer = Buffer::create(*options_.admin.pd, out.size());
+  auto buffer = load::Buffer::create(*options_.admin.pd, out.size());
   if (!buffer.ok()) co_return buffer.status();
   Queue::Execution execution = admin_->execute(command, buffer->sge());
   const Outcome outcome = co_await execution;

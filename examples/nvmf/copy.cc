@@ -49,7 +49,7 @@ class Chunk final : public Request {
 // Chunks used in turn; the order of use is the order of the file.
 struct Ring {
   static absl::StatusOr<std::unique_ptr<Ring>> create(Pd& pd, const CopyOptions& options) {
-    auto buffer = Buffer::create(pd, size_t(options.chunk) * options.depth);
+    auto buffer = load::Buffer::create(pd, size_t(options.chunk) * options.depth);
     if (!buffer.ok()) return buffer.status();
     auto ring = std::make_unique<Ring>(*std::move(buffer));
     for (uint32_t i = 0; i < options.depth; ++i) {
@@ -58,7 +58,7 @@ struct Ring {
     }
     return ring;
   }
-  explicit Ring(Buffer memory) : buffer(std::move(memory)) {}
+  explicit Ring(load::Buffer memory) : buffer(std::move(memory)) {}
   Chunk& operator[](uint64_t turn) { return *chunks[turn % chunks.size()]; }
   Async<> wait(Chunk& chunk) {
     if (chunk.busy) co_await chunk.done_event;
@@ -68,7 +68,7 @@ struct Ring {
     for (const auto& chunk : chunks) co_await wait(*chunk);
   }
 
-  Buffer buffer;
+  load::Buffer buffer;
   std::vector<std::unique_ptr<Chunk>> chunks;
 };
 

@@ -46,9 +46,9 @@ absl::StatusOr<std::unique_ptr<PerfJob>> PerfJob::create(const PerfJobOptions& o
   if (!reactor.ok()) return reactor.status();
   job->reactor_ = *std::move(reactor);
   const load::Options& load = options.load;
-  auto buffer = Buffer::create(*options.pd, size_t(load.bs) * load.iodepth);
+  auto buffer = load::Buffer::create(*options.pd, size_t(load.bs) * load.iodepth);
   if (!buffer.ok()) return buffer.status();
-  job->buffer_ = std::make_unique<Buffer>(*std::move(buffer));
+  job->buffer_ = std::make_unique<load::Buffer>(*std::move(buffer));
   for (uint32_t i = 0; i < load.iodepth; ++i) {
     job->slots_.push_back(
         std::make_unique<Slot>(*job, job->buffer_->sge(size_t(i) * load.bs, load.bs)));

@@ -61,7 +61,7 @@ class PerfJob {
   load::Workload workload_;
   const uint32_t blocks_per_io_;
   std::unique_ptr<Reactor> reactor_;
-  std::unique_ptr<Buffer> buffer_;
+  std::unique_ptr<load::Buffer> buffer_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
   std::unique_ptr<Call> start_call_;

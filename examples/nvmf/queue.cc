@@ -154,12 +154,13 @@ absl::Status Queue::allocate() {
   // Receives: one per command; the controller sends nothing but responses.
   const size_t capsule_bytes = size_t(depth) * sizeof(Sqe);
   const size_t response_bytes = size_t(depth) * sizeof(Cqe);
-  auto rings = Buffer::create(*options_.pd, capsule_bytes + response_bytes, Access::kLocalWrite);
+  auto rings =
+      load::Buffer::create(*options_.pd, capsule_bytes + response_bytes, Access::kLocalWrite);
   if (!rings.ok()) return rings.status();
-  rings_ = std::make_unique<Buffer>(*std::move(rings));
-  auto connect_data = Buffer::create(*options_.pd, kConnectDataBytes);
+  rings_ = std::make_unique<load::Buffer>(*std::move(rings));
+  auto connect_data = load::Buffer::create(*options_.pd, kConnectDataBytes);
   if (!connect_data.ok()) return connect_data.status();
-  connect_data_ = std::make_unique<Buffer>(*std::move(connect_data));
+  connect_data_ = std::make_unique<load::Buffer>(*std::move(connect_data));
 
   for (uint16_t i = 0; i < depth; ++i) {
     slots_.push_back(std::make_unique<Slot>(*this, i));

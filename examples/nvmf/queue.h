@@ -25,9 +25,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/load/buffer.h"
 #include "examples/nvme/wire.h"
 #include "examples/nvmf/async.h"
-#include "examples/nvmf/buffer.h"
 #include "examples/nvmf/identity.h"
 #include "mrpool/device.h"
 #include "mrpool/mr_pool.h"
@@ -170,8 +170,8 @@ class Queue final : private QpEvents {
   Owner& owner_;
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<Qp> qp_;
-  std::unique_ptr<Buffer> rings_;  // capsules, then responses
-  std::unique_ptr<Buffer> connect_data_;
+  std::unique_ptr<load::Buffer> rings_;  // capsules, then responses
+  std::unique_ptr<load::Buffer> connect_data_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_;
   std::vector<std::unique_ptr<Response>> responses_;

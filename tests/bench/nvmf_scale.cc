@@ -78,7 +78,7 @@ class Scale final : private Session::News {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
-  std::unique_ptr<Buffer> buffer_;
+  std::unique_ptr<load::Buffer> buffer_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<Queue*> queues_;
   std::vector<std::unique_ptr<Io>> ios_;
@@ -114,9 +114,9 @@ absl::Status Scale::prepare() {
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) return pool.status();
   pool_ = *std::move(pool);
-  auto buffer = Buffer::create(*pd_, size_t(options_.iodepth) * kBlock);
+  auto buffer = load::Buffer::create(*pd_, size_t(options_.iodepth) * kBlock);
   if (!buffer.ok()) return buffer.status();
-  buffer_ = std::make_unique<Buffer>(*std::move(buffer));
+  buffer_ = std::make_unique<load::Buffer>(*std::move(buffer));
 
   SessionOptions session;
   session.address = *address;

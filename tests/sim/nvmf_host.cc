@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "examples/nvmf/buffer.h"
+#include "examples/load/buffer.h"
 #include "tests/sim/storage.h"
 
 namespace mrpool::sim {
@@ -37,7 +37,7 @@ struct NvmfHost::Slot final : nvme::host::Request {
           slot.owner.finished(slot, outcome);
         }),
         owner(host),
-        buffer(*nvme::host::Buffer::create(*host.pd_, kSlotBytes)) {
+        buffer(*load::Buffer::create(*host.pd_, kSlotBytes)) {
     std::ranges::fill(memory(), kIdle);
   }
   std::span<std::byte> memory() const { return buffer.bytes().first(kSlotBytes); }
@@ -46,7 +46,7 @@ struct NvmfHost::Slot final : nvme::host::Request {
   }
 
   NvmfHost& owner;
-  nvme::host::Buffer buffer;
+  load::Buffer buffer;
   bool busy = false;
   bool write = false;
   uint32_t first = 0;  // of the host's blocks

@@ -177,9 +177,10 @@ TEST_F(Loopback, PoolsAndStagingOfTheSmallestSizeAreEnough) {
 
   // 64 writes of 128 KiB at once: four times the staging memory, one MR.
   constexpr size_t kSize = 128 << 10, kCount = 64;
-  std::vector<std::byte> data = noise(kSize * kCount, 5);
-  auto mr = (*client)->pd().reg_mr(data, buffer_access((*client)->pd().caps().registration));
-  ASSERT_TRUE(mr.ok()) << mr.status();
+  const std::vector<std::byte> data = noise(kSize * kCount, 5);
+  const auto buffer = load::Buffer::create((*client)->pd(), data.size());
+  ASSERT_TRUE(buffer.ok()) << buffer.status();
+  std::ranges::copy(data, buffer->bytes().begin());
   struct Write : Command {
     Write() : Command([](Command& self) { static_cast<Write&>(self).finished(); }) {}
     std::function<void()> finished;
@@ -191,7 +192,7 @@ TEST_F(Loopback, PoolsAndStagingOfTheSmallestSizeAreEnough) {
       auto write = std::make_unique<Write>();
       write->cdb = transfer_cdb(true, i % 64 * (kSize / 512), kSize / 512);
       write->direction = DataDirection::kOut;
-      write->data = (*mr)->sge(i * kSize, kSize);
+      write->data = buffer->sge(i * kSize, kSize);
       write->finished = [&left, done] {
         if (--left == 0) done();
       };

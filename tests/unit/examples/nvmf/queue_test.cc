@@ -51,7 +51,7 @@ class QueueTest : public ::testing::Test, public Queue::Owner {
     options.depth = depth;
     options.retain = retain;
     queue_ = *Queue::create(options, *this);
-    data_ = *Buffer::create(pd_, 1 << 16);
+    data_ = *load::Buffer::create(pd_, 1 << 16);
   }
 
   void begin_open() {
@@ -82,7 +82,7 @@ class QueueTest : public ::testing::Test, public Queue::Owner {
   ScriptedPd pd_;
   ClockReactor reactor_;
   std::unique_ptr<MrPool> pool_;
-  std::optional<Buffer> data_;
+  std::optional<load::Buffer> data_;
   std::unique_ptr<Queue> queue_;
   std::optional<absl::Status> opened_;
   std::vector<std::string> lost_;

@@ -18,13 +18,11 @@
 #include "mrpool/device.h"
 #include "mrpool/mr.h"
 
-namespace mrpool::nvme::host {
-
-Access buffer_access(Registration registration);
+namespace mrpool::load {
 
 class Buffer {
  public:
-  // Zeroed, page aligned.
+  // Zeroed, page aligned, with those rights.
   static absl::StatusOr<Buffer> create(Pd& pd, size_t bytes);
   // With rights of the caller's choice.
   static absl::StatusOr<Buffer> create(Pd& pd, size_t bytes, Access access);
@@ -44,4 +42,4 @@ class Buffer {
   std::unique_ptr<Mr> mr_;
 };
 
-}  // namespace mrpool::nvme::host
+}  // namespace mrpool::load

@@ -1,4 +1,4 @@
-#include "examples/nvmf/buffer.h"
+#include "examples/load/buffer.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -6,9 +6,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-namespace mrpool::nvme::host {
+namespace mrpool::load {
+namespace {
 
-Access buffer_access(Registration registration) {
+Access least_access(Registration registration) {
   switch (registration) {
     case Registration::kFastReg:
       return Access::kLocalWrite;
@@ -20,10 +21,12 @@ Access buffer_access(Registration registration) {
   return Access::kLocalWrite;
 }
 
+}  // namespace
+
 void Buffer::Free::operator()(std::byte* memory) const { std::free(memory); }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes) {
-  return create(pd, bytes, buffer_access(pd.caps().registration));
+  return create(pd, bytes, least_access(pd.caps().registration));
 }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes, Access access) {
@@ -39,4 +42,4 @@ absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes, Access access) {
   return Buffer(std::move(memory), *std::move(mr));
 }
 
-}  // namespace mrpool::nvme::host
+}  // namespace mrpool::load
