@@ -3,19 +3,38 @@
 # checks: iscsi-test-cu, each test a process of its own, one column for each target
 # needs: iscsi-test-cu
 # wires: rxe siw rxe-lio
-# timeout: 400
+# timeout: 900
 need iscsi-test-cu
 . "$guest/iser.sh"
 . "$guest/libiscsi.sh"
 
-# The rest of the suite crashes Debian's client over iser:// whatever the target.
 iser_serve immediate_data=no
-run_libiscsi TestUnitReady.Simple Inquiry.Standard Inquiry.AllocLength Inquiry.EVPD \
-  Inquiry.MandatoryVPDSBC Inquiry.SupportedVPD ReadCapacity10.Simple ReadCapacity16.Simple \
-  ReadCapacity16.Alloclen ModeSense6.AllPages ReportSupportedOpcodes.Simple GetLBAStatus.Simple \
-  Read6.Simple Read10.Simple Read10.ZeroBlocks Read10.BeyondEol Read12.Simple Read16.Simple \
-  Write10.Simple Write12.Simple Write16.Simple Verify10.Simple WriteVerify10.Simple \
-  StartStopUnit.Simple PrinReadKeys.Simple ProutRegister.Simple
+tests=(
+  TestUnitReady.Simple
+  Inquiry.{Standard,AllocLength,EVPD,BlockLimits,MandatoryVPDSBC,SupportedVPD,VersionDescriptors}
+  Mandatory.MandatorySBC
+  ModeSense6.{AllPages,Control,Control-D_SENSE,Control-SWP,Residuals}
+  ReadCapacity10.Simple ReadCapacity16.{Simple,Alloclen,PI,Support}
+  ReportSupportedOpcodes.{Simple,OneCommand,RCTD,SERVACTV}
+  GetLBAStatus.{Simple,BeyondEol,UnmapSingle}
+  Read6.{Simple,BeyondEol} Read10.{Simple,BeyondEol,ZeroBlocks,ReadProtect,DpoFua,Async}
+  Read12.Simple Read16.{Simple,BeyondEol}
+  Write10.{Simple,BeyondEol,ZeroBlocks,WriteProtect,DpoFua,Async} Write12.Simple
+  Write16.{Simple,BeyondEol}
+  Verify10.{Simple,BeyondEol,VerifyProtect,Mismatch,MismatchNoCmp} Verify16.Simple
+  WriteVerify10.{Simple,BeyondEol,Flags} WriteVerify16.Simple
+  CompareAndWrite.{Simple,Miscompare,Unwritten,InvalidDataOutSize}
+  WriteSame10.{Simple,BeyondEol,Unmap,InvalidDataOutSize}
+  WriteSame16.{Simple,BeyondEol,Unmap,InvalidDataOutSize}
+  Unmap.{Simple,VPD,ZeroBlocks}
+  StartStopUnit.{Simple,PwrCnd,NoLoej}
+  PrinReadKeys.{Simple,Truncate} PrinServiceactionRange.Range PrinReportCapabilities.Simple
+  ProutRegister.Simple ProutReserve.{Simple,AccessEA,AccessWERO,OwnershipWEAR} ProutClear.Simple
+  ProutPreempt.RemoveRegistration
+  iSCSIResiduals.{Read10Residuals,Read16Residuals,Write10Residuals,Write16Residuals}
+  iSCSITMF.{AbortTaskSimpleAsync,LUNResetSimpleAsync}
+)
+run_libiscsi "${tests[@]}"
 attempt "the target serves on" still_serves
 iser_stop
 report
