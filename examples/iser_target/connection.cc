@@ -188,6 +188,7 @@ void Connection::answer_login(iscsi::Login::Answer& answer) {
 void Connection::enter_full_feature() {
   ++site_.counters.logins;
   phase_ = Phase::kFullFeature;
+  moved_ = link_.now();
   parameters_ = login_.parameters();
   if (target_ == nullptr) return;
   for (const auto& [lun, unit] : target_->device().units()) unit_added(*unit);

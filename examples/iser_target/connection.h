@@ -115,7 +115,7 @@ class Connection final : public iscsi::LoginHost {
   Nanoseconds started_;
   Nanoseconds heard_;  // of the peer, last
   bool pinged_ = false;
-  Nanoseconds moved_{};  // the last transfer ended, or none was under way
+  Nanoseconds moved_{};  // login ended, the last transfer did, or none was under way
 
   // The last login response, while tasks of the session it replaces are under way.
   std::optional<iscsi::Login::Answer> held_login_;

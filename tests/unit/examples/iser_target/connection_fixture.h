@@ -120,6 +120,15 @@ class ConnectionTest : public testing::Test {
   }
   // Logs in and takes the power-on attention.
   Connection& log_in(const iscsi::Limits& limits = {}, bool discovery = false, uint8_t port = 1) {
+    Connection& connection = only_log_in(limits, discovery, port);
+    if (!discovery) {
+      EXPECT_EQ(command(connection, scsi::Cdb{}).status, 2);
+      settle(connection);
+    }
+    return connection;
+  }
+  Connection& only_log_in(const iscsi::Limits& limits = {}, bool discovery = false,
+                          uint8_t port = 1) {
     Connection& connection = connect(limits);
     iscsi::InitiatorLoginOptions options;
     options.initiator = kHost;
@@ -138,10 +147,6 @@ class ConnectionTest : public testing::Test {
     }
     EXPECT_TRUE(connection.full_feature());
     cmd_sn = 1;
-    if (!discovery) {
-      EXPECT_EQ(command(connection, scsi::Cdb{}).status, 2);
-      settle(connection);
-    }
     return connection;
   }
 

@@ -215,6 +215,19 @@ TEST_F(ConnectionTest, AnInitiatorThatKeepsATransferWaitingIsGivenUp) {
   EXPECT_TRUE(link.dropped);
 }
 
+// The clock of a machine that has been up for a while: the first answer of a session is under way
+// when the target looks for the first time.
+TEST_F(ConnectionTest, TheFirstTransferHasAsLongAsAnyOther) {
+  link.clock = std::chrono::hours(1);
+  Connection& connection = only_log_in();
+  deliver(connection, scsi(scsi::Cdb{}));
+  connection.tick();
+  EXPECT_FALSE(link.dropped) << link.reason;
+  link.clock += std::chrono::seconds(11);
+  connection.tick();
+  EXPECT_TRUE(link.dropped);
+}
+
 TEST_F(ConnectionTest, ALoginThatTakesTooLongIsCutOff) {
   Connection& connection = connect();
   link.clock += std::chrono::seconds(60);
