@@ -8,6 +8,9 @@
 need iscsiadm iscsid fio
 . "$guest/iser.sh"
 
+# A hundred reads have been answered.
+busy() { [ "$(awk '{ print $1 }' "/sys/block/${1##*/}/stat")" -gt 100 ]; }
+
 logout_under_load() {
   iscsi_log_in $IQN
   local disk
@@ -15,7 +18,7 @@ logout_under_load() {
   fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --rw=randrw --bs=4k \
     --iodepth=16 --runtime=20 --time_based >/dev/null 2>&1 &
   local load=$!
-  sleep 2
+  until_true 20 busy "$disk" || fail "no I/O"
   iscsi_log_out $IQN
   wait $load || true  # its device has gone
   [ -z "$(ls /sys/class/iscsi_session)" ] || fail "a session is left"
