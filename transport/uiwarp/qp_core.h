@@ -41,8 +41,10 @@ class QpCore final : public SegmentHandler {
   // Payload of one DDP segment: as much as MPA's longest ULPDU (64,768 bytes) takes in whole KiB.
   // The receiver makes one system call per large segment.
   static constexpr uint32_t kMaxSegmentPayload = 63 * 1024;
-  // What one batch gathers before it is handed to the socket.
-  static constexpr uint64_t kMaxBatchBytes = 256 * 1024;
+  // What one batch gathers before it is handed to the socket. The size of a send is what bulk
+  // depends on most: on loopback, bare TCP moves 128 KiB replies 1.4 times as fast in sends of this
+  // size as in half of it, while the size of the receives hardly shows.
+  static constexpr uint64_t kMaxBatchBytes = 512 * 1024;
 
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
          const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
