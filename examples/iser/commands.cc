@@ -124,6 +124,38 @@ absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& writt
   return client.run(scsi::Cdb{0x35}, DataDirection::kNone, {});
 }
 
+// What read and write are asked for.
+struct Copy {
+  ClientOptions client;
+  Span span;
+  std::string file = "-";
+};
+
+bool parse(load::Args& args, std::span<char* const> arguments, Copy& copy,
+           std::string default_length, std::string what_file, int& exit) {
+  add_options(args, copy.client);
+  args.size("offset", "first byte, 0 by default", copy.span.offset);
+  args.size("length", absl::StrCat("bytes, ", default_length, " by default"), copy.span.length);
+  args.value("file", "PATH", std::move(what_file), copy.file);
+  return parse(args, arguments, copy.client, true, exit);
+}
+
+// Moves between the unit and the file, or the stream that stands for it; returns the exit status.
+template <typename Move>
+int run(const Copy& copy, std::FILE* standard, const char* mode, Move move) {
+  auto client = connect(copy.client);
+  if (!client.ok()) return fail(client.status());
+  std::FILE* file = copy.file == "-" ? standard : std::fopen(copy.file.c_str(), mode);
+  absl::Status status =
+      file != nullptr ? move(**client, file)
+                      : absl::NotFoundError(absl::StrCat(copy.file, ": ", std::strerror(errno)));
+  if (file != nullptr && file != standard && std::fclose(file) != 0 && status.ok()) {
+    status = absl::InternalError(absl::StrCat(copy.file, ": ", std::strerror(errno)));
+  }
+  (*client)->log_out();
+  return status.ok() ? 0 : fail(status);
+}
+
 void print_inquiry(std::span<const std::byte> data) {
   std::printf("peripheral:  %s\n", (uint8_t(data[0]) & 0x1f) == 0 ? "disk" : "no device");
   std::printf("version:     %u\n", unsigned(data[2]));
@@ -215,48 +247,29 @@ int inq(std::span<char* const> arguments) {
 }
 
 int read(std::span<char* const> arguments) {
-  ClientOptions options;
-  Span span;
-  std::string file = "-";
+  Copy copy;
   load::Args args("mrpool-iser read ADDRESS --target IQN [options]: a unit to a file or stdout");
-  add_options(args, options);
-  args.size("offset", "first byte, 0 by default", span.offset);
-  args.size("length", "bytes, to the end by default", span.length);
-  args.value("file", "PATH", "where to; - is stdout", file);
   int exit = 0;
-  if (!parse(args, arguments, options, true, exit)) return exit;
-  auto client = connect(options);
-  if (!client.ok()) return fail(client.status());
-  std::FILE* to = file == "-" ? stdout : std::fopen(file.c_str(), "wb");
-  if (to == nullptr) return fail(absl::NotFoundError(absl::StrCat(file, ": cannot be written")));
-  const absl::Status status = copy_out(**client, span, to);
-  if (to != stdout) std::fclose(to);
-  (*client)->log_out();
-  return status.ok() ? 0 : fail(status);
+  if (!parse(args, arguments, copy, "to the end", "where to; - is stdout", exit)) return exit;
+  return run(copy, stdout, "wb",
+             [&](Client& client, std::FILE* to) { return copy_out(client, copy.span, to); });
 }
 
 int write(std::span<char* const> arguments) {
-  ClientOptions options;
-  Span span;
-  std::string file = "-";
+  Copy copy;
   load::Args args("mrpool-iser write ADDRESS --target IQN [options]: a file or stdin to a unit");
-  add_options(args, options);
-  args.size("offset", "first byte, 0 by default", span.offset);
-  args.size("length", "bytes, all of the input by default", span.length);
-  args.value("file", "PATH", "where from; - is stdin", file);
   int exit = 0;
-  if (!parse(args, arguments, options, true, exit)) return exit;
-  std::FILE* from = file == "-" ? stdin : std::fopen(file.c_str(), "rb");
-  if (from == nullptr) return fail(absl::NotFoundError(absl::StrCat(file, ": cannot be read")));
-  auto client = connect(options);
+  if (!parse(args, arguments, copy, "all of the input", "where from; - is stdin", exit)) {
+    return exit;
+  }
   uint64_t written = 0;
-  const absl::Status status =
-      client.ok() ? copy_in(**client, span, from, written) : client.status();
-  if (from != stdin) std::fclose(from);
-  if (client.ok()) (*client)->log_out();
-  if (!status.ok()) return fail(status);
-  std::fprintf(stderr, "%llu bytes written\n", static_cast<unsigned long long>(written));
-  return 0;
+  exit = run(copy, stdin, "rb", [&](Client& client, std::FILE* from) {
+    return copy_in(client, copy.span, from, written);
+  });
+  if (exit == 0) {
+    std::fprintf(stderr, "%llu bytes written\n", static_cast<unsigned long long>(written));
+  }
+  return exit;
 }
 
 }  // namespace mrpool::iser

@@ -105,9 +105,11 @@ std::vector<uint8_t> block_limits(const UnitFacts& unit) {
   data[5] = uint8_t(std::min(kMaxCompareBlocks, unit.max_transfer_blocks / 2));
   be::store32(&data[8], unit.max_transfer_blocks);
   be::store32(&data[12], unit.max_transfer_blocks);
-  be::store32(&data[20], kMaxUnmapBlocks);
-  be::store32(&data[24], kMaxUnmapDescriptors);
-  be::store32(&data[28], 1);
+  if (unit.thin) {  // zero: there is no UNMAP (SBC-3 §6.6.3)
+    be::store32(&data[20], kMaxUnmapBlocks);
+    be::store32(&data[24], kMaxUnmapDescriptors);
+    be::store32(&data[28], 1);
+  }
   be::store64(&data[36], kMaxWriteSameBlocks);
   return data;
 }
