@@ -1,12 +1,19 @@
-# Side by side: the same loads on two block devices, one served by the kernel's target and one by
-# ours. Sourced by the scenarios compare-*, whose tables tests/vm/compare puts together.
+# Side by side: the same loads on block devices of the same kind, each served by another target.
+# Sourced by the scenarios compare-*, whose tables tests/vm/compare puts together.
 
 COMPARE_ROUNDS=3 COMPARE_SECONDS=1
 COMPARE_TABLE=/vm/$NAME.$WIRE.txt
 
-# compare_head: begins the table.
+# compare_head TARGET... OURS: begins the table; a column for each target, and behind them one for
+# each peer with our IOPS as a multiple of its own.
 compare_head() {
-  printf '%-5s %-5s %-20s %10s %10s %6s\n' wire disk load kernel ours ratio | tee "$COMPARE_TABLE"
+  local peer
+  {
+    printf '%-5s %-5s %-20s' wire disk load
+    printf ' %10s' "$@"
+    for peer in "${@:1:$#-1}"; do printf ' %9s' "/$peer"; done
+    echo
+  } | tee "$COMPARE_TABLE"
 }
 
 # iops DEVICE RW BS DEPTH: one measured run.
@@ -18,21 +25,30 @@ iops() {
 
 median() { sort -n | sed -n "$(((COMPARE_ROUNDS + 1) / 2))p"; }
 
-# compare_disk LABEL KERNEL-DEVICE OUR-DEVICE: every load, the two in turn, median of the rounds.
+# compare_disk LABEL DEVICE...: every load, the devices in turn, median of the rounds. The devices
+# stand as the targets in compare_head, ours last.
 compare_disk() {
-  local rw bs depth kernel ours
-  until_true 10 test -b "$2" || fail "$2 does not appear"
-  until_true 10 test -b "$3" || fail "$3 does not appear"
+  local label=$1 device rw bs depth peer medians
+  shift
+  for device; do until_true 10 test -b "$device" || fail "$device does not appear"; done
   while read -r rw bs depth; do
-    : >"$RUN/kernel" >"$RUN/ours"
+    for device; do : >"$RUN/${device##*/}.iops"; done
     for _ in $(seq $COMPARE_ROUNDS); do
-      iops "$2" "$rw" "$bs" "$depth" >>"$RUN/kernel"
-      iops "$3" "$rw" "$bs" "$depth" >>"$RUN/ours"
+      for device; do iops "$device" "$rw" "$bs" "$depth" >>"$RUN/${device##*/}.iops"; done
     done
-    kernel=$(median <"$RUN/kernel") ours=$(median <"$RUN/ours")
-    [ "${kernel:-0}" -gt 0 ] && [ "${ours:-0}" -gt 0 ] || fail "no figure for $bs $rw QD$depth"
-    printf '%-5s %-5s %-20s %10d %10d %6s\n' "$WIRE" "$1" "$bs $rw QD$depth" "$kernel" "$ours" \
-      "$(awk "BEGIN { printf \"%.2f\", $ours / $kernel }")" | tee -a "$COMPARE_TABLE"
+    medians=()
+    for device; do medians+=("$(median <"$RUN/${device##*/}.iops")"); done
+    for median in "${medians[@]}"; do
+      [ "${median:-0}" -gt 0 ] || fail "no figure for $bs $rw QD$depth"
+    done
+    {
+      printf '%-5s %-5s %-20s' "$WIRE" "$label" "$bs $rw QD$depth"
+      printf ' %10d' "${medians[@]}"
+      for peer in "${medians[@]:0:$#-1}"; do
+        printf ' %9s' "$(awk "BEGIN { printf \"%.2f\", ${medians[-1]} / $peer }")"
+      done
+      echo
+    } | tee -a "$COMPARE_TABLE"
   done <<'LOADS'
 randread 4k 1
 randread 4k 32

@@ -30,7 +30,7 @@ kernel=$ATTACHED
 attach $our_nqn $our_port
 ours=$ATTACHED
 
-compare_head
+compare_head nvmet mrpool
 compare_disk null "/dev/${kernel}n1" "/dev/${ours}n1"
 compare_disk ram "/dev/${kernel}n2" "/dev/${ours}n2"
 

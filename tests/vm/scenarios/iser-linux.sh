@@ -17,26 +17,27 @@ discovery() {
   grep -q "$IQN\$" "$RUN/targets"
 }
 
-chap() {
-  iscsi_node $IQN-chap node.session.auth.authmethod CHAP
-  iscsi_node $IQN-chap node.session.auth.username vm
-  iscsi_node $IQN-chap node.session.auth.password "not the secret"
-  refused iscsi_log_in $IQN-chap
-  iscsi_node $IQN-chap node.session.auth.password "$CHAP_SECRET"
-  iscsi_log_in $IQN-chap
-  iscsi_log_out $IQN-chap
+# The secret the other side has is told last, a wrong one first. KEY is node.session.auth.KEY.
+refused_until_right() {  # TARGET KEY SECRET
+  iscsi_node "$1" "node.session.auth.$2" "not it, but as long"
+  refused iscsi_log_in "$1"
+  iscsi_node "$1" "node.session.auth.$2" "$3"
+  iscsi_log_in "$1"
+  iscsi_log_out "$1"
 }
-
+chap_as_vm() {  # TARGET
+  iscsi_node "$1" node.session.auth.authmethod CHAP
+  iscsi_node "$1" node.session.auth.username vm
+}
+chap() {
+  chap_as_vm $IQN-chap
+  refused_until_right $IQN-chap password "$CHAP_SECRET"
+}
 mutual_chap() {
-  iscsi_node $IQN-mutual node.session.auth.authmethod CHAP
-  iscsi_node $IQN-mutual node.session.auth.username vm
+  chap_as_vm $IQN-mutual
   iscsi_node $IQN-mutual node.session.auth.password "$CHAP_SECRET"
   iscsi_node $IQN-mutual node.session.auth.username_in disk
-  iscsi_node $IQN-mutual node.session.auth.password_in "not the target's secret"
-  refused iscsi_log_in $IQN-mutual
-  iscsi_node $IQN-mutual node.session.auth.password_in "$MUTUAL_SECRET"
-  iscsi_log_in $IQN-mutual
-  iscsi_log_out $IQN-mutual
+  refused_until_right $IQN-mutual password_in "$MUTUAL_SECRET"
 }
 
 access_list() {
