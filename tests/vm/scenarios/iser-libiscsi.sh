@@ -2,7 +2,7 @@
 #
 # checks: iscsi-test-cu, each test a process of its own, one column for each target
 # needs: iscsi-test-cu
-# wires: rxe siw rxe-lio
+# wires: rxe rxe-lio
 # timeout: 900
 need iscsi-test-cu
 . "$guest/iser.sh"
@@ -18,20 +18,18 @@ tests=(
   ReportSupportedOpcodes.{Simple,OneCommand,RCTD,SERVACTV}
   GetLBAStatus.{Simple,BeyondEol,UnmapSingle}
   Read6.{Simple,BeyondEol} Read10.{Simple,BeyondEol,ZeroBlocks,ReadProtect,DpoFua,Async}
-  Read12.Simple Read16.{Simple,BeyondEol}
-  Write10.{Simple,BeyondEol,ZeroBlocks,WriteProtect,DpoFua,Async} Write12.Simple
-  Write16.{Simple,BeyondEol}
-  Verify10.{Simple,BeyondEol,VerifyProtect,Mismatch,MismatchNoCmp} Verify16.Simple
-  WriteVerify10.{Simple,BeyondEol,Flags} WriteVerify16.Simple
+  Read16.Simple
+  Write10.{Simple,BeyondEol,ZeroBlocks,WriteProtect,DpoFua,Async} Write16.Simple
+  Verify10.{Simple,BeyondEol,VerifyProtect,Mismatch}
+  WriteVerify10.{Simple,BeyondEol}
   CompareAndWrite.{Simple,Miscompare,Unwritten,InvalidDataOutSize}
-  WriteSame10.{Simple,BeyondEol,Unmap,InvalidDataOutSize}
-  WriteSame16.{Simple,BeyondEol,Unmap,InvalidDataOutSize}
+  WriteSame10.{Simple,BeyondEol,InvalidDataOutSize} WriteSame16.{Simple,Unmap}
   Unmap.{Simple,VPD,ZeroBlocks}
   StartStopUnit.{Simple,PwrCnd,NoLoej}
   PrinReadKeys.{Simple,Truncate} PrinServiceactionRange.Range PrinReportCapabilities.Simple
-  ProutRegister.Simple ProutReserve.{Simple,AccessEA,AccessWERO,OwnershipWEAR} ProutClear.Simple
+  ProutRegister.Simple ProutReserve.{Simple,AccessEA,OwnershipWEAR} ProutClear.Simple
   ProutPreempt.RemoveRegistration
-  iSCSIResiduals.{Read10Residuals,Read16Residuals,Write10Residuals,Write16Residuals}
+  iSCSIResiduals.{Read10Residuals,Write10Residuals}
   iSCSITMF.{AbortTaskSimpleAsync,LUNResetSimpleAsync}
 )
 run_libiscsi "${tests[@]}"

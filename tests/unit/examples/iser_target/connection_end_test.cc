@@ -56,6 +56,23 @@ TEST_F(ConnectionTest, AResetEndsTasksAndRaisesAnAttention) {
   EXPECT_EQ(sense, scsi::kDeviceReset);
 }
 
+TEST_F(ConnectionTest, ATargetResetEndsTheTasksOfEverySessionAndAllHearOfIt) {
+  Connection& first = log_in({}, false, /*port=*/1);
+  Connection& second = log_in({}, false, /*port=*/2);
+  deliver(second, scsi(write10(0, 1), 512, true), {}, kWriteKey);
+  ASSERT_EQ(link.fetching.size(), 1u);
+  deliver(first,
+          iscsi::TaskRequest{.function = iscsi::TaskFunction::kTargetWarmReset, .task_tag = 900});
+  EXPECT_TRUE(link.out.empty());  // data of the other's still moves
+  fetch_all(second);
+  EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kComplete);
+  EXPECT_TRUE(link.out.empty());
+  EXPECT_TRUE(second.idle());
+  EXPECT_EQ(attention(second, 0), scsi::kDeviceReset);
+  cmd_sn = 2;  // the first session's next
+  EXPECT_EQ(attention(first, 0), scsi::kDeviceReset);
+}
+
 TEST_F(ConnectionTest, LogoutWaitsForTasksAndDisconnects) {
   Connection& connection = log_in();
   deliver(connection, scsi(write10(0, 1), 512, true), {}, kWriteKey);

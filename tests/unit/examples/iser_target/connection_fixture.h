@@ -32,6 +32,7 @@ class MemoryLink final : public Link {
   void release(Task&) override { ++free_tasks; }
   void release_receive(void*) override { ++released; }
   bool send(std::span<const std::byte> pdu) override {
+    if (out.size() >= room) return false;
     out.emplace_back(pdu.begin(), pdu.end());
     return true;
   }
@@ -91,6 +92,7 @@ class MemoryLink final : public Link {
   std::vector<std::byte> memory = std::vector<std::byte>(kMaxTransfer);
   std::vector<std::unique_ptr<Task>> tasks;
   uint32_t free_tasks = kTasks;
+  size_t room = SIZE_MAX;  // for answers outside tasks
   std::deque<std::vector<std::byte>> out;
   std::vector<Task*> later, fetching, waiting;
   std::vector<std::byte> pushed;

@@ -182,6 +182,17 @@ TEST_F(ConnectionTest, NopOutIsEchoed) {
   EXPECT_EQ(data(answer), "ping");
 }
 
+// MaxOutstandingUnexpectedPDUs: answers outside the window have a bounded number of places.
+TEST_F(ConnectionTest, MoreUnexpectedPdusThanWereAgreedEndTheConnection) {
+  Connection& connection = log_in();
+  link.room = kMaxUnexpected;
+  for (uint32_t i = 0; i < kMaxUnexpected; ++i) deliver(connection, iscsi::NopOut{.task_tag = i});
+  EXPECT_FALSE(link.dropped);
+  EXPECT_EQ(link.out.size(), kMaxUnexpected);
+  deliver(connection, iscsi::NopOut{.task_tag = kMaxUnexpected});
+  EXPECT_TRUE(link.dropped);
+}
+
 TEST_F(ConnectionTest, ASilentInitiatorIsAskedAndThenGivenUp) {
   Connection& connection = log_in();
   link.clock += std::chrono::seconds(25);
