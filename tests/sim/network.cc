@@ -87,6 +87,7 @@ class Link::End final : public Stream {
     want_write_ = true;
     update();
   }
+  void stop_watching() override {}
   void shutdown_write() override {
     link_->pipes_[side_].finished = true;
     link_->pipes_[side_].last_arrival = link_->arrival(link_->pipes_[side_]);

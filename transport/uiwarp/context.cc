@@ -16,6 +16,13 @@ namespace {
 constexpr size_t kMaxHot = 32;
 // How long a connection stays hot without traffic.
 constexpr Nanoseconds kHotTime = std::chrono::microseconds(200);
+// Stands for the time of a connection that had traffic just now: its clock starts to run when it is
+// first found silent, so that no clock is read between a message and its answer.
+constexpr Nanoseconds kBusy = Nanoseconds::max();
+// A hot connection that has brought so much leaves the set of watched sockets. Joining and leaving
+// cost about 1 µs each, being watched about 0.1 µs of the sender's time at every message, while the
+// receiver waits for the socket's lock.
+constexpr uint32_t kReceivesUnwatched = 256;
 // Batches that are kept for reuse; more exist only while sockets are full.
 constexpr size_t kSpareBatches = 4;
 constexpr Nanoseconds kLingerTime = std::chrono::seconds(1);
@@ -143,8 +150,10 @@ void Context::defer(Deferred& call) {
 
 void Context::make_hot(QueuePair& qp) {
   wake();
-  qp.hot_until = reactor_.now() + kHotTime;
-  if (!qp.hot_node.linked()) lists_->hot.push_back(qp);
+  qp.hot_until = kBusy;
+  if (qp.hot_node.linked()) return;
+  qp.receives = 0;
+  lists_->hot.push_back(qp);
 }
 
 void Context::make_cold(QueuePair& qp) {
@@ -189,13 +198,14 @@ bool Context::arm() {
 bool Context::receive() {
   bool worked = false;
   size_t asked = 0;
-  const Nanoseconds now = reactor_.now();
   lists_->hot.for_each([&](QueuePair& qp) {
     if (qp.receive()) {
       worked = true;
-      qp.hot_until = now + kHotTime;
-    } else if (qp.hot_node.linked() && (now >= qp.hot_until || asked >= kMaxHot)) {
-      make_cold(qp);
+      qp.hot_until = kBusy;
+      if (++qp.receives % kReceivesUnwatched == 0) qp.stop_watching();
+    } else if (qp.hot_node.linked()) {
+      if (qp.hot_until == kBusy) qp.hot_until = reactor_.now() + kHotTime;
+      if (asked >= kMaxHot || reactor_.now() >= qp.hot_until) make_cold(qp);
     }
     ++asked;
   });

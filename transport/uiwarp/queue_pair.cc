@@ -151,6 +151,10 @@ void QueuePair::wait_for_bytes() {
   if (stream_ != nullptr && state_ != State::kEnded) stream_->want_read();
 }
 
+void QueuePair::stop_watching() {
+  if (stream_ != nullptr && state_ != State::kEnded) stream_->stop_watching();
+}
+
 bool QueuePair::receive() {
   if (state_ == State::kRequesting) return read_reply();
   if (!announced_ || state_ == State::kEnded) {

@@ -64,6 +64,7 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
   bool receive();
   bool send();
   void wait_for_bytes();
+  void stop_watching();
 
   // For the ordering sanitizer. False: a completion with that point must wait for another round.
   bool reach(const OrderPoint& point) { return core_.withheld()->reach(point); }
@@ -73,7 +74,8 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
   ListNode hot_node;
   ListNode withholding_node;
   ListNode dirty_node;
-  Nanoseconds hot_until{};
+  Nanoseconds hot_until{};  // max(): there was traffic in the last round
+  uint32_t receives = 0;    // that brought something, since the connection is hot
 
  private:
   enum class State : uint8_t { kDialing, kRequesting, kAccepting, kConnected, kClosing, kEnded };

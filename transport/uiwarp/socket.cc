@@ -30,7 +30,10 @@ class Fd {
  public:
   explicit Fd(int fd) : fd_(fd) {}
   Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&&) = delete;
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~Fd() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -97,12 +100,16 @@ class SocketStream final : public Stream {
   }
 
   StreamResult writev(std::span<const iovec> from) override {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(from.data());
-    message.msg_iovlen = std::min<size_t>(from.size(), IOV_MAX);
     ssize_t n;
     do {
-      n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+      if (from.size() == 1) {
+        n = ::send(fd_, from[0].iov_base, from[0].iov_len, MSG_NOSIGNAL);
+      } else {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(from.data());
+        message.msg_iovlen = std::min<size_t>(from.size(), IOV_MAX);
+        n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+      }
     } while (n < 0 && errno == EINTR);
     if (n >= 0) return {.bytes = static_cast<size_t>(n)};
     return failed(errno);
@@ -110,6 +117,10 @@ class SocketStream final : public Stream {
 
   void want_read() override { Wait::start(wait_, Wait::kRead); }
   void want_write() override { Wait::start(wait_, Wait::kWrite); }
+
+  void stop_watching() override {
+    if (wait_->socket.is_open() && !wait_->under_way()) wait_->fd = wait_->leave();
+  }
 
   void shutdown_write() override { ::shutdown(fd_, SHUT_WR); }
 
@@ -166,7 +177,7 @@ class SocketStream final : public Stream {
     // Leaves the reactor and gives the descriptor back. No wait may be under way: its handler could
     // be running on the old reactor's thread at this moment.
     Fd leave() {
-      if (pending[kRead] || pending[kWrite]) {
+      if (under_way()) {
         std::fputs("mrpool: a stream moved to another reactor with a wait under way\n", stderr);
         std::abort();
       }
@@ -174,6 +185,8 @@ class SocketStream final : public Stream {
       error_code ec;
       return Fd(socket.release(ec));
     }
+
+    bool under_way() const { return pending[kRead] || pending[kWrite]; }
 
     void close() {
       pending[kRead] = pending[kWrite] = false;
@@ -184,7 +197,7 @@ class SocketStream final : public Stream {
 
     Reactor* reactor;
     StreamEvents* events = nullptr;
-    Fd fd;  // until the first wait; then `socket` has it
+    Fd fd;  // unless the reactor's epoll set watches it: then `socket` has it
     tcp::socket socket;
     bool pending[2] = {false, false};
   };

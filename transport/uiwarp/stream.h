@@ -51,6 +51,9 @@ class Stream {
   // Asks for one on_readable / on_writable when the direction is ready again.
   virtual void want_read() = 0;
   virtual void want_write() = 0;
+  // For a stream that will be read without waiting for a while: what watches it until the next
+  // want_* costs time at every segment that arrives. Without effect while a wait is under way.
+  virtual void stop_watching() = 0;
 
   virtual void shutdown_write() = 0;
 

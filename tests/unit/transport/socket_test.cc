@@ -118,6 +118,60 @@ TEST_F(Sockets, NoHostMeansLoopback) {
   EXPECT_THAT(server->local_name(), HasSubstr("127.0.0.1:"));
 }
 
+TEST_F(Sockets, AStreamThatIsNotWatchedHearsAgainAfterTheNextWait) {
+  connect("127.0.0.1");
+  char in[16];
+  const iovec to{in, sizeof in};
+  for (int i = 1; i <= 3; ++i) {
+    server->want_read();
+    write_text(*client, "watched");
+    ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == i; }));
+    EXPECT_EQ(server->readv({&to, 1}).bytes, i == 3 ? 10u : 7u);
+    server->stop_watching();
+    server->stop_watching();  // once is enough
+    write_text(*client, "not");
+    for (int round = 0; round < 10; ++round) reactor->poll();
+    EXPECT_EQ(server_events.readable, i);
+    if (i == 2) continue;  // bytes that came before the next wait count, too
+    while (server->readv({&to, 1}).would_block) {
+    }
+  }
+  EXPECT_EQ(server_events.writable, 0);
+}
+
+TEST_F(Sockets, AWaitUnderWayKeepsAStreamWatched) {
+  connect("127.0.0.1");
+  server->want_read();
+  server->stop_watching();
+  write_text(*client, "watched");
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  server->want_write();
+  server->stop_watching();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.writable == 1; }));
+}
+
+TEST_F(Sockets, AStreamThatIsNotWatchedMovesAndCloses) {
+  connect("127.0.0.1");
+  server->want_read();
+  write_text(*client, "x");
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  server->stop_watching();
+  const auto other = make_reactor();
+  Ready there;
+  server->attach(*other, there);
+  server->want_read();
+  ASSERT_TRUE(run_until(*other, [&] { return there.readable == 1; }));
+  char in[8];
+  const iovec to{in, sizeof in};
+  EXPECT_EQ(server->readv({&to, 1}).bytes, 1u);
+  server->stop_watching();
+  server.reset();
+  StreamResult end;
+  do end = client->readv({&to, 1});
+  while (end.would_block);
+  EXPECT_TRUE(end.closed);
+}
+
 TEST_F(Sockets, WritableComesAfterAFullBuffer) {
   connect("127.0.0.1");
   const std::string block(1 << 20, 'x');
