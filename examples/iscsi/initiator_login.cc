@@ -12,7 +12,7 @@ constexpr uint8_t kFullFeature = uint8_t(Stage::kFullFeature);
 absl::string_view absl_view(std::string_view text) { return {text.data(), text.size()}; }
 
 absl::Status protocol_error(std::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("the target broke the login: ", absl_view(what)));
+  return absl::InternalError(absl::StrCat("the target broke the login: ", absl_view(what)));
 }
 
 absl::Status refused(LoginStatus status) {

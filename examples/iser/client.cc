@@ -1,11 +1,11 @@
 #include "examples/iser/client.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "examples/iscsi/chap.h"
+#include "examples/load/exit_status.h"
 #include "examples/scsi/big_endian.h"
 #include "examples/scsi/target_device.h"
 
@@ -16,10 +16,7 @@ constexpr size_t kBuffer = 1 << 20;
 
 }  // namespace
 
-int fail(const absl::Status& status) {
-  std::fprintf(stderr, "mrpool-iser: %s\n", std::string(status.message()).c_str());
-  return 1;
-}
+int fail(const absl::Status& status) { return load::fail("mrpool-iser", status); }
 
 void add_options(load::Args& args, ClientOptions& options) {
   args.value("target", "IQN", "the target's name", options.target);
@@ -149,9 +146,16 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
     }
     if (command.lost) return absl::UnavailableError("the connection was lost");
     const bool attention = command.sense && command.sense->key == scsi::SenseKey::kUnitAttention;
-    if (!attention) return absl::FailedPreconditionError(describe(command));
+    if (command.sense && command.sense->same_code(scsi::kLunNotSupported)) return no_such_lun();
+    if (!attention) return absl::DataLossError(describe(command));
   }
   return absl::AbortedError("unit attentions without end");
+}
+
+absl::Status Client::no_such_lun() const {
+  return absl::NotFoundError(absl::StrCat("the target has no LUN ", options_.lun,
+                                          "; `mrpool-iser ls ", options_.address,
+                                          " --show-luns` lists them"));
 }
 
 absl::StatusOr<Capacity> read_capacity(Client& client) {

@@ -55,6 +55,8 @@ class Client {
   // buffer of the client's.
   absl::Status run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                    uint32_t* transferred = nullptr);
+  // NotFound, with the mend.
+  absl::Status no_such_lun() const;
 
  private:
   explicit Client(const ClientOptions& options) : options_(options) {}
@@ -79,7 +81,7 @@ absl::StatusOr<Capacity> read_capacity(Client& client);
 // READ(16) or WRITE(16) of `blocks` blocks.
 scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
 
-// The subcommands; each returns the exit status.
+// The subcommands; each returns the exit status (examples/load/exit_status.h).
 int ls(std::span<char* const> arguments);
 int inq(std::span<char* const> arguments);
 int read(std::span<char* const> arguments);

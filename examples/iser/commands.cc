@@ -9,12 +9,15 @@
 #include "absl/strings/str_cat.h"
 #include "examples/iscsi/discovery.h"
 #include "examples/iser/client.h"
+#include "examples/load/exit_status.h"
 #include "examples/scsi/big_endian.h"
 
 namespace mrpool::iser {
 namespace {
 
 constexpr size_t kAtOnce = 256 << 10;
+// What INQUIRY answers where there is no unit (SPC-4 §6.6.2: qualifier 011b, type 1fh).
+constexpr uint8_t kNoUnit = 0x7f;
 
 // Parses; true when there is something to run. Otherwise `exit` says how to end.
 bool parse(load::Args& args, std::span<char* const> arguments, ClientOptions& options,
@@ -72,6 +75,19 @@ absl::Status check(const Span& span, const Capacity& capacity) {
   return absl::OkStatus();
 }
 
+// "-" is the standard stream.
+absl::StatusOr<std::FILE*> open_file(const std::string& path, const char* mode,
+                                     std::FILE* standard) {
+  if (path == "-") return standard;
+  std::FILE* const file = std::fopen(path.c_str(), mode);
+  if (file != nullptr) return file;
+  return absl::InvalidArgumentError(absl::StrCat("--file '", path, "': ", std::strerror(errno)));
+}
+
+absl::Status output_failed() {
+  return absl::DataLossError(absl::StrCat("writing the output: ", std::strerror(errno)));
+}
+
 absl::Status copy_out(Client& client, Span span, std::FILE* to) {
   const auto capacity = read_capacity(client);
   if (!capacity.ok()) return capacity.status();
@@ -86,12 +102,12 @@ absl::Status copy_out(Client& client, Span span, std::FILE* to) {
                    DataDirection::kIn, part);
     if (!status.ok()) return status;
     if (std::fwrite(part.data(), 1, part.size(), to) != part.size()) {
-      return absl::InternalError(absl::StrCat("writing the output: ", std::strerror(errno)));
+      return output_failed();
     }
     span.offset += part.size();
     span.length -= part.size();
   }
-  return std::fflush(to) == 0 ? absl::OkStatus() : absl::InternalError("flushing the output");
+  return std::fflush(to) == 0 ? absl::OkStatus() : output_failed();
 }
 
 absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& written) {
@@ -104,6 +120,9 @@ absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& writt
   while (left != 0) {
     const size_t want = std::min<uint64_t>(left, data.size());
     const size_t got = std::fread(data.data(), 1, want, from);
+    if (std::ferror(from) != 0) {
+      return absl::DataLossError(absl::StrCat("reading the input: ", std::strerror(errno)));
+    }
     if (got == 0) break;
     if (got % capacity->block_size != 0) {
       return absl::InvalidArgumentError(
@@ -143,21 +162,17 @@ bool parse(load::Args& args, std::span<char* const> arguments, Copy& copy,
 // Moves between the unit and the file, or the stream that stands for it; returns the exit status.
 template <typename Move>
 int run(const Copy& copy, std::FILE* standard, const char* mode, Move move) {
+  const auto file = open_file(copy.file, mode, standard);
+  if (!file.ok()) return fail(file.status());
   auto client = connect(copy.client);
-  if (!client.ok()) return fail(client.status());
-  std::FILE* file = copy.file == "-" ? standard : std::fopen(copy.file.c_str(), mode);
-  absl::Status status =
-      file != nullptr ? move(**client, file)
-                      : absl::NotFoundError(absl::StrCat(copy.file, ": ", std::strerror(errno)));
-  if (file != nullptr && file != standard && std::fclose(file) != 0 && status.ok()) {
-    status = absl::InternalError(absl::StrCat(copy.file, ": ", std::strerror(errno)));
-  }
-  (*client)->log_out();
-  return status.ok() ? 0 : fail(status);
+  absl::Status status = client.ok() ? move(**client, *file) : client.status();
+  if (client.ok()) (*client)->log_out();
+  if (*file != standard && std::fclose(*file) != 0 && status.ok()) status = output_failed();
+  return status.ok() ? load::kExitOk : fail(status);
 }
 
 void print_inquiry(std::span<const std::byte> data) {
-  std::printf("peripheral:  %s\n", (uint8_t(data[0]) & 0x1f) == 0 ? "disk" : "no device");
+  std::printf("peripheral:  %s\n", (uint8_t(data[0]) & 0x1f) == 0 ? "disk" : "no disk");
   std::printf("version:     %u\n", unsigned(data[2]));
   std::printf("vendor:      %s\n", text_field(data, 8, 8).c_str());
   std::printf("product:     %s\n", text_field(data, 16, 16).c_str());
@@ -228,6 +243,7 @@ int inq(std::span<char* const> arguments) {
   if (absl::Status status = (*client)->run(cdb, DataDirection::kIn, data); !status.ok()) {
     return fail(status);
   }
+  if (uint8_t(data[0]) == kNoUnit) return fail((*client)->no_such_lun());
   print_inquiry(data);
   cdb[1] = 1;
   cdb[2] = 0x80;
@@ -251,7 +267,7 @@ int read(std::span<char* const> arguments) {
   load::Args args("mrpool-iser read ADDRESS --target IQN [options]: a unit to a file or stdout");
   int exit = 0;
   if (!parse(args, arguments, copy, "to the end", "where to; - is stdout", exit)) return exit;
-  return run(copy, stdout, "wb",
+  return run(copy, stdout, "wbe",
              [&](Client& client, std::FILE* to) { return copy_out(client, copy.span, to); });
 }
 
@@ -263,7 +279,7 @@ int write(std::span<char* const> arguments) {
     return exit;
   }
   uint64_t written = 0;
-  exit = run(copy, stdin, "rb", [&](Client& client, std::FILE* from) {
+  exit = run(copy, stdin, "rbe", [&](Client& client, std::FILE* from) {
     return copy_in(client, copy.span, from, written);
   });
   if (exit == 0) {

@@ -2,9 +2,12 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "examples/iser/client.h"
+#include "examples/load/exit_status.h"
 
 namespace {
 
@@ -21,6 +24,8 @@ ADDRESS is uiwarp://HOST:PORT or verbs://HOST:PORT. Each subcommand has a --help
 
   mrpool-iser ls uiwarp://127.0.0.1:3260
   mrpool-iser write uiwarp://127.0.0.1:3260 --target iqn.2026-11.org.example:disk --file image
+
+exit status: 0 done, 1 an I/O failed or data was wrong, 2 the command line, 3 no connection
 )";
 
 struct Subcommand {
@@ -33,15 +38,26 @@ constexpr Subcommand kSubcommands[] = {{"ls", mrpool::iser::ls},
                                        {"write", mrpool::iser::write},
                                        {"perf", mrpool::iser::perf}};
 
+int run(std::span<char* const> arguments) {
+  if (arguments.size() < 2) {
+    std::fputs(kHelp, stderr);
+    return mrpool::load::kExitUsage;
+  }
+  const std::string_view name = arguments[1];
+  for (const Subcommand& subcommand : kSubcommands) {
+    if (subcommand.name == name) return subcommand.run(arguments.subspan(2));
+  }
+  if (name == "--help" || name == "-h" || name == "help") {
+    std::fputs(kHelp, stdout);
+    return mrpool::load::kExitOk;
+  }
+  return mrpool::iser::fail(absl::InvalidArgumentError("unknown command '" + std::string(name) +
+                                                       "'; there are ls, inq, read, write, perf"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
-  const std::string_view name = argc > 1 ? argv[1] : "";
-  for (const Subcommand& subcommand : kSubcommands) {
-    if (subcommand.name == name) return subcommand.run({argv + 2, argv + argc});
-  }
-  const bool asked = name == "--help" || name == "-h";
-  std::fputs(kHelp, asked ? stdout : stderr);
-  return asked ? 0 : 1;
+  return mrpool::load::end_of_output("mrpool-iser", run({argv, size_t(argc)}));
 }

@@ -5,10 +5,12 @@
 
 #include <boost/asio/signal_set.hpp>
 #include <boost/json/object.hpp>
+#include <boost/system/system_error.hpp>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/iser/client.h"
 #include "examples/load/buffer.h"
+#include "examples/load/exit_status.h"
 #include "examples/load/options.h"
 #include "examples/load/report.h"
 #include "examples/load/workload.h"
@@ -129,6 +132,36 @@ class Job {
   Rate rate_;
 };
 
+// The line on stderr while a load runs.
+class Live final : Timer {
+ public:
+  Live(Reactor& reactor, const std::vector<load::Progress>& progress)
+      : Timer([](Timer& self) { static_cast<Live&>(self).tick(); }),
+        reactor_(reactor),
+        progress_(progress) {}
+  void start() { arm(reactor_, kPeriod); }
+  void stop() {
+    cancel();
+    if (rewrites_ && shown_) std::fputs("\r\033[K", stderr);
+  }
+
+ private:
+  static constexpr Nanoseconds kPeriod = std::chrono::seconds(1);
+
+  void tick() {
+    const std::string text = line_.tick(progress_, reactor_.now());
+    std::fprintf(stderr, rewrites_ ? "\r\033[K%s" : "%s\n", text.c_str());
+    shown_ = true;
+    arm(reactor_, kPeriod);
+  }
+
+  Reactor& reactor_;
+  const std::vector<load::Progress>& progress_;
+  const bool rewrites_ = isatty(STDERR_FILENO) != 0;
+  load::LiveLine line_;
+  bool shown_ = false;
+};
+
 int report(const load::Options& load, const std::vector<load::JobStats>& stats,
            const SessionCounters& counters, const MrPoolStats& pool) {
   uint64_t errors = 0;
@@ -158,7 +191,7 @@ int report(const load::Options& load, const std::vector<load::JobStats>& stats,
         pool.in_use, static_cast<unsigned long long>(pool.repairs),
         static_cast<unsigned long long>(load.randseed));
   }
-  return errors == 0 ? 0 : 2;
+  return errors == 0 ? load::kExitOk : load::kExitIo;
 }
 
 absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
@@ -177,7 +210,10 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
       !status.ok()) {
     return status;
   }
-  if (load.bs > kMaxTransfer) return absl::InvalidArgumentError("--bs is at most 1m");
+  if (load.bs > kMaxTransfer) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--bs ", load.bs, " is more than a command moves at once, ", kMaxTransfer));
+  }
 
   std::random_device entropy;
   if (load.randseed == 0) load.randseed = entropy();
@@ -194,10 +230,15 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
                               scsi::encode_lun(uint16_t(options.lun)), capacity->block_size));
   }
   // An interrupt ends the run early and the figures are shown; a second one skips the reading back.
-  boost::asio::signal_set signals(io_context(client.reactor()), SIGINT, SIGTERM);
+  std::optional<boost::asio::signal_set> signals;
+  try {
+    signals.emplace(io_context(client.reactor()), SIGINT, SIGTERM);
+  } catch (const boost::system::system_error& error) {  // no descriptors left for Asio's pipe
+    return absl::ResourceExhaustedError("no signal handling: " + error.code().message());
+  }
   bool interrupted = false;
   const std::function<void()> on_interrupt = [&] {
-    signals.async_wait([&](const boost::system::error_code& error, int) {
+    signals->async_wait([&](const boost::system::error_code& error, int) {
       if (error) return;
       for (const auto& job : jobs) job->stop(interrupted);
       interrupted = true;
@@ -205,6 +246,8 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
     });
   };
   on_interrupt();
+  Live live(client.reactor(), progress);
+  if (load.eta == "always" || (load.eta == "auto" && isatty(STDERR_FILENO) != 0)) live.start();
   size_t running = jobs.size();
   client.wait([&](const std::function<void()>& done) {
     for (const auto& job : jobs) {
@@ -213,7 +256,8 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
       });
     }
   });
-  signals.cancel();
+  live.stop();
+  signals->cancel();
   client.log_out();
   SessionCounters counters;
   for (const Session* session : sessions) {
@@ -246,8 +290,13 @@ int perf(std::span<char* const> arguments) {
     return fail(absl::InvalidArgumentError(
         "an address, as uiwarp://127.0.0.1:3260, and --target are needed (see --help)"));
   }
-  if (load.iodepth == 0 || load.iodepth > 1024 || load.numjobs == 0 || load.numjobs > 64) {
-    return fail(absl::InvalidArgumentError("--iodepth is within 1..1024, --numjobs within 1..64"));
+  if (load.iodepth == 0 || load.iodepth > 1024) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--iodepth ", load.iodepth, " is not within 1..1024")));
+  }
+  if (load.numjobs == 0 || load.numjobs > 64) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--numjobs ", load.numjobs, " is not within 1..64")));
   }
   options.address = args.positional()[0];
   options.depth = load.iodepth;

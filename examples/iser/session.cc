@@ -30,6 +30,12 @@ std::string_view data_of(std::span<const std::byte> message) {
   return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
+std::string explain(const Address& address, const Disconnect& why) {
+  std::string text(why.detail.empty() ? to_string(why.reason) : why.detail);
+  const std::string where = address.to_string();
+  return text.find(where) != text.npos ? text : absl::StrCat(where, ": ", text);
+}
+
 }  // namespace
 
 std::string describe(const Command& command) {
@@ -37,10 +43,7 @@ std::string describe(const Command& command) {
   if (command.good()) return "good";
   if (command.status == scsi::Status::kReservationConflict) return "reservation conflict";
   if (!command.sense) return absl::StrCat("SCSI status ", int(command.status));
-  std::array<char, 40> text;
-  std::snprintf(text.data(), text.size(), "check condition: %x/%02x/%02x",
-                unsigned(command.sense->key), command.sense->asc, command.sense->ascq);
-  return text.data();
+  return absl::StrCat("check condition: ", scsi::to_string(*command.sense));
 }
 
 struct Session::Receive : Completion {
@@ -103,8 +106,9 @@ struct Session::Slot {
 struct Session::Timeout : Timer {
   explicit Timeout(Session& owner)
       : Timer([](Timer& self) {
-          static_cast<Timeout&>(self).session.fail(
-              absl::DeadlineExceededError("no answer from the target"));
+          Session& session = static_cast<Timeout&>(self).session;
+          session.fail(absl::DeadlineExceededError(
+              absl::StrCat(session.options_.address.to_string(), ": no answer in time")));
         }),
         session(owner) {}
   Session& session;
@@ -192,17 +196,14 @@ void Session::on_connected(Qp&, const ConnectionInfo& info) {
 }
 
 void Session::on_rejected(Qp&, std::span<const std::byte>) {
-  error_ = absl::UnavailableError("the target refused the connection");
+  error_ = absl::UnavailableError(
+      absl::StrCat(options_.address.to_string(), ": the target refused the connection"));
 }
 
 void Session::on_disconnected(Qp&, const Disconnect& why) {
   const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
   state_ = State::kClosed;
-  if (error_.ok()) {
-    error_ = absl::UnavailableError(
-        absl::StrCat("the connection ended: ", std::string(to_string(why.reason)), " ",
-                     std::string(why.detail)));
-  }
+  if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || slot->answered) continue;
     slot->answered = true;

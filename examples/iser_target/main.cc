@@ -2,9 +2,11 @@
 #include <signal.h>
 
 #include <boost/asio/signal_set.hpp>
+#include <boost/system/system_error.hpp>
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,7 +22,7 @@ namespace {
 
 int fail(const absl::Status& status) {
   std::fprintf(stderr, "mrpool-iser-target: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return absl::IsInvalidArgument(status) ? 2 : 1;  // 2: what the user wrote, 1: everything else
 }
 
 using Number = unsigned long long;
@@ -83,6 +85,12 @@ int run(const Options& options, std::span<const std::string> arguments) {
     std::printf("%.*s\n", int(line.size()), line.data());
     std::fflush(stdout);
   };
+  std::optional<boost::asio::signal_set> signals;
+  try {
+    signals.emplace(io_context(**reactor), SIGINT, SIGTERM, SIGHUP);
+  } catch (const boost::system::system_error& error) {  // no descriptors left for Asio's pipe
+    return fail(absl::ResourceExhaustedError("no signal handling: " + error.code().message()));
+  }
   bool clean = false;
   {
     Server server(**site, **reactor, options.config);
@@ -93,9 +101,8 @@ int run(const Options& options, std::span<const std::string> arguments) {
     }
     say_what_is_served(**site);
 
-    boost::asio::signal_set signals(io_context(**reactor), SIGINT, SIGTERM, SIGHUP);
     const std::function<void()> wait = [&] {
-      signals.async_wait([&](const boost::system::error_code& error, int signal) {
+      signals->async_wait([&](const boost::system::error_code& error, int signal) {
         if (error) return;
         if (signal == SIGHUP) {
           reload(arguments, **site, **reactor);

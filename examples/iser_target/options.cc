@@ -1,13 +1,12 @@
 #include "examples/iser_target/options.h"
 
-#include <fstream>
 #include <functional>
 #include <map>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "examples/iscsi/chap.h"
 #include "examples/iscsi/text.h"
+#include "examples/storage/descriptor.h"
 #include "examples/storage/storage.h"
 
 namespace mrpool::iser_target {
@@ -50,11 +49,9 @@ SIGINT or SIGTERM ends it in good order; the counters at the end show no MR in u
 namespace {
 
 absl::StatusOr<Config> read_config(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  std::ostringstream text;
-  text << file.rdbuf();
-  absl::StatusOr<Config> config = parse_json(text.str());
+  const absl::StatusOr<std::string> text = storage::read_text(path);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<Config> config = parse_json(*text);
   if (!config.ok()) {
     return absl::Status(config.status().code(),
                         absl::StrCat(path, ": ", config.status().message()));
@@ -67,6 +64,7 @@ class Parser {
   explicit Parser(Options& options) : options_(options) {
     Config& config = options.config;
     flag("--help", [this] { options_.help = true; });
+    flag("-h", [this] { options_.help = true; });
     flag("--no-initial-r2t", [&config] { config.initial_r2t = false; });
     flag("--no-immediate-data", [&config] { config.immediate_data = false; });
     flag("--force-mr", [&config] { config.force_mr = true; });
@@ -146,7 +144,9 @@ class Parser {
         text = arguments[i];
       }
       if (absl::Status status = found->second(*text); !status.ok()) {
-        return wrong(absl::StrCat(name, " ", *text), std::string(status.message()));
+        // A secret is not shown, not even a wrong one: logs are read by many.
+        const bool secret = name.ends_with("chap");
+        return wrong(secret ? name : absl::StrCat(name, " ", *text), std::string(status.message()));
       }
     }
     return absl::OkStatus();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "examples/iser_target/connection.h"
@@ -116,6 +118,12 @@ bool Target::sweep() {
 }
 
 absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor& reactor) {
+  // Found out now, not when an initiator's first reservation cannot be kept.
+  std::error_code ignored;
+  if (!config.state_dir.empty() && !std::filesystem::is_directory(config.state_dir, ignored)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--state-dir ", config.state_dir, ": no such directory; make it first"));
+  }
   auto site = std::make_unique<Site>();
   if (absl::Status status = site->apply(config, reactor); !status.ok()) return status;
   return site;

@@ -6,10 +6,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "examples/storage/descriptor.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -18,24 +17,10 @@ absl::Status failed(const std::string& path, std::string_view what) {
   return absl::InternalError(absl::StrCat(path, ": ", std::string(what), ": ", strerror(errno)));
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // The directory entry is part of what has to be durable.
 absl::Status sync_directory(const std::string& path) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  const Descriptor directory(
+  const storage::Descriptor directory(
       ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0 || ::fsync(directory.get()) != 0) return failed(path, "sync");
   return absl::OkStatus();
@@ -44,14 +29,9 @@ absl::Status sync_directory(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::string> read_state(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    if (errno == ENOENT) return std::string();
-    return failed(path, "open");
-  }
-  std::ostringstream content;
-  content << file.rdbuf();
-  return content.str();
+  absl::StatusOr<std::string> content = storage::read_text(path);
+  if (absl::IsNotFound(content.status())) return std::string();
+  return content;
 }
 
 absl::Status write_state(const std::string& path, const std::string& content) {
@@ -61,7 +41,8 @@ absl::Status write_state(const std::string& path, const std::string& content) {
   }
   const std::string fresh = path + ".new";
   {
-    const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    const storage::Descriptor file(
+        ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (file.get() < 0) return failed(fresh, "create");
     size_t written = 0;
     while (written < content.size()) {

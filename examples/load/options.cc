@@ -26,7 +26,7 @@ void add_options(Args& args, Options& options) {
   args.value("numjobs", "N", "jobs, each with a queue and a thread of its own (default 1)",
              options.numjobs);
   args.size("offset", "where the region starts (default 0)", options.offset);
-  args.size("size", "length of the region (default: to the end of the namespace)", options.size);
+  args.size("size", "length of the region (default: to the end)", options.size);
   args.duration("runtime", "how long; without it, one pass over the region", options.runtime);
   args.duration("ramp_time", "unmeasured start of a timed run (default 0)", options.ramp_time);
   args.value("rwmixread", "PERCENT", "share of reads in rw and randrw (default 50)",
@@ -65,15 +65,13 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
     return bad("--ramp_time needs --runtime");
   }
   if (options.offset >= device_size) {
-    return bad(absl::StrCat("--offset ", options.offset, " is beyond the end of the namespace at ",
-                            device_size));
+    return bad(absl::StrCat("--offset ", options.offset, " is beyond the end at ", device_size));
   }
   const uint64_t room = device_size - options.offset;
   if (options.size == 0) options.size = room;
   if (options.size > room) {
     return bad(absl::StrCat("--offset + --size ends ", options.size - room,
-                            " bytes behind the end of the namespace, which has ",
-                            format_size(device_size)));
+                            " bytes behind the end, which is at ", format_size(device_size)));
   }
   if (options.size / options.bs < options.numjobs) {
     return bad(absl::StrCat("--size ", options.size, " holds ", options.size / options.bs,

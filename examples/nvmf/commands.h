@@ -7,15 +7,13 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "examples/load/exit_status.h"
 
 namespace mrpool::nvme::host {
 
-// Exit statuses; scripts may rely on them.
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitIo = 1;          // an I/O failed, or data was wrong
-inline constexpr int kExitUsage = 2;       // the command line
-inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
-inline constexpr int kExitInterrupted = 130;
+using load::kExitIo;
+using load::kExitOk;
+using load::kExitUsage;
 
 int discover(std::span<char* const> arguments);
 int identify(std::span<char* const> arguments);

@@ -77,8 +77,10 @@ absl::Status failed(const char* what, const Chunk& chunk) {
                                           chunk.offset, ": ", describe(chunk.outcome.status)));
 }
 
-// As many bytes as there are, up to the size of `to`.
-absl::StatusOr<uint32_t> read_fully(int from, std::span<std::byte> to) {
+// As many bytes as there are, up to the size of `to`. A pipe may have nothing for hours, so a
+// signal ends the wait when `go_on` says so.
+absl::StatusOr<uint32_t> read_fully(int from, std::span<std::byte> to,
+                                    const std::function<bool()>& go_on) {
   size_t have = 0;
   while (have < to.size()) {
     const ssize_t n = ::read(from, to.data() + have, to.size() - have);
@@ -87,18 +89,23 @@ absl::StatusOr<uint32_t> read_fully(int from, std::span<std::byte> to) {
       have += size_t(n);
     } else if (errno != EINTR) {
       return absl::DataLossError(absl::StrCat("reading the input: ", std::strerror(errno)));
+    } else if (!go_on()) {
+      return absl::CancelledError("interrupted");
     }
   }
   return uint32_t(have);
 }
 
-absl::Status write_fully(int to, std::span<const std::byte> from) {
+absl::Status write_fully(int to, std::span<const std::byte> from,
+                         const std::function<bool()>& go_on) {
   while (!from.empty()) {
     const ssize_t n = ::write(to, from.data(), from.size());
     if (n > 0) {
       from = from.subspan(size_t(n));
     } else if (n < 0 && errno != EINTR) {
       return absl::DataLossError(absl::StrCat("writing the output: ", std::strerror(errno)));
+    } else if (!go_on()) {
+      return absl::CancelledError("interrupted");
     }
   }
   return absl::OkStatus();
@@ -140,7 +147,8 @@ Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOpti
       break;
     }
     const auto want = uint32_t(std::min<uint64_t>(options.chunk, limit - copied));
-    const auto got = read_fully(from, {chunk.room.addr, want});
+    const auto got =
+        read_fully(from, {chunk.room.addr, want}, [&] { return options.progress(copied); });
     if (!got.ok()) status = got.status();
     if (!got.ok() || *got == 0) break;
     chunk.bytes = *got;
@@ -195,7 +203,8 @@ Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptio
         status = failed("read", chunk);
         break;
       }
-      status = write_fully(to, {chunk.room.addr, chunk.bytes});
+      status =
+          write_fully(to, {chunk.room.addr, chunk.bytes}, [&] { return options.progress(copied); });
       if (!status.ok()) break;
       copied += chunk.bytes;
       if (!options.progress(copied)) status = absl::CancelledError("interrupted");

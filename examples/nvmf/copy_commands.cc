@@ -116,6 +116,7 @@ Async<absl::StatusOr<uint64_t>> copy_all(Host& host, Job job, int fd) {
   Session& session = host.session();
   absl::Status status = co_await session.connect();
   if (!status.ok()) co_return status;
+  host.take_signals();
   absl::StatusOr<uint64_t> copied = 0;
   const auto ns = co_await session.controller().namespace_info(job.host.nsid);
   status = ns.ok() ? check(job, *ns) : ns.status();

@@ -104,13 +104,16 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
   if (!made.ok()) return made.status();
   host->session_ = *std::move(made);
 
-  g_reactor.store(host->reactor_.get(), std::memory_order_release);
-  struct sigaction action {};
-  action.sa_handler = handle_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return host;
+}
+
+void Host::take_signals() {
+  g_reactor.store(reactor_.get(), std::memory_order_release);
+  struct sigaction action {};
+  action.sa_handler = handle_signal;  // no SA_RESTART: a wait for input ends too
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 Host::~Host() { g_reactor.store(nullptr, std::memory_order_release); }

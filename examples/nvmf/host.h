@@ -39,10 +39,13 @@ class Host final : private Session::News {
                                                       uint16_t depth);
   ~Host();
 
-  // Runs the loop until `work` has returned. On SIGINT or SIGTERM `work` goes on, and interrupted()
-  // is true from then on; `on_interrupt`, when set, is called once. A second signal kills.
+  // Runs the loop until `work` has returned.
   template <typename T>
   T run(Async<T> work);
+  // SIGINT and SIGTERM end the program as usual until this is called, so that nobody waits for a
+  // connection that does not come. From then on `work` goes on, interrupted() is true, and
+  // `on_interrupt`, when set, is called once. A second signal kills.
+  void take_signals();
   static bool interrupted();
   void on_interrupt(std::function<void()> call) { on_interrupt_ = std::move(call); }
   // Called when the session is over for good.

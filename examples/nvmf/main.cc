@@ -26,31 +26,13 @@ ADDRESS is uiwarp://HOST:PORT (RDMA in userspace over TCP) or verbs://HOST:PORT 
   mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randrw --bs 4k --iodepth 32 \
     --runtime 5 --verify crc32c
 
-exit status: 0 done, 1 an I/O failed or data was wrong, 2 the command line, 3 no connection
+exit status: 0 done, 1 an I/O failed or data was wrong, 2 the command line, 3 no connection,
+130 interrupted
 )";
 
 }  // namespace
 
-int fail(const absl::Status& status) {
-  std::fprintf(stderr, "mrpool-nvmf: %s\n", std::string(status.message()).c_str());
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-      return kExitUsage;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kResourceExhausted:
-      return kExitConnection;
-    case absl::StatusCode::kCancelled:
-      return kExitInterrupted;
-    default:
-      return kExitIo;
-  }
-}
+int fail(const absl::Status& status) { return load::fail("mrpool-nvmf", status); }
 
 int main(std::span<char* const> arguments) {
   struct Command {
@@ -81,4 +63,6 @@ int main(std::span<char* const> arguments) {
 
 }  // namespace mrpool::nvme::host
 
-int main(int argc, char** argv) { return mrpool::nvme::host::main({argv, size_t(argc)}); }
+int main(int argc, char** argv) {
+  return mrpool::load::end_of_output("mrpool-nvmf", mrpool::nvme::host::main({argv, size_t(argc)}));
+}

@@ -103,6 +103,7 @@ Async<absl::Status> Perf::run() {
   Session& session = host_.session();
   absl::Status status = co_await session.connect();
   if (!status.ok()) co_return status;
+  host_.take_signals();
   const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
   status = ns.status();
   if (status.ok()) status = load::finish_options(load_, ns->bytes(), ns->block_size);

@@ -19,7 +19,7 @@ namespace {
 
 int fail(const absl::Status& status) {
   std::fprintf(stderr, "mrpool-nvmf-target: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return absl::IsInvalidArgument(status) ? 2 : 1;  // 2: what the user wrote, 1: everything else
 }
 
 void say_what_is_served(const Service& service, Target& target) {

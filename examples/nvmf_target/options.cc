@@ -1,12 +1,11 @@
 #include "examples/nvmf_target/options.h"
 
 #include <charconv>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "examples/nvmf_target/limits.h"
+#include "examples/storage/descriptor.h"
 
 namespace mrpool::nvmf_target {
 
@@ -65,11 +64,9 @@ absl::Status number(std::string_view option, std::string_view text, uint64_t lea
 }  // namespace
 
 absl::StatusOr<Config> read_config(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  std::ostringstream text;
-  text << file.rdbuf();
-  auto config = parse_config(text.str());
+  const absl::StatusOr<std::string> text = storage::read_text(path);
+  if (!text.ok()) return text.status();
+  auto config = parse_config(*text);
   if (!config.ok()) {
     return absl::Status(config.status().code(),
                         absl::StrCat(path, ": ", config.status().message()));
@@ -188,6 +185,9 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   subsystem.traffic_keep_alive = traffic_keep_alive;
   if (subsystem.nqn.empty()) {
     return absl::InvalidArgumentError("--subnqn is missing; see --help for an example");
+  }
+  if (subsystem.namespaces.empty()) {
+    return absl::InvalidArgumentError("--namespace is missing; for example --namespace ram:64MiB");
   }
   options.config.subsystems.push_back(std::move(subsystem));
   if (absl::Status status = complete(options.config); !status.ok()) return status;

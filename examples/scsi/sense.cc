@@ -1,7 +1,10 @@
 #include "examples/scsi/sense.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
+#include "absl/strings/str_cat.h"
 #include "examples/scsi/big_endian.h"
 
 namespace mrpool::scsi {
@@ -56,7 +59,62 @@ size_t encode_descriptor(const Sense& sense, uint8_t* out) {
   return size;
 }
 
+const char* key_name(SenseKey key) {
+  switch (key) {
+    case SenseKey::kNoSense:
+      return "no sense";
+    case SenseKey::kNotReady:
+      return "not ready";
+    case SenseKey::kMediumError:
+      return "medium error";
+    case SenseKey::kHardwareError:
+      return "hardware error";
+    case SenseKey::kIllegalRequest:
+      return "illegal request";
+    case SenseKey::kUnitAttention:
+      return "unit attention";
+    case SenseKey::kDataProtect:
+      return "data protect";
+    case SenseKey::kAbortedCommand:
+      return "aborted command";
+    case SenseKey::kMiscompare:
+      return "miscompare";
+  }
+  return "another sense key";
+}
+
+// What an initiator meets most (SPC-4 annex F.2); the numbers are printed in any case.
+struct Meaning {
+  Sense sense;
+  const char* text;
+};
+constexpr Meaning kMeanings[] = {
+    {kInvalidOpcode, "invalid command operation code"},
+    {kLbaOutOfRange, "logical block address out of range"},
+    {kInvalidFieldInCdb, "invalid field in CDB"},
+    {kLunNotSupported, "logical unit not supported"},
+    {kInvalidFieldInParameters, "invalid field in parameter list"},
+    {kStopped, "initializing command required"},
+    {kWriteProtected, "write protected"},
+    {kSpaceAllocationFailed, "space allocation failed"},
+    {kReadError, "unrecovered read error"},
+    {kWriteError, "write error"},
+    {kInternalFailure, "internal target failure"},
+    {kMiscompare, "miscompare during verify operation"},
+    {kDataTransferError, "data phase error"},
+};
+
 }  // namespace
+
+std::string to_string(const Sense& sense) {
+  const auto* known = std::ranges::find_if(
+      kMeanings, [&](const Meaning& meaning) { return meaning.sense.same_code(sense); });
+  std::array<char, 16> numbers;
+  std::snprintf(numbers.data(), numbers.size(), "%x/%02x/%02x", unsigned(sense.key), sense.asc,
+                sense.ascq);
+  return absl::StrCat(key_name(sense.key), known == std::end(kMeanings) ? "" : ", ",
+                      known == std::end(kMeanings) ? "" : known->text, " (", numbers.data(), ")");
+}
 
 size_t encode(const Sense& sense, bool descriptor_format, std::span<uint8_t, kMaxSenseSize> out) {
   std::ranges::fill(out, uint8_t{0});

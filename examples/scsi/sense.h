@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace mrpool::scsi {
 
@@ -97,6 +98,10 @@ inline constexpr Sense kLunsChanged{SenseKey::kUnitAttention, 0x3f, 0x0e};
 inline constexpr size_t kMaxSenseSize = 32;
 // Writes sense data in fixed (70h) or descriptor (72h) format; returns its size.
 size_t encode(const Sense& sense, bool descriptor_format, std::span<uint8_t, kMaxSenseSize> out);
+// "illegal request, logical unit not supported (5/25/00)": key, meaning where it is known, and the
+// numbers.
+std::string to_string(const Sense& sense);
+
 // Reads either format; nothing when it is neither.
 std::optional<Sense> decode_sense(std::span<const uint8_t> in);
 

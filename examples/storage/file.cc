@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "examples/storage/descriptor.h"
 #include "examples/storage/io_util.h"
 #include "examples/storage/sync_thread.h"
 
@@ -28,23 +29,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&&) = delete;
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 class FileVolume final : public Volume, public std::enable_shared_from_this<FileVolume> {
  public:
-  FileVolume(std::string spec, Fd fd, const Geometry& geometry)
+  FileVolume(std::string spec, Descriptor fd, const Geometry& geometry)
       : spec_(std::move(spec)), fd_(std::move(fd)), geometry_(geometry), sync_(fd_.get()) {}
 
   const Geometry& geometry() const override { return geometry_; }
@@ -57,7 +44,7 @@ class FileVolume final : public Volume, public std::enable_shared_from_this<File
 
  private:
   const std::string spec_;
-  const Fd fd_;
+  const Descriptor fd_;
   const Geometry geometry_;
   SyncThread sync_;
 };
@@ -294,7 +281,7 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
   int flags = O_CLOEXEC | (options.read_only ? O_RDONLY : O_RDWR);
   if (!exists) flags |= O_CREAT;
   if (options.direct) flags |= O_DIRECT;
-  Fd fd(::open(path.c_str(), flags, 0600));
+  Descriptor fd(::open(path.c_str(), flags, 0600));
   if (fd.get() < 0) {
     if (errno == EINVAL && options.direct) {
       return absl::InvalidArgumentError(

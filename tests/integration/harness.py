@@ -9,11 +9,14 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
+if not (BIN / "mrpool-nvmf-target").exists():
+    sys.exit(f"no programs in {BIN}; build them, or say with MRPOOL_BIN where they are")
 NQN = "nqn.2026-11.org.mrpool:test"
 IQN = "iqn.2026-11.org.mrpool:test"
 # Sanitizers make everything slower; no test depends on how long something takes.
@@ -84,6 +87,7 @@ class TargetTest(unittest.TestCase):
 
     target_class = Target
     host_program = "mrpool-nvmf"
+    storage = ["--namespace", "ram:1MiB"]
     name = ["--subnqn", NQN]
 
     def setUp(self):
@@ -132,6 +136,36 @@ class TargetTest(unittest.TestCase):
         self.assertEqual(process.returncode, expect,
                          f"{command} {options}: {err.decode()}{out.decode(errors='replace')[-2000:]}")
         return out, err.decode()
+
+    def refused(self, program, *options, expect=2):
+        """Runs `program` with a mistake on its command line; returns what it says of it."""
+        run = subprocess.run([BIN / program, *map(str, options)], capture_output=True,
+                             stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+        said = run.stderr.decode()
+        self.assertEqual(run.returncode, expect, f"{program} {options}: {said}")
+        self.assertEqual(said.count("\n"), 1, said)
+        return said
+
+    def check_full_output(self, *commands):
+        """Results that nobody got are an error, whatever became of the work."""
+        for command, *options in commands:
+            with open("/dev/full", "wb") as full:
+                run = subprocess.run([BIN / self.host_program, command, *map(str, options)],
+                                     stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE,
+                                     check=False)
+            self.assertEqual(run.returncode, 1, run.stderr.decode())
+            self.assertIn("No space left", run.stderr.decode())
+
+    def check_interrupted_input(self, signal_number, status):
+        """A pipe that brings nothing must not keep a program that was told to end."""
+        target = self.target(*self.storage)
+        process = self.start("write", target, *self.name, stdin=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        time.sleep(0.5)  # it waits for input by now; earlier the signal's own action ends it
+        process.send_signal(signal_number)
+        process.wait(timeout=PATIENCE)
+        process.communicate()
+        self.assertIn(process.returncode, (status, -signal_number))
 
     def perf(self, target, *options, expect=0):
         """Runs perf; returns its one, merged job and the program's own figures."""
@@ -193,4 +227,5 @@ class IserTargetTest(TargetTest):
 
     target_class = IserTarget
     host_program = "mrpool-iser"
+    storage = ["--lun", "ram:1MiB"]
     name = ["--target", IQN]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -23,15 +24,75 @@ class Show(IserTargetTest):
         out, _ = self.run_host("inq", target, *self.name)
         self.assertIn("VIRTUAL-DISK", out.decode())
 
-    def test_mistakes_are_named(self):
+
+class Errors(IserTargetTest):
+    """Messages name what is wrong and the mend; exit statuses are what --help promises."""
+
+    def test_the_targets_command_line(self):
         for options, named in ((["--lun", "ram:12frogs"], "12frogs"),
                                (["--lun", "ram:1MiB", "--chap", "a:short"], "12"),
-                               (["--frob"], "--frob"), ([], "LUN")):
-            run = subprocess.run([BIN / "mrpool-iser-target", "--listen", "uiwarp://127.0.0.1:0",
-                                  "--target", IQN, *options], capture_output=True,
-                                 timeout=PATIENCE, check=False)
-            self.assertEqual(run.returncode, 1)
-            self.assertIn(named, run.stderr.decode())
+                               (["--frob"], "--frob"), ([], "LUN"),
+                               (["--config", self.folder], "Is a directory")):
+            said = self.refused("mrpool-iser-target", "--listen", "uiwarp://127.0.0.1:0",
+                                "--target", IQN, *options)
+            self.assertIn(named, said)
+            self.assertNotIn("a:short", said)  # secrets are not for logs
+        self.assertIn("nowhere", self.refused(
+            "mrpool-iser-target", "--listen", "uiwarp://127.0.0.1:0", "--target", IQN, "--lun",
+            "ram:1MiB", "--state-dir", self.folder / "nowhere"))
+
+    def test_no_descriptor_left(self):
+        """At every limit the daemon starts, or says what is missing; it never aborts."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        for limit in range(8, 16):
+            process = subprocess.Popen(
+                [BIN / "mrpool-iser-target", "--listen", "uiwarp://127.0.0.1:0", "--target", IQN,
+                 "--lun", "ram:1MiB"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most)))
+            said = process.stdout.readline().decode()
+            if process.poll() is None:  # a sanitizer's report needs descriptors
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
+            process.terminate()
+            process.communicate(timeout=PATIENCE)
+            if process.returncode == 1:
+                self.assertIn("Too many open files", said)
+            else:
+                self.assertIn(process.returncode, (0, -signal.SIGTERM), said)
+
+    def test_the_initiators_command_line(self):
+        target = self.target("--lun", "ram:1MiB")
+        for options, word in ((["frobnicate", target.address], "frobnicate"), (["ls"], "address"),
+                              (["inq", target.address], "--target"),
+                              (["read", target.address, *self.name, "--file", "/no/where"],
+                               "/no/where"),
+                              (["perf", target.address, *self.name, "--numjobs", "65"],
+                               "--numjobs 65"),
+                              (["perf", target.address, *self.name, "--bs", "1000"],
+                               "--bs 1000")):
+            self.assertIn(word, self.refused("mrpool-iser", *options))
+
+    def test_what_is_not_there(self):
+        target = self.target("--lun", "ram:1MiB")
+        for command in ("inq", "read", "perf"):
+            _, err = self.run_host(command, target, *self.name, "--lun", "9", expect=3)
+            self.assertIn("no LUN 9", err)
+        _, err = self.run_host("inq", target, "--target", IQN + "-other", expect=3)
+        self.assertIn("not found", err)
+        self.assertEqual(target.stop(), 0)
+        _, err = self.run_host("ls", target, expect=3)
+        self.assertIn(f"cannot connect to {target.address}", err)
+
+    def test_a_unit_that_is_write_protected(self):
+        disk = self.file("disk", 1 << 20)
+        target = self.target("--lun", f"file:{disk},ro")
+        _, err = self.run_host("write", target, *self.name, data=bytes(4096), expect=1)
+        self.assertIn("write protected (7/27/00)", err)
+
+    def test_output_that_cannot_be_written(self):
+        target = self.target("--lun", "ram:1MiB")
+        self.check_full_output(("ls", target.address), ("--help",),
+                               ("inq", target.address, *self.name),
+                               ("perf", target.address, *self.name, "--size", "64k"))
 
 
 class Copy(IserTargetTest):
@@ -49,18 +110,21 @@ class Copy(IserTargetTest):
 
     def test_a_wrong_secret_is_refused(self):
         target = self.target("--lun", "ram:1MiB", "--chap", "alice:alice has a secret")
-        self.run_host("inq", target, *self.name, expect=1)
-        self.run_host("inq", target, *self.name, "--chap", "alice:not the secret!", expect=1)
+        self.run_host("inq", target, *self.name, expect=3)
+        self.run_host("inq", target, *self.name, "--chap", "alice:not the secret!", expect=3)
         self.run_host("inq", target, *self.name, "--chap", "alice:alice has a secret")
 
 
 class Interruptions(IserTargetTest):
+    def test_a_write_that_waits_for_input(self):
+        self.check_interrupted_input(signal.SIGTERM, 130)
+
     def test_an_interrupted_load_verifies_and_reports(self):
         target = self.target("--lun", "ram:8MiB")
         load = self.start("perf", target, *self.name, "--rw", "randrw", "--bs", "4k", "--runtime",
                           "600", "--verify", "crc32c", "--output-format", "json",
-                          "--group_reporting", "--eta", "never")
-        time.sleep(0.5)
+                          "--group_reporting", "--eta", "always")
+        self.assertIn(b"IOPS", load.stderr.readline())  # the first line of a load that runs
         load.send_signal(signal.SIGINT)
         out, err = load.communicate(timeout=PATIENCE)
         self.assertEqual(load.returncode, 0, err)
@@ -73,7 +137,7 @@ class Interruptions(IserTargetTest):
         time.sleep(0.5)
         target.kill()
         out, _ = load.communicate(timeout=PATIENCE)
-        self.assertEqual(load.returncode, 2)
+        self.assertEqual(load.returncode, 1)
         self.assertIn("the connection was lost", out.decode())
 
 

@@ -8,6 +8,7 @@ import json
 import random
 import resource
 import signal
+import socket
 import time
 import unittest
 
@@ -205,6 +206,25 @@ class Errors(TargetTest):
         self.assertIn("--subnqn", err)
 
 
+    def test_the_targets_command_line(self):
+        served = ["--listen", "uiwarp://127.0.0.1:0", "--subnqn", NQN]
+        for options, word in (([*served], "--namespace"), ([*served, "--frob"], "--frob"),
+                              ([*served, "--namespace", "ram:12frogs"], "12frogs"),
+                              (["--config", self.folder], "Is a directory"),
+                              ([*served, "--namespace", "file:/dev/null"], "/dev/null"),
+                              (["--subnqn", NQN, "--namespace", "ram:1MiB"], "listen")):
+            self.assertIn(word, self.refused("mrpool-nvmf-target", *options))
+        taken = self.target("--namespace", "ram:1MiB").address
+        self.assertIn(taken, self.refused("mrpool-nvmf-target", "--listen", taken, "--subnqn", NQN,
+                                          "--namespace", "ram:1MiB", expect=1))
+
+    def test_output_that_cannot_be_written(self):
+        target = self.target("--namespace", "ram:1MiB")
+        self.check_full_output(("discover", target.address), ("--help",),
+                               ("identify", target.address, *self.name),
+                               ("perf", target.address, *self.name, "--size", "64k"))
+
+
 class StorageErrors(TargetTest):
     """What the kernel says of a file reaches the host as a status; the daemon serves on."""
 
@@ -245,6 +265,19 @@ class Interruptions(TargetTest):
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, err.decode())
         self.assert_verified(*self.job_of(out))
+
+    def test_a_write_that_waits_for_input(self):
+        self.check_interrupted_input(signal.SIGTERM, 130)
+
+    def test_a_connection_that_does_not_come(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            process = self.start("discover", f"uiwarp://127.0.0.1:{silent.getsockname()[1]}",
+                                 "--connect-timeout", "600")
+            self.addCleanup(process.kill)
+            with silent.accept()[0]:  # from here on it waits for an answer
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, -signal.SIGINT)
 
     def kill_and_restart(self, *options, expect):
         disk = f"file:{self.file('disk', 16 * MIB)}"

@@ -222,13 +222,15 @@ TEST_F(Loopback, ErrorsCarryTheirSense) {
     return std::string((*client)->run(cdb, direction, std::span(data).first(size)).message());
   };
   EXPECT_EQ(run(transfer_cdb(false, 1 << 20, 1), DataDirection::kIn, 512),
-            "check condition: 5/21/00");
-  EXPECT_EQ(run(scsi::Cdb{0xff}, DataDirection::kNone, 0), "check condition: 5/20/00");
+            "check condition: illegal request, logical block address out of range (5/21/00)");
+  EXPECT_EQ(run(scsi::Cdb{0xff}, DataDirection::kNone, 0),
+            "check condition: illegal request, invalid command operation code (5/20/00)");
   // A comparison that fails says so, and one that holds writes.
   scsi::Cdb compare{0x89};
   compare[13] = 1;
   std::ranges::fill(data, std::byte{1});
-  EXPECT_EQ(run(compare, DataDirection::kOut, 1024), "check condition: e/1d/00");
+  EXPECT_EQ(run(compare, DataDirection::kOut, 1024),
+            "check condition: miscompare, miscompare during verify operation (e/1d/00)");
   std::fill_n(data.begin(), 512, std::byte{0});
   EXPECT_EQ(run(compare, DataDirection::kOut, 1024), "");
   (*client)->log_out();

@@ -1,0 +1,22 @@
+// How the initiators end: what they say of an error, and exit statuses that scripts may rely on.
+//
+// Thread safety: the main thread.
+#pragma once
+
+#include "absl/status/status.h"
+
+namespace mrpool::load {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitIo = 1;          // an I/O failed, or data was wrong
+inline constexpr int kExitUsage = 2;       // the command line
+inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
+inline constexpr int kExitInterrupted = 130;
+
+// Prints "PROGRAM: MESSAGE" on stderr; returns the exit status that goes with the error.
+[[nodiscard]] int fail(const char* program, const absl::Status& status);
+
+// The last call of main: `status`, unless what was printed could not all be written to stdout.
+[[nodiscard]] int end_of_output(const char* program, int status);
+
+}  // namespace mrpool::load
