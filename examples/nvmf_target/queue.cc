@@ -51,6 +51,7 @@ Queue::Queue(Worker& worker, WorkerDevice& device, uint64_t id, const QueueReque
       entries_(request.entries),
       opened_(worker.reactor().now()),
       max_commands_(2 * request.entries),
+      stalled_since_(opened_),
       ids_(std::make_unique<std::bitset<65536>>()),
       sq_entries_(request.entries) {}
 

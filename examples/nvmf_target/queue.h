@@ -161,7 +161,7 @@ class Queue final : public QpEvents {
   uint32_t transfers_ = 0;
   uint64_t progress_ = 0;
   uint64_t seen_progress_ = 0;
-  Nanoseconds stalled_since_{};
+  Nanoseconds stalled_since_;
   std::unique_ptr<std::bitset<65536>> ids_;  // command ids in use
   uint32_t sq_head_ = 0;
   uint32_t sq_entries_ = 0;  // as Connect says
