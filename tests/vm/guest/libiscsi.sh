@@ -19,29 +19,25 @@ run_libiscsi() {
 }
 
 libiscsi_test() {
-  local try rc
+  local try rc verdict
   for try in 1 2 3; do
-    rc=0
+    rc=0 verdict=FAIL
     timeout -k 2 20 env LD_PRELOAD="$FORGIVING" iscsi-test-cu -d -f --test="ALL.$1" \
       "iser://$ADDR:$PORT/$IQN/0" >"$RUN/test" 2>&1 || rc=$?
-    if [ $rc = 0 ] && grep -q SKIPPED "$RUN/test"; then
-      echo SKIP >"$RUN/verdict"
-      grep SKIPPED "$RUN/test" || true
-      return 0
-    elif [ $rc = 0 ] && grep -Eq 'tests +1 +1 +1 +0' "$RUN/test"; then
-      echo PASS >"$RUN/verdict"
-      return 0
-    fi
     case $rc in
-      134 | 135 | 136 | 139) ;;
-      *) if ! grep -q 'Failed to connect to SCSI device\|Failed to login' "$RUN/test"; then break; fi ;;
+      0)
+        if grep SKIPPED "$RUN/test"; then verdict=SKIP; fi
+        if [ $verdict = FAIL ] && grep -Eq 'tests +1 +1 +1 +0' "$RUN/test"; then verdict=PASS; fi
+        break ;;
+      # Signals of its own, or waiting for a thread of its own: a silent target it gives up after 15 s.
+      124 | 13[4-9]) verdict=DIED ;;
+      *) break ;;
     esac
     echo "try $try: the client ended with $rc: $(tail -n 1 "$RUN/test")"
-    echo DIED >"$RUN/verdict"
   done
-  [ $try = 3 ] && [ "$(cat "$RUN/verdict")" = DIED ] || echo FAIL >"$RUN/verdict"
+  echo $verdict >"$RUN/verdict"
+  case $verdict in PASS | SKIP) return 0 ;; esac
   cat "$RUN/test"
-  if [ $rc = 124 ] || [ $rc = 137 ]; then fail "no end after 20 s"; fi
   fail "exit status $rc"
 }
 
