@@ -14,8 +14,12 @@ namespace {
 constexpr size_t kHeaders = iscsi::kIserHeaderSize + iscsi::kBhsSize;
 constexpr uint32_t kMessage = kHeaders + 8192;
 constexpr uint32_t kMisc = 8;  // PDUs beside commands, each way
+// Unsolicited data behind one command (RFC 7143 §4.2.5.1). Where more was agreed none is sent.
+constexpr uint32_t kMaxDataOuts = 2;
 constexpr uint32_t kTextTag = 0xfffffff0;
 constexpr uint32_t kLogoutTag = 0xfffffff1;
+constexpr uint32_t kPingTag = 0xfffffff2;
+constexpr uint32_t kManagementTag = 0xfffffe00;
 
 std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> message) {
   return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
@@ -34,6 +38,29 @@ std::string explain(const Address& address, const Disconnect& why) {
   std::string text(why.detail.empty() ? to_string(why.reason) : why.detail);
   const std::string where = address.to_string();
   return text.find(where) != text.npos ? text : absl::StrCat(where, ": ", text);
+}
+
+Sge part(const Sge& whole, uint32_t offset, uint32_t length) {
+  return {whole.addr + offset, length, whole.lkey};
+}
+
+// What of a write's data goes out unasked: with the command, and in Data-Outs behind it.
+struct Unsolicited {
+  uint32_t immediate = 0;
+  uint32_t total = 0;
+};
+
+Unsolicited unsolicited_part(const iscsi::Parameters& agreed, uint32_t length, bool first_burst) {
+  const uint32_t burst = std::min(length, agreed.first_burst);
+  Unsolicited unasked;
+  if (agreed.immediate_data) unasked.immediate = std::min(burst, agreed.target_recv);
+  unasked.total = unasked.immediate;
+  // Data-Outs go on until the burst is full, so it has to fit.
+  if (!agreed.initial_r2t && burst - unasked.immediate <= kMaxDataOuts * agreed.target_recv) {
+    unasked.total = burst;
+  }
+  if (!first_burst && unasked.total != length) return {};
+  return unasked;
 }
 
 }  // namespace
@@ -98,7 +125,8 @@ struct Session::Slot {
   Command* command = nullptr;
   MrPool::Lease lease;
   uint32_t index = 0;
-  size_t offset = 0;
+  uint32_t cmd_sn = 0;
+  size_t offset = 0;  // of the headers of the command and its Data-Outs
   bool answered = false;
   uint32_t halves = 0;
 };
@@ -114,6 +142,25 @@ struct Session::Timeout : Timer {
   Session& session;
 };
 
+// Waits for an MR on behalf of the first command that is not under way.
+struct Session::LeaseWaiter final : MrPool::Waiter {
+  explicit LeaseWaiter(Session& owner) : Waiter(owner.reactor_, &run), session(owner) {}
+  static void run(MrPool::Waiter& self, MrPool::Lease lease) {
+    auto& waiter = static_cast<LeaseWaiter&>(self);
+    waiter.waiting = false;
+    waiter.session.spare_lease_ = std::move(lease);
+    waiter.session.pump();
+    // Nobody wanted it: the connection has ended meanwhile.
+    waiter.session.spare_lease_.reset();
+  }
+  // From now on it keeps no MR from others.
+  void cancel() {
+    if (waiting && session.pool_.cancel(*this)) waiting = false;
+  }
+  Session& session;
+  bool waiting = false;
+};
+
 void Session::Free::operator()(std::byte* memory) const { std::free(memory); }
 
 Session::Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, SessionOptions options)
@@ -123,9 +170,15 @@ Session::Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, Session
       pool_(pool),
       options_(std::move(options)),
       login_(options_.login),
-      timeout_(std::make_unique<Timeout>(*this)) {}
+      timeout_(std::make_unique<Timeout>(*this)),
+      lease_waiter_(std::make_unique<LeaseWaiter>(*this)) {}
 
-Session::~Session() { qp_.reset(); }
+Session::~Session() {
+  qp_.reset();
+  // One that was served already still hears of it.
+  lease_waiter_->cancel();
+  while (lease_waiter_->waiting) reactor_.poll();
+}
 
 // --- Set-up ---
 
@@ -142,7 +195,8 @@ void Session::start(std::function<void(absl::Status)> ready) {
 
 absl::Status Session::open() {
   const uint32_t receives = options_.depth + kMisc;
-  const size_t send_area = size_t{options_.depth} * kHeaders;
+  constexpr size_t kSlotHeaders = (1 + kMaxDataOuts) * kHeaders;
+  const size_t send_area = options_.depth * kSlotHeaders;
   const size_t size = receives * size_t{kMessage} + send_area + kMisc * size_t{kMessage};
   memory_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
   if (memory_ == nullptr) return absl::ResourceExhaustedError("no memory for a session");
@@ -154,7 +208,7 @@ absl::Status Session::open() {
     receives_.push_back(std::make_unique<Receive>(*this));
     receives_.back()->offset = at;
   }
-  for (uint32_t i = 0; i < options_.depth; ++i, at += kHeaders) {
+  for (uint32_t i = 0; i < options_.depth; ++i, at += kSlotHeaders) {
     slots_.push_back(std::make_unique<Slot>(*this));
     slots_.back()->index = i;
     slots_.back()->offset = at;
@@ -165,8 +219,9 @@ absl::Status Session::open() {
     controls_.back()->offset = at;
     free_controls_.push_back(controls_.back().get());
   }
-  // A registration, the command and a local invalidation for each; one SEND for other PDUs.
-  const uint32_t sends = 3 * options_.depth + kMisc;
+  // A registration, the command, its Data-Outs and a local invalidation for each; one SEND for
+  // other PDUs.
+  const uint32_t sends = (3 + kMaxDataOuts) * options_.depth + kMisc;
   auto cq = device_.create_cq(reactor_, {.depth = sends + receives});
   if (!cq.ok()) return cq.status();
   cq_ = *std::move(cq);
@@ -203,6 +258,8 @@ void Session::on_rejected(Qp&, std::span<const std::byte>) {
 void Session::on_disconnected(Qp&, const Disconnect& why) {
   const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
   state_ = State::kClosed;
+  ended_by_ = why.reason;
+  lease_waiter_->cancel();
   if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || slot->answered) continue;
@@ -217,6 +274,13 @@ void Session::on_disconnected(Qp&, const Disconnect& why) {
     command->done(*command);
   }
   if (text_answer_ != nullptr) std::exchange(text_answer_, nullptr)(error_);
+  if (ping_answer_ != nullptr) std::exchange(ping_answer_, nullptr)(error_);
+  for (Management*& place : managements_) {
+    if (place == nullptr) continue;
+    Management& management = *std::exchange(place, nullptr);
+    management.lost = true;
+    management.done(management);
+  }
   if (!was_ready) told_ready(error_);
   if (gone_ != nullptr) std::exchange(gone_, nullptr)();
 }
@@ -274,18 +338,31 @@ void Session::pump() {
   }
 }
 
+MrPool::Lease Session::lease() {
+  if (lease_waiter_->waiting) return {};
+  MrPool::Lease lease = spare_lease_ ? std::move(spare_lease_) : pool_.get();
+  if (!lease) {
+    lease_waiter_->waiting = true;
+    pool_.get(*lease_waiter_);
+  }
+  return lease;
+}
+
 bool Session::begin(Command& command) {
   const iscsi::Parameters& agreed = parameters();
   const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
-  const bool immediate = command.direction == DataDirection::kOut && agreed.immediate_data &&
-                         length <= std::min(agreed.first_burst, agreed.target_recv);
+  const Unsolicited unasked = command.direction == DataDirection::kOut
+                                  ? unsolicited_part(agreed, length, options_.send_first_burst)
+                                  : Unsolicited{};
   MrPool::Lease lease;
   WorkRequest registration;
-  const bool keyed = length != 0 && !immediate;
+  const bool keyed = length > unasked.total;
   if (keyed) {
-    lease = pool_.get();
-    if (!lease) return false;  // the next answer brings one back
-    if (lease.map({&command.data, 1}) != 1) {
+    lease = this->lease();
+    if (!lease) return false;  // it goes on when one comes back
+    // The key begins where the target is to begin (iser_header.h).
+    const Sge solicited = part(command.data, unasked.total, length - unasked.total);
+    if (lease.map({&solicited, 1}) != 1) {
       fail(absl::InvalidArgumentError("a buffer that cannot be registered at once"));
       return false;
     }
@@ -317,13 +394,13 @@ bool Session::begin(Command& command) {
                                    .write_stag = mr.rkey().value,
                                    .write_va = mr.remote_addr().value};
     ++counters_.keys;
-  } else if (length != 0) {
-    ++counters_.immediate;
   }
-  const iscsi::ScsiCommand pdu{.final = true,
+  if (unasked.immediate != 0) ++counters_.immediate;
+  slot.cmd_sn = cmd_sn_;
+  const iscsi::ScsiCommand pdu{.final = unasked.total == unasked.immediate,
                                .read = command.direction == DataDirection::kIn,
                                .write = command.direction == DataDirection::kOut,
-                               .data_length = immediate ? length : 0,
+                               .data_length = unasked.immediate,
                                .lun = command.lun,
                                .task_tag = slot.index,
                                .expected_length = length,
@@ -333,12 +410,37 @@ bool Session::begin(Command& command) {
   const std::span<std::byte> out = mr_->memory().subspan(slot.offset, kHeaders);
   iser.encode(out.first<iscsi::kIserHeaderSize>());
   pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
-  const std::array<Sge, 2> sges = {mr_->sge(slot.offset, kHeaders), command.data};
-  WorkRequest send{.completion = &slot.sent,
-                   .sges = {sges.data(), immediate && length != 0 ? 2u : 1u}};
-  WorkRequest* chain = &send;
+  // The command, and its Data-Outs behind it; the last one's completion stands for all.
+  std::array<std::array<Sge, 2>, 1 + kMaxDataOuts> sges;
+  std::array<WorkRequest, 1 + kMaxDataOuts> sends;
+  sges[0] = {mr_->sge(slot.offset, kHeaders), part(command.data, 0, unasked.immediate)};
+  sends[0].sges = {sges[0].data(), unasked.immediate != 0 ? 2u : 1u};
+  WorkRequest* last = &sends[0];
+  uint32_t sent = unasked.immediate;
+  for (uint32_t i = 0; sent < unasked.total; ++i) {
+    const uint32_t size = std::min(unasked.total - sent, agreed.target_recv);
+    const size_t offset = slot.offset + (1 + i) * kHeaders;
+    const std::span<std::byte> headers = mr_->memory().subspan(offset, kHeaders);
+    iscsi::IserControl{}.encode(headers.first<iscsi::kIserHeaderSize>());
+    iscsi::DataOut{.final = sent + size == unasked.total,
+                   .data_length = size,
+                   .lun = command.lun,
+                   .task_tag = slot.index,
+                   .exp_stat_sn = exp_stat_sn_,
+                   .data_sn = i,
+                   .buffer_offset = sent}
+        .encode(headers.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+    sges[1 + i] = {mr_->sge(offset, kHeaders), part(command.data, sent, size)};
+    sends[1 + i].sges = sges[1 + i];
+    last->signalled = false;
+    last = last->next = &sends[1 + i];
+    sent += size;
+    ++counters_.data_outs;
+  }
+  last->completion = &slot.sent;
+  WorkRequest* chain = &sends[0];
   if (keyed && slot.lease.needs_registration()) {
-    registration.next = &send;
+    registration.next = chain;
     chain = &registration;
   }
   const PostResult posted = qp_->post_send(*chain);
@@ -350,6 +452,39 @@ bool Session::begin(Command& command) {
         absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));
   }
   return true;
+}
+
+bool Session::manage(Management& management) {
+  const auto place = std::ranges::find(managements_, nullptr);
+  if (place == managements_.end()) return false;
+  iscsi::TaskRequest request{.function = management.function,
+                             .lun = management.lun,
+                             .task_tag = kManagementTag + uint32_t(place - managements_.begin()),
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_};
+  if (management.function == iscsi::TaskFunction::kAbortTask) {
+    const auto slot = std::ranges::find_if(slots_, [&](const auto& each) {
+      return each->command == management.command && !each->answered;
+    });
+    if (slot == slots_.end()) return false;
+    request.lun = management.command->lun;
+    request.referenced_tag = (*slot)->index;
+    request.ref_cmd_sn = (*slot)->cmd_sn;
+  }
+  *place = &management;
+  management.lost = false;
+  management.cmd_sn_ = cmd_sn_;
+  send_control(request);
+  return true;
+}
+
+void Session::ping(std::string data, std::function<void(absl::StatusOr<std::string>)> answer) {
+  ping_answer_ = std::move(answer);
+  send_control(iscsi::NopOut{.data_length = uint32_t(data.size()),
+                             .task_tag = kPingTag,
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_},
+               data);
 }
 
 void Session::text(std::string request, std::function<void(absl::StatusOr<std::string>)> answer) {
@@ -398,6 +533,9 @@ void Session::received(Receive& receive, const WorkCompletion& wc) {
       break;
     case iscsi::Op::kNopIn:
       nop_in(message);
+      break;
+    case iscsi::Op::kTaskResponse:
+      management_answer(message);
       break;
     case iscsi::Op::kLogoutResponse:
       timeout_->cancel();
@@ -474,15 +612,59 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
       ++counters_.remote_invalidations;
       slot.lease.invalidated();
     }
-  } else if (slot.lease && slot.lease.state() == MrPool::State::kRegistered &&
-             slot.lease.needs_registration()) {
-    invalidated(slot);
+  } else {
+    end_key(slot);
   }
   half_done(slot);
   pump();
 }
 
-// Ends the life of a key the target has left alive.
+void Session::management_answer(std::span<const std::byte> message) {
+  const auto response = iscsi::TaskResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  const uint32_t index = response.task_tag - kManagementTag;
+  if (index >= managements_.size() || managements_[index] == nullptr) {
+    return fail(absl::InternalError("an answer to no task management function"));
+  }
+  Management& management = *std::exchange(managements_[index], nullptr);
+  management.response = response.response;
+  // What it ended and has not been answered never will be: the answers that there were came before
+  // (RFC 7143 §11.5.1, §11.6.1).
+  const bool complete = response.response == iscsi::TaskResponse::kComplete;
+  const auto ended = [&](const Slot& slot) {
+    if (!iscsi::sn_less(slot.cmd_sn, management.cmd_sn_)) return false;
+    switch (management.function) {
+      case iscsi::TaskFunction::kAbortTask:
+        return slot.command == management.command &&
+               (complete || response.response == iscsi::TaskResponse::kNoTask);
+      case iscsi::TaskFunction::kTargetWarmReset:
+      case iscsi::TaskFunction::kTargetColdReset:
+        return complete;
+      default:
+        return complete && slot.command->lun == management.lun;
+    }
+  };
+  for (const auto& slot : slots_) {
+    if (slot->command == nullptr || slot->answered || !ended(*slot)) continue;
+    slot->answered = true;
+    slot->command->status = scsi::Status::kTaskAborted;
+    slot->command->transferred = 0;
+    end_key(*slot);
+    half_done(*slot);
+  }
+  management.done(management);
+  pump();
+}
+
+// A key that the target has left alive, or has never seen.
+void Session::end_key(Slot& slot) {
+  if (slot.lease && slot.lease.state() == MrPool::State::kRegistered &&
+      slot.lease.needs_registration()) {
+    invalidated(slot);
+  }
+}
+
 void Session::invalidated(Slot& slot) {
   WorkRequest request;
   slot.lease.prepare_invalidate(request);
@@ -503,6 +685,7 @@ void Session::finish(Slot& slot) {
   slot.command = nullptr;
   slot.lease.reset();
   free_.push_back(&slot);
+  pump();  // who waited for the slot comes before what the caller may send now
   command.done(command);
 }
 
@@ -526,6 +709,11 @@ void Session::text_answer(std::span<const std::byte> message) {
 void Session::nop_in(std::span<const std::byte> message) {
   const auto ping = iscsi::NopIn::decode(bhs_of(message));
   note_window(ping.window);
+  if (ping.task_tag == kPingTag && ping_answer_ != nullptr) {
+    exp_stat_sn_ = ping.window.stat_sn + 1;
+    std::exchange(ping_answer_, nullptr)(std::string(data_of(message)));
+    return pump();
+  }
   if (ping.transfer_tag == iscsi::kReservedTag) return;
   send_control(iscsi::NopOut{.immediate = true,
                              .lun = ping.lun,

@@ -23,7 +23,17 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
   switch (pdu.function) {
     case Function::kAbortTask: {
       const Task* task = find(pdu.referenced_tag);
-      if (task == nullptr) return answer_management(pdu.task_tag, Response::kNoTask);
+      if (task == nullptr) {
+        // An answer that still waits to be sent goes first: the initiator takes its buffer back
+        // when it hears that there is no such task.
+        const auto drain = std::make_shared<Drain>([this, alive = alive_, tag = pdu.task_tag] {
+          if (*alive && phase_ == Phase::kFullFeature) answer_management(tag, Response::kNoTask);
+        });
+        for (Task* answered : active_) {
+          if (has_tag(*answered, &pdu.referenced_tag)) answered->drains.push_back(drain);
+        }
+        return;
+      }
       if (task->pdu.lun != pdu.lun) return answer_management(pdu.task_tag, Response::kNoLun);
       abort_tasks(has_tag, &pdu.referenced_tag, std::make_shared<Drain>(complete));
       return;

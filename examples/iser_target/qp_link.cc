@@ -140,7 +140,7 @@ absl::Status QpLink::open(ConnectRequest& request) {
       theirs && !theirs->send_with_inv_not_used && domain_.device->caps().send_with_inv;
   if (absl::Status status = allocate(); !status.ok()) return status;
   connection_ =
-      std::make_unique<Connection>(site_, *this, domain_.negotiation, iscsi::system_random);
+      std::make_unique<Connection>(site_, *this, domain_.negotiation, site_.environment().random);
 
   const RwQueueNeeds needs = rw_queue_needs(domain_.device->caps(), domain_.limits);
   // One answer a task, answers to other PDUs, and the transfers.

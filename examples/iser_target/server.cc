@@ -11,12 +11,10 @@ constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
 // How long a stop waits for connections to end in good order.
 constexpr Nanoseconds kPatience = std::chrono::seconds(2);
 
-absl::StatusOr<std::unique_ptr<Domain>> make_domain(const Address& address, Reactor& reactor,
-                                                    const Config& config) {
+absl::StatusOr<std::unique_ptr<Domain>> make_domain(std::shared_ptr<Device> device,
+                                                    Reactor& reactor, const Config& config) {
   auto domain = std::make_unique<Domain>();
-  absl::StatusOr<std::shared_ptr<Device>> device = Device::open(address);
-  if (!device.ok()) return device.status();
-  domain->device = *std::move(device);
+  domain->device = std::move(device);
   absl::StatusOr<std::unique_ptr<Pd>> pd = domain->device->alloc_pd();
   if (!pd.ok()) return pd.status();
   domain->pd = *std::move(pd);
@@ -78,7 +76,10 @@ absl::StatusOr<std::string> Server::listen(const std::string& uri) {
   absl::StatusOr<Address> address = Address::parse(uri);
   if (!address.ok()) return address.status();
   auto portal = std::make_unique<Portal>(*this);
-  absl::StatusOr<std::unique_ptr<Domain>> domain = make_domain(*address, reactor_, config_);
+  absl::StatusOr<std::shared_ptr<Device>> device = site_.environment().open_device(*address);
+  if (!device.ok()) return device.status();
+  absl::StatusOr<std::unique_ptr<Domain>> domain =
+      make_domain(*std::move(device), reactor_, config_);
   if (!domain.ok()) return domain.status();
   portal->domain = *std::move(domain);
   absl::StatusOr<std::unique_ptr<Listener>> listener =

@@ -117,14 +117,15 @@ bool Target::sweep() {
   return removed_.empty() && connections_.empty();
 }
 
-absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor& reactor) {
+absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor& reactor,
+                                                   Environment environment) {
   // Found out now, not when an initiator's first reservation cannot be kept.
   std::error_code ignored;
   if (!config.state_dir.empty() && !std::filesystem::is_directory(config.state_dir, ignored)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--state-dir ", config.state_dir, ": no such directory; make it first"));
   }
-  auto site = std::make_unique<Site>();
+  std::unique_ptr<Site> site(new Site(std::move(environment)));
   if (absl::Status status = site->apply(config, reactor); !status.ok()) return status;
   return site;
 }
@@ -150,7 +151,7 @@ absl::Status Site::apply(const Config& config, Reactor& reactor) {
       scsi::LogicalUnit* unit = change.target->device().find(lun);
       if (unit != nullptr && change.target->spec(*unit) == spec) continue;
       absl::StatusOr<std::shared_ptr<storage::Volume>> volume =
-          storage::open(spec, {.block_size = config.block_size});
+          environment_.open_volume(spec, {.block_size = config.block_size});
       absl::Status status = volume.status();
       if (status.ok()) {
         absl::StatusOr<Target::Unit> made =

@@ -14,12 +14,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "examples/iscsi/discovery.h"
 #include "examples/iscsi/login.h"
 #include "examples/iser_target/config.h"
+#include "examples/iser_target/environment.h"
 #include "examples/scsi/execution.h"
 #include "examples/scsi/target_device.h"
 #include "examples/storage/storage.h"
@@ -102,7 +104,8 @@ struct Counters {
 class Site {
  public:
   // Opens every volume of the configuration; the error names the target and the LUN.
-  static absl::StatusOr<std::unique_ptr<Site>> create(const Config& config, Reactor& reactor);
+  static absl::StatusOr<std::unique_ptr<Site>> create(const Config& config, Reactor& reactor,
+                                                      Environment environment = {});
 
   // Serves the targets of `config` from now on: all of it, or nothing when the status is not OK.
   // What has not changed is not touched. Portals and what is the whole daemon's stay as they are.
@@ -117,6 +120,7 @@ class Site {
   // it came to.
   std::vector<iscsi::TargetRecord> visible(std::string_view initiator, const std::string& local);
   uint16_t next_tsih();
+  const Environment& environment() const { return environment_; }
 
   // Addresses that are served, for SendTargets.
   std::vector<std::string> portals;
@@ -124,6 +128,9 @@ class Site {
   std::function<void(std::string_view line)> log = [](std::string_view) {};
 
  private:
+  explicit Site(Environment environment) : environment_(std::move(environment)) {}
+
+  const Environment environment_;
   iscsi::Authentication discovery_;
   std::vector<std::unique_ptr<Target>> targets_;
   std::vector<std::unique_ptr<Target>> removed_;

@@ -1,7 +1,6 @@
 #include "tests/sim/initiator.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "tests/sim/target.h"
 
@@ -10,10 +9,7 @@ namespace mrpool::sim {
 namespace {
 
 constexpr uint32_t kMaxBlocks = 24;
-constexpr size_t kGuard = 64;
-constexpr size_t kDataBytes = size_t{kMaxBlocks} * kBlockBytes;
-constexpr size_t kSlotBytes = kDataBytes + 2 * kGuard;
-constexpr std::byte kIdle{0xc5};
+constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
 
 constexpr Access kPeerReads = Access::kRemoteRead;
 constexpr Access kPeerWrites = Access::kLocalWrite | Access::kRemoteWrite;
@@ -67,10 +63,7 @@ struct Initiator::Slot {
   }
 
   std::span<std::byte> data() {
-    return std::span(memory).subspan(kGuard, size_t{request.count} * kBlockBytes);
-  }
-  std::span<std::byte> block(uint32_t i) {
-    return std::span(memory).subspan(kGuard + size_t{i} * kBlockBytes, kBlockBytes);
+    return std::span(memory).subspan(kGuard, size_t{transfer.count} * kBlockBytes);
   }
 
   Initiator& owner;
@@ -84,9 +77,9 @@ struct Initiator::Slot {
   Sent on_sent;
   Ended on_ended;
   MrPool::Lease lease;
-  Request request;       // as sent
-  uint32_t version = 0;  // a write's
-  bool busy = false;     // a command is under way
+  Request request;  // as sent
+  Transfer transfer;
+  bool busy = false;  // a command is under way
   bool acknowledged = false;
   bool failed = false;     // the answer said so
   bool receiving = false;  // its receive is posted
@@ -94,11 +87,7 @@ struct Initiator::Slot {
 };
 
 Initiator::Initiator(World& world, uint32_t number)
-    : world_(world),
-      number_(number),
-      first_block_(number * kBlocks),
-      model_(kBlocks, {0}),
-      busy_(kBlocks) {
+    : world_(world), number_(number), model_(world, number * kBlocks, kBlocks) {
   pd_ = std::move(*world.device->alloc_pd());
   cq_ = std::move(*world.device->create_cq(world.reactor, {.depth = 1024}));
   auto pool = MrPool::create(*pd_, {.count = 1 + static_cast<uint32_t>(world.below(kSlots)),
@@ -148,7 +137,9 @@ void Initiator::on_disconnected(Qp&, const Disconnect& why) {
 }
 
 void Initiator::step() {
-  for (auto& slot : slots_) check_memory(*slot);
+  for (auto& slot : slots_) {
+    check_untouched(world_, slot->memory, slot->lease ? slot->data().size() : 0);
+  }
   if (phase_ == Phase::kEnding) {
     // Every completion came before on_disconnected; the Qp goes outside its own callback.
     qp_.reset();
@@ -170,9 +161,7 @@ void Initiator::start(Slot& slot) {
   const uint32_t first = static_cast<uint32_t>(world_.below(kBlocks));
   const uint32_t most = std::min(kMaxBlocks, kBlocks - first);
   const uint32_t count = 1 + static_cast<uint32_t>(world_.below(most));
-  for (uint32_t i = first; i < first + count; ++i) {
-    if (busy_[i]) return;
-  }
+  if (!model_.free(first, count)) return;
   slot.lease = pool_->get();
   if (!slot.lease) {
     pool_->repair();
@@ -181,16 +170,11 @@ void Initiator::start(Slot& slot) {
   const bool write = world_.chance(500);
   slot.request = {.id = next_id_++,
                   .command = write ? Command::kWrite : Command::kRead,
-                  .block = first_block_ + first,
+                  .block = model_.first() + first,
                   .count = count,
                   .memory = {}};
-  slot.version = write ? next_version_++ : 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    busy_[first + i] = true;
-    if (!write) continue;
-    stamp(slot.block(i), slot.request.block + i, slot.version);
-    model_[first + i].insert(slot.version);
-  }
+  slot.transfer = {.first = first, .count = count, .write = write};
+  model_.begin(slot.transfer, slot.data());
   const Sge data = slot.mr->sge(kGuard, count * kBlockBytes);
   if (slot.lease.map({&data, 1}) != 1) world_.violate("the data could not be mapped");
   WorkRequest reg;
@@ -261,25 +245,8 @@ void Initiator::key_ended(Slot& slot) {
 void Initiator::finish(Slot& slot, bool acknowledged) {
   if (!slot.busy) world_.violate("a command ended twice");
   slot.busy = false;
-  const uint32_t first = slot.request.block - first_block_;
-  for (uint32_t i = 0; i < slot.request.count; ++i) {
-    std::set<uint32_t>& versions = model_[first + i];
-    busy_[first + i] = false;
-    uint32_t seen = 0;
-    const bool whole = read_stamp(slot.block(i), slot.request.block + i, seen);
-    if (slot.request.command == Command::kWrite) {
-      // Lent for reading only.
-      if (!whole || seen != slot.version) world_.violate("a write's buffer changed");
-      if (acknowledged && !slot.failed) versions = {slot.version};
-    } else if (acknowledged && !slot.failed) {
-      if (!whole) world_.violate("a read brought a torn block");
-      if (!versions.contains(seen)) {
-        world_.violate("block " + std::to_string(slot.request.block + i) + " reads version " +
-                       std::to_string(seen) + ", which it cannot hold");
-      }
-      versions = {seen};
-    }
-  }
+  model_.end(slot.transfer, slot.data(),
+             acknowledged && !slot.failed ? Fate::kDone : Fate::kUnknown);
   if (acknowledged) {
     ++completed;
     ++world_.commands;
@@ -289,19 +256,6 @@ void Initiator::finish(Slot& slot, bool acknowledged) {
 void Initiator::release(Slot& slot) {
   slot.lease.reset();
   std::ranges::fill(slot.memory, kIdle);
-}
-
-void Initiator::check_memory(const Slot& slot) const {
-  const size_t lent = slot.lease ? size_t{slot.request.count} * kBlockBytes : 0;
-  // Every byte equals the one in front of it: at the speed of memcmp.
-  const auto untouched = [](std::span<const std::byte> bytes) {
-    return bytes.front() == kIdle &&
-           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-  };
-  const std::span<const std::byte> all(slot.memory);
-  if (!untouched(all.first(kGuard)) || !untouched(all.subspan(kGuard + lent))) {
-    world_.violate("memory that no live key covers was written");
-  }
 }
 
 void Initiator::kill() {
@@ -317,30 +271,10 @@ bool Initiator::idle() const {
   return std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
 }
 
-void Initiator::check_resources() {
-  pool_->repair();
-  const MrPoolStats stats = pool_->stats();
-  if (stats.in_use != 0 || stats.in_repair != 0) {
-    world_.violate("an initiator's pool has " + std::to_string(stats.in_use) + " MRs out");
-  }
-  std::vector<MrPool::Lease> all;
-  for (uint32_t i = 0; i < stats.size; ++i) {
-    all.push_back(pool_->get());
-    if (!all.back()) world_.violate("an MR of an initiator's pool is lost");
-  }
-}
+void Initiator::check_resources() { check_whole(world_, *pool_); }
 
 void Initiator::check_store() {
-  for (uint32_t i = 0; i < kBlocks; ++i) {
-    uint32_t version = 0;
-    if (!read_stamp(world_.target->block(first_block_ + i), first_block_ + i, version)) {
-      world_.violate("block " + std::to_string(first_block_ + i) + " is torn");
-    }
-    if (!model_[i].contains(version)) {
-      world_.violate("block " + std::to_string(first_block_ + i) + " holds version " +
-                     std::to_string(version) + ": an acknowledged write is lost");
-    }
-  }
+  model_.check([this](uint32_t number) { return world_.target->block(number); });
 }
 
 }  // namespace mrpool::sim

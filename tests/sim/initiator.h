@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <vector>
 
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
+#include "tests/sim/blocks.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/world.h"
 
@@ -49,12 +49,10 @@ class Initiator final : public QpEvents {
   void key_ended(Slot& slot);
   void finish(Slot& slot, bool acknowledged);
   void release(Slot& slot);
-  void check_memory(const Slot& slot) const;
   Slot* slot_of(uint32_t id);
 
   World& world_;
   const uint32_t number_;
-  const uint32_t first_block_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<MrPool> pool_;
@@ -64,10 +62,7 @@ class Initiator final : public QpEvents {
   Nanoseconds retry_at_{};
   bool finishing_ = false;
   uint32_t next_id_ = 1;
-  uint32_t next_version_ = 1;
-  // What each block may hold: one version, or more after a write whose fate is not known.
-  std::vector<std::set<uint32_t>> model_;
-  std::vector<bool> busy_;  // a command is at the block
+  BlockModel model_;
 };
 
 }  // namespace mrpool::sim

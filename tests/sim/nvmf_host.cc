@@ -1,7 +1,6 @@
 #include "tests/sim/nvmf_host.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
 #include "examples/load/buffer.h"
@@ -16,9 +15,7 @@ using nvme::host::Async;
 using nvme::host::Outcome;
 
 constexpr uint32_t kMaxBlocks = 24;
-constexpr size_t kGuard = 64;
-constexpr size_t kSlotBytes = size_t{kMaxBlocks} * kBlockBytes + 2 * kGuard;
-constexpr std::byte kIdle{0xc5};
+constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
 // Longer than what the network can keep of a connection that its host gave up: until the target
 // knows that, it takes the connection for alive, and so its host has to wait ([base] 2.1, 9.6).
 constexpr Nanoseconds kReconnectDelay = std::chrono::milliseconds(3);
@@ -41,17 +38,14 @@ struct NvmfHost::Slot final : nvme::host::Request {
     std::ranges::fill(memory(), kIdle);
   }
   std::span<std::byte> memory() const { return buffer.bytes().first(kSlotBytes); }
-  std::span<std::byte> block(uint32_t i) const {
-    return memory().subspan(kGuard + size_t{i} * kBlockBytes, kBlockBytes);
+  std::span<std::byte> blocks() const {
+    return memory().subspan(kGuard, size_t{transfer.count} * kBlockBytes);
   }
 
   NvmfHost& owner;
   load::Buffer buffer;
   bool busy = false;
-  bool write = false;
-  uint32_t first = 0;  // of the host's blocks
-  uint32_t count = 0;  // 0: a flush
-  uint32_t version = 0;
+  Transfer transfer;  // of no blocks: a flush
 };
 
 struct NvmfHost::Reset final : nvme::host::Request {
@@ -67,12 +61,10 @@ struct NvmfHost::Reset final : nvme::host::Request {
 
 NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
     : world_(world),
-      first_block_(number * kBlocks),
       queues_(1 + static_cast<uint32_t>(world.below(2))),
       pd_(std::move(*world.device->alloc_pd())),
       reset_(std::make_unique<Reset>()),
-      model_(kBlocks, {0}),
-      busy_(kBlocks) {
+      model_(world, number * kBlocks, kBlocks) {
   nvme::host::SessionOptions options;
   options.address = *Address::parse("uiwarp://127.0.0.1:4420");
   options.subnqn = kSubsystem;
@@ -123,38 +115,34 @@ Async<> NvmfHost::close_session() {
 }
 
 void NvmfHost::step() {
-  for (const auto& slot : slots_) check_memory(*slot);
+  for (const auto& slot : slots_) {
+    check_untouched(world_, slot->memory(), slot->busy ? slot->blocks().size() : 0);
+  }
   if (!opened_ || finishing_) return;
   Slot& slot = *slots_[world_.below(slots_.size())];
   if (!slot.busy) start(slot);
 }
 
 void NvmfHost::start(Slot& slot) {
-  slot.first = static_cast<uint32_t>(world_.below(kBlocks));
-  slot.count = 1 + static_cast<uint32_t>(world_.below(std::min(kMaxBlocks, kBlocks - slot.first)));
-  slot.write = world_.chance(500);
+  Transfer& transfer = slot.transfer;
+  transfer.first = static_cast<uint32_t>(world_.below(kBlocks));
+  transfer.count =
+      1 + static_cast<uint32_t>(world_.below(std::min(kMaxBlocks, kBlocks - transfer.first)));
+  transfer.write = world_.chance(500);
   slot.command = {};
   slot.command.nsid = 1u;
   slot.data = {};
   if (world_.chance(30)) {
-    slot.count = 0;
+    transfer.count = 0;
     slot.command.opcode = static_cast<uint8_t>(nvme::IoOpcode::kFlush);
   }
-  for (uint32_t i = slot.first; i < slot.first + slot.count; ++i) {
-    if (busy_[i]) return;  // its turn comes again
-  }
-  slot.version = slot.write ? next_version_++ : 0;
-  for (uint32_t i = 0; i < slot.count; ++i) {
-    busy_[slot.first + i] = true;
-    if (!slot.write) continue;
-    stamp(slot.block(i), first_block_ + slot.first + i, slot.version);
-    model_[slot.first + i].insert(slot.version);
-  }
-  if (slot.count != 0) {
+  if (!model_.free(transfer.first, transfer.count)) return;  // its turn comes again
+  model_.begin(transfer, slot.blocks());
+  if (transfer.count != 0) {
     slot.command.opcode =
-        static_cast<uint8_t>(slot.write ? nvme::IoOpcode::kWrite : nvme::IoOpcode::kRead);
-    slot.command.set_range(first_block_ + slot.first, slot.count);
-    slot.data = slot.buffer.sge(kGuard, slot.count * kBlockBytes);
+        static_cast<uint8_t>(transfer.write ? nvme::IoOpcode::kWrite : nvme::IoOpcode::kRead);
+    slot.command.set_range(model_.first() + transfer.first, transfer.count);
+    slot.data = slot.buffer.sge(kGuard, transfer.count * kBlockBytes);
   }
   slot.busy = true;
   session_->queue(world_.below(session_->queues())).submit(slot);
@@ -168,42 +156,11 @@ void NvmfHost::finished(Slot& slot, const Outcome& outcome) {
   if (!good && status != Status::kWriteFault && status != Status::kUnrecoveredRead) {
     world_.violate("a command ended by " + nvme::host::describe(outcome.status));
   }
-  for (uint32_t i = 0; i < slot.count; ++i) {
-    const uint32_t number = first_block_ + slot.first + i;
-    std::set<uint32_t>& versions = model_[slot.first + i];
-    busy_[slot.first + i] = false;
-    uint32_t seen = 0;
-    const bool whole = read_stamp(slot.block(i), number, seen);
-    if (slot.write) {
-      // Lent for reading only.
-      if (!whole || seen != slot.version) world_.violate("a write's buffer changed");
-      if (good) versions = {slot.version};
-    } else if (good) {
-      if (!whole) world_.violate("a read brought a torn block");
-      if (!versions.contains(seen)) {
-        world_.violate("block " + std::to_string(number) + " reads version " +
-                       std::to_string(seen) + ", which it cannot hold");
-      }
-      versions = {seen};
-    }
-  }
-  slot.count = 0;
+  model_.end(slot.transfer, slot.blocks(), good ? Fate::kDone : Fate::kUnknown);
+  slot.transfer.count = 0;
   std::ranges::fill(slot.memory(), kIdle);
   ++completed;
   ++world_.commands;
-}
-
-void NvmfHost::check_memory(const Slot& slot) const {
-  const size_t lent = slot.busy ? size_t{slot.count} * kBlockBytes : 0;
-  // Every byte equals the one in front of it: at the speed of memcmp.
-  const auto untouched = [](std::span<const std::byte> bytes) {
-    return bytes.front() == kIdle &&
-           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-  };
-  const std::span<const std::byte> all = slot.memory();
-  if (!untouched(all.first(kGuard)) || !untouched(all.subspan(kGuard + lent))) {
-    world_.violate("memory that no live key covers was written");
-  }
 }
 
 void NvmfHost::kill() {
@@ -225,30 +182,9 @@ bool NvmfHost::idle() const {
 }
 
 void NvmfHost::check_store() {
-  for (uint32_t i = 0; i < kBlocks; ++i) {
-    const uint32_t number = first_block_ + i;
-    uint32_t version = 0;
-    if (!read_stamp(world_.block(number), number, version)) {
-      world_.violate("block " + std::to_string(number) + " is torn");
-    }
-    if (!model_[i].contains(version)) {
-      world_.violate("block " + std::to_string(number) + " holds version " +
-                     std::to_string(version) + ": an acknowledged write is lost");
-    }
-  }
+  model_.check([this](uint32_t number) { return world_.block(number); });
 }
 
-void NvmfHost::check_resources() {
-  pool_->repair();
-  const MrPoolStats stats = pool_->stats();
-  if (stats.in_use != 0 || stats.in_repair != 0) {
-    world_.violate("a host's pool has " + std::to_string(stats.in_use) + " MRs out");
-  }
-  std::vector<MrPool::Lease> all;
-  for (uint32_t i = 0; i < stats.size; ++i) {
-    all.push_back(pool_->get());
-    if (!all.back()) world_.violate("an MR of a host's pool is lost");
-  }
-}
+void NvmfHost::check_resources() { check_whole(world_, *pool_); }
 
 }  // namespace mrpool::sim

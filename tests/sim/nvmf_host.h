@@ -6,12 +6,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "examples/nvmf/session.h"
 #include "mrpool/mr_pool.h"
+#include "tests/sim/blocks.h"
 #include "tests/sim/nvmf_world.h"
 
 namespace mrpool::sim {
@@ -52,10 +52,8 @@ class NvmfHost final : private nvme::host::Session::News {
   nvme::host::Async<> close_session();
   void start(Slot& slot);
   void finished(Slot& slot, const nvme::host::Outcome& outcome);
-  void check_memory(const Slot& slot) const;
 
   NvmfWorld& world_;
-  const uint32_t first_block_;
   uint32_t queues_ = 1;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
@@ -65,10 +63,7 @@ class NvmfHost final : private nvme::host::Session::News {
   bool opened_ = false;
   bool finishing_ = false;
   bool closed_ = false;
-  uint32_t next_version_ = 1;
-  // What each block may hold: one version, or more after a write whose fate is not known.
-  std::vector<std::set<uint32_t>> model_;
-  std::vector<bool> busy_;  // a command is at the block
+  BlockModel model_;
 };
 
 }  // namespace mrpool::sim

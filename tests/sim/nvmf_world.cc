@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/sim/nvmf_host.h"
+#include "tests/sim/planted_device.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/volume.h"
 #include "transport/uiwarp/device.h"
@@ -13,32 +14,7 @@ namespace mrpool::sim {
 namespace {
 
 constexpr uint64_t kWildSteps = 15'000;
-constexpr uint64_t kPatience = 400'000;
-constexpr uint64_t kMostSteps = 10'000'000;
 constexpr uint64_t kCheckPeriod = 64;
-
-NetworkOptions wild(Simulation& simulation) {
-  NetworkOptions options{.seed = simulation.seed};
-  constexpr size_t kTransfers[] = {100, 1500, 9000, 64 * 1024};
-  options.max_transfer = kTransfers[simulation.below(std::size(kTransfers))];
-  options.window = 1024 << simulation.below(7);
-  options.max_delay = Nanoseconds(5000 + simulation.below(100'000));
-  options.stall_per_million = static_cast<uint32_t>(simulation.below(5000));
-  options.stall = Nanoseconds(simulation.below(1'000'000));
-  if (simulation.chance(500)) {
-    options.reset_per_million = static_cast<uint32_t>(simulation.below(500));
-  }
-  return options;
-}
-
-// Most requests are quick; some outlive the connection they came by and the next one's set-up.
-SimVolumeOptions storage_options(Simulation& simulation) {
-  return {.max_delay = Nanoseconds(simulation.below(300'000)),
-          .slow_per_thousand = static_cast<uint32_t>(simulation.below(100)),
-          .slow = std::chrono::milliseconds(20),
-          .errors_per_thousand = static_cast<uint32_t>(simulation.below(20)),
-          .gather = simulation.chance(300)};
-}
 
 }  // namespace
 
@@ -47,7 +23,8 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
   const bool crc = chance(700);
   device = uiwarp::make_device({.crc = crc, .seed = seed}, network);
-  const auto target_device = uiwarp::make_device({.crc = crc, .seed = seed + 1}, network);
+  const auto target_device =
+      make_planted_device(uiwarp::make_device({.crc = crc, .seed = seed + 1}, network), *this);
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   const uint32_t blocks = count * NvmfHost::kBlocks;
@@ -64,7 +41,7 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   options.device.force_mr = chance(200);
   options.open_device = [target_device](const Address&) { return target_device; };
   options.open_volume = [this](const nvmf_target::NamespaceConfig&) {
-    return make_sim_volume(ram_, *this, storage_options(*this));
+    return make_sim_volume(ram_, *this, bad_storage(*this));
   };
   service_ = std::make_unique<nvmf_target::Service>(options);
   nvmf_target::Config config;
@@ -84,7 +61,6 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 }
 
 NvmfWorld::~NvmfWorld() {
-  // Before the reactor.
   hosts_.clear();
   service_.reset();
 }
@@ -107,32 +83,16 @@ void NvmfWorld::disturb() {
       host.reset();
       break;
     case 3:
-      network->set_options(wild(*this));
+      network->set_options(bad_network());
       break;
   }
 }
 
-void NvmfWorld::step() {
-  ++steps;
-  reactor.step();
+void NvmfWorld::after_step() {
   for (const auto& host : hosts_) host->step();
   if (faults) disturb();
   if (steps % kCheckPeriod == 0) {
     for (const auto& host : hosts_) host->check_store();
-  }
-}
-
-template <typename Done>
-void NvmfWorld::run_until(const char* what, Done done) {
-  uint64_t seen = commands;
-  uint64_t idle = 0;
-  for (uint64_t i = 0; !done(); ++i) {
-    if (commands != seen) idle = 0;
-    seen = commands;
-    if (++idle > kPatience || i > kMostSteps) {
-      violate(std::string("no progress: waited in vain for ") + what);
-    }
-    step();
   }
 }
 
@@ -146,7 +106,7 @@ void NvmfWorld::run() {
   run_until("the hosts to connect", all([](const NvmfHost& host) { return host.opened(); }));
 
   faults = true;
-  network->set_options(wild(*this));
+  network->set_options(bad_network());
   const uint64_t end = steps + kWildSteps;
   while (steps < end) step();
 

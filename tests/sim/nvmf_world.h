@@ -16,9 +16,6 @@
 
 #include "examples/nvmf_target/service.h"
 #include "examples/storage/storage.h"
-#include "mrpool/device.h"
-#include "tests/sim/network.h"
-#include "tests/sim/reactor.h"
 #include "tests/sim/simulation.h"
 
 namespace mrpool::sim {
@@ -35,16 +32,9 @@ class NvmfWorld final : public Simulation {
   // What lies in the storage.
   std::span<std::byte> block(uint32_t number);
 
-  SimReactor reactor;
-  std::shared_ptr<SimNetwork> network;
-  std::shared_ptr<Device> device;
-  bool faults = false;
-
  private:
-  void step();
+  void after_step() override;
   void disturb();
-  template <typename Done>
-  void run_until(const char* what, Done done);
 
   std::shared_ptr<storage::Volume> ram_;
   std::unique_ptr<nvmf_target::Service> service_;

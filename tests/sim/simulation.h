@@ -1,4 +1,8 @@
-// What every simulated world has: a seed, a planted bug or none, and a way to fail.
+// What every simulated world has: a seed, a virtual clock, a network, a planted bug or none, and a
+// way to fail.
+//
+// Everything random comes from the seed, so the same seed, world and plant give the same run, step
+// by step; trace() is a digest of it by which two runs are compared.
 //
 // Thread safety: one thread. A broken invariant ends the program through `violated`: an exception
 // could not leave the destructors that completions are called from.
@@ -6,20 +10,26 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <random>
 #include <string>
+
+#include "mrpool/device.h"
+#include "tests/sim/network.h"
+#include "tests/sim/reactor.h"
 
 namespace mrpool::sim {
 
 // Plants are bugs put into the system on purpose, to show that the invariants see them.
 enum class Plant : uint8_t {
   kNone,
-  kStaleKey,          // an initiator forgets to end a key, the target uses it once more
+  kStaleKey,          // a peer's key is used once more when it has ended
   kDoubleCompletion,  // the target answers a command twice
   kLostCredit,        // the target forgets to post a receive again
   kLostLease,         // the target keeps an MR of its pool
   kEarlyAnswer,       // a write is acknowledged and then lost
-  kLateWrite,         // a write of a dead connection lands after the initiator is back
+  kLateWrite,         // a write lands after something newer was acknowledged
 };
 
 class Simulation {
@@ -41,6 +51,9 @@ class Simulation {
     violated(*this, what);
     std::abort();
   }
+  // Takes something that happened into the digest of the run (FNV-1a, by words).
+  void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3; }
+  uint64_t trace() const { return trace_; }
 
   const uint64_t seed;
   const Plant plant;
@@ -48,6 +61,24 @@ class Simulation {
   std::mt19937_64 rng;
   uint64_t steps = 0;
   uint64_t commands = 0;  // acknowledged
+
+  SimReactor reactor;
+  std::shared_ptr<SimNetwork> network;
+  std::shared_ptr<Device> device;  // the initiators'
+  bool faults = false;             // things may still break
+
+ protected:
+  // One round of the reactor, with what follows it.
+  virtual void after_step() = 0;
+
+  void step();
+  // Steps until `done`; a violation when commands no longer end.
+  void run_until(const char* what, const std::function<bool()>& done);
+  // A network with everything wrong that TCP allows, but for moving bytes one by one.
+  NetworkOptions bad_network();
+
+ private:
+  uint64_t trace_ = 0xcbf29ce484222325;
 };
 
 }  // namespace mrpool::sim

@@ -133,6 +133,14 @@ class SimVolume final : public storage::Volume {
 
 }  // namespace
 
+SimVolumeOptions bad_storage(Simulation& simulation) {
+  return {.max_delay = Nanoseconds(simulation.below(300'000)),
+          .slow_per_thousand = static_cast<uint32_t>(simulation.below(100)),
+          .slow = std::chrono::milliseconds(20),
+          .errors_per_thousand = static_cast<uint32_t>(simulation.below(20)),
+          .gather = simulation.chance(300)};
+}
+
 std::shared_ptr<storage::Volume> make_sim_volume(std::shared_ptr<storage::Volume> inner,
                                                  Simulation& simulation,
                                                  const SimVolumeOptions& options) {

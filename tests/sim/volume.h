@@ -23,6 +23,9 @@ struct SimVolumeOptions {
   bool gather = false;
 };
 
+// Most requests are quick; some outlive the connection they came by and the next one's set-up.
+SimVolumeOptions bad_storage(Simulation& simulation);
+
 std::shared_ptr<storage::Volume> make_sim_volume(std::shared_ptr<storage::Volume> inner,
                                                  Simulation& simulation,
                                                  const SimVolumeOptions& options);

@@ -8,16 +8,12 @@
 //   protocol   no side ever finds the other in the wrong;
 //   resources  afterwards every lease, buffer and operation is back and the pools are whole;
 //   progress   once the network is calm every initiator gets on.
-// The same seed and options give the same run, step by step.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "mrpool/device.h"
-#include "tests/sim/network.h"
-#include "tests/sim/reactor.h"
 #include "tests/sim/simulation.h"
 
 namespace mrpool::sim {
@@ -32,19 +28,13 @@ class World final : public Simulation {
 
   void run() override;
 
-  SimReactor reactor;
-  std::shared_ptr<SimNetwork> network;
-  std::shared_ptr<Device> device;
   std::unique_ptr<Target> target;
   std::vector<std::unique_ptr<Initiator>> initiators;
   Address address;
-  bool faults = true;  // somebody may still be killed
 
  private:
-  void step();
+  void after_step() override;
   void disturb();
-  template <typename Done>
-  void run_until(const char* what, Done done);
 };
 
 }  // namespace mrpool::sim

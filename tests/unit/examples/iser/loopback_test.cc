@@ -165,51 +165,178 @@ TEST_F(Loopback, WithoutImmediateDataAndRemoteInvalidation) {
   (*client)->log_out();
 }
 
-TEST_F(Loopback, PoolsAndStagingOfTheSmallestSizeAreEnough) {
-  Daemon daemon({.staging = 2 << 20, .mrs = 1, .force_mr = true});
-  ClientOptions deep = options(daemon);
-  deep.depth = 64;
-  auto client = Client::create(deep);
-  ASSERT_TRUE(client.ok()) << client.status();
-  auto session = (*client)->log_in();
-  ASSERT_TRUE(session.ok()) << session.status();
-  ASSERT_TRUE((*client)->run(scsi::Cdb{}, DataDirection::kNone, {}).ok());  // power-on attention
+// Pools of one and two entries under a load that wants dozens: work waits in order, nothing is
+// refused, nothing stands still. Two sessions take their MRs from one pool.
+struct Shortage {
+  uint32_t target_mrs;
+  uint64_t staging;  // bytes; a largest transfer needs 1 MiB
+  uint32_t initiator_mrs;
+};
 
-  // 64 writes of 128 KiB at once: four times the staging memory, one MR.
-  constexpr size_t kSize = 128 << 10, kCount = 64;
-  const std::vector<std::byte> data = noise(kSize * kCount, 5);
-  const auto buffer = load::Buffer::create((*client)->pd(), data.size());
-  ASSERT_TRUE(buffer.ok()) << buffer.status();
-  std::ranges::copy(data, buffer->bytes().begin());
-  struct Write : Command {
-    Write() : Command([](Command& self) { static_cast<Write&>(self).finished(); }) {}
+class Shortages : public Loopback, public testing::WithParamInterface<Shortage> {};
+
+TEST_P(Shortages, WorkWaitsInOrder) {
+  constexpr size_t kSize = 64 << 10, kCount = 48, kSessions = 2, kDepth = 32;
+  constexpr size_t kBlocks = kSize / 512;
+  Daemon daemon({.staging = GetParam().staging, .mrs = GetParam().target_mrs, .force_mr = true});
+  auto reactor = *Reactor::create();
+  const Address address = *Address::parse(daemon.address());
+  auto device = *Device::open(address);
+  auto pd = *device->alloc_pd();
+  auto pool = *MrPool::create(
+      *pd, {.count = GetParam().initiator_mrs,
+            .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  std::vector<std::byte> out = noise(kSessions * kCount * kSize, 5);
+  std::vector<std::byte> in(out.size());
+  auto out_mr = *pd->reg_mr(out, Access::kLocalWrite);
+  auto in_mr = *pd->reg_mr(in, Access::kLocalWrite);
+
+  struct Io : Command {
+    Io() : Command([](Command& self) { static_cast<Io&>(self).finished(); }) {}
     std::function<void()> finished;
   };
-  std::vector<std::unique_ptr<Write>> writes;
-  size_t left = kCount;
-  (*client)->wait([&](const std::function<void()>& done) {
-    for (size_t i = 0; i < kCount; ++i) {
-      auto write = std::make_unique<Write>();
-      write->cdb = transfer_cdb(true, i % 64 * (kSize / 512), kSize / 512);
-      write->direction = DataDirection::kOut;
-      write->data = buffer->sge(i * kSize, kSize);
-      write->finished = [&left, done] {
-        if (--left == 0) done();
-      };
-      (*session)->submit(*write);
-      writes.push_back(std::move(write));
-    }
-  });
-  for (const auto& write : writes) EXPECT_TRUE(write->good()) << describe(*write);
-  std::vector<std::byte> back(kSize);
-  for (const size_t i : {0, 31, 63}) {
-    ASSERT_TRUE(
-        (*client)
-            ->run(transfer_cdb(false, i * (kSize / 512), kSize / 512), DataDirection::kIn, back)
-            .ok());
-    EXPECT_TRUE(std::equal(back.begin(), back.end(), data.begin() + ptrdiff_t(i * kSize)));
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (uint8_t i = 0; i < kSessions; ++i) {
+    SessionOptions session{.address = address, .depth = kDepth};
+    session.login.initiator = "iqn.2026-11.org.example:host";
+    session.login.target = kTarget;
+    session.login.isid = {0x80, 0, 0, 0, 0, i};
+    sessions.push_back(
+        std::make_unique<Session>(*reactor, *device, *pd, *pool, std::move(session)));
+    absl::Status result;
+    sessions.back()->start([&](absl::Status status) {
+      result = std::move(status);
+      reactor->stop();
+    });
+    reactor->run();
+    ASSERT_TRUE(result.ok()) << result;
+    Io attention;  // power on
+    attention.finished = [&] { reactor->stop(); };
+    sessions.back()->submit(attention);
+    reactor->run();
   }
-  (*client)->log_out();
+  for (const bool write : {true, false}) {
+    std::vector<std::unique_ptr<Io>> ios;
+    std::array<std::vector<size_t>, kSessions> order;
+    size_t left = kSessions * kCount;
+    for (size_t i = 0; i < kSessions * kCount; ++i) {
+      Io& io = *ios.emplace_back(std::make_unique<Io>());
+      io.cdb = transfer_cdb(write, i * kBlocks, kBlocks);
+      io.direction = write ? DataDirection::kOut : DataDirection::kIn;
+      io.data = (write ? out_mr : in_mr)->sge(i * kSize, kSize);
+      io.finished = [&, i] {
+        order[i % kSessions].push_back(i);
+        if (--left == 0) reactor->stop();
+      };
+      sessions[i % kSessions]->submit(io);
+    }
+    reactor->run();
+    for (const auto& io : ios) EXPECT_TRUE(io->good()) << describe(*io);
+    for (const auto& one : order) EXPECT_TRUE(std::ranges::is_sorted(one));
+  }
+  EXPECT_EQ(in, out);
+  const MrPoolStats stats = pool->stats();
+  EXPECT_GT(stats.waits, 0u);
+  EXPECT_EQ(stats.in_use, 0u);
+  for (const auto& session : sessions) {
+    session->close([&] { reactor->stop(); });
+    reactor->run();
+  }
+  sessions.clear();
+  daemon.stop();
+  EXPECT_EQ(daemon.pool.in_use, 0u);
+  EXPECT_GT(daemon.pool.waits, 0u);
+  EXPECT_EQ(daemon.staging, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
+                         testing::Values(Shortage{1, 1 << 20, 1}, Shortage{2, 2 << 20, 2},
+                                         Shortage{1, 1 << 20, 2}, Shortage{2, 1 << 20, 1},
+                                         Shortage{1, 1 << 20, 24}, Shortage{2, 2 << 20, 24}),
+                         [](const testing::TestParamInfo<Shortage>& info) {
+                           return "Target" + std::to_string(info.param.target_mrs) + "Staging" +
+                                  std::to_string(info.param.staging >> 20) + "Initiator" +
+                                  std::to_string(info.param.initiator_mrs);
+                         });
+
+// Writes of every kind: with the command, in Data-Outs behind it, fetched, and all three at once.
+TEST_F(Loopback, UnsolicitedDataGoesOutAsAgreed) {
+  Daemon daemon({.initial_r2t = false});
+  auto reactor = *Reactor::create();
+  const Address address = *Address::parse(daemon.address());
+  auto device = *Device::open(address);
+  auto pd = *device->alloc_pd();
+  auto pool = *MrPool::create(
+      *pd,
+      {.count = 4, .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  constexpr size_t kMost = 256 << 10;
+  std::vector<std::byte> memory(2 * kMost);
+  auto mr = *pd->reg_mr(memory, Access::kLocalWrite);
+  SessionOptions options{.address = address, .depth = 4, .send_first_burst = true};
+  options.login.initiator = "iqn.2026-11.org.example:host";
+  options.login.target = kTarget;
+  options.login.isid = {0x80, 0, 0, 0, 0, 1};
+  options.login.limits = {.initial_r2t = false, .first_burst = 24576};
+  Session session(*reactor, *device, *pd, *pool, std::move(options));
+  const auto wait = [&](auto start) {
+    start([&] { reactor->stop(); });
+    reactor->run();
+  };
+  wait([&](auto done) {
+    session.start([done](absl::Status status) {
+      EXPECT_TRUE(status.ok()) << status;
+      done();
+    });
+  });
+  ASSERT_TRUE(session.connected());
+  EXPECT_FALSE(session.parameters().initial_r2t);
+  struct Io : Command {
+    Io() : Command([](Command& self) { static_cast<Io&>(self).finished(); }) {}
+    std::function<void()> finished;
+  } io;
+  const auto run = [&](bool write, size_t size) {
+    io.cdb = transfer_cdb(write, 3, uint32_t(size / 512));
+    io.direction = write ? DataDirection::kOut : DataDirection::kIn;
+    io.data = mr->sge(write ? 0 : kMost, uint32_t(size));
+    wait([&](auto done) {
+      io.finished = done;
+      session.submit(io);
+    });
+  };
+  run(false, 512);  // the attention of power on
+  for (const size_t size : {512, 8192, 8704, 24576, 25088, 65536, 262144}) {
+    SCOPED_TRACE(size);
+    std::ranges::copy(noise(size, uint32_t(size)), memory.begin());
+    run(true, size);
+    ASSERT_TRUE(io.good()) << describe(io);
+    run(false, size);
+    ASSERT_TRUE(io.good()) << describe(io);
+    EXPECT_TRUE(std::equal(memory.begin(), memory.begin() + ptrdiff_t(size),
+                           memory.begin() + ptrdiff_t(kMost)));
+  }
+  // 8704 is one Data-Out beyond its immediate data, the longer ones two.
+  EXPECT_EQ(session.counters().data_outs, 1u + 4 * 2);
+  std::string echo;
+  wait([&](auto done) {
+    session.ping("are you there?", [&echo, done](absl::StatusOr<std::string> answer) {
+      echo = answer.value_or("");
+      done();
+    });
+  });
+  EXPECT_EQ(echo, "are you there?");
+  struct Reset : Management {
+    Reset() : Management([](Management& self) { static_cast<Reset&>(self).finished(); }) {}
+    std::function<void()> finished;
+  } reset;
+  wait([&](auto done) {
+    reset.finished = done;
+    ASSERT_TRUE(session.manage(reset));
+  });
+  EXPECT_EQ(reset.response, iscsi::TaskResponse::kComplete);
+  run(false, 512);
+  ASSERT_TRUE(io.sense);
+  EXPECT_EQ(io.sense->key, scsi::SenseKey::kUnitAttention);
+  wait([&](auto done) { session.close(done); });
 }
 
 TEST_F(Loopback, ErrorsCarryTheirSense) {

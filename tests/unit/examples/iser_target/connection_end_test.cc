@@ -23,6 +23,19 @@ TEST_F(ConnectionTest, AbortTaskAnswersWhenTheTaskHasEnded) {
   EXPECT_TRUE(connection.idle());
 }
 
+TEST_F(ConnectionTest, AnAbortThatComesTooLateIsAnsweredBehindTheAnswer) {
+  Connection& connection = log_in();
+  auto pdu = scsi(scsi::Cdb{0x28, 0, 0, 0, 0, 0, 0, 0, 1}, 512);
+  deliver(connection, pdu, {}, kReadKey);
+  take();  // the answer; it may wait for an MR behind the link
+  deliver(connection, iscsi::TaskRequest{.function = iscsi::TaskFunction::kAbortTask,
+                                         .task_tag = 900,
+                                         .referenced_tag = pdu.task_tag});
+  EXPECT_TRUE(link.out.empty());
+  settle(connection);
+  EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kNoTask);
+}
+
 TEST_F(ConnectionTest, AbortOfWhatIsNotThere) {
   Connection& connection = log_in();
   deliver(connection, iscsi::TaskRequest{.function = iscsi::TaskFunction::kAbortTask,

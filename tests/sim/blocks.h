@@ -1,0 +1,70 @@
+// What the initiators of every world keep of their blocks: which versions each may hold, and memory
+// for commands in which a stray byte shows.
+//
+// Thread safety: one thread. Ownership: the simulation outlives them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "mrpool/mr_pool.h"
+#include "tests/sim/simulation.h"
+#include "tests/sim/storage.h"
+
+namespace mrpool::sim {
+
+// A command on blocks, numbered from the model's first.
+struct Transfer {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  bool write = false;
+  uint32_t version = 0;  // of a write
+};
+
+enum class Fate : uint8_t {
+  kDone,
+  kUnknown,  // it failed or was lost: it may have been carried out, whole or in part
+  kNotDone,  // it was refused before it began
+};
+
+class BlockModel {
+ public:
+  // Blocks `first` to `first + count - 1` of the storage, which hold version 0.
+  BlockModel(Simulation& simulation, uint32_t first, uint32_t count)
+      : simulation_(simulation), first_(first), versions_(count, {0}), busy_(count) {}
+
+  // No command is at these blocks.
+  bool free(uint32_t first, uint32_t count) const;
+  // A command starts; a write's data is put into `memory`.
+  void begin(Transfer& transfer, std::span<std::byte> memory);
+  // It ended, with this in its memory.
+  void end(const Transfer& transfer, std::span<const std::byte> memory, Fate fate);
+  // Compares the storage with the model. `block` gives a block of the storage.
+  void check(const std::function<std::span<const std::byte>(uint32_t block)>& block) const;
+
+  uint32_t first() const { return first_; }
+  uint32_t size() const { return static_cast<uint32_t>(versions_.size()); }
+
+ private:
+  Simulation& simulation_;
+  const uint32_t first_;
+  uint32_t next_version_ = 1;
+  // One version, or more after a write whose fate is not known.
+  std::vector<std::set<uint32_t>> versions_;
+  std::vector<bool> busy_;
+};
+
+// A command's memory lies between guards; whatever is not lent to it holds kIdle.
+inline constexpr std::byte kIdle{0xc5};
+inline constexpr size_t kGuard = 64;
+constexpr size_t guarded(size_t bytes) { return bytes + 2 * kGuard; }
+// A violation when anything but the first `lent` bytes behind the first guard was touched.
+void check_untouched(const Simulation& simulation, std::span<const std::byte> memory, size_t lent);
+// A violation when an MR of the pool is out or lost.
+void check_whole(const Simulation& simulation, MrPool& pool);
+
+}  // namespace mrpool::sim

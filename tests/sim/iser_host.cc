@@ -1,0 +1,298 @@
+#include "tests/sim/iser_host.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "examples/iser/client.h"
+#include "examples/iser_target/limits.h"
+#include "examples/scsi/target_device.h"
+
+namespace mrpool::sim {
+
+namespace {
+
+constexpr uint32_t kMaxBlocks = 48;  // 24 KiB: beyond every unsolicited burst but the longest
+constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
+constexpr uint8_t kSynchronizeCache16 = 0x91;
+
+using iscsi::TaskFunction;
+using iscsi::TaskResponse;
+
+}  // namespace
+
+// A task management function, one at a time.
+struct IserHost::Function final : iser::Management {
+  explicit Function(IserHost& host, Done done = nullptr)
+      : Management(done != nullptr ? done
+                                   : [](Management& self) {
+                                       auto& function = static_cast<Function&>(self);
+                                       function.busy = false;
+                                       if (function.lost) return;
+                                       if (function.response != TaskResponse::kComplete) {
+                                         function.owner.world_.violate("a reset was refused");
+                                       }
+                                     }),
+        owner(host) {}
+  IserHost& owner;
+  bool busy = false;
+};
+
+// One command at a time, with memory of its own. What takes too long is aborted: the command may
+// have gone with somebody else's reset, which nobody tells its initiator (SAM-5, TAS of 0).
+struct IserHost::Slot final : iser::Command {
+  struct Abort final : iser::Management {
+    explicit Abort(Slot& s)
+        : Management([](Management& self) {
+            auto& abort = static_cast<Abort&>(self);
+            Slot& slot = abort.slot;
+            abort.busy = false;
+            if (abort.lost) return;
+            if (abort.response != TaskResponse::kComplete &&
+                abort.response != TaskResponse::kNoTask) {
+              slot.owner.world_.violate("an abort was refused");
+            }
+          }),
+          slot(s) {}
+    Slot& slot;
+    bool busy = false;
+  };
+  struct Overdue final : Timer {
+    explicit Overdue(IserHost::Slot& s)
+        : Timer([](Timer& self) {
+            IserHost::Slot& slot = static_cast<Overdue&>(self).slot;
+            slot.owner.overdue(slot);
+          }),
+          slot(s) {}
+    IserHost::Slot& slot;
+  };
+
+  explicit Slot(IserHost& host)
+      : Command([](Command& self) {
+          auto& slot = static_cast<Slot&>(self);
+          slot.owner.finished(slot);
+        }),
+        owner(host),
+        memory(kSlotBytes, kIdle),
+        abort(*this),
+        timer(*this) {
+    auto made = host.pd_->reg_mr(memory, Access::kLocalWrite);
+    if (!made.ok()) host.world_.violate(made.status().ToString());
+    mr = std::move(*made);
+  }
+  ~Slot() { timer.cancel(); }
+  std::span<std::byte> blocks() {
+    return std::span(memory).subspan(kGuard, size_t{transfer.count} * kBlockBytes);
+  }
+
+  IserHost& owner;
+  std::vector<std::byte> memory;
+  std::unique_ptr<Mr> mr;
+  Abort abort;
+  Overdue timer;
+  uint16_t unit = 0;
+  Transfer transfer;  // of no blocks: SYNCHRONIZE CACHE
+  bool busy = false;
+};
+
+IserHost::IserHost(IserWorld& world, uint32_t number)
+    : world_(world),
+      number_(number),
+      target_(static_cast<uint32_t>(world.below(IserWorld::kTargets))),
+      pd_(std::move(*world.device->alloc_pd())),
+      models_(IserWorld::kUnits, BlockModel(world, number * kBlocks, kBlocks)),
+      function_(std::make_unique<Function>(*this)) {
+  auto pool = MrPool::create(
+      *pd_, {.count = 1 + static_cast<uint32_t>(world.below(kSlots)),
+             .max_segments = 1,
+             .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  if (!pool.ok()) world.violate(pool.status().ToString());
+  pool_ = std::move(*pool);
+  for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
+}
+
+IserHost::~IserHost() = default;
+
+void IserHost::log_in() {
+  iser::SessionOptions options{.address = {"uiwarp", "127.0.0.1", 3260, ""}};
+  options.depth = 1 + static_cast<uint32_t>(world_.below(kSlots));
+  options.remote_invalidation = world_.chance(800);
+  options.send_first_burst = world_.chance(500);
+  options.login.initiator = "iqn.2026-11.org.mrpool:host-" + std::to_string(number_);
+  options.login.target = IserWorld::kNames[target_];
+  options.login.isid = {0x80, 0, 0, 0, 0, 1};
+  constexpr uint32_t kBursts[] = {512, 4096, 8192, 16384, 24576, 65536};
+  constexpr uint32_t kSegments[] = {512, 2048, 8192};
+  options.login.limits = {.initial_r2t = world_.chance(500),
+                          .immediate_data = world_.chance(800),
+                          .first_burst = kBursts[world_.below(std::size(kBursts))],
+                          .target_recv = kSegments[world_.below(std::size(kSegments))]};
+  options.login.random = [&world = world_](std::span<uint8_t> out) {
+    for (uint8_t& byte : out) byte = static_cast<uint8_t>(world.below(256));
+  };
+  wrong_secret_ = false;
+  if (target_ == 1) {
+    wrong_secret_ = world_.faults && world_.chance(100);
+    options.login.chap = {"host", wrong_secret_ ? "a wrong secret" : IserWorld::kSecrets[0]};
+    if (world_.chance(500)) options.login.mutual = {"target", IserWorld::kSecrets[1]};
+  }
+  session_ = std::make_unique<iser::Session>(world_.reactor, *world_.device, *pd_, *pool_,
+                                             std::move(options));
+  session_->start([this](absl::Status status) { ready(status); });
+}
+
+void IserHost::ready(const absl::Status& status) {
+  world_.note(static_cast<uint64_t>(status.code()));
+  if (wrong_secret_ && status.ok()) world_.violate("a wrong secret was taken");
+}
+
+// Why a session may end: the network broke it, or this side, or the login was to be refused.
+void IserHost::ended() {
+  const absl::Status& why = session_->error();
+  const bool right = absl::IsUnavailable(why) || absl::IsCancelled(why) ||
+                     (wrong_secret_ && absl::IsUnauthenticated(why)) ||
+                     why.message() == "a command could not be sent: not connected";
+  const DisconnectReason by = session_->ended_by();
+  if (!right || by == DisconnectReason::kTerminated || by == DisconnectReason::kProtocol) {
+    world_.violate("a session ended: " + why.ToString());
+  }
+  // Every completion came before.
+  for (const auto& slot : slots_) {
+    if (slot->busy || slot->abort.busy) world_.violate("a command was never ended");
+  }
+  if (function_->busy || pinging_) world_.violate("a request was never answered");
+  session_.reset();
+  retry_at_ = world_.reactor.now() + Nanoseconds(world_.below(300'000));
+}
+
+void IserHost::step() {
+  for (const auto& slot : slots_) {
+    check_untouched(world_, slot->memory, slot->busy ? slot->blocks().size() : 0);
+  }
+  if (session_ != nullptr && session_->ended()) ended();
+  if (session_ == nullptr && !finishing_ && world_.reactor.now() >= retry_at_) log_in();
+  if (!full_feature() || finishing_ || world_.silent()) return;
+  if (world_.chance(2)) ping();
+  Slot& slot = *slots_[world_.below(slots_.size())];
+  if (!slot.busy && !slot.abort.busy) start(slot);
+}
+
+void IserHost::start(Slot& slot) {
+  Transfer& transfer = slot.transfer;
+  slot.unit = static_cast<uint16_t>(world_.below(IserWorld::kUnits));
+  transfer.first = static_cast<uint32_t>(world_.below(kBlocks));
+  transfer.count =
+      1 + static_cast<uint32_t>(world_.below(std::min(kMaxBlocks, kBlocks - transfer.first)));
+  transfer.write = world_.chance(500);
+  if (world_.chance(30)) transfer = {};
+  BlockModel& model = models_[slot.unit];
+  if (!model.free(transfer.first, transfer.count)) return;  // its turn comes again
+  model.begin(transfer, slot.blocks());
+  slot.lun = scsi::encode_lun(slot.unit);
+  if (transfer.count == 0) {
+    slot.cdb = {kSynchronizeCache16};
+    slot.direction = iser::DataDirection::kNone;
+    slot.data = {};
+  } else {
+    slot.cdb = iser::transfer_cdb(transfer.write, model.first() + transfer.first, transfer.count);
+    slot.direction = transfer.write ? iser::DataDirection::kOut : iser::DataDirection::kIn;
+    slot.data = slot.mr->sge(kGuard, transfer.count * kBlockBytes);
+  }
+  slot.busy = true;
+  slot.timer.arm(world_.reactor, Nanoseconds(1'000'000 + world_.below(150'000'000)));
+  session_->submit(slot);
+}
+
+void IserHost::finished(Slot& slot) {
+  if (!slot.busy) world_.violate("a command ended twice");
+  slot.busy = false;
+  slot.timer.cancel();
+  Fate fate = Fate::kUnknown;
+  if (slot.lost || slot.status == scsi::Status::kTaskAborted) {
+    fate = Fate::kUnknown;
+  } else if (slot.good()) {
+    fate = Fate::kDone;
+    if (slot.transferred != slot.data.length) world_.violate("a command moved too little");
+  } else if (slot.sense && slot.sense->key == scsi::SenseKey::kUnitAttention) {
+    fate = Fate::kNotDone;
+  } else if (!slot.sense || slot.sense->key != scsi::SenseKey::kMediumError) {
+    world_.violate("a command ended by " + iser::describe(slot));
+  }
+  models_[slot.unit].end(slot.transfer, slot.blocks(), fate);
+  std::ranges::fill(slot.memory, kIdle);
+  if (slot.lost) return;
+  ++completed;
+  ++world_.commands;
+}
+
+void IserHost::overdue(Slot& slot) {
+  slot.abort.function = TaskFunction::kAbortTask;
+  slot.abort.command = &slot;
+  if (full_feature() && !slot.abort.busy && session_->manage(slot.abort)) {
+    slot.abort.busy = true;
+    return;
+  }
+  // It waits for an MR, or for others' aborts.
+  slot.timer.arm(world_.reactor, Nanoseconds(1'000'000 + world_.below(10'000'000)));
+}
+
+void IserHost::ping() {
+  if (pinging_) return;
+  pinging_ = true;
+  std::string data(world_.below(200), 'p');
+  for (char& byte : data) byte = static_cast<char>(world_.below(256));
+  session_->ping(data, [this, data](absl::StatusOr<std::string> answer) {
+    pinging_ = false;
+    if (answer.ok() && *answer != data) world_.violate("a ping brought other data back");
+  });
+}
+
+void IserHost::kill() {
+  if (session_ != nullptr && !session_->ended()) session_->abort("dropped by its initiator");
+}
+
+void IserHost::log_out() {
+  if (full_feature()) session_->close(nullptr);
+}
+
+void IserHost::manage() {
+  if (!full_feature() || function_->busy) return;
+  constexpr TaskFunction kFunctions[] = {TaskFunction::kAbortTaskSet, TaskFunction::kClearTaskSet,
+                                         TaskFunction::kLogicalUnitReset,
+                                         TaskFunction::kTargetWarmReset};
+  function_->function = kFunctions[world_.below(std::size(kFunctions))];
+  function_->lun = scsi::encode_lun(static_cast<uint16_t>(world_.below(IserWorld::kUnits)));
+  function_->busy = session_->manage(*function_);
+}
+
+bool IserHost::idle() const {
+  return !pinging_ && !function_->busy && std::ranges::none_of(slots_, [](const auto& slot) {
+    return slot->busy || slot->abort.busy;
+  });
+}
+
+void IserHost::close() {
+  if (!full_feature()) {
+    if (session_ != nullptr) session_->abort("closed while it logs in");
+    return;
+  }
+  // The answer to a ping says what the window is now.
+  session_->ping("window", [this](const absl::StatusOr<std::string>& answer) {
+    if (!answer.ok()) return;
+    if (session_->window() != iser_target::kQueueDepth) {
+      world_.violate("a window of " + std::to_string(session_->window()) + " commands is left");
+    }
+    session_->close(nullptr);
+  });
+}
+
+void IserHost::check_store() {
+  for (uint16_t unit = 0; unit < IserWorld::kUnits; ++unit) {
+    models_[unit].check([&](uint32_t number) { return world_.block(target_, unit, number); });
+  }
+}
+
+void IserHost::check_resources() { check_whole(world_, *pool_); }
+
+}  // namespace mrpool::sim

@@ -1,0 +1,71 @@
+// An initiator of the iSER world: a session of examples/iser with commands on blocks of its own on
+// every unit of its target, and a model of what these may hold.
+//
+// Thread safety: one thread. Ownership: the world's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "examples/iser/session.h"
+#include "mrpool/mr_pool.h"
+#include "tests/sim/blocks.h"
+#include "tests/sim/iser_world.h"
+
+namespace mrpool::sim {
+
+class IserHost {
+ public:
+  static constexpr uint32_t kBlocks = 64;  // that it owns on a unit
+  static constexpr uint32_t kSlots = 6;    // commands at a time
+
+  IserHost(IserWorld& world, uint32_t number);
+  ~IserHost();
+
+  // Logs in, sends commands, looks after its memory: called once a step.
+  void step();
+  // Drops its connection, logs out, resets something: with commands under way, if it has a session.
+  void kill();
+  void log_out();
+  void manage();
+  void finish() { finishing_ = true; }  // no more commands
+  bool idle() const;
+  // Looks at the session's window once more and logs out for good.
+  void close();
+  bool closed() const { return session_ == nullptr; }
+  void check_store();
+  void check_resources();
+
+  uint64_t completed = 0;
+
+ private:
+  struct Slot;
+  struct Function;
+
+  void log_in();
+  void ready(const absl::Status& status);
+  void ended();
+  void start(Slot& slot);
+  void finished(Slot& slot);
+  void overdue(Slot& slot);
+  void ping();
+  bool full_feature() const { return session_ != nullptr && session_->connected(); }
+
+  IserWorld& world_;
+  const uint32_t number_;
+  const uint32_t target_;
+  std::unique_ptr<Pd> pd_;
+  std::unique_ptr<MrPool> pool_;
+  std::vector<BlockModel> models_;  // by unit
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<Function> function_;
+  std::unique_ptr<iser::Session> session_;
+  bool wrong_secret_ = false;  // this login has to be refused
+  bool pinging_ = false;
+  bool finishing_ = false;
+  Nanoseconds retry_at_{};
+};
+
+}  // namespace mrpool::sim

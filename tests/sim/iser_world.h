@@ -1,0 +1,61 @@
+// The iSER programs in one thread under one seed: the target of examples/iser_target with two
+// targets of two units each, and initiators made of examples/iser, with storage that delays and
+// fails (volume.h) and the network that splits, delays, stalls and breaks.
+//
+// Nothing of them is replaced but what they take from outside: reactor, network, storage,
+// randomness. Initiators log in with CHAP and without, read and write blocks of their own with
+// immediate, unsolicited and solicited data, abort what takes long, reset units and targets under
+// each other's load, log out under load, drop connections and log in again. Now and then all are
+// silent for so long that the target asks whether they live.
+//
+// The invariants are those of world.h: memory, once, durable, protocol, resources, progress; and
+// at the end the CmdSN window of every session is open again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "examples/iser_target/server.h"
+#include "examples/iser_target/site.h"
+#include "examples/storage/storage.h"
+#include "tests/sim/simulation.h"
+
+namespace mrpool::sim {
+
+class IserHost;
+
+class IserWorld final : public Simulation {
+ public:
+  static constexpr uint32_t kTargets = 2;  // the second wants CHAP, both ways
+  static constexpr uint16_t kUnits = 2;    // of each
+  static constexpr const char* kNames[kTargets] = {"iqn.2026-11.org.mrpool:open",
+                                                   "iqn.2026-11.org.mrpool:closed"};
+  static constexpr const char* kSecrets[2] = {"an initiator's", "a target's own"};
+
+  IserWorld(uint64_t seed, Plant plant, Violated violated);
+  ~IserWorld() override;
+
+  void run() override;
+
+  // What lies in a unit's storage.
+  std::span<std::byte> block(uint32_t target, uint16_t unit, uint32_t number);
+  bool silent() const { return reactor.now() < silent_until_; }
+
+ private:
+  void after_step() override;
+  void disturb();
+  void heard(std::string_view line);
+  void check_target();
+
+  std::vector<std::shared_ptr<storage::Volume>> ram_;
+  iser_target::Config config_;
+  std::unique_ptr<iser_target::Site> site_;
+  std::unique_ptr<iser_target::Server> server_;
+  std::vector<std::unique_ptr<IserHost>> hosts_;
+  Nanoseconds silent_until_{};
+};
+
+}  // namespace mrpool::sim
