@@ -245,7 +245,8 @@ TEST_P(Shortages, WorkWaitsInOrder) {
   sessions.clear();
   daemon.stop();
   EXPECT_EQ(daemon.pool.in_use, 0u);
-  EXPECT_GT(daemon.pool.waits, 0u);
+  // Where the initiator has no more MRs than the target nobody waits there.
+  EXPECT_EQ(daemon.pool.waits > 0, GetParam().initiator_mrs > GetParam().target_mrs);
   EXPECT_EQ(daemon.staging, 0u);
 }
 
@@ -253,10 +254,10 @@ INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
                          testing::Values(Shortage{1, 1 << 20, 1}, Shortage{2, 2 << 20, 2},
                                          Shortage{1, 1 << 20, 2}, Shortage{2, 1 << 20, 1},
                                          Shortage{1, 1 << 20, 24}, Shortage{2, 2 << 20, 24}),
-                         [](const testing::TestParamInfo<Shortage>& info) {
-                           return "Target" + std::to_string(info.param.target_mrs) + "Staging" +
-                                  std::to_string(info.param.staging >> 20) + "Initiator" +
-                                  std::to_string(info.param.initiator_mrs);
+                         [](const auto& each) {
+                           return "Target" + std::to_string(each.param.target_mrs) + "Staging" +
+                                  std::to_string(each.param.staging >> 20) + "Initiator" +
+                                  std::to_string(each.param.initiator_mrs);
                          });
 
 // Writes of every kind: with the command, in Data-Outs behind it, fetched, and all three at once.
