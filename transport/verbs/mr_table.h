@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -35,6 +36,9 @@ class MrTable {
     }
   }
 
+  // Slots of the current table.
+  size_t capacity() const { return size_t{current_.load(std::memory_order_relaxed)->mask} + 1; }
+
   void insert(uint32_t lkey, Region* region) {
     const uint32_t size = current_.load(std::memory_order_relaxed)->mask + 1;
     if ((used_ + 1) * 2 > size) grow(size * 2);
@@ -50,7 +54,7 @@ class MrTable {
       if (found == (kUsed | lkey)) {
         // Not empty again: another key may have gone past it.
         slot.key.store(kErased, std::memory_order_release);
-        return;
+        return clean(table, i);
       }
     }
   }
@@ -69,6 +73,19 @@ class MrTable {
     std::unique_ptr<Slot[]> slots;
     uint32_t mask;
   };
+
+  // In front of an empty slot nobody goes past an erased one: it is empty again, and so is the one
+  // before. Keys that come and go, as windows do with every connection, would otherwise fill a
+  // table of any size.
+  void clean(Table& table, uint32_t i) {
+    if (table.slots[(i + 1) & table.mask].key.load(std::memory_order_relaxed) != kEmpty) return;
+    for (;; --i) {
+      Slot& slot = table.slots[i & table.mask];
+      if (slot.key.load(std::memory_order_relaxed) != kErased) return;
+      slot.key.store(kEmpty, std::memory_order_release);
+      --used_;
+    }
+  }
 
   static uint32_t hash(uint32_t lkey) { return (lkey * 0x9e3779b1u) >> 7; }
 
