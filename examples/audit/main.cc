@@ -1,4 +1,5 @@
 // mrpool-audit DEVICE: does a device's access control hold?
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -30,9 +31,17 @@ Exit status: 0 every rule holds, 1 the device breaks one, 2 the audit itself cou
   mrpool-audit --canary fast-bound uiwarp://
 )";
 
-int usage(const std::string& problem) {
-  std::fprintf(stderr, "mrpool-audit: %s (see --help)\n", problem.c_str());
+int fail(const std::string& problem) {
+  std::fprintf(stderr, "mrpool-audit: %s\n", problem.c_str());
   return 2;
+}
+int fail(const absl::Status& status) { return fail(std::string(status.message())); }
+int usage(const std::string& problem) { return fail(problem + " (see --help)"); }
+
+// The exit status, unless what was printed could not be written.
+int end_of_output(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  return fail(std::string("cannot write the output: ") + std::strerror(errno));
 }
 
 }  // namespace
@@ -47,7 +56,7 @@ int main(int argc, char** argv) {
                                                        : nullptr;
     if (argument == "--help" || argument == "-h") {
       std::fputs(kHelp, stdout);
-      return 0;
+      return end_of_output(0);
     }
     if (value != nullptr) {
       if (++i == argc) return usage(argument + " needs a value");
@@ -64,7 +73,7 @@ int main(int argc, char** argv) {
     for (const mrpool::audit::CanaryRule& rule : mrpool::audit::canary_rules()) {
       std::printf("%-16s %s\n", std::string(rule.name).c_str(), std::string(rule.meaning).c_str());
     }
-    return 0;
+    return end_of_output(0);
   }
   if (format != "table" && format != "json" && format != "markdown") {
     return usage("--output-format " + format + ": table, json or markdown");
@@ -72,24 +81,25 @@ int main(int argc, char** argv) {
   if (uri.empty()) return usage("which device? for example uiwarp://");
 
   absl::StatusOr<mrpool::Address> address = mrpool::Address::parse(uri);
-  if (!address.ok()) return usage(std::string(address.status().message()));
+  if (!address.ok()) return fail(address.status());
   if (address->transport == "uiwarp" && address->host.empty()) address->host = "127.0.0.1";
   absl::StatusOr<std::shared_ptr<mrpool::Device>> device = mrpool::Device::open(*address);
-  if (!device.ok()) return usage(std::string(device.status().message()));
+  if (!device.ok()) return fail(device.status());
   if (!canary.empty()) {
     device = mrpool::audit::make_canary(*std::move(device), canary);
-    if (!device.ok()) return usage(std::string(device.status().message()));
+    if (!device.ok()) return fail(device.status());
   }
   const absl::StatusOr<mrpool::audit::Report> report = mrpool::audit::run(**device, *address);
-  if (!report.ok()) return usage(std::string(report.status().message()));
+  if (!report.ok()) return fail(report.status());
 
   const std::string text = format == "json"       ? to_json(*report)
                            : format == "markdown" ? to_markdown(*report)
                                                   : to_table(*report);
   if (output.empty()) {
     std::fputs(text.c_str(), stdout);
+    return end_of_output(report->passed() ? 0 : 1);
   } else if (!(std::ofstream(output) << text).flush()) {
-    return usage("cannot write " + output + ": " + std::strerror(errno));
+    return fail("cannot write " + output + ": " + std::strerror(errno));
   }
   return report->passed() ? 0 : 1;
 }

@@ -36,7 +36,7 @@ awaitable<void> ask(Reactor& reactor, Address address) {
   require(expected, done.status);
   require(done.invalidated, "the server kept the key");
   lease.invalidated();
-  std::printf("the server says: %s\n", slot.text);
+  std::printf("the server says: %.64s\n", slot.text);
   qp->disconnect();
   co_await qp.async_disconnected();
 }

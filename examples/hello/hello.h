@@ -7,6 +7,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
