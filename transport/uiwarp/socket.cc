@@ -382,6 +382,13 @@ class SocketDial final : public Dial {
       boost::asio::async_connect(state->socket, found,
                                  [state](error_code ec, const tcp::endpoint&) {
                                    if (state->handler == nullptr) return;
+                                   if (ec == boost::asio::error::operation_aborted) {
+                                     // Nobody took it back: the socket could not be opened, and
+                                     // Asio does not say why.
+                                     error_code why;
+                                     state->socket.open(tcp::v4(), why);
+                                     if (why) ec = why;
+                                   }
                                    if (ec) return state->fail("cannot connect to", ec);
                                    state->succeed();
                                  });
