@@ -131,6 +131,58 @@ TEST(ServiceIo, ShortagesMakeCommandsWait) {
   }
 }
 
+// Pools of one and two entries, of MRs and of staging buffers, with a full queue on top: work waits
+// in order, nothing is refused, nothing stands still.
+struct Shortage {
+  uint32_t mrs;
+  uint32_t buffers;
+};
+
+class Shortages : public ::testing::TestWithParam<Shortage> {};
+
+TEST_P(Shortages, CommandsWaitInOrder) {
+  constexpr uint32_t kCommands = 31, kBlocks = 16;
+  constexpr size_t kBytes = kBlocks * 4096, kBack = 2 << 20;
+  World world([](Service::Options& options) {
+    options.device.mrs = GetParam().mrs;
+    options.device.force_mr = true;  // reads take an MR too
+    options.worker.staging_bytes = GetParam().buffers * BufferPool::kChunk;
+  });
+  // Not RAM in place: reads go through staging buffers as well.
+  world.serve({"ram:8MiB"}, /*with_faults=*/true);
+  ASSERT_EQ(world.service().worker(0).buffers().total(), GetParam().buffers);
+  Host host(world);
+  for (uint32_t i = 0; i < kCommands; ++i) host.io.fill(i * kBytes, kBytes, int(i + 1));
+  for (const IoOpcode opcode : {IoOpcode::kWrite, IoOpcode::kRead}) {
+    const bool write = opcode == IoOpcode::kWrite;
+    std::vector<uint16_t> ids;
+    host.io.order.clear();
+    for (uint32_t i = 0; i < kCommands; ++i) {
+      const nvme::Sqe sqe =
+          host.io.io(opcode, i * kBlocks, kBlocks, i * kBytes + (write ? 0 : kBack));
+      ids.push_back(sqe.command_id);
+      host.io.submit(sqe);
+    }
+    for (const uint16_t id : ids) EXPECT_STATUS(host.io.wait(id).status(), Status::kSuccess);
+    ASSERT_EQ(host.io.order.size(), ids.size());
+    for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(host.io.order[i].command_id, ids[i]);
+  }
+  for (uint32_t i = 0; i < kCommands; ++i) {
+    EXPECT_TRUE(host.io.holds(kBack + i * kBytes, kBytes, int(i + 1))) << i;
+  }
+  if (GetParam().buffers > GetParam().mrs) {
+    EXPECT_GT(world.service().pools().at(0).stats.waits, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
+                         ::testing::Values(Shortage{1, 1}, Shortage{1, 2}, Shortage{2, 1},
+                                           Shortage{2, 2}, Shortage{1, 32}, Shortage{2, 32}),
+                         [](const auto& each) {
+                           return "Mrs" + std::to_string(each.param.mrs) + "Buffers" +
+                                  std::to_string(each.param.buffers);
+                         });
+
 TEST(ServiceIo, StorageErrorsReachTheHost) {
   World world;
   world.serve({"ram:1MiB"}, true);
