@@ -3,6 +3,10 @@
 //
 //   tcp_ceiling reqrep --request BYTES --reply BYTES --depth N [--seconds S]
 //   tcp_ceiling stream --request BYTES [--seconds S]      one way, in writes of that size
+//   tcp_ceiling reqrep --request BYTES --reply BYTES --depth N --connections C
+//
+// With --connections the depth is that of all of them together, and every request goes out on a
+// connection drawn at random; both sides ask one edge-triggered epoll set which are ready.
 //
 // Prints one JSON object. The server runs on core 0, the client on core 1. Every request in flight
 // has memory of its own for its payload, as an I/O would; nothing is checked or parsed beyond
@@ -13,7 +17,9 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -27,9 +33,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "examples/load/histogram.h"
+#include "examples/load/random.h"
 
 namespace mrpool::bench {
 namespace {
@@ -38,6 +46,7 @@ struct Shape {
   size_t request = 64;
   size_t reply = 64;  // 0: stream
   size_t depth = 1;
+  size_t connections = 1;
   double seconds = 1;
 };
 
@@ -193,6 +202,114 @@ void stream(int fd, const Shape& shape) {
               double(bytes) / double(shape.request) / seconds, double(bytes) / seconds);
 }
 
+// One of many connections, and what is under way on it.
+struct Connection {
+  int fd = -1;
+  size_t unsent = 0;
+  size_t received = 0;  // of a message that is not whole yet
+  std::vector<uint64_t> started;
+  size_t answered = 0;  // of `started`
+};
+
+class ReadySet {
+ public:
+  explicit ReadySet(std::vector<Connection>& all) : fd_(epoll_create1(0)) {
+    if (fd_ < 0) die("epoll_create1");
+    for (Connection& each : all) {
+      epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLET, .data = {.ptr = &each}};
+      if (epoll_ctl(fd_, EPOLL_CTL_ADD, each.fd, &event) != 0) die("epoll_ctl");
+    }
+  }
+  // Calls visit(connection) for those where something may have changed.
+  template <typename Visit>
+  void poll(Visit&& visit) {
+    const int count = epoll_wait(fd_, events_.data(), int(events_.size()), 0);
+    for (int i = 0; i < count; ++i) visit(*static_cast<Connection*>(events_[size_t(i)].data.ptr));
+  }
+
+ private:
+  const int fd_;
+  std::vector<epoll_event> events_{256};
+};
+
+void flush(Connection& connection, Area& area) {
+  while (connection.unsent > 0) {
+    const size_t n = transmit(connection.fd, area, connection.unsent);
+    if (n == 0) return;
+    connection.unsent -= n;
+  }
+}
+
+// All that has come; a receive that was not filled is the last.
+size_t drain(Connection& connection, Area& area) {
+  const size_t room = std::min(area.size(), kBatch);
+  size_t total = 0;
+  for (size_t n = room; n == room; total += n) n = receive(connection.fd, area);
+  return total;
+}
+
+[[noreturn]] void serve_many(std::vector<Connection> connections, const Shape& shape) {
+  Area in(shape.request, shape.depth);
+  Area out(shape.reply, shape.depth);
+  ReadySet ready(connections);
+  for (;;) {
+    ready.poll([&](Connection& connection) {
+      connection.received += drain(connection, in);
+      connection.unsent += connection.received / shape.request * shape.reply;
+      connection.received %= shape.request;
+      flush(connection, out);
+    });
+  }
+}
+
+void request_reply_many(std::vector<Connection> connections, const Shape& shape) {
+  Area out(shape.request, shape.depth);
+  Area in(shape.reply, shape.depth);
+  ReadySet ready(connections);
+  load::Random random(1);
+  load::Histogram latency;
+  uint64_t now = now_ns();
+  const uint64_t measured_from = now + uint64_t(shape.seconds * 0.1e9);  // warm up
+  const uint64_t end = measured_from + uint64_t(shape.seconds * 1e9);
+  uint64_t first = 0;
+  uint64_t done = 0;
+  size_t idle = shape.depth;
+  std::vector<Connection*> asked;
+  while (now < end || done == 0) {
+    if (first == 0 && now >= measured_from) {
+      first = now;
+      done = 0;
+      latency = load::Histogram();
+    }
+    asked.clear();
+    for (; idle > 0; --idle) {
+      Connection& connection = connections[random.below(connections.size())];
+      if (connection.answered == connection.started.size()) {
+        connection.started.clear();
+        connection.answered = 0;
+      }
+      connection.started.push_back(now);
+      connection.unsent += shape.request;
+      asked.push_back(&connection);
+    }
+    for (Connection* connection : asked) flush(*connection, out);
+    ready.poll([&](Connection& connection) {
+      flush(connection, out);
+      connection.received += drain(connection, in);
+      now = now_ns();
+      for (; connection.received >= shape.reply; connection.received -= shape.reply) {
+        latency.add(now - connection.started[connection.answered++]);
+        ++done;
+        ++idle;
+      }
+    });
+    now = now_ns();
+  }
+  std::printf("{\"per_second\": %.1f, \"mean_us\": %.3f, \"p50_us\": %.3f, \"p99_us\": %.3f}\n",
+              double(done) / (double(now - first) / 1e9), latency.mean() / 1e3,
+              double(latency.percentile(50)) / 1e3, double(latency.percentile(99)) / 1e3);
+}
+
 int connect_to(uint16_t port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
@@ -212,6 +329,7 @@ void prepare(int fd) {
 int usage() {
   std::fputs(
       "usage: tcp_ceiling reqrep --request BYTES --reply BYTES --depth N [--seconds S]\n"
+      "                          [--connections C]\n"
       "       tcp_ceiling stream --request BYTES [--depth N] [--seconds S]\n",
       stderr);
   return 2;
@@ -230,6 +348,8 @@ int run(int argc, char** argv) {
       shape.reply = std::strtoull(argv[i + 1], nullptr, 10);
     } else if (name == "--depth") {
       shape.depth = std::strtoull(argv[i + 1], nullptr, 10);
+    } else if (name == "--connections") {
+      shape.connections = std::strtoull(argv[i + 1], nullptr, 10);
     } else if (name == "--seconds") {
       shape.seconds = std::strtod(argv[i + 1], nullptr);
     } else {
@@ -237,8 +357,14 @@ int run(int argc, char** argv) {
     }
   }
   if (mode == "stream") shape.reply = 0;
-  if (shape.request == 0 || shape.depth == 0 || (mode == "reqrep" && shape.reply == 0)) {
+  if (shape.request == 0 || shape.depth == 0 || (mode == "reqrep" && shape.reply == 0) ||
+      shape.connections == 0 || (mode == "stream" && shape.connections != 1)) {
     return usage();
+  }
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
   }
 
   signal(SIGPIPE, SIG_IGN);
@@ -248,7 +374,7 @@ int run(int argc, char** argv) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof(address);
   if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(listener, 1) != 0 ||
+      listen(listener, int(shape.connections)) != 0 ||
       getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
     die("listen");
   }
@@ -257,19 +383,28 @@ int run(int argc, char** argv) {
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     pin(0);
-    const int fd = accept(listener, nullptr, nullptr);
-    if (fd < 0) die("accept");
-    prepare(fd);
-    serve(fd, shape);
+    std::vector<Connection> connections(shape.connections);
+    for (Connection& each : connections) {
+      each.fd = accept(listener, nullptr, nullptr);
+      if (each.fd < 0) die("accept");
+      prepare(each.fd);
+    }
+    if (shape.connections > 1) serve_many(std::move(connections), shape);
+    serve(connections[0].fd, shape);
   }
   close(listener);
   pin(1);
-  const int fd = connect_to(ntohs(address.sin_port));
-  prepare(fd);
+  std::vector<Connection> connections(shape.connections);
+  for (Connection& each : connections) {
+    each.fd = connect_to(ntohs(address.sin_port));
+    prepare(each.fd);
+  }
   if (mode == "stream") {
-    stream(fd, shape);
+    stream(connections[0].fd, shape);
+  } else if (shape.connections > 1) {
+    request_reply_many(std::move(connections), shape);
   } else {
-    request_reply(fd, shape);
+    request_reply(connections[0].fd, shape);
   }
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);

@@ -6,7 +6,7 @@ import time
 from lib.daemon import NQN, Target, perf
 
 TITLE = "Scale: 128 reads of 4 KiB under way over 1 to 1,000 connections; one thread each side"
-PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "nvmf_scale")
+PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "nvmf_scale", "tcp_ceiling")
 CONNECTIONS = (1, 10, 100, 1000)
 
 
@@ -27,6 +27,15 @@ def finish(process):
     if process.returncode != 0:
         raise RuntimeError(f"nvmf_scale: {err[-2000:]}")
     return out
+
+
+def bare_tcp(group, connections):
+    """As many bytes, requests under way and connections, without anything on top of TCP."""
+    argv = group.command("tcp_ceiling", "reqrep", "--request", 72, "--reply", 4120, "--depth", 128,
+                         "--connections", connections, "--seconds", 0.3 if group.quick else 1)
+    result = group.run(argv)
+    group.sample(f"bare TCP:{connections}", result["per_second"], "/s", argv)
+    group.sample(f"bare TCP p99:{connections}", result["p99_us"] * 1e3, "ns", argv)
 
 
 def load(group, connections):
@@ -71,11 +80,16 @@ def reactors(group, threads):
 
 
 def measure(group):
-    group.in_rounds([*(lambda n=n: load(group, n) for n in CONNECTIONS), *(lambda s=s: idle(group, s) for s in SPINS),
+    jobs = []
+    for n in CONNECTIONS:
+        jobs += [lambda n=n: bare_tcp(group, n), lambda n=n: load(group, n)]
+    group.in_rounds([*jobs, *(lambda s=s: idle(group, s) for s in SPINS),
                      lambda: reactors(group, 1), lambda: reactors(group, 2)])
     for n in CONNECTIONS:
-        group.figure(f"{n} connections: IOPS", f"IOPS:{n}")
-        group.figure(f"{n} connections: p99", f"p99:{n}")
+        group.row(f"{n} connections: IOPS / bare TCP with as many", f"IOPS:{n}", f"bare TCP:{n}",
+                  at_most=False)
+        group.row(f"{n} connections: p99 / bare TCP with as many", f"p99:{n}",
+                  f"bare TCP p99:{n}")
     for n in CONNECTIONS[1:]:
         group.row(f"{n} connections / one, IOPS", f"IOPS:{n}", "IOPS:1", at_most=False)
         group.figure(f"memory of the target per connection, of {n}", f"memory:{n}")
@@ -84,7 +98,10 @@ def measure(group):
                      f"idle CPU, {spin}")
     group.row("two reactors / one, all of it on two cores", "reactors:2", "reactors:1",
               at_most=False)
-    group.panel("IOPS by connections", [f"IOPS:{n}" for n in CONNECTIONS])
+    for n in CONNECTIONS[1:]:
+        group.row(f"bare TCP alone: {n} connections / one", f"bare TCP:{n}", "bare TCP:1",
+                  at_most=False)
+    group.panel("IOPS by connections", [s for n in CONNECTIONS for s in (f"bare TCP:{n}", f"IOPS:{n}")])
     group.panel("p99 by connections", [f"p99:{n}" for n in CONNECTIONS])
     group.notes.append("memory is resident memory of the process, its I/O connections' share of "
                        "admin connections included; the kernel's socket buffers are not in it")
