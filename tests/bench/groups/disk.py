@@ -2,11 +2,19 @@
 import os
 import tempfile
 
+from groups import tcp
 from lib.daemon import Target, perf
 
 TITLE = "Disk: a file through the target (io_uring, O_DIRECT) / fio on the file itself"
-PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf")
+PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "tcp_ceiling")
 
+# Where the machine's TCP alone is slower than its disk, that is the ceiling.
+TCP_SHAPES = {
+    "4 KiB random read, QD32": "4 KiB read, depth 32",
+    "4 KiB random write, QD32": "4 KiB write, depth 32",
+    "128 KiB read, QD16": "128 KiB read, depth 16",
+    "128 KiB write, QD16": "128 KiB write, depth 16",
+}
 LOADS = {
     "4 KiB random read, QD1": ("randread", "4k", 1),
     "4 KiB random read, QD32": ("randread", "4k", 32),
@@ -48,10 +56,15 @@ def measure(group):
             jobs = []
             for load in LOADS:
                 jobs.append(lambda l=load: direct(path, l, seconds, group))
+                if load in TCP_SHAPES:
+                    jobs.append(lambda l=load: tcp.sample(group, TCP_SHAPES[l]))
                 jobs.append(lambda l=load: through_target(group, target, l, seconds))
             group.in_rounds(jobs)
     for load in LOADS:
         group.row(f"{load}: IOPS / fio", f"ours:{load}", f"fio:{load}", at_most=False)
+        if load in TCP_SHAPES:
+            group.row(f"{load}: bare TCP alone / fio", f"bare TCP:{TCP_SHAPES[load]}",
+                      f"fio:{load}", at_most=False)
         ours, fio = f"ours latency:{load}", f"fio latency:{load}"
         added = f"added:{load}"
         for mine, theirs in zip(group.series[ours]["samples"], group.series[fio]["samples"]):
