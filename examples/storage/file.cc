@@ -278,8 +278,12 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
     return absl::NotFoundError(
         absl::StrCat(path, " does not exist; add \",size=10GiB\" to have it made"));
   }
+  if (!exists && options.size < block_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": \",size=\" is smaller than one block of ", block_size, " bytes"));
+  }
   int flags = O_CLOEXEC | (options.read_only ? O_RDONLY : O_RDWR);
-  if (!exists) flags |= O_CREAT;
+  if (!exists) flags |= O_CREAT | O_EXCL;  // never somebody else's that has just appeared
   if (options.direct) flags |= O_DIRECT;
   Descriptor fd(::open(path.c_str(), flags, 0600));
   if (fd.get() < 0) {
@@ -294,7 +298,9 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
         absl::StrCat(path, " is in use by another namespace or program"));
   }
   if (!exists && ::ftruncate(fd.get(), off_t(options.size)) != 0) {
-    return file_error(path, errno, "cannot be made that large");
+    const int error = errno;
+    ::unlink(path.c_str());  // an empty one would be in the way of the next attempt
+    return file_error(path, error, "cannot be made that large");
   }
   if (::fstat(fd.get(), &info) != 0) return file_error(path, errno, "cannot be looked at");
   uint64_t bytes = 0;

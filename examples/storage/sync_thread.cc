@@ -1,6 +1,7 @@
 #include "examples/storage/sync_thread.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,6 +52,11 @@ void SyncThread::submit(Io& io, Reactor& reactor, Finished finished) {
 }
 
 void SyncThread::run() {
+  // The program's signals are for others: here one would end a system call half way (EINTR, on FUSE
+  // for fdatasync too), which must not look like a fault of the disk.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
   const auto job = [](Io& io) -> Job& { return *std::launder(reinterpret_cast<Job*>(io.scratch)); };
   while (true) {
     Io* batch = nullptr;

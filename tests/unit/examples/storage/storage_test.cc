@@ -322,6 +322,14 @@ TEST(Open, NamesWhatIsWrong) {
   EXPECT_FALSE(parse_size("-1").ok());
 }
 
+TEST(Open, LeavesNothingBehindWhenItFails) {
+  TempDir dir;
+  const std::string path = dir.file("disk");
+  EXPECT_FALSE(open("file:" + path + ",size=8000000TiB").ok());
+  EXPECT_FALSE(open("file:" + path + ",size=512").ok());  // less than a block
+  EXPECT_TRUE(open("file:" + path + ",size=1MiB").ok());  // not "exists with 0 bytes"
+}
+
 TEST(Faults, FailAndDelayByRule) {
   auto reactor = std::move(*Reactor::create());
   auto plan = std::make_shared<FaultPlan>();
