@@ -58,6 +58,7 @@ int run(std::span<char* const> arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  mrpool::load::hold_standard_streams();
   ::signal(SIGPIPE, SIG_IGN);
   return mrpool::load::end_of_output("mrpool-iser", run({argv, size_t(argc)}));
 }

@@ -64,5 +64,6 @@ int main(std::span<char* const> arguments) {
 }  // namespace mrpool::nvme::host
 
 int main(int argc, char** argv) {
+  mrpool::load::hold_standard_streams();
   return mrpool::load::end_of_output("mrpool-nvmf", mrpool::nvme::host::main({argv, size_t(argc)}));
 }

@@ -9,10 +9,11 @@ import random
 import resource
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
-from harness import NQN, PATIENCE, TargetTest
+from harness import BIN, NQN, PATIENCE, TargetTest
 
 MIB = 1 << 20
 
@@ -157,6 +158,14 @@ class Copy(TargetTest):
         self.assertEqual(hashlib.sha256(out).hexdigest(), hashlib.sha256(expected).hexdigest())
         out, _ = self.run_host("read", target, "--subnqn", NQN, "--offset", "512", "--size", "700")
         self.assertEqual(out, expected[512:1212])
+
+    def test_messages_stay_out_of_the_file_when_stderr_is_closed(self):
+        target = self.target("--namespace", "ram:1MiB")
+        back = self.folder / "back"
+        subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", BIN / "mrpool-nvmf", "read",
+                        target.address, *self.name, "--output", back], check=True,
+                       timeout=PATIENCE)
+        self.assertEqual(back.read_bytes(), bytes(MIB))
 
     def test_input_that_does_not_fit(self):
         target = self.target("--namespace", "ram:1MiB")
