@@ -13,8 +13,8 @@ inline constexpr int kExitUsage = 2;       // the command line
 inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
 inline constexpr int kExitInterrupted = 130;
 
-// The first call of main: a standard stream that the caller has closed becomes /dev/null, so that no
-// file of ours takes its number and gets our messages among its data.
+// The first call of main: a standard stream that the caller has closed becomes /dev/null, so that
+// no file of ours takes its number and gets our messages among its data.
 void hold_standard_streams();
 
 // Prints "PROGRAM: MESSAGE" on stderr; returns the exit status that goes with the error.
