@@ -22,7 +22,7 @@ libiscsi_test() {
   local try rc verdict
   for try in 1 2 3; do
     rc=0 verdict=FAIL
-    timeout -k 2 20 env LD_PRELOAD="$FORGIVING" iscsi-test-cu -d -f --test="ALL.$1" \
+    timeout -k 2 60 env LD_PRELOAD="$FORGIVING" iscsi-test-cu -d -f --test="ALL.$1" \
       "iser://$ADDR:$PORT/$IQN/0" >"$RUN/test" 2>&1 || rc=$?
     case $rc in
       0)
