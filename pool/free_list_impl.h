@@ -26,6 +26,11 @@ FreeList<Platform>::FreeList(Node* const* nodes, uint32_t count, uint32_t max_th
   magazine_count_ = filled             // where all nodes are in magazines at the start
                     + 2 * max_threads  // each slot's current and spare one
                     + max_threads;     // one in a thread's hands, between slot and stack
+  slots_ = std::make_unique<Slot[]>(max_threads);
+  for (uint32_t s = max_threads; s-- > 0;) {
+    idle_slots_.push(
+        s, [&](uint32_t n) -> auto& { return slots_[n].next; });
+  }
   magazines_ = std::make_unique<Mag[]>(magazine_count_);
   used_magazines_.store(filled, std::memory_order_relaxed);
   for (uint32_t m = magazine_count_; m-- > 0;) {
@@ -51,17 +56,21 @@ void FreeList<Platform>::push_magazine(TaggedStack<Platform>& stack, Mag* magazi
       });
 }
 
-// A vacant magazine that is about to get nodes; thieves look at it from now on.
+// Raises `mark` to `needed`: thieves look at what is below it from now on. Release: who sees a put
+// counted that went there sees the mark (the counts are read with acquire, in front of it).
+template <typename Mark>
+void raise_mark(Mark& mark, uint32_t needed) {
+  uint32_t used = mark.load(std::memory_order_relaxed);
+  while (used < needed && !mark.compare_exchange_weak(used, needed, std::memory_order_acq_rel,
+                                                      std::memory_order_relaxed)) {
+  }
+}
+
+// A vacant magazine that is about to get nodes.
 template <typename Platform>
 auto FreeList<Platform>::pop_vacant() -> Mag* {
   Mag* const magazine = pop_magazine(vacant_);
-  if (magazine == nullptr) return nullptr;
-  const uint32_t needed = uint32_t(magazine - magazines_.get()) + 1;
-  uint32_t used = used_magazines_.load(std::memory_order_relaxed);
-  // Release: with M4, who sees a put into it counted sees that it is in use.
-  while (used < needed && !used_magazines_.compare_exchange_weak(
-                              used, needed, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-  }
+  if (magazine != nullptr) raise_mark(used_magazines_, uint32_t(magazine - magazines_.get()) + 1);
   return magazine;
 }
 
@@ -71,40 +80,51 @@ void FreeList<Platform>::release(Mag* magazine) {
 }
 
 template <typename Platform>
-bool FreeList<Platform>::attach(Slot& slot) {
+auto FreeList<Platform>::attach() -> Slot* {
   uint32_t attached = attached_.load(std::memory_order_relaxed);
   do {
-    if (attached >= max_threads_) return false;
-    // Sequentially consistent, before the first plain store to a magazine: see heavy_fence().
+    if (attached >= max_threads_) return nullptr;
+    // Sequentially consistent, before the first plain store to a slot or magazine: see
+    // heavy_fence().
   } while (!attached_.compare_exchange_weak(attached, attached + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed));
   // There are three magazines for each slot besides those filled at the start. Only if thieves have
   // thinned out many stocked ones can the vacant ones run short.
-  Mag* const stocked = pop_magazine(stocked_);
-  slot.spare = pop_vacant();
-  slot.current = stocked != nullptr ? stocked : pop_vacant();
-  if (slot.current == nullptr) std::swap(slot.current, slot.spare);
-  if (slot.current != nullptr) return true;
-  attached_.fetch_sub(1, std::memory_order_release);
-  return false;
+  Mag* current = pop_magazine(stocked_);
+  Mag* spare = pop_vacant();
+  if (current == nullptr) current = pop_vacant();
+  if (current == nullptr) std::swap(current, spare);
+  if (current == nullptr) {
+    attached_.fetch_sub(1, std::memory_order_release);
+    return nullptr;
+  }
+  // There is one: attached_ counts those that are taken, before they are and after they were.
+  const uint32_t number = idle_slots_.pop([&](uint32_t n) -> auto& { return slots_[n].next; });
+  raise_mark(used_slots_, number + 1);
+  Slot& slot = slots_[number];
+  slot.current = current;
+  slot.spare = spare;
+  return &slot;
 }
 
 template <typename Platform>
-void FreeList<Platform>::detach(Slot& slot) {
-  if (slot.current == nullptr) return;
-  release(slot.current);
-  release(slot.spare);
-  slot = {};
-  // Release: who reads the lower count sees everything this thread did to its magazines.
+void FreeList<Platform>::detach(Slot* slot) {
+  if (slot == nullptr) return;
+  release(std::exchange(slot->current, nullptr));
+  release(std::exchange(slot->spare, nullptr));
+  idle_slots_.push(
+      uint32_t(slot - slots_.get()), [&](uint32_t n) -> auto& { return slots_[n].next; });
+  // Release: who reads the lower count sees everything this thread did to its slot and magazines.
   attached_.fetch_sub(1, std::memory_order_release);
 }
 
-// Nobody but an attached thread works on a magazine with plain stores, so without another one an
-// ordinary fence does. A thread that attaches after the load below does so (in the order of
-// attached_) after the read of top_ that came before the load: its pops see that top_.
+// Nobody but an attached thread works with plain stores, so without another one an ordinary fence
+// does. A thread that attaches after the load below does so (in the order of attached_) after
+// whatever the caller read or wrote before the load: top_, kLooking, `attention`. Its operations
+// see that.
 template <typename Platform>
-void FreeList<Platform>::heavy_fence(const Slot& slot) const {
-  const uint32_t self = slot.current != nullptr ? 1 : 0;
+void FreeList<Platform>::heavy_fence(const Slot* slot) const {
+  const uint32_t self = slot != nullptr ? 1 : 0;
   if (attached_.load(std::memory_order_seq_cst) > self) {
     Platform::heavy_fence();
   } else {
@@ -113,16 +133,35 @@ void FreeList<Platform>::heavy_fence(const Slot& slot) const {
 }
 
 template <typename Platform>
-auto FreeList<Platform>::take(Slot& slot) -> Node* {
-  if (slot.current != nullptr) {
-    if (Node* node = take_from_stock(slot)) return node;
+void FreeList<Platform>::set_hungry(bool hungry) {
+  hungry_.store(hungry, std::memory_order_seq_cst);
+  if (!hungry) return;  // each owner finds out and clears its own `attention`
+  for (uint32_t s = 0; s < max_threads_; ++s) {
+    slots_[s].attention.store(true, std::memory_order_release);  // behind hungry_: F5
+  }
+  Platform::full_fence();  // in front of heavy_fence()'s look at who is there
+}
+
+template <typename Platform>
+bool FreeList<Platform>::look_up(Slot& slot) {
+  slot.attention.store(false, std::memory_order_relaxed);
+  Platform::full_fence();
+  if (!hungry()) return false;
+  slot.attention.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+template <typename Platform>
+auto FreeList<Platform>::take(Slot* slot) -> Node* {
+  if (slot != nullptr) {
+    if (Node* node = take_from_stock(*slot)) return node;
   }
   return take_anywhere(slot);
 }
 
 template <typename Platform>
 auto FreeList<Platform>::take_from_stock(Slot& slot) -> Node* {
-  if (Node* node = slot.current->pop()) return node;
+  if (Node* node = pop(slot)) return node;
   if (slot.spare != nullptr) {
     if (Node* node = slot.spare->pop()) {
       std::swap(slot.current, slot.spare);
@@ -142,73 +181,73 @@ auto FreeList<Platform>::take_from_stock(Slot& slot) -> Node* {
 }
 
 template <typename Platform>
-auto FreeList<Platform>::take_anywhere(Slot& slot) -> Node* {
+auto FreeList<Platform>::take_anywhere(const Slot* slot) -> Node* {
+  const auto fence = [&] { heavy_fence(slot); };
   for (;;) {
-    const uint64_t puts_before = magazine_puts();
+    const uint64_t puts_before = slot_puts();
     const uint32_t spilled = spill_.pop([&](uint32_t n) -> auto& { return nodes_[n]->next; });
     if (spilled != kMaxNodes) return nodes_[spilled];
     const uint64_t spill_before = spill_.version();
     if (spill_.index_of(spill_before) != kMaxNodes) continue;
 
-    const uint32_t used = used_magazines_.load(std::memory_order_acquire);
-    for (uint32_t m = 0; m < used; ++m) {
-      for (bool lost = true; lost && magazines_[m].size() > 0;) {
-        if (Node* node = magazines_[m].steal([&] { heavy_fence(slot); }, lost)) return node;
+    bool lost = false;
+    const uint32_t magazines = used_magazines_.load(std::memory_order_acquire);
+    for (uint32_t m = 0; m < magazines; ++m) {
+      for (lost = true; lost && magazines_[m].size() > 0;) {
+        if (Node* node = magazines_[m].steal(fence, lost)) return node;
       }
     }
-    heavy_fence(slot);  // F3: all puts that have finished by now are visible behind it
-    if (spill_.version() == spill_before && magazine_puts() == puts_before) return nullptr;
+    const uint32_t slots = used_slots_.load(std::memory_order_acquire);
+    for (uint32_t s = 0; s < slots; ++s) {
+      do {
+        if (Node* node = slots_[s].hot.steal(fence, lost)) return node;
+      } while (lost);
+    }
+    fence();  // F3: all puts that have finished by now are visible behind it
+    if (spill_.version() == spill_before && slot_puts() == puts_before) return nullptr;
   }
 }
 
 template <typename Platform>
-void FreeList<Platform>::give(Slot& slot, Node* node) {
-  if (slot.current != nullptr) {
-    if (slot.current->push(node)) return;
-    if (slot.spare != nullptr && slot.spare->push(node)) {
-      std::swap(slot.current, slot.spare);
-      return;
-    }
-    if (Mag* const magazine = pop_vacant()) {
-      release(slot.spare);
-      slot.spare = slot.current;
-      slot.current = magazine;
-      magazine->push(node);  // succeeds: it was empty and is ours
-      return;
-    }
+void FreeList<Platform>::give(Slot* slot, Node* node) {
+  if (slot != nullptr && push_behind(*slot, node)) {
+    Platform::count(slot->puts);
+  } else {
+    spill_.push(
+        node->index, [&](uint32_t n) -> auto& { return nodes_[n]->next; });
+    spill_puts_.fetch_add(1, std::memory_order_relaxed);  // statistics only
   }
-  spill_.push(
-      node->index, [&](uint32_t n) -> auto& { return nodes_[n]->next; });
-  spill_puts_.fetch_add(1, std::memory_order_relaxed);  // statistics only
-  Platform::full_fence();                               // F4, where no heavy fence is used
+  Platform::full_fence();  // F4, where the caller looks at hungry() itself
+}
+
+// To one of the slot's magazines; false when there is no room in any.
+template <typename Platform>
+bool FreeList<Platform>::push_behind(Slot& slot, Node* node) {
+  if (slot.current->push(node)) return true;
+  if (slot.spare != nullptr && slot.spare->push(node)) {
+    std::swap(slot.current, slot.spare);
+    return true;
+  }
+  Mag* const magazine = pop_vacant();
+  if (magazine == nullptr) return false;
+  release(slot.spare);
+  slot.spare = slot.current;
+  slot.current = magazine;
+  return magazine->push(node);  // it was empty and is ours
 }
 
 template <typename Platform>
-uint64_t FreeList<Platform>::magazine_puts() const {
+uint64_t FreeList<Platform>::slot_puts() const {
   uint64_t puts = 0;
-  const uint32_t used = used_magazines_.load(std::memory_order_acquire);
+  const uint32_t slots = used_slots_.load(std::memory_order_acquire);
   // Each term only grows: equal sums mean equal terms.
-  for (uint32_t m = 0; m < used; ++m) puts += magazines_[m].puts();
+  for (uint32_t s = 0; s < slots; ++s) puts += slots_[s].puts.load(std::memory_order_acquire);
   return puts;
 }
 
 template <typename Platform>
 uint64_t FreeList<Platform>::puts() const {
-  return magazine_puts() + spill_puts_.load(std::memory_order_relaxed);
-}
-
-template <typename Platform>
-uint32_t FreeList<Platform>::free_count() const {
-  uint64_t free = 0;
-  const uint32_t used = used_magazines_.load(std::memory_order_acquire);
-  for (uint32_t m = 0; m < used; ++m) free += uint64_t(magazines_[m].size());
-  uint32_t i = spill_.index_of(spill_.version());
-  // Bounded: a list that changes underfoot may lead round in circles.
-  for (uint32_t steps = 0; i != kMaxNodes && steps < count_; ++steps) {
-    ++free;
-    i = nodes_[i]->next.load(std::memory_order_relaxed);
-  }
-  return uint32_t(std::min<uint64_t>(free, count_));
+  return slot_puts() + spill_puts_.load(std::memory_order_relaxed);
 }
 
 }  // namespace mrpool::internal

@@ -9,6 +9,7 @@
 // hungry() and then looks at `in_repair`. Both are sequentially consistent.
 #include "mrpool/mr_pool.h"
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@ namespace mrpool {
 
 using internal::t_slots;
 using internal::TaggedStack;
+using Phase = MrPool::Entry::Phase;
 
 class MrPool::Impl {
  public:
@@ -28,12 +30,23 @@ class MrPool::Impl {
 
   auto& link(uint32_t index) { return entries[index].next; }
 
+  // The calling thread's slot, attached if it can be; null without.
+  static internal::PoolSlot* slot_of(const MrPool& pool) {
+    if (t_slots[pool.slot_id_] == nullptr && pool.free_.may_attach()) {
+      internal::attach_this_thread(pool.slot_id_);
+    }
+    return pool.recall_slot();
+  }
+  static uint64_t next_serial() {
+    static std::atomic<uint64_t> last = 0;
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
   Pd& pd;
   const MrPoolOptions options;
   std::vector<Entry> entries;
   std::vector<internal::PoolFreeList::Node*> nodes;
 
-  std::atomic<uint32_t> fresh_taken = 0;  // high water; written once per entry
   std::atomic<uint64_t> exhaustions = 0;
   std::atomic<uint64_t> waits = 0;
 
@@ -50,10 +63,15 @@ class MrPool::Impl {
 
 namespace {
 
-const char* name_of(MrPool::State state) {
-  static constexpr const char* kNames[] = {"free",       "leased", "invalidated",
-                                           "registered", "fresh",  "under repair"};
-  return kNames[size_t(state)];
+const char* name_of(Phase phase) {
+  static constexpr const char* kNames[] = {"leased", "leased", "invalidated", "registered",
+                                           "under repair"};
+  return kNames[size_t(phase)];
+}
+
+Phase phase_of(const MrPool::Entry& entry) { return entry.phase.load(std::memory_order_relaxed); }
+void set_phase(MrPool::Entry& entry, Phase phase) {
+  entry.phase.store(phase, std::memory_order_relaxed);
 }
 
 std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
@@ -65,8 +83,8 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
 }
 
 [[noreturn]] void broken_life_cycle(const MrPool::Entry& entry, const char* attempt) {
-  internal::fatal(absl::StrCat(attempt, " of MR ", entry.index, ", which is ", name_of(entry.state),
-                               leased_at(entry)));
+  internal::fatal(absl::StrCat(attempt, " of MR ", entry.index, ", which is ",
+                               name_of(phase_of(entry)), leased_at(entry)));
 }
 
 const char* name_of(Registration registration) {
@@ -108,11 +126,15 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
 }  // namespace
 
 MrPool::MrPool(std::unique_ptr<Impl> impl)
-    : impl_(std::move(impl)),
+    : serial_(Impl::next_serial()),
+      impl_(std::move(impl)),
       free_(impl_->nodes.data(), uint32_t(impl_->nodes.size()),
-            internal::heavy_fence_available() ? impl_->options.cached_threads : 0),
-      slot_id_(internal::register_list(free_)) {
-  for (Entry& entry : impl_->entries) entry.pool = this;
+            internal::heavy_fence_available() ? impl_->options.cached_threads : 0) {
+  slot_id_ = internal::register_list(free_);
+  for (Entry& entry : impl_->entries) {
+    entry.pool = this;
+    entry.serial = serial_;
+  }
 }
 
 absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptions& options) {
@@ -138,15 +160,14 @@ absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptio
 
 MrPool::~MrPool() {
   internal::unregister_list(slot_id_);
+  std::vector<bool> free(impl_->entries.size());
+  free_.for_each_free([&](const auto* node) { free[node->index] = true; });
   uint32_t leaked = 0;
   for (const Entry& entry : impl_->entries) {
-    if (entry.state == State::kFree || entry.state == State::kFresh ||
-        entry.state == State::kRepair) {
-      continue;
-    }
+    if (free[entry.index] || phase_of(entry) == Phase::kRepair) continue;
     ++leaked;
     internal::report(
-        absl::StrCat("MR ", entry.index, " is still ", name_of(entry.state), leased_at(entry)));
+        absl::StrCat("MR ", entry.index, " is still ", name_of(phase_of(entry)), leased_at(entry)));
   }
   if (leaked == 0 && impl_->first_waiter == nullptr) return;
   internal::fatal(absl::StrCat("pool destroyed with ", leaked, " of ", impl_->entries.size(),
@@ -156,16 +177,28 @@ MrPool::~MrPool() {
 
 // ------------------------------------------------------------------------------- get and put
 
-void MrPool::begin_unusual_lease(Entry& entry) {
-  if (entry.state != State::kFresh) broken_life_cycle(entry, "second lease");
-  impl_->fresh_taken.fetch_add(1, std::memory_order_relaxed);
+// The end of a lease whose key is not known to be dead, or of an entry's first one. False: it went
+// to repair.
+bool MrPool::end_unusual_lease(Entry& entry) {
+  if (phase_of(entry) == Phase::kFresh) {
+    set_phase(entry, Phase::kLeased);
+    return true;
+  }
+  entry.pool->put_live(entry);
+  return false;
+}
+
+// The calling thread's slot, if it has one, for its next calls to find in t_recent.
+internal::PoolSlot* MrPool::recall_slot() const {
+  internal::PoolSlot* const slot = t_slots[slot_id_];
+  if (slot != nullptr) internal::t_recent = {serial_, slot};
+  return slot;
 }
 
 MrPool::Entry* MrPool::get_slow(SourceLocation where) {
-  internal::PoolSlot& slot = t_slots[slot_id_];
   // Those who wait come first.
   for (bool repaired = false; !free_.hungry(); repaired = true) {
-    if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
+    internal::PoolSlot* const slot = Impl::slot_of(*this);
     if (auto* entry = static_cast<Entry*>(free_.take(slot))) {
       begin_lease(*entry, where);
       return entry;
@@ -178,11 +211,13 @@ MrPool::Entry* MrPool::get_slow(SourceLocation where) {
 }
 
 void MrPool::put_slow(Entry& entry) {
-  internal::PoolSlot& slot = t_slots[slot_id_];
-  if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
-  free_.give(slot, &entry);
-  internal::MachinePlatform::light_fence();  // as in put()
-  if (free_.hungry()) serve_waiters();
+  MrPool& pool = *entry.pool;
+  pool.free_.give(Impl::slot_of(pool), &entry);
+  if (pool.free_.hungry()) pool.serve_waiters();
+}
+
+void MrPool::answer_attention(internal::PoolSlot& slot) {
+  if (free_.look_up(slot)) serve_waiters();
 }
 
 // ------------------------------------------------------------------------------- waiters
@@ -205,8 +240,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
     if (first) free_.set_hungry(true);
   }
   // A thread that gets only this way works from a cache too.
-  internal::PoolSlot& slot = t_slots[slot_id_];
-  if (slot.current == nullptr && free_.may_attach()) internal::attach_this_thread(slot_id_);
+  internal::PoolSlot* const slot = Impl::slot_of(*this);
   // Behind another waiter: the first one's search below, or the returns after it, serve this one.
   if (first) free_.heavy_fence(slot);  // F4
   if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
@@ -220,9 +254,7 @@ bool MrPool::serve_waiters(const Waiter* newcomer) {
   bool served = false;
   const std::lock_guard lock(impl_->waiters_mutex);
   while (Waiter* const waiter = impl_->first_waiter) {
-    internal::PoolSlot& slot = t_slots[slot_id_];
-    auto* entry = static_cast<Entry*>(free_.pop(slot));
-    if (entry == nullptr) entry = static_cast<Entry*>(free_.take(slot));
+    auto* const entry = static_cast<Entry*>(free_.take(t_slots[slot_id_]));
     if (entry == nullptr) break;
     begin_lease(*entry, waiter->where_);
     unlink(*waiter);
@@ -269,8 +301,8 @@ bool MrPool::cancel(Waiter& waiter) {
 // ------------------------------------------------------------------------------- repair
 
 void MrPool::put_live(Entry& entry) {
-  if (entry.state != State::kRegistered) broken_life_cycle(entry, "return");
-  entry.state = State::kRepair;
+  if (phase_of(entry) != Phase::kRegistered) broken_life_cycle(entry, "return");
+  set_phase(entry, Phase::kRepair);
   impl_->put_to_repair.fetch_add(1, std::memory_order_relaxed);
   impl_->broken.push(
       entry.index, [this](uint32_t i) -> auto& { return impl_->link(i); });
@@ -294,7 +326,7 @@ size_t MrPool::repair() {
     impl_->in_repair.fetch_sub(1, std::memory_order_relaxed);
     impl_->repairs.fetch_add(1, std::memory_order_relaxed);
     ++renewed;
-    entry.state = State::kInvalidated;
+    set_phase(entry, Phase::kInvalidated);
     put(entry);
   }
   for (Entry* entry : failed) impl_->broken.push(entry->index, link);
@@ -315,8 +347,8 @@ PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
   }
   if (!needs_registration()) return PostStatus::kOk;
   entry_->mr->advance_key();
-  entry_->before_register = entry_->state;
-  entry_->state = State::kRegistered;
+  entry_->before_register = phase_of(*entry_);
+  set_phase(*entry_, Phase::kRegistered);
   wr = WorkRequest{};
   wr.opcode = Opcode::kRegMr;
   wr.signalled = false;
@@ -328,7 +360,7 @@ PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
 void MrPool::Lease::not_posted() {
   if (!needs_registration()) return;
   if (state() != State::kRegistered) broken_life_cycle(*entry_, "not_posted()");
-  entry_->state = entry_->before_register;
+  set_phase(*entry_, entry_->before_register);
 }
 
 void MrPool::Lease::prepare_invalidate(WorkRequest& wr) const {
@@ -341,7 +373,7 @@ void MrPool::Lease::prepare_invalidate(WorkRequest& wr) const {
 void MrPool::Lease::invalidated() {
   if (!needs_registration()) return;
   if (state() != State::kRegistered) broken_life_cycle(*entry_, "invalidated()");
-  entry_->state = State::kInvalidated;
+  set_phase(*entry_, Phase::kInvalidated);
 }
 
 // ------------------------------------------------------------------------------- accounting
@@ -350,9 +382,15 @@ MrPoolStats MrPool::stats() const {
   MrPoolStats stats;
   stats.size = uint32_t(impl_->entries.size());
   stats.in_repair = impl_->in_repair.load(std::memory_order_relaxed);
-  const uint32_t idle = free_.free_count() + stats.in_repair;
-  stats.in_use = idle < stats.size ? stats.size - idle : 0;
-  stats.high_water = impl_->fresh_taken.load(std::memory_order_relaxed);
+  uint32_t idle = stats.in_repair;
+  uint32_t fresh = 0;
+  free_.for_each_free([&](const internal::PoolFreeList::Node* node) {
+    ++idle;
+    fresh += phase_of(*static_cast<const Entry*>(node)) == Phase::kFresh ? 1 : 0;
+  });
+  // While others get and put, an entry may be met twice.
+  stats.in_use = stats.size - std::min(idle, stats.size);
+  stats.high_water = stats.size - std::min(fresh, stats.size);
   stats.exhaustions = impl_->exhaustions.load(std::memory_order_relaxed);
   stats.waits = impl_->waits.load(std::memory_order_relaxed);
   stats.repairs = impl_->repairs.load(std::memory_order_relaxed);

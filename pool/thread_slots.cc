@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace mrpool::internal {
@@ -11,7 +12,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::array<PoolFreeList*, kSlotLists> lists = {};
-  std::vector<PoolSlot*> threads;  // each thread's t_slots
+  std::vector<PoolSlot**> threads;  // each thread's t_slots
 };
 
 // Never destroyed: threads may end after the statics of the program.
@@ -27,9 +28,11 @@ class ThreadEnd {
   ~ThreadEnd() {
     const std::lock_guard lock(registry().mutex);
     for (uint32_t id = 0; id < kSlotLists; ++id) {
-      if (registry().lists[id] != nullptr) registry().lists[id]->detach(t_slots[id]);
+      PoolSlot* const slot = std::exchange(t_slots[id], nullptr);
+      if (registry().lists[id] != nullptr) registry().lists[id]->detach(slot);
     }
     std::erase(registry().threads, t_slots);
+    t_recent = {};
     ended = true;
   }
   // Destructors of other thread-locals may still return leases; they find no slot.
@@ -51,14 +54,14 @@ void unregister_list(uint32_t id) {
   if (id == kSlotLists) return;
   const std::lock_guard lock(registry().mutex);
   registry().lists[id] = nullptr;
-  for (PoolSlot* slots : registry().threads) slots[id] = {};
+  for (PoolSlot** slots : registry().threads) slots[id] = nullptr;
 }
 
 void attach_this_thread(uint32_t id) {
-  if (id == kSlotLists || ThreadEnd::ended || t_slots[id].current != nullptr) return;
+  if (id == kSlotLists || ThreadEnd::ended || t_slots[id] != nullptr) return;
   const std::lock_guard lock(registry().mutex);
   thread_local ThreadEnd end;
-  registry().lists[id]->attach(t_slots[id]);
+  t_slots[id] = registry().lists[id]->attach();
 }
 
 }  // namespace mrpool::internal

@@ -72,8 +72,8 @@ struct MrPoolOptions {
   // The least scope the pool's user accepts; creation fails with FailedPrecondition on a device
   // that only has less.
   Registration at_least = Registration::kPreRegistered;
-  // Threads that get a cache of their own, about 1 KiB each, allocated at creation. Others share a
-  // list and are served as correctly but slower.
+  // Threads that get a cache of their own, about 1.3 KiB each, allocated at creation. Others share
+  // a list and are served as correctly but slower.
   uint32_t cached_threads = 32;
 };
 
@@ -93,8 +93,7 @@ struct MrPoolStats {
 
 class MrPool {
  public:
-  // kFresh: free and never leased; kRepair: its key may be live and nobody holds it.
-  enum class State : uint8_t { kFree, kLeased, kInvalidated, kRegistered, kFresh, kRepair };
+  enum class State : uint8_t { kLeased, kInvalidated, kRegistered };
 
   struct Entry;
 
@@ -102,12 +101,11 @@ class MrPool {
    public:
     Lease() = default;
     Lease(Lease&& other) noexcept : entry_(other.entry_) { other.entry_ = nullptr; }
-    Lease& operator=(Lease&& other) noexcept {
-      if (this != &other) {
-        reset();
-        entry_ = other.entry_;
-        other.entry_ = nullptr;
-      }
+    [[gnu::always_inline]] Lease& operator=(Lease&& other) noexcept {
+      Entry* const taken = other.entry_;
+      other.entry_ = nullptr;  // first: it may be this one
+      reset();
+      entry_ = taken;
       return *this;
     }
     [[gnu::always_inline]] ~Lease() { reset(); }
@@ -192,18 +190,21 @@ class MrPool {
  private:
   friend class Impl;
   explicit MrPool(std::unique_ptr<Impl> impl);
-  void put(Entry& entry);
+  static void put(Entry& entry);
+  static void put_slow(Entry& entry);
+  internal::PoolSlot* recall_slot() const;
+  static bool end_unusual_lease(Entry& entry);
+  void put_live(Entry& entry);
+  static void begin_lease(Entry& entry, SourceLocation where);
   Entry* get_slow(SourceLocation where);
-  void put_slow(Entry& entry);
+  void answer_attention(internal::PoolSlot& slot);
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
-  void put_live(Entry& entry);
-  void begin_lease(Entry& entry, SourceLocation where);
-  void begin_unusual_lease(Entry& entry);
 
+  const uint64_t serial_;  // of this pool alone, ever
+  uint32_t slot_id_;       // its place in internal::t_slots
   std::unique_ptr<Impl> impl_;
   internal::PoolFreeList free_;
-  uint32_t slot_id_;  // this pool's place in internal::t_slots
 };
 
 // ------------------------------------------------------------------------------------------------
@@ -211,59 +212,81 @@ class MrPool {
 // forced inline because gcc's estimate stops at the calls of the slow paths, and a call costs more
 // than all the rest.
 
-// One MR of a pool. Written by the thread that holds its lease.
+// One MR of a pool. Written by the thread that holds its lease, and only when a key is made or
+// ends: get and put read it, so that an entry that travels between threads stays in both caches.
 struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
-  State state = State::kFresh;
-  State before_register = State::kLeased;  // where not_posted() goes back to
+  // What the lease is in, or the next one begins in. kFresh: as kLeased, and no lease has ended
+  // yet. kRepair: the key may be live and nobody holds the entry.
+  enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair };
+
+  std::atomic<Phase> phase{Phase::kFresh};  // relaxed: stats() looks at it too
+  Phase before_register{};                  // where not_posted() goes back to
+  uint64_t serial = 0;                      // the pool's
   MrPool* pool = nullptr;
   std::unique_ptr<FastMr> mr;
   SourceLocation where;  // of the get; kept up to date in debug builds
 };
 
-[[gnu::always_inline]] inline void MrPool::begin_lease(Entry& entry,
+[[gnu::always_inline]] inline void MrPool::begin_lease([[maybe_unused]] Entry& entry,
                                                        [[maybe_unused]] SourceLocation where) {
-  if (entry.state != State::kFree) [[unlikely]]
-    begin_unusual_lease(entry);
-  entry.state = State::kLeased;
 #ifndef NDEBUG
   entry.where = where;
 #endif
 }
 
 [[gnu::always_inline]] inline MrPool::Lease MrPool::get(SourceLocation where) {
-  auto* entry = static_cast<Entry*>(free_.pop(internal::t_slots[slot_id_]));
-  if (entry == nullptr) [[unlikely]] {
-    entry = get_slow(where);
-    if (entry == nullptr) return Lease();
-  } else {
-    begin_lease(*entry, where);
+  internal::PoolSlot* slot = internal::t_recent.slot;
+  if (internal::t_recent.serial != serial_) [[unlikely]] {
+    slot = recall_slot();
+    if (slot == nullptr) return Lease(get_slow(where));
   }
+  auto* const entry = static_cast<Entry*>(internal::PoolFreeList::pop(*slot));
+  if (entry == nullptr) [[unlikely]]
+    return Lease(get_slow(where));
+  begin_lease(*entry, where);
   return Lease(entry);
 }
 
 [[gnu::always_inline]] inline void MrPool::put(Entry& entry) {
-  // kLeased and kInvalidated: the key is dead.
-  if (uint8_t(uint8_t(entry.state) - uint8_t(State::kLeased)) > 1) [[unlikely]] {
-    return put_live(entry);
+  const Entry::Phase phase = entry.phase.load(std::memory_order_relaxed);
+  if (phase != Entry::Phase::kLeased) [[unlikely]] {
+    if (phase == Entry::Phase::kInvalidated) {
+      entry.phase.store(Entry::Phase::kLeased, std::memory_order_relaxed);
+    } else if (!end_unusual_lease(entry)) {
+      return;
+    }
   }
-  entry.state = State::kFree;
-  if (!free_.push(internal::t_slots[slot_id_], &entry)) [[unlikely]]
+  internal::PoolSlot* slot = internal::t_recent.slot;
+  if (internal::t_recent.serial != entry.serial) [[unlikely]] {
+    slot = entry.pool->recall_slot();
+    if (slot == nullptr) return put_slow(entry);
+  }
+  if (!internal::PoolFreeList::push(*slot, &entry)) [[unlikely]]
     return put_slow(entry);
-  // Pairs with the heavy fence of get(Waiter): that call sees this entry or this one sees it wait.
-  internal::MachinePlatform::light_fence();
-  if (free_.hungry()) [[unlikely]]
-    serve_waiters();
+  // Behind push(): the get(Waiter) that disturbs sees this entry, or this sees that it waits.
+  if (internal::PoolFreeList::disturbed(*slot)) [[unlikely]]
+    entry.pool->answer_attention(*slot);
 }
 
 [[gnu::always_inline]] inline void MrPool::Lease::reset() {
   if (entry_ != nullptr) {
     Entry* const entry = entry_;
     entry_ = nullptr;
-    entry->pool->put(*entry);
+    put(*entry);
   }
 }
 
 inline FastMr& MrPool::Lease::mr() const { return *entry_->mr; }
-inline MrPool::State MrPool::Lease::state() const { return entry_->state; }
+
+inline MrPool::State MrPool::Lease::state() const {
+  switch (entry_->phase.load(std::memory_order_relaxed)) {
+    case Entry::Phase::kRegistered:
+      return State::kRegistered;
+    case Entry::Phase::kInvalidated:
+      return State::kInvalidated;
+    default:
+      return State::kLeased;
+  }
+}
 
 }  // namespace mrpool

@@ -7,7 +7,8 @@
 //   Item get(Local&);                       // falsy when it finds none
 //   void put(Local&, Item);
 // Each is used as its own documentation recommends for speed: moodycamel with tokens, DPDK's
-// mempool with a cache that the thread owns, boost's stack with nodes allocated beforehand.
+// mempool with a cache that the thread owns, boost's stack with nodes allocated beforehand. All are
+// forced inline, as ours is: the compiler leaves some of them calls where it is not told.
 //
 // Ownership: a peer owns its entries; Locals go before it.
 // Thread safety: get and put: any thread, with a Local of its own.
@@ -62,8 +63,10 @@ class ThreadPrivate {
     uint32_t used = 0;
     std::array<Item*, kMaxEntries> free;
   };
-  Item* get(Local& local) { return local.used == 0 ? nullptr : local.free[--local.used]; }
-  void put(Local& local, Item* item) { local.free[local.used++] = item; }
+  [[gnu::always_inline]] Item* get(Local& local) {
+    return local.used == 0 ? nullptr : local.free[--local.used];
+  }
+  [[gnu::always_inline]] void put(Local& local, Item* item) { local.free[local.used++] = item; }
 
  private:
   uint32_t count_;
@@ -118,7 +121,7 @@ class LockedList {
   struct Local {
     explicit Local(LockedList&) {}
   };
-  Item* get(Local&) {
+  [[gnu::always_inline]] Item* get(Local&) {
     const std::lock_guard guard(lock_);
     Item* const item = head_.next;
     if (item == &head_) return nullptr;
@@ -127,7 +130,7 @@ class LockedList {
     ++used_;
     return item;
   }
-  void put(Local&, Item* item) {
+  [[gnu::always_inline]] void put(Local&, Item* item) {
     const std::lock_guard guard(lock_);
     link(item);
     --used_;
@@ -168,11 +171,11 @@ class BoostStack {
   struct Local {
     explicit Local(BoostStack&) {}
   };
-  Item* get(Local&) {
+  [[gnu::always_inline]] Item* get(Local&) {
     Item* item = nullptr;
     return stack_.pop(item) ? item : nullptr;
   }
-  void put(Local&, Item* item) { stack_.push(item); }
+  [[gnu::always_inline]] void put(Local&, Item* item) { stack_.push(item); }
 
  private:
   std::vector<Item> items_;
@@ -189,11 +192,11 @@ class TbbQueue {
   struct Local {
     explicit Local(TbbQueue&) {}
   };
-  Item* get(Local&) {
+  [[gnu::always_inline]] Item* get(Local&) {
     Item* item = nullptr;
     return queue_.try_pop(item) ? item : nullptr;
   }
-  void put(Local&, Item* item) { queue_.push(item); }
+  [[gnu::always_inline]] void put(Local&, Item* item) { queue_.push(item); }
 
  private:
   std::vector<Item> items_;
@@ -213,11 +216,13 @@ class Moodycamel {
     moodycamel::ProducerToken producer;
     moodycamel::ConsumerToken consumer;
   };
-  Item* get(Local& local) {
+  [[gnu::always_inline]] Item* get(Local& local) {
     Item* item = nullptr;
     return queue_.try_dequeue(local.consumer, item) ? item : nullptr;
   }
-  void put(Local& local, Item* item) { queue_.enqueue(local.producer, item); }
+  [[gnu::always_inline]] void put(Local& local, Item* item) {
+    queue_.enqueue(local.producer, item);
+  }
 
  private:
   std::vector<Item> items_;
@@ -260,12 +265,12 @@ class DpdkMempool {
     rte_mempool* pool;
     rte_mempool_cache* cache = nullptr;
   };
-  Item* get(Local& local) {
+  [[gnu::always_inline]] Item* get(Local& local) {
     void* item = nullptr;
     return rte_mempool_generic_get(pool_, &item, 1, local.cache) == 0 ? static_cast<Item*>(item)
                                                                       : nullptr;
   }
-  void put(Local& local, Item* item) {
+  [[gnu::always_inline]] void put(Local& local, Item* item) {
     void* object = item;
     rte_mempool_generic_put(pool_, &object, 1, local.cache);
   }
@@ -289,11 +294,11 @@ class DpdkStack {
   struct Local {
     explicit Local(DpdkStack&) {}
   };
-  Item* get(Local&) {
+  [[gnu::always_inline]] Item* get(Local&) {
     void* item = nullptr;
     return rte_stack_pop(stack_, &item, 1) == 1 ? static_cast<Item*>(item) : nullptr;
   }
-  void put(Local&, Item* item) {
+  [[gnu::always_inline]] void put(Local&, Item* item) {
     void* object = item;
     rte_stack_push(stack_, &object, 1);
   }

@@ -2,8 +2,7 @@
 // any other thread can steal. Not API; it is here because MrPool's fast path is inlined.
 //
 // It is a Chase-Lev deque with an asymmetric fence. Invariants (docs/mr_pool.md proves them):
-//   M1  Only the owner writes bottom_, puts_, limit_ and slots_. Ownership changes hands through a
-//   stack
+//   M1  Only the owner writes bottom_, limit_ and slots_. Ownership changes hands through a stack
 //       whose push releases and whose pop acquires.
 //   M2  top_ only grows, and only by compare-exchange. The free nodes are slots_[top_..bottom_).
 //   M3  The node at top_ is taken by whoever advances top_ past it, the owner included. The owner
@@ -11,8 +10,6 @@
 //       a thief reads bottom_ behind a heavy fence that follows its read of top_, and the owner
 //       reads top_ behind a light fence that follows its store of bottom_. One of the two sees the
 //       other.
-//   M4  puts_ is stored after the bottom_ that made the node visible: who sees the count sees the
-//       node.
 //
 // The light fence only binds the compiler; the heavy one makes every running thread of the process
 // execute a full barrier (membarrier). top_ has 64 bits and never comes round, so there is no ABA.
@@ -21,34 +18,14 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
+
+#include "mrpool/internal/platform.h"
 
 namespace mrpool::internal {
 
-// What the free list needs from the machine. The tests bring another platform, whose atomics run
-// under a scheduler that explores interleavings and store buffers.
-struct MachinePlatform {
-  template <typename T>
-  using Atomic = std::atomic<T>;
-
-  // Orders the caller's stores before its later loads, provided the other side runs heavy_fence().
-  static void light_fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
-  // A full barrier in every thread of the process.
-  static void heavy_fence();
-  // A full barrier in this thread.
-  static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
-};
-
-// Base of everything a free list holds. Nodes live as long as the list.
 template <typename Platform>
-struct FreeNode {
-  typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link
-  uint32_t index = 0;
-};
-
-template <typename Platform>
-class alignas(64) Magazine {
+class alignas(128) Magazine {
  public:
   using Node = FreeNode<Platform>;
   static constexpr int64_t kSlots = 32;
@@ -73,8 +50,6 @@ class alignas(64) Magazine {
     slots_[bottom & kMask].store(node, std::memory_order_relaxed);
     // Release: pairs with steal()'s acquire; hands over what the putter wrote to the node.
     bottom_.store(bottom + 1, std::memory_order_release);
-    // Release: M4.
-    puts_.store(puts_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     return true;
   }
 
@@ -84,7 +59,7 @@ class alignas(64) Magazine {
     limit_ = capacity;
   }
 
-  // Before the first use: not counted as a put.
+  // Before the first use.
   void fill(Node* node) {
     const int64_t bottom = bottom_.load(std::memory_order_relaxed);
     slots_[bottom & kMask].store(node, std::memory_order_relaxed);
@@ -122,10 +97,14 @@ class alignas(64) Magazine {
     return n > 0 ? n : 0;  // bottom_ is one below top_ during a pop of an empty magazine
   }
 
-  // Nodes pushed since creation. Acquire: M4.
-  uint64_t puts() const { return puts_.load(std::memory_order_acquire); }
-
-  typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link
+  // Calls `visit` with each node it seems to hold; exact when all is quiet.
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    const int64_t bottom = bottom_.load(std::memory_order_acquire);
+    for (int64_t i = top_.load(std::memory_order_acquire); i < bottom; ++i) {
+      visit(slots_[i & kMask].load(std::memory_order_relaxed));
+    }
+  }
 
  private:
   // The last node, which thieves may be after, or none at all.
@@ -151,12 +130,15 @@ class alignas(64) Magazine {
     return bottom < limit_;
   }
 
+  // First, so that an index needs no addition to become an address.
+  typename Platform::template Atomic<Node*> slots_[kSlots] = {};
   typename Platform::template Atomic<int64_t> bottom_{0};
-  typename Platform::template Atomic<uint64_t> puts_{0};
+  typename Platform::template Atomic<int64_t> top_{0};
   int64_t limit_ = 0;  // the owner's: bottom_ stays below top_ + capacity_, which is no less
   int64_t capacity_ = 0;
-  typename Platform::template Atomic<int64_t> top_{0};
-  typename Platform::template Atomic<Node*> slots_[kSlots] = {};
+
+ public:
+  typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link
 };
 
 }  // namespace mrpool::internal

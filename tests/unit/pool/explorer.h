@@ -1,5 +1,5 @@
 // Explores all executions of a few threads, store buffers included: a stateless model checker for
-// code that is written against a Platform (mrpool/internal/magazine.h).
+// code that is written against a Platform (mrpool/internal/platform.h).
 //
 // Memory is modelled as total store order: a store goes to its thread's buffer and reaches memory
 // at any later time, in order; a load looks into its own thread's buffer first. A compare-exchange,
@@ -182,6 +182,9 @@ struct ModelPlatform {
   static void light_fence() {}
   static void heavy_fence() { Explorer::heavy_fence(); }
   static void full_fence() { Explorer::fence(); }
+  static void count(Atomic<uint64_t>& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 };
 
 }  // namespace mrpool::testing

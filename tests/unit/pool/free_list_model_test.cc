@@ -232,6 +232,110 @@ TEST(MagazineModel, CanaryWithoutTheHeavyFence) {
                 [] { return owner_against_thieves<NoHeavyFence>(2, 2, 2); });
 }
 
+// ------------------------------------------------------------------------------- hot slot
+
+template <typename Platform>
+struct HotWorld {
+  using Node = FreeNode<Platform>;
+  HotWorld() {
+    slot.push(&nodes[0]);
+    ledger.took(&nodes[1]);  // the owner holds it
+  }
+  void pop() { mine = took(slot.pop()); }
+  // What MrPool does with a node that the slot has no room for: it goes elsewhere.
+  void push(Node* node) {
+    if (node == nullptr) return;
+    ledger.gives(node);
+    if (!slot.push(node)) elsewhere.insert(node);
+  }
+  Node* steal() {
+    for (bool lost = true; lost;) {
+      if (Node* node = took(slot.steal([] { Platform::heavy_fence(); }, lost))) return node;
+    }
+    return nullptr;
+  }
+  Node* took(Node* node) {
+    ledger.took(node);
+    return node;
+  }
+  void check() {
+    if (ledger.held() + elsewhere.size() + (slot.peek() != nullptr ? 1 : 0) != 2) {
+      Explorer::fail("a node is lost");
+    }
+  }
+  Node nodes[2];
+  Node* mine = nullptr;
+  HotSlot<Platform> slot;
+  Ledger<Node> ledger;
+  std::set<Node*> elsewhere;
+};
+
+using OwnerSteps = void (*)(HotWorld<ModelPlatform>&);
+
+template <typename Platform>
+Explorer::Scenario hot_owner_against_thieves(void (*owner)(HotWorld<Platform>&), int thieves,
+                                             int steals) {
+  auto world = std::make_shared<HotWorld<Platform>>();
+  Explorer::Scenario scenario;
+  scenario.threads.push_back([world, owner] { owner(*world); });
+  for (int t = 0; t < thieves; ++t) {
+    scenario.threads.push_back([world, steals] {
+      for (int i = 0; i < steals; ++i) world->steal();
+    });
+  }
+  scenario.check = [world] { world->check(); };
+  return scenario;
+}
+
+TEST(HotSlotModel, NoNodeIsTakenTwiceOrLost) {
+  struct Case {
+    const char* name;
+    OwnerSteps owner;
+    bool two_thieves;  // else it grows too large
+  };
+  const Case cases[] = {
+      {"pop", [](auto& w) { w.pop(); }, true},
+      {"pop push", [](auto& w) { w.pop(), w.push(w.mine); }, true},
+      {"push-other", [](auto& w) { w.push(&w.nodes[1]); }, true},
+      {"pop push pop", [](auto& w) { w.pop(), w.push(w.mine), w.pop(); }, true},
+      {"pop push-other pop", [](auto& w) { w.pop(), w.push(&w.nodes[1]), w.pop(); }, false},
+      {"pop push-other pop push pop",
+       [](auto& w) { w.pop(), w.push(&w.nodes[1]), w.pop(), w.push(w.mine), w.pop(); }, false},
+  };
+  for (const Case& c : cases) {
+    for (int steals : {1, 2}) {
+      expect_right((std::string(c.name) + (steals == 1 ? " | steal" : " | steal steal")).c_str(),
+                   [&] { return hot_owner_against_thieves<ModelPlatform>(c.owner, 1, steals); });
+    }
+    if (!c.two_thieves) continue;
+    expect_right((std::string(c.name) + " | steal | steal").c_str(),
+                 [&] { return hot_owner_against_thieves<ModelPlatform>(c.owner, 2, 1); });
+  }
+}
+
+// A thief gives what it stole to the owner, who puts it back: the same node in the same place.
+TEST(HotSlotModel, ANodeThatComesBackIsNotConfused) {
+  expect_right("pop push-what-was-stolen pop | steal, hand over | steal", [] {
+    auto world = std::make_shared<HotWorld<ModelPlatform>>();
+    auto handed = std::make_shared<ModelPlatform::Atomic<FreeNode<ModelPlatform>*>>(nullptr);
+    return Explorer::Scenario{
+        {[world, handed] {
+           world->pop();
+           world->push(handed->load());
+           world->pop();
+         },
+         [world, handed] { handed->store(world->steal()); }, [world] { world->steal(); }},
+        [world] { world->check(); }};
+  });
+}
+
+TEST(HotSlotModel, CanaryWithoutTheHeavyFence) {
+  expect_caught("pop | steal, no heavy fence", [] {
+    return hot_owner_against_thieves<NoHeavyFence>(
+        +[](HotWorld<NoHeavyFence>& w) { w.pop(); }, 1, 1);
+  });
+}
+
 // ------------------------------------------------------------------------------- stack
 
 template <typename Stack>
@@ -313,10 +417,10 @@ struct ListWorld {
   ListWorld(uint32_t count, uint32_t max_threads, int attached) : nodes(count) {
     for (Node& node : nodes) pointers.push_back(&node);
     list = std::make_unique<FreeList<Platform>>(pointers.data(), count, max_threads);
-    for (int t = 0; t < attached; ++t) list->attach(slots[t]);
+    for (int t = 0; t < attached; ++t) slots[t] = list->attach();
   }
   Node* get(int t) {
-    Node* node = list->pop(slots[t]);
+    Node* node = slots[t] != nullptr ? list->pop(*slots[t]) : nullptr;
     if (node == nullptr) node = list->take(slots[t]);
     ledger.took(node);
     return node;
@@ -326,18 +430,27 @@ struct ListWorld {
     if (node == nullptr) Explorer::fail("told empty while a node was free");
     return node;
   }
-  void put(int t, Node* node) {
-    if (node == nullptr) return;
+  // As MrPool does it: true when this put has to serve those who wait.
+  bool put(int t, Node* node) {
+    if (node == nullptr) return false;
     ledger.gives(node);
-    if (!list->push(slots[t], node)) list->give(slots[t], node);
+    if (slots[t] == nullptr || !list->push(*slots[t], node)) {
+      list->give(slots[t], node);
+      return list->hungry();
+    }
+    return list->disturbed(*slots[t]) && list->look_up(*slots[t]);
   }
   void check() {
-    if (ledger.held() + list->free_count() != nodes.size()) Explorer::fail("a node is lost");
+    std::set<const Node*> free;
+    list->for_each_free([&](const Node* node) {
+      if (!free.insert(node).second) Explorer::fail("a node is free in two places");
+    });
+    if (ledger.held() + free.size() != nodes.size()) Explorer::fail("a node is lost");
   }
   std::vector<Node> nodes;
   std::vector<Node*> pointers;
   std::unique_ptr<FreeList<Platform>> list;
-  ThreadSlot<Platform> slots[4];
+  ThreadSlot<Platform>* slots[4] = {};
   Ledger<Node> ledger;
 };
 
@@ -384,11 +497,77 @@ TEST(FreeListModel, NodesThatMoveAreNotOverlooked) {
   });
 }
 
+// The one node is in a hot slot, or on its way there, while another thread looks for it.
+TEST(FreeListModel, HotNodesAreReachable) {
+  for (uint32_t count : {1u, 2u}) {
+    expect_right(("put get | get, " + std::to_string(count) + " nodes").c_str(), [=] {
+      auto world = std::make_shared<ListWorld<ModelPlatform>>(count, 2, 2);
+      auto* held = world->must_get(0);
+      return Explorer::Scenario{{[world, held] {
+                                   world->put(0, held);
+                                   world->get(0);
+                                 },
+                                 [world] { world->get(1); }},
+                                [world] { world->check(); }};
+    });
+  }
+  // Both nodes have been put before anybody looks: one hot, one behind it.
+  expect_right("get | get | two nodes in one slot", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(2, 3, 3);
+    auto* a = world->must_get(0);
+    auto* b = world->must_get(0);
+    world->put(0, a);
+    world->put(0, b);
+    return Explorer::Scenario{{[world] { world->must_get(1); }, [world] { world->must_get(2); }},
+                              [world] { world->check(); }};
+  });
+  expect_right("get | get | two nodes in the first one's slot", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(2, 2, 2);
+    auto* a = world->must_get(0);
+    auto* b = world->must_get(0);
+    world->put(0, a);
+    world->put(0, b);
+    return Explorer::Scenario{{[world] { world->must_get(0); }, [world] { world->must_get(1); }},
+                              [world] { world->check(); }};
+  });
+}
+
+// A slot's next owner finds the node that the last one left in it.
+TEST(FreeListModel, HotNodesOutliveTheirThread) {
+  expect_right("put detach | get", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 2);
+    auto* held = world->must_get(0);
+    return Explorer::Scenario{{[world, held] {
+                                 world->put(0, held);
+                                 world->list->detach(world->slots[0]);
+                                 world->slots[0] = nullptr;
+                               },
+                               [world] { world->put(1, world->get(1)); }},
+                              [world] {
+                                world->check();
+                                if (world->get(1) == nullptr) Explorer::fail("out of reach");
+                              }};
+  });
+  expect_right("detach | attach get put", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 1);
+    world->put(0, world->must_get(0));
+    return Explorer::Scenario{{[world] {
+                                 world->list->detach(world->slots[0]);
+                                 world->slots[0] = nullptr;
+                               },
+                               [world] {
+                                 world->slots[1] = world->list->attach();
+                                 world->put(1, world->must_get(1));
+                               }},
+                              [world] { world->check(); }};
+  });
+}
+
 TEST(FreeListModel, ThreadsMayComeAndGo) {
   expect_right("attach get put detach | get", [] {
     auto world = std::make_shared<ListWorld<ModelPlatform>>(2, 2, 0);
     return Explorer::Scenario{{[world] {
-                                 world->list->attach(world->slots[0]);
+                                 world->slots[0] = world->list->attach();
                                  world->put(0, world->must_get(0));
                                  world->list->detach(world->slots[0]);
                                },
@@ -403,11 +582,7 @@ Explorer::Scenario return_against_wait(uint32_t max_threads) {
   auto* node = world->get(0);
   auto saw = std::make_shared<bool>(false);
   auto got = std::make_shared<bool>(false);
-  return {{[world, node, saw] {
-             world->put(0, node);
-             Platform::light_fence();
-             *saw = world->list->hungry();
-           },
+  return {{[world, node, saw] { *saw = world->put(0, node); },
            [world, got] {
              world->list->set_hungry(true);
              world->list->heavy_fence(world->slots[1]);
@@ -421,6 +596,54 @@ Explorer::Scenario return_against_wait(uint32_t max_threads) {
 TEST(FreeListModel, NoWakeUpIsLost) {
   expect_right("put | wait", [] { return return_against_wait<ModelPlatform>(2); });
   expect_right("put | wait, spill only", [] { return return_against_wait<ModelPlatform>(0); });
+}
+
+// The owner puts and finds out that nobody waits any more, while the next one begins to wait.
+TEST(FreeListModel, AttentionIsNotClearedForTheNextWaiter) {
+  expect_right("put get put | wait", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 2);
+    auto* node = world->must_get(0);
+    world->list->set_hungry(true);  // somebody waited, and does not any more
+    world->list->set_hungry(false);
+    auto saw = std::make_shared<bool>(false);
+    auto got = std::make_shared<bool>(false);
+    return Explorer::Scenario{{[world, node, saw] {
+                                 *saw = world->put(0, node);
+                                 if (*saw) return;
+                                 if (auto* again = world->get(0)) *saw = world->put(0, again);
+                               },
+                               [world, got] {
+                                 world->list->set_hungry(true);
+                                 world->list->heavy_fence(world->slots[1]);
+                                 *got = world->get(1) != nullptr;
+                               }},
+                              [saw, got] {
+                                if (!*saw && !*got) Explorer::fail("a wake-up is lost");
+                              }};
+  });
+}
+
+// The waiter is alone, and does without the heavy fence, when it looks who else is there.
+TEST(FreeListModel, NewcomersSeeThatSomebodyWaits) {
+  expect_right("attach put | wait", [] {
+    auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 0);
+    world->slots[1] = world->list->attach();
+    auto* node = world->must_get(1);
+    auto saw = std::make_shared<bool>(false);
+    auto got = std::make_shared<bool>(false);
+    return Explorer::Scenario{{[world, node, saw] {
+                                 world->slots[0] = world->list->attach();
+                                 *saw = world->put(0, node);
+                               },
+                               [world, got] {
+                                 world->list->set_hungry(true);
+                                 world->list->heavy_fence(world->slots[1]);
+                                 *got = world->get(1) != nullptr;
+                               }},
+                              [saw, got] {
+                                if (!*saw && !*got) Explorer::fail("a wake-up is lost");
+                              }};
+  });
 }
 
 TEST(FreeListModel, CanariesWithoutTheHeavyFence) {
