@@ -1,6 +1,6 @@
 # Sessions that come and go, between Linux's iSER initiator and our target or the kernel's.
 #
-# checks: logout under I/O, 50 logins and logouts, nothing left behind
+# checks: logout under I/O, 50 logins and logouts, files, memory and MRs flat
 # needs: iscsiadm iscsid fio
 # wires: rxe siw rxe-lio
 # timeout: 400
@@ -32,11 +32,28 @@ logins() {  # COUNT
   done
 }
 
+# Our target's open files, and its memory in KiB.
+files() { ls "/proc/$(cat "$RUN/target.pid")/fd" | wc -l; }
+memory() { awk '/^VmRSS/ { print $2 }' "/proc/$(cat "$RUN/target.pid")/status"; }
+has_files() { [ "$(files)" = "$1" ]; }
+
+# What ten sessions have left is all that fifty leave.
+fifty_logins() {
+  local files_before memory_before
+  logins 10
+  if [ $SERVER = ours ]; then files_before=$(files) memory_before=$(memory); fi
+  logins 40
+  [ $SERVER = ours ] || return 0
+  echo "files $files_before, then $(files); memory $memory_before KiB, then $(memory) KiB"
+  until_true 15 has_files "$files_before" || fail "$(files) files are open, $files_before before"
+  [ "$(memory)" -lt $((memory_before + 2048)) ] || fail "memory grew from $memory_before KiB to $(memory)"
+}
+
 iser_serve
 initiator_start
 iscsi_discover >/dev/null
 attempt "logout under load" logout_under_load
-attempt "50 logins and logouts" logins 50
+attempt "50 logins and logouts, files and memory flat" fifty_logins
 attempt "the unit is there afterwards" iscsi_log_in $IQN
 attempt "logout" iscsi_log_out $IQN
 iser_stop
