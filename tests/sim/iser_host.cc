@@ -24,16 +24,14 @@ using iscsi::TaskResponse;
 
 // A task management function, one at a time.
 struct IserHost::Function final : iser::Management {
-  explicit Function(IserHost& host, Done done = nullptr)
-      : Management(done != nullptr ? done
-                                   : [](Management& self) {
-                                       auto& function = static_cast<Function&>(self);
-                                       function.busy = false;
-                                       if (function.lost) return;
-                                       if (function.response != TaskResponse::kComplete) {
-                                         function.owner.world_.violate("a reset was refused");
-                                       }
-                                     }),
+  explicit Function(IserHost& host)
+      : Management([](Management& self) {
+          auto& function = static_cast<Function&>(self);
+          function.busy = false;
+          if (!function.lost && function.response != TaskResponse::kComplete) {
+            function.owner.world_.violate("a reset was refused");
+          }
+        }),
         owner(host) {}
   IserHost& owner;
   bool busy = false;
