@@ -14,6 +14,7 @@ using Kind = scsi::Plan::Kind;
 using State = Task::State;
 
 constexpr uint8_t kReportLuns = 0xa0;
+constexpr uint8_t kCompareAndWrite = 0x89;
 
 std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> message) {
   return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
@@ -198,6 +199,11 @@ void Connection::settle_data_out(Task& task) {
   if (offered > wanted) {
     task.residual = iscsi::Residual::kUnderflow;
     task.residual_count = uint32_t(offered - wanted);
+    if (task.pdu.cdb[0] == kCompareAndWrite && task.plan.status == scsi::Status::kGood) {
+      // 256 blocks are 0 in its one byte for them: GOOD would hide that nothing was written.
+      task.plan = check(scsi::kInvalidFieldInCdb.at_cdb(13));
+      task.transfer = 0;
+    }
   } else if (wanted > offered) {
     task.residual = iscsi::Residual::kOverflow;
     task.residual_count = uint32_t(std::min<uint64_t>(wanted - offered, 0xffffffff));

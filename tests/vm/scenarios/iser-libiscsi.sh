@@ -11,9 +11,9 @@ need iscsi-test-cu
 iser_serve immediate_data=no
 tests=(
   TestUnitReady.Simple
-  Inquiry.{Standard,AllocLength,EVPD,BlockLimits,MandatoryVPDSBC,SupportedVPD,VersionDescriptors}
+  Inquiry.{Standard,EVPD,MandatoryVPDSBC,SupportedVPD,VersionDescriptors}
   Mandatory.MandatorySBC
-  ModeSense6.{AllPages,Control,Control-D_SENSE,Control-SWP,Residuals}
+  ModeSense6.{AllPages,Control,Control-D_SENSE,Control-SWP}
   ReadCapacity10.Simple ReadCapacity16.{Simple,Alloclen,PI,Support}
   ReportSupportedOpcodes.{Simple,OneCommand,RCTD,SERVACTV}
   GetLBAStatus.Simple
@@ -25,7 +25,6 @@ tests=(
   PrinReadKeys.{Simple,Truncate} PrinServiceactionRange.Range PrinReportCapabilities.Simple
   ProutRegister.Simple ProutReserve.{Simple,AccessEA} ProutClear.Simple
   ProutPreempt.RemoveRegistration
-  iSCSIResiduals.Read10Residuals
 )
 run_libiscsi "${tests[@]}"
 attempt "the target serves on" still_serves

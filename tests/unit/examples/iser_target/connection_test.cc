@@ -306,6 +306,23 @@ TEST_F(ConnectionTest, ALunThatIsNotThereAnswersByTheBook) {
   EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 2);
 }
 
+// 256 blocks become 0 in the CDB of COMPARE AND WRITE.
+TEST_F(ConnectionTest, ACompareAndWriteOfLessThanWasSentIsRefused) {
+  Connection& connection = log_in();
+  auto pdu = scsi({0x89}, 2 * 256 * 512, true);
+  deliver(connection, pdu, {}, kWriteKey);
+  const auto answer = take();
+  const auto response = iscsi::ScsiResponse::decode(bhs(answer));
+  EXPECT_EQ(response.status, 2);
+  EXPECT_EQ(response.residual, iscsi::Residual::kUnderflow);
+  EXPECT_EQ(response.residual_count, 2u * 256 * 512);
+  const auto sense = scsi::decode_sense(std::span(
+      reinterpret_cast<const uint8_t*>(answer.data()) + kHeaders + 2, response.data_length - 2));
+  ASSERT_TRUE(sense);
+  EXPECT_TRUE(sense->same_code(scsi::kInvalidFieldInCdb));
+  EXPECT_TRUE(link.fetching.empty());
+}
+
 TEST_F(ConnectionTest, ResidualsOfWritesAndFailures) {
   Connection& connection = log_in();
   // More offered than the command takes.
