@@ -178,37 +178,36 @@ Async<absl::Status> run_identify(Host& host, bool as_json) {
   co_return absl::OkStatus();
 }
 
+// Connects to the controller that `options` name and runs `work` with it; returns the exit status.
+int show(std::span<char* const> arguments, std::string usage, std::string example,
+         HostOptions options, HostOptionSet set, Async<absl::Status> (*work)(Host&, bool as_json)) {
+  Format format;
+  load::Args args(std::move(usage));
+  add_options(args, options, set);
+  format.add_to(args);
+  args.epilogue(std::move(example));
+  int exit_status = kExitOk;
+  if (!parse(args, arguments, options.address, exit_status)) return exit_status;
+  auto host = Host::create(options, 0, 1);
+  if (!host.ok()) return fail(host.status());
+  const absl::Status status = (*host)->run(work(**host, format.json));
+  return status.ok() ? kExitOk : fail(status);
+}
+
 }  // namespace
 
 int discover(std::span<char* const> arguments) {
   HostOptions options;
   options.subnqn = kDiscoveryNqn;
-  Format format;
-  load::Args args("mrpool-nvmf discover ADDRESS [options]");
-  add_options(args, options, HostOptionSet::kAddressOnly);
-  format.add_to(args);
-  args.epilogue("  mrpool-nvmf discover uiwarp://127.0.0.1:4420\n");
-  int exit_status = kExitOk;
-  if (!parse(args, arguments, options.address, exit_status)) return exit_status;
-  auto host = Host::create(options, 0, 1);
-  if (!host.ok()) return fail(host.status());
-  const absl::Status status = (*host)->run(run_discover(**host, format.json));
-  return status.ok() ? kExitOk : fail(status);
+  return show(arguments, "mrpool-nvmf discover ADDRESS [options]",
+              "  mrpool-nvmf discover uiwarp://127.0.0.1:4420\n", options,
+              HostOptionSet::kAddressOnly, &run_discover);
 }
 
 int identify(std::span<char* const> arguments) {
-  HostOptions options;
-  Format format;
-  load::Args args("mrpool-nvmf identify ADDRESS --subnqn NQN [options]");
-  add_options(args, options, HostOptionSet::kSubsystem);
-  format.add_to(args);
-  args.epilogue("  mrpool-nvmf identify uiwarp://127.0.0.1:4420 --subnqn NQN\n");
-  int exit_status = kExitOk;
-  if (!parse(args, arguments, options.address, exit_status)) return exit_status;
-  auto host = Host::create(options, 0, 1);
-  if (!host.ok()) return fail(host.status());
-  const absl::Status status = (*host)->run(run_identify(**host, format.json));
-  return status.ok() ? kExitOk : fail(status);
+  return show(arguments, "mrpool-nvmf identify ADDRESS --subnqn NQN [options]",
+              "  mrpool-nvmf identify uiwarp://127.0.0.1:4420 --subnqn NQN\n", {},
+              HostOptionSet::kSubsystem, &run_identify);
 }
 
 }  // namespace mrpool::nvme::host
