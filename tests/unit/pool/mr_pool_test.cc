@@ -149,6 +149,27 @@ TEST(MrPool, MorePoolsThanSlotsWork) {
   EXPECT_TRUE(pool->get());
 }
 
+// A thread finds the slot it used last without a look-up; that must never be another pool's.
+TEST(MrPool, PoolsInTurnKeepTheirEntriesApart) {
+  FakePd pd;
+  auto kept = make_pool(pd, 2);
+  for (int round = 0; round < 20; ++round) {
+    auto passing = make_pool(pd, 1);  // often where the last one was, with its number
+    MrPool::Lease a = passing->get();
+    EXPECT_TRUE(a);
+    EXPECT_FALSE(passing->get());
+    MrPool::Lease b = kept->get();
+    MrPool::Lease c = kept->get();
+    EXPECT_TRUE(b && c);
+    EXPECT_FALSE(kept->get());
+    a.reset();  // in the turn of the other pool
+    b.reset();
+    EXPECT_EQ(passing->stats().in_use, 0u);
+    EXPECT_EQ(kept->stats().in_use, 1u);
+  }
+  EXPECT_EQ(kept->stats().in_use, 0u);
+}
+
 // ------------------------------------------------------------------------------- creation
 
 TEST(MrPoolCreate, FailureHalfWayReleasesAll) {
