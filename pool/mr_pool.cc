@@ -87,18 +87,6 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
                                name_of(phase_of(entry)), leased_at(entry)));
 }
 
-const char* name_of(Registration registration) {
-  switch (registration) {
-    case Registration::kFastReg:
-      return "fast registration";
-    case Registration::kMemoryWindow:
-      return "memory windows";
-    case Registration::kPreRegistered:
-      return "pre-registered memory";
-  }
-  return "?";
-}
-
 absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
   if (options.count == 0 || options.count >= internal::PoolFreeList::kMaxNodes) {
     return absl::InvalidArgumentError(absl::StrCat("a pool of ", options.count,
@@ -106,9 +94,9 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
                                                    internal::PoolFreeList::kMaxNodes - 1));
   }
   if (caps.registration > options.at_least) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(caps.name, " offers ", name_of(caps.registration), ", the pool asks for ",
-                     name_of(options.at_least), " at least; lower MrPoolOptions::at_least"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        caps.name, " offers ", std::string(to_string(caps.registration)), ", the pool asks for ",
+        std::string(to_string(options.at_least)), " at least; lower MrPoolOptions::at_least"));
   }
   if (options.type == MrPoolType::kSgGaps && !caps.sg_gaps) {
     return absl::FailedPreconditionError(

@@ -2,6 +2,7 @@
 #include <array>
 #include <utility>
 
+#include "mrpool/mr.h"
 #include "mrpool/qp.h"
 #include "mrpool/work.h"
 
@@ -15,6 +16,12 @@ std::string_view name_in(const std::array<std::string_view, N>& names, Enum valu
 }
 
 }  // namespace
+
+std::string_view to_string(Registration registration) {
+  static constexpr std::array<std::string_view, 3> kNames = {"fast registration", "memory windows",
+                                                             "pre-registered memory"};
+  return name_in(kNames, registration);
+}
 
 std::string_view to_string(Opcode opcode) {
   static constexpr std::array<std::string_view, 8> kNames = {

@@ -438,18 +438,6 @@ absl::StatusOr<std::unique_ptr<Bench>> make_bench(Device& device, const Address&
   return bench;
 }
 
-const char* name_of(Registration registration) {
-  switch (registration) {
-    case Registration::kFastReg:
-      return "fast registration";
-    case Registration::kMemoryWindow:
-      return "memory windows";
-    case Registration::kPreRegistered:
-      return "pre-registered";
-  }
-  return "?";
-}
-
 }  // namespace
 
 bool Report::passed() const {
@@ -463,7 +451,7 @@ absl::StatusOr<Report> run(Device& device, const Address& address) {
   if (!reactor.ok()) return reactor.status();
   const DeviceCaps& caps = device.caps();
   Report report{.device = caps.name,
-                .registration = name_of(caps.registration),
+                .registration = std::string(to_string(caps.registration)),
                 .iwarp = caps.iwarp,
                 .read_sink_needs_remote_write = caps.read_sink_needs_remote_write,
                 .flags = {},

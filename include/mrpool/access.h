@@ -91,7 +91,7 @@ constexpr bool within_ceiling(Access access, Access ceiling) {
 }
 
 // Which part a local buffer plays in a transfer; it decides the rights, not the caller's memory of
-// the RFC (DESIGN: a READ's sink is a tagged buffer the peer writes on iWARP).
+// the RFC: on iWARP a READ's sink is a tagged buffer that the peer writes (RFC 5040 §5.1).
 enum class BufferRole : uint8_t { kSource, kReadSink };
 
 // Rights a local buffer needs in that role on a device with the given capability.

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "mrpool/access.h"
 #include "mrpool/types.h"
@@ -53,6 +54,7 @@ enum class Registration : uint8_t {
   kMemoryWindow,   // type-2B window over one contiguous range of one base Mr; remote side only
   kPreRegistered,  // the base Mr's own key: scoped to the base registration, not to the I/O
 };
+std::string_view to_string(Registration registration);
 
 class FastMr {
  public:
@@ -81,7 +83,8 @@ class FastMr {
   uint64_t length() const { return length_; }
 
   // Re-creates the key without a Qp (the repair path: the Qp that registered it is gone or in
-  // error). Afterwards the old key is dead on the device. May take locks and system calls.
+  // error). Afterwards the old key is dead on the device. Any thread may call it, once no request
+  // that names the key is under way. May take locks and system calls.
   [[nodiscard]] virtual absl::Status renew() = 0;
 
  protected:
