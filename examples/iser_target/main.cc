@@ -14,6 +14,7 @@
 #include "examples/iser_target/options.h"
 #include "examples/iser_target/server.h"
 #include "examples/iser_target/site.h"
+#include "examples/storage/peer_log.h"
 #include "mrpool/asio.h"
 #include "mrpool/reactor.h"
 
@@ -81,10 +82,7 @@ int run(const Options& options, std::span<const std::string> arguments) {
   if (!reactor.ok()) return fail(reactor.status());
   absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, **reactor);
   if (!site.ok()) return fail(site.status());
-  (*site)->log = [](std::string_view line) {
-    std::printf("%.*s\n", int(line.size()), line.data());
-    std::fflush(stdout);
-  };
+  (*site)->log = storage::say_of_peers;
   std::optional<boost::asio::signal_set> signals;
   try {
     signals.emplace(io_context(**reactor), SIGINT, SIGTERM, SIGHUP);

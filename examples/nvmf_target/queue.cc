@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "examples/nvmf_target/worker.h"
+#include "examples/storage/peer_log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -175,9 +177,9 @@ void Queue::tick(Nanoseconds now) {
   }
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
-      std::fprintf(stderr, "%s controller %u of %s: keep-alive timeout, connections dropped\n",
-                   peer_.c_str(), controller_->identity().id,
-                   controller_->identity().host_nqn.c_str());
+      storage::say_of_peers(absl::StrCat(peer_, " controller ", controller_->identity().id, " of ",
+                                         controller_->identity().host_nqn,
+                                         ": keep-alive timeout, connections dropped"));
       controller_->terminate();
       return;
     }

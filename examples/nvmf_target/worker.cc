@@ -1,7 +1,9 @@
 #include "examples/nvmf_target/worker.h"
 
-#include <cstdio>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/storage/peer_log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -86,8 +88,8 @@ absl::StatusOr<WorkerDevice::CompletionQueue*> Worker::take_cq(WorkerDevice& dev
 void Worker::accept(DeviceContext& context, std::unique_ptr<ConnectRequest> request,
                     const QueueRequest& wanted) {
   const auto refuse = [&](std::string_view why) {
-    std::fprintf(stderr, "%s queue %u: refused, %s\n", request->info().peer.c_str(),
-                 wanted.queue_id, std::string(why).c_str());
+    storage::say_of_peers(absl::StrCat(request->info().peer, " queue ", wanted.queue_id,
+                                       ": refused, ", std::string(why)));
     nvme::RdmaReject reject;
     reject.status = uint16_t(nvme::RdmaStatus::kNoResources);
     request->reject(nvme::bytes_of(reject));
@@ -172,8 +174,7 @@ ChannelSlot* Worker::channel(DeviceContext& device,
   if (at == channels_.end()) {
     auto channel = volume->open_channel(reactor_);
     if (!channel.ok()) {
-      std::fprintf(stderr, "%s: %s\n", volume->spec().c_str(),
-                   std::string(channel.status().message()).c_str());
+      storage::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
       return nullptr;
     }
     at = channels_.try_emplace(volume.get()).first;
