@@ -7,6 +7,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "examples/daemon/json_text.h"
 #include "examples/iscsi/chap.h"
 #include "examples/iscsi/text.h"
 #include "examples/storage/storage.h"
@@ -141,11 +142,10 @@ absl::Status check_authentication(const iscsi::Authentication& authentication,
 }  // namespace
 
 absl::StatusOr<Config> parse_json(std::string_view text) {
-  boost::system::error_code error;
-  const json::value value = json::parse(text, error);
-  if (error) return wrong("configuration", absl::StrCat("no JSON: ", error.message()));
-  if (!value.is_object()) return wrong("configuration", "must be an object");
-  Object object(value.as_object(), "configuration");
+  const absl::StatusOr<json::value> value = daemon::parse_json_text(text);
+  if (!value.ok()) return wrong("configuration", std::string(value.status().message()));
+  if (!value->is_object()) return wrong("configuration", "must be an object");
+  Object object(value->as_object(), "configuration");
   Config config;
   object.list("listen", config.listen);
   object.text("state_dir", config.state_dir);

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "examples/daemon/peer_log.h"
 #include "examples/iser_target/options.h"
 #include "examples/iser_target/server.h"
 #include "examples/iser_target/site.h"
-#include "examples/storage/peer_log.h"
 #include "mrpool/asio.h"
 #include "mrpool/reactor.h"
 
@@ -82,7 +82,7 @@ int run(const Options& options, std::span<const std::string> arguments) {
   if (!reactor.ok()) return fail(reactor.status());
   absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, **reactor);
   if (!site.ok()) return fail(site.status());
-  (*site)->log = storage::say_of_peers;
+  (*site)->log = daemon::say_of_peers;
   std::optional<boost::asio::signal_set> signals;
   try {
     signals.emplace(io_context(**reactor), SIGINT, SIGTERM, SIGHUP);

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "examples/daemon/json_text.h"
 #include "examples/nvme/wire.h"
 #include "examples/nvmf_target/limits.h"
 #include "mrpool/device.h"
@@ -192,14 +193,11 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
 }  // namespace
 
 absl::StatusOr<Config> parse_config(std::string_view text) {
-  json::error_code error;
-  json::parse_options options;
-  options.max_depth = 16;
-  const json::value root = json::parse({text.data(), text.size()}, error, {}, options);
-  if (error) return bad("not JSON: ", error.message());
-  if (!root.is_object()) return bad("the file must hold one JSON object");
+  const absl::StatusOr<json::value> root = daemon::parse_json_text(text);
+  if (!root.ok()) return root.status();
+  if (!root->is_object()) return bad("the file must hold one JSON object");
   Config config;
-  Reader reader(root.as_object(), "");
+  Reader reader(root->as_object(), "");
   MRPOOL_RETURN_IF_ERROR(reader.texts("listen", config.listen));
   MRPOOL_RETURN_IF_ERROR(
       reader.objects("subsystems", [&](Reader& each) { return read_subsystem(each, config); }));

@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "examples/daemon/peer_log.h"
 #include "examples/nvmf_target/worker.h"
-#include "examples/storage/peer_log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -177,9 +177,9 @@ void Queue::tick(Nanoseconds now) {
   }
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
-      storage::say_of_peers(absl::StrCat(peer_, " controller ", controller_->identity().id, " of ",
-                                         controller_->identity().host_nqn,
-                                         ": keep-alive timeout, connections dropped"));
+      daemon::say_of_peers(absl::StrCat(peer_, " controller ", controller_->identity().id, " of ",
+                                        controller_->identity().host_nqn,
+                                        ": keep-alive timeout, connections dropped"));
       controller_->terminate();
       return;
     }

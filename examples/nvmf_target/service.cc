@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/storage/peer_log.h"
+#include "examples/daemon/peer_log.h"
 
 namespace mrpool::nvmf_target {
 namespace {
@@ -194,8 +194,8 @@ void Service::Port::on_connect_request(std::unique_ptr<ConnectRequest> request) 
     });
     return;
   }
-  storage::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ",
-                                     std::string(nvme::to_string(why))));
+  daemon::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ",
+                                    std::string(nvme::to_string(why))));
   nvme::RdmaReject reject;
   reject.status = uint16_t(why);
   request->reject(nvme::bytes_of(reject));

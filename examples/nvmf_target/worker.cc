@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/storage/peer_log.h"
+#include "examples/daemon/peer_log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -88,8 +88,8 @@ absl::StatusOr<WorkerDevice::CompletionQueue*> Worker::take_cq(WorkerDevice& dev
 void Worker::accept(DeviceContext& context, std::unique_ptr<ConnectRequest> request,
                     const QueueRequest& wanted) {
   const auto refuse = [&](std::string_view why) {
-    storage::say_of_peers(absl::StrCat(request->info().peer, " queue ", wanted.queue_id,
-                                       ": refused, ", std::string(why)));
+    daemon::say_of_peers(absl::StrCat(request->info().peer, " queue ", wanted.queue_id,
+                                      ": refused, ", std::string(why)));
     nvme::RdmaReject reject;
     reject.status = uint16_t(nvme::RdmaStatus::kNoResources);
     request->reject(nvme::bytes_of(reject));
@@ -174,7 +174,7 @@ ChannelSlot* Worker::channel(DeviceContext& device,
   if (at == channels_.end()) {
     auto channel = volume->open_channel(reactor_);
     if (!channel.ok()) {
-      storage::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
+      daemon::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
       return nullptr;
     }
     at = channels_.try_emplace(volume.get()).first;

@@ -35,7 +35,7 @@ TEST(Config, JsonWithSeveralTargets) {
 }
 
 TEST(Config, MistakesAreNamed) {
-  EXPECT_THAT(error_of(parse_json("{").status()), HasSubstr("no JSON"));
+  EXPECT_THAT(error_of(parse_json("{").status()), HasSubstr("not JSON"));
   EXPECT_THAT(error_of(parse_json(R"({"listn": []})").status()), HasSubstr("listn"));
   EXPECT_THAT(error_of(parse_json(R"({"listen": "x"})").status()), HasSubstr("listen"));
   EXPECT_THAT(error_of(parse_json(R"({"mrs": 0})").status()), HasSubstr("mrs"));

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-namespace mrpool::storage {
+namespace mrpool::daemon {
 
 // A bucket of lines that fills again with time.
 class LineBudget {
@@ -30,4 +30,4 @@ class LineBudget {
 // it tells the number.
 void say_of_peers(std::string_view line);
 
-}  // namespace mrpool::storage
+}  // namespace mrpool::daemon

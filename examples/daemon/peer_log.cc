@@ -1,11 +1,11 @@
-#include "examples/storage/peer_log.h"
+#include "examples/daemon/peer_log.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
 #include <utility>
 
-namespace mrpool::storage {
+namespace mrpool::daemon {
 
 std::optional<uint64_t> LineBudget::take(std::chrono::nanoseconds now) {
   const auto full_at = std::max(full_at_, now) + kPerLine;
@@ -31,4 +31,4 @@ void say_of_peers(std::string_view line) {
   std::fprintf(stderr, "%.*s\n", int(line.size()), line.data());
 }
 
-}  // namespace mrpool::storage
+}  // namespace mrpool::daemon

@@ -1,8 +1,8 @@
-#include "examples/storage/peer_log.h"
+#include "examples/daemon/peer_log.h"
 
 #include <gtest/gtest.h>
 
-namespace mrpool::storage {
+namespace mrpool::daemon {
 namespace {
 
 using std::chrono::milliseconds;
@@ -36,4 +36,4 @@ TEST(PeerLog, AFewLinesNowAndThenAllGoOut) {
 }
 
 }  // namespace
-}  // namespace mrpool::storage
+}  // namespace mrpool::daemon
