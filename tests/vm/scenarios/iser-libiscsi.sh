@@ -16,15 +16,19 @@ tests=(
   ModeSense6.{AllPages,Control,Control-D_SENSE,Control-SWP}
   ReadCapacity10.Simple ReadCapacity16.{Simple,Alloclen,PI,Support}
   ReportSupportedOpcodes.{Simple,OneCommand,RCTD,SERVACTV}
-  GetLBAStatus.Simple
-  Read10.{Simple,BeyondEol,ZeroBlocks,ReadProtect,DpoFua}
-  Write10.{Simple,BeyondEol,ZeroBlocks,WriteProtect,DpoFua}
-  Verify10.{Simple,VerifyProtect} WriteVerify10.Flags
-  CompareAndWrite.Simple WriteSame10.BeyondEol
-  Unmap.{Simple,VPD,ZeroBlocks} StartStopUnit.Simple
+  GetLBAStatus.{Simple,BeyondEol,UnmapSingle}
+  Read6.{Simple,BeyondEol}
+  Read{10,12,16}.{Simple,BeyondEol,ZeroBlocks,ReadProtect,DpoFua}
+  Write{10,12,16}.{Simple,BeyondEol,ZeroBlocks,WriteProtect,DpoFua}
+  Verify{10,12,16}.{Simple,BeyondEol,ZeroBlocks,VerifyProtect,Flags,Dpo,Mismatch,MismatchNoCmp}
+  WriteVerify{10,12,16}.{Simple,BeyondEol,ZeroBlocks,WriteProtect,Flags,Dpo}
+  CompareAndWrite.{Simple,DpoFua,Miscompare,Unwritten}
+  WriteSame{10,16}.{Simple,BeyondEol,WriteProtect,UnmapUntilEnd,UnmapVPD,Check} WriteSame10.Unmap
+  Unmap.{Simple,VPD,ZeroBlocks} StartStopUnit.{Simple,PwrCnd,NoLoej}
   PrinReadKeys.{Simple,Truncate} PrinServiceactionRange.Range PrinReportCapabilities.Simple
-  ProutRegister.Simple ProutReserve.{Simple,AccessEA} ProutClear.Simple
-  ProutPreempt.RemoveRegistration
+  ProutRegister.Simple ProutReserve.Simple
+  ProutReserve.{Access,Ownership}{EA,WE,EARO,WERO,EAAR,WEAR}
+  ProutClear.Simple ProutPreempt.RemoveRegistration
 )
 run_libiscsi "${tests[@]}"
 attempt "the target serves on" still_serves
