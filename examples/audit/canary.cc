@@ -135,7 +135,7 @@ class CanaryPd final : public Pd {
         asked = (access & caps().access.known) | optional(access);
         break;
       case Break::kForbiddenFlags:
-        if (any(access & kRemoteAccess)) asked |= Access::kLocalWrite;
+        if (any(access & kRemoteRights)) asked |= Access::kLocalWrite;
         break;
       case Break::kReadRight:
         asked |= Access::kRemoteRead;
@@ -145,7 +145,7 @@ class CanaryPd final : public Pd {
         break;
       case Break::kBound:
         // The audit keeps guard memory behind every region it exposes for traffic.
-        if (any(access & kRemoteAccess) && memory.size() == 4096 &&
+        if (any(access & kRemoteRights) && memory.size() == 4096 &&
             has(access, Access::kRemoteWrite)) {
           covered = {memory.data(), memory.size() + 64};
         }

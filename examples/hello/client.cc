@@ -17,7 +17,9 @@ awaitable<void> ask(Reactor& reactor, Address address) {
   require(co_await qp.async_connected());
 
   Slot slot{.lent = {}, .text = "is anybody there?"};
-  auto mr = pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), Access::kLocalWrite).value();
+  auto mr =
+      pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), base_access(device->caps(), kLent))
+          .value();
   const Sge lent = mr->sge(0, sizeof slot.lent);
   const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
 

@@ -7,26 +7,11 @@
 #include "absl/strings/str_cat.h"
 
 namespace mrpool::load {
-namespace {
-
-Access least_access(Registration registration) {
-  switch (registration) {
-    case Registration::kFastReg:
-      return Access::kLocalWrite;
-    case Registration::kMemoryWindow:
-      return Access::kLocalWrite | Access::kMwBind;
-    case Registration::kPreRegistered:
-      return Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
-  }
-  return Access::kLocalWrite;
-}
-
-}  // namespace
-
 void Buffer::Free::operator()(std::byte* memory) const { std::free(memory); }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes) {
-  return create(pd, bytes, least_access(pd.caps().registration));
+  constexpr Access kLent = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
+  return create(pd, bytes, base_access(pd.caps(), kLent));
 }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes, Access access) {

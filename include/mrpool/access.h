@@ -37,7 +37,7 @@ enum class Access : uint32_t {
 };
 
 inline constexpr Access kOptionalAccessRange{0x3ff00000u};  // bits 20..29
-inline constexpr Access kRemoteAccess{0x0eu};               // write, read, atomic
+inline constexpr Access kRemoteRights{0x0eu};               // write, read, atomic
 
 constexpr Access operator|(Access a, Access b) { return Access(uint32_t(a) | uint32_t(b)); }
 constexpr Access operator&(Access a, Access b) { return Access(uint32_t(a) & uint32_t(b)); }

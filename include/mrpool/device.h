@@ -60,6 +60,21 @@ struct DeviceCaps {
   uint16_t max_ird = 0;      // READs outstanding that a Qp may serve
 };
 
+// What the registration of memory must allow so that pool keys over it can carry `rights`: nothing
+// of a peer's where keys are fast registered, the binding of windows where they are windows, and
+// the rights themselves, open to the peer for as long as the Mr lives, where there is neither.
+constexpr Access base_access(const DeviceCaps& caps, Access rights) {
+  switch (caps.registration) {
+    case Registration::kFastReg:
+      return rights & ~kRemoteRights;
+    case Registration::kMemoryWindow:
+      return (rights & ~kRemoteRights) | Access::kMwBind;
+    case Registration::kPreRegistered:
+      break;
+  }
+  return rights;
+}
+
 struct FastMrOptions {
   uint32_t max_segments = 256;
   bool sg_gaps = false;  // needs caps.sg_gaps

@@ -7,7 +7,8 @@
 //   MrPool::Lease lease = pool->get();         // empty when exhausted
 //   lease.map(segments);
 //   WorkRequest reg;
-//   lease.prepare_register(rights, reg);       // post it in front of the request that uses the key
+//   lease.prepare_register(rights, reg);       // where lease.needs_registration(): post it in
+//                                              // front of the request that uses the key
 //   ... I/O; invalidated by the peer or by READ with invalidate (lease.invalidated() says so), or
 //   lease.prepare_invalidate(inv);             // and lease.invalidated() from its completion
 //   lease.reset();                             // or the destructor

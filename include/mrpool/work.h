@@ -65,7 +65,7 @@ class Completion {
  public:
   using Done = void (*)(Completion& self, const WorkCompletion& wc);
 
-  explicit constexpr Completion(Done done) : done_(done) {}
+  explicit constexpr Completion(Done done_fn) : done_(done_fn) {}
   Completion(const Completion&) = delete;
   Completion& operator=(const Completion&) = delete;
 

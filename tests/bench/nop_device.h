@@ -24,7 +24,7 @@ class NopPd final : public Pd {
   NopPd() {
     caps_.name = "nop";
     caps_.registration = Registration::kFastReg;
-    caps_.access.known = Access::kLocalWrite | kRemoteAccess;
+    caps_.access.known = Access::kLocalWrite | kRemoteRights;
     caps_.max_fast_reg_segments = 256;
   }
   absl::StatusOr<std::unique_ptr<Mr>> reg_mr(std::span<std::byte>, Access) override {

@@ -129,16 +129,22 @@ def check_links(report):
                 report(f"{page.relative_to(ROOT)}: names {target}, which is not there")
 
 
+# What the strictest of users compile with; our headers must not fill their logs.
+STRICT = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wsign-conversion", "-pedantic",
+          "-Werror"]
+
+
 def check_public_headers(report, build):
     commands = json.loads((build / "compile_commands.json").read_text())
     command = next(c["command"] for c in commands if c["file"].endswith("pool/access.cc"))
     flags = [f for f in command.split() if f.startswith(("-I", "-D", "-std"))]
     for header in sorted((ROOT / "include/mrpool").glob("*.h")):
         run = subprocess.run(
-            ["g++", *flags, "-fsyntax-only", "-x", "c++", "-"],
+            ["g++", *flags, *STRICT, "-fsyntax-only", "-x", "c++", "-"],
             input=f'#include "mrpool/{header.name}"\n', text=True, capture_output=True, check=False)
         if run.returncode:
-            report(f"include/mrpool/{header.name}: not self-contained: {run.stderr.splitlines()[0]}")
+            why = next((line for line in run.stderr.splitlines() if "error:" in line), run.stderr)
+            report(f"include/mrpool/{header.name}: does not compile by itself, warnings on: {why}")
 
 
 def check_format(report):

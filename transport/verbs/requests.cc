@@ -138,7 +138,7 @@ ibv_send_wr to_ibv(const WorkRequest& request) {
       wr.bind_mw.bind_info.addr = uintptr_t(window.addr());
       wr.bind_mw.bind_info.length = window.length();
       wr.bind_mw.bind_info.mw_access_flags =
-          to_ibv_access(request.access & kRemoteAccess) & ~IBV_ACCESS_OPTIONAL_RANGE;
+          to_ibv_access(request.access & kRemoteRights) & ~IBV_ACCESS_OPTIONAL_RANGE;
       wr.sg_list = nullptr;
       wr.num_sge = 0;
       break;

@@ -15,7 +15,7 @@ constexpr AccessSupport kSoft{
 
 TEST(Access, RelaxedOrderingIsTheDefaultAndHasOneSwitch) {
   EXPECT_FALSE(any(Access::kNone & Access::kDisableRelaxedOrdering));
-  EXPECT_FALSE(any(kRemoteAccess & Access::kDisableRelaxedOrdering));
+  EXPECT_FALSE(any(kRemoteRights & Access::kDisableRelaxedOrdering));
 }
 
 TEST(Access, UnknownMandatoryFlagIsRefusedByName) {
