@@ -13,8 +13,10 @@
 // Thread safety: everything here is called, and calls back, on the reactor's thread; a handler with
 // an executor of its own runs there. Handlers never run inside the call that starts an operation.
 // Ownership: what is passed by reference must outlive the operation, scatter lists and chains only
-// its start. Memory: an operation allocates once, from the handler's allocator (by default Asio's
-// per-thread cache), so the intrusive interface stays the one for the hottest paths.
+// its start. An operation ends by its event, never with the io_context: to end a program, close the
+// listener, disconnect the Qps and let the coroutines return before the reactor stops for the last
+// time (docs/ownership.md). Memory: an operation allocates once, from the handler's allocator (by
+// default Asio's per-thread cache), so the intrusive interface stays the one for the hottest paths.
 #pragma once
 
 #include <boost/asio/append.hpp>
@@ -184,7 +186,7 @@ template <typename... Results>
 class Signal {
  public:
   using Done = void (*)(Signal& self, Results... results);
-  explicit Signal(Done done) : done_(done) {}
+  explicit Signal(Done done_fn) : done_(done_fn) {}
   void done(Results... results) { done_(*this, std::move(results)...); }
 
  private:
@@ -392,13 +394,24 @@ class AsioListener final : private ListenHandler {
   }
   uint16_t port() const { return listener_->port(); }
 
-  // Handler: void(std::unique_ptr<ConnectRequest>).
+  // Stops listening and rejects the requests nobody waited for. From now on async_accept, one under
+  // way included, gives a null request: the accepting loop's sign to return.
+  void close() {
+    closed_ = true;
+    listener_.reset();
+    requests_.clear();
+    // Last: it may destroy this object.
+    if (Accepted* waiting = std::exchange(waiting_, nullptr)) waiting->done(nullptr);
+  }
+
+  // Handler: void(std::unique_ptr<ConnectRequest>); null after close().
   template <typename Token = boost::asio::use_awaitable_t<>>
   auto async_accept(Token&& token = Token()) {
     using Request = std::unique_ptr<ConnectRequest>;
     return boost::asio::async_initiate<Token, void(Request)>(
         [](auto handler, AsioListener* self) {
           auto& op = asio_detail::make_signal<Request>(std::move(handler), self->reactor_);
+          if (self->closed_) return op.complete_later(Request());
           if (self->requests_.empty()) {
             self->waiting_ = &op;
             return;
@@ -421,6 +434,7 @@ class AsioListener final : private ListenHandler {
   }
 
   Reactor& reactor_;
+  bool closed_ = false;
   Accepted* waiting_ = nullptr;
   std::deque<std::unique_ptr<ConnectRequest>> requests_;
   std::unique_ptr<Listener> listener_;

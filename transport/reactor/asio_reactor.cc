@@ -20,6 +20,9 @@ namespace {
 // a busy one.
 constexpr Nanoseconds kAsioIdlePeriod = std::chrono::microseconds(2);
 constexpr Nanoseconds kAsioBusyPeriod = std::chrono::microseconds(10);
+// Handlers of one round. A coroutine that yields by posting itself makes io_context::poll()
+// endless, and everything that is polled would stand still.
+constexpr size_t kMaxHandlers = 256;
 
 Nanoseconds clock_now() {
   return std::chrono::duration_cast<Nanoseconds>(
@@ -143,15 +146,21 @@ size_t AsioReactor::run_asio(bool idle) {
   const Nanoseconds time = now();
   if (time - last_asio_ < (idle ? kAsioIdlePeriod : kAsioBusyPeriod)) return 0;
   last_asio_ = time;
-  const size_t count = io_.poll();
+  const size_t count = run_handlers();
   if (count == 0 && io_.stopped()) io_.restart();  // somebody's io_context::stop; ours is stop()
+  return count;
+}
+
+size_t AsioReactor::run_handlers() {
+  size_t count = 0;
+  while (count < kMaxHandlers && io_.poll_one() != 0) ++count;
   return count;
 }
 
 bool AsioReactor::arm() {
   begin_round();
   // What the period kept from being asked, and what handlers queued among themselves.
-  bool quiet = io_.poll() == 0;
+  bool quiet = run_handlers() == 0;
   last_asio_ = now();
   for (size_t i = 0; quiet && i < pollers_.size(); ++i) quiet = pollers_[i]->arm();
   if (pollers_changed_) std::erase(pollers_, nullptr);

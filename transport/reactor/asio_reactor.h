@@ -50,6 +50,7 @@ class AsioReactor final : public Reactor {
   size_t run_pollers();
   size_t run_timers();
   size_t run_asio(bool idle);
+  size_t run_handlers();
   void sleep();
   void set_alarm(Nanoseconds deadline);
   // Makes `fd`, an eventfd or a timerfd, a reason to leave the kernel, from now on.

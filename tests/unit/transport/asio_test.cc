@@ -144,6 +144,62 @@ TEST(AsioDriver, LeavesTheReactorAsItIs) {
   EXPECT_GE(reactor->fd(), 0);
 }
 
+// A coroutine that yields in a loop has a turn like everybody else, not all of them.
+TEST(IoContext, AHandlerThatPostsItselfLeavesRoomForOthers) {
+  auto reactor = make_reactor();
+  struct Countdown final : Poller {
+    bool poll() override {
+      if (++polls == 3) reactor->stop();
+      return true;
+    }
+    bool arm() override { return true; }
+    Reactor* reactor = nullptr;
+    int polls = 0;
+  } poller;
+  poller.reactor = reactor.get();
+  reactor->add_poller(poller);
+  bool ended = false;
+  size_t yields = 0;
+  boost::asio::co_spawn(
+      io_context(*reactor),
+      [&]() -> boost::asio::awaitable<void> {
+        // The bound is this test's end where the loop is unfair.
+        while (poller.polls < 3 && ++yields < 1'000'000) {
+          co_await boost::asio::post(io_context(*reactor), use_awaitable);
+        }
+        ended = true;
+      },
+      boost::asio::detached);
+  reactor->run();
+  while (!ended) reactor->poll();
+  EXPECT_LT(yields, 1'000'000u) << "the poller had to wait for the handler's end";
+  reactor->remove_poller(poller);
+}
+
+TEST(AsioListener, CloseEndsTheAcceptingLoop) {
+  auto reactor = make_reactor();
+  const Address address = *Address::parse("uiwarp://127.0.0.1:0");
+  const std::shared_ptr<Device> device = *Device::open(address);
+  AsioListener listener(*reactor);
+  ASSERT_TRUE(listener.listen(*device, address).ok());
+  int ended = 0;
+  const auto accept = [&]() -> boost::asio::awaitable<void> {
+    EXPECT_EQ(co_await listener.async_accept(), nullptr);
+    ++ended;
+  };
+  boost::asio::co_spawn(io_context(*reactor), accept, boost::asio::detached);
+  reactor->poll();
+  EXPECT_EQ(ended, 0);
+  listener.close();
+  EXPECT_EQ(ended, 1);
+  boost::asio::co_spawn(io_context(*reactor), accept, boost::asio::detached);  // and afterwards
+  for (int i = 0; i < 1000 && ended < 2; ++i) {
+    reactor->poll();
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_EQ(ended, 2);
+}
+
 // Takes what is posted and completes it when told to.
 class FakeQp final : public Qp {
  public:
