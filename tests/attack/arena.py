@@ -5,34 +5,22 @@ honest host's I/O goes on, which a witness sees after each attack where the daem
 end it must have seen no error, and the daemon's memory and descriptors must be bounded; the figures
 are printed.
 """
-import os
 import pathlib
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
-from harness import PATIENCE  # pylint: disable=wrong-import-position
+from harness import MEASURED, PATIENCE, descriptors, resident  # pylint: disable=wrong-import-position
 from iwarp import Cut  # pylint: disable=wrong-import-position
 
-# Bytes of resident memory that all attacks together may add; a sanitizer's own need comes on top.
-MOST_GROWTH = int(os.environ.get("MRPOOL_MOST_GROWTH_MIB", "64")) << 20
 
-
-def resident(pid):
-    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def run(attacks, helper, options, names, witness_class=None):
+def run(attacks, helper, options, names, most_growth, witness_class=None):
     """Runs the attacks called `names` (all without any) on a target of `helper`'s class.
 
     `witness_class` is made with the daemon's port; its more() waits for the honest host's next I/O
-    and says how many there were.
+    and says how many there were. `most_growth` is what the daemon's limits allow its resident memory to
+    grow by, in bytes, whatever comes in: its staging memory and as many connections as it takes.
     """
     chosen = [a for a in attacks if not names or a.__name__ in names]
     unknown = set(names) - {a.__name__ for a in attacks}
@@ -40,7 +28,7 @@ def run(attacks, helper, options, names, witness_class=None):
         sys.exit(f"{unknown}: no such attack; there are {[a.__name__ for a in attacks]}")
     failed = []
     with tempfile.TemporaryDirectory(prefix="mrpool-") as folder:
-        target = helper.target_class(folder, *options)
+        target = helper.target_class(folder, *options, env=MEASURED)
         try:
             warm, _ = helper.perf(target, "--rw", "randrw", "--bs", "4k", "--iodepth", "32",
                                   "--runtime", "1", "--verify", "crc32c")
@@ -76,7 +64,7 @@ def run(attacks, helper, options, names, witness_class=None):
             print(f"honest host: {job['verified']} blocks verified, no errors")
             print(f"daemon: resident {before >> 10} KiB before, {peak >> 10} KiB at most, "
                   f"{after >> 10} KiB after; descriptors {open_before} before, {open_after} after")
-            helper.assertLess(peak - before, MOST_GROWTH)
+            helper.assertLess(peak - before, most_growth)
             status = target.stop()
             helper.assertEqual(status, 0, target.output())
             helper.assertRegex(target.output(), "MRs in use: 0 ")

@@ -308,4 +308,4 @@ class Witness:
 
 
 if __name__ == "__main__":
-    run(ATTACKS, TargetTest(), ["--namespace", "ram:16MiB"], sys.argv[1:], Witness)
+    run(ATTACKS, TargetTest(), ["--namespace", "ram:16MiB"], sys.argv[1:], 64 << 20, Witness)

@@ -451,4 +451,4 @@ ATTACKS = [login_storm, reinstatement_storm, bad_login_text, bad_login_stages, f
 if __name__ == "__main__":
     run(ATTACKS, IserTargetTest(),
         ["--lun", "ram:16MiB", "--lun", "ram:1MiB", "--no-initial-r2t", "--max-connections", "60"],
-        sys.argv[1:])
+        sys.argv[1:], 128 << 20)
