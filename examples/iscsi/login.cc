@@ -105,6 +105,9 @@ Login::Answer Login::on_request(const LoginRequest& request, std::string_view te
 
   if (!identified_) {
     if (const auto status = identify(request, *pairs)) return fail(request, *status, {});
+  } else if (!same_parties(*pairs)) {
+    return fail(request, LoginStatus::kInitiatorError,
+                "names or session type changed during login");
   }
 
   TextWriter reply;
@@ -164,10 +167,10 @@ std::optional<LoginStatus> Login::identify(const LoginRequest& request,
                                            std::span<const KeyValue> pairs) {
   const auto initiator = find(pairs, "InitiatorName");
   if (!initiator) return refuse(LoginStatus::kMissingParameter, "InitiatorName is missing");
-  if (!valid_iscsi_name(*initiator)) {
+  identity_.initiator = normal_iscsi_name(*initiator);
+  if (!valid_iscsi_name(identity_.initiator)) {
     return refuse(LoginStatus::kInitiatorError, "InitiatorName is no iSCSI name");
   }
-  identity_.initiator = *initiator;
 
   const auto type = find(pairs, "SessionType");
   if (type && *type != "Normal" && *type != "Discovery") {
@@ -182,7 +185,7 @@ std::optional<LoginStatus> Login::identify(const LoginRequest& request,
     if (!target || target->empty()) {
       return refuse(LoginStatus::kMissingParameter, "TargetName is missing");
     }
-    identity_.target = *target;
+    identity_.target = normal_iscsi_name(*target);
   }
   if (identity_.discovery && request.tsih != 0) {
     return refuse(LoginStatus::kSessionDoesNotExist, "a discovery session is never joined");
@@ -195,6 +198,17 @@ std::optional<LoginStatus> Login::identify(const LoginRequest& request,
   responder_.emplace(limits_, identity_.discovery);
   identified_ = true;
   return std::nullopt;
+}
+
+// RFC 7143 §6.3 forbids to declare anything twice. Operational keys are answered again all the
+// same: libiscsi names them in its first security request and once more in the operational stage.
+bool Login::same_parties(std::span<const KeyValue> pairs) const {
+  const auto initiator = find(pairs, "InitiatorName");
+  const auto target = find(pairs, "TargetName");
+  const auto type = find(pairs, "SessionType");
+  return (!initiator || normal_iscsi_name(*initiator) == identity_.initiator) &&
+         (!target || identity_.discovery || normal_iscsi_name(*target) == identity_.target) &&
+         (!type || *type == (identity_.discovery ? "Discovery" : "Normal"));
 }
 
 std::optional<LoginStatus> Login::authenticate(std::span<const KeyValue> pairs, TextWriter& reply) {

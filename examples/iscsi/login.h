@@ -86,6 +86,8 @@ class Login {
   Answer fail(const LoginRequest& request, LoginStatus status, std::string reason);
   // Nothing, or the status that ends the login; reason_ tells why.
   std::optional<LoginStatus> identify(const LoginRequest& request, std::span<const KeyValue> pairs);
+  // Whether a later request still names the same parties.
+  bool same_parties(std::span<const KeyValue> pairs) const;
   std::optional<LoginStatus> authenticate(std::span<const KeyValue> pairs, TextWriter& reply);
   std::optional<LoginStatus> choose_method(std::string_view offered, TextWriter& reply);
   std::optional<LoginStatus> challenge(std::span<const KeyValue> pairs, TextWriter& reply);

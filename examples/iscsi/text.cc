@@ -93,6 +93,7 @@ std::optional<std::vector<KeyValue>> parse_text(std::string_view text) {
     if (equals == std::string_view::npos) return std::nullopt;
     const KeyValue parsed{pair.substr(0, equals), pair.substr(equals + 1)};
     if (!valid_key(parsed.key) || find(pairs, parsed.key)) return std::nullopt;
+    if (pairs.size() == kMaxPairs) return std::nullopt;
     pairs.push_back(parsed);
   }
   return pairs;
@@ -170,6 +171,14 @@ bool valid_iscsi_name(std::string_view name) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':' ||
            (c & 0x80) != 0 || (c >= 'A' && c <= 'F');  // eui. and naa. carry hexadecimal digits
   });
+}
+
+std::string normal_iscsi_name(std::string_view name) {
+  std::string normal(name);
+  for (char& c : normal) {
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  }
+  return normal;
 }
 
 }  // namespace mrpool::iscsi

@@ -18,7 +18,9 @@ struct KeyValue {
 };
 
 // Nothing when the text breaks the grammar: a pair without '=', a key that is empty, longer than 63
-// bytes or has a character outside the standard-label set, a key that comes twice.
+// bytes or has a character outside the standard-label set, a key that comes twice, or more than
+// kMaxPairs, which is several times what there is to say.
+inline constexpr size_t kMaxPairs = 128;
 std::optional<std::vector<KeyValue>> parse_text(std::string_view text);
 
 // The value of a key, or nothing.
@@ -48,5 +50,7 @@ std::vector<std::string_view> split_list(std::string_view value);
 
 // An iSCSI name as RFC 7143 §4.2.7 wants it: iqn., eui. or naa., at most 223 bytes, lower case.
 bool valid_iscsi_name(std::string_view name);
+// The form in which names are compared: ASCII capitals become small (RFC 7143 §4.2.7.2).
+std::string normal_iscsi_name(std::string_view name);
 
 }  // namespace mrpool::iscsi

@@ -94,6 +94,10 @@ absl::StatusOr<Session*> Client::log_in() {
     absl::Status status =
         iscsi::parse_credentials(options_.mutual_chap, options.login.mutual.emplace());
     if (!status.ok()) return status;
+    if (options.login.mutual->secret == options.login.chap->secret) {
+      // RFC 7143 §9.2.1: who is asked for its own proof could hand it back.
+      return absl::InvalidArgumentError("--chap and --mutual-chap: the secrets must differ");
+    }
   }
   sessions_.push_back(
       std::make_unique<Session>(*reactor_, *device_, *pd_, *pool_, std::move(options)));

@@ -10,6 +10,10 @@ void Session::received(Receive& receive, const WorkCompletion& wc) {
   const auto message = mr_->memory().subspan(receive.offset, wc.byte_len);
   if (message.size() < kHeaders) return fail(absl::InternalError("a PDU shorter than its header"));
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  // A target may end the key of a command with its answer, and no key otherwise.
+  if (wc.invalidated && header.op != iscsi::Op::kScsiResponse) {
+    return fail(absl::InternalError("the target invalidated a key that is not its command's"));
+  }
   switch (header.op) {
     case iscsi::Op::kLoginResponse:
       login_answer(message);
@@ -184,6 +188,7 @@ void Session::text_answer(std::span<const std::byte> message) {
   note_window(response.window);
   if (text_answer_ == nullptr) return fail(absl::InternalError("a text response to no request"));
   text_.append(data_of(message));
+  if (text_.size() > kMaxText) return fail(absl::InternalError("a text response without end"));
   if (response.final) {
     std::exchange(text_answer_, nullptr)(std::move(text_));
     return;

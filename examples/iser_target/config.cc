@@ -10,6 +10,7 @@
 #include "examples/daemon/json_text.h"
 #include "examples/iscsi/chap.h"
 #include "examples/iscsi/text.h"
+#include "examples/iser_target/limits.h"
 #include "examples/storage/storage.h"
 #include "mrpool/device.h"
 
@@ -117,9 +118,13 @@ absl::StatusOr<TargetConfig> parse_target(const json::value& value, size_t index
   Object object(value.as_object(), where);
   TargetConfig target;
   object.text("name", target.name);
+  target.name = iscsi::normal_iscsi_name(target.name);
   object.text("alias", target.alias);
   object.list("luns", target.luns);
   object.list("initiators", target.initiators);
+  for (std::string& initiator : target.initiators) {
+    initiator = iscsi::normal_iscsi_name(initiator);
+  }
   object.secret("chap", target.authentication.incoming);
   object.secret("mutual_chap", target.authentication.outgoing);
   if (absl::Status status = object.finish(); !status.ok()) return status;
@@ -184,7 +189,13 @@ absl::Status validate(const Config& config) {
   if (config.block_size != 512 && config.block_size != 4096) {
     return wrong("block_size", absl::StrCat(config.block_size, " is neither 512 nor 4096"));
   }
-  if (config.staging < (2 << 20)) return wrong("staging", "needs at least 2MiB");
+  if (config.staging < kMinStaging || config.staging > kMaxStaging) {
+    return wrong("staging",
+                 absl::StrCat(config.staging, " bytes are not between ", kMinStaging >> 20,
+                              "MiB, one transfer of the largest size, "
+                              "and ",
+                              kMaxStaging >> 20, "MiB"));
+  }
   if (absl::Status status = check_authentication(config.discovery, "discovery"); !status.ok()) {
     return status;
   }

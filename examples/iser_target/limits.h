@@ -46,6 +46,9 @@ inline constexpr uint32_t kChunk = 64 << 10;
 inline constexpr uint32_t kMaxTransfer = 1 << 20;
 inline constexpr uint32_t kMaxChunks = kMaxTransfer / kChunk;
 static_assert(kMaxTransfer % kChunk == 0);
+// A transfer takes all its chunks at once; chunks are numbered by 16 bits.
+inline constexpr uint64_t kMinStaging = kMaxTransfer;
+inline constexpr uint64_t kMaxStaging = uint64_t{1 << 16} * kChunk;
 
 // Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of ours,
 // an asynchronous message, and a reject.

@@ -70,13 +70,13 @@ class Parser {
     flag("--force-mr", [&config] { config.force_mr = true; });
     value("--listen", [&config](const std::string& text) { return add(config.listen, text); });
     value("--target", [&config](const std::string& text) {
-      config.targets.emplace_back().name = text;
+      config.targets.emplace_back().name = iscsi::normal_iscsi_name(text);
       return absl::OkStatus();
     });
     of_target("--lun",
               [](TargetConfig& target, const std::string& text) { return add(target.luns, text); });
     of_target("--initiator", [](TargetConfig& target, const std::string& text) {
-      return add(target.initiators, text);
+      return add(target.initiators, iscsi::normal_iscsi_name(text));
     });
     of_target("--alias", [](TargetConfig& target, const std::string& text) {
       target.alias = text;

@@ -28,7 +28,11 @@ Staging::~Staging() = default;
 
 absl::StatusOr<std::unique_ptr<Staging>> Staging::create(Reactor& reactor, Pd& pd, uint64_t bytes,
                                                          Ready ready) {
-  const size_t chunks = std::clamp<uint64_t>(bytes / kChunk, kMaxChunks, 65535);
+  if (bytes < kMinStaging || bytes > kMaxStaging) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(bytes, " bytes of staging memory are not ", kMinStaging, " to ", kMaxStaging));
+  }
+  const size_t chunks = bytes / kChunk;
   const size_t size = chunks * kChunk;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {

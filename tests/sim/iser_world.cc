@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "examples/iser_target/limits.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_host.h"
 #include "tests/sim/planted_device.h"
@@ -35,7 +36,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   config_.listen = {"uiwarp://127.0.0.1:3260"};
   config_.mrs = 1 + static_cast<uint32_t>(below(4));
-  config_.staging = 0;  // the least there can be
+  config_.staging = iser_target::kMinStaging;
   config_.initial_r2t = chance(500);
   config_.immediate_data = chance(700);
   config_.force_mr = chance(300);

@@ -150,6 +150,30 @@ TEST_F(LoginTest, TextMayComeInPieces) {
   EXPECT_TRUE(login.on_request(second, text.substr(20)).finished);
 }
 
+// Who logs in where is said once. Some initiators say it again in each stage (libiscsi), which is
+// no harm while it is the same.
+TEST_F(LoginTest, ThePartiesDoNotChangeDuringLogin) {
+  EXPECT_FALSE(send(0, true, 1, names() + "AuthMethod=None\0"s).failed);
+  EXPECT_FALSE(send(1, false, 0, names() + "SessionType=Normal\0"s).failed);
+  const auto answer = send(1, false, 0, "TargetName=iqn.2026-11.org.example:other\0"s);
+  EXPECT_TRUE(answer.failed);
+  EXPECT_EQ(answer.response.status, LoginStatus::kInitiatorError);
+}
+
+TEST_F(LoginTest, NorDoesTheKindOfSession) {
+  EXPECT_FALSE(send(0, true, 1, names() + "AuthMethod=None\0"s).failed);
+  EXPECT_TRUE(send(1, false, 0, "SessionType=Discovery\0"s).failed);
+}
+
+// iSCSI names are compared without regard to case (RFC 7143 §4.2.7.2).
+TEST_F(LoginTest, NamesMayBeWrittenInCapitals) {
+  std::string text =
+      "InitiatorName=IQN.2026-11.org.example:Host\0TargetName=iqn.2026-11.ORG.example:disk\0"s;
+  EXPECT_TRUE(send(1, true, 3, text + "RDMAExtensions=Yes\0"s).finished);
+  EXPECT_EQ(host.sessions[0].initiator, kInitiator);
+  EXPECT_EQ(host.sessions[0].target, kTarget);
+}
+
 TEST_F(LoginTest, EndlessTextIsCutOff) {
   LoginRequest request{.more = true, .current_stage = 1};
   const std::string piece(8000, 'a');

@@ -26,6 +26,10 @@ TEST(Text, LastPairMayLackItsNulAndPaddingIsSkipped) {
 }
 
 TEST(Text, BrokenGrammarIsRefused) {
+  // More keys than there are: work for nothing.
+  std::string many;
+  for (int i = 0; i < 200; ++i) many += "k" + std::to_string(i) + "=1" + '\0';
+  EXPECT_FALSE(parse_text(many));
   EXPECT_FALSE(parse_text("A"));
   EXPECT_FALSE(parse_text("=1"));
   EXPECT_FALSE(parse_text("A B=1"));

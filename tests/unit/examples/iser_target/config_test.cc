@@ -77,7 +77,21 @@ TEST(Options, MistakesAreNamed) {
                               "--chap", "u:twelve bytes!!", "--mutual-chap", "u:twelve bytes!!"})
                            .status()),
               HasSubstr("must differ"));
+  for (const char* const staging : {"512KiB", "8GiB"}) {
+    EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun",
+                                "ram:1MiB", "--staging", staging})
+                             .status()),
+                HasSubstr("between 1MiB"));
+  }
   EXPECT_TRUE(parse({"--help"})->help);
+}
+
+TEST(Options, NamesMayBeWrittenInCapitals) {
+  const auto options = parse({"--listen", "uiwarp://:0", "--target", "IQN.a:Disk", "--lun",
+                              "ram:1MiB", "--initiator", "iqn.h:Host"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->config.targets[0].name, "iqn.a:disk");
+  EXPECT_EQ(options->config.targets[0].initiators[0], "iqn.h:host");
 }
 
 TEST(StateFile, IsReplacedWholeAndRemovedWhenEmpty) {
