@@ -89,6 +89,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   active_.push_back(task);
   task->connection = this;
   task->aborted = false;
+  task->tell_abort = false;
   task->pdu = pdu;
   task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
   task->unit = target_->device().find_structure(pdu.lun);
@@ -168,8 +169,8 @@ void Connection::plan_command(Task& task) {
   task.data_in.clear();
   const iscsi::ScsiCommand& pdu = task.pdu;
   if (pdu.cdb[0] == kReportLuns && task.unit != nullptr) {
-    // Reading the inventory is what its attention asks for.
-    task.nexus->clear(scsi::kLunsChanged);
+    // Reading the inventory is what its attention asks for, whichever unit has it.
+    for (const auto& [unit, nexus] : nexuses_) nexus->clear(scsi::kLunsChanged);
     task.plan = target_->device().report_luns(pdu.cdb, task.data_in);
   } else if (task.unit == nullptr) {
     task.plan = pdu.cdb[0] == kReportLuns ? target_->device().report_luns(pdu.cdb, task.data_in)
@@ -334,11 +335,23 @@ void Connection::execute(Task& task) {
     }
     task.plan =
         task.unit->finish(*task.nexus, task.pdu.cdb, std::span(list, task.transfer), task.ranges);
+    const std::vector<std::string> preempted = task.unit->take_preempted();
+    if (!preempted.empty()) return respond_behind(task, preempted);
     if (task.plan.kind == Kind::kDone) return respond(task);
   }
   task.state = State::kExecuting;
   const std::span<const iovec> vectors(task.vectors.data(), task.vector_count);
   if (task.execution.start(*task.store, task.plan, vectors, task.ranges)) executed(task);
+}
+
+void Connection::respond_behind(Task& task, const std::vector<std::string>& preempted) {
+  task.state = State::kExecuting;
+  const auto drain = std::make_shared<Drain>([this, alive = alive_, &task] {
+    if (!*alive) return;
+    task.aborted || phase_ == Phase::kClosed ? finish(task) : respond(task);
+  });
+  const auto of_unit = [](const Task& other, const void* unit) { return other.unit == unit; };
+  for (const std::string& port : preempted) abort_everywhere(of_unit, task.unit, drain, &port);
 }
 
 void Connection::executed(Task& task) {
@@ -400,6 +413,8 @@ void Connection::respond(Task& task) {
   const bool moves_in = good && task.transfer != 0 && !task.pdu.write;
   if (!good) {
     task.transfer = 0;
+    // Nothing was moved of what a read wanted, whatever its lengths said.
+    if (!task.pdu.write) task.residual = iscsi::Residual::kNone;
     if (task.pdu.expected_length != 0 && task.residual == iscsi::Residual::kNone) {
       task.residual = iscsi::Residual::kUnderflow;
       task.residual_count = task.pdu.expected_length;
@@ -452,8 +467,17 @@ void Connection::sent(Task& task) {
   end(task);
 }
 
-// The task ends without an answer: it was aborted, or its connection is gone.
+// The task was aborted, or its connection is gone.
 void Connection::finish(Task& task) {
+  if (task.tell_abort && phase_ == Phase::kFullFeature) {
+    task.tell_abort = false;
+    ++site_.counters.aborted;
+    task.plan = {.status = scsi::Status::kTaskAborted};
+    // It has ended; who waits for that does not wait for its initiator to listen.
+    const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
+    task.drains.clear();
+    return respond(task);
+  }
   if (!task.pdu.immediate && task.state != State::kResponding) --outstanding_;
   ++site_.counters.aborted;
   end(task);
@@ -476,12 +500,15 @@ void Connection::end(Task& task) {
   link_.release(task);
 }
 
-void Connection::abort_tasks(Which which, const void* context,
-                             const std::shared_ptr<Drain>& drain) {
+void Connection::abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                             Answer answer) {
   const std::vector<Task*> snapshot = active_;
   for (Task* task : snapshot) {
     if (task->state == State::kFree || !which(*task, context)) continue;
     if (drain != nullptr) task->drains.push_back(drain);
+    // An end without an answer is the last word on a task.
+    const bool silent = task->aborted && !task->tell_abort;
+    task->tell_abort = answer == Answer::kTaskAborted && !silent;
     switch (task->state) {
       case State::kWaiting:
         link_.cancel_chunks(*task);

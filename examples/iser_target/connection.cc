@@ -75,6 +75,7 @@ Connection::Order Connection::order(uint32_t cmd_sn, bool immediate) {
   // One connection delivers in order: a gap is a command that was lost, which cannot be.
   if (cmd_sn != exp_cmd_sn_) return Order::kBroken;
   ++exp_cmd_sn_;
+  while (!given_up_.empty() && std::erase(given_up_, exp_cmd_sn_) != 0) ++exp_cmd_sn_;
   return Order::kTake;
 }
 
@@ -328,18 +329,19 @@ void Connection::ping() {
 }
 
 void Connection::text(const iscsi::TextRequest& pdu, std::span<const std::byte> data) {
-  if (pdu.transfer_tag != iscsi::kReservedTag) {
-    if (pdu.transfer_tag != text_tag_ || text_.empty()) {
-      text_.clear();
-      return drop("a text request that continues nothing");
-    }
-    return text_part(pdu);
+  if (pdu.transfer_tag == iscsi::kReservedTag) {
+    text_.clear();  // a new request gives up what was left of an older one
+    asked_.clear();
+  } else if (pdu.transfer_tag != text_tag_) {
+    return drop("a text request that continues nothing");
   }
-  text_.clear();  // a new request gives up what was left of an older answer
+  text_tag_ = iscsi::kReservedTag;
+  if (!text_.empty()) return text_part(pdu);
   asked_.append(text_of(data));
   if (asked_.size() > kMaxText) return drop("a text request without end");
   if (pdu.more) {
-    iscsi::TextResponse go_on{.final = false, .task_tag = pdu.task_tag};
+    iscsi::TextResponse go_on{
+        .final = false, .lun = pdu.lun, .task_tag = pdu.task_tag, .transfer_tag = new_text_tag()};
     return send_control(go_on);
   }
   const std::string request = std::move(asked_);
@@ -363,9 +365,13 @@ void Connection::text_part(const iscsi::TextRequest& pdu) {
                              .data_length = uint32_t(part.size()),
                              .lun = pdu.lun,
                              .task_tag = pdu.task_tag,
-                             .transfer_tag = last ? iscsi::kReservedTag : ++text_tag_};
-  if (answer.transfer_tag == iscsi::kReservedTag && !last) answer.transfer_tag = text_tag_ = 1;
+                             .transfer_tag = last ? iscsi::kReservedTag : new_text_tag()};
   send_control(answer, bytes_of(part));
+}
+
+uint32_t Connection::new_text_tag() {
+  if (++last_text_tag_ == iscsi::kReservedTag) ++last_text_tag_;
+  return text_tag_ = last_text_tag_;
 }
 
 void Connection::logout(const iscsi::LogoutRequest& pdu) {
@@ -424,13 +430,14 @@ void Connection::tick() {
     if (now - started_ > kLoginTimeout) drop("the login took too long");
     return;
   }
-  if (phase_ != Phase::kFullFeature) return;
-  if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
+  if (phase_ == Phase::kClosed) return;
   if (!moving()) {
     moved_ = now;
   } else if (now - moved_ > kStallLimit) {
     return drop("the initiator keeps transfers waiting");
   }
+  if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
+  if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
   if (now - heard_ > kPingAfter && !pinged_) ping();
 }
 

@@ -41,9 +41,13 @@ class Connection final : public iscsi::LoginHost {
   bool idle() const { return active_.empty(); }
   size_t active() const { return active_.size(); }
 
-  // Ends the tasks that `which` names, without answers. `drain` is held until each has ended.
+  // Ends the tasks that `which` names. Who asked for it, or has gone, gets no answers to them;
+  // another initiator is told TASK ABORTED (SAM-5 §5.3.1, TAS). `drain` is held until each has
+  // ended.
   using Which = bool (*)(const Task& task, const void* context);
-  void abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain);
+  enum class Answer : uint8_t { kNone, kTaskAborted };
+  void abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                   Answer answer = Answer::kNone);
   // The target has one unit more, or will free one that no task uses any more.
   void unit_added(scsi::LogicalUnit& unit);
   void unit_removed(scsi::LogicalUnit& unit);
@@ -69,6 +73,7 @@ class Connection final : public iscsi::LoginHost {
   void nop_out(const iscsi::NopOut& pdu, std::span<const std::byte> data);
   void text(const iscsi::TextRequest& pdu, std::span<const std::byte> data);
   void text_part(const iscsi::TextRequest& pdu);
+  uint32_t new_text_tag();
   void logout(const iscsi::LogoutRequest& pdu);
   void ping();
   bool moving() const;  // a transfer waits for the peer
@@ -93,6 +98,7 @@ class Connection final : public iscsi::LoginHost {
   void stage(Task& task);
   void staged(Task& task);
   void execute(Task& task);
+  void respond_behind(Task& task, const std::vector<std::string>& preempted);
   void executed(Task& task);
   void data_in_ready(Task& task);
   void data_in_staged(Task& task);
@@ -106,6 +112,11 @@ class Connection final : public iscsi::LoginHost {
 
   // management.cc: task management.
   void manage(const iscsi::TaskRequest& pdu);
+  // The same in every session of the target, those that are closed and have tasks in storage among
+  // them; with `port`, of that initiator port only.
+  void abort_everywhere(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                        const std::string* port = nullptr);
+  bool give_up_number(const iscsi::TaskRequest& pdu);
 
   Site& site_;
   Link& link_;
@@ -126,12 +137,15 @@ class Connection final : public iscsi::LoginHost {
   iscsi::Parameters parameters_;
   uint32_t stat_sn_ = 0;
   uint32_t exp_cmd_sn_ = 0;
-  uint32_t outstanding_ = 0;  // commands that hold a place in the window
+  uint32_t outstanding_ = 0;        // commands that hold a place in the window
+  std::vector<uint32_t> given_up_;  // CmdSNs that will not come, in front of which others may
   std::map<scsi::LogicalUnit*, std::unique_ptr<scsi::Nexus>> nexuses_;
   std::vector<Task*> active_;
-  std::string text_;  // what is left of a text answer
-  uint32_t text_tag_ = 0;
+  std::string text_;   // what is left of a text answer
   std::string asked_;  // a text request that comes in pieces
+  // What the next piece of either is asked for by.
+  uint32_t text_tag_ = iscsi::kReservedTag;
+  uint32_t last_text_tag_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what outlives us in drains
 };
 

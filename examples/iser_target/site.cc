@@ -71,12 +71,6 @@ absl::StatusOr<Target::Unit> Target::make_unit(uint16_t lun,
                                             config_.name, " are unreadable; remove the file in ",
                                             state, " to go on without them"));
   }
-  unit->on_abort([this, which = unit.get()](const std::string& port) {
-    const auto of_unit = [](const Task& task, const void* named) { return task.unit == named; };
-    for (Connection* connection : connections_) {
-      if (connection->port() == port) connection->abort_tasks(of_unit, which, nullptr);
-    }
-  });
   auto store = std::make_unique<scsi::Store>(scsi::Store{**channel, geometry.block_size});
   return Unit{std::move(volume), *std::move(channel), std::move(store), std::move(unit)};
 }

@@ -50,7 +50,8 @@ struct Task {
   Task& operator=(const Task&) = delete;
 
   State state = State::kFree;
-  bool aborted = false;  // ends without an answer
+  bool aborted = false;  // ends without an answer, or with TASK ABORTED
+  bool tell_abort = false;
   Connection* connection = nullptr;
   iscsi::ScsiCommand pdu;
   iscsi::IserControl iser;

@@ -158,6 +158,8 @@ Plan LogicalUnit::dispatch(Nexus& nexus, const Operation& operation, const Cdb& 
       return get_lba_status(cdb, data_in);
     case Command::kReportSupportedOpcodes:
       return supported_opcodes(cdb, data_in);
+    case Command::kReportSupportedFunctions:
+      return supported_functions(cdb, data_in);
     case Command::kPersistentReserveIn:
       wrong = reservations_.in(cdb, data_in);
       break;
@@ -243,8 +245,7 @@ Plan LogicalUnit::read_write(const Operation& operation, const Cdb& cdb) {
   if (blocks.count > limit) return check(kInvalidFieldInCdb.at_cdb(blocks.count_field));
   if (writes && write_protected()) return check(kWriteProtected);
   if (blocks.count == 0) return good();
-  // Without a write cache in force every write goes to the medium.
-  if (writes && facts_.volatile_cache && !mode_.write_cache) plan.fua = true;
+  if (writes && write_through()) plan.fua = true;
   plan.lba = blocks.lba;
   plan.blocks = blocks.count;
   plan.data_out = sent_blocks * facts_.block_size;
@@ -267,7 +268,7 @@ Plan LogicalUnit::write_same(const Operation& operation, const Cdb& cdb) {
           .lba = blocks.lba,
           .blocks = blocks.count,
           .data_out = no_data ? 0 : facts_.block_size,
-          .fua = facts_.volatile_cache && !mode_.write_cache,
+          .fua = write_through(),
           .deallocate = unmap_bit};
 }
 
@@ -372,6 +373,19 @@ Plan LogicalUnit::supported_opcodes(const Cdb& cdb, std::vector<uint8_t>& data_i
   return good();
 }
 
+// What management.cc of the target does (SPC-4 §6.36).
+Plan LogicalUnit::supported_functions(const Cdb& cdb, std::vector<uint8_t>& data_in) {
+  constexpr uint8_t kAbortTask = 0x80, kAbortTaskSet = 0x40, kClearTaskSet = 0x10,
+                    kLogicalUnitReset = 0x08, kTargetReset = 0x02;
+  constexpr size_t kShort = 4, kLong = 16;
+  const bool extended = (cdb[2] & 0x80) != 0;  // REPD: with the times they take
+  if (be::load32(&cdb[6]) < kShort) return check(kInvalidFieldInCdb.at_cdb(6));
+  data_in.assign(extended ? kLong : kShort, 0);  // no times are recommended
+  data_in[0] = kAbortTask | kAbortTaskSet | kClearTaskSet | kLogicalUnitReset | kTargetReset;
+  if (extended) data_in[3] = kLong - kShort;
+  return good();
+}
+
 Plan LogicalUnit::finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> list,
                          std::vector<Range>& ranges) {
   switch (cdb[0]) {
@@ -380,6 +394,8 @@ Plan LogicalUnit::finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> 
       const ModeState before = mode_;
       if (const auto wrong = mode_select(cdb, list, facts_, mode_)) return check(*wrong);
       if (mode_ != before) raise_for_all(kModeParametersChanged, &nexus);
+      // Whoever knows the cache to be off sends no SYNCHRONIZE CACHE for what lies in it.
+      if (before.write_cache && !mode_.write_cache) return {.kind = Plan::Kind::kFlush};
       return good();
     }
     case 0x5f:
@@ -391,7 +407,7 @@ Plan LogicalUnit::finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> 
 
 Plan LogicalUnit::reserve_out(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> list) {
   Reservations before = reservations_;
-  const Reservations::Outcome outcome = reservations_.out(nexus.port(), cdb, list);
+  Reservations::Outcome outcome = reservations_.out(nexus.port(), cdb, list);
   // What must survive power loss is durable before anybody hears of it.
   if (outcome.changed && save_ != nullptr && (reservations_.aptpl() || before.aptpl()) &&
       !save_(reservations_.serialize()).ok()) {
@@ -403,9 +419,7 @@ Plan LogicalUnit::reserve_out(Nexus& nexus, const Cdb& cdb, std::span<const uint
       if (other->port() == notice.port) other->raise(notice.attention);
     }
   }
-  if (abort_ != nullptr) {
-    for (const std::string& port : outcome.abort_tasks_of) abort_(port);
-  }
+  preempted_ = std::move(outcome.abort_tasks_of);
   return {.status = outcome.status, .sense = outcome.sense};
 }
 
@@ -428,7 +442,7 @@ Plan LogicalUnit::unmap(std::span<const uint8_t> list, std::vector<Range>& range
     if (range.blocks != 0) ranges.push_back(range);
   }
   if (ranges.empty()) return good();
-  return {.kind = Plan::Kind::kUnmap};
+  return {.kind = Plan::Kind::kUnmap, .fua = write_through()};
 }
 
 }  // namespace mrpool::scsi

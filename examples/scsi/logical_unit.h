@@ -15,6 +15,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -99,8 +100,10 @@ class LogicalUnit {
   Plan finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters,
               std::vector<Range>& ranges);
 
-  // Called with the initiator ports whose tasks PREEMPT AND ABORT ends.
-  void on_abort(std::function<void(const std::string& port)> abort) { abort_ = std::move(abort); }
+  // The initiator ports whose tasks the last finish() has to end, a PREEMPT AND ABORT's; asked for
+  // once. The command is answered when those tasks have ended: a write of a fenced initiator never
+  // lands behind it.
+  std::vector<std::string> take_preempted() { return std::exchange(preempted_, {}); }
 
   // LOGICAL UNIT RESET, or a reset of the whole target: mode parameters and the stopped state go
   // back, and every nexus hears of it. Persistent reservations stay.
@@ -119,16 +122,19 @@ class LogicalUnit {
   Plan get_lba_status(const Cdb& cdb, std::vector<uint8_t>& data_in);
   Plan request_sense(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in);
   Plan supported_opcodes(const Cdb& cdb, std::vector<uint8_t>& data_in);
+  static Plan supported_functions(const Cdb& cdb, std::vector<uint8_t>& data_in);
   Plan reserve_out(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters);
   Plan unmap(std::span<const uint8_t> parameters, std::vector<Range>& ranges);
   bool write_protected() const { return facts_.read_only || mode_.write_protect; }
+  // There is a cache, and it is switched off: every write goes to the medium.
+  bool write_through() const { return facts_.volatile_cache && !mode_.write_cache; }
 
   UnitFacts facts_;
   ModeState default_mode_;
   ModeState mode_;
   Reservations reservations_;
   SaveReservations save_;
-  std::function<void(const std::string&)> abort_;
+  std::vector<std::string> preempted_;
   std::vector<Nexus*> nexuses_;
   bool stopped_ = false;
 };

@@ -31,6 +31,7 @@ std::vector<uint8_t> page(uint8_t code, const ModeState& state) {
       data[2] = 0x02 | (state.descriptor_sense ? 0x04 : 0);  // GLTSD
       data[3] = 0x10;                                        // commands may be reordered
       data[4] = state.write_protect ? 0x08 : 0;
+      data[5] = 0x40;                 // TAS: commands that another initiator ends are answered
       be::store16(&data[8], 0xffff);  // busy timeout: none
       return data;
     }
@@ -82,7 +83,7 @@ std::optional<Sense> mode_sense(const Cdb& cdb, const UnitFacts& unit, const Mod
   if (control == kSaved) return kSavingNotSupported;
   if (subpage != 0 && subpage != 0xff) return kInvalidFieldInCdb.at_cdb(3);
   const bool known = std::ranges::find(kPages, code) != kPages.end();
-  if (code != kAllPages && (!known || subpage == 0xff)) return kInvalidFieldInCdb.at_cdb(2);
+  if (code != kAllPages && !known) return kInvalidFieldInCdb.at_cdb(2);
 
   const bool no_descriptor = (cdb[1] & 0x08) != 0;
   const bool long_lba = ten && (cdb[1] & 0x10) != 0;

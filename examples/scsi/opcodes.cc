@@ -52,6 +52,7 @@ constexpr auto kOperations = std::to_array<Operation>({
   {C::kGetLbaStatus, 0x9e, 0x12, "GET LBA STATUS", 16, R::kAllowed, true, {0x9e, 0x12, X, X, X, X, X, X, X, X, X, X, X, X, 0, 0}},
   {C::kReportLuns, 0xa0, -1, "REPORT LUNS", 12, R::kAllowed, false, {0xa0, 0, X, 0, 0, 0, X, X, X, X, 0, 0}},
   {C::kReportSupportedOpcodes, 0xa3, 0x0c, "REPORT SUPPORTED OPERATION CODES", 12, R::kAllowedAsRead, false, {0xa3, 0x0c, 0x87, X, X, X, X, X, X, X, 0, 0}},
+  {C::kReportSupportedFunctions, 0xa3, 0x0d, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12, R::kAllowed, false, {0xa3, 0x0d, 0x80, 0, 0, 0, X, X, X, X, 0, 0}},
   {C::kRead12, 0xa8, -1, "READ(12)", 12, R::kAllowedAsRead, true, {0xa8, 0xf8, X, X, X, X, X, X, X, X, 0, 0}},
   {C::kWrite12, 0xaa, -1, "WRITE(12)", 12, R::kConflict, true, {0xaa, 0xf8, X, X, X, X, X, X, X, X, 0, 0}},
   {C::kWriteVerify12, 0xae, -1, "WRITE AND VERIFY(12)", 12, R::kConflict, true, {0xae, 0xf6, X, X, X, X, X, X, X, X, 0, 0}},

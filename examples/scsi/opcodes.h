@@ -47,6 +47,7 @@ enum class Command : uint8_t {
   kGetLbaStatus,
   kReportLuns,
   kReportSupportedOpcodes,
+  kReportSupportedFunctions,
   kPersistentReserveIn,
   kPersistentReserveOut,
 };

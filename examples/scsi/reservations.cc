@@ -52,14 +52,31 @@ std::vector<uint8_t> transport_id(std::string_view port) {
   return id;
 }
 
+// The port that a TransportID of that format names, written as ports are here: small hexadecimal
+// digits. Nothing for what no initiator port can be called.
 std::optional<std::string> parse_transport_id(std::span<const uint8_t> id) {
-  if (id.size() < 24 || (id[0] & 0x0f) != 5) return std::nullopt;
+  constexpr uint8_t kIscsiPort = 0x45;  // FORMAT CODE 01b, PROTOCOL IDENTIFIER 5
+  constexpr size_t kMaxName = 223;
+  if (id.size() < 24 || id[0] != kIscsiPort) return std::nullopt;
   const size_t length = be::load16(&id[2]);
   if (length > id.size() - 4) return std::nullopt;
-  const auto name = id.subspan(4, length);
-  const auto end = std::ranges::find(name, uint8_t{0});
-  if (end == name.end() || end == name.begin()) return std::nullopt;
-  return std::string(name.begin(), end);
+  const auto text = id.subspan(4, length);
+  std::string port(text.begin(), std::ranges::find(text, uint8_t{0}));
+  for (char& c : port) {
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  }
+  constexpr std::string_view kSeparator = ",i,0x";
+  constexpr size_t kIsidDigits = 12;
+  const size_t name = port.find(kSeparator);
+  if (name == std::string::npos || name == 0 || name > kMaxName) return std::nullopt;
+  // No spaces and nothing below: they would end a word of the kept state.
+  if (std::ranges::any_of(port, [](char c) { return uint8_t(c) <= ' '; })) return std::nullopt;
+  const std::string_view isid = std::string_view(port).substr(name + kSeparator.size());
+  if (isid.size() != kIsidDigits ||
+      isid.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return port;
 }
 
 }  // namespace

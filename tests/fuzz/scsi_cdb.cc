@@ -48,9 +48,6 @@ class Run {
     }
     unit_ = &device_.add(0, std::make_unique<LogicalUnit>(facts_, std::move(save)));
     for (Nexus* nexus : nexuses_) unit_->attach(*nexus);
-    unit_->on_abort([this](const std::string& port) {
-      FUZZ_CHECK(port == nexuses_[0]->port() || port == nexuses_[1]->port());
-    });
     blocks_.fill(Block{});
   }
   ~Run() {
@@ -86,6 +83,8 @@ class Run {
       // The initiator may send less than the CDB says.
       const auto list = parameters(cdb, plan.data_out);
       plan = unit_->finish(nexus, cdb, list, ranges);
+      const std::vector<std::string> preempted = unit_->take_preempted();
+      FUZZ_CHECK(std::ranges::find(preempted, nexus.port()) == preempted.end());
       FUZZ_CHECK(plan.kind == Kind::kDone || plan.kind == Kind::kUnmap);
     }
     if (plan.kind == Kind::kDone) {

@@ -78,8 +78,10 @@ TEST_F(ConnectionTest, ATargetResetEndsTheTasksOfEverySessionAndAllHearOfIt) {
           iscsi::TaskRequest{.function = iscsi::TaskFunction::kTargetWarmReset, .task_tag = 900});
   EXPECT_TRUE(link.out.empty());  // data of the other's still moves
   fetch_all(second);
+  EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, uint8_t(scsi::Status::kTaskAborted));
   EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kComplete);
   EXPECT_TRUE(link.out.empty());
+  settle(second);
   EXPECT_TRUE(second.idle());
   EXPECT_EQ(attention(second, 0), scsi::kDeviceReset);
   cmd_sn = 2;  // the first session's next
@@ -187,6 +189,119 @@ TEST_F(ConnectionTest, AHeldLoginEndsWithItsConnection) {
   for (Task* task : std::exchange(link.fetching, {})) first.fetched(*task, false);
   EXPECT_FALSE(second.full_feature());
   EXPECT_TRUE(link.out.empty());
+}
+
+// Whoever has asked to leave is not waited for longer than anybody else.
+TEST_F(ConnectionTest, ALogoutThatWaitsForAStalledTransferIsCutShort) {
+  Connection& connection = log_in();
+  deliver(connection, scsi(write10(0, 1), 512, true), {}, kWriteKey);
+  deliver(connection, iscsi::LogoutRequest{.immediate = true, .task_tag = 77});
+  link.clock += std::chrono::seconds(9);
+  connection.tick();
+  EXPECT_FALSE(link.dropped);
+  link.clock += std::chrono::seconds(2);
+  connection.tick();
+  EXPECT_TRUE(link.dropped);
+}
+
+// RFC 7143 §11.6.1: an initiator that gives up a command before it was sent fills the gap its CmdSN
+// leaves by aborting it.
+TEST_F(ConnectionTest, AnAbortOfACommandThatNeverCameFillsItsPlaceInCmdSn) {
+  Connection& connection = log_in();
+  const auto abort = [&](uint32_t ref_cmd_sn, uint32_t task_tag) {
+    deliver(connection, iscsi::TaskRequest{.function = iscsi::TaskFunction::kAbortTask,
+                                           .task_tag = task_tag,
+                                           .referenced_tag = 12345,
+                                           .cmd_sn = cmd_sn + 3,
+                                           .ref_cmd_sn = ref_cmd_sn});
+    return iscsi::TaskResponse::decode(bhs(take()));
+  };
+  // Given up in any order.
+  EXPECT_EQ(abort(cmd_sn + 1, 900).response, iscsi::TaskResponse::kComplete);
+  EXPECT_EQ(abort(cmd_sn + 2, 901).response, iscsi::TaskResponse::kComplete);
+  const auto last = abort(cmd_sn, 902);
+  EXPECT_EQ(last.response, iscsi::TaskResponse::kComplete);
+  EXPECT_EQ(last.window.exp_cmd_sn, cmd_sn + 3);
+  // One that was received, or is yet to come, is no such thing.
+  EXPECT_EQ(abort(cmd_sn - 1, 903).response, iscsi::TaskResponse::kNoTask);
+  EXPECT_EQ(abort(cmd_sn + 3, 904).response, iscsi::TaskResponse::kNoTask);
+  cmd_sn += 3;
+  EXPECT_EQ(command(connection, scsi::Cdb{}).status, 0);
+  EXPECT_FALSE(link.dropped);
+}
+
+// SAM-5 §5.3.1: a task that somebody else ended is answered TASK ABORTED, so that its initiator
+// need not find out by waiting. That answer stands for an attention, and the own tasks have none.
+TEST_F(ConnectionTest, TasksThatAnotherInitiatorEndsAreAnswered) {
+  Connection& first = log_in({}, false, /*port=*/1);
+  Connection& second = log_in({}, false, /*port=*/2);
+  link.chunks_free = false;
+  const auto waiting = scsi({0x28, 0, 0, 0, 0, 0, 0, 0, 1}, 512);
+  deliver(second, waiting, {}, kReadKey);
+  link.chunks_free = true;
+  const auto fetching = scsi(write10(0, 1), 512, true);
+  deliver(second, fetching, {}, kWriteKey);
+  cmd_sn = 2;
+  deliver(first, scsi(write10(0, 1), 512, true), {}, kWriteKey);
+  ASSERT_EQ(link.fetching.size(), 2u);
+  deliver(first,
+          iscsi::TaskRequest{.function = iscsi::TaskFunction::kClearTaskSet, .task_tag = 900});
+  const auto expect_aborted = [&](uint32_t tag) {
+    const auto answer = iscsi::ScsiResponse::decode(bhs(take()));
+    EXPECT_EQ(answer.task_tag, tag);
+    EXPECT_EQ(answer.status, uint8_t(scsi::Status::kTaskAborted));
+    EXPECT_EQ(answer.residual_count, 512u);
+  };
+  expect_aborted(waiting.task_tag);
+  EXPECT_TRUE(link.out.empty());
+  Task* const own = link.fetching[1];
+  second.fetched(*link.fetching[0], true);
+  expect_aborted(fetching.task_tag);
+  EXPECT_TRUE(link.out.empty());
+  first.fetched(*own, true);
+  EXPECT_EQ(op(take()), iscsi::Op::kTaskResponse);
+  EXPECT_TRUE(link.out.empty());
+  settle(second);
+  EXPECT_TRUE(first.idle());
+  EXPECT_TRUE(second.idle());
+  cmd_sn = 4;
+  EXPECT_EQ(attention(second, 0), scsi::kNoSense);
+  cmd_sn = 3;
+  EXPECT_EQ(attention(first, 0), scsi::kNoSense);
+}
+
+// Who fences another initiator by PREEMPT AND ABORT writes next: none of that initiator's writes
+// may land behind the answer.
+TEST_F(ConnectionTest, PreemptAndAbortAnswersWhenTheTasksHaveEnded) {
+  for (const bool gone : {false, true}) {
+    SCOPED_TRACE(gone);
+    Connection& victim = log_in({}, false, /*port=*/2);
+    reserve_out(victim, /*action=*/6, 0, 0xb);
+    reserve_out(victim, /*action=*/1, 0xb, 0, /*type=*/1);
+    uint32_t other_sn = cmd_sn;
+    Connection& fencer = log_in({}, false, /*port=*/1);
+    reserve_out(fencer, /*action=*/6, 0, 0xa);
+    std::swap(cmd_sn, other_sn);
+    deliver(victim, scsi(write10(0, 1), 512, true), {}, kWriteKey);
+    ASSERT_EQ(link.fetching.size(), 1u);
+    Task* const write = link.fetching.front();
+    link.fetching.clear();
+    if (gone) victim.closed();
+    std::swap(cmd_sn, other_sn);
+    send_reserve_out(fencer, /*action=*/5, 0xa, 0xb, /*type=*/1);
+    EXPECT_TRUE(link.out.empty());
+    victim.fetched(*write, !gone);
+    if (!gone) {
+      EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status,
+                uint8_t(scsi::Status::kTaskAborted));
+    }
+    EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+    settle(fencer);
+    reserve_out(fencer, /*action=*/3, 0xa, 0);
+    link.dropped = false;
+    victim.closed();
+    fencer.closed();
+  }
 }
 
 TEST_F(ConnectionTest, AConnectionThatEndsTakesItsTasksAlong) {

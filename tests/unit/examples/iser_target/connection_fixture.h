@@ -14,6 +14,7 @@
 
 #include "examples/iscsi/initiator_login.h"
 #include "examples/iser_target/connection.h"
+#include "examples/scsi/big_endian.h"
 
 namespace mrpool::iser_target {
 
@@ -190,6 +191,23 @@ class ConnectionTest : public testing::Test {
   iscsi::ScsiResponse command(Connection& connection, const scsi::Cdb& cdb, uint32_t length = 0) {
     deliver(connection, scsi(cdb, length), {}, kReadKey);
     return iscsi::ScsiResponse::decode(bhs(take()));
+  }
+  // PERSISTENT RESERVE OUT with its parameter list as immediate data.
+  void send_reserve_out(Connection& connection, uint8_t action, uint64_t key, uint64_t action_key,
+                        uint8_t type = 0) {
+    std::string list(24, '\0');
+    be::store64(&list[0], key);
+    be::store64(&list[8], action_key);
+    auto pdu = scsi({0x5f, action, type, 0, 0, 0, 0, 0, uint8_t(list.size())},
+                    uint32_t(list.size()), true);
+    pdu.data_length = uint32_t(list.size());
+    deliver(connection, pdu, list, kWriteKey);
+  }
+  void reserve_out(Connection& connection, uint8_t action, uint64_t key, uint64_t action_key,
+                   uint8_t type = 0) {
+    send_reserve_out(connection, action, key, action_key, type);
+    EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+    settle(connection);
   }
   // The running target gets these units.
   absl::Status apply(std::vector<std::string> luns) {

@@ -347,7 +347,46 @@ TEST_F(ConnectionTest, ResidualsOfWritesAndFailures) {
   EXPECT_EQ(response.residual_count, 512u);
 }
 
-// --- another configuration while sessions are open ---
+// Pieces of a request are asked for by a tag, which RFC 7143 §11.11.4 wants in every answer that is
+// not final.
+TEST_F(ConnectionTest, TextRequestsMayComeInPieces) {
+  Connection& connection = log_in({}, /*discovery=*/true);
+  const std::string request = "SendTargets=All";
+  const auto piece = [&](std::string_view text, bool more, uint32_t transfer_tag) {
+    deliver(connection,
+            iscsi::TextRequest{.immediate = true,
+                               .final = !more,
+                               .more = more,
+                               .data_length = uint32_t(text.size()),
+                               .task_tag = 9,
+                               .transfer_tag = transfer_tag},
+            text);
+    return take();
+  };
+  const auto go_on = iscsi::TextResponse::decode(bhs(piece("SendTar", true, iscsi::kReservedTag)));
+  EXPECT_FALSE(go_on.final);
+  EXPECT_EQ(go_on.data_length, 0u);
+  ASSERT_NE(go_on.transfer_tag, iscsi::kReservedTag);
+  const auto answer = piece("gets=All", false, go_on.transfer_tag);
+  EXPECT_TRUE(iscsi::TextResponse::decode(bhs(answer)).final);
+  EXPECT_THAT(std::string(data(answer)), testing::HasSubstr(kDisk));
+  // A request without a tag starts anew, whatever came before it.
+  piece("Garbage", true, iscsi::kReservedTag);
+  EXPECT_THAT(std::string(data(piece(request, false, iscsi::kReservedTag))),
+              testing::HasSubstr(kDisk));
+  EXPECT_FALSE(link.dropped);
+}
+
+TEST_F(ConnectionTest, ReportLunsTakesTheAttentionsOfEveryUnit) {
+  Connection& connection = log_in();
+  ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB"}).ok());
+  ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB", "ram:3MiB"}).ok());
+  EXPECT_EQ(attention(connection, 1), scsi::kPowerOn);
+  command(connection, {0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0}, 256);
+  settle(connection);
+  EXPECT_EQ(attention(connection, 0), scsi::kNoSense);
+  EXPECT_EQ(attention(connection, 1), scsi::kNoSense);
+}
 
 }  // namespace
 }  // namespace mrpool::iser_target

@@ -130,8 +130,16 @@ TEST_F(UnitTest, FuaAndTheWriteCacheDecideWhenAWriteIsDurable) {
   std::vector<uint8_t> list(24);
   list[4] = 0x08;
   list[5] = 18;
-  expect_good(run(alice, cdb({0x15, 0x10, 0, 0, 24}), list));
+  // What was written before becomes durable with it: from now on nobody sends SYNCHRONIZE CACHE.
+  EXPECT_EQ(run(alice, cdb({0x15, 0x10, 0, 0, 24}), list).kind, Kind::kFlush);
   EXPECT_TRUE(begin(cdb({0x2a, 0, 0, 0, 0, 0, 0, 0, 1})).fua);
+  EXPECT_TRUE(begin(cdb({0x41, 0, 0, 0, 0, 0, 0, 0, 1})).fua);
+  std::vector<uint8_t> unmap(24);
+  be::store16(&unmap[0], 22);
+  be::store16(&unmap[2], 16);
+  be::store32(&unmap[16], 8);
+  EXPECT_TRUE(run(alice, cdb({0x42, 0, 0, 0, 0, 0, 0, 0, 24}), unmap).fua);
+  expect_good(run(alice, cdb({0x15, 0x10, 0, 0, 24}), list));  // it is off already
 }
 
 TEST_F(UnitTest, WriteSameBounds) {
@@ -254,6 +262,12 @@ TEST_F(UnitTest, ModeSensePages) {
   expect_sense(begin(cdb({0x1a, 0, 0xc0 | 0x3f, 0, 255})), kSavingNotSupported);
   expect_sense(begin(cdb({0x1a, 0, 0x02, 0, 255})), kInvalidFieldInCdb);
   expect_sense(begin(cdb({0x1a, 0, 0x08, 1, 255})), kInvalidFieldInCdb);
+  // Every subpage of a page: the page itself is the only one (SPC-4 §6.11.1).
+  expect_good(begin(cdb({0x1a, 8, 0x08, 0xff, 255})));
+  EXPECT_EQ(data.size(), 24u);
+  // Commands that another initiator ended are answered (TAS).
+  expect_good(begin(cdb({0x1a, 8, 0x0a, 0, 255})));
+  EXPECT_EQ(data[4 + 5], 0x40);
 }
 
 TEST_F(UnitTest, ModeSelectChangesWhatMayChangeAndTellsTheOthers) {
@@ -263,6 +277,7 @@ TEST_F(UnitTest, ModeSelectChangesWhatMayChangeAndTellsTheOthers) {
   list[6] = 0x06;  // GLTSD, D_SENSE
   list[7] = 0x10;
   list[8] = 0x08;  // SWP
+  list[9] = 0x40;  // TAS
   be::store16(&list[12], 0xffff);
   expect_good(run(alice, cdb({0x15, 0x10, 0, 0, 16}), list));
   EXPECT_TRUE(unit.mode().descriptor_sense);
@@ -295,6 +310,16 @@ TEST_F(UnitTest, ReportSupportedOpcodesListsEveryOperation) {
   EXPECT_EQ(be::load32(&data[0]), operations().size() * 8);
   expect_good(begin(cdb({0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 16, 0})));
   EXPECT_EQ(be::load32(&data[0]), operations().size() * 20);
+}
+
+TEST_F(UnitTest, ReportsTheTaskManagementFunctionsThereAre) {
+  expect_good(begin(cdb({0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 16})));
+  // ATS, ATSS, CTSS, LURS, TRS.
+  EXPECT_EQ(data, (std::vector<uint8_t>{0xda, 0, 0, 0}));
+  expect_good(begin(cdb({0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 16})));
+  EXPECT_EQ(data.size(), 16u);
+  EXPECT_EQ(data[3], 12);
+  expect_sense(begin(cdb({0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 3})), kInvalidFieldInCdb);
 }
 
 TEST_F(UnitTest, ReportSupportedOpcodesOfOne) {

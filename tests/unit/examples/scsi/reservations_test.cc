@@ -1,5 +1,7 @@
 #include "examples/scsi/reservations.h"
 
+#include <gmock/gmock.h>
+
 #include "tests/unit/examples/scsi/unit_fixture.h"
 
 namespace mrpool::scsi {
@@ -160,11 +162,10 @@ TEST_F(ReservationsTest, PreemptOfARegistrationOnly) {
 
 TEST_F(ReservationsTest, PreemptAndAbortNamesWhoseTasksEnd) {
   register_both();
-  std::vector<std::string> aborted;
-  unit.on_abort([&](const std::string& port) { aborted.push_back(port); });
   expect_good(out(alice, kReserve, 0xa, 0, 3));
   expect_good(out(bob, kPreemptAndAbort, 0xb, 0xa, 3));
-  EXPECT_EQ(aborted, std::vector<std::string>{alice.port()});
+  EXPECT_EQ(unit.take_preempted(), std::vector<std::string>{alice.port()});
+  EXPECT_THAT(unit.take_preempted(), testing::IsEmpty());
 }
 
 TEST_F(ReservationsTest, RegisterAndMove) {
@@ -184,6 +185,43 @@ TEST_F(ReservationsTest, RegisterAndMove) {
   EXPECT_EQ(keys(), (std::vector<uint64_t>{0xc}));
   EXPECT_TRUE(may_write(bob));
   EXPECT_FALSE(may_write(alice));
+}
+
+// What a TransportID names becomes a line of the kept state, and an initiator has chosen every
+// byte.
+TEST_F(ReservationsTest, AReservationMovesToAnInitiatorPortAndToNothingElse) {
+  register_both();
+  expect_good(out(alice, kReserve, 0xa, 0, 1));
+  const auto move = [&](uint8_t format, std::string_view name) {
+    std::vector<uint8_t> list(24 + 44);
+    be::store64(&list[0], 0xa);
+    be::store64(&list[8], 0xc);
+    list[17] = 0x01;  // APTPL
+    be::store16(&list[18], 1);
+    be::store32(&list[20], 44);
+    list[24] = format;
+    be::store16(&list[26], 40);
+    std::ranges::copy(name, list.begin() + 28);
+    return run(alice, cdb({0x5f, kMove, 1, 0, 0, 0, 0, 0, 68}), list);
+  };
+  for (const std::string_view name :
+       {"iqn.c", "iqn.c,i,0x", "iqn.c,i,0x00000000000", "iqn.c,i,0x0000000000033",
+        "iqn.c,i,0x00000000000g", ",i,0x000000000003", "iqn.c\nkey 1 x,i,0x000000000003",
+        "iqn c,i,0x000000000003"}) {
+    expect_sense(move(0x45, name), kInvalidFieldInParameters);
+  }
+  expect_sense(move(0x05, "iqn.c,i,0x000000000003"),
+               kInvalidFieldInParameters);  // no port's format
+  EXPECT_FALSE(may_write(bob));
+  // Hexadecimal digits are digits in either case.
+  expect_good(move(0x45, "iqn.c,i,0X00000000000A"));
+  Nexus carol("iqn.c,i,0x00000000000a");
+  unit.attach(carol);
+  carol.take_attention();
+  EXPECT_TRUE(may_write(carol));
+  unit.detach(carol);
+  Reservations again(true);
+  EXPECT_TRUE(again.restore(saved));
 }
 
 TEST_F(ReservationsTest, ListsOfAWrongLength) {
