@@ -405,7 +405,7 @@ def never_reads_answers(port):
         try:
             for _ in range(20000):
                 wire.pdu(NOP_OUT, FINAL, b"p" * 4096, immediate=True, at20=NO_TAG)
-        except (Cut, TimeoutError):
+        except Cut:
             return "echoes nobody takes: cut off"
         raise AssertionError("20000 echoes of 4 KiB were taken in")
 

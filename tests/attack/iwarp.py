@@ -2,6 +2,8 @@
 import socket
 import struct
 
+from harness import PATIENCE  # the attacks have its folder in their path
+
 _TABLE = []
 for _n in range(256):
     for _ in range(8):
@@ -50,7 +52,7 @@ class Cut(Exception):
 class Wire:
     """One connection to the target."""
 
-    def __init__(self, port, private=None, timeout=10):
+    def __init__(self, port, private=None, timeout=PATIENCE):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.msn = {0: 0, 1: 0}

@@ -14,6 +14,7 @@ import collections
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -40,18 +41,19 @@ def fail(message):
     sys.exit(f"tshark_test: {message}")
 
 
-def free_port():
+def free_port(host):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return probe.getsockname()[1]
 
 
-def wait_for_the_end(pcap, port):
+def wait_for_the_end(pcap, host, port):
     """Packets reach the file late. One more connection attempt stands behind all of the session:
     when its SYN is there, so is everything."""
     with socket.socket() as marker:
-        marker.connect_ex(("127.0.0.1", port))
-    for _ in range(60):
+        marker.connect_ex((host, port))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         seen = subprocess.run(
             ["tshark", "-r", str(pcap), "-Y", "tcp.flags.syn==1 && tcp.flags.ack==0",
              "-T", "fields", "-e", "frame.number"], capture_output=True, text=True, check=False)
@@ -63,10 +65,12 @@ def wait_for_the_end(pcap, port):
 
 def capture(conformance, folder, options):
     """Runs the session under dumpcap; returns the capture's path and the posted counts."""
-    port = free_port()
+    # Nobody else is given a port of this address before the session has it, nor knocks at it.
+    host = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+    port = free_port(host)
     pcap = folder / f"session-{port}.pcapng"
     dump = subprocess.Popen(
-        ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", f"tcp port {port}", "-w", str(pcap)],
+        ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", f"host {host} and tcp port {port}", "-w", str(pcap)],
         stderr=subprocess.PIPE, text=True)
     # It says so once it listens; what it says before that is why it does not.
     said = ""
@@ -78,16 +82,16 @@ def capture(conformance, folder, options):
         fail(f"dumpcap cannot capture on lo (root, or `setcap cap_net_raw+ep` on it, is needed):\n{said}")
     report = folder / f"session-{port}.json"
     run = subprocess.run(
-        [conformance, f"--device=uiwarp://127.0.0.1:{port}?{options}",
+        [conformance, f"--device=uiwarp://{host}:{port}?{options}",
          "--gtest_filter=Wire.OneOfEverything", f"--gtest_output=json:{report}"],
         capture_output=True, text=True, timeout=120)
     if run.returncode != 0:
         dump.kill()
         fail(f"the session failed:\n{run.stdout}{run.stderr}")
-    wait_for_the_end(pcap, port)
+    wait_for_the_end(pcap, host, port)
     dump.terminate()
     said = dump.stderr.read()
-    dump.wait(timeout=30)
+    dump.wait(timeout=120)
     dropped = re.search(r"dropped on interface 'lo': \d+/(\d+)", said)
     if dropped and int(dropped.group(1)):
         fail(f"dumpcap dropped {dropped.group(1)} packets, so nothing can be counted")

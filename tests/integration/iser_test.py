@@ -139,8 +139,8 @@ class Interruptions(IserTargetTest):
     def test_a_killed_target_is_an_error_not_a_hang(self):
         target = self.target("--lun", "ram:8MiB")
         load = self.start("perf", target, *self.name, "--rw", "randread", "--runtime", "600",
-                          "--eta", "never")
-        time.sleep(0.5)
+                          "--eta", "always")
+        self.assertIn(b"IOPS", load.stderr.readline())  # the first line of a load that runs
         target.kill()
         out, _ = load.communicate(timeout=PATIENCE)
         self.assertEqual(load.returncode, 1)

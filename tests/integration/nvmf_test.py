@@ -13,7 +13,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, NQN, PATIENCE, TargetTest
+from harness import BIN, NQN, PATIENCE, TargetTest, connections, until
 
 MIB = 1 << 20
 
@@ -288,31 +288,39 @@ class Interruptions(TargetTest):
                 process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, -signal.SIGINT)
 
-    def kill_and_restart(self, *options, expect):
-        disk = f"file:{self.file('disk', 16 * MIB)}"
-        target = self.target("--namespace", disk)
+    def kill_under_load(self, disk, *options):
+        """Returns the load, which had begun, and the killed target."""
+        # Of an address of its own: another program could be given the port before it is back.
+        target = self.target("--namespace", disk, host=f"127.{random.randrange(1, 255)}.7.7")
         process = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                             "--iodepth", "32", "--numjobs", "2", "--runtime", "4", "--verify",
+                             "--iodepth", "32", "--numjobs", "2", "--runtime", "600", "--verify",
                              "crc32c", "--output-format", "json", "--group_reporting", "--eta",
                              "always", *options)
         self.addCleanup(process.kill)
         process.stderr.readline()
         target.kill()
-        self.target("--namespace", disk, port=target.port)
-        out, err = process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, expect, err.decode())
-        return self.job_of(out), err.decode()
+        return process, target
 
     def test_reconnect_repeats_what_was_under_way(self):
-        (job, own), _ = self.kill_and_restart("--reconnect", "--reconnect-delay", "100ms", expect=0)
+        disk = f"file:{self.file('disk', 16 * MIB)}"
+        process, killed = self.kill_under_load(disk, "--reconnect", "--reconnect-delay", "100ms")
+        self.target("--namespace", disk, host=killed.host, port=killed.port)
+        until(lambda: connections(killed.port) >= 3, lambda: "the host does not come back")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 0, err.decode())
+        job, own = self.job_of(out)
         self.assert_verified(job, own)
         self.assertGreaterEqual(own["reconnects"], 1)
         self.assertGreater(own["resubmitted"], 0)
 
     def test_without_reconnect_the_loss_is_an_error(self):
-        (job, _), err = self.kill_and_restart(expect=1)
+        process, _ = self.kill_under_load(f"file:{self.file('disk', 16 * MIB)}")
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err.decode())
+        job, _ = self.job_of(out)
         self.assertGreater(job["io_errors"], 0)
-        self.assertIn("connection lost", err)
+        self.assertIn("connection lost", err.decode())
 
 
 class Reload(TargetTest):

@@ -48,8 +48,7 @@ PROTOCOLS = {"nvmf": Nvmf, "iser": Iser}
 
 
 def own_address(rng):
-    """127.0.0.1 gives its ports to all who connect, and who has lost its target at a port knocks at
-    the next one's: an address that nobody else has keeps strangers out and the port free."""
+    """A daemon that comes back finds its port free: those of 127.0.0.1 are given to all who connect."""
     return f"127.{rng.randrange(1, 255)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
 
 

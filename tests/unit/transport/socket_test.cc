@@ -23,10 +23,10 @@ std::unique_ptr<Reactor> make_reactor() {
   return std::move(*reactor);
 }
 
-// Runs the loop until `done`, or fails after ten seconds.
+// Runs the loop until `done`, or fails after a minute.
 template <typename Done>
 [[nodiscard]] bool run_until(Reactor& reactor, Done done) {
-  const auto limit = std::chrono::steady_clock::now() + seconds(10);
+  const auto limit = std::chrono::steady_clock::now() + seconds(60);
   while (!done()) {
     if (std::chrono::steady_clock::now() > limit) return false;
     reactor.poll();

@@ -37,16 +37,23 @@ files() { ls "/proc/$(cat "$RUN/target.pid")/fd" | wc -l; }
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$(cat "$RUN/target.pid")/status"; }
 has_files() { [ "$(files)" = "$1" ]; }
 
-# What ten sessions have left is all that fifty leave.
+# What ten sessions have left is all that forty more leave. A session that is kept shows in every ten
+# of them, a huge page (2 MiB) or malloc's caches in one: the ten that grew least are judged.
 fifty_logins() {
-  local files_before memory_before
+  local files_before least= before after i
   logins 10
-  if [ $SERVER = ours ]; then files_before=$(files) memory_before=$(memory); fi
-  logins 40
+  if [ $SERVER = ours ]; then files_before=$(files) before=$(memory); fi
+  for i in 1 2 3 4; do
+    logins 10
+    [ $SERVER = ours ] || continue
+    after=$(memory)
+    echo "memory $before KiB, then $after KiB"
+    [ -n "$least" ] && [ $((after - before)) -ge "$least" ] || least=$((after - before))
+    before=$after
+  done
   [ $SERVER = ours ] || return 0
-  echo "files $files_before, then $(files); memory $memory_before KiB, then $(memory) KiB"
   until_true 15 has_files "$files_before" || fail "$(files) files are open, $files_before before"
-  [ "$(memory)" -lt $((memory_before + 2048)) ] || fail "memory grew from $memory_before KiB to $(memory)"
+  [ "$least" -lt 1024 ] || fail "memory grew by $least KiB and more with every ten logins"
 }
 
 iser_serve

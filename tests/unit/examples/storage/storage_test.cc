@@ -34,7 +34,7 @@ class Request : public Io {
   }
   Error run(Channel& channel, Reactor& reactor) {
     finished = channel.submit(*this);
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!finished && std::chrono::steady_clock::now() < deadline) reactor.poll();
     EXPECT_TRUE(finished);
     return error;
@@ -160,7 +160,7 @@ TEST_P(Backend, ManyAtOnceEachFinishOnce) {
   const auto done = [&] {
     return std::all_of(writes.begin(), writes.end(), [](auto& w) { return w->finished; });
   };
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!done() && std::chrono::steady_clock::now() < deadline) reactor_->poll();
   ASSERT_TRUE(done());
   EXPECT_EQ(channel_->pending(), 0u);
