@@ -65,7 +65,8 @@ InitiatorLogin::Request InitiatorLogin::first() {
     text.add("TargetName", options_.target);
   }
   if (stage_ == kSecurity) {
-    text.add("AuthMethod", "CHAP");
+    // Portals and targets differ in what they ask for; only who wants proof itself insists.
+    text.add("AuthMethod", options_.mutual ? "CHAP" : "CHAP,None");
     return request(kSecurity, false, 0, text.take());
   }
   return request(kOperational, true, kFullFeature,
@@ -101,6 +102,11 @@ absl::Status InitiatorLogin::on_response(const LoginResponse& response, std::str
 absl::Status InitiatorLogin::security(std::span<const KeyValue> pairs,
                                       const LoginResponse& response, std::optional<Request>& next) {
   if (const auto method = find(pairs, "AuthMethod")) {
+    if (*method == "None" && !options_.mutual) {
+      next = request(kSecurity, true, kOperational, {});
+      answered_challenge_ = true;  // there is none
+      return absl::OkStatus();
+    }
     if (*method != "CHAP") return protocol_error("an AuthMethod that was not offered");
     TextWriter text;
     text.add("CHAP_A", all_algorithms());

@@ -20,7 +20,7 @@ struct InitiatorLoginOptions {
   std::string target{};  // empty: a discovery session
   Isid isid{};
   Limits limits{};
-  std::optional<Credentials> chap{};    // proven to the target
+  std::optional<Credentials> chap{};    // proven to a target that asks for it
   std::optional<Credentials> mutual{};  // demanded of the target; needs `chap`
   RandomFill random = system_random;
 };

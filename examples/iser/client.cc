@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/iscsi/chap.h"
+#include "examples/iscsi/text.h"
 #include "examples/load/exit_status.h"
 #include "examples/scsi/big_endian.h"
 #include "examples/scsi/target_device.h"
@@ -13,6 +14,23 @@ namespace mrpool::iser {
 namespace {
 
 constexpr size_t kBuffer = 1 << 20;
+constexpr uint32_t kMaxLun = 0x3fff;  // of single level LUN structures
+
+// What options name has to be a name.
+absl::Status check_name(const char* option, const std::string& name) {
+  if (name.empty() || iscsi::valid_iscsi_name(iscsi::normal_iscsi_name(name))) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      option, " '", name, "' is no iSCSI name; write it as iqn.2026-11.org.example:name"));
+}
+
+// A secret is not shown, not even a wrong one.
+absl::Status parse_chap(const char* option, const std::string& text, iscsi::Credentials& to) {
+  const absl::Status status = iscsi::parse_credentials(text, to);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(option, ": ", status.message()));
+}
 
 }  // namespace
 
@@ -47,6 +65,14 @@ absl::Status Client::open(uint32_t sessions) {
   absl::StatusOr<Address> address = Address::parse(options_.address);
   if (!address.ok()) return address.status();
   address_ = *address;
+  if (absl::Status status = check_name("--target", options_.target); !status.ok()) return status;
+  if (absl::Status status = check_name("--initiator", options_.initiator); !status.ok()) {
+    return status;
+  }
+  if (options_.lun > kMaxLun) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--lun ", options_.lun, " is more than there can be, ", kMaxLun));
+  }
   auto reactor =
       Reactor::create({.spin = options_.spin ? Nanoseconds::max() : ReactorOptions{}.spin});
   if (!reactor.ok()) return reactor.status();
@@ -84,7 +110,7 @@ absl::StatusOr<Session*> Client::log_in() {
   iscsi::system_random(std::span(options.login.isid).subspan(1, 4));
   options.login.limits = {.immediate_data = !options_.no_immediate_data};
   if (!options_.chap.empty()) {
-    absl::Status status = iscsi::parse_credentials(options_.chap, options.login.chap.emplace());
+    absl::Status status = parse_chap("--chap", options_.chap, options.login.chap.emplace());
     if (!status.ok()) return status;
   }
   if (!options_.mutual_chap.empty()) {
@@ -92,7 +118,7 @@ absl::StatusOr<Session*> Client::log_in() {
       return absl::InvalidArgumentError("--mutual-chap needs --chap");
     }
     absl::Status status =
-        iscsi::parse_credentials(options_.mutual_chap, options.login.mutual.emplace());
+        parse_chap("--mutual-chap", options_.mutual_chap, options.login.mutual.emplace());
     if (!status.ok()) return status;
     if (options.login.mutual->secret == options.login.chap->secret) {
       // RFC 7143 §9.2.1: who is asked for its own proof could hand it back.
@@ -109,8 +135,28 @@ absl::StatusOr<Session*> Client::log_in() {
       done();
     });
   });
-  if (!result.ok()) return result;
+  if (!result.ok()) return explain(result);
   return &session;
+}
+
+// A refusal of the target, with what was asked for and the mend.
+absl::Status Client::explain(const absl::Status& refused) const {
+  const std::string who = options_.target.empty() ? "discovery" : options_.target;
+  std::string mend;
+  switch (refused.code()) {
+    case absl::StatusCode::kUnauthenticated:
+      mend = "; --chap and --mutual-chap have to be what the target has";
+      break;
+    case absl::StatusCode::kPermissionDenied:
+      mend = absl::StrCat("; its list of initiators has no ", options_.initiator);
+      break;
+    case absl::StatusCode::kNotFound:
+      mend = absl::StrCat("; `mrpool-iser ls ", options_.address, "` shows the targets");
+      break;
+    default:
+      return refused;
+  }
+  return absl::Status(refused.code(), absl::StrCat(who, ": ", refused.message(), mend));
 }
 
 void Client::log_out() {
@@ -132,7 +178,7 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
     Session& session = *sessions_.front();
     if (!session.connected()) return absl::UnavailableError("the connection was lost");
     Waiting command;
-    command.lun = scsi::encode_lun(uint16_t(options_.lun));
+    command.lun = scsi::encode_lun(uint16_t(lun_));
     command.cdb = cdb;
     command.direction = direction;
     command.data = buffer_->sge(0, uint32_t(data.size()));
@@ -157,9 +203,8 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
 }
 
 absl::Status Client::no_such_lun() const {
-  return absl::NotFoundError(absl::StrCat("the target has no LUN ", options_.lun,
-                                          "; `mrpool-iser ls ", options_.address,
-                                          " --show-luns` lists them"));
+  return absl::NotFoundError(absl::StrCat("the target has no LUN ", lun_, "; `mrpool-iser ls ",
+                                          options_.address, " --show-luns` lists them"));
 }
 
 absl::StatusOr<Capacity> read_capacity(Client& client) {

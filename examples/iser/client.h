@@ -55,14 +55,18 @@ class Client {
   // buffer of the client's.
   absl::Status run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                    uint32_t* transferred = nullptr);
+  // The unit that run() talks to from now on; at first it is the option's.
+  void use_lun(uint32_t lun) { lun_ = lun; }
   // NotFound, with the mend.
   absl::Status no_such_lun() const;
 
  private:
-  explicit Client(const ClientOptions& options) : options_(options) {}
+  explicit Client(const ClientOptions& options) : options_(options), lun_(options.lun) {}
   absl::Status open(uint32_t sessions);
+  absl::Status explain(const absl::Status& refused) const;
 
   const ClientOptions options_;
+  uint32_t lun_;
   Address address_;
   std::unique_ptr<Reactor> reactor_;
   std::shared_ptr<Device> device_;

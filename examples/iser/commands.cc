@@ -66,7 +66,8 @@ struct Span {
 absl::Status check(const Span& span, const Capacity& capacity) {
   if (span.offset % capacity.block_size != 0 || span.length % capacity.block_size != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--offset and --length must be multiples of ", capacity.block_size, " bytes"));
+        absl::StrCat("--offset ", span.offset, " and --length ", span.length,
+                     " must be multiples of the unit's blocks of ", capacity.block_size, " bytes"));
   }
   if (span.offset > capacity.bytes() || span.length > capacity.bytes() - span.offset) {
     return absl::OutOfRangeError(
@@ -125,8 +126,9 @@ absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& writt
     }
     if (got == 0) break;
     if (got % capacity->block_size != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the input does not end on a block of ", capacity->block_size, " bytes"));
+      return absl::InvalidArgumentError(absl::StrCat("the input ends ", got % capacity->block_size,
+                                                     " bytes into a block of ",
+                                                     capacity->block_size));
     }
     const absl::Status status = client.run(transfer_cdb(true, span.offset / capacity->block_size,
                                                         uint32_t(got / capacity->block_size)),
@@ -171,12 +173,44 @@ int run(const Copy& copy, std::FILE* standard, const char* mode, Move move) {
   return status.ok() ? load::kExitOk : fail(status);
 }
 
+const char* kind_of(std::span<const std::byte> inquiry) {
+  return (uint8_t(inquiry[0]) & 0x1f) == 0 ? "disk" : "no disk";
+}
+
 void print_inquiry(std::span<const std::byte> data) {
-  std::printf("peripheral:  %s\n", (uint8_t(data[0]) & 0x1f) == 0 ? "disk" : "no disk");
+  std::printf("peripheral:  %s\n", kind_of(data));
   std::printf("version:     %u\n", unsigned(data[2]));
   std::printf("vendor:      %s\n", text_field(data, 8, 8).c_str());
   std::printf("product:     %s\n", text_field(data, 16, 16).c_str());
   std::printf("revision:    %s\n", text_field(data, 32, 4).c_str());
+}
+
+// The units of a target, with what iscsi-ls shows of them: the kind and the size.
+absl::Status list_units(const ClientOptions& options) {
+  auto client = connect(options);
+  if (!client.ok()) return client.status();
+  constexpr size_t kHeader = 8, kEntry = 8, kMostLuns = 1 << 14;
+  std::vector<std::byte> list(kHeader + kMostLuns * kEntry);
+  scsi::Cdb cdb{0xa0};
+  be::store32(&cdb[6], uint32_t(list.size()));
+  uint32_t size = 0;
+  absl::Status status = (*client)->run(cdb, DataDirection::kIn, list, &size);
+  if (!status.ok()) return status;
+  for (size_t at = kHeader; at + kEntry <= size; at += kEntry) {
+    const uint32_t lun = be::load16(&list[at]) & 0x3fff;
+    (*client)->use_lun(lun);
+    std::array<std::byte, 36> inquiry{};
+    status = (*client)->run({0x12, 0, 0, 0, uint8_t(inquiry.size())}, DataDirection::kIn, inquiry);
+    const auto capacity = status.ok() ? read_capacity(**client) : status;
+    if (capacity.ok()) {
+      std::printf("  LUN %u: %s, %llu blocks of %u bytes\n", lun, kind_of(inquiry),
+                  static_cast<unsigned long long>(capacity->blocks), capacity->block_size);
+    } else {
+      std::printf("  LUN %u: %s\n", lun, std::string(capacity.status().message()).c_str());
+    }
+  }
+  (*client)->log_out();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -214,20 +248,10 @@ int ls(std::span<char* const> arguments) {
     if (!units) continue;
     ClientOptions of_target = options;
     of_target.target = target.name;
-    auto member = connect(of_target);
-    if (!member.ok()) return fail(member.status());
-    scsi::Cdb cdb{0xa0};
-    std::array<std::byte, 4096> list{};
-    be::store32(&cdb[6], uint32_t(list.size()));
-    uint32_t size = 0;
-    absl::Status status = (*member)->run(cdb, DataDirection::kIn, list, &size);
-    if (!status.ok()) return fail(status);
-    for (size_t at = 8; at + 8 <= size; at += 8) {
-      std::printf("  LUN %u\n", unsigned(be::load16(&list[at]) & 0x3fff));
-    }
-    (*member)->log_out();
+    // One that lets nobody in does not hide the others.
+    if (const absl::Status status = list_units(of_target); !status.ok()) exit = fail(status);
   }
-  return 0;
+  return exit;
 }
 
 int inq(std::span<char* const> arguments) {

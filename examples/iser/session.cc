@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/iser/session_parts.h"
-#include "examples/scsi/big_endian.h"
 
 namespace mrpool::iser {
 namespace {

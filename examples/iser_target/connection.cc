@@ -259,7 +259,10 @@ bool Connection::control(std::span<std::byte> message, void* receive) {
   switch (header.op) {
     case iscsi::Op::kScsiCommand:
       if (target_ == nullptr) {
-        reject(iscsi::RejectReason::kProtocolError, message);  // discovery knows text and logout
+        // Discovery knows text and logout; its number is used all the same.
+        if (take(iscsi::ScsiCommand::decode(bhs_of(message)).cmd_sn)) {
+          reject(iscsi::RejectReason::kProtocolError, message);
+        }
         return false;
       }
       return command(message, receive);

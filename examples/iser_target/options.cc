@@ -51,12 +51,7 @@ namespace {
 absl::StatusOr<Config> read_config(const std::string& path) {
   const absl::StatusOr<std::string> text = storage::read_text(path);
   if (!text.ok()) return text.status();
-  absl::StatusOr<Config> config = parse_json(*text);
-  if (!config.ok()) {
-    return absl::Status(config.status().code(),
-                        absl::StrCat(path, ": ", config.status().message()));
-  }
-  return config;
+  return parse_json(*text);
 }
 
 class Parser {

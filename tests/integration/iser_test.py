@@ -18,6 +18,18 @@ class Show(IserTargetTest):
         out, _ = self.run_host("ls", target, "--show-luns")
         self.assertIn(IQN, out.decode())
         self.assertEqual(out.decode().count("LUN"), 2, out)
+        self.assertIn("LUN 0: disk, 16384 blocks of 512 bytes", out.decode())
+
+    def test_ls_goes_on_behind_a_target_that_refuses(self):
+        secret = "alice:alice has a secret"
+        target = self.target("--lun", "ram:1MiB", "--chap", secret, "--target", IQN + "-open",
+                             "--lun", "ram:1MiB", "--lun", "ram:1MiB")
+        out, err = self.run_host("ls", target, "--show-luns", expect=3)
+        self.assertEqual(out.decode().count("LUN"), 2, out)
+        self.assertIn(f"{IQN}: login refused: authentication failure; --chap", err)
+        # The secret is for whom it concerns: neither the portal nor the other target ask for one.
+        out, _ = self.run_host("ls", target, "--show-luns", "--chap", secret)
+        self.assertEqual(out.decode().count("LUN"), 3, out)
 
     def test_inq_says_what_the_unit_is(self):
         target = self.target("--lun", "ram:8MiB")
@@ -74,7 +86,16 @@ class Errors(IserTargetTest):
                               (["perf", target.address, *self.name, "--numjobs", "65"],
                                "--numjobs 65"),
                               (["perf", target.address, *self.name, "--bs", "1000"],
-                               "--bs 1000")):
+                               "--bs 1000"),
+                              (["inq", target.address, "--target", "disk"], "--target 'disk'"),
+                              (["inq", target.address, *self.name, "--initiator", "me"],
+                               "--initiator 'me'"),
+                              (["inq", target.address, *self.name, "--lun", "99999"],
+                               "--lun 99999"),
+                              (["inq", target.address, *self.name, "--chap", "a:short"],
+                               "--chap: the CHAP secret has 5 bytes"),
+                              (["read", target.address, *self.name, "--offset", "5"],
+                               "--offset 5")):
             self.assertIn(word, self.refused("mrpool-iser", *options))
 
     def test_what_is_not_there(self):

@@ -315,6 +315,17 @@ TEST(LoginPair, ChapOneWay) {
   EXPECT_TRUE(result.finished);
 }
 
+// Secrets are for targets that ask for them; who demands a proof demands it everywhere.
+TEST(LoginPair, ChapIsOfferedAndNotInsistedOn) {
+  Host host;
+  InitiatorLoginOptions asked = options();
+  asked.chap = kIncoming;
+  const Exchange result = run(host, asked);
+  EXPECT_TRUE(result.finished) << result.status;
+  asked.mutual = kOutgoing;
+  EXPECT_EQ(run(host, asked).status.code(), absl::StatusCode::kUnauthenticated);
+}
+
 TEST(LoginPair, ChapWithAWrongSecretOrNameFails) {
   Host host;
   host.found.authentication.incoming = kIncoming;

@@ -291,6 +291,9 @@ TEST_F(ConnectionTest, DiscoverySessionsKnowTextAndLogoutOnly) {
   EXPECT_THAT(std::string(data(answer)), testing::HasSubstr(kDisk));
   deliver(connection, scsi(scsi::Cdb{}));
   EXPECT_EQ(op(take()), iscsi::Op::kReject);
+  deliver(connection, iscsi::NopOut{.immediate = false, .task_tag = 10, .cmd_sn = cmd_sn});
+  EXPECT_EQ(op(take()), iscsi::Op::kNopIn);
+  EXPECT_FALSE(link.dropped);
 }
 
 TEST_F(ConnectionTest, ALunThatIsNotThereAnswersByTheBook) {
