@@ -98,7 +98,7 @@ struct Command {
   uint16_t chunk_base = 0;     // Compare: first chunk of what is read back
   uint32_t descriptor = 0;     // of the SGL, next to transfer
   uint64_t moved = 0;          // bytes transferred by earlier descriptors
-  uint32_t step = 0;           // next range (Dataset Management) or namespace (Flush of all)
+  uint32_t step = 0;           // next range (Dataset Management), nsid done (Flush of all)
   Receive* receive = nullptr;  // the capsule, until its buffer is posted again
   ChannelSlot* channel = nullptr;
   const std::byte* gather = nullptr;  // read data in place, instead of chunks

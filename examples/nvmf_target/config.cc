@@ -178,6 +178,7 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
     if (ns.block_size != 512 && ns.block_size != 4096) {
       return bad(subsystem.nqn, ": block_size ", ns.block_size, "; use 512 or 4096");
     }
+    ns.block_size = storage::block_size_of(ns.storage, ns.block_size);
     if (ns.nsid == 0) {
       while (used.contains(next)) ++next;
       if (next > kMaxNamespaces) return bad(subsystem.nqn, ": more than 1024 namespaces");

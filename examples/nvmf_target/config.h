@@ -10,7 +10,7 @@
 //     "namespaces": [{
 //       "storage": "file:/srv/disk.img,direct",
 //       "nsid": 1,                         optional, 1, 2, ... in order
-//       "block_size": 4096,                optional
+//       "block_size": 4096,                optional; ",bs=" of the storage goes before it
 //       "uuid": "..."                      optional, derived from NQN, nsid and storage
 //     }]
 //   }]
@@ -35,7 +35,7 @@ namespace mrpool::nvmf_target {
 struct NamespaceConfig {
   uint32_t nsid = 0;
   std::string storage;
-  uint32_t block_size = 4096;
+  uint32_t block_size = 4096;  // after complete(): what the storage is opened with
   Uuid uuid{};
 };
 

@@ -1,6 +1,7 @@
 #include "examples/nvmf_target/controller.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace mrpool::nvmf_target {
 
@@ -30,6 +31,15 @@ constexpr uint32_t kDiscoveryResult = kNotice | 0xf0 << 8 | uint32_t(NVME_LOG_LI
 constexpr uint64_t kCap =
     uint64_t(kMaxQueueEntries - 1) | uint64_t{1} << 16 | uint64_t{15} << 24 | uint64_t{1} << 37;
 constexpr uint32_t kVersion = 1u << 16 | 4u << 8;  // 1.4.0
+
+// Which threshold CDW11 of the Temperature Threshold feature selects, [base] 5.27.1.3: 0 over, 1
+// under, of the composite temperature; there is no other sensor.
+std::optional<size_t> threshold_of(uint32_t cdw11) {
+  const uint32_t sensor = cdw11 >> 16 & 0xf;
+  const uint32_t type = cdw11 >> 20 & 3;
+  if (sensor != 0 || type > 1) return std::nullopt;
+  return type;
+}
 
 }  // namespace
 
@@ -194,11 +204,16 @@ void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& d
 void Controller::reset_locked() {
   csts_ = 0;
   events_enabled_ = events_pending_ = events_masked_ = 0;
+  // The commands end, and give their entries of the queue back, before the host sees the reset
+  // done.
+  for (AsyncCompletion& event : completions_)
+    event = {event.command_id, 0, Status::kAbortRequested};
+  for (const uint16_t id : parked_) completions_.push_back({id, 0, Status::kAbortRequested});
   parked_.clear();
-  completions_.clear();
   changed_.clear();
   changed_overflow_ = false;
-  arbitration_ = power_state_ = temperature_threshold_ = error_recovery_ = write_atomicity_ = 0;
+  arbitration_ = power_state_ = error_recovery_ = write_atomicity_ = 0;
+  thresholds_ = kThresholds;
   write_cache_.store(true, std::memory_order_relaxed);
 }
 
@@ -417,9 +432,12 @@ AdminReply Controller::set_features(const nvme::Sqe& sqe, Nanoseconds now) {
       if ((value & 0x1f) != 0) return refuse(Status::kInvalidField);  // power state 0 is all
       power_state_ = value;
       return answer(0);
-    case NVME_FEAT_FID_TEMP_THRESH:
-      temperature_threshold_ = value & 0xffff;
+    case NVME_FEAT_FID_TEMP_THRESH: {
+      const auto which = threshold_of(value);
+      if (!which.has_value()) return refuse(Status::kInvalidField);
+      thresholds_[*which] = value & 0xffff;
       return answer(0);
+    }
     case NVME_FEAT_FID_ERR_RECOVERY:
       if ((value & 1u << 16) != 0) return refuse(Status::kInvalidField);  // DULBE is not offered
       error_recovery_ = value & 0xffff;
@@ -432,6 +450,7 @@ AdminReply Controller::set_features(const nvme::Sqe& sqe, Nanoseconds now) {
       const uint32_t sq = value & 0xffff;
       const uint32_t cq = value >> 16;
       if (sq == 0xffff || cq == 0xffff) return refuse(Status::kInvalidField);
+      if (has_io_queues_locked()) return refuse(Status::kCommandSequence);
       const uint32_t most = kMaxIoQueues - 1;
       return answer(std::min(sq, most) | std::min(cq, most) << 16);
     }
@@ -475,9 +494,12 @@ AdminReply Controller::get_features(const nvme::Sqe& sqe) const {
       case NVME_FEAT_FID_POWER_MGMT:
         reply = value(power_state_);
         break;
-      case NVME_FEAT_FID_TEMP_THRESH:
-        reply = value(temperature_threshold_);
+      case NVME_FEAT_FID_TEMP_THRESH: {
+        const auto which = threshold_of(sqe.cdw11);
+        if (!which.has_value()) return refuse(Status::kInvalidField);
+        reply = value(thresholds_[*which], kThresholds[*which]);
         break;
+      }
       case NVME_FEAT_FID_ERR_RECOVERY:
         reply = value(error_recovery_);
         break;

@@ -16,6 +16,7 @@
 // Clauses: [base] 5 admin commands, 7.6 reset and shutdown, 7.12 keep alive; [fab] 3.4 properties.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -77,9 +78,11 @@ struct AdminReply {
   QueueRef abort_queue;
 };
 
+// The end of an Asynchronous Event Request: an event, or kAbortRequested at a reset.
 struct AsyncCompletion {
   uint16_t command_id = 0;
   uint32_t result = 0;
+  nvme::Status status = nvme::Status::kSuccess;
 };
 
 enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged };
@@ -202,7 +205,9 @@ class Controller {
 
   uint32_t arbitration_ = 0;
   uint32_t power_state_ = 0;
-  uint32_t temperature_threshold_ = 0;
+  // Of the composite temperature, in kelvins: over, under.
+  static constexpr std::array<uint32_t, 2> kThresholds{kWarningKelvin, 0};
+  std::array<uint32_t, 2> thresholds_ = kThresholds;
   uint32_t error_recovery_ = 0;
   uint32_t write_atomicity_ = 0;
   std::atomic<bool> write_cache_{true};

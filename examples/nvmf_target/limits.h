@@ -32,6 +32,8 @@ inline constexpr uint16_t kMaxControllerId = 0xffef;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;
+// Identify WCTEMP, in kelvins; also what the over-temperature threshold is until the host sets one.
+inline constexpr uint16_t kWarningKelvin = 273 + 70;
 // Identify KAS: the keep-alive timer counts in 100 ms.
 inline constexpr uint16_t kKeepAliveGranularity = 1;
 // A controller is looked at this often for its keep-alive timer and stalled transfers.

@@ -134,7 +134,6 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
     } else if (name == "--namespace") {
       NamespaceConfig ns;
       ns.storage = value;
-      if (value.find(",bs=512") != value.npos) ns.block_size = 512;
       subsystem.namespaces.push_back(std::move(ns));
       simple = true;
     } else if (name == "--host-nqn") {
@@ -175,6 +174,11 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   }
   options.service.workers = options.threads;
   if (!options.config_file.empty()) {
+    if (!traffic_keep_alive) {
+      return absl::InvalidArgumentError(
+          "--no-traffic-keep-alive is for the subsystem of the command line; write "
+          "\"traffic_based_keep_alive\": false into the file of --config");
+    }
     if (simple || !options.config.listen.empty()) {
       return absl::InvalidArgumentError(
           "--config takes the place of --listen, --subnqn, --namespace and --host-nqn; put them "

@@ -147,8 +147,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.acl = kMaxAborts - 1;
   id.aerl = kMaxAsyncEvents - 1;
   id.frmw = 1 << 1 | 1;  // one slot, read only
-  // Effects log, extended Get Log Page, supported log pages.
-  id.lpa = 1 << 1 | 1 << 2 | 1 << 5;
+  // Effects log, extended Get Log Page. Not bit 5, which promises more than the list of log pages.
+  id.lpa = 1 << 1 | 1 << 2;
   id.elpe = kErrorLogEntries - 1;
   id.kas = le(kKeepAliveGranularity);
   id.maxcmd = le(uint16_t(kMaxQueueEntries));
@@ -156,7 +156,7 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.sgls = le(1u | 1u << 2 | 1u << 20);
   nvme::set_field(id.subnqn, subsystem_->nqn);
   if (identity_.discovery) return to_bytes(id);
-  id.wctemp = le(uint16_t{273 + 70});
+  id.wctemp = le(kWarningKelvin);
   id.cctemp = le(uint16_t{273 + 80});
   id.sqes = 6 | 6 << 4;
   id.cqes = 4 | 4 << 4;

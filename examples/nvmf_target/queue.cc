@@ -282,6 +282,7 @@ void Queue::dispatch_fabrics(Command& command) {
   }
   if (wire.type == nvme::FabricsType::kPropertySet && admin) {
     const AdminReply reply = controller_->property_set(wire, now);
+    deliver_events();  // a reset ended those that were parked
     return respond(command, reply.status, reply.result);
   }
   if (wire.type == nvme::FabricsType::kDisconnect && !admin) {
@@ -377,7 +378,7 @@ void Queue::deliver_events() {
     const auto at = std::find_if(commands_.begin(), commands_.end(), [&](const auto& command) {
       return command->stage == Stage::kParked && command->sqe.command_id == event.command_id;
     });
-    if (at != commands_.end()) respond(**at, Status::kSuccess, event.result);
+    if (at != commands_.end()) respond(**at, event.status, event.result);
   }
 }
 

@@ -361,10 +361,12 @@ void Queue::next_flush(Command& command) {
   if (command.step > 0 && command.io.error != storage::Error::kNone) {
     return respond(command, to_status(command.io.error));
   }
-  // The table may have been replaced since; whatever is served now gets flushed.
-  while (command.step < table_->namespaces.size()) {
-    const Namespace& ns = table_->namespaces[command.step++];
-    if (!use_channel(command, ns)) continue;
+  // By nsid, because the table may have been replaced since; whatever is served now gets flushed.
+  const auto& all = table_->namespaces;
+  for (auto ns = std::ranges::upper_bound(all, command.step, {}, &Namespace::nsid); ns != all.end();
+       ++ns) {
+    command.step = ns->nsid;
+    if (!use_channel(command, *ns)) return respond(command, Status::kNamespaceNotReady);
     command.io.op = storage::Op::kFlush;
     command.io.buffers = {};
     command.stage = Stage::kStorage;

@@ -115,6 +115,15 @@ absl::StatusOr<uint64_t> parse_size(std::string_view text) {
   return bad();
 }
 
+uint32_t block_size_of(std::string_view spec, uint32_t otherwise) {
+  const std::vector<std::string> parts = absl::StrSplit(std::string(spec), ',');
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i] == "bs=512") otherwise = 512;
+    if (parts[i] == "bs=4096") otherwise = 4096;
+  }
+  return otherwise;
+}
+
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOptions& options) {
   const std::string spec(text);
   const size_t colon = spec.find(':');
@@ -124,13 +133,12 @@ absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOp
         "\"", spec, "\" names no storage; write ram:64MiB, null:1TiB or file:/path[,direct]"));
   }
   const std::vector<std::string> parts = absl::StrSplit(spec.substr(colon + 1), ',');
-  uint32_t block_size = options.block_size;
+  const uint32_t block_size = block_size_of(spec, options.block_size);
   FileOptions file;
   for (size_t i = 1; i < parts.size(); ++i) {
     const std::string& part = parts[i];
-    if (part == "bs=512" || part == "bs=4096") {
-      block_size = part == "bs=512" ? 512 : 4096;
-    } else if (kind == "file" && part == "direct") {
+    if (part == "bs=512" || part == "bs=4096") continue;
+    if (kind == "file" && part == "direct") {
       file.direct = true;
     } else if (kind == "file" && part == "ro") {
       file.read_only = true;

@@ -123,6 +123,9 @@ struct OpenOptions {
   uint32_t block_size = 4096;  // 512 or 4096
 };
 
+// The block size that `spec` asks for by ",bs=", or `otherwise`.
+uint32_t block_size_of(std::string_view spec, uint32_t otherwise);
+
 // Opens "ram:64MiB", "null:1TiB", "file:PATH[,direct][,ro][,size=10GiB]" (a regular file, made with
 // `size` when it does not exist, or a block device), each with ",bs=512|4096" to override the
 // options. InvalidArgument names the bad part and shows a right one.

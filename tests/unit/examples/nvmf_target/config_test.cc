@@ -120,6 +120,10 @@ TEST(CommandLine, ErrorsNameTheValue) {
   EXPECT_NE(message({"--config", "f"}).find("takes the place"), std::string::npos);
   EXPECT_NE(message({"--listen", "tcp"}).find("tcp"), std::string::npos);
   EXPECT_FALSE(arguments({}).ok());
+  // Without effect there, so refused there.
+  const auto keep_alive = arguments({"--config", "f", "--no-traffic-keep-alive"});
+  EXPECT_FALSE(keep_alive.ok());
+  EXPECT_NE(keep_alive.status().message().find("traffic_based_keep_alive"), std::string::npos);
   EXPECT_TRUE(arguments({"--help"})->help);
 }
 

@@ -206,6 +206,46 @@ TEST_F(ControllerTest, Features) {
       dnr(Status::kHostIdInconsistent));
 }
 
+TEST_F(ControllerTest, ThresholdsOfTheCompositeSensorOnly) {
+  auto c = enabled();
+  // [base] 5.27.1.3: bits 15:0 value, 19:16 sensor, 21:20 which of the two thresholds.
+  const uint32_t over = get_feature(*c, NVME_FEAT_FID_TEMP_THRESH).result;
+  EXPECT_EQ(over, 273u + 70) << "the warning temperature of Identify";
+  const auto get_at = [&](uint32_t which) {
+    nvme::Sqe sqe = admin_command(AdminOpcode::kGetFeatures, 0, NVME_FEAT_FID_TEMP_THRESH, which);
+    return run(*c, sqe);
+  };
+  EXPECT_STATUS(set_feature(*c, NVME_FEAT_FID_TEMP_THRESH, 350).status, Status::kSuccess);
+  EXPECT_STATUS(set_feature(*c, NVME_FEAT_FID_TEMP_THRESH, 260 | 1u << 20).status,
+                Status::kSuccess);
+  EXPECT_EQ(get_at(0).result, 350u);
+  EXPECT_EQ(get_at(1u << 20).result, 260u);
+  for (const uint32_t bad : {1u << 16, 2u << 20, 3u << 20}) {
+    EXPECT_STATUS(set_feature(*c, NVME_FEAT_FID_TEMP_THRESH, 300 | bad).status,
+                  dnr(Status::kInvalidField));
+    EXPECT_STATUS(get_at(bad).status, dnr(Status::kInvalidField));
+  }
+}
+
+// [base] 5.27.1.5: before the first I/O queue, and not afterwards.
+TEST_F(ControllerTest, NumberOfQueuesIsSettledBeforeTheFirst) {
+  auto c = enabled();
+  EXPECT_STATUS(set_feature(*c, NVME_FEAT_FID_NUM_QUEUES, 3 | 3u << 16).status, Status::kSuccess);
+  EXPECT_EQ(c->join(1, {0, 50}), Controller::Join::kJoined);
+  EXPECT_STATUS(set_feature(*c, NVME_FEAT_FID_NUM_QUEUES, 3 | 3u << 16).status,
+                dnr(Status::kCommandSequence));
+}
+
+// What LPA promises is there: bit 5 stands for log pages that this controller does not have.
+TEST_F(ControllerTest, LogAttributesPromiseOnlyWhatIsThere) {
+  auto c = enabled();
+  const auto id = page<nvme_id_ctrl>(identify(*c, 1));
+  EXPECT_EQ(id.lpa & 1 << 5, 0);
+  EXPECT_NE(id.lpa & 1 << 1, 0);
+  EXPECT_STATUS(log(*c, NVME_LOG_LID_CMD_EFFECTS, 4096).status, Status::kSuccess);
+  EXPECT_STATUS(log(*c, 0x12, 1024).status, dnr(Status::kInvalidLogPage));
+}
+
 TEST_F(ControllerTest, LogPages) {
   auto c = enabled();
   const auto supported = page<nvme_supported_log_pages>(log(*c, 0, 1024));

@@ -290,6 +290,86 @@ TEST(ServiceAdmin, NamespacesComeAndGoLive) {
                 dnr(Status::kInvalidNamespace));
 }
 
+// ",bs=" decides the block size; a reload that took it for a change would lose a RAM disk's data.
+TEST(ServiceAdmin, AReloadKeepsAVolumeWithABlockSizeOfItsOwn) {
+  World world;
+  world.serve({"ram:1MiB,bs=512"});
+  Host host(world);
+  host.io.fill(0, 512, 6);
+  const auto io = [&](IoOpcode opcode) { return host.io.io(opcode, 7, 1, 0, 1, 512); };
+  EXPECT_STATUS(host.io.execute(io(IoOpcode::kWrite)).status(), Status::kSuccess);
+  world.serve({"ram:1MiB,bs=512"});
+  host.io.fill(0, 512, 0);
+  EXPECT_STATUS(host.io.execute(io(IoOpcode::kRead)).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 512, 6));
+}
+
+// A Flush of everything goes through the namespaces one by one; one that vanishes meanwhile must
+// not make it pass over another.
+TEST(ServiceIo, AFlushOfAllForgetsNoNamespace) {
+  World world;
+  const auto serve = [&](const std::vector<uint32_t>& nsids) {
+    Config config;
+    config.listen = {"uiwarp://127.0.0.1:4420"};
+    SubsystemConfig subsystem;
+    subsystem.nqn = kSubsystem;
+    for (const uint32_t nsid : nsids) {
+      subsystem.namespaces.push_back({.nsid = nsid, .storage = "ram:1MiB", .uuid = {}});
+    }
+    config.subsystems.push_back(subsystem);
+    ASSERT_TRUE(complete(config).ok());
+    ASSERT_TRUE(world.service().apply(config).ok());
+  };
+  world.serve({"ram:1MiB", "ram:1MiB", "ram:1MiB"}, true);
+  world.faults->add({.op = storage::Op::kFlush, .delay = milliseconds(20)});
+  Host host(world);
+  nvme::Sqe flush = host.io.admin(AdminOpcode(0));
+  flush.opcode = uint8_t(IoOpcode::kFlush);
+  flush.nsid = nvme::kBroadcastNsid;
+  host.io.submit(flush);
+  world.run_for(milliseconds(5));
+  EXPECT_EQ(world.faults->injected(), 1u);
+  serve({2, 3});
+  // A command lets the queue see the new table.
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1, 0, 2)).status(),
+                Status::kSuccess);
+  EXPECT_STATUS(host.io.wait(flush.command_id).status(), Status::kSuccess);
+  EXPECT_EQ(world.faults->injected(), 3u) << "namespaces 1, 2 and 3";
+}
+
+// [base] 3.7.2: a reset ends the commands that were under way, Asynchronous Event Requests too, and
+// with them their entries of the queue.
+TEST(ServiceAdmin, AResetGivesTheParkedEventRequestsBack) {
+  World world;
+  world.serve({"ram:1MiB"});
+  RawQueue admin(world, 0);
+  EXPECT_STATUS(admin.connect().status(), Status::kSuccess);
+  const auto set_cc = [&](uint64_t value) {
+    nvme::PropertyCommand command;
+    command.type = nvme::FabricsType::kPropertySet;
+    command.command_id = uint16_t{0};
+    command.offset = uint32_t(nvme::Property::kCc);
+    command.value = value;
+    EXPECT_STATUS(admin.execute(command).status(), Status::kSuccess);
+  };
+  nvme::Sqe event = admin.admin(AdminOpcode::kAsyncEventRequest);
+  for (int round = 0; round < 20; ++round) {  // more than the queue has entries
+    for (uint16_t i = 0; i < 4; ++i) {
+      event.command_id = uint16_t(1000 + i);  // the same ones again
+      admin.submit(event);
+    }
+    world.run_for(milliseconds(1));
+    EXPECT_TRUE(std::ranges::none_of(std::array{1000, 1001, 1002, 1003},
+                                     [&](int id) { return admin.answers.contains(uint16_t(id)); }));
+    set_cc(nvme::kCcEntrySizes);
+    ASSERT_TRUE(admin.connected());
+    for (uint16_t i = 0; i < 4; ++i) {
+      EXPECT_STATUS(admin.wait(uint16_t(1000 + i)).status(), Status::kAbortRequested);
+    }
+    set_cc(nvme::kCcEntrySizes | nvme::kCcEnable);
+  }
+}
+
 TEST(ServiceAdmin, KeepAliveEndsTheAssociation) {
   World world;
   world.serve({"ram:1MiB"});
