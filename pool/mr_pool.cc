@@ -37,10 +37,6 @@ class MrPool::Impl {
     }
     return pool.recall_slot();
   }
-  static uint64_t next_serial() {
-    static std::atomic<uint64_t> last = 0;
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
 
   Pd& pd;
   const MrPoolOptions options;
@@ -69,10 +65,7 @@ const char* name_of(Phase phase) {
   return kNames[size_t(phase)];
 }
 
-Phase phase_of(const MrPool::Entry& entry) { return entry.phase.load(std::memory_order_relaxed); }
-void set_phase(MrPool::Entry& entry, Phase phase) {
-  entry.phase.store(phase, std::memory_order_relaxed);
-}
+void set_phase(MrPool::Entry& entry, Phase phase) { entry.set(entry.pool(), phase); }
 
 std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
 #ifndef NDEBUG
@@ -84,7 +77,7 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
 
 [[noreturn]] void broken_life_cycle(const MrPool::Entry& entry, const char* attempt) {
   internal::fatal(absl::StrCat(attempt, " of MR ", entry.index, ", which is ",
-                               name_of(phase_of(entry)), leased_at(entry)));
+                               name_of(entry.phase()), leased_at(entry)));
 }
 
 absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
@@ -114,15 +107,11 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
 }  // namespace
 
 MrPool::MrPool(std::unique_ptr<Impl> impl)
-    : serial_(Impl::next_serial()),
-      impl_(std::move(impl)),
+    : impl_(std::move(impl)),
       free_(impl_->nodes.data(), uint32_t(impl_->nodes.size()),
             internal::heavy_fence_available() ? impl_->options.cached_threads : 0) {
   slot_id_ = internal::register_list(free_);
-  for (Entry& entry : impl_->entries) {
-    entry.pool = this;
-    entry.serial = serial_;
-  }
+  for (Entry& entry : impl_->entries) entry.set(this, Phase::kFresh);
 }
 
 absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptions& options) {
@@ -147,15 +136,15 @@ absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptio
 }
 
 MrPool::~MrPool() {
-  internal::unregister_list(slot_id_);
+  internal::unregister_list(slot_id_, reinterpret_cast<uintptr_t>(this));
   std::vector<bool> free(impl_->entries.size());
   free_.for_each_free([&](const auto* node) { free[node->index] = true; });
   uint32_t leaked = 0;
   for (const Entry& entry : impl_->entries) {
-    if (free[entry.index] || phase_of(entry) == Phase::kRepair) continue;
+    if (free[entry.index] || entry.phase() == Phase::kRepair) continue;
     ++leaked;
     internal::report(
-        absl::StrCat("MR ", entry.index, " is still ", name_of(phase_of(entry)), leased_at(entry)));
+        absl::StrCat("MR ", entry.index, " is still ", name_of(entry.phase()), leased_at(entry)));
   }
   if (leaked == 0 && impl_->first_waiter == nullptr) return;
   internal::fatal(absl::StrCat("pool destroyed with ", leaked, " of ", impl_->entries.size(),
@@ -165,22 +154,47 @@ MrPool::~MrPool() {
 
 // ------------------------------------------------------------------------------- get and put
 
-// The end of a lease whose key is not known to be dead, or of an entry's first one. False: it went
-// to repair.
-bool MrPool::end_unusual_lease(Entry& entry) {
-  if (phase_of(entry) == Phase::kFresh) {
-    set_phase(entry, Phase::kLeased);
-    return true;
+// Takes the entry to where its next lease begins. False: it went to repair.
+bool MrPool::end_lease(Entry& entry) {
+  switch (entry.phase()) {
+    case Phase::kLeased:
+      return true;
+    case Phase::kFresh:
+    case Phase::kInvalidated:
+      set_phase(entry, Phase::kLeased);
+      return true;
+    default:
+      entry.pool()->put_live(entry);
+      return false;
   }
-  entry.pool->put_live(entry);
-  return false;
 }
 
 // The calling thread's slot, if it has one, for its next calls to find in t_recent.
 internal::PoolSlot* MrPool::recall_slot() const {
   internal::PoolSlot* const slot = t_slots[slot_id_];
-  if (slot != nullptr) internal::t_recent = {serial_, slot};
+  if (slot != nullptr) {
+    internal::t_recent.slot = slot;
+    internal::t_recent.pool.store(reinterpret_cast<uintptr_t>(this), std::memory_order_relaxed);
+  }
   return slot;
+}
+
+internal::PoolSlot* MrPool::this_threads_slot() const {
+  static constinit internal::PoolSlot nobodys;  // in no thread's table, so Local::here() is false
+  internal::PoolSlot* const slot = Impl::slot_of(*this);
+  return slot != nullptr ? slot : &nobodys;
+}
+
+// A get through a Local whose slot is not the calling thread's. Not inlined, and without the
+// address of the Local, which can so live in registers.
+MrPool::Entry* MrPool::get_elsewhere(SourceLocation where) { return take(where); }
+
+// A lease whose entry was registered or fresh, or whose pool this thread did not use last.
+void MrPool::put_elsewhere(Entry& entry) {
+  if (!end_lease(entry)) return;
+  internal::PoolSlot* const slot = entry.pool()->recall_slot();
+  if (slot == nullptr) return put_slow(entry);
+  put_into(*slot, entry);
 }
 
 MrPool::Entry* MrPool::get_slow(SourceLocation where) {
@@ -199,7 +213,7 @@ MrPool::Entry* MrPool::get_slow(SourceLocation where) {
 }
 
 void MrPool::put_slow(Entry& entry) {
-  MrPool& pool = *entry.pool;
+  MrPool& pool = *entry.pool();
   pool.free_.give(Impl::slot_of(pool), &entry);
   if (pool.free_.hungry()) pool.serve_waiters();
 }
@@ -289,7 +303,7 @@ bool MrPool::cancel(Waiter& waiter) {
 // ------------------------------------------------------------------------------- repair
 
 void MrPool::put_live(Entry& entry) {
-  if (phase_of(entry) != Phase::kRegistered) broken_life_cycle(entry, "return");
+  if (entry.phase() != Phase::kRegistered) broken_life_cycle(entry, "return");
   set_phase(entry, Phase::kRepair);
   impl_->put_to_repair.fetch_add(1, std::memory_order_relaxed);
   impl_->broken.push(
@@ -330,12 +344,12 @@ size_t MrPool::Lease::map(std::span<const Sge> segments) {
 
 PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "second registration");
-  if (!within_ceiling(access, entry_->pool->options().access) || !validate(access).ok()) {
+  if (!within_ceiling(access, entry_->pool()->options().access) || !validate(access).ok()) {
     return PostStatus::kAccessDenied;
   }
   if (!needs_registration()) return PostStatus::kOk;
   entry_->mr->advance_key();
-  entry_->before_register = phase_of(*entry_);
+  entry_->before_register = entry_->phase();
   set_phase(*entry_, Phase::kRegistered);
   wr = WorkRequest{};
   wr.opcode = Opcode::kRegMr;
@@ -374,7 +388,7 @@ MrPoolStats MrPool::stats() const {
   uint32_t fresh = 0;
   free_.for_each_free([&](const internal::PoolFreeList::Node* node) {
     ++idle;
-    fresh += phase_of(*static_cast<const Entry*>(node)) == Phase::kFresh ? 1 : 0;
+    fresh += static_cast<const Entry*>(node)->phase() == Phase::kFresh ? 1 : 0;
   });
   // While others get and put, an entry may be met twice.
   stats.in_use = stats.size - std::min(idle, stats.size);

@@ -9,10 +9,15 @@
 namespace mrpool::internal {
 namespace {
 
+struct Thread {
+  PoolSlot** slots;  // its t_slots
+  RecentSlot* recent;
+};
+
 struct Registry {
   std::mutex mutex;
   std::array<PoolFreeList*, kSlotLists> lists = {};
-  std::vector<PoolSlot**> threads;  // each thread's t_slots
+  std::vector<Thread> threads;  // those that have attached a slot
 };
 
 // Never destroyed: threads may end after the statics of the program.
@@ -24,15 +29,15 @@ Registry& registry() {
 // Lives in every thread that has attached a slot; its destructor gives the magazines back.
 class ThreadEnd {
  public:
-  ThreadEnd() { registry().threads.push_back(t_slots); }  // under the registry's lock
+  ThreadEnd() { registry().threads.push_back({t_slots, &t_recent}); }  // under the registry's lock
   ~ThreadEnd() {
     const std::lock_guard lock(registry().mutex);
     for (uint32_t id = 0; id < kSlotLists; ++id) {
       PoolSlot* const slot = std::exchange(t_slots[id], nullptr);
       if (registry().lists[id] != nullptr) registry().lists[id]->detach(slot);
     }
-    std::erase(registry().threads, t_slots);
-    t_recent = {};
+    std::erase_if(registry().threads, [](const Thread& thread) { return thread.slots == t_slots; });
+    t_recent.pool.store(0, std::memory_order_relaxed);
     ended = true;
   }
   // Destructors of other thread-locals may still return leases; they find no slot.
@@ -50,11 +55,16 @@ uint32_t register_list(PoolFreeList& list) {
   return uint32_t(free - registry().lists.begin());
 }
 
-void unregister_list(uint32_t id) {
+void unregister_list(uint32_t id, uintptr_t pool) {
   if (id == kSlotLists) return;
   const std::lock_guard lock(registry().mutex);
   registry().lists[id] = nullptr;
-  for (PoolSlot** slots : registry().threads) slots[id] = nullptr;
+  for (const Thread& thread : registry().threads) {
+    thread.slots[id] = nullptr;
+    // A compare-exchange: the thread may be turning to another pool.
+    uintptr_t recent = pool;
+    thread.recent->pool.compare_exchange_strong(recent, 0, std::memory_order_relaxed);
+  }
 }
 
 void attach_this_thread(uint32_t id) {

@@ -13,13 +13,20 @@
 //   lease.prepare_invalidate(inv);             // and lease.invalidated() from its completion
 //   lease.reset();                             // or the destructor
 //
+// A loop that does little else looks its thread's cache up once, and gets and puts through that:
+//
+//   MrPool::Local local(*pool);
+//   MrPool::Lease lease = local.get();
+//   local.put(std::move(lease));
+//
 // The life of an entry is free → leased → registered → invalidated → free; a step out of order is a
 // bug of the program and aborts with a message, in every build. A lease dropped while its key may
 // still be live is not recycled: the entry goes to the repair list, which re-creates the key off
 // the data path (repair(); also run when get() finds the pool empty or somebody waits).
 //
 // Thread safety: shared objects: safe for get, put, cancel, stats, repair. A Lease belongs to one
-// thread at a time and may be moved between threads. Not for signal handlers.
+// thread at a time and may be moved between threads. A Local is const: safe, and of use to the
+// thread that made it. Not for signal handlers.
 // Progress: get() and the return of a lease are lock-free and do not allocate. Exceptions, none of
 // them on the path of an ordinary I/O: a thread's first use of a pool, while somebody waits,
 // repair. Memory ordering: what a thread wrote before it returned a lease is visible to the thread
@@ -97,6 +104,7 @@ class MrPool {
   enum class State : uint8_t { kLeased, kInvalidated, kRegistered };
 
   struct Entry;
+  class Local;
 
   class Lease {
    public:
@@ -136,8 +144,32 @@ class MrPool {
 
    private:
     friend class MrPool;
+    friend class Local;
     explicit Lease(Entry* entry) : entry_(entry) {}
     Entry* entry_ = nullptr;
+  };
+
+  // The pool as one thread sees it: its cache, looked up when the Local is made instead of in each
+  // call. It holds nothing: entries in the cache stay in every thread's reach, any number of Locals
+  // and plain calls may be mixed, and a lease from either may end either way. Where the cache is
+  // not the calling thread's (another thread, a thread that is ending, more threads than
+  // cached_threads) each call notices and does what the plain one does, at its price. The pool must
+  // outlive it.
+  class Local {
+   public:
+    explicit Local(MrPool& pool)
+        : pool_(&pool), slot_(pool.this_threads_slot()), slot_id_(pool.slot_id_) {}
+
+    Lease get(SourceLocation where = SourceLocation::current()) const;
+    // Ends `lease`, which may be empty, and of any pool.
+    void put(Lease&& lease) const noexcept;
+
+   private:
+    bool here() const;
+
+    MrPool* pool_;
+    internal::PoolSlot* slot_;  // the thread's that made this; nobody's when it had none
+    uint32_t slot_id_;
   };
 
   // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned true. May be
@@ -191,10 +223,16 @@ class MrPool {
  private:
   friend class Impl;
   explicit MrPool(std::unique_ptr<Impl> impl);
+  Entry* take(SourceLocation where);
+  Entry* take_from(internal::PoolSlot& slot, SourceLocation where);
+  Entry* get_elsewhere(SourceLocation where);
   static void put(Entry& entry);
+  static void put_into(internal::PoolSlot& slot, Entry& entry);
+  static void put_elsewhere(Entry& entry);
   static void put_slow(Entry& entry);
   internal::PoolSlot* recall_slot() const;
-  static bool end_unusual_lease(Entry& entry);
+  internal::PoolSlot* this_threads_slot() const;
+  static bool end_lease(Entry& entry);
   void put_live(Entry& entry);
   static void begin_lease(Entry& entry, SourceLocation where);
   Entry* get_slow(SourceLocation where);
@@ -202,8 +240,7 @@ class MrPool {
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
 
-  const uint64_t serial_;  // of this pool alone, ever
-  uint32_t slot_id_;       // its place in internal::t_slots
+  uint32_t slot_id_;  // its place in internal::t_slots
   std::unique_ptr<Impl> impl_;
   internal::PoolFreeList free_;
 };
@@ -220,13 +257,26 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
   // yet. kRepair: the key may be live and nobody holds the entry.
   enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair };
 
-  std::atomic<Phase> phase{Phase::kFresh};  // relaxed: stats() looks at it too
-  Phase before_register{};                  // where not_posted() goes back to
-  uint64_t serial = 0;                      // the pool's
-  MrPool* pool = nullptr;
+  static constexpr uintptr_t kPhases = 8;  // at least; a power of two
+
+  Phase phase() const { return Phase(home_and_phase.load(std::memory_order_relaxed) % kPhases); }
+  MrPool* pool() const {
+    const uintptr_t word = home_and_phase.load(std::memory_order_relaxed);
+    return reinterpret_cast<MrPool*>(word - word % kPhases);
+  }
+  void set(const MrPool* pool, Phase phase) {
+    home_and_phase.store(reinterpret_cast<uintptr_t>(pool) + uintptr_t(phase),
+                         std::memory_order_relaxed);
+  }
+
+  // The pool's address and, in the bits that its alignment leaves, the phase: while the entry is
+  // leased and its key dead, the address. Atomic because stats() looks at it too.
+  std::atomic<uintptr_t> home_and_phase{uintptr_t(Phase::kFresh)};
+  Phase before_register{};  // where not_posted() goes back to
   std::unique_ptr<FastMr> mr;
   SourceLocation where;  // of the get; kept up to date in debug builds
 };
+static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
 
 [[gnu::always_inline]] inline void MrPool::begin_lease([[maybe_unused]] Entry& entry,
                                                        [[maybe_unused]] SourceLocation where) {
@@ -235,38 +285,64 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
 #endif
 }
 
-[[gnu::always_inline]] inline MrPool::Lease MrPool::get(SourceLocation where) {
+[[gnu::always_inline]] inline MrPool::Entry* MrPool::take(SourceLocation where) {
   internal::PoolSlot* slot = internal::t_recent.slot;
-  if (internal::t_recent.serial != serial_) [[unlikely]] {
+  if (internal::recent_pool() != reinterpret_cast<uintptr_t>(this)) [[unlikely]] {
     slot = recall_slot();
-    if (slot == nullptr) return Lease(get_slow(where));
+    if (slot == nullptr) return get_slow(where);
   }
-  auto* const entry = static_cast<Entry*>(internal::PoolFreeList::pop(*slot));
-  if (entry == nullptr) [[unlikely]]
-    return Lease(get_slow(where));
-  begin_lease(*entry, where);
-  return Lease(entry);
+  return take_from(*slot, where);
 }
 
+[[gnu::always_inline]] inline MrPool::Entry* MrPool::take_from(internal::PoolSlot& slot,
+                                                               SourceLocation where) {
+  auto* const entry = static_cast<Entry*>(internal::PoolFreeList::pop(slot));
+  if (entry == nullptr) [[unlikely]]
+    return get_slow(where);
+  begin_lease(*entry, where);
+  return entry;
+}
+
+[[gnu::always_inline]] inline MrPool::Lease MrPool::get(SourceLocation where) {
+  return Lease(take(where));
+}
+
+// The slot is found through t_recent and not through the entry: see there.
 [[gnu::always_inline]] inline void MrPool::put(Entry& entry) {
-  const Entry::Phase phase = entry.phase.load(std::memory_order_relaxed);
-  if (phase != Entry::Phase::kLeased) [[unlikely]] {
-    if (phase == Entry::Phase::kInvalidated) {
-      entry.phase.store(Entry::Phase::kLeased, std::memory_order_relaxed);
-    } else if (!end_unusual_lease(entry)) {
-      return;
-    }
-  }
-  internal::PoolSlot* slot = internal::t_recent.slot;
-  if (internal::t_recent.serial != entry.serial) [[unlikely]] {
-    slot = entry.pool->recall_slot();
-    if (slot == nullptr) return put_slow(entry);
-  }
-  if (!internal::PoolFreeList::push(*slot, &entry)) [[unlikely]]
+  if (entry.home_and_phase.load(std::memory_order_relaxed) != internal::recent_pool()) [[unlikely]]
+    return put_elsewhere(entry);
+  put_into(*internal::t_recent.slot, entry);
+}
+
+[[gnu::always_inline]] inline void MrPool::put_into(internal::PoolSlot& slot, Entry& entry) {
+  if (!internal::PoolFreeList::push(slot, &entry)) [[unlikely]]
     return put_slow(entry);
   // Behind push(): the get(Waiter) that disturbs sees this entry, or this sees that it waits.
-  if (internal::PoolFreeList::disturbed(*slot)) [[unlikely]]
-    entry.pool->answer_attention(*slot);
+  if (internal::PoolFreeList::disturbed(slot)) [[unlikely]]
+    entry.pool()->answer_attention(slot);
+}
+
+// A slot is its thread's until the thread or the pool ends, and then leaves the thread's table.
+[[gnu::always_inline]] inline bool MrPool::Local::here() const {
+  return internal::t_slots[slot_id_] == slot_;
+}
+
+[[gnu::always_inline]] inline MrPool::Lease MrPool::Local::get(SourceLocation where) const {
+  if (!here()) [[unlikely]]
+    return Lease(pool_->get_elsewhere(where));
+  return Lease(pool_->take_from(*slot_, where));
+}
+
+[[gnu::always_inline]] inline void MrPool::Local::put(Lease&& lease) const noexcept {
+  if (lease.entry_ == nullptr) return;
+  Entry& entry = *lease.entry_;
+  lease.entry_ = nullptr;
+  const uintptr_t pool = reinterpret_cast<uintptr_t>(pool_);
+  if (entry.home_and_phase.load(std::memory_order_relaxed) != pool) [[unlikely]]
+    return put_elsewhere(entry);
+  if (!here()) [[unlikely]]
+    return put_elsewhere(entry);
+  put_into(*slot_, entry);
 }
 
 [[gnu::always_inline]] inline void MrPool::Lease::reset() {
@@ -280,7 +356,7 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
 inline FastMr& MrPool::Lease::mr() const { return *entry_->mr; }
 
 inline MrPool::State MrPool::Lease::state() const {
-  switch (entry_->phase.load(std::memory_order_relaxed)) {
+  switch (entry_->phase()) {
     case Entry::Phase::kRegistered:
       return State::kRegistered;
     case Entry::Phase::kInvalidated:

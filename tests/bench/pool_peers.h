@@ -49,6 +49,13 @@ struct alignas(64) Item {
   Item* next = nullptr;
 };
 
+// `object` is reachable from elsewhere, as far as the compiler knows: what is in it stays in
+// memory.
+template <typename T>
+void escape(T& object) {
+  asm volatile("" : : "r"(&object) : "memory");
+}
+
 // The floor: each thread has all entries to itself, on an array. Nothing can be cheaper and still
 // be a pool.
 class ThreadPrivate {
@@ -58,6 +65,9 @@ class ThreadPrivate {
   struct Local {
     explicit Local(ThreadPrivate& pool) : items(pool.count_) {
       for (Item& item : items) free[used++] = &item;
+      // Else the list would live in registers, which no list of a real program does. The other
+      // peers keep theirs behind a pointer.
+      escape(*this);
     }
     std::vector<Item> items;
     uint32_t used = 0;

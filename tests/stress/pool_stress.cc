@@ -87,6 +87,19 @@ std::string name(const ::testing::TestParamInfo<Case>& info) {
          "threads_" + std::to_string(info.param.cached_threads) + "cached";
 }
 
+// All ways to get, and to end a lease, are one to the pool.
+MrPool::Lease get_somehow(MrPool& pool, const MrPool::Local& own, const MrPool::Local& foreign,
+                          uint64_t way) {
+  if (way % 8 == 0) return foreign.get();
+  return way % 2 == 0 ? own.get() : pool.get();
+}
+
+void end_somehow(MrPool::Lease lease, const MrPool::Local& own, const MrPool::Local& foreign,
+                 uint64_t way) {
+  if (way % 8 == 0) return foreign.put(std::move(lease));
+  if (way % 2 == 0) own.put(std::move(lease));
+}
+
 class PoolStress : public ::testing::TestWithParam<Case> {};
 
 // No thread holds more than its share, so no get may ever fail.
@@ -102,14 +115,16 @@ TEST_P(PoolStress, NobodyIsToldEmptyWhileAnEntryIsFree) {
   const uint32_t share = c.entries / c.threads;
   const auto end = Clock::now() + run_time();
   std::atomic<uint64_t> operations = 0;
+  const MrPool::Local foreign(*pool);  // this thread's, used by the others
   const auto worker = [&](uint64_t salt) {
     std::mt19937_64 rng(seed() + salt);
+    const MrPool::Local own(*pool);
     std::vector<MrPool::Lease> held;
     uint64_t done = 0;
     while (Clock::now() < end) {
       for (int i = 0; i < 50; ++i, ++done) {
         if (held.size() < share && (held.empty() || rng() % 2 == 0)) {
-          MrPool::Lease lease = pool->get();
+          MrPool::Lease lease = get_somehow(*pool, own, foreign, rng());
           ASSERT_TRUE(lease) << "false exhaustion";
           checker.took(lease);
           held.push_back(std::move(lease));
@@ -117,6 +132,7 @@ TEST_P(PoolStress, NobodyIsToldEmptyWhileAnEntryIsFree) {
           const size_t i_held = rng() % held.size();
           std::swap(held[i_held], held.back());
           checker.returns(held.back());
+          end_somehow(std::move(held.back()), own, foreign, rng());
           held.pop_back();
         }
       }
@@ -143,15 +159,17 @@ TEST_P(PoolStress, ThreadsThatEndLoseNothing) {
   std::vector<MrPool::Lease> mailbox;
   std::byte memory[64];
   const Sge segment[] = {{memory, sizeof memory, Lkey{1}}};
+  const MrPool::Local foreign(*pool);
   const auto life = [&](uint64_t salt) {
     std::mt19937_64 rng(seed() + salt);
+    const MrPool::Local own(*pool);
     std::vector<MrPool::Lease> held;
     for (int i = 0; i < 200; ++i) {
       switch (rng() % 8) {
         case 0:
         case 1:
         case 2:
-          if (MrPool::Lease lease = pool->get()) {
+          if (MrPool::Lease lease = get_somehow(*pool, own, foreign, rng())) {
             checker.took(lease);
             held.push_back(std::move(lease));
           }
@@ -160,6 +178,7 @@ TEST_P(PoolStress, ThreadsThatEndLoseNothing) {
         case 4:
           if (!held.empty()) {
             checker.returns(held.back());
+            end_somehow(std::move(held.back()), own, foreign, rng());
             held.pop_back();
           }
           break;
@@ -169,6 +188,7 @@ TEST_P(PoolStress, ThreadsThatEndLoseNothing) {
             held.back().map(segment);
             ASSERT_EQ(held.back().prepare_register(Access::kLocalWrite, wr), PostStatus::kOk);
             checker.returns(held.back());
+            end_somehow(std::move(held.back()), own, foreign, rng());
             held.pop_back();
           }
           break;
@@ -232,9 +252,11 @@ TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
     uint64_t served = 0;
   };
   std::atomic<uint64_t> served = 0;
+  const MrPool::Local foreign(*pool);
   const auto worker = [&](uint64_t salt) {
     std::mt19937_64 rng(seed() + salt);
     FakeReactor reactor;
+    const MrPool::Local own(*pool);
     std::vector<std::unique_ptr<Request>> requests;
     for (int i = 0; i < 3; ++i) {
       requests.push_back(std::make_unique<Request>(reactor));
@@ -257,7 +279,7 @@ TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
         } else if (request->lease) {
           if (ending || rng() % 4 == 0) {
             checker.returns(request->lease);
-            request->lease.reset();
+            end_somehow(std::move(request->lease), own, foreign, rng());
           }
         } else if (!ending) {
           request->pending = true;
@@ -273,10 +295,12 @@ TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
   for (uint32_t t = 0; t < c.threads; ++t) threads.emplace_back(worker, t);
   std::atomic<bool> stop = false;
   std::thread barger([&] {
+    const MrPool::Local own(*pool);
     while (!stop.load()) {
-      if (MrPool::Lease lease = pool->get()) {
+      if (MrPool::Lease lease = own.get()) {
         checker.took(lease);
         checker.returns(lease);
+        own.put(std::move(lease));
       }
       std::this_thread::yield();
     }
@@ -294,6 +318,66 @@ INSTANTIATE_TEST_SUITE_P(All, PoolStress,
                                            Case{16, 4, 32}, Case{16, 16, 8}, Case{256, 4, 32},
                                            Case{64, 4, 0}),
                          name);
+
+// Pools come and go, often at the same address, while threads that used the last one and will use
+// the next are busy with a third.
+TEST(PoolsInTurn, NoneIsTakenForAnother) {
+  FakePd pd;
+  auto lasting = make_pool(pd, 8, 32);
+  Checker checker(8);
+  constexpr int kWorkers = 3;
+  std::atomic<MrPool*> passing = nullptr;
+  std::atomic<int> round = 0;
+  std::atomic<int> visits = 0;
+  std::atomic<bool> stop = false;
+  const auto worker = [&] {
+    const MrPool::Local local(*lasting);
+    int seen = 0;
+    while (!stop.load()) {
+      for (int i = 0; i < 20; ++i) {
+        MrPool::Lease a = local.get();
+        MrPool::Lease b = lasting->get();
+        ASSERT_TRUE(a && b);
+        checker.took(a);
+        checker.took(b);
+        checker.returns(a);
+        checker.returns(b);
+        a.reset();
+        local.put(std::move(b));
+      }
+      if (round.load() == seen) continue;
+      seen = round.load();
+      {
+        MrPool& guest = *passing.load();
+        const MrPool::Local its(guest);
+        MrPool::Lease a = guest.get();
+        MrPool::Lease b = its.get();
+        ASSERT_TRUE(a && b);
+        ASSERT_NE(&a.mr(), &b.mr());
+        its.put(std::move(a));
+      }
+      visits.fetch_add(1);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kWorkers; ++t) threads.emplace_back(worker);
+  const auto end = Clock::now() + run_time();
+  do {
+    FakePd own;
+    auto pool = make_pool(own, 2 * kWorkers, 32);
+    visits.store(0);
+    passing.store(pool.get());
+    round.fetch_add(1);
+    while (visits.load() < kWorkers) std::this_thread::yield();
+    EXPECT_EQ(pool->stats().gets, 2u * kWorkers);
+    pool.reset();  // the workers are back with the lasting one
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  } while (Clock::now() < end);
+  stop.store(true);
+  for (auto& thread : threads) thread.join();
+  EXPECT_GT(round.load(), 0);
+  expect_full(*lasting, 8);
+}
 
 // One thread gets, another returns: what SPSC pipelines do.
 TEST(PoolHandOver, EveryEntryComesBack) {

@@ -34,7 +34,8 @@ class HotSlot {
   // Null when there is none.
   [[gnu::always_inline]] Node* pop() {
     Node* const node = node_.load(std::memory_order_relaxed);
-    if (node == nullptr) return nullptr;
+    if (node == nullptr) [[unlikely]]
+      return nullptr;
     node_.store(nullptr, std::memory_order_relaxed);
     Platform::light_fence();  // H4
     if ((claim_.load(std::memory_order_relaxed) & kFlags) == 0) [[likely]]
@@ -44,7 +45,8 @@ class HotSlot {
 
   // False when it is full, or was and has not been looked into since a thief emptied it.
   [[gnu::always_inline]] bool push(Node* node) {
-    if (node_.load(std::memory_order_relaxed) != nullptr) return false;
+    if (node_.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+      return false;
     // Release: pairs with steal()'s acquire; hands over what the putter wrote to the node.
     node_.store(node, std::memory_order_release);
     return true;
