@@ -45,6 +45,10 @@ class QpCore final : public SegmentHandler {
   // depends on most: on loopback, bare TCP moves 128 KiB replies 1.4 times as fast in sends of this
   // size as in half of it, while the size of the receives hardly shows.
   static constexpr uint64_t kMaxBatchBytes = 512 * 1024;
+  // While READs of this many bytes are out, further ones wait until a batch of the peer's can be
+  // asked for in one send; the peer has as much again to answer meanwhile. One request a send costs
+  // the peer a segment to receive in the midst of its answers, and cuts its batches short.
+  static constexpr uint64_t kReadAheadBytes = 2 * kMaxBatchBytes;
 
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
          const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
@@ -136,6 +140,7 @@ class QpCore final : public SegmentHandler {
   Step step_queue(TxBatch& batch);
   Step send_message(TxBatch& batch, SendSlot& slot);
   Step send_read(TxBatch& batch, SendSlot& slot, uint32_t index);
+  bool read_can_wait() const;
   Step run_local(SendSlot& slot);
   Step fail_request(SendSlot& slot, WcStatus status);
   template <typename Visit>
@@ -192,6 +197,7 @@ class QpCore final : public SegmentHandler {
   std::vector<ReadOut> reads_;  // ring
   uint32_t reads_head_ = 0;
   uint32_t reads_count_ = 0;
+  uint64_t reads_bytes_ = 0;  // that are still to come for them
 
   // Receive side.
   RecvQueue own_receives_;

@@ -138,6 +138,7 @@ void QpCore::flush() {
   next_ = tail_;
   offset_ = 0;
   reads_count_ = 0;
+  reads_bytes_ = 0;
   responses_count_ = 0;
   started_ = false;
   const WorkCompletion flushed{.status = WcStatus::kFlushed, .opcode = Opcode::kRecv, .qp = &qp_};

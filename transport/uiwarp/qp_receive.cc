@@ -222,6 +222,7 @@ bool QpCore::end() {
 bool QpCore::end_response() {
   ReadOut& read = reads_[reads_head_];
   read.received += static_cast<uint32_t>(payload_);
+  reads_bytes_ -= payload_;
   if (!segment_.last) return true;
   if (read.slot != kReadyRead) {
     SendSlot& slot = send_[read.slot];

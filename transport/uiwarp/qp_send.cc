@@ -254,8 +254,23 @@ QpCore::Step QpCore::send_message(TxBatch& batch, SendSlot& slot) {
   return Step::kProgress;
 }
 
+// The READ at next_ may be held back for others to join it: the responses under way will bring
+// build() here again. Not if anything but READs waits behind it.
+bool QpCore::read_can_wait() const {
+  constexpr uint64_t kMaxHeld = 8;
+  if (reads_bytes_ < kReadAheadBytes || tail_ - next_ > kMaxHeld) return false;
+  uint64_t bytes = 0;
+  for (uint64_t position = next_; position < tail_; ++position) {
+    const SendSlot& slot = send_[slot_at(position)];
+    if (slot.opcode != Opcode::kRdmaRead) return false;
+    bytes += slot.length;
+  }
+  return bytes < kMaxBatchBytes;
+}
+
 QpCore::Step QpCore::send_read(TxBatch& batch, SendSlot& slot, uint32_t index) {
   if (reads_count_ >= agreement_.ord) return Step::kIdle;
+  if (batch.empty() && read_can_wait()) return Step::kIdle;
   if (!has_room(batch, kReadRequestBytes)) return Step::kFull;
   ReadRequest request{
       .length = slot.length, .source_stag = slot.rkey, .source_offset = slot.remote};
@@ -280,6 +295,7 @@ QpCore::Step QpCore::send_read(TxBatch& batch, SendSlot& slot, uint32_t index) {
                                                             .stag = request.sink_stag,
                                                             .offset = request.sink_offset,
                                                             .length = request.length};
+  reads_bytes_ += request.length;
   finish_front();
   return Step::kProgress;
 }

@@ -4,6 +4,7 @@
 
 #include "tests/unit/transport/uiwarp/pair.h"
 #include "tests/unit/transport/uiwarp/raw_peer.h"
+#include "transport/uiwarp/qp_core.h"
 
 namespace mrpool::uiwarp::testing {
 namespace {
@@ -522,10 +523,10 @@ TEST_F(Violation, InitiatorSendsTheReadyReadAndSwallowsItsResponse) {
   EXPECT_EQ(std::memcmp(sink.memory.data(), "data", 4), 0);
 }
 
-// A response may go nowhere but to the sink of the READ it answers, whatever else is writable.
-class ForgedResponse : public Violation {
+// The Qp is the initiator and the peer the responder.
+class Initiator : public Violation {
  protected:
-  void start() {
+  void establish() {
     const uint16_t port = peer_.listen();
     auto made = pair_.client_device->connect(
         {.transport = "uiwarp", .host = "", .port = port, .options = {}}, *pair_.client.pd,
@@ -536,6 +537,14 @@ class ForgedResponse : public Violation {
     ASSERT_TRUE(run([&] { return peer_.take_frame(false).has_value(); }));
     peer_.request({.reply = true, .crc = true, .enhanced = true, .ird = 16, .ord = 16});
     ASSERT_TRUE(run([&] { return pair_.client.connected; }));
+  }
+};
+
+// A response may go nowhere but to the sink of the READ it answers, whatever else is writable.
+class ForgedResponse : public Initiator {
+ protected:
+  void start() {
+    establish();
     const Sge sge = sink_.sge();
     ASSERT_EQ(pair_.client.send({.completion = &read_,
                                  .opcode = Opcode::kRdmaRead,
@@ -580,6 +589,87 @@ TEST_F(ForgedResponse, Longer) {
 TEST_F(ForgedResponse, Shorter) {
   start();
   expect_cut(response(sink_, 0), 63, term::kTaggedBounds);
+}
+
+// While enough READs are out, further ones go in batches.
+class GatheredReads : public Initiator {
+ protected:
+  static constexpr uint32_t kBytes = 128 * 1024;
+  static constexpr int kOut = QpCore::kReadAheadBytes / kBytes;
+  static constexpr int kBatch = QpCore::kMaxBatchBytes / kBytes;
+
+  void start() {
+    pair_.client_options.ord = 16;
+    establish();
+    for (int i = 0; i < kOut; ++i) post_read();
+    ASSERT_TRUE(heard(kOut));
+  }
+  // READs are flushed into done_.
+  void TearDown() override { pair_.client.qp.reset(); }
+  void post_read() {
+    const Sge sge = sink_.sge();
+    ASSERT_EQ(pair_.client.send({.completion = &done_,
+                                 .opcode = Opcode::kRdmaRead,
+                                 .sges = {&sge, 1},
+                                 .remote_addr = {5},
+                                 .rkey = {6}}),
+              PostStatus::kOk);
+  }
+  // That many messages have come and, as far as a thousand steps can tell, no more will.
+  bool heard(int count) {
+    for (int i = 0; i < 1000; ++i) {
+      reactor_.step();
+      peer_.hear();
+    }
+    while (auto fpdu = peer_.take_fpdu()) {
+      --count;
+      if (fpdu->header.kind != MessageKind::kReadRequest) continue;
+      requests_.push_back(decode_read_request(fpdu->payload.data()));
+    }
+    return count == 0;
+  }
+  // The peer answers its oldest READ.
+  void answer() {
+    const ReadRequest request = requests_.front();
+    requests_.erase(requests_.begin());
+    for (uint32_t at = 0; at < request.length; at += kBytes / 4) {
+      peer_.send(RawPeer::fpdu({.kind = MessageKind::kReadResponse,
+                                .tagged = true,
+                                .last = at + kBytes / 4 == request.length,
+                                .stag = request.sink_stag,
+                                .offset = request.sink_offset + at},
+                               std::vector<std::byte>(kBytes / 4, std::byte(0x99))));
+    }
+  }
+  Buffer sink_{*pair_.client.pd, kBytes, Access::kLocalWrite | Access::kRemoteWrite};
+  Recorded done_;
+  std::vector<ReadRequest> requests_;
+};
+
+TEST_F(GatheredReads, GoTogether) {
+  start();
+  for (int i = 1; i < kBatch; ++i) {
+    post_read();
+    EXPECT_TRUE(heard(0));
+  }
+  post_read();
+  EXPECT_TRUE(heard(kBatch));
+}
+TEST_F(GatheredReads, GoWhenLessIsOut) {
+  start();
+  post_read();
+  EXPECT_TRUE(heard(0));
+  answer();
+  EXPECT_TRUE(heard(1));
+  while (!requests_.empty()) answer();
+  EXPECT_TRUE(run([&] { return done_.calls == kOut + 1; }));
+}
+TEST_F(GatheredReads, HoldNothingElseUp) {
+  start();
+  post_read();
+  EXPECT_TRUE(heard(0));
+  ASSERT_EQ(pair_.client.send({.completion = &done_}), PostStatus::kOk);
+  EXPECT_TRUE(heard(2));
 }
 
 }  // namespace
