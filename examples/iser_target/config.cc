@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/json.hpp>
-#include <limits>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "examples/daemon/json_object.h"
 #include "examples/daemon/json_text.h"
 #include "examples/iscsi/chap.h"
 #include "examples/iscsi/text.h"
@@ -17,117 +16,45 @@
 namespace mrpool::iser_target {
 namespace {
 
-namespace json = boost::json;
-
 absl::Status wrong(std::string_view where, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(std::string(where), ": ", std::string(what)));
 }
 
-// Reads the keys of one object; every key has to be known.
-class Object {
- public:
-  Object(const json::object& object, std::string where)
-      : object_(object), where_(std::move(where)) {}
+using daemon::JsonObject;
 
-  void text(std::string_view key, std::string& to) {
-    const json::value* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_string()) return fail(key, "must be a string");
-    to = value->as_string();
-  }
-  void list(std::string_view key, std::vector<std::string>& to) {
-    const json::value* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_array()) return fail(key, "must be a list of strings");
-    for (const json::value& member : value->as_array()) {
-      if (!member.is_string()) return fail(key, "must be a list of strings");
-      to.emplace_back(member.as_string());
-    }
-  }
-  void flag(std::string_view key, bool& to) {
-    const json::value* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_bool()) return fail(key, "must be true or false");
-    to = value->as_bool();
-  }
-  template <typename Number>
-  void number(std::string_view key, Number& to) {
-    const json::value* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_int64() || value->as_int64() < 1 ||
-        uint64_t(value->as_int64()) > std::numeric_limits<Number>::max()) {
-      return fail(key, "must be a positive whole number");
-    }
-    to = Number(value->as_int64());
-  }
-  void size(std::string_view key, uint64_t& to) {
-    std::string written;
-    text(key, written);
-    if (written.empty()) return;
-    const absl::StatusOr<uint64_t> bytes = storage::parse_size(written);
-    if (!bytes.ok()) return fail(key, std::string(bytes.status().message()));
-    to = *bytes;
-  }
-  void secret(std::string_view key, std::optional<iscsi::Credentials>& to) {
-    std::string written;
-    text(key, written);
-    if (written.empty()) return;
-    iscsi::Credentials credentials;
-    if (const absl::Status status = iscsi::parse_credentials(written, credentials); !status.ok()) {
-      return fail(key, std::string(status.message()));
-    }
-    to = std::move(credentials);
-  }
-  const json::array* array(std::string_view key) {
-    const json::value* value = take(key);
-    if (value == nullptr) return nullptr;
-    if (!value->is_array()) {
-      fail(key, "must be a list");
-      return nullptr;
-    }
-    return &value->as_array();
-  }
-  absl::Status finish() {
-    if (!status_.ok()) return status_;
-    for (const auto& member : object_) {
-      if (!known_.contains(std::string(member.key()))) {
-        return wrong(where_, absl::StrCat("unknown key \"", std::string(member.key()), "\""));
-      }
-    }
-    return absl::OkStatus();
-  }
+// What a string says beyond being one.
+void read_size(JsonObject& object, std::string_view key, uint64_t& to) {
+  std::string written;
+  object.text(key, written);
+  if (written.empty()) return;
+  const absl::StatusOr<uint64_t> bytes = storage::parse_size(written);
+  if (!bytes.ok()) return object.refuse(key, std::string(bytes.status().message()));
+  to = *bytes;
+}
 
- private:
-  const json::value* take(std::string_view key) {
-    known_.emplace(key);
-    return object_.if_contains(key);
+void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::Credentials>& to) {
+  std::string written;
+  object.text(key, written);
+  if (written.empty()) return;
+  iscsi::Credentials credentials;
+  if (const absl::Status status = iscsi::parse_credentials(written, credentials); !status.ok()) {
+    return object.refuse(key, std::string(status.message()));
   }
-  void fail(std::string_view key, std::string_view what) {
-    if (status_.ok()) status_ = wrong(where_ + "." + std::string(key), what);
-  }
+  to = std::move(credentials);
+}
 
-  const json::object& object_;
-  std::string where_;
-  std::set<std::string> known_;
-  absl::Status status_;
-};
-
-absl::StatusOr<TargetConfig> parse_target(const json::value& value, size_t index) {
-  const std::string where = absl::StrCat("targets[", index, "]");
-  if (!value.is_object()) return wrong(where, "must be an object");
-  Object object(value.as_object(), where);
+TargetConfig read_target(JsonObject& object) {
   TargetConfig target;
   object.text("name", target.name);
   target.name = iscsi::normal_iscsi_name(target.name);
   object.text("alias", target.alias);
-  object.list("luns", target.luns);
-  object.list("initiators", target.initiators);
+  object.texts("luns", target.luns);
+  object.texts("initiators", target.initiators);
   for (std::string& initiator : target.initiators) {
     initiator = iscsi::normal_iscsi_name(initiator);
   }
-  object.secret("chap", target.authentication.incoming);
-  object.secret("mutual_chap", target.authentication.outgoing);
-  if (absl::Status status = object.finish(); !status.ok()) return status;
+  read_secret(object, "chap", target.authentication.incoming);
+  read_secret(object, "mutual_chap", target.authentication.outgoing);
   return target;
 }
 
@@ -147,29 +74,23 @@ absl::Status check_authentication(const iscsi::Authentication& authentication,
 }  // namespace
 
 absl::StatusOr<Config> parse_json(std::string_view text) {
-  const absl::StatusOr<json::value> value = daemon::parse_json_text(text);
+  const auto value = daemon::parse_json_text(text);
   if (!value.ok()) return wrong("configuration", std::string(value.status().message()));
   if (!value->is_object()) return wrong("configuration", "must be an object");
-  Object object(value->as_object(), "configuration");
+  JsonObject object(value->as_object());
   Config config;
-  object.list("listen", config.listen);
+  object.texts("listen", config.listen);
   object.text("state_dir", config.state_dir);
-  object.secret("discovery_chap", config.discovery.incoming);
-  object.secret("discovery_mutual_chap", config.discovery.outgoing);
+  read_secret(object, "discovery_chap", config.discovery.incoming);
+  read_secret(object, "discovery_mutual_chap", config.discovery.outgoing);
   object.number("block_size", config.block_size);
-  object.size("staging", config.staging);
+  read_size(object, "staging", config.staging);
   object.number("mrs", config.mrs);
   object.number("max_connections", config.max_connections);
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
   object.flag("force_mr", config.force_mr);
-  if (const json::array* targets = object.array("targets")) {
-    for (size_t i = 0; i < targets->size(); ++i) {
-      absl::StatusOr<TargetConfig> target = parse_target((*targets)[i], i);
-      if (!target.ok()) return target.status();
-      config.targets.push_back(*std::move(target));
-    }
-  }
+  object.objects("targets", [&](JsonObject& each) { config.targets.push_back(read_target(each)); });
   if (absl::Status status = object.finish(); !status.ok()) return status;
   return config;
 }

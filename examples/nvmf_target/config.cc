@@ -1,10 +1,10 @@
 #include "examples/nvmf_target/config.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "examples/daemon/json_object.h"
 #include "examples/daemon/json_text.h"
 #include "examples/nvme/wire.h"
 #include "examples/nvmf_target/limits.h"
@@ -13,95 +13,12 @@
 namespace mrpool::nvmf_target {
 namespace {
 
-namespace json = boost::json;
-
 template <typename... Parts>
 absl::Status bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
 absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
-
-// Reads the keys of one object and notices the ones nobody asked for.
-class Reader {
- public:
-  Reader(const json::object& object, std::string where)
-      : object_(object), where_(std::move(where)) {}
-
-  absl::Status text(std::string_view key, std::string& out) {
-    const json::value* value = find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_string()) return wrong(key, "a string");
-    out = std::string(value->as_string());
-    return absl::OkStatus();
-  }
-  absl::Status number(std::string_view key, uint32_t& out) {
-    const json::value* value = find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_int64() || value->as_int64() < 1 || value->as_int64() > 0xfffffffe) {
-      return wrong(key, "a positive whole number");
-    }
-    out = uint32_t(value->as_int64());
-    return absl::OkStatus();
-  }
-  absl::Status flag(std::string_view key, bool& out) {
-    const json::value* value = find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_bool()) return wrong(key, "true or false");
-    out = value->as_bool();
-    return absl::OkStatus();
-  }
-  absl::Status texts(std::string_view key, std::vector<std::string>& out, bool* there = nullptr) {
-    const json::value* value = find(key);
-    if (there != nullptr) *there = value != nullptr;
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_array()) return wrong(key, "a list of strings");
-    for (const json::value& item : value->as_array()) {
-      if (!item.is_string()) return wrong(key, "a list of strings");
-      out.emplace_back(item.as_string());
-    }
-    return absl::OkStatus();
-  }
-  template <typename Each>
-  absl::Status objects(std::string_view key, const Each& each) {
-    const json::value* value = find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_array()) return wrong(key, "a list of objects");
-    size_t n = 0;
-    for (const json::value& item : value->as_array()) {
-      const std::string where = absl::StrCat(where_, view(key), "[", n++, "]");
-      if (!item.is_object()) return bad(where, " must be an object");
-      Reader reader(item.as_object(), where + ".");
-      if (absl::Status s = each(reader); !s.ok()) return s;
-      if (absl::Status s = reader.done(); !s.ok()) return s;
-    }
-    return absl::OkStatus();
-  }
-  absl::Status done() const {
-    for (const auto& member : object_) {
-      const std::string key(member.key());
-      if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
-        std::string all;
-        for (const std::string& k : known_) absl::StrAppend(&all, all.empty() ? "" : ", ", k);
-        return bad(where_, key, " is not known; here there are: ", all);
-      }
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  const json::value* find(std::string_view key) {
-    known_.emplace_back(key);
-    return object_.if_contains({key.data(), key.size()});
-  }
-  absl::Status wrong(std::string_view key, std::string_view kind) const {
-    return bad(where_, view(key), " must be ", view(kind));
-  }
-
-  const json::object& object_;
-  const std::string where_;
-  std::vector<std::string> known_;
-};
 
 uint64_t fnv1a(std::string_view text, uint64_t hash) {
   for (const char c : text) hash = (hash ^ uint8_t(c)) * 0x100000001b3;
@@ -116,35 +33,32 @@ uint64_t fnv1a(std::string_view text, uint64_t hash) {
     return status_;                                         \
   }
 
-absl::Status read_namespace(Reader& reader, SubsystemConfig& subsystem) {
+void read_namespace(daemon::JsonObject& object, SubsystemConfig& subsystem) {
   NamespaceConfig ns;
   std::string uuid;
-  MRPOOL_RETURN_IF_ERROR(reader.text("storage", ns.storage));
-  MRPOOL_RETURN_IF_ERROR(reader.number("nsid", ns.nsid));
-  MRPOOL_RETURN_IF_ERROR(reader.number("block_size", ns.block_size));
-  MRPOOL_RETURN_IF_ERROR(reader.text("uuid", uuid));
+  object.text("storage", ns.storage);
+  object.number("nsid", ns.nsid);
+  object.number("block_size", ns.block_size);
+  object.text("uuid", uuid);
   if (!uuid.empty()) {
-    auto parsed = parse_uuid(uuid);
-    if (!parsed.ok()) return parsed.status();
+    const auto parsed = parse_uuid(uuid);
+    if (!parsed.ok()) return object.refuse("uuid", std::string(parsed.status().message()));
     ns.uuid = *parsed;
   }
   subsystem.namespaces.push_back(std::move(ns));
-  return absl::OkStatus();
 }
 
-absl::Status read_subsystem(Reader& reader, Config& config) {
+void read_subsystem(daemon::JsonObject& object, Config& config) {
   SubsystemConfig subsystem;
   std::vector<std::string> hosts;
-  bool has_hosts = false;
-  MRPOOL_RETURN_IF_ERROR(reader.text("nqn", subsystem.nqn));
-  MRPOOL_RETURN_IF_ERROR(reader.text("serial", subsystem.serial));
-  MRPOOL_RETURN_IF_ERROR(reader.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive));
-  MRPOOL_RETURN_IF_ERROR(reader.texts("hosts", hosts, &has_hosts));
-  MRPOOL_RETURN_IF_ERROR(
-      reader.objects("namespaces", [&](Reader& each) { return read_namespace(each, subsystem); }));
-  if (has_hosts) subsystem.hosts.emplace(hosts.begin(), hosts.end());
+  object.text("nqn", subsystem.nqn);
+  object.text("serial", subsystem.serial);
+  object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
+  object.texts("hosts", hosts);
+  object.objects("namespaces", [&](daemon::JsonObject& each) { read_namespace(each, subsystem); });
+  // An empty list admits nobody; only its absence admits everybody.
+  if (object.has("hosts")) subsystem.hosts.emplace(hosts.begin(), hosts.end());
   config.subsystems.push_back(std::move(subsystem));
-  return absl::OkStatus();
 }
 
 absl::Status check_subsystem(SubsystemConfig& subsystem) {
@@ -194,15 +108,14 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
 }  // namespace
 
 absl::StatusOr<Config> parse_config(std::string_view text) {
-  const absl::StatusOr<json::value> root = daemon::parse_json_text(text);
+  const auto root = daemon::parse_json_text(text);
   if (!root.ok()) return root.status();
   if (!root->is_object()) return bad("the file must hold one JSON object");
   Config config;
-  Reader reader(root->as_object(), "");
-  MRPOOL_RETURN_IF_ERROR(reader.texts("listen", config.listen));
-  MRPOOL_RETURN_IF_ERROR(
-      reader.objects("subsystems", [&](Reader& each) { return read_subsystem(each, config); }));
-  MRPOOL_RETURN_IF_ERROR(reader.done());
+  daemon::JsonObject object(root->as_object());
+  object.texts("listen", config.listen);
+  object.objects("subsystems", [&](daemon::JsonObject& each) { read_subsystem(each, config); });
+  MRPOOL_RETURN_IF_ERROR(object.finish());
   MRPOOL_RETURN_IF_ERROR(complete(config));
   return config;
 }

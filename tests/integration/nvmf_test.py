@@ -339,7 +339,7 @@ class Reload(TargetTest):
         return [n["nsid"] for n in json.loads(out)["namespaces"]]
 
     def test_live_changes_beside_a_verified_load(self):
-        first = (1, "ram:8MiB")
+        first = (1, "ram:8MiB,bs=512")  # a block size of its own is no change
         target = self.target(config=self.write(first))
         load = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
                           "--iodepth", "16", "--runtime", "600", "--verify", "crc32c",
