@@ -97,10 +97,9 @@ absl::Status copy_out(Client& client, Span span, std::FILE* to) {
   std::vector<std::byte> data(kAtOnce);
   while (span.length != 0) {
     const auto part = std::span(data).first(std::min<uint64_t>(span.length, data.size()));
-    const absl::Status status =
-        client.run(transfer_cdb(false, span.offset / capacity->block_size,
-                                uint32_t(part.size() / capacity->block_size)),
-                   DataDirection::kIn, part);
+    absl::Status status = client.run(transfer_cdb(false, span.offset / capacity->block_size,
+                                                  uint32_t(part.size() / capacity->block_size)),
+                                     DataDirection::kIn, part);
     if (!status.ok()) return status;
     if (std::fwrite(part.data(), 1, part.size(), to) != part.size()) {
       return output_failed();
@@ -130,9 +129,9 @@ absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& writt
                                                      " bytes into a block of ",
                                                      capacity->block_size));
     }
-    const absl::Status status = client.run(transfer_cdb(true, span.offset / capacity->block_size,
-                                                        uint32_t(got / capacity->block_size)),
-                                           DataDirection::kOut, std::span(data).first(got));
+    absl::Status status = client.run(transfer_cdb(true, span.offset / capacity->block_size,
+                                                  uint32_t(got / capacity->block_size)),
+                                     DataDirection::kOut, std::span(data).first(got));
     if (!status.ok()) return status;
     span.offset += got;
     left -= got;
@@ -153,7 +152,7 @@ struct Copy {
 };
 
 bool parse(load::Args& args, std::span<char* const> arguments, Copy& copy,
-           std::string default_length, std::string what_file, int& exit) {
+           const std::string& default_length, std::string what_file, int& exit) {
   add_options(args, copy.client);
   args.size("offset", "first byte, 0 by default", copy.span.offset);
   args.size("length", absl::StrCat("bytes, ", default_length, " by default"), copy.span.length);

@@ -368,7 +368,8 @@ bool Session::manage(Management& management) {
   return true;
 }
 
-void Session::ping(std::string data, std::function<void(absl::StatusOr<std::string>)> answer) {
+void Session::ping(const std::string& data,
+                   std::function<void(absl::StatusOr<std::string>)> answer) {
   ping_answer_ = std::move(answer);
   send_control(iscsi::NopOut{.data_length = uint32_t(data.size()),
                              .task_tag = kPingTag,
@@ -377,7 +378,8 @@ void Session::ping(std::string data, std::function<void(absl::StatusOr<std::stri
                data);
 }
 
-void Session::text(std::string request, std::function<void(absl::StatusOr<std::string>)> answer) {
+void Session::text(const std::string& request,
+                   std::function<void(absl::StatusOr<std::string>)> answer) {
   text_answer_ = std::move(answer);
   text_.clear();
   send_control(iscsi::TextRequest{.immediate = true,

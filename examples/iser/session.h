@@ -114,12 +114,12 @@ class Session final : public QpEvents {
   // Requires connected().
   void submit(Command& command);
   // SendTargets and the like; `answer` has the whole text.
-  void text(std::string request, std::function<void(absl::StatusOr<std::string>)> answer);
+  void text(const std::string& request, std::function<void(absl::StatusOr<std::string>)> answer);
   // Requires connected(). False: too many are under way, or the target does not have the command
   // that is to be aborted (it has not been sent, or its answer is here).
   [[nodiscard]] bool manage(Management& management);
   // A NOP with data, one at a time; `answer` has what came back.
-  void ping(std::string data, std::function<void(absl::StatusOr<std::string>)> answer);
+  void ping(const std::string& data, std::function<void(absl::StatusOr<std::string>)> answer);
   // Logs out and disconnects; `gone` runs when nothing is under way any more.
   void close(std::function<void()> gone);
   // Ends the connection at once; commands are lost.

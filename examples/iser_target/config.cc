@@ -129,6 +129,10 @@ absl::Status validate(const Config& config) {
     }
     if (!names.insert(target.name).second) return wrong(target.name, "is there twice");
     if (target.luns.empty()) return wrong(target.name, "no LUN; give --lun ram:64MiB");
+    if (target.luns.size() > kMaxLuns) {
+      return wrong(target.name, absl::StrCat(target.luns.size(), " LUNs; a target has at most ",
+                                             kMaxLuns, ", so divide them among several"));
+    }
     for (const std::string& initiator : target.initiators) {
       if (!iscsi::valid_iscsi_name(initiator)) {
         return wrong(target.name, absl::StrCat("initiator \"", initiator, "\" is no iSCSI name"));

@@ -41,6 +41,9 @@ constexpr uint32_t receives(bool initial_r2t) {
   return kQueueDepth * (initial_r2t ? 1 : kMaxPieces) + kMaxUnexpected;
 }
 
+// LUNs that have an address of one level (SAM-5 §4.7).
+inline constexpr size_t kMaxLuns = 1 << 14;
+
 // Staging memory: what is fetched or read before it moves on.
 inline constexpr uint32_t kChunk = 64 << 10;
 inline constexpr uint32_t kMaxTransfer = 1 << 20;

@@ -140,8 +140,9 @@ absl::Status Site::apply(const Config& config, Reactor& reactor) {
       change.added = std::make_unique<Target>(wanted, ++portal_group_tag);
       change.target = change.added.get();
     }
-    for (uint16_t lun = 0; lun < wanted.luns.size(); ++lun) {
-      const std::string& spec = wanted.luns[lun];
+    for (size_t i = 0; i < wanted.luns.size(); ++i) {
+      const auto lun = uint16_t(i);
+      const std::string& spec = wanted.luns[i];
       scsi::LogicalUnit* unit = change.target->device().find(lun);
       if (unit != nullptr && change.target->spec(*unit) == spec) continue;
       absl::StatusOr<std::shared_ptr<storage::Volume>> volume =

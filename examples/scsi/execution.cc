@@ -7,7 +7,7 @@
 namespace mrpool::scsi {
 namespace {
 
-constexpr uint64_t kScratch = 64 * 1024;
+constexpr uint64_t kScratch = 64 << 10;
 constexpr size_t kAlignment = 4096;  // what direct files may ask for
 
 bool writes(Plan::Kind kind) {

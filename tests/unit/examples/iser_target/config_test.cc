@@ -86,6 +86,16 @@ TEST(Options, MistakesAreNamed) {
   EXPECT_TRUE(parse({"--help"})->help);
 }
 
+TEST(Config, ATargetHasAsManyLunsAsHaveAnAddress) {
+  Config config;
+  config.listen = {"uiwarp://127.0.0.1:0"};
+  config.targets.push_back({.name = "iqn.a:1"});
+  config.targets[0].luns.assign(16384, "null:1MiB");
+  EXPECT_TRUE(validate(config).ok()) << validate(config);
+  config.targets[0].luns.emplace_back("null:1MiB");
+  EXPECT_THAT(error_of(validate(config)), HasSubstr("16385 LUNs"));
+}
+
 TEST(Options, NamesMayBeWrittenInCapitals) {
   const auto options = parse({"--listen", "uiwarp://:0", "--target", "IQN.a:Disk", "--lun",
                               "ram:1MiB", "--initiator", "iqn.h:Host"});
