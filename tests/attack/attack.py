@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import NQN, PATIENCE, TargetTest  # pylint: disable=wrong-import-position
+from harness import NQN, PATIENCE, TargetTest, connections, until  # pylint: disable=wrong-import-position
 from arena import run  # pylint: disable=wrong-import-position
 from iwarp import (MPA_CRC, READ_ACCESS, READ_INVALID_STAG, READ_RESPONSE, SEND,
                    TAGGED_BOUNDS, TAGGED_INVALID_STAG, TAGGED_NOT_ASSOCIATED, TAGGED_OFFSET_WRAP,
@@ -274,11 +274,24 @@ def connect_storm(port):
     return "300 associations, each reset"
 
 
+def stops_reading(port):
+    """Reads 24 MiB and takes nothing of it: more than the sockets hold, so the target has it."""
+    wire, controller = admin(port)
+    with wire, Wire(port, cm_request(1)) as reader:
+        assert reader.connect(NQN, HOST, 1, controller)[0] == 0
+        for number in range(24):
+            reader.command(sqe_of(0x02, number, 1, keyed(0, 1 << 20, 0x99), cdw12=255))
+        start = time.monotonic()
+        peer = reader.socket.getsockname()[1]
+        until(lambda: connections(port, peer) == 0, lambda: "who reads nothing is kept for ever")
+        return f"24 MiB that nobody takes: ended after {time.monotonic() - start:.0f} s"
+
+
 ATTACKS = [guessed_stags, guessed_reads, learnt_stag, past_the_end, write_past_the_end,
            reads_a_sink, another_connections_key, wrap_around, too_many_reads, slow_loris,
            half_open_flood, never_connects, giant_private_data, oversize_capsule, short_capsule,
            bad_crc, garbage, queue_overrun, connect_twice, queue_id_games, foreign_controller,
-           command_id_reuse, abort_storm, connect_storm]
+           command_id_reuse, abort_storm, connect_storm, stops_reading]
 
 
 class Witness:

@@ -30,7 +30,7 @@ struct Environment {
   std::shared_ptr<Device> device;
   Ledger ledger;
   // How long a test waits for something that must happen; longer where everything is slow.
-  std::chrono::seconds patience{60};
+  std::chrono::seconds patience{120};
 };
 Environment& environment();
 inline const DeviceCaps& caps() { return environment().device->caps(); }

@@ -19,7 +19,7 @@ constexpr const char* kHelp =
     "\n"
     "Runs the device contract's tests on one device (default uiwarp://127.0.0.1:0).\n"
     "  --ledger=FILE       the tests each device may skip, with reasons\n"
-    "  --patience=SECONDS  how long to wait for what must happen (default 60)\n";
+    "  --patience=SECONDS  how long to wait for what must happen (default 120)\n";
 
 int fail(const std::string& message) {
   std::fprintf(stderr, "mrpool_conformance: %s\n", message.c_str());
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   std::string device = "uiwarp://127.0.0.1:0";
   std::string ledger_path = MRPOOL_LEDGER;
-  std::string patience = "60";
+  std::string patience = "120";
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--help" || argument == "-h") {

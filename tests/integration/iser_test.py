@@ -215,7 +215,7 @@ class Reload(IserTargetTest):
 class Sanitizer(IserTargetTest):
     def test_verified_load_under_adversarial_placement(self):
         self.verified_under_adversarial_placement("--lun", "ram:8MiB",
-                                                  loads=(("8k", "16"), ("128k", "4")))
+                                                  loads=((8, 16), (32, 4)))
 
 
 if __name__ == "__main__":

@@ -367,7 +367,7 @@ class Reload(TargetTest):
 class Sanitizer(TargetTest):
     def test_verified_load_under_adversarial_placement(self):
         self.verified_under_adversarial_placement("--namespace", "ram:8MiB",
-                                                  loads=(("8k", "16"), ("128k", "4")))
+                                                  loads=((8, 16), (32, 4)))
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ int main(int argc, char** argv) {
   if (plant == Plant::kLostLease && g_kind != &kWorlds[0]) {
     return usage("only world store knows the bug lost-lease");
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was said stays said when a run is killed
   const bool once = fixed_seed && seconds == 0;
   if (seconds == 0) seconds = 10;
   if (!fixed_seed) seed = std::random_device{}();

@@ -1,5 +1,6 @@
 #include "tests/sim/simulation.h"
 
+#include <cstdio>
 #include <iterator>
 
 namespace mrpool::sim {
@@ -10,11 +11,17 @@ namespace {
 // is slow, not stuck); how many in all.
 constexpr uint64_t kPatience = 400'000;
 constexpr uint64_t kMostSteps = 10'000'000;
+// A run takes some twenty thousand steps. One of so many says which it is, in case nobody waits for
+// its end.
+constexpr uint64_t kManySteps = 500'000;
 
 }  // namespace
 
 void Simulation::step() {
-  ++steps;
+  if (++steps % kManySteps == 0) {
+    std::printf("seed %llu is at step %llu\n", static_cast<unsigned long long>(seed),
+                static_cast<unsigned long long>(steps));
+  }
   reactor.step();
   note(static_cast<uint64_t>(reactor.now().count()));
   after_step();

@@ -7,13 +7,6 @@
 namespace mrpool::nvmf_target::testing {
 namespace {
 
-using nvme::AdminOpcode;
-using nvme::IoOpcode;
-using nvme::SglDescriptor;
-using nvme::Status;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
 class Hostile : public ::testing::Test {
  protected:
   Hostile() {

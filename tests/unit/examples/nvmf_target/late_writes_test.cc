@@ -5,12 +5,6 @@
 namespace mrpool::nvmf_target::testing {
 namespace {
 
-using nvme::IoOpcode;
-using nvme::SglDescriptor;
-using nvme::Status;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
 class LateWrites : public ::testing::Test {
  protected:
   LateWrites() {

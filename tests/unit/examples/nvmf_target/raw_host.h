@@ -23,6 +23,13 @@
 
 namespace mrpool::nvmf_target::testing {
 
+using nvme::AdminOpcode;
+using nvme::IoOpcode;
+using nvme::SglDescriptor;
+using nvme::Status;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
 inline constexpr char kSubsystem[] = "nqn.2024-01.org.example:disk";
 inline constexpr char kHostNqn[] = "nqn.2024-01.org.example:host";
 
