@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <x86intrin.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -181,6 +182,7 @@ void burst(benchmark::State& state) {
 template <typename T>
 class SpscRing {
  public:
+  static constexpr uint32_t kSlots = 64;
   [[gnu::always_inline]] bool push(T&& item) {
     const uint32_t tail = tail_.load(std::memory_order_relaxed);
     if (tail - head_seen_ == kSlots) {
@@ -203,7 +205,6 @@ class SpscRing {
   }
 
  private:
-  static constexpr uint32_t kSlots = 64;
   alignas(64) std::atomic<uint32_t> tail_{0};
   uint32_t head_seen_ = 0;
   alignas(64) std::atomic<uint32_t> head_{0};
@@ -249,31 +250,91 @@ void hand_over(benchmark::State& state) {
 }
 
 // The floor of a hand-over: the entries come back through a second ring, no pool at all.
-void hand_over_rings(benchmark::State& state) {
-  static SpscRing<Item*> forth;
-  static SpscRing<Item*> back;
-  static std::array<Item, 64> items;
-  pin(state.thread_index());
-  Item* item = nullptr;
-  if (state.thread_index() == 0) {
-    for (Item& free : items) back.push(&free);
-    for (auto _ : state) {
-      until([&] { return back.pop(item); });
-      use(item);
-      until([&] { return forth.push(std::move(item)); });
+class TwoRings {
+ public:
+  static constexpr const char* kName = "two-spsc-rings";
+  explicit TwoRings(uint32_t) {
+    for (Item& item : items_) back_.push(&item);
+  }
+  struct Local {
+    explicit Local(TwoRings&) {}
+  };
+  [[gnu::always_inline]] Item* get(Local&) {
+    Item* item = nullptr;
+    return back_.pop(item) ? item : nullptr;
+  }
+  // There is always room: the ring holds them all.
+  [[gnu::always_inline]] void put(Local&, Item* item) { back_.push(std::move(item)); }
+
+ private:
+  std::array<Item, SpscRing<Item*>::kSlots> items_;
+  SpscRing<Item*> back_;
+};
+
+// Waits until both threads are here.
+void meet() {
+  static std::atomic<uint32_t> arrivals = 0;
+  const uint32_t both = (arrivals.fetch_add(1) + 2) / 2 * 2;
+  until([&] { return int32_t(arrivals.load() - both) >= 0; });
+}
+
+template <typename P>
+class HandOver {
+ public:
+  explicit HandOver(int thread) : thread_(thread), local_(*pool<P>) {}
+
+  void sample() {
+    constexpr int kHandOvers = 20000;
+    ItemOf<P> item = {};
+    meet();
+    const uint64_t begin = __rdtsc();
+    if (thread_ == 0) {
+      for (int i = 0; i < kHandOvers; ++i) {
+        until([&] { return bool(item = pool<P>->get(local_)); });
+        use(item);
+        until([&] { return ring<P>.push(std::move(item)); });
+      }
+    } else {
+      for (int i = 0; i < kHandOvers; ++i) {
+        until([&] { return ring<P>.pop(item); });
+        use(item);
+        pool<P>->put(local_, std::move(item));
+      }
     }
-  } else {
-    for (auto _ : state) {
-      until([&] { return forth.pop(item); });
-      use(item);
-      until([&] { return back.push(std::move(item)); });
+    meet();
+    ns_.push_back(double(__rdtsc() - begin) / ticks_per_ns() / kHandOvers);
+  }
+  double median() {
+    std::ranges::nth_element(ns_, ns_.begin() + std::ptrdiff_t(ns_.size() / 2));
+    return ns_[ns_.size() / 2];
+  }
+
+ private:
+  const int thread_;
+  typename P::Local local_;
+  std::vector<double> ns_;
+};
+
+// What two virtual cores do to each other changes from one tenth of a second to the next, by more
+// than the contenders differ: so they take turns within half a millisecond.
+void hand_over_in_turns(benchmark::State& state) {
+  constexpr int kTurns = 60;
+  const int thread = state.thread_index();
+  pin(thread);
+  HandOver<Ours> ours(thread);
+  HandOver<OursLocal> local(thread);
+  HandOver<TwoRings> rings(thread);
+  for (auto _ : state) {
+    for (int turn = 0; turn < kTurns; ++turn) {
+      ours.sample();
+      rings.sample();
+      local.sample();
     }
   }
-  // Empty for the next run; both threads are past the loop's closing barrier.
-  if (state.thread_index() == 0) {
-    while (back.pop(item)) {
-    }
-  }
+  if (thread != 0) return;
+  state.counters["mrpool"] = ours.median();
+  state.counters["mrpool-local"] = local.median();
+  state.counters["two-spsc-rings"] = rings.median();
 }
 
 std::array<std::unique_ptr<load::Histogram>, 16> histograms;
@@ -367,7 +428,9 @@ void add_all() {
   add<P>("drain256", 6000, burst<P, kEntries>);
   add<P>("two_threads", 1, two_threads<P>)->Threads(2);
   if constexpr (!std::is_same_v<P, ThreadPrivate>) {
-    add<P>("hand_over", 200000, hand_over<P>)->Threads(2);
+    if constexpr (!std::is_same_v<P, Ours> && !std::is_same_v<P, OursLocal>) {
+      add<P>("hand_over", 200000, hand_over<P>)->Threads(2);
+    }
     benchmark::RegisterBenchmark((std::string("reachable/") + P::kName).c_str(), reachable<P>)
         ->Iterations(1);
   }
@@ -387,8 +450,18 @@ int run(int argc, char** argv) {
   add_all<Ours>();
   add_all<OursLocal>();
   add_all<ThreadPrivate>();
-  benchmark::RegisterBenchmark("hand_over/two-spsc-rings", hand_over_rings)
-      ->Iterations(200000)
+  benchmark::RegisterBenchmark("hand_over/in-turns", hand_over_in_turns)
+      ->Setup([](const benchmark::State& state) {
+        set_up<Ours, kEntries>(state);
+        set_up<OursLocal, kEntries>(state);
+        set_up<TwoRings, kEntries>(state);
+      })
+      ->Teardown([](const benchmark::State& state) {
+        tear_down<Ours>(state);
+        tear_down<OursLocal>(state);
+        tear_down<TwoRings>(state);
+      })
+      ->Iterations(1)
       ->Threads(2)
       ->UseRealTime();
   add_all<KernelList>();

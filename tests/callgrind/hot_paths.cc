@@ -33,6 +33,16 @@ extern "C" {
   }
 }
 
+// The same through the thread's own view of the pool.
+[[gnu::noinline]] void hot_pool_local(long iterations) {
+  const mrpool::MrPool::Local local(*pool);
+  for (long i = 0; i < iterations; ++i) {
+    mrpool::MrPool::Lease lease = local.get();
+    use(lease);
+    local.put(std::move(lease));
+  }
+}
+
 // Eight out at once, then back.
 [[gnu::noinline]] void hot_pool_burst8(long iterations) {
   for (long i = 0; i < iterations; ++i) {
@@ -105,9 +115,10 @@ int main(int argc, char** argv) {
     const char* name;
     void (*run)(long);
   };
-  const Path paths[] = {{"pool_get_put", hot_pool_get_put},   {"pool_burst8", hot_pool_burst8},
-                        {"pool_drain256", hot_pool_drain256}, {"fpdu_build16", hot_fpdu_build16},
-                        {"fpdu_parse16", hot_fpdu_parse16},   {"post_write16", post_and_drain}};
+  const Path paths[] = {{"pool_get_put", hot_pool_get_put}, {"pool_local", hot_pool_local},
+                        {"pool_burst8", hot_pool_burst8},   {"pool_drain256", hot_pool_drain256},
+                        {"fpdu_build16", hot_fpdu_build16}, {"fpdu_parse16", hot_fpdu_parse16},
+                        {"post_write16", post_and_drain}};
   const long iterations = argc == 3 ? std::atol(argv[2]) : 0;
   mrpool::testing::FakePd pd;
   pool = *mrpool::MrPool::create(pd, {.count = 256});

@@ -385,13 +385,14 @@ TEST(PoolHandOver, EveryEntryComesBack) {
     FakePd pd;
     auto pool = make_pool(pd, count, 32);
     Checker checker(count);
-    constexpr uint64_t kRounds = 20000;
+    std::atomic<uint64_t> handed_over = UINT64_MAX;  // known at the end
     std::vector<std::atomic<MrPool::Lease*>> ring(64);
     std::thread consumer([&] {
-      for (uint64_t i = 0; i < kRounds; ++i) {
+      for (uint64_t i = 0; i < handed_over.load(); ++i) {
         auto& cell = ring[i % ring.size()];
         MrPool::Lease* lease;
         while ((lease = cell.load(std::memory_order_acquire)) == nullptr) {
+          if (i == handed_over.load()) return;
           std::this_thread::yield();
         }
         checker.returns(*lease);
@@ -400,16 +401,20 @@ TEST(PoolHandOver, EveryEntryComesBack) {
       }
     });
     std::vector<MrPool::Lease> cells(ring.size());
-    for (uint64_t i = 0; i < kRounds; ++i) {
-      auto& cell = ring[i % ring.size()];
+    // By time: on a busy machine each of them may have to wait for the other to be let run.
+    uint64_t done = 0;
+    for (const auto end = Clock::now() + run_time(); Clock::now() < end; ++done) {
+      auto& cell = ring[done % ring.size()];
       while (cell.load(std::memory_order_acquire) != nullptr) std::this_thread::yield();
       MrPool::Lease lease;
       while (!(lease = pool->get())) std::this_thread::yield();
       checker.took(lease);
-      cells[i % ring.size()] = std::move(lease);
-      cell.store(&cells[i % ring.size()], std::memory_order_release);
+      cells[done % ring.size()] = std::move(lease);
+      cell.store(&cells[done % ring.size()], std::memory_order_release);
     }
+    handed_over.store(done);
     consumer.join();
+    EXPECT_GT(done, 0u);
     expect_full(*pool, count);
   }
 }

@@ -33,6 +33,10 @@ def round_of(group):
                 group.sample(f"{case} {tail}:{peer}", entry[tail], "ns", argv)
         if case.startswith("threads"):
             continue
+        if peer == "in-turns":
+            for contender in ("mrpool", "mrpool-local", "two-spsc-rings"):
+                group.sample(f"{case}:{contender}", entry[contender], "ns", argv)
+            continue
         if case == "two_threads":
             group.sample(f"{case}:{peer}", entry["pair_ns"], "ns", argv)
             continue
@@ -58,18 +62,23 @@ def measure(group):
     group.panel("entries a fifth thread can get after four threads used 256 and idle",
                 [f"reachable:{p}" for p in ["mrpool", *peers]])
 
-    ours = "mrpool"
+    ours, local = "mrpool", "mrpool-local"
     for case, goal in (("single", 1.4), ("burst8", None), ("drain256", None), ("two_threads", 3)):
-        group.row(f"{NAMES[case]} / thread-private floor", f"{case}:{ours}",
-                  f"{case}:thread-private", goal)
+        for way, through in ((ours, ""), (local, ", through MrPool::Local")):
+            group.row(f"{NAMES[case]}{through} / thread-private floor", f"{case}:{way}",
+                      f"{case}:thread-private", goal)
     group.row("one thread / DPDK mempool with cache", f"single:{ours}", "single:dpdk-mempool+cache")
+    group.row("one thread, through MrPool::Local / DPDK mempool with cache", f"single:{local}",
+              "single:dpdk-mempool+cache")
     for peer in peers:
-        if peer in ("thread-private", ours):
+        if peer in ("thread-private", ours, local):
             continue
         kernel = peer == "kernel-list+fair-lock"
         group.row(f"two threads: {peer} / ours", f"two_threads:{ours}", f"two_threads:{peer}",
                   100 if kernel else None, at_most=False, invert=True)
-    group.row("handed over / two SPSC rings", f"hand_over:{ours}", "hand_over:two-spsc-rings", 1.0)
+    for way, through in ((ours, ""), (local, ", through MrPool::Local")):
+        group.row(f"handed over{through} / two SPSC rings", f"hand_over:{way}",
+                  "hand_over:two-spsc-rings", 1.0)
     for case in ("threads4", "threads16"):
         for tail, goal in (("p50", None), ("p99", None), ("p99.9", 1.5), ("max", None)):
             group.row(f"{NAMES[case]}, {tail} / floor", f"{case} {tail}:{ours}",
@@ -77,5 +86,5 @@ def measure(group):
     group.figure("entries reachable of 256 after 4 threads idle", f"reachable:{ours}", 256,
                  at_most=False)
     for peer in peers:
-        if peer not in ("thread-private", ours):
+        if peer not in ("thread-private", ours, local):
             group.figure(f"  the same, {peer}", f"reachable:{peer}")
