@@ -1,6 +1,7 @@
 """Connections at constant load, memory of each, idle CPU, and one reactor against two."""
 import json
 import subprocess
+import threading
 import time
 
 from lib.daemon import NQN, Target, perf
@@ -23,8 +24,12 @@ def scale(group, target, connections, *options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=120)
-    if process.returncode != 0:
+    # Not communicate(): it would pass over what readline() has read ahead.
+    late = threading.Timer(120, process.kill)
+    late.start()
+    out, err = process.stdout.read(), process.stderr.read()
+    late.cancel()
+    if process.wait() != 0:
         raise RuntimeError(f"nvmf_scale: {err[-2000:]}")
     return out
 
