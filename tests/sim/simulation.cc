@@ -1,5 +1,6 @@
 #include "tests/sim/simulation.h"
 
+#include <chrono>
 #include <cstdio>
 #include <iterator>
 
@@ -19,8 +20,10 @@ constexpr uint64_t kManySteps = 500'000;
 
 void Simulation::step() {
   if (++steps % kManySteps == 0) {
-    std::printf("seed %llu is at step %llu\n", static_cast<unsigned long long>(seed),
-                static_cast<unsigned long long>(steps));
+    std::printf("seed %llu is at step %llu: %llu commands, %.3f s of its clock, %zu connections\n",
+                static_cast<unsigned long long>(seed), static_cast<unsigned long long>(steps),
+                static_cast<unsigned long long>(commands),
+                std::chrono::duration<double>(reactor.now()).count(), network->open_connections());
   }
   reactor.step();
   note(static_cast<uint64_t>(reactor.now().count()));
