@@ -17,8 +17,7 @@ namespace {
 
 // How long Asio's descriptors may go unasked. An empty round costs about 0.3 µs and entering Asio
 // as much again, so the two periods bound its share to an eighth of an idle loop and a thirtieth of
-// a busy one. A loop is busy for as long after its last work, too: a message that arrives while
-// Asio is asked waits for it, and an answer is likely soon after the question.
+// a busy one.
 constexpr Nanoseconds kAsioIdlePeriod = std::chrono::microseconds(2);
 constexpr Nanoseconds kAsioBusyPeriod = std::chrono::microseconds(10);
 // Handlers of one round. A coroutine that yields by posting itself makes io_context::poll()
@@ -102,7 +101,7 @@ void AsioReactor::begin_round() {
 size_t AsioReactor::poll() {
   begin_round();
   size_t found = run_tasks() + run_pollers() + run_timers();
-  found += run_asio(found > 0);
+  found += run_asio(found == 0);
   in_round_ = false;
   return found;
 }
@@ -143,11 +142,9 @@ size_t AsioReactor::run_timers() {
   return count;
 }
 
-size_t AsioReactor::run_asio(bool worked) {
+size_t AsioReactor::run_asio(bool idle) {
   const Nanoseconds time = now();
-  if (worked) last_work_ = time;
-  const bool busy = time - last_work_ < kAsioBusyPeriod;
-  if (time - last_asio_ < (busy ? kAsioBusyPeriod : kAsioIdlePeriod)) return 0;
+  if (time - last_asio_ < (idle ? kAsioIdlePeriod : kAsioBusyPeriod)) return 0;
   last_asio_ = time;
   const size_t count = run_handlers();
   if (count == 0 && io_.stopped()) io_.restart();  // somebody's io_context::stop; ours is stop()

@@ -1,8 +1,8 @@
 // The Reactor of a real machine: Asio on epoll, its files on io_uring.
 //
 // A round asks, in this order: tasks from other threads, pollers, timers, Asio. The first three are
-// a few loads each; entering Asio costs a system call, so it is put off while pollers find work or
-// found some just now, but never longer than kAsioBusyPeriod.
+// a few loads each; entering Asio costs a system call, so it is put off while pollers find work,
+// but never longer than kAsioBusyPeriod.
 //
 // Thread safety: as Reactor. Ownership: owns its io_context; handlers still queued there are
 // destroyed with it.
@@ -49,7 +49,7 @@ class AsioReactor final : public Reactor {
   size_t run_tasks();
   size_t run_pollers();
   size_t run_timers();
-  size_t run_asio(bool worked);
+  size_t run_asio(bool idle);
   size_t run_handlers();
   void sleep();
   void set_alarm(Nanoseconds deadline);
@@ -77,7 +77,6 @@ class AsioReactor final : public Reactor {
   bool in_timers_ = false;
   bool armed_ = false;  // a foreign loop sleeps on fd(), or is about to
   Nanoseconds last_asio_{};
-  Nanoseconds last_work_{};  // of tasks, pollers and timers
 
   std::atomic<bool> stop_{false};
   std::atomic<std::thread::id> thread_{std::this_thread::get_id()};
