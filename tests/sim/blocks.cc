@@ -74,6 +74,18 @@ void check_untouched(const Simulation& simulation, std::span<const std::byte> me
   }
 }
 
+std::string describe(const Transfer& transfer) {
+  if (transfer.count == 0) return "flush";
+  return std::string(transfer.write ? "write" : "read") + " of " + std::to_string(transfer.count) +
+         " blocks at " + std::to_string(transfer.first);
+}
+
+std::string describe(const MrPool& pool) {
+  const MrPoolStats stats = pool.stats();
+  return std::to_string(stats.in_use) + " of " + std::to_string(stats.size) + " MRs out" +
+         (stats.in_repair == 0 ? "" : " and " + std::to_string(stats.in_repair) + " in repair");
+}
+
 void check_whole(const Simulation& simulation, MrPool& pool) {
   pool.repair();
   const MrPoolStats stats = pool.stats();

@@ -64,6 +64,9 @@ inline constexpr size_t kGuard = 64;
 constexpr size_t guarded(size_t bytes) { return bytes + 2 * kGuard; }
 // A violation when anything but the first `lent` bytes behind the first guard was touched.
 void check_untouched(const Simulation& simulation, std::span<const std::byte> memory, size_t lent);
+// For Simulation::state(): "write of 5 blocks at 3", "2 of 4 MRs out".
+std::string describe(const Transfer& transfer);
+std::string describe(const MrPool& pool);
 // A violation when an MR of the pool is out or lost.
 void check_whole(const Simulation& simulation, MrPool& pool);
 

@@ -271,6 +271,16 @@ bool Initiator::idle() const {
   return std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
 }
 
+std::string Initiator::state() const {
+  constexpr const char* kPhases[] = {"down", "connecting", "up", "ending"};
+  std::string text = kPhases[static_cast<int>(phase_)];
+  text += "; " + describe(*pool_);
+  for (const auto& slot : slots_) {
+    if (slot->busy) text += "; " + describe(slot->transfer);
+  }
+  return text;
+}
+
 void Initiator::check_resources() { check_whole(world_, *pool_); }
 
 void Initiator::check_store() {

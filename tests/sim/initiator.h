@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "mrpool/mr_pool.h"
@@ -28,6 +29,7 @@ class Initiator final : public QpEvents {
   void kill();
   void finish() { finishing_ = true; }  // no more commands
   bool idle() const;
+  std::string state() const;
   void disconnect();
   bool disconnected() const { return qp_ == nullptr; }
   void check_resources();

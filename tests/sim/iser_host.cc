@@ -38,7 +38,7 @@ struct IserHost::Function final : iser::Management {
 };
 
 // One command at a time, with memory of its own. What takes too long is aborted: the command may
-// have gone with somebody else's reset, which nobody tells its initiator (SAM-5, TAS of 0).
+// wait for long, and an abort may come at any moment of its life.
 struct IserHost::Slot final : iser::Command {
   struct Abort final : iser::Management {
     explicit Abort(Slot& s)
@@ -268,6 +268,22 @@ bool IserHost::idle() const {
   return !pinging_ && !function_->busy && std::ranges::none_of(slots_, [](const auto& slot) {
     return slot->busy || slot->abort.busy;
   });
+}
+
+std::string IserHost::state() const {
+  std::string text = session_ == nullptr ? "no session" : full_feature() ? "" : "not logged in";
+  if (full_feature()) text = "a window of " + std::to_string(session_->window()) + " commands";
+  text += "; " + describe(*pool_);
+  if (pinging_) text += "; pings";
+  if (function_->busy) {
+    text += "; task management function " + std::to_string(uint32_t(function_->function));
+  }
+  for (const auto& slot : slots_) {
+    if (slot->busy)
+      text += "; unit " + std::to_string(slot->unit) + ": " + describe(slot->transfer);
+    if (slot->abort.busy) text += ", aborted";
+  }
+  return text;
 }
 
 void IserHost::close() {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,6 +33,7 @@ class IserHost {
   void manage();
   void finish() { finishing_ = true; }  // no more commands
   bool idle() const;
+  std::string state() const;
   // Looks at the session's window once more and logs out for good.
   void close();
   bool closed() const { return session_ == nullptr; }

@@ -15,8 +15,6 @@ namespace mrpool::sim {
 
 namespace {
 
-constexpr uint64_t kWildSteps = 15'000;
-constexpr uint64_t kCheckPeriod = 64;
 // Longer than the silence after which the target gives an initiator up that does not answer.
 constexpr Nanoseconds kSilence = std::chrono::seconds(45);
 
@@ -26,7 +24,7 @@ constexpr std::string_view kRight[] = {"its initiator logged in again", "the tar
 }  // namespace
 
 IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
-    : Simulation(seed_in, plant_in, violated_in) {
+    : HostWorld(seed_in, plant_in, violated_in) {
   network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
   const bool crc = chance(700);
   device = uiwarp::make_device({.crc = crc, .seed = seed}, network);
@@ -124,50 +122,21 @@ void IserWorld::disturb() {
   }
 }
 
-void IserWorld::after_step() {
-  for (const auto& host : hosts_) host->step();
-  if (faults) disturb();
-  if (steps % kCheckPeriod == 0) {
-    for (const auto& host : hosts_) host->check_store();
+std::string IserWorld::target_state() const {
+  if (server_ == nullptr) return "not there";
+  const MrPoolStats stats = server_->pool_stats();
+  std::string text = std::to_string(server_->connections()) + " connections, " +
+                     std::to_string(stats.in_use) + " of " + std::to_string(stats.size) +
+                     " MRs out, " + std::to_string(server_->staging_in_use()) +
+                     " staging buffers in use";
+  for (const auto& target : site_->targets()) {
+    text += "; " + std::to_string(target->connections().size()) + " sessions and " +
+            std::to_string(target->ending().size()) + " that end";
   }
+  return text;
 }
 
-void IserWorld::run() {
-  const auto all = [this](auto predicate) {
-    return [this, predicate] {
-      return std::ranges::all_of(hosts_, [&](const auto& host) { return predicate(*host); });
-    };
-  };
-  faults = true;
-  network->set_options(bad_network());
-  while (steps < kWildSteps) step();
-
-  // The network calms down; everybody must get on.
-  faults = false;
-  silent_until_ = {};
-  network->set_options({.seed = seed});
-  std::vector<uint64_t> goals;
-  for (const auto& host : hosts_) goals.push_back(host->completed + 20);
-  run_until("commands to complete", [&] {
-    return std::ranges::equal(
-        hosts_, goals, [](const auto& host, uint64_t goal) { return host->completed >= goal; });
-  });
-
-  for (const auto& host : hosts_) host->finish();
-  run_until("the last commands", all([](const IserHost& host) { return host.idle(); }));
-  for (const auto& host : hosts_) host->close();
-  run_until("the sessions to end", all([](const IserHost& host) { return host.closed(); }));
-  run_until("the connections to end",
-            [&] { return server_->connections() == 0 && network->open_connections() == 0; });
-  for (const auto& host : hosts_) {
-    host->check_store();
-    host->check_resources();
-  }
-  check_target();
-  bool stopped = false;
-  server_->stop([&] { stopped = true; });
-  run_until("the target to stop", [&] { return stopped; });
-}
+void IserWorld::stop_target(std::function<void()> stopped) { server_->stop(std::move(stopped)); }
 
 void IserWorld::check_target() {
   if (server_->pool_stats().in_use != 0) violate("the target's pool has MRs out");

@@ -13,21 +13,23 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "examples/iser_target/server.h"
 #include "examples/iser_target/site.h"
 #include "examples/storage/storage.h"
-#include "tests/sim/simulation.h"
+#include "tests/sim/host_world.h"
 
 namespace mrpool::sim {
 
 class IserHost;
 
-class IserWorld final : public Simulation {
+class IserWorld final : public HostWorld<IserHost> {
  public:
   static constexpr uint32_t kTargets = 2;  // the second wants CHAP, both ways
   static constexpr uint16_t kUnits = 2;    // of each
@@ -38,23 +40,23 @@ class IserWorld final : public Simulation {
   IserWorld(uint64_t seed, Plant plant, Violated violated);
   ~IserWorld() override;
 
-  void run() override;
-
   // What lies in a unit's storage.
   std::span<std::byte> block(uint32_t target, uint16_t unit, uint32_t number);
   bool silent() const { return reactor.now() < silent_until_; }
 
  private:
-  void after_step() override;
-  void disturb();
+  void disturb() override;
+  void calm_down() override { silent_until_ = {}; }
+  size_t connections() const override { return server_->connections(); }
+  std::string target_state() const override;
+  void check_target() override;
+  void stop_target(std::function<void()> stopped) override;
   void heard(std::string_view line);
-  void check_target();
 
   std::vector<std::shared_ptr<storage::Volume>> ram_;
   iser_target::Config config_;
   std::unique_ptr<iser_target::Site> site_;
   std::unique_ptr<iser_target::Server> server_;
-  std::vector<std::unique_ptr<IserHost>> hosts_;
   Nanoseconds silent_until_{};
 };
 

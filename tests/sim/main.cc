@@ -77,6 +77,7 @@ void violated(const Simulation& world, const std::string& what) {
   const auto seed = static_cast<unsigned long long>(world.seed);
   std::printf("seed %llu, step %llu: %s\n", seed, static_cast<unsigned long long>(world.steps),
               what.c_str());
+  std::fputs(world.state().c_str(), stdout);
   std::printf("again: mrpool_simulation --world %s --seed %llu", g_kind->name.data(), seed);
   for (const auto& known : kPlants) {
     if (known.plant == world.plant) std::printf(" --plant %s", known.name.data());

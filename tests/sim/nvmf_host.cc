@@ -181,6 +181,21 @@ bool NvmfHost::idle() const {
   return std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
 }
 
+std::string NvmfHost::state() const {
+  if (!opened_) return "connects; " + describe(*pool_);
+  std::string text;
+  for (size_t i = 0; i < session_->queues(); ++i) {
+    const nvme::host::Queue& queue = session_->queue(i);
+    text += "queue " + std::to_string(i + 1) + (queue.ready() ? ": " : " not ready: ") +
+            std::to_string(queue.outstanding()) + " outstanding; ";
+  }
+  text += describe(*pool_) + "; " + std::to_string(session_->reconnects()) + " reconnects";
+  for (const auto& slot : slots_) {
+    if (slot->busy) text += "; " + describe(slot->transfer);
+  }
+  return text;
+}
+
 void NvmfHost::check_store() {
   model_.check([this](uint32_t number) { return world_.block(number); });
 }

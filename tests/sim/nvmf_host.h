@@ -35,6 +35,7 @@ class NvmfHost final : private nvme::host::Session::News {
   void reset();
   void finish() { finishing_ = true; }  // no more commands
   bool idle() const;
+  std::string state() const;
   void close();
   bool closed() const { return closed_; }
   void check_store();

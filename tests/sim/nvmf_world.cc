@@ -1,6 +1,5 @@
 #include "tests/sim/nvmf_world.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "tests/sim/nvmf_host.h"
@@ -11,18 +10,8 @@
 
 namespace mrpool::sim {
 
-namespace {
-
-constexpr uint64_t kWildSteps = 15'000;
-constexpr uint64_t kCheckPeriod = 64;
-// Then hosts that have got on rest. One may have to wait for a time-out of seconds, of which the
-// commands of the others would make millions of steps.
-constexpr uint64_t kRestAfter = 100'000;
-
-}  // namespace
-
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
-    : Simulation(seed_in, plant_in, violated_in) {
+    : HostWorld(seed_in, plant_in, violated_in) {
   network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
   const bool crc = chance(700);
   device = uiwarp::make_device({.crc = crc, .seed = seed}, network);
@@ -91,61 +80,37 @@ void NvmfWorld::disturb() {
   }
 }
 
-void NvmfWorld::after_step() {
-  for (const auto& host : hosts_) host->step();
-  if (faults) disturb();
-  if (steps % kCheckPeriod == 0) {
-    for (const auto& host : hosts_) host->check_store();
-  }
-}
-
-void NvmfWorld::run() {
-  const auto all = [this](auto predicate) {
-    return [this, predicate] {
-      return std::ranges::all_of(hosts_, [&](const auto& host) { return predicate(*host); });
-    };
-  };
+void NvmfWorld::connect() {
   for (const auto& host : hosts_) host->open();
   run_until("the hosts to connect", all([](const NvmfHost& host) { return host.opened(); }));
+}
 
-  faults = true;
-  network->set_options(bad_network());
-  const uint64_t end = steps + kWildSteps;
-  while (steps < end) step();
-
-  // The network calms down; everybody must get on.
-  faults = false;
-  network->set_options({.seed = seed});
-  std::vector<uint64_t> goals;
-  for (const auto& host : hosts_) goals.push_back(host->completed + 20);
-  const uint64_t rest = steps + kRestAfter;
-  run_until("commands to complete", [&] {
-    bool all_got_on = true;
-    for (size_t i = 0; i < hosts_.size(); ++i) {
-      const bool got_on = hosts_[i]->completed >= goals[i];
-      if (got_on && steps > rest) hosts_[i]->finish();
-      all_got_on = all_got_on && got_on;
-    }
-    return all_got_on;
-  });
-
-  for (const auto& host : hosts_) host->finish();
-  run_until("the last commands", all([](const NvmfHost& host) { return host.idle(); }));
-  for (const auto& host : hosts_) host->close();
-  run_until("the sessions to end", all([](const NvmfHost& host) { return host.closed(); }));
-  run_until("the connections to end",
-            [&] { return service_->connections() == 0 && network->open_connections() == 0; });
-  for (const auto& host : hosts_) {
-    host->check_store();
-    host->check_resources();
+std::string NvmfWorld::target_state() const {
+  if (service_ == nullptr) return "not there";
+  std::string text = std::to_string(service_->connections()) + " connections, " +
+                     std::to_string(service_->target().controllers()) + " controllers";
+  for (const auto& pool : service_->pools()) {
+    text += ", " + std::to_string(pool.stats.in_use) + " of " + std::to_string(pool.stats.size) +
+            " MRs out";
   }
+  for (uint32_t i = 0; i < workers_; ++i) {
+    const nvmf_target::BufferPool& buffers = service_->worker(i).buffers();
+    text += ", " + std::to_string(buffers.available()) + " of " + std::to_string(buffers.total()) +
+            " staging buffers free";
+  }
+  return text;
+}
+
+void NvmfWorld::check_target() {
   if (service_->target().controllers() != 0) violate("a controller was left behind");
   for (const auto& pool : service_->pools()) {
     if (pool.stats.in_use != 0) violate("the target's pool has MRs out");
   }
-  bool stopped = false;
-  service_->stop([&] { stopped = true; });
-  run_until("the target to stop", [&] { return stopped; });
+}
+
+void NvmfWorld::stop_target(std::function<void()> stopped) { service_->stop(std::move(stopped)); }
+
+void NvmfWorld::check_stopped() {
   for (uint32_t i = 0; i < workers_; ++i) {
     const nvmf_target::BufferPool& buffers = service_->worker(i).buffers();
     if (buffers.available() != buffers.total()) violate("staging memory is lost");

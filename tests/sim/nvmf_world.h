@@ -10,36 +10,39 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
-#include <vector>
+#include <string>
 
 #include "examples/nvmf_target/service.h"
 #include "examples/storage/storage.h"
-#include "tests/sim/simulation.h"
+#include "tests/sim/host_world.h"
 
 namespace mrpool::sim {
 
 class NvmfHost;
 
-class NvmfWorld final : public Simulation {
+class NvmfWorld final : public HostWorld<NvmfHost> {
  public:
   NvmfWorld(uint64_t seed, Plant plant, Violated violated);
   ~NvmfWorld() override;
-
-  void run() override;
 
   // What lies in the storage.
   std::span<std::byte> block(uint32_t number);
 
  private:
-  void after_step() override;
-  void disturb();
+  void connect() override;
+  void disturb() override;
+  size_t connections() const override { return service_->connections(); }
+  std::string target_state() const override;
+  void check_target() override;
+  void stop_target(std::function<void()> stopped) override;
+  void check_stopped() override;
 
   std::shared_ptr<storage::Volume> ram_;
   std::unique_ptr<nvmf_target::Service> service_;
   uint32_t workers_ = 0;
-  std::vector<std::unique_ptr<NvmfHost>> hosts_;
 };
 
 }  // namespace mrpool::sim

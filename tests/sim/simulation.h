@@ -42,6 +42,8 @@ class Simulation {
 
   // Runs it from the first connection to the last.
   virtual void run() = 0;
+  // What each party has and waits for, a line each.
+  virtual std::string state() const = 0;
 
   uint64_t below(uint64_t limit) { return limit == 0 ? 0 : rng() % limit; }
   bool chance(uint32_t per_thousand) { return below(1000) < per_thousand; }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mrpool/rw.h"
+#include "tests/sim/blocks.h"
 
 namespace mrpool::sim {
 
@@ -299,18 +300,19 @@ void Target::kill_one() {
   world.chance(500) ? session.qp->abort() : session.qp->disconnect();
 }
 
-void Target::check_resources() {
-  pool_->repair();
-  const MrPoolStats stats = pool_->stats();
-  if (stats.in_use != 0 || stats.in_repair != 0) {
-    world.violate("the target's pool has " + std::to_string(stats.in_use) + " MRs out and " +
-                  std::to_string(stats.in_repair) + " in repair of " + std::to_string(stats.size));
+std::string Target::state() const {
+  std::string text = std::to_string(arrivals_.size()) + " arrivals; " + describe(*pool_);
+  for (const auto& session : sessions_) {
+    const auto busy = std::ranges::count_if(
+        session->jobs, [](const auto& job) { return job->moving || job->on_stored.armed(); });
+    const auto receives = std::ranges::count_if(session->jobs, &Session::Job::receiving);
+    text += "; of initiator " + std::to_string(session->initiator) +
+            (session->ended ? ", ended: " : ": ") + std::to_string(busy) + " commands, " +
+            std::to_string(receives) + " receives";
   }
-  std::vector<MrPool::Lease> all;
-  for (uint32_t i = 0; i < stats.size; ++i) {
-    all.push_back(pool_->get());
-    if (!all.back()) world.violate("an MR of the target's pool is lost");
-  }
+  return text;
 }
+
+void Target::check_resources() { check_whole(world, *pool_); }
 
 }  // namespace mrpool::sim

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "mrpool/mr_pool.h"
@@ -27,6 +28,7 @@ class Target final : public ListenHandler {
   void reap();
   bool idle() const { return sessions_.empty() && arrivals_.empty(); }
   void kill_one();
+  std::string state() const;
   // Everything is back where it belongs.
   void check_resources();
   std::span<std::byte> block(uint32_t number) {

@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include <algorithm>
+#include <string>
 
 #include "tests/sim/initiator.h"
 #include "tests/sim/target.h"
@@ -104,6 +105,14 @@ void World::run() {
   }
   target->check_resources();
   if (network->open_connections() != 0) violate("a connection was left behind");
+}
+
+std::string World::state() const {
+  std::string text;
+  for (size_t i = 0; i < initiators.size(); ++i) {
+    text += "initiator " + std::to_string(i) + ": " + initiators[i]->state() + "\n";
+  }
+  return text + "target: " + (target == nullptr ? "not there" : target->state()) + "\n";
 }
 
 }  // namespace mrpool::sim

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "tests/sim/simulation.h"
@@ -27,6 +28,7 @@ class World final : public Simulation {
   ~World() override;
 
   void run() override;
+  std::string state() const override;
 
   std::unique_ptr<Target> target;
   std::vector<std::unique_ptr<Initiator>> initiators;

@@ -1,0 +1,126 @@
+// A world of one target of examples/ and the hosts that use it: what happens to all of them.
+//
+// Everybody connects; for a while everything breaks; the network calms down and everybody must get
+// on; then all ends in order, and nothing may be left. What a host is, what can go wrong and what
+// "nothing left" means for a target stand in nvmf_world.h and iser_world.h.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/simulation.h"
+
+namespace mrpool::sim {
+
+// `Host` has step, finish, idle, close, closed, check_store, check_resources, state and completed.
+template <typename Host>
+class HostWorld : public Simulation {
+ public:
+  using Simulation::Simulation;
+
+  void run() final;
+  std::string state() const final;
+
+ protected:
+  virtual void connect() {}    // where hosts do not of themselves
+  virtual void disturb() = 0;  // perhaps one thing goes wrong now
+  virtual void calm_down() {}  // what disturb() began ends
+  // Of the target.
+  virtual size_t connections() const = 0;
+  virtual std::string target_state() const = 0;
+  virtual void check_target() = 0;
+  virtual void stop_target(std::function<void()> stopped) = 0;
+  virtual void check_stopped() {}
+
+  // "all are P" as run_until() asks it.
+  template <typename Predicate>
+  std::function<bool()> all(Predicate predicate) const {
+    return [this, predicate] {
+      return std::ranges::all_of(hosts_, [&](const auto& host) { return predicate(*host); });
+    };
+  }
+
+  std::vector<std::unique_ptr<Host>> hosts_;
+
+ private:
+  static constexpr uint64_t kWildSteps = 15'000;
+  // The whole store is compared this often; single blocks at every command.
+  static constexpr uint64_t kCheckPeriod = 64;
+  // Then hosts that have got on rest. One may have to wait for a time-out of seconds, of which the
+  // commands of the others would make millions of steps.
+  static constexpr uint64_t kRestAfter = 100'000;
+
+  void after_step() final;
+  void get_on();
+};
+
+template <typename Host>
+void HostWorld<Host>::after_step() {
+  for (const auto& host : hosts_) host->step();
+  if (faults) disturb();
+  if (steps % kCheckPeriod == 0) {
+    for (const auto& host : hosts_) host->check_store();
+  }
+}
+
+template <typename Host>
+void HostWorld<Host>::run() {
+  connect();
+  faults = true;
+  network->set_options(bad_network());
+  const uint64_t end = steps + kWildSteps;
+  while (steps < end) step();
+
+  faults = false;
+  calm_down();
+  network->set_options({.seed = seed});
+  get_on();
+
+  for (const auto& host : hosts_) host->finish();
+  run_until("the last commands", all([](const Host& host) { return host.idle(); }));
+  for (const auto& host : hosts_) host->close();
+  run_until("the sessions to end", all([](const Host& host) { return host.closed(); }));
+  run_until("the connections to end",
+            [&] { return connections() == 0 && network->open_connections() == 0; });
+  for (const auto& host : hosts_) {
+    host->check_store();
+    host->check_resources();
+  }
+  check_target();
+  bool stopped = false;
+  stop_target([&] { stopped = true; });
+  run_until("the target to stop", [&] { return stopped; });
+  check_stopped();
+}
+
+template <typename Host>
+void HostWorld<Host>::get_on() {
+  std::vector<uint64_t> goals;
+  for (const auto& host : hosts_) goals.push_back(host->completed + 20);
+  const uint64_t rest = steps + kRestAfter;
+  run_until("commands to complete", [&] {
+    bool all_got_on = true;
+    for (size_t i = 0; i < hosts_.size(); ++i) {
+      const bool got_on = hosts_[i]->completed >= goals[i];
+      if (got_on && steps > rest) hosts_[i]->finish();
+      all_got_on = all_got_on && got_on;
+    }
+    return all_got_on;
+  });
+}
+
+template <typename Host>
+std::string HostWorld<Host>::state() const {
+  std::string text;
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    text += "host " + std::to_string(i) + ": " + hosts_[i]->state() + "\n";
+  }
+  return text + "target: " + target_state() + "\n";
+}
+
+}  // namespace mrpool::sim
