@@ -460,10 +460,7 @@ AdminReply Controller::set_features(const nvme::Sqe& sqe, Nanoseconds now) {
     case NVME_FEAT_FID_HOST_ID:
       // In Fabrics the Connect command has set it for good, [base] 5.27.1.25.
       return refuse(Status::kCommandSequence);
-    case NVME_FEAT_FID_IRQ_COALESCE:
-    case NVME_FEAT_FID_IRQ_CONFIG:
-      return refuse(Status::kInvalidField);  // memory based controllers only
-    default:
+    default:  // interrupts too, which only memory based controllers have
       return refuse(Status::kInvalidField);
   }
 }

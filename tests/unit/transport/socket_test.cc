@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <sys/resource.h>
 
 #include <array>
@@ -111,7 +112,14 @@ TEST_F(Sockets, Ipv6) {
   EXPECT_EQ(client->peer_name(), "[::1]:" + std::to_string(listener->port()));
 }
 
-TEST_F(Sockets, NamesAreResolved) { connect("localhost"); }
+TEST_F(Sockets, NamesAreResolved) {
+  addrinfo* known = nullptr;
+  if (getaddrinfo("localhost", nullptr, nullptr, &known) != 0) {
+    GTEST_SKIP() << "this machine does not know localhost (no /etc/hosts?)";
+  }
+  freeaddrinfo(known);
+  connect("localhost");
+}
 
 TEST_F(Sockets, NoHostMeansLoopback) {
   connect("");

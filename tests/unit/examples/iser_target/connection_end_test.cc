@@ -126,8 +126,33 @@ TEST_F(ConnectionTest, ASecondLoginOfTheSamePortEndsTheFirst) {
   EXPECT_THAT(link.reason, testing::HasSubstr("logged in again"));
 }
 
+class HeldLogin : public ConnectionTest {
+ protected:
+  // Logs in as far as the target answers, and returns the request that it does not answer yet.
+  iscsi::InitiatorLogin::Request log_in_until_held(Connection& connection) {
+    iscsi::InitiatorLoginOptions options;
+    options.initiator = kHost;
+    options.target = kDisk;
+    options.isid = {0x80, 0, 0, 0, 0, 1};
+    iscsi::InitiatorLogin login(options);
+    iscsi::InitiatorLogin::Request request = login.first();
+    deliver(connection, request.header, request.text);
+    while (!link.out.empty()) {
+      const auto answer = take();
+      std::optional<iscsi::InitiatorLogin::Request> next;
+      const auto response = iscsi::LoginResponse::decode(bhs(answer));
+      EXPECT_TRUE(login.on_response(response, data(answer), next).ok());
+      EXPECT_TRUE(next) << "the login was answered";
+      if (!next) break;
+      request = *next;
+      deliver(connection, request.header, request.text);
+    }
+    return request;
+  }
+};
+
 // A task of the session that is replaced may still write: the new login is answered after it.
-TEST_F(ConnectionTest, ALoginWaitsForTheTasksOfTheSessionItReplaces) {
+TEST_F(HeldLogin, WaitsForTheTasksOfTheSessionItReplaces) {
   for (const bool lost_before : {false, true}) {
     SCOPED_TRACE(lost_before);
     Connection& first = log_in();
@@ -136,21 +161,7 @@ TEST_F(ConnectionTest, ALoginWaitsForTheTasksOfTheSessionItReplaces) {
     if (lost_before) first.closed();
     link.dropped = false;
     Connection& second = connect();
-    iscsi::InitiatorLoginOptions options;
-    options.initiator = kHost;
-    options.target = kDisk;
-    options.isid = {0x80, 0, 0, 0, 0, 1};
-    iscsi::InitiatorLogin login(options);
-    std::optional<iscsi::InitiatorLogin::Request> next = login.first();
-    deliver(second, next->header, next->text);
-    while (!link.out.empty()) {
-      const auto answer = take();
-      std::optional<iscsi::InitiatorLogin::Request> following;
-      const auto response = iscsi::LoginResponse::decode(bhs(answer));
-      ASSERT_TRUE(login.on_response(response, data(answer), following).ok());
-      ASSERT_TRUE(following) << "the login was answered";
-      deliver(second, following->header, following->text);
-    }
+    log_in_until_held(second);
     EXPECT_EQ(link.dropped, !lost_before);
     if (!lost_before) first.closed();
     EXPECT_FALSE(second.full_feature());
@@ -164,26 +175,14 @@ TEST_F(ConnectionTest, ALoginWaitsForTheTasksOfTheSessionItReplaces) {
 }
 
 // Who sends on without its answer is cut off; who goes away is not answered.
-TEST_F(ConnectionTest, AHeldLoginEndsWithItsConnection) {
+TEST_F(HeldLogin, EndsWithItsConnection) {
   Connection& first = log_in();
   deliver(first, scsi(write10(0, 16), 8192, true), {}, kWriteKey);
   first.closed();
   Connection& second = connect();
-  iscsi::InitiatorLoginOptions options;
-  options.initiator = kHost;
-  options.target = kDisk;
-  options.isid = {0x80, 0, 0, 0, 0, 1};
-  iscsi::InitiatorLogin login(options);
-  std::optional<iscsi::InitiatorLogin::Request> next = login.first();
-  deliver(second, next->header, next->text);
-  while (!link.out.empty()) {
-    const auto answer = take();
-    const auto response = iscsi::LoginResponse::decode(bhs(answer));
-    ASSERT_TRUE(login.on_response(response, data(answer), next).ok());
-    deliver(second, next->header, next->text);
-  }
+  const iscsi::InitiatorLogin::Request held = log_in_until_held(second);
   link.dropped = false;
-  deliver(second, next->header, next->text);
+  deliver(second, held.header, held.text);
   EXPECT_TRUE(link.dropped);
   second.closed();
   for (Task* task : std::exchange(link.fetching, {})) first.fetched(*task, false);
