@@ -42,6 +42,17 @@ FreeList<Platform>::FreeList(Node* const* nodes, uint32_t count, uint32_t max_th
   }
 }
 
+// A magazine that changes threads is in the other one's cache. Asked for all at once its lines come
+// beside each other, where 32 gets or puts would wait for one after the other.
+enum class Fetch : int { kToRead, kToWrite };
+template <Fetch kHow, typename Mag>
+// Inlined, or g++ takes it for a function that does nothing.
+[[gnu::always_inline]] inline void fetch_lines(const Mag* magazine) {
+  constexpr size_t kLine = 64;
+  const auto* const first = reinterpret_cast<const char*>(magazine);
+  for (size_t at = 0; at < sizeof(Mag); at += kLine) __builtin_prefetch(first + at, int(kHow));
+}
+
 template <typename Platform>
 auto FreeList<Platform>::pop_magazine(TaggedStack<Platform>& stack) -> Mag* {
   const uint32_t i = stack.pop([&](uint32_t n) -> auto& { return magazines_[n].next; });
@@ -169,6 +180,7 @@ auto FreeList<Platform>::take_from_stock(Slot& slot) -> Node* {
     }
   }
   while (Mag* const magazine = pop_magazine(stocked_)) {
+    fetch_lines<Fetch::kToRead>(magazine);
     if (Node* node = magazine->pop()) {
       release(slot.spare);
       slot.spare = slot.current;
@@ -230,6 +242,7 @@ bool FreeList<Platform>::push_behind(Slot& slot, Node* node) {
   }
   Mag* const magazine = pop_vacant();
   if (magazine == nullptr) return false;
+  fetch_lines<Fetch::kToWrite>(magazine);
   release(slot.spare);
   slot.spare = slot.current;
   slot.current = magazine;
