@@ -189,7 +189,8 @@ internal::PoolSlot* MrPool::this_threads_slot() const {
 // address of the Local, which can so live in registers.
 MrPool::Entry* MrPool::get_elsewhere(SourceLocation where) { return take(where); }
 
-// A lease whose entry was registered or fresh, or whose pool this thread did not use last.
+// A lease whose entry is not as its get gave it (registered, invalidated, or its first), or whose
+// pool this thread did not use last.
 void MrPool::put_elsewhere(Entry& entry) {
   if (!end_lease(entry)) return;
   internal::PoolSlot* const slot = entry.pool()->recall_slot();
