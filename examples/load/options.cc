@@ -3,8 +3,8 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
 #include "examples/load/pattern.h"
-#include "examples/load/units.h"
 
 namespace mrpool::load {
 namespace {

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "examples/load/args.h"
+#include "examples/base/args.h"
 
 namespace mrpool::load {
 

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "examples/load/units.h"
+#include "examples/base/units.h"
 
 namespace mrpool::load {
 namespace {

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "examples/load/args.h"
+#include "examples/base/args.h"
 #include "examples/load/histogram.h"
 #include "examples/load/random.h"
-#include "examples/nvmf/session.h"
+#include "examples/nvmf/host/session.h"
 
 namespace mrpool::nvme::host {
 namespace {

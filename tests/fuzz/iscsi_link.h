@@ -20,8 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "examples/iscsi/initiator_login.h"
-#include "examples/iser_target/connection.h"
+#include "examples/iser/target/connection.h"
+#include "examples/protocol/iscsi/initiator_login.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mrpool::iser_target {

@@ -8,9 +8,9 @@
 // initiator that wants proof of the target takes no session without it.
 #include <algorithm>
 
-#include "examples/iscsi/initiator_login.h"
-#include "examples/iscsi/login.h"
-#include "examples/iscsi/text.h"
+#include "examples/protocol/iscsi/initiator_login.h"
+#include "examples/protocol/iscsi/login.h"
+#include "examples/protocol/iscsi/text.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mrpool::iscsi {

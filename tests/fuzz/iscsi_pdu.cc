@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "examples/iscsi/iser_header.h"
-#include "examples/iscsi/pdu.h"
+#include "examples/protocol/iscsi/iser_header.h"
+#include "examples/protocol/iscsi/pdu.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mrpool::iscsi {

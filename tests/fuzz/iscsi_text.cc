@@ -1,6 +1,6 @@
 // iSCSI key=value text: the pairs lie inside the text, have the form the grammar asks for, and
 // survive being written again.
-#include "examples/iscsi/text.h"
+#include "examples/protocol/iscsi/text.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

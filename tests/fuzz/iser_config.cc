@@ -2,8 +2,8 @@
 // refusal says why.
 #include <set>
 
-#include "examples/iscsi/text.h"
-#include "examples/iser_target/config.h"
+#include "examples/iser/target/config.h"
+#include "examples/protocol/iscsi/text.h"
 #include "mrpool/device.h"
 #include "tests/fuzz/fuzz.h"
 

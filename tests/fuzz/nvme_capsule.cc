@@ -1,5 +1,5 @@
 // The SGL of an NVMe command capsule: descriptors lie inside the capsule, lengths add up.
-#include "examples/nvmf_target/sgl.h"
+#include "examples/nvmf/target/sgl.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -9,7 +9,7 @@
 #include <set>
 #include <utility>
 
-#include "examples/nvmf_target/target.h"
+#include "examples/nvmf/target/target.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mrpool::nvmf_target {

@@ -6,7 +6,7 @@
 // change once, and again only after it has read the log.
 #include <algorithm>
 
-#include "examples/nvmf_target/target.h"
+#include "examples/nvmf/target/target.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mrpool::nvmf_target {

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "examples/nvme/wire.h"
-#include "examples/nvmf_target/service.h"
+#include "examples/nvmf/target/service.h"
+#include "examples/protocol/nvme/wire.h"
 #include "examples/storage/faults.h"
 #include "mrpool/device.h"
 #include "tests/fuzz/fuzz.h"

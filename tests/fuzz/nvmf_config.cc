@@ -1,5 +1,5 @@
 // The NVMe-oF target's JSON configuration: what is accepted is complete and within its limits.
-#include "examples/nvmf_target/config.h"
+#include "examples/nvmf/target/config.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

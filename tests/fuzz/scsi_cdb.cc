@@ -10,9 +10,9 @@
 #include <cstring>
 #include <optional>
 
-#include "examples/scsi/big_endian.h"
-#include "examples/scsi/execution.h"
-#include "examples/scsi/target_device.h"
+#include "examples/base/big_endian.h"
+#include "examples/iser/target/execution.h"
+#include "examples/protocol/scsi/target_device.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/reactor.h"
 

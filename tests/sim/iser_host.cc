@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include "examples/iser/client.h"
-#include "examples/iser_target/limits.h"
-#include "examples/scsi/target_device.h"
+#include "examples/iser/initiator/client.h"
+#include "examples/iser/target/limits.h"
+#include "examples/protocol/scsi/target_device.h"
 
 namespace mrpool::sim {
 

@@ -1,5 +1,5 @@
-// An initiator of the iSER world: a session of examples/iser with commands on blocks of its own on
-// every unit of its target, and a model of what these may hold.
+// An initiator of the iSER world: a session of examples/iser/initiator with commands on blocks of
+// its own on every unit of its target, and a model of what these may hold.
 //
 // Thread safety: one thread. Ownership: the world's.
 #pragma once
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "examples/iser/session.h"
+#include "examples/iser/initiator/session.h"
 #include "mrpool/mr_pool.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_world.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "examples/iser_target/limits.h"
+#include "examples/iser/target/limits.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_host.h"
 #include "tests/sim/planted_device.h"

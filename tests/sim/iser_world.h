@@ -1,6 +1,6 @@
-// The iSER programs in one thread under one seed: the target of examples/iser_target with two
-// targets of two units each, and initiators made of examples/iser, with storage that delays and
-// fails (volume.h) and the network that splits, delays, stalls and breaks.
+// The iSER programs in one thread under one seed: the target of examples/iser/target with two
+// targets of two units each, and initiators made of examples/iser/initiator, with storage that
+// delays and fails (volume.h) and the network that splits, delays, stalls and breaks.
 //
 // Nothing of them is replaced but what they take from outside: reactor, network, storage,
 // randomness. Initiators log in with CHAP and without, read and write blocks of their own with
@@ -20,8 +20,8 @@
 #include <string_view>
 #include <vector>
 
-#include "examples/iser_target/server.h"
-#include "examples/iser_target/site.h"
+#include "examples/iser/target/server.h"
+#include "examples/iser/target/site.h"
 #include "examples/storage/storage.h"
 #include "tests/sim/host_world.h"
 

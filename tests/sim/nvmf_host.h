@@ -1,5 +1,5 @@
-// A host of the NVMe-oF world: a session of examples/nvmf with commands on blocks of its own, and a
-// model of what these may hold.
+// A host of the NVMe-oF world: a session of examples/nvmf/host with commands on blocks of its own,
+// and a model of what these may hold.
 //
 // Thread safety: one thread. Ownership: the world's; close() before it is destroyed.
 #pragma once
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "examples/nvmf/session.h"
+#include "examples/nvmf/host/session.h"
 #include "mrpool/mr_pool.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/nvmf_world.h"

@@ -1,6 +1,6 @@
-// The programs themselves in one thread under one seed: the NVMe-oF target of examples/nvmf_target
-// and hosts made of examples/nvmf, with storage that delays and fails (volume.h) and the network
-// that splits, delays, stalls and breaks.
+// The programs themselves in one thread under one seed: the NVMe-oF target of examples/nvmf/target
+// and hosts made of examples/nvmf/host, with storage that delays and fails (volume.h) and the
+// network that splits, delays, stalls and breaks.
 //
 // Nothing of them is replaced but what they take from outside: reactor, network, storage, identity.
 // Hosts read and write blocks of their own; connections break, hosts drop theirs, controllers are
@@ -15,7 +15,7 @@
 #include <span>
 #include <string>
 
-#include "examples/nvmf_target/service.h"
+#include "examples/nvmf/target/service.h"
 #include "examples/storage/storage.h"
 #include "tests/sim/host_world.h"
 

@@ -1,0 +1,34 @@
+#include "examples/base/peer_log.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <utility>
+
+namespace mrpool::daemon {
+
+std::optional<uint64_t> LineBudget::take(std::chrono::nanoseconds now) {
+  const auto full_at = std::max(full_at_, now) + kPerLine;
+  if (full_at - now > kPerLine * kBurst) {
+    ++left_out_;
+    return std::nullopt;
+  }
+  full_at_ = full_at;
+  return std::exchange(left_out_, 0);
+}
+
+void say_of_peers(std::string_view line) {
+  static std::mutex mutex;
+  static LineBudget budget;
+  const std::lock_guard lock(mutex);
+  const std::optional<uint64_t> left_out =
+      budget.take(std::chrono::steady_clock::now().time_since_epoch());
+  if (!left_out) return;
+  if (*left_out > 0) {
+    std::fprintf(stderr, "(%llu messages about peers left out)\n",
+                 static_cast<unsigned long long>(*left_out));
+  }
+  std::fprintf(stderr, "%.*s\n", int(line.size()), line.data());
+}
+
+}  // namespace mrpool::daemon

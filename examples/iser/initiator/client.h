@@ -1,0 +1,96 @@
+// What every subcommand of mrpool-iser starts from: device, pool and one session, driven until
+// something has happened.
+//
+// Thread safety: one thread. Ownership: owns all of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "examples/base/args.h"
+#include "examples/iser/initiator/session.h"
+#include "examples/load/buffer.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::iser {
+
+struct ClientOptions {
+  std::string address;  // "uiwarp://127.0.0.1:3260"
+  std::string target;   // empty: discovery
+  std::string initiator = "iqn.2026-11.org.mrpool:initiator";
+  std::string chap;         // user:secret
+  std::string mutual_chap;  // user:secret
+  uint32_t lun = 0;
+  uint32_t depth = 32;
+  bool no_immediate_data = false;
+  bool no_remote_invalidation = false;
+  bool spin = false;
+};
+void add_options(load::Args& args, ClientOptions& options);
+
+class Client {
+ public:
+  // Opens the device; `sessions` is how many may be made.
+  static absl::StatusOr<std::unique_ptr<Client>> create(const ClientOptions& options,
+                                                        uint32_t sessions = 1);
+  ~Client();
+
+  Reactor& reactor() { return *reactor_; }
+  Pd& pd() { return *pd_; }
+  MrPool& pool() { return *pool_; }
+
+  // Connects and logs in; sessions are numbered from 0, each an initiator port of its own.
+  absl::StatusOr<Session*> log_in();
+  // Runs the loop until `what` calls the function it is given.
+  void wait(const std::function<void(const std::function<void()>& done)>& what);
+  void log_out();
+
+  // One command on the first session, retried over unit attentions. `data` is copied through a
+  // buffer of the client's.
+  absl::Status run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
+                   uint32_t* transferred = nullptr);
+  // The unit that run() talks to from now on; at first it is the option's.
+  void use_lun(uint32_t lun) { lun_ = lun; }
+  // NotFound, with the mend.
+  absl::Status no_such_lun() const;
+
+ private:
+  explicit Client(const ClientOptions& options) : options_(options), lun_(options.lun) {}
+  absl::Status open(uint32_t sessions);
+  absl::Status explain(const absl::Status& refused) const;
+
+  const ClientOptions options_;
+  uint32_t lun_;
+  Address address_;
+  std::unique_ptr<Reactor> reactor_;
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<Pd> pd_;
+  std::unique_ptr<MrPool> pool_;
+  std::optional<load::Buffer> buffer_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+};
+
+struct Capacity {
+  uint64_t blocks = 0;
+  uint32_t block_size = 0;
+  uint64_t bytes() const { return blocks * block_size; }
+};
+absl::StatusOr<Capacity> read_capacity(Client& client);
+// READ(16) or WRITE(16) of `blocks` blocks.
+scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
+
+// The subcommands; each returns the exit status (examples/base/exit_status.h).
+int ls(std::span<char* const> arguments);
+int inq(std::span<char* const> arguments);
+int read(std::span<char* const> arguments);
+int write(std::span<char* const> arguments);
+int perf(std::span<char* const> arguments);
+int fail(const absl::Status& status);
+
+}  // namespace mrpool::iser

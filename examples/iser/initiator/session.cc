@@ -1,0 +1,408 @@
+// Session: set-up, sending and the end.
+#include "examples/iser/initiator/session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/iser/initiator/session_parts.h"
+
+namespace mrpool::iser {
+namespace {
+
+std::string explain(const Address& address, const Disconnect& why) {
+  std::string text(why.detail.empty() ? to_string(why.reason) : why.detail);
+  const std::string where = address.to_string();
+  return text.find(where) != text.npos ? text : absl::StrCat(where, ": ", text);
+}
+
+Sge part(const Sge& whole, uint32_t offset, uint32_t length) {
+  return {whole.addr + offset, length, whole.lkey};
+}
+
+// What of a write's data goes out unasked: with the command, and in Data-Outs behind it.
+struct Unsolicited {
+  uint32_t immediate = 0;
+  uint32_t total = 0;
+};
+
+Unsolicited unsolicited_part(const iscsi::Parameters& agreed, uint32_t length, bool first_burst) {
+  const uint32_t burst = std::min(length, agreed.first_burst);
+  Unsolicited unasked;
+  if (agreed.immediate_data) unasked.immediate = std::min(burst, agreed.target_recv);
+  unasked.total = unasked.immediate;
+  // Data-Outs go on until the burst is full, so it has to fit.
+  if (!agreed.initial_r2t && burst - unasked.immediate <= kMaxDataOuts * agreed.target_recv) {
+    unasked.total = burst;
+  }
+  if (!first_burst && unasked.total != length) return {};
+  return unasked;
+}
+
+}  // namespace
+
+std::string describe(const Command& command) {
+  if (command.lost) return "the connection was lost";
+  if (command.good()) return "good";
+  if (command.status == scsi::Status::kReservationConflict) return "reservation conflict";
+  if (!command.sense) return absl::StrCat("SCSI status ", int(command.status));
+  return absl::StrCat("check condition: ", scsi::to_string(*command.sense));
+}
+
+void Session::Free::operator()(std::byte* memory) const { std::free(memory); }
+
+Session::Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, SessionOptions options)
+    : reactor_(reactor),
+      device_(device),
+      pd_(pd),
+      pool_(pool),
+      options_(std::move(options)),
+      login_(options_.login),
+      timeout_(std::make_unique<Timeout>(*this)),
+      lease_waiter_(std::make_unique<LeaseWaiter>(*this)) {}
+
+Session::~Session() {
+  qp_.reset();
+  // One that was served already still hears of it.
+  lease_waiter_->cancel();
+  while (lease_waiter_->waiting) reactor_.poll();
+}
+
+// --- Set-up ---
+
+void Session::start(std::function<void(absl::Status)> ready) {
+  ready_ = std::move(ready);
+  state_ = State::kConnecting;
+  timeout_->arm(reactor_, options_.timeout);
+  if (absl::Status status = open(); !status.ok()) {
+    state_ = State::kClosed;
+    error_ = status;
+    timeout_->arm(reactor_, Nanoseconds(0));  // told from the loop
+  }
+}
+
+absl::Status Session::open() {
+  const uint32_t receives = options_.depth + kMisc;
+  constexpr size_t kSlotHeaders = (1 + kMaxDataOuts) * kHeaders;
+  const size_t send_area = options_.depth * kSlotHeaders;
+  const size_t size = receives * size_t{kMessage} + send_area + kMisc * size_t{kMessage};
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
+  if (memory_ == nullptr) return absl::ResourceExhaustedError("no memory for a session");
+  auto mr = pd_.reg_mr({memory_.get(), size}, Access::kLocalWrite);
+  if (!mr.ok()) return mr.status();
+  mr_ = *std::move(mr);
+  size_t at = 0;
+  for (uint32_t i = 0; i < receives; ++i, at += kMessage) {
+    receives_.push_back(std::make_unique<Receive>(*this));
+    receives_.back()->offset = at;
+  }
+  for (uint32_t i = 0; i < options_.depth; ++i, at += kSlotHeaders) {
+    slots_.push_back(std::make_unique<Slot>(*this));
+    slots_.back()->index = i;
+    slots_.back()->offset = at;
+    free_.push_back(slots_.back().get());
+  }
+  for (uint32_t i = 0; i < kMisc; ++i, at += kMessage) {
+    controls_.push_back(std::make_unique<Control>(*this));
+    controls_.back()->offset = at;
+    free_controls_.push_back(controls_.back().get());
+  }
+  // A registration, the command, its Data-Outs and a local invalidation for each; one SEND for
+  // other PDUs.
+  const uint32_t sends = (3 + kMaxDataOuts) * options_.depth + kMisc;
+  auto cq = device_.create_cq(reactor_, {.depth = sends + receives});
+  if (!cq.ok()) return cq.status();
+  cq_ = *std::move(cq);
+  const QpOptions qp_options{.send_cq = cq_.get(),
+                             .recv_cq = cq_.get(),
+                             .max_send_wr = sends,
+                             .max_recv_wr = receives,
+                             .max_send_sge = 2,
+                             .max_recv_sge = 1};
+  std::array<std::byte, iscsi::ConnectPrivateData::kSize> ours;
+  iscsi::ConnectPrivateData{.zero_based_not_used = true,
+                            .send_with_inv_not_used = !options_.remote_invalidation}
+      .encode(ours);
+  auto qp = device_.connect(options_.address, pd_, qp_options,
+                            {.private_data = ours, .timeout = options_.timeout}, *this);
+  if (!qp.ok()) return qp.status();
+  qp_ = *std::move(qp);
+  for (const auto& receive : receives_) post(*receive);
+  return absl::OkStatus();
+}
+
+void Session::on_connected(Qp&, const ConnectionInfo& info) {
+  const auto theirs = iscsi::ConnectPrivateData::decode(info.private_data);
+  remote_invalidation_ = options_.remote_invalidation && theirs && !theirs->send_with_inv_not_used;
+  state_ = State::kLogin;
+  send_login(login_.first());
+}
+
+void Session::on_rejected(Qp&, std::span<const std::byte>) {
+  error_ = absl::UnavailableError(
+      absl::StrCat(options_.address.to_string(), ": the target refused the connection"));
+}
+
+void Session::on_disconnected(Qp&, const Disconnect& why) {
+  const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
+  state_ = State::kClosed;
+  ended_by_ = why.reason;
+  lease_waiter_->cancel();
+  if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
+  for (const auto& slot : slots_) {
+    if (slot->command == nullptr || slot->answered) continue;
+    slot->answered = true;
+    slot->command->lost = true;
+    half_done(*slot);
+  }
+  std::deque<Command*> waiting = std::move(waiting_);
+  waiting_.clear();
+  for (Command* command : waiting) {
+    command->lost = true;
+    command->done(*command);
+  }
+  if (text_answer_ != nullptr) std::exchange(text_answer_, nullptr)(error_);
+  if (ping_answer_ != nullptr) std::exchange(ping_answer_, nullptr)(error_);
+  for (Management*& place : managements_) {
+    if (place == nullptr) continue;
+    Management& management = *std::exchange(place, nullptr);
+    management.lost = true;
+    management.done(management);
+  }
+  if (!was_ready) told_ready(error_);
+  if (gone_ != nullptr) std::exchange(gone_, nullptr)();
+}
+
+void Session::told_ready(absl::Status status) {
+  timeout_->cancel();
+  if (ready_ != nullptr) std::exchange(ready_, nullptr)(std::move(status));
+}
+
+void Session::fail(absl::Status status) {
+  if (error_.ok()) error_ = std::move(status);
+  if (qp_ != nullptr && state_ != State::kClosed) {
+    qp_->abort();  // on_disconnected tells everybody
+  } else {
+    told_ready(error_);
+  }
+}
+
+// --- Sending ---
+
+void Session::post(Receive& receive) {
+  const Sge sge = mr_->sge(receive.offset, kMessage);
+  (void)qp_->post_recv({.completion = &receive, .sges = {&sge, 1}});  // refused: it has ended
+}
+
+template <typename Pdu>
+void Session::send_control(const Pdu& pdu, std::string_view text) {
+  if (free_controls_.empty() || text.size() > kMessage - kHeaders) {
+    return fail(absl::InternalError("a PDU that does not fit"));
+  }
+  Control& control = *free_controls_.back();
+  const std::span<std::byte> out = mr_->memory().subspan(control.offset, kMessage);
+  iscsi::IserControl{}.encode(out.template first<iscsi::kIserHeaderSize>());
+  pdu.encode(out.template subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  std::ranges::copy(std::as_bytes(std::span(text)), out.begin() + kHeaders);
+  const Sge sge = mr_->sge(control.offset, uint32_t(kHeaders + text.size()));
+  const WorkRequest request{.completion = &control, .sges = {&sge, 1}};
+  if (qp_->post_send(request).ok()) free_controls_.pop_back();
+}
+
+void Session::send_login(const iscsi::InitiatorLogin::Request& request) {
+  send_control(request.header, request.text);
+}
+
+void Session::submit(Command& command) {
+  waiting_.push_back(&command);
+  pump();
+}
+
+void Session::pump() {
+  while (state_ == State::kReady && !waiting_.empty() && !free_.empty() &&
+         iscsi::sn_less_equal(cmd_sn_, max_cmd_sn_)) {
+    if (!begin(*waiting_.front())) return;
+    waiting_.pop_front();
+  }
+}
+
+MrPool::Lease Session::lease() {
+  if (lease_waiter_->waiting) return {};
+  MrPool::Lease lease = spare_lease_ ? std::move(spare_lease_) : pool_.get();
+  if (!lease) {
+    lease_waiter_->waiting = true;
+    pool_.get(*lease_waiter_);
+  }
+  return lease;
+}
+
+bool Session::begin(Command& command) {
+  const iscsi::Parameters& agreed = parameters();
+  const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
+  const Unsolicited unasked = command.direction == DataDirection::kOut
+                                  ? unsolicited_part(agreed, length, options_.send_first_burst)
+                                  : Unsolicited{};
+  MrPool::Lease lease;
+  WorkRequest registration;
+  const bool keyed = length > unasked.total;
+  if (keyed) {
+    lease = this->lease();
+    if (!lease) return false;  // it goes on when one comes back
+    // The key begins where the target is to begin (iser_header.h).
+    const Sge solicited = part(command.data, unasked.total, length - unasked.total);
+    if (lease.map({&solicited, 1}) != 1) {
+      fail(absl::InvalidArgumentError("a buffer that cannot be registered at once"));
+      return false;
+    }
+    const Access right = command.direction == DataDirection::kIn
+                             ? Access::kLocalWrite | Access::kRemoteWrite
+                             : Access::kRemoteRead;
+    if (lease.prepare_register(right, registration) != PostStatus::kOk) {
+      fail(absl::InternalError("the pool refuses the rights of an I/O"));
+      return false;
+    }
+  }
+  Slot& slot = *free_.back();
+  free_.pop_back();
+  slot.command = &command;
+  slot.answered = false;
+  slot.lease = std::move(lease);
+  slot.halves = 2;  // the SEND and the answer
+  command.lost = false;
+  command.sense.reset();
+
+  iscsi::IserControl iser;
+  if (keyed) {
+    const FastMr& mr = slot.lease.mr();
+    const bool in = command.direction == DataDirection::kIn;
+    iser = in ? iscsi::IserControl{.read_valid = true,
+                                   .read_stag = mr.rkey().value,
+                                   .read_va = mr.remote_addr().value}
+              : iscsi::IserControl{.write_valid = true,
+                                   .write_stag = mr.rkey().value,
+                                   .write_va = mr.remote_addr().value};
+    ++counters_.keys;
+  }
+  if (unasked.immediate != 0) ++counters_.immediate;
+  slot.cmd_sn = cmd_sn_;
+  const iscsi::ScsiCommand pdu{.final = unasked.total == unasked.immediate,
+                               .read = command.direction == DataDirection::kIn,
+                               .write = command.direction == DataDirection::kOut,
+                               .data_length = unasked.immediate,
+                               .lun = command.lun,
+                               .task_tag = slot.index,
+                               .expected_length = length,
+                               .cmd_sn = cmd_sn_++,
+                               .exp_stat_sn = exp_stat_sn_,
+                               .cdb = command.cdb};
+  const std::span<std::byte> out = mr_->memory().subspan(slot.offset, kHeaders);
+  iser.encode(out.first<iscsi::kIserHeaderSize>());
+  pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  // The command, and its Data-Outs behind it; the last one's completion stands for all.
+  std::array<std::array<Sge, 2>, 1 + kMaxDataOuts> sges;
+  std::array<WorkRequest, 1 + kMaxDataOuts> sends;
+  sges[0] = {mr_->sge(slot.offset, kHeaders), part(command.data, 0, unasked.immediate)};
+  sends[0].sges = {sges[0].data(), unasked.immediate != 0 ? 2u : 1u};
+  WorkRequest* last = &sends[0];
+  uint32_t sent = unasked.immediate;
+  for (uint32_t i = 0; sent < unasked.total; ++i) {
+    const uint32_t size = std::min(unasked.total - sent, agreed.target_recv);
+    const size_t offset = slot.offset + (1 + i) * kHeaders;
+    const std::span<std::byte> headers = mr_->memory().subspan(offset, kHeaders);
+    iscsi::IserControl{}.encode(headers.first<iscsi::kIserHeaderSize>());
+    iscsi::DataOut{.final = sent + size == unasked.total,
+                   .data_length = size,
+                   .lun = command.lun,
+                   .task_tag = slot.index,
+                   .exp_stat_sn = exp_stat_sn_,
+                   .data_sn = i,
+                   .buffer_offset = sent}
+        .encode(headers.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+    sges[1 + i] = {mr_->sge(offset, kHeaders), part(command.data, sent, size)};
+    sends[1 + i].sges = sges[1 + i];
+    last->signalled = false;
+    last = last->next = &sends[1 + i];
+    sent += size;
+    ++counters_.data_outs;
+  }
+  last->completion = &slot.sent;
+  WorkRequest* chain = &sends[0];
+  if (keyed && slot.lease.needs_registration()) {
+    registration.next = chain;
+    chain = &registration;
+  }
+  const PostResult posted = qp_->post_send(*chain);
+  if (!posted.ok()) {
+    // Nobody will hear of it: on_disconnected takes the slot.
+    if (posted.refused == &registration) slot.lease.not_posted();
+    --slot.halves;
+    fail(absl::InternalError(
+        absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));
+  }
+  return true;
+}
+
+bool Session::manage(Management& management) {
+  const auto place = std::ranges::find(managements_, nullptr);
+  if (place == managements_.end()) return false;
+  iscsi::TaskRequest request{.function = management.function,
+                             .lun = management.lun,
+                             .task_tag = kManagementTag + uint32_t(place - managements_.begin()),
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_};
+  if (management.function == iscsi::TaskFunction::kAbortTask) {
+    const auto slot = std::ranges::find_if(slots_, [&](const auto& each) {
+      return each->command == management.command && !each->answered;
+    });
+    if (slot == slots_.end()) return false;
+    request.lun = management.command->lun;
+    request.referenced_tag = (*slot)->index;
+    request.ref_cmd_sn = (*slot)->cmd_sn;
+  }
+  *place = &management;
+  management.lost = false;
+  management.cmd_sn_ = cmd_sn_;
+  send_control(request);
+  return true;
+}
+
+void Session::ping(const std::string& data,
+                   std::function<void(absl::StatusOr<std::string>)> answer) {
+  ping_answer_ = std::move(answer);
+  send_control(iscsi::NopOut{.data_length = uint32_t(data.size()),
+                             .task_tag = kPingTag,
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_},
+               data);
+}
+
+void Session::text(const std::string& request,
+                   std::function<void(absl::StatusOr<std::string>)> answer) {
+  text_answer_ = std::move(answer);
+  text_.clear();
+  send_control(iscsi::TextRequest{.immediate = true,
+                                  .data_length = uint32_t(request.size()),
+                                  .task_tag = kTextTag,
+                                  .cmd_sn = cmd_sn_,
+                                  .exp_stat_sn = exp_stat_sn_},
+               request);
+}
+
+void Session::close(std::function<void()> gone) {
+  gone_ = std::move(gone);
+  if (state_ == State::kClosed) {
+    if (gone_ != nullptr) std::exchange(gone_, nullptr)();
+    return;
+  }
+  if (state_ != State::kReady) return fail(absl::CancelledError("closed"));
+  state_ = State::kClosing;
+  timeout_->arm(reactor_, options_.timeout);
+  send_control(iscsi::LogoutRequest{.immediate = true,
+                                    .reason = iscsi::LogoutRequest::kCloseSession,
+                                    .task_tag = kLogoutTag,
+                                    .cmd_sn = cmd_sn_,
+                                    .exp_stat_sn = exp_stat_sn_});
+}
+}  // namespace mrpool::iser

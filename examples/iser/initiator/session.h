@@ -1,0 +1,214 @@
+// An iSER initiator session: login, SCSI commands with a key for each I/O from an MR pool, text,
+// logout.
+//
+// Every command with data registers exactly the bytes that are to move by RDMA, with exactly the
+// right that needs: remote read for a write, remote write for a read. The target's SEND usually
+// ends the key's life; where it did not, the session ends it before the command is done, so the
+// buffer is the caller's again.
+//
+// A command that finds the pool empty waits for an MR, and those behind it wait in order, whoever
+// else uses the pool.
+//
+// Thread safety: the reactor's thread. Ownership: device, pd and pool outlive it; commands stay the
+// caller's until done. Completions come from the loop, never from inside a call.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "examples/protocol/iscsi/initiator_login.h"
+#include "examples/protocol/iscsi/iser_header.h"
+#include "examples/protocol/iscsi/pdu.h"
+#include "examples/protocol/scsi/opcodes.h"
+#include "examples/protocol/scsi/sense.h"
+#include "mrpool/device.h"
+#include "mrpool/mr_pool.h"
+#include "mrpool/qp.h"
+
+namespace mrpool::iser {
+
+enum class DataDirection : uint8_t { kNone, kIn, kOut };
+
+struct Command {
+  using Done = void (*)(Command& self);
+  explicit Command(Done done_fn) : done(done_fn) {}
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  // The request.
+  Done done;
+  uint64_t lun = 0;  // as eight bytes of a LUN structure
+  scsi::Cdb cdb{};
+  DataDirection direction = DataDirection::kNone;
+  Sge data{};  // registered with the session's Pd
+
+  // The answer. `lost`: the connection ended first, nothing else counts.
+  bool lost = false;
+  scsi::Status status = scsi::Status::kGood;
+  std::optional<scsi::Sense> sense{};
+  uint32_t transferred = 0;  // bytes, after the residual
+
+  bool good() const { return !lost && status == scsi::Status::kGood; }
+};
+// "good", "check condition: 5/24/00", "the connection was lost".
+std::string describe(const Command& command);
+
+// A task management function (RFC 7143 §11.5). Commands that it ended without an answer are done
+// before it is, with kTaskAborted.
+struct Management {
+  using Done = void (*)(Management& self);
+  explicit Management(Done done_fn) : done(done_fn) {}
+  Management(const Management&) = delete;
+  Management& operator=(const Management&) = delete;
+
+  // The request.
+  Done done;
+  iscsi::TaskFunction function = iscsi::TaskFunction::kLogicalUnitReset;
+  uint64_t lun = 0;
+  const Command* command = nullptr;  // of kAbortTask
+
+  // The answer. `lost`: the connection ended first, nothing else counts.
+  bool lost = false;
+  uint8_t response = iscsi::TaskResponse::kComplete;
+
+ private:
+  friend class Session;
+  uint32_t cmd_sn_ = 0;  // commands before it are those it ends
+};
+
+struct SessionOptions {
+  Address address{};
+  iscsi::InitiatorLoginOptions login{};
+  uint32_t depth = 32;  // commands under way
+  bool remote_invalidation = true;
+  // Of a write that is larger than what may be sent unasked, sends that much unasked all the same,
+  // as Linux does. Otherwise the target fetches such writes whole.
+  bool send_first_burst = false;
+  Nanoseconds timeout = std::chrono::seconds(10);  // of connecting and of login
+};
+
+struct SessionCounters {
+  uint64_t keys = 0;
+  uint64_t remote_invalidations = 0;
+  uint64_t local_invalidations = 0;
+  uint64_t immediate = 0;  // commands whose data travelled with them
+  uint64_t data_outs = 0;  // PDUs of unsolicited data behind commands
+};
+
+class Session final : public QpEvents {
+ public:
+  Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, SessionOptions options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Connects and logs in.
+  void start(std::function<void(absl::Status)> ready);
+  // Requires connected().
+  void submit(Command& command);
+  // SendTargets and the like; `answer` has the whole text.
+  void text(const std::string& request, std::function<void(absl::StatusOr<std::string>)> answer);
+  // Requires connected(). False: too many are under way, or the target does not have the command
+  // that is to be aborted (it has not been sent, or its answer is here).
+  [[nodiscard]] bool manage(Management& management);
+  // A NOP with data, one at a time; `answer` has what came back.
+  void ping(const std::string& data, std::function<void(absl::StatusOr<std::string>)> answer);
+  // Logs out and disconnects; `gone` runs when nothing is under way any more.
+  void close(std::function<void()> gone);
+  // Ends the connection at once; commands are lost.
+  void abort(std::string_view why) { fail(absl::CancelledError(std::string(why))); }
+
+  const iscsi::Parameters& parameters() const { return login_.parameters(); }
+  const SessionCounters& counters() const { return counters_; }
+  bool connected() const { return state_ == State::kReady; }
+  // The connection is gone; error() says why, in words, and ended_by() what became of the queue
+  // pair.
+  bool ended() const { return state_ == State::kClosed; }
+  const absl::Status& error() const { return error_; }
+  DisconnectReason ended_by() const { return ended_by_; }
+  // Commands the target takes before it answers one.
+  uint32_t window() const { return max_cmd_sn_ + 1 - exp_cmd_sn_; }
+
+  void on_connected(Qp& qp, const ConnectionInfo& info) override;
+  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
+  void on_disconnected(Qp& qp, const Disconnect& why) override;
+
+ private:
+  enum class State : uint8_t { kIdle, kConnecting, kLogin, kReady, kClosing, kClosed };
+  struct Receive;
+  struct Slot;
+  struct Control;
+  struct Timeout;
+  struct LeaseWaiter;
+  static constexpr size_t kManagements = 3;
+
+  absl::Status open();
+  void post(Receive& receive);
+  void received(Receive& receive, const WorkCompletion& wc);
+  void login_answer(std::span<const std::byte> message);
+  void command_answer(std::span<const std::byte> message, const WorkCompletion& wc);
+  void text_answer(std::span<const std::byte> message);
+  void nop_in(std::span<const std::byte> message);
+  void management_answer(std::span<const std::byte> message);
+  void note_window(const iscsi::Window& window);
+  template <typename Pdu>
+  void send_control(const Pdu& pdu, std::string_view text = {});
+  void send_login(const iscsi::InitiatorLogin::Request& request);
+  void pump();
+  bool begin(Command& command);
+  MrPool::Lease lease();
+  void end_key(Slot& slot);
+  void invalidated(Slot& slot);
+  void half_done(Slot& slot);
+  void finish(Slot& slot);
+  void fail(absl::Status status);
+  void told_ready(absl::Status status);
+
+  Reactor& reactor_;
+  Device& device_;
+  Pd& pd_;
+  MrPool& pool_;
+  const SessionOptions options_;
+  iscsi::InitiatorLogin login_;
+  State state_ = State::kIdle;
+  absl::Status error_;
+  DisconnectReason ended_by_ = DisconnectReason::kLocal;
+  bool remote_invalidation_ = false;
+  SessionCounters counters_;
+  uint32_t cmd_sn_ = 1;
+  uint32_t max_cmd_sn_ = 0;
+  uint32_t exp_cmd_sn_ = 1;
+  uint32_t exp_stat_sn_ = 0;
+  std::function<void(absl::Status)> ready_;
+  std::function<void(absl::StatusOr<std::string>)> text_answer_;
+  std::string text_;
+  std::function<void(absl::StatusOr<std::string>)> ping_answer_;
+  std::array<Management*, kManagements> managements_{};
+  std::function<void()> gone_;
+  std::deque<Command*> waiting_;
+
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  std::unique_ptr<std::byte[], Free> memory_;
+  std::unique_ptr<Mr> mr_;
+  std::vector<std::unique_ptr<Receive>> receives_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
+  std::vector<std::unique_ptr<Control>> controls_;
+  std::vector<Control*> free_controls_;
+  std::unique_ptr<Timeout> timeout_;
+  std::unique_ptr<LeaseWaiter> lease_waiter_;
+  MrPool::Lease spare_lease_;  // granted to the first command that waits
+  std::unique_ptr<Cq> cq_;
+  std::unique_ptr<Qp> qp_;
+};
+
+}  // namespace mrpool::iser

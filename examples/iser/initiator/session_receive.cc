@@ -1,0 +1,219 @@
+// Session: what comes in, and how a command ends.
+#include "absl/strings/str_cat.h"
+#include "examples/base/big_endian.h"
+#include "examples/iser/initiator/session_parts.h"
+
+namespace mrpool::iser {
+
+void Session::received(Receive& receive, const WorkCompletion& wc) {
+  if (wc.status != WcStatus::kSuccess) return;
+  const auto message = mr_->memory().subspan(receive.offset, wc.byte_len);
+  if (message.size() < kHeaders) return fail(absl::InternalError("a PDU shorter than its header"));
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  // A target may end the key of a command with its answer, and no key otherwise.
+  if (wc.invalidated && header.op != iscsi::Op::kScsiResponse) {
+    return fail(absl::InternalError("the target invalidated a key that is not its command's"));
+  }
+  switch (header.op) {
+    case iscsi::Op::kLoginResponse:
+      login_answer(message);
+      break;
+    case iscsi::Op::kScsiResponse:
+      command_answer(message, wc);
+      break;
+    case iscsi::Op::kTextResponse:
+      text_answer(message);
+      break;
+    case iscsi::Op::kNopIn:
+      nop_in(message);
+      break;
+    case iscsi::Op::kTaskResponse:
+      management_answer(message);
+      break;
+    case iscsi::Op::kLogoutResponse:
+      timeout_->cancel();
+      qp_->disconnect();
+      break;
+    case iscsi::Op::kReject: {
+      const auto reject = iscsi::Reject::decode(bhs_of(message));
+      fail(absl::InternalError(
+          absl::StrCat("the target rejects: ", std::string(iscsi::to_string(reject.reason)))));
+      break;
+    }
+    case iscsi::Op::kAsync:
+      break;  // what it announces follows by itself
+    default:
+      fail(absl::InternalError(
+          absl::StrCat("unexpected ", std::string(iscsi::to_string(header.op)))));
+      break;
+  }
+  if (state_ != State::kClosed) post(receive);
+}
+
+void Session::note_window(const iscsi::Window& window) {
+  if (iscsi::sn_less(max_cmd_sn_, window.max_cmd_sn)) max_cmd_sn_ = window.max_cmd_sn;
+  if (iscsi::sn_less(exp_cmd_sn_, window.exp_cmd_sn)) exp_cmd_sn_ = window.exp_cmd_sn;
+}
+
+void Session::login_answer(std::span<const std::byte> message) {
+  if (state_ != State::kLogin) return fail(absl::InternalError("a login response after login"));
+  const auto response = iscsi::LoginResponse::decode(bhs_of(message));
+  std::optional<iscsi::InitiatorLogin::Request> next;
+  absl::Status status = login_.on_response(response, data_of(message), next);
+  if (!status.ok()) return fail(std::move(status));
+  if (next) return send_login(*next);
+  if (!login_.finished()) return fail(absl::InternalError("a login that leads nowhere"));
+  exp_stat_sn_ = login_.exp_stat_sn();
+  exp_cmd_sn_ = response.window.exp_cmd_sn;
+  max_cmd_sn_ = response.window.max_cmd_sn;
+  cmd_sn_ = response.window.exp_cmd_sn;
+  state_ = State::kReady;
+  told_ready(absl::OkStatus());
+  pump();
+}
+
+void Session::command_answer(std::span<const std::byte> message, const WorkCompletion& wc) {
+  const auto response = iscsi::ScsiResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  if (response.task_tag >= slots_.size() || slots_[response.task_tag]->command == nullptr ||
+      slots_[response.task_tag]->answered) {
+    return fail(absl::InternalError("an answer to no command"));
+  }
+  Slot& slot = *slots_[response.task_tag];
+  Command& command = *slot.command;
+  slot.answered = true;
+  command.status = response.response == iscsi::ScsiResponse::kCompleted
+                       ? scsi::Status(response.status)
+                       : scsi::Status::kTaskAborted;
+  const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
+  command.transferred = response.residual == iscsi::Residual::kUnderflow
+                            ? length - std::min(length, response.residual_count)
+                            : length;
+  const std::string_view data = data_of(message);
+  if (data.size() > 2) {
+    const size_t size = std::min<size_t>(be::load16(data.data()), data.size() - 2);
+    command.sense =
+        scsi::decode_sense(std::span(reinterpret_cast<const uint8_t*>(data.data()) + 2, size));
+  }
+  if (wc.invalidated) {
+    // A target may end the key of its own command, and no other.
+    if (!slot.lease || slot.lease.state() != MrPool::State::kRegistered ||
+        slot.lease.mr().rkey() != wc.invalidated_rkey) {
+      fail(absl::InternalError("the target invalidated a key that is not its command's"));
+    } else {
+      ++counters_.remote_invalidations;
+      slot.lease.invalidated();
+    }
+  } else {
+    end_key(slot);
+  }
+  half_done(slot);
+  pump();
+}
+
+void Session::management_answer(std::span<const std::byte> message) {
+  const auto response = iscsi::TaskResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  const uint32_t index = response.task_tag - kManagementTag;
+  if (index >= managements_.size() || managements_[index] == nullptr) {
+    return fail(absl::InternalError("an answer to no task management function"));
+  }
+  Management& management = *std::exchange(managements_[index], nullptr);
+  management.response = response.response;
+  // What it ended and has not been answered never will be: the answers that there were came before
+  // (RFC 7143 §11.5.1, §11.6.1).
+  const bool complete = response.response == iscsi::TaskResponse::kComplete;
+  const auto ended = [&](const Slot& slot) {
+    if (!iscsi::sn_less(slot.cmd_sn, management.cmd_sn_)) return false;
+    switch (management.function) {
+      case iscsi::TaskFunction::kAbortTask:
+        return slot.command == management.command &&
+               (complete || response.response == iscsi::TaskResponse::kNoTask);
+      case iscsi::TaskFunction::kTargetWarmReset:
+      case iscsi::TaskFunction::kTargetColdReset:
+        return complete;
+      default:
+        return complete && slot.command->lun == management.lun;
+    }
+  };
+  for (const auto& slot : slots_) {
+    if (slot->command == nullptr || slot->answered || !ended(*slot)) continue;
+    slot->answered = true;
+    slot->command->status = scsi::Status::kTaskAborted;
+    slot->command->transferred = 0;
+    end_key(*slot);
+    half_done(*slot);
+  }
+  management.done(management);
+  pump();
+}
+
+// A key that the target has left alive, or has never seen.
+void Session::end_key(Slot& slot) {
+  if (slot.lease && slot.lease.state() == MrPool::State::kRegistered &&
+      slot.lease.needs_registration()) {
+    invalidated(slot);
+  }
+}
+
+void Session::invalidated(Slot& slot) {
+  WorkRequest request;
+  slot.lease.prepare_invalidate(request);
+  request.completion = &slot.local_invalidation;
+  request.signalled = true;
+  if (qp_->post_send(request).ok()) {
+    ++slot.halves;
+    ++counters_.local_invalidations;
+  }
+}
+
+void Session::half_done(Slot& slot) {
+  if (--slot.halves == 0) finish(slot);
+}
+
+void Session::finish(Slot& slot) {
+  Command& command = *slot.command;
+  slot.command = nullptr;
+  slot.lease.reset();
+  free_.push_back(&slot);
+  pump();  // who waited for the slot comes before what the caller may send now
+  command.done(command);
+}
+
+void Session::text_answer(std::span<const std::byte> message) {
+  const auto response = iscsi::TextResponse::decode(bhs_of(message));
+  exp_stat_sn_ = response.window.stat_sn + 1;
+  note_window(response.window);
+  if (text_answer_ == nullptr) return fail(absl::InternalError("a text response to no request"));
+  text_.append(data_of(message));
+  if (text_.size() > kMaxText) return fail(absl::InternalError("a text response without end"));
+  if (response.final) {
+    std::exchange(text_answer_, nullptr)(std::move(text_));
+    return;
+  }
+  send_control(iscsi::TextRequest{.immediate = true,
+                                  .task_tag = kTextTag,
+                                  .transfer_tag = response.transfer_tag,
+                                  .cmd_sn = cmd_sn_,
+                                  .exp_stat_sn = exp_stat_sn_});
+}
+
+void Session::nop_in(std::span<const std::byte> message) {
+  const auto ping = iscsi::NopIn::decode(bhs_of(message));
+  note_window(ping.window);
+  if (ping.task_tag == kPingTag && ping_answer_ != nullptr) {
+    exp_stat_sn_ = ping.window.stat_sn + 1;
+    std::exchange(ping_answer_, nullptr)(std::string(data_of(message)));
+    return pump();
+  }
+  if (ping.transfer_tag == iscsi::kReservedTag) return;
+  send_control(iscsi::NopOut{.immediate = true,
+                             .lun = ping.lun,
+                             .transfer_tag = ping.transfer_tag,
+                             .cmd_sn = cmd_sn_,
+                             .exp_stat_sn = exp_stat_sn_});
+}
+
+}  // namespace mrpool::iser

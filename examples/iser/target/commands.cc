@@ -1,0 +1,528 @@
+// A SCSI command from its PDU to its response. The states of a Task in order: unsolicited data
+// arrives, the plan is made, staging memory is taken, solicited data is fetched, storage works, the
+// answer goes out.
+#include <algorithm>
+#include <cstring>
+
+#include "examples/base/big_endian.h"
+#include "examples/iser/target/connection.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+using Kind = scsi::Plan::Kind;
+using State = Task::State;
+
+constexpr uint8_t kReportLuns = 0xa0;
+constexpr uint8_t kCompareAndWrite = 0x89;
+
+std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> message) {
+  return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
+}
+
+scsi::Plan check(const scsi::Sense& sense) {
+  return {.status = scsi::Status::kCheckCondition, .sense = sense};
+}
+
+}  // namespace
+
+// Calls from executions, which know only themselves.
+struct ConnectionCallbacks {
+  static void executed(scsi::Execution& self) {
+    Task& task = static_cast<Task::Execution&>(self).task;
+    task.connection->executed(task);
+  }
+};
+
+scsi::Execution::Done execution_done() { return &ConnectionCallbacks::executed; }
+
+Task* Connection::find(uint32_t task_tag) {
+  const auto found = std::ranges::find_if(active_, [&](const Task* task) {
+    return task->pdu.task_tag == task_tag && task->state != State::kResponding;
+  });
+  return found == active_.end() ? nullptr : *found;
+}
+
+scsi::Nexus& Connection::nexus(scsi::LogicalUnit& unit) { return *nexuses_.at(&unit); }
+
+// --- Arrival ---
+
+bool Connection::command(std::span<std::byte> message, void* receive) {
+  const auto pdu = iscsi::ScsiCommand::decode(bhs_of(message));
+  const auto refuse = [&](std::string_view why) {
+    violation(iscsi::RejectReason::kProtocolError, message, why);
+    return false;
+  };
+  switch (order(pdu.cmd_sn, pdu.immediate)) {
+    case Order::kIgnore:
+      return false;
+    case Order::kBroken:
+      drop("a gap in CmdSN");
+      return false;
+    case Order::kTake:
+      break;
+  }
+  if (find(pdu.task_tag) != nullptr) {
+    reject(iscsi::RejectReason::kTaskInProgress, message);
+    return false;
+  }
+  // What RFC 7143 §11.3 and the negotiation forbid.
+  if (!pdu.write && (pdu.data_length != 0 || !pdu.final)) {
+    return refuse("unsolicited data with a command that writes nothing");
+  }
+  if (pdu.data_length != 0 && !parameters_.immediate_data) {
+    return refuse("immediate data against the negotiation");
+  }
+  if (!pdu.final && parameters_.initial_r2t) {
+    return refuse("unsolicited Data-Out announced against InitialR2T");
+  }
+  if (pdu.data_length > std::min(parameters_.first_burst, pdu.expected_length)) {
+    return refuse("more immediate data than FirstBurstLength or the command allow");
+  }
+  Task* task = link_.take_task();
+  if (task == nullptr) {
+    drop("more commands than the window allows");
+    return false;
+  }
+  if (!pdu.immediate) ++outstanding_;
+  ++site_.counters.commands;
+  active_.push_back(task);
+  task->connection = this;
+  task->aborted = false;
+  task->tell_abort = false;
+  task->pdu = pdu;
+  task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
+  task->unit = target_->device().find_structure(pdu.lun);
+  task->store = nullptr;
+  task->nexus = nullptr;
+  if (task->unit != nullptr) {
+    task->store = &target_->store(*task->unit);
+    ++task->store->users;
+    task->nexus = &nexus(*task->unit);
+  }
+  task->piece_count = 0;
+  task->unsolicited = 0;
+  task->data_sn = 0;
+  task->transfer = 0;
+  task->residual = iscsi::Residual::kNone;
+  task->residual_count = 0;
+  task->chunk_count = 0;
+  task->staged = 0;
+  task->vector_count = 0;
+  bool kept = false;
+  if (pdu.data_length != 0) {
+    const size_t offset = kHeaders + size_t{pdu.ahs_words} * 4;
+    task->pieces[task->piece_count++] = {receive, message.subspan(offset, pdu.data_length)};
+    task->unsolicited = pdu.data_length;
+    kept = true;
+  }
+  if (!pdu.final) {
+    task->state = State::kUnsolicited;
+    return kept;
+  }
+  data_complete(*task);
+  return kept;
+}
+
+bool Connection::data_out(std::span<std::byte> message, void* receive) {
+  const auto pdu = iscsi::DataOut::decode(bhs_of(message));
+  if (pdu.transfer_tag != iscsi::kReservedTag) {
+    violation(iscsi::RejectReason::kProtocolError, message, "a Data-Out that answers no R2T");
+    return false;
+  }
+  Task* task = find(pdu.task_tag);
+  if (task == nullptr || task->aborted) return false;  // of a task that was aborted meanwhile
+  if (task->state != State::kUnsolicited || pdu.buffer_offset != task->unsolicited ||
+      pdu.data_sn != task->data_sn || task->piece_count == kMaxPieces ||
+      pdu.data_length >
+          std::min(parameters_.first_burst, task->pdu.expected_length) - task->unsolicited) {
+    violation(iscsi::RejectReason::kProtocolError, message,
+              "unsolicited data out of order or beyond FirstBurstLength");
+    return false;
+  }
+  bool kept = false;
+  ++task->data_sn;
+  if (pdu.data_length != 0) {
+    const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+    task->pieces[task->piece_count++] = {
+        receive, message.subspan(kHeaders + header.ahs_bytes(), pdu.data_length)};
+    task->unsolicited += pdu.data_length;
+    kept = true;
+  }
+  if (pdu.final) data_complete(*task);
+  return kept;
+}
+
+// All unsolicited data is here: the device server decides what to do.
+void Connection::data_complete(Task& task) {
+  plan_command(task);
+  if (task.plan.kind == Kind::kDone) {
+    task.plan.status == scsi::Status::kGood && !task.data_in.empty() ? data_in_ready(task)
+                                                                     : respond(task);
+    return;
+  }
+  stage(task);
+}
+
+void Connection::plan_command(Task& task) {
+  constexpr uint8_t kExtendedCdb = 0x7f;
+  task.data_in.clear();
+  const iscsi::ScsiCommand& pdu = task.pdu;
+  if (pdu.cdb[0] == kReportLuns && task.unit != nullptr) {
+    // Reading the inventory is what its attention asks for, whichever unit has it.
+    for (const auto& [unit, nexus] : nexuses_) nexus->clear(scsi::kLunsChanged);
+    task.plan = target_->device().report_luns(pdu.cdb, task.data_in);
+  } else if (task.unit == nullptr) {
+    task.plan = pdu.cdb[0] == kReportLuns ? target_->device().report_luns(pdu.cdb, task.data_in)
+                                          : scsi::TargetDevice::without_unit(pdu.cdb, task.data_in);
+  } else if (pdu.read && pdu.write) {
+    task.plan = check(scsi::kInvalidFieldInCdb);  // no command here moves data both ways
+  } else if (pdu.cdb[0] == kExtendedCdb) {
+    task.plan = check(scsi::kInvalidOpcode.at_cdb(0));
+  } else {
+    task.plan = task.unit->begin(*task.nexus, pdu.cdb, task.data_in);
+  }
+  if (const auto room = scsi::allocation_length(pdu.cdb); room && *room < task.data_in.size()) {
+    task.data_in.resize(*room);
+  }
+  if (task.plan.data_out != 0 || task.pdu.write) settle_data_out(task);
+}
+
+// What the command wants against what the initiator has (RFC 7143 §11.4.5).
+void Connection::settle_data_out(Task& task) {
+  const uint64_t offered = task.pdu.write ? task.pdu.expected_length : 0;
+  const uint64_t wanted = task.plan.data_out;
+  task.transfer = std::min(offered, wanted);
+  if (task.plan.kind == Kind::kDone) {
+    // Nothing was taken, and that is what the residual of a failed command says.
+    task.transfer = 0;
+  }
+  if (offered > wanted) {
+    task.residual = iscsi::Residual::kUnderflow;
+    task.residual_count = uint32_t(offered - wanted);
+    if (task.pdu.cdb[0] == kCompareAndWrite && task.plan.status == scsi::Status::kGood) {
+      // 256 blocks are 0 in its one byte for them: GOOD would hide that nothing was written.
+      task.plan = check(scsi::kInvalidFieldInCdb.at_cdb(13));
+      task.transfer = 0;
+    }
+  } else if (wanted > offered) {
+    task.residual = iscsi::Residual::kOverflow;
+    task.residual_count = uint32_t(std::min<uint64_t>(wanted - offered, 0xffffffff));
+    const uint32_t block = task.unit->facts().block_size;
+    if (task.plan.kind == Kind::kWrite || task.plan.kind == Kind::kWriteAndVerify) {
+      // The blocks that came whole are written.
+      task.plan.blocks = offered / block;
+      task.transfer = task.plan.blocks * block;
+      if (task.plan.blocks == 0) task.plan = {};
+    } else if (task.plan.kind != Kind::kParameters) {
+      // Half a comparison or half a pattern means nothing.
+      task.plan = check(scsi::kInvalidFieldInCdb);
+      task.transfer = 0;
+    }
+  }
+  if (task.plan.kind == Kind::kParameters && task.transfer > kMaxTransfer) {
+    task.plan = check(scsi::kParameterListLength);
+    task.transfer = 0;
+  }
+}
+
+// --- Data to the target ---
+
+void Connection::stage(Task& task) {
+  const iscsi::ScsiCommand& pdu = task.pdu;
+  if (task.plan.kind == Kind::kRead) {
+    // The initiator may have room for less than the command reads.
+    const uint32_t block = task.unit->facts().block_size;
+    const uint64_t length = task.plan.blocks * block;
+    const uint64_t room = pdu.read ? pdu.expected_length : 0;
+    task.transfer = std::min(length, room);
+    if (length > room) {
+      task.residual = iscsi::Residual::kOverflow;
+      task.residual_count = uint32_t(length - room);
+      task.plan.blocks = (room + block - 1) / block;
+    } else if (room > length) {
+      task.residual = iscsi::Residual::kUnderflow;
+      task.residual_count = uint32_t(room - length);
+    }
+    if (task.transfer == 0) return respond(task);
+    task.staged = task.plan.blocks * block;
+  } else {
+    // Pieces stay where they landed when storage can take them from there: whole pages in front of
+    // what is fetched. Otherwise they move into staging memory.
+    bool in_place = task.plan.kind != Kind::kParameters;
+    const uint64_t unsolicited = std::min<uint64_t>(task.unsolicited, task.transfer);
+    for (uint32_t i = 0; i < task.piece_count; ++i) {
+      const bool last = i + 1 == task.piece_count && unsolicited == task.transfer;
+      if (!last && task.pieces[i].data.size() % kPage != 0) in_place = false;
+    }
+    task.staged = in_place ? task.transfer - unsolicited : task.transfer;
+    task.fetch_offset = in_place ? 0 : unsolicited;
+    if (task.transfer > unsolicited && !task.iser.write_valid) {
+      drop("a command with solicited data and no key to fetch it by");
+      return finish(task);
+    }
+  }
+  if (task.staged == 0) return staged(task);
+  task.state = State::kWaiting;
+  if (link_.take_chunks(task, task.staged)) staged(task);
+}
+
+void Connection::chunks_ready(Task& task) { staged(task); }
+
+void Connection::staged(Task& task) {
+  if (task.plan.kind == Kind::kDone) return data_in_staged(task);
+  task.vector_count = 0;
+  const uint64_t unsolicited = std::min<uint64_t>(task.unsolicited, task.transfer);
+  const bool moves = task.staged != 0 && task.fetch_offset != 0;
+  if (task.plan.kind != Kind::kRead) {
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < task.piece_count && at < unsolicited; ++i) {
+      std::span<std::byte> data = task.pieces[i].data;
+      data = data.first(std::min<uint64_t>(data.size(), unsolicited - at));
+      if (!moves) {
+        task.vectors[task.vector_count++] = {data.data(), data.size()};
+        at += data.size();
+        continue;
+      }
+      while (!data.empty()) {
+        const std::span<std::byte> to = link_.chunk(task.chunks[at / kChunk]).subspan(at % kChunk);
+        const size_t n = std::min(to.size(), data.size());
+        std::memcpy(to.data(), data.data(), n);
+        data = data.subspan(n);
+        at += n;
+      }
+    }
+  }
+  uint64_t left = task.staged;
+  for (uint32_t i = 0; i < task.chunk_count; ++i) {
+    const uint64_t n = std::min<uint64_t>(left, kChunk);
+    task.vectors[task.vector_count++] = {link_.chunk(task.chunks[i]).data(), n};
+    left -= n;
+  }
+  if (task.plan.kind != Kind::kRead && task.transfer > unsolicited) {
+    task.state = State::kFetching;
+    uint64_t va = task.iser.write_va;
+    // Unless the initiator said otherwise its key starts behind the unsolicited data.
+    if (parameters_.tagged_solicited_only == false) va += task.unsolicited;
+    const RemoteBuffer from{
+        .addr = {va}, .length = task.transfer - unsolicited, .rkey = {task.iser.write_stag}};
+    if (!link_.fetch(task, from, task.fetch_offset)) finish(task);
+    return;
+  }
+  execute(task);
+}
+
+void Connection::fetched(Task& task, bool success) {
+  moved_ = link_.now();
+  if (!success) task.aborted = true;  // the connection is going down
+  if (task.aborted) return finish(task);
+  execute(task);
+}
+
+// --- Work ---
+
+void Connection::execute(Task& task) {
+  if (task.plan.kind == Kind::kParameters) {
+    const auto* list =
+        task.vector_count == 0 ? nullptr : static_cast<const uint8_t*>(task.vectors[0].iov_base);
+    std::vector<uint8_t> gathered;
+    if (task.vector_count > 1) {
+      for (uint32_t i = 0; i < task.vector_count; ++i) {
+        const auto* bytes = static_cast<const uint8_t*>(task.vectors[i].iov_base);
+        gathered.insert(gathered.end(), bytes, bytes + task.vectors[i].iov_len);
+      }
+      list = gathered.data();
+    }
+    task.plan =
+        task.unit->finish(*task.nexus, task.pdu.cdb, std::span(list, task.transfer), task.ranges);
+    const std::vector<std::string> preempted = task.unit->take_preempted();
+    if (!preempted.empty()) return respond_behind(task, preempted);
+    if (task.plan.kind == Kind::kDone) return respond(task);
+  }
+  task.state = State::kExecuting;
+  const std::span<const iovec> vectors(task.vectors.data(), task.vector_count);
+  if (task.execution.start(*task.store, task.plan, vectors, task.ranges)) executed(task);
+}
+
+void Connection::respond_behind(Task& task, const std::vector<std::string>& preempted) {
+  task.state = State::kExecuting;
+  const auto drain = std::make_shared<Drain>([this, alive = alive_, &task] {
+    if (!*alive) return;
+    task.aborted || phase_ == Phase::kClosed ? finish(task) : respond(task);
+  });
+  const auto of_unit = [](const Task& other, const void* unit) { return other.unit == unit; };
+  for (const std::string& port : preempted) abort_everywhere(of_unit, task.unit, drain, &port);
+}
+
+void Connection::executed(Task& task) {
+  if (task.aborted || phase_ == Phase::kClosed) return finish(task);
+  const scsi::Plan::Kind kind = task.plan.kind;
+  if (task.execution.status() != scsi::Status::kGood) {
+    task.plan = {.status = task.execution.status(), .sense = task.execution.sense()};
+    return respond(task);
+  }
+  if (kind == Kind::kRead) {
+    ++site_.counters.reads;
+    site_.counters.bytes_read += task.transfer;
+  } else {
+    ++site_.counters.writes;
+    site_.counters.bytes_written += task.transfer;
+  }
+  respond(task);
+}
+
+// What the device server answered by itself goes out through staging memory, which is registered.
+void Connection::data_in_ready(Task& task) {
+  const uint64_t room = task.pdu.read ? task.pdu.expected_length : 0;
+  const uint64_t length = task.data_in.size();
+  task.transfer = std::min(length, room);
+  if (length > room) {
+    task.residual = iscsi::Residual::kOverflow;
+    task.residual_count = uint32_t(length - room);
+  } else if (room > length) {
+    task.residual = iscsi::Residual::kUnderflow;
+    task.residual_count = uint32_t(room - length);
+  }
+  if (task.transfer == 0) return respond(task);
+  task.staged = task.transfer;
+  task.state = State::kWaiting;
+  if (link_.take_chunks(task, task.staged)) data_in_staged(task);
+}
+
+void Connection::data_in_staged(Task& task) {
+  for (uint64_t at = 0; at < task.staged; at += kChunk) {
+    const size_t n = std::min<uint64_t>(kChunk, task.staged - at);
+    std::memcpy(link_.chunk(task.chunks[at / kChunk]).data(), task.data_in.data() + at, n);
+  }
+  respond(task);
+}
+
+// --- The answer ---
+
+std::optional<Rkey> Connection::key_to_invalidate(const Task& task) const {
+  if (!link_.remote_invalidation()) return std::nullopt;
+  if (task.iser.read_valid) return Rkey{task.iser.read_stag};
+  // Linux sends a key of zero with commands whose data is all immediate.
+  if (task.iser.write_valid && task.iser.write_stag != 0) return Rkey{task.iser.write_stag};
+  return std::nullopt;
+}
+
+void Connection::respond(Task& task) {
+  const scsi::Plan& plan = task.plan;
+  const bool good = plan.status == scsi::Status::kGood;
+  const bool moves_in = good && task.transfer != 0 && !task.pdu.write;
+  if (!good) {
+    task.transfer = 0;
+    // Nothing was moved of what a read wanted, whatever its lengths said.
+    if (!task.pdu.write) task.residual = iscsi::Residual::kNone;
+    if (task.pdu.expected_length != 0 && task.residual == iscsi::Residual::kNone) {
+      task.residual = iscsi::Residual::kUnderflow;
+      task.residual_count = task.pdu.expected_length;
+    }
+    if (plan.status == scsi::Status::kCheckCondition) ++site_.counters.check_conditions;
+  } else if (task.residual == iscsi::Residual::kNone && !task.pdu.write && !moves_in &&
+             task.pdu.expected_length != 0) {
+    task.residual = iscsi::Residual::kUnderflow;
+    task.residual_count = task.pdu.expected_length;
+  }
+  iscsi::ScsiResponse response{.status = uint8_t(plan.status),
+                               .residual = task.residual,
+                               .residual_count = task.residual_count,
+                               .task_tag = task.pdu.task_tag};
+  const std::span<std::byte> out(task.response);
+  task.response_size = kHeaders;
+  if (plan.status == scsi::Status::kCheckCondition) {
+    std::array<uint8_t, scsi::kMaxSenseSize> sense;
+    const bool descriptor = task.unit != nullptr && task.unit->mode().descriptor_sense;
+    const size_t size = scsi::encode(plan.sense, descriptor, sense);
+    be::store16(&out[kHeaders], uint16_t(size));
+    std::memcpy(&out[kHeaders + 2], sense.data(), size);
+    response.data_length = uint32_t(2 + size);
+    const size_t padding = (4 - response.data_length % 4) % 4;
+    std::memset(&out[kHeaders + response.data_length], 0, padding);
+    task.response_size += uint32_t(response.data_length + padding);
+  }
+  iscsi::IserControl{}.encode(out.first<iscsi::kIserHeaderSize>());
+  // The answer gives the command's place in the window back.
+  if (!task.pdu.immediate) --outstanding_;
+  response.window = window();
+  response.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  task.state = State::kResponding;
+  const std::optional<Rkey> invalidate = key_to_invalidate(task);
+  if (moves_in) {
+    if (!task.iser.read_valid) {
+      drop("a read without a key to write to");
+      return end(task);
+    }
+    const RemoteBuffer to{
+        .addr = {task.iser.read_va}, .length = task.transfer, .rkey = {task.iser.read_stag}};
+    if (!link_.push(task, to, invalidate)) end(task);
+  } else if (!link_.respond(task, invalidate)) {
+    end(task);
+  }
+}
+
+void Connection::sent(Task& task) {
+  moved_ = link_.now();
+  end(task);
+}
+
+// The task was aborted, or its connection is gone.
+void Connection::finish(Task& task) {
+  if (task.tell_abort && phase_ == Phase::kFullFeature) {
+    task.tell_abort = false;
+    ++site_.counters.aborted;
+    task.plan = {.status = scsi::Status::kTaskAborted};
+    // It has ended; who waits for that does not wait for its initiator to listen.
+    const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
+    task.drains.clear();
+    return respond(task);
+  }
+  if (!task.pdu.immediate && task.state != State::kResponding) --outstanding_;
+  ++site_.counters.aborted;
+  end(task);
+}
+
+void Connection::end(Task& task) {
+  for (uint32_t i = 0; i < task.piece_count; ++i) link_.release_receive(task.pieces[i].receive);
+  task.piece_count = 0;
+  if (task.chunk_count != 0) link_.give_chunks(task);
+  task.state = State::kFree;
+  std::erase(active_, &task);
+  if (phase_ == Phase::kClosed && idle() && target_ != nullptr) {
+    std::erase(target_->ending(), this);
+  }
+  if (task.store != nullptr) --task.store->users;
+  task.store = nullptr;
+  // Whoever waits is told last: what it does may end this connection.
+  const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
+  task.drains.clear();
+  link_.release(task);
+}
+
+void Connection::abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                             Answer answer) {
+  const std::vector<Task*> snapshot = active_;
+  for (Task* task : snapshot) {
+    if (task->state == State::kFree || !which(*task, context)) continue;
+    if (drain != nullptr) task->drains.push_back(drain);
+    // An end without an answer is the last word on a task.
+    const bool silent = task->aborted && !task->tell_abort;
+    task->tell_abort = answer == Answer::kTaskAborted && !silent;
+    switch (task->state) {
+      case State::kWaiting:
+        link_.cancel_chunks(*task);
+        [[fallthrough]];
+      case State::kUnsolicited:
+        task->aborted = true;
+        finish(*task);
+        break;
+      default:
+        // Data is moving or storage works: it ends when that has ended.
+        task->aborted = true;
+        break;
+    }
+  }
+}
+
+}  // namespace mrpool::iser_target

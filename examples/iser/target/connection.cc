@@ -1,0 +1,463 @@
+#include "examples/iser/target/connection.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/protocol/iscsi/discovery.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+constexpr Nanoseconds kLoginTimeout = std::chrono::seconds(15);
+constexpr Nanoseconds kPingAfter = std::chrono::seconds(20);  // of silence
+constexpr Nanoseconds kGiveUpAfter = std::chrono::seconds(40);
+// Without a byte more of a transfer the peer owes us: its staging memory is others' too.
+constexpr Nanoseconds kStallLimit = std::chrono::seconds(10);
+constexpr size_t kMaxText = 65536;
+
+std::span<const std::byte, iscsi::kIserHeaderSize> iser_of(std::span<const std::byte> message) {
+  return message.first<iscsi::kIserHeaderSize>();
+}
+std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> message) {
+  return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
+}
+
+// The data segment; nothing when the message is shorter than its header says.
+std::optional<std::span<const std::byte>> data_of(std::span<const std::byte> message) {
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  const size_t offset = kHeaders + header.ahs_bytes();
+  if (message.size() < offset || message.size() - offset < header.data_length) return std::nullopt;
+  return message.subspan(offset, header.data_length);
+}
+
+std::string_view text_of(std::span<const std::byte> data) {
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+Connection::Connection(Site& site, Link& link, const iscsi::Limits& limits,
+                       iscsi::RandomFill random)
+    : site_(site),
+      link_(link),
+      limits_(limits),
+      login_(*this, limits, std::move(random)),
+      started_(link.now()),
+      heard_(started_) {
+  ++site_.counters.connections;
+}
+
+Connection::~Connection() {
+  *alive_ = false;
+  closed();
+  if (target_ != nullptr && !idle()) std::erase(target_->ending(), this);
+}
+
+// --- Numbering ---
+
+iscsi::Window Connection::window(bool advance) {
+  const iscsi::Window now{.stat_sn = stat_sn_,
+                          .exp_cmd_sn = exp_cmd_sn_,
+                          .max_cmd_sn = exp_cmd_sn_ + (kQueueDepth - outstanding_) - 1};
+  if (advance) ++stat_sn_;
+  return now;
+}
+
+Connection::Order Connection::order(uint32_t cmd_sn, bool immediate) {
+  if (immediate) return Order::kTake;
+  const uint32_t last = exp_cmd_sn_ + (kQueueDepth - outstanding_) - 1;
+  if (iscsi::sn_less(cmd_sn, exp_cmd_sn_) || iscsi::sn_less(last, cmd_sn)) return Order::kIgnore;
+  // One connection delivers in order: a gap is a command that was lost, which cannot be.
+  if (cmd_sn != exp_cmd_sn_) return Order::kBroken;
+  ++exp_cmd_sn_;
+  while (!given_up_.empty() && std::erase(given_up_, exp_cmd_sn_) != 0) ++exp_cmd_sn_;
+  return Order::kTake;
+}
+
+template <typename Pdu>
+void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool advance) {
+  // Padded to four bytes, as every data segment of iSCSI (RFC 7143 §11.2.3).
+  const size_t padded = (data.size() + 3) / 4 * 4;
+  std::vector<std::byte> message(kHeaders + padded);
+  const std::span<std::byte> out(message);
+  iscsi::IserControl{}.encode(out.first<iscsi::kIserHeaderSize>());
+  pdu.window = window(advance);
+  pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
+  std::ranges::copy(data, message.begin() + kHeaders);
+  if (!link_.send(message)) drop("more PDUs to be answered than were agreed");
+}
+
+// --- Login ---
+
+Connection::Found Connection::find_target(std::string_view target, std::string_view initiator) {
+  if (target.empty()) return {.authentication = site_.discovery()};
+  Target* found = site_.find(target);
+  if (found == nullptr) return {.status = iscsi::LoginStatus::kTargetNotFound};
+  if (!found->admits(initiator)) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
+  return {.authentication = found->config().authentication,
+          .alias = found->config().alias,
+          .portal_group_tag = found->portal_group_tag()};
+}
+
+Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
+  if (identity.tsih != 0) {
+    // At level 0 a session has one connection and none is ever added or replaced in it.
+    for (const auto& target : site_.targets()) {
+      for (const Connection* other : target->connections()) {
+        if (other->login_.identity().tsih == identity.tsih) {
+          return {.status = iscsi::LoginStatus::kTooManyConnections};
+        }
+      }
+    }
+    return {.status = iscsi::LoginStatus::kSessionDoesNotExist};
+  }
+  if (!identity.target.empty()) {
+    // It may have been removed while the initiator logged in.
+    target_ = site_.find(identity.target);
+    if (target_ == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
+    // Session reinstatement: the same initiator port at the same target. Its tasks end before the
+    // login is answered (RFC 7143 §6.3.5): a write of before that landed later would overwrite what
+    // the initiator has written since.
+    const std::string port = port_name(identity.initiator, identity.isid);
+    const auto drain = std::make_shared<Drain>([this, alive = alive_] {
+      if (!*alive || !held_login_ || phase_ != Phase::kLogin) return;
+      iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
+      answer_login(answer);
+    });
+    replaced_ = drain;
+    const auto every = [](const Task&, const void*) { return true; };
+    const std::vector<Connection*> others = target_->connections();
+    for (Connection* other : others) {
+      if (other->port_ != port) continue;
+      other->abort_tasks(every, nullptr, drain);
+      other->drop("its initiator logged in again");
+    }
+    for (Connection* other : target_->ending()) {
+      if (other->port_ == port) other->abort_tasks(every, nullptr, drain);
+    }
+    port_ = port;
+    target_->connections().push_back(this);
+  }
+  return {.tsih = site_.next_tsih()};
+}
+
+bool Connection::login(std::span<const std::byte> message) {
+  if (held_login_) {
+    drop("a PDU before the login was answered");
+    return false;
+  }
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  const auto data = data_of(message);
+  if (!data) {
+    drop("a login request shorter than it says");
+    return false;
+  }
+  iscsi::Login::Answer answer =
+      header.op == iscsi::Op::kLoginRequest
+          ? login_.on_request(iscsi::LoginRequest::decode(bhs_of(message)), text_of(*data))
+          : login_.on_other_pdu(header.task_tag);
+  if (answer.finished && !replaced_.expired()) {
+    held_login_ = std::move(answer);
+    return false;
+  }
+  answer_login(answer);
+  return false;
+}
+
+void Connection::answer_login(iscsi::Login::Answer& answer) {
+  if (answer.finished) enter_full_feature();
+  if (answer.failed) {
+    ++site_.counters.refused_logins;
+    site_.log(absl::StrCat(link_.peer(), ": login refused: ", login_.reason()));
+  }
+  // The login numbers its own responses; the window is the session's.
+  const uint32_t stat_sn = answer.response.window.stat_sn;
+  exp_cmd_sn_ = login_.cmd_sn();
+  stat_sn_ = stat_sn;
+  send_control(answer.response, bytes_of(answer.text));
+  if (answer.failed) {
+    phase_ = Phase::kLogout;
+    link_.disconnect();
+  }
+}
+
+void Connection::enter_full_feature() {
+  ++site_.counters.logins;
+  phase_ = Phase::kFullFeature;
+  moved_ = link_.now();
+  parameters_ = login_.parameters();
+  if (target_ == nullptr) return;
+  for (const auto& [lun, unit] : target_->device().units()) unit_added(*unit);
+  site_.log(absl::StrCat(link_.peer(), ": ", login_.identity().initiator, " logged in to ",
+                         login_.identity().target));
+}
+
+void Connection::unit_added(scsi::LogicalUnit& unit) {
+  if (phase_ != Phase::kFullFeature) return;
+  auto nexus = std::make_unique<scsi::Nexus>(port_);
+  unit.attach(*nexus);
+  nexuses_.emplace(&unit, std::move(nexus));
+}
+
+void Connection::unit_removed(scsi::LogicalUnit& unit) {
+  const auto found = nexuses_.find(&unit);
+  if (found == nexuses_.end()) return;
+  unit.detach(*found->second);
+  nexuses_.erase(found);
+}
+
+// --- Receiving ---
+
+bool Connection::received(std::span<std::byte> message, void* receive) {
+  if (phase_ == Phase::kClosed || phase_ == Phase::kLogout) return false;
+  heard_ = link_.now();
+  if (message.size() < iscsi::kIserHeaderSize) {
+    drop("a message shorter than an iSER header");
+    return false;
+  }
+  switch (iscsi::iser_op(iser_of(message))) {
+    case iscsi::IserOp::kControl:
+      break;
+    case iscsi::IserOp::kHello:
+      hello(message);
+      return false;
+    default:
+      drop("an iSER message of an unknown type");
+      return false;
+  }
+  if (message.size() < kHeaders) {
+    drop("a PDU shorter than its header");
+    return false;
+  }
+  return phase_ == Phase::kLogin ? login(message) : control(message, receive);
+}
+
+bool Connection::control(std::span<std::byte> message, void* receive) {
+  const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
+  const auto data = data_of(message);
+  if (!data) {
+    violation(iscsi::RejectReason::kInvalidField, message, "a PDU shorter than it says");
+    return false;
+  }
+  const auto take = [&](uint32_t cmd_sn) {
+    switch (order(cmd_sn, header.immediate)) {
+      case Order::kTake:
+        return true;
+      case Order::kIgnore:
+        return false;
+      case Order::kBroken:
+        drop("a gap in CmdSN");
+        return false;
+    }
+    return false;
+  };
+  switch (header.op) {
+    case iscsi::Op::kScsiCommand:
+      if (target_ == nullptr) {
+        // Discovery knows text and logout; its number is used all the same.
+        if (take(iscsi::ScsiCommand::decode(bhs_of(message)).cmd_sn)) {
+          reject(iscsi::RejectReason::kProtocolError, message);
+        }
+        return false;
+      }
+      return command(message, receive);
+    case iscsi::Op::kDataOut:
+      return data_out(message, receive);
+    case iscsi::Op::kNopOut: {
+      const auto pdu = iscsi::NopOut::decode(bhs_of(message));
+      if (take(pdu.cmd_sn)) nop_out(pdu, *data);
+      return false;
+    }
+    case iscsi::Op::kTextRequest: {
+      const auto pdu = iscsi::TextRequest::decode(bhs_of(message));
+      if (take(pdu.cmd_sn)) text(pdu, *data);
+      return false;
+    }
+    case iscsi::Op::kTaskRequest: {
+      const auto pdu = iscsi::TaskRequest::decode(bhs_of(message));
+      if (!take(pdu.cmd_sn)) return false;
+      if (target_ == nullptr) {
+        reject(iscsi::RejectReason::kProtocolError, message);
+      } else {
+        manage(pdu);
+      }
+      return false;
+    }
+    case iscsi::Op::kLogoutRequest: {
+      const auto pdu = iscsi::LogoutRequest::decode(bhs_of(message));
+      if (take(pdu.cmd_sn)) logout(pdu);
+      return false;
+    }
+    case iscsi::Op::kLoginRequest:
+      violation(iscsi::RejectReason::kProtocolError, message, "a login request after login");
+      return false;
+    case iscsi::Op::kSnack:
+      reject(iscsi::RejectReason::kSnack, message);  // nothing is retransmitted at level 0
+      return false;
+    default:
+      reject(iscsi::RejectReason::kNotSupported, message);
+      return false;
+  }
+}
+
+void Connection::hello(std::span<const std::byte> message) {
+  const iscsi::IserHelloReply reply =
+      iscsi::answer_hello(iscsi::IserHello::decode(iser_of(message)), link_.read_depth());
+  std::array<std::byte, iscsi::kIserHeaderSize> bytes;
+  reply.encode(bytes);
+  if (!link_.send(bytes)) return drop("more PDUs to be answered than were agreed");
+  if (reply.reject) link_.disconnect();
+}
+
+void Connection::nop_out(const iscsi::NopOut& pdu, std::span<const std::byte> data) {
+  if (pdu.task_tag == iscsi::kReservedTag) {
+    pinged_ = false;  // the answer to ours, or a sign of life that wants none
+    return;
+  }
+  const auto echoed = data.first(std::min<size_t>(data.size(), parameters_.initiator_recv));
+  iscsi::NopIn answer{
+      .data_length = uint32_t(echoed.size()), .lun = pdu.lun, .task_tag = pdu.task_tag};
+  send_control(answer, echoed);
+}
+
+void Connection::ping() {
+  pinged_ = true;
+  iscsi::NopIn request{.transfer_tag = 1};
+  send_control(request, {}, /*advance=*/false);
+}
+
+void Connection::text(const iscsi::TextRequest& pdu, std::span<const std::byte> data) {
+  if (pdu.transfer_tag == iscsi::kReservedTag) {
+    text_.clear();  // a new request gives up what was left of an older one
+    asked_.clear();
+  } else if (pdu.transfer_tag != text_tag_) {
+    return drop("a text request that continues nothing");
+  }
+  text_tag_ = iscsi::kReservedTag;
+  if (!text_.empty()) return text_part(pdu);
+  asked_.append(text_of(data));
+  if (asked_.size() > kMaxText) return drop("a text request without end");
+  if (pdu.more) {
+    iscsi::TextResponse go_on{
+        .final = false, .lun = pdu.lun, .task_tag = pdu.task_tag, .transfer_tag = new_text_tag()};
+    return send_control(go_on);
+  }
+  const std::string request = std::move(asked_);
+  asked_.clear();
+  const iscsi::Identity& who = login_.identity();
+  const auto answer =
+      iscsi::answer_text(request, site_.visible(who.initiator, link_.local()), who.target);
+  if (!answer) return drop("malformed text");
+  text_ = *answer;
+  text_part(pdu);
+}
+
+void Connection::text_part(const iscsi::TextRequest& pdu) {
+  const size_t limit = std::min<size_t>(
+      parameters_.rdma_extensions ? parameters_.initiator_recv : parameters_.max_recv, kRecvData);
+  const std::string part = text_.substr(0, limit);
+  text_.erase(0, part.size());
+  const bool last = text_.empty();
+  iscsi::TextResponse answer{.final = last,
+                             .more = !last,
+                             .data_length = uint32_t(part.size()),
+                             .lun = pdu.lun,
+                             .task_tag = pdu.task_tag,
+                             .transfer_tag = last ? iscsi::kReservedTag : new_text_tag()};
+  send_control(answer, bytes_of(part));
+}
+
+uint32_t Connection::new_text_tag() {
+  if (++last_text_tag_ == iscsi::kReservedTag) ++last_text_tag_;
+  return text_tag_ = last_text_tag_;
+}
+
+void Connection::logout(const iscsi::LogoutRequest& pdu) {
+  if (pdu.reason == iscsi::LogoutRequest::kRemoveForRecovery) {
+    iscsi::LogoutResponse refused{.response = iscsi::LogoutResponse::kRecoveryNotSupported,
+                                  .task_tag = pdu.task_tag};
+    return send_control(refused);
+  }
+  if (pdu.reason == iscsi::LogoutRequest::kCloseConnection && pdu.cid != login_.identity().cid) {
+    iscsi::LogoutResponse refused{.response = iscsi::LogoutResponse::kCidNotFound,
+                                  .task_tag = pdu.task_tag};
+    return send_control(refused);
+  }
+  // Tasks end first: the initiator takes its buffers back when it has the answer.
+  phase_ = Phase::kLogout;
+  auto drain = std::make_shared<Drain>([this, alive = alive_, tag = pdu.task_tag] {
+    if (!*alive || phase_ == Phase::kClosed) return;
+    iscsi::LogoutResponse answer{.task_tag = tag};
+    send_control(answer);
+    link_.disconnect();
+  });
+  abort_tasks([](const Task&, const void*) { return true; }, nullptr, drain);
+}
+
+void Connection::answer_management(uint32_t task_tag, uint8_t response) {
+  iscsi::TaskResponse answer{.response = response, .task_tag = task_tag};
+  send_control(answer);
+}
+
+void Connection::reject(iscsi::RejectReason reason, std::span<const std::byte> message) {
+  ++site_.counters.rejects;
+  iscsi::Reject pdu{.reason = reason};
+  send_control(pdu, bhs_of(message));
+}
+
+void Connection::violation(iscsi::RejectReason reason, std::span<const std::byte> message,
+                           std::string_view why) {
+  reject(reason, message);
+  if (phase_ == Phase::kClosed) return;
+  ++site_.counters.protocol_errors;
+  site_.log(absl::StrCat(link_.peer(), ": ", std::string(why)));
+  phase_ = Phase::kLogout;
+  link_.disconnect();
+}
+
+void Connection::drop(std::string_view why) {
+  if (phase_ == Phase::kClosed) return;
+  ++site_.counters.protocol_errors;
+  phase_ = Phase::kLogout;
+  link_.drop(why);
+}
+
+void Connection::tick() {
+  const Nanoseconds now = link_.now();
+  if (phase_ == Phase::kLogin) {
+    if (now - started_ > kLoginTimeout) drop("the login took too long");
+    return;
+  }
+  if (phase_ == Phase::kClosed) return;
+  if (!moving()) {
+    moved_ = now;
+  } else if (now - moved_ > kStallLimit) {
+    return drop("the initiator keeps transfers waiting");
+  }
+  if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
+  if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
+  if (now - heard_ > kPingAfter && !pinged_) ping();
+}
+
+bool Connection::moving() const {
+  return std::ranges::any_of(active_, [](const Task* task) {
+    return task->state == Task::State::kFetching || task->state == Task::State::kResponding;
+  });
+}
+
+void Connection::closed() {
+  if (phase_ == Phase::kClosed) return;
+  phase_ = Phase::kClosed;
+  abort_tasks([](const Task&, const void*) { return true; }, nullptr, nullptr);
+  for (auto& [unit, nexus] : nexuses_) unit->detach(*nexus);
+  if (target_ == nullptr) return;
+  std::erase(target_->connections(), this);
+  if (!idle()) target_->ending().push_back(this);
+}
+
+}  // namespace mrpool::iser_target

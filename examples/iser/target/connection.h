@@ -1,0 +1,155 @@
+// One iSCSI connection, which is one session: login, then full feature phase, without I/O. Messages
+// come in as they were received; everything that goes out goes through the Link.
+//
+// Error recovery level 0: a peer that breaks the protocol is told by a Reject where one is due and
+// loses its connection; tasks die with it.
+//
+// Thread safety: the reactor's thread. Ownership: the link's, which keeps it until idle().
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "examples/iser/target/link.h"
+#include "examples/iser/target/site.h"
+#include "examples/iser/target/task.h"
+#include "examples/protocol/iscsi/login.h"
+
+namespace mrpool::iser_target {
+
+class Connection final : public iscsi::LoginHost {
+ public:
+  Connection(Site& site, Link& link, const iscsi::Limits& limits, iscsi::RandomFill random);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // A message of the peer. True: its receive is kept, and released through the Link later.
+  [[nodiscard]] bool received(std::span<std::byte> message, void* receive);
+  void chunks_ready(Task& task);
+  void fetched(Task& task, bool success);
+  void sent(Task& task);
+  // From time to time: logins that take too long, peers that have gone silent or keep transfers
+  // waiting.
+  void tick();
+  // The link is gone; every task it had has been called or will be by storage.
+  void closed();
+  bool idle() const { return active_.empty(); }
+  size_t active() const { return active_.size(); }
+
+  // Ends the tasks that `which` names. Who asked for it, or has gone, gets no answers to them;
+  // another initiator is told TASK ABORTED (SAM-5 §5.3.1, TAS). `drain` is held until each has
+  // ended.
+  using Which = bool (*)(const Task& task, const void* context);
+  enum class Answer : uint8_t { kNone, kTaskAborted };
+  void abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                   Answer answer = Answer::kNone);
+  // The target has one unit more, or will free one that no task uses any more.
+  void unit_added(scsi::LogicalUnit& unit);
+  void unit_removed(scsi::LogicalUnit& unit);
+  const std::string& port() const { return port_; }
+  const std::string& initiator() const { return login_.identity().initiator; }
+  bool full_feature() const { return phase_ == Phase::kFullFeature; }
+  void drop(std::string_view why);
+
+  // LoginHost.
+  Found find_target(std::string_view target, std::string_view initiator) override;
+  Admitted admit(const iscsi::Identity& identity) override;
+
+ private:
+  friend struct ConnectionCallbacks;
+  enum class Phase : uint8_t { kLogin, kFullFeature, kLogout, kClosed };
+
+  // connection.cc: login, and the PDUs that are no SCSI commands.
+  bool login(std::span<const std::byte> message);
+  void answer_login(iscsi::Login::Answer& answer);
+  void enter_full_feature();
+  bool control(std::span<std::byte> message, void* receive);
+  void hello(std::span<const std::byte> message);
+  void nop_out(const iscsi::NopOut& pdu, std::span<const std::byte> data);
+  void text(const iscsi::TextRequest& pdu, std::span<const std::byte> data);
+  void text_part(const iscsi::TextRequest& pdu);
+  uint32_t new_text_tag();
+  void logout(const iscsi::LogoutRequest& pdu);
+  void ping();
+  bool moving() const;  // a transfer waits for the peer
+  void answer_management(uint32_t task_tag, uint8_t response);
+  void reject(iscsi::RejectReason reason, std::span<const std::byte> message);
+  void violation(iscsi::RejectReason reason, std::span<const std::byte> message,
+                 std::string_view why);
+
+  // Window and numbering (RFC 7143 §4.2.2).
+  enum class Order : uint8_t { kTake, kIgnore, kBroken };
+  Order order(uint32_t cmd_sn, bool immediate);
+  iscsi::Window window(bool advance = true);
+
+  template <typename Pdu>
+  void send_control(Pdu& pdu, std::span<const std::byte> data = {}, bool advance = true);
+
+  // commands.cc: a command from its PDU to its response.
+  bool command(std::span<std::byte> message, void* receive);
+  bool data_out(std::span<std::byte> message, void* receive);
+  void data_complete(Task& task);
+  void plan_command(Task& task);
+  void stage(Task& task);
+  void staged(Task& task);
+  void execute(Task& task);
+  void respond_behind(Task& task, const std::vector<std::string>& preempted);
+  void executed(Task& task);
+  void data_in_ready(Task& task);
+  void data_in_staged(Task& task);
+  void respond(Task& task);
+  void finish(Task& task);
+  void end(Task& task);
+  void settle_data_out(Task& task);
+  std::optional<Rkey> key_to_invalidate(const Task& task) const;
+  scsi::Nexus& nexus(scsi::LogicalUnit& unit);
+  Task* find(uint32_t task_tag);
+
+  // management.cc: task management.
+  void manage(const iscsi::TaskRequest& pdu);
+  // The same in every session of the target, those that are closed and have tasks in storage among
+  // them; with `port`, of that initiator port only.
+  void abort_everywhere(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+                        const std::string* port = nullptr);
+  bool give_up_number(const iscsi::TaskRequest& pdu);
+
+  Site& site_;
+  Link& link_;
+  iscsi::Limits limits_;
+  iscsi::Login login_;
+  Phase phase_ = Phase::kLogin;
+  Nanoseconds started_;
+  Nanoseconds heard_;  // of the peer, last
+  bool pinged_ = false;
+  Nanoseconds moved_{};  // login ended, the last transfer did, or none was under way
+
+  // The last login response, while tasks of the session it replaces are under way.
+  std::optional<iscsi::Login::Answer> held_login_;
+  std::weak_ptr<Drain> replaced_;
+
+  Target* target_ = nullptr;  // from admission on; null in a discovery session
+  std::string port_;
+  iscsi::Parameters parameters_;
+  uint32_t stat_sn_ = 0;
+  uint32_t exp_cmd_sn_ = 0;
+  uint32_t outstanding_ = 0;        // commands that hold a place in the window
+  std::vector<uint32_t> given_up_;  // CmdSNs that will not come, in front of which others may
+  std::map<scsi::LogicalUnit*, std::unique_ptr<scsi::Nexus>> nexuses_;
+  std::vector<Task*> active_;
+  std::string text_;   // what is left of a text answer
+  std::string asked_;  // a text request that comes in pieces
+  // What the next piece of either is asked for by.
+  uint32_t text_tag_ = iscsi::kReservedTag;
+  uint32_t last_text_tag_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what outlives us in drains
+};
+
+// What an Execution inside a Task is made with.
+scsi::Execution::Done execution_done();
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,295 @@
+#include "examples/iser/target/execution.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+namespace mrpool::scsi {
+namespace {
+
+constexpr uint64_t kScratch = 64 << 10;
+constexpr size_t kAlignment = 4096;  // what direct files may ask for
+
+bool writes(Plan::Kind kind) {
+  switch (kind) {
+    case Plan::Kind::kWrite:
+    case Plan::Kind::kWriteAndVerify:
+    case Plan::Kind::kCompareAndWrite:
+    case Plan::Kind::kWriteSame:
+    case Plan::Kind::kZero:
+      return true;
+    default:
+      return false;  // UNMAP's blocks have no defined content until it is done
+  }
+}
+
+}  // namespace
+
+Sense sense_of(storage::Error error) {
+  switch (error) {
+    case storage::Error::kNone:
+      return kNoSense;
+    case storage::Error::kOutOfRange:
+      return kLbaOutOfRange;
+    case storage::Error::kMediaRead:
+      return kReadError;
+    case storage::Error::kMediaWrite:
+      return kWriteError;
+    case storage::Error::kNoSpace:
+      return kSpaceAllocationFailed;
+    case storage::Error::kReadOnly:
+      return kWriteProtected;
+    case storage::Error::kUnsupported:
+      return kInvalidOpcode;
+    case storage::Error::kNotReady:
+      return kNotReady;
+    case storage::Error::kInternal:
+      return kInternalFailure;
+  }
+  return kInternalFailure;
+}
+
+void Execution::Free::operator()(void* memory) const { std::free(memory); }
+
+Execution::Pass::Pass(Execution& execution)
+    : RangeGate::Pass([](RangeGate::Pass& self) {
+        Execution& owner = static_cast<Pass&>(self).owner;
+        if (owner.run()) owner.done_(owner);
+      }),
+      owner(execution) {}
+
+Execution::Io::Io(Execution& execution)
+    : storage::Io([](storage::Io& self) {
+        Execution& owner = static_cast<Io&>(self).owner;
+        owner.advance();
+        if (owner.run()) owner.done_(owner);
+      }),
+      owner(execution) {}
+
+Execution::Execution(Done done) : done_(done), pass_(*this), io_(*this) {}
+Execution::~Execution() = default;
+
+bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> data,
+                      std::span<const Range> ranges) {
+  store_ = &store;
+  plan_ = plan;
+  data_ = data;
+  ranges_ = ranges;
+  status_ = Status::kGood;
+  sense_ = kNoSense;
+  done_bytes_ = 0;
+  range_ = 0;
+  prepare();
+  gated_ = writes(plan.kind);
+  if (gated_) {
+    pass_.lba = plan.lba;
+    pass_.blocks = plan.blocks;
+    pass_.exclusive = plan.kind == Plan::Kind::kCompareAndWrite;
+    if (!store.gate.enter(pass_)) return false;
+  }
+  return run();
+}
+
+void Execution::prepare() {
+  switch (plan_.kind) {
+    case Plan::Kind::kVerify:
+      step_ = Step::kReadBack;
+      break;
+    case Plan::Kind::kCompareAndWrite:
+      step_ = Step::kCompare;
+      plan_.compare = true;
+      break;
+    case Plan::Kind::kWriteSame:
+      // Zeroes need not travel, and only they may be given back.
+      if (data_is_zero()) {
+        plan_.kind = Plan::Kind::kZero;
+        step_ = Step::kIo;
+      } else {
+        step_ = Step::kPattern;
+      }
+      break;
+    case Plan::Kind::kUnmap:
+      step_ = Step::kRanges;
+      break;
+    default:
+      step_ = Step::kIo;
+      break;
+  }
+}
+
+bool Execution::run() {
+  const uint64_t offset = plan_.lba * store_->block_size;
+  const uint64_t length = plan_.blocks * store_->block_size;
+  while (true) {
+    bool finished = true;
+    switch (step_) {
+      case Step::kIo:
+        switch (plan_.kind) {
+          case Plan::Kind::kRead:
+            finished = submit(storage::Op::kRead, offset, length, data_);
+            break;
+          case Plan::Kind::kZero:
+            finished = submit(storage::Op::kWriteZeroes, offset, length, {});
+            break;
+          case Plan::Kind::kFlush:
+            finished = submit(storage::Op::kFlush, 0, 0, {});
+            break;
+          default:
+            finished = submit(storage::Op::kWrite, offset, length, data_);
+            break;
+        }
+        break;
+      case Step::kReadBack:
+      case Step::kCompare: {
+        use_scratch(chunk(length));
+        finished = submit(storage::Op::kRead, offset + done_bytes_, scratch_vector_.iov_len,
+                          {&scratch_vector_, 1});
+        break;
+      }
+      case Step::kWriteHalf:
+        finished = submit(storage::Op::kWrite, offset, length, slice(length, length));
+        break;
+      case Step::kPattern:
+        use_scratch(chunk(length));
+        if (done_bytes_ == 0) fill_pattern();
+        finished = submit(storage::Op::kWrite, offset + done_bytes_, scratch_vector_.iov_len,
+                          {&scratch_vector_, 1});
+        break;
+      case Step::kRanges: {
+        const Range& range = ranges_[range_];
+        io_.deallocate = true;
+        finished = submit(storage::Op::kWriteZeroes, range.lba * store_->block_size,
+                          range.blocks * store_->block_size, {});
+        break;
+      }
+      case Step::kEnd:
+        finish();
+        return true;
+    }
+    if (!finished) return false;
+    advance();
+  }
+}
+
+bool Execution::submit(storage::Op op, uint64_t offset, uint64_t length,
+                       std::span<const iovec> buffers) {
+  io_.op = op;
+  io_.fua = plan_.fua && (op == storage::Op::kWrite || op == storage::Op::kWriteZeroes);
+  if (op == storage::Op::kWriteZeroes && plan_.kind == Plan::Kind::kZero) {
+    io_.deallocate = plan_.deallocate;
+  }
+  io_.offset = offset;
+  io_.length = length;
+  io_.buffers = buffers;
+  io_.error = storage::Error::kNone;
+  return store_->channel.submit(io_);
+}
+
+void Execution::advance() {
+  if (io_.error != storage::Error::kNone) return fail(sense_of(io_.error));
+  const uint64_t length = plan_.blocks * store_->block_size;
+  switch (step_) {
+    case Step::kIo:
+      step_ = plan_.kind == Plan::Kind::kWriteAndVerify ? Step::kReadBack : Step::kEnd;
+      break;
+    case Step::kReadBack:
+    case Step::kCompare:
+      if (plan_.compare && !compare_scratch()) return;
+      done_bytes_ += scratch_vector_.iov_len;
+      if (done_bytes_ == length) {
+        step_ = step_ == Step::kCompare ? Step::kWriteHalf : Step::kEnd;
+      }
+      break;
+    case Step::kPattern:
+      done_bytes_ += scratch_vector_.iov_len;
+      if (done_bytes_ == length) step_ = Step::kEnd;
+      break;
+    case Step::kRanges:
+      if (++range_ == ranges_.size()) step_ = Step::kEnd;
+      break;
+    case Step::kWriteHalf:
+    case Step::kEnd:
+      step_ = Step::kEnd;
+      break;
+  }
+}
+
+void Execution::fail(const Sense& sense) {
+  status_ = Status::kCheckCondition;
+  sense_ = sense;
+  step_ = Step::kEnd;
+}
+
+bool Execution::compare_scratch() {
+  uint64_t at = 0;
+  for (const iovec& part : slice(done_bytes_, scratch_vector_.iov_len)) {
+    const auto* expected = static_cast<const uint8_t*>(part.iov_base);
+    const auto* found = static_cast<const uint8_t*>(scratch_.get()) + at;
+    if (std::memcmp(expected, found, part.iov_len) != 0) {
+      const auto [first, unused] = std::mismatch(expected, expected + part.iov_len, found);
+      Sense sense = kMiscompare;
+      sense.information = done_bytes_ + at + uint64_t(first - expected);
+      fail(sense);
+      return false;
+    }
+    at += part.iov_len;
+  }
+  return true;
+}
+
+std::span<const iovec> Execution::slice(uint64_t offset, uint64_t length) {
+  size_t count = 0;
+  for (const iovec& part : data_) {
+    if (length == 0 || count == slice_.size()) break;
+    if (offset >= part.iov_len) {
+      offset -= part.iov_len;
+      continue;
+    }
+    const uint64_t take = std::min<uint64_t>(part.iov_len - offset, length);
+    slice_[count++] = {static_cast<std::byte*>(part.iov_base) + offset, take};
+    length -= take;
+    offset = 0;
+  }
+  return {slice_.data(), count};
+}
+
+bool Execution::data_is_zero() const {
+  return std::ranges::all_of(data_, [](const iovec& part) {
+    const auto* bytes = static_cast<const uint8_t*>(part.iov_base);
+    return std::all_of(bytes, bytes + part.iov_len, [](uint8_t byte) { return byte == 0; });
+  });
+}
+
+void Execution::fill_pattern() {
+  auto* to = static_cast<std::byte*>(scratch_.get());
+  for (uint64_t at = 0; at < scratch_vector_.iov_len; at += store_->block_size) {
+    uint64_t filled = 0;
+    for (const iovec& part : slice(0, store_->block_size)) {
+      std::memcpy(to + at + filled, part.iov_base, part.iov_len);
+      filled += part.iov_len;
+    }
+  }
+}
+
+uint64_t Execution::chunk(uint64_t length) const {
+  return std::min(length - done_bytes_, kScratch);
+}
+
+void Execution::use_scratch(uint64_t length) {
+  if (scratch_ == nullptr) {
+    const size_t size = (length + kAlignment - 1) / kAlignment * kAlignment;
+    scratch_.reset(std::aligned_alloc(kAlignment, size));
+    if (scratch_ == nullptr) std::abort();
+  }
+  scratch_vector_ = {scratch_.get(), length};
+}
+
+void Execution::finish() {
+  scratch_.reset();
+  if (gated_) {
+    gated_ = false;
+    store_->gate.leave(pass_);
+  }
+}
+
+}  // namespace mrpool::scsi

@@ -1,0 +1,103 @@
+// Carries out a plan on storage: the asynchronous half of a command.
+//
+// An Execution is embedded in the command it belongs to. Plain reads and writes are one storage
+// request over the command's own buffers and allocate nothing; commands that compare or repeat a
+// pattern work through a scratch buffer of at most 64 KiB that they hold while they run.
+//
+// Thread safety: the thread of the channel. Ownership: store, buffers and ranges stay until the
+// execution finished.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "examples/iser/target/range_gate.h"
+#include "examples/protocol/scsi/logical_unit.h"
+#include "examples/storage/storage.h"
+
+namespace mrpool::scsi {
+
+// The storage of a unit, as one reactor uses it.
+struct Store {
+  storage::Channel& channel;
+  uint32_t block_size;
+  RangeGate gate{};
+  uint32_t users = 0;  // commands under way that name it
+};
+
+// The sense data a storage error stands for (examples/storage/storage.h).
+Sense sense_of(storage::Error error);
+
+class Execution {
+ public:
+  using Done = void (*)(Execution& self);
+  static constexpr size_t kMaxBuffers = 33;
+
+  explicit Execution(Done done);
+  ~Execution();
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  // Runs `plan` (any kind but kDone and kParameters). `data` are the data-out bytes, or the place
+  // for kRead's. True: finished at once, done() will not be called.
+  [[nodiscard]] bool start(Store& store, const Plan& plan, std::span<const iovec> data,
+                           std::span<const Range> ranges = {});
+
+  Status status() const { return status_; }
+  const Sense& sense() const { return sense_; }
+
+ private:
+  enum class Step : uint8_t { kIo, kReadBack, kCompare, kWriteHalf, kPattern, kRanges, kEnd };
+
+  struct Pass : RangeGate::Pass {
+    explicit Pass(Execution& execution);
+    Execution& owner;
+  };
+  struct Io : storage::Io {
+    explicit Io(Execution& execution);
+    Execution& owner;
+  };
+
+  void prepare();
+  // Goes on until the end (true) or until storage has to be waited for (false).
+  bool run();
+  bool submit(storage::Op op, uint64_t offset, uint64_t length, std::span<const iovec> buffers);
+  // The end of the part under way: what comes next.
+  void advance();
+  void fail(const Sense& sense);
+  bool compare_scratch();
+  // Fills `slice_` with bytes [offset, offset + length) of the data.
+  std::span<const iovec> slice(uint64_t offset, uint64_t length);
+  bool data_is_zero() const;
+  void fill_pattern();
+  uint64_t chunk(uint64_t length) const;
+  void use_scratch(uint64_t length);
+  void finish();
+
+  Done done_;
+  Pass pass_;
+  Io io_;
+  Store* store_ = nullptr;
+  Plan plan_{};
+  std::span<const iovec> data_;
+  std::span<const Range> ranges_;
+  Step step_ = Step::kEnd;
+  bool gated_ = false;
+  uint64_t done_bytes_ = 0;  // of the part that works in chunks
+  size_t range_ = 0;
+  std::array<iovec, kMaxBuffers> slice_{};
+  iovec scratch_vector_{};
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  std::unique_ptr<void, Free> scratch_;
+  Status status_ = Status::kGood;
+  Sense sense_{};
+};
+
+}  // namespace mrpool::scsi

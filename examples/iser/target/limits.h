@@ -1,0 +1,60 @@
+// The limits of the target, and the sums that follow from them. Everything a connection will ever
+// need is computed from these before its queue pair exists.
+//
+// Thread safety: constants. Units: bytes unless the name says otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "examples/protocol/iscsi/iser_header.h"
+#include "examples/protocol/iscsi/pdu.h"
+
+namespace mrpool::iser_target {
+
+// Commands an initiator may have outstanding: the CmdSN window.
+inline constexpr uint32_t kQueueDepth = 128;
+// Immediate commands and other PDUs outside the window (MaxOutstandingUnexpectedPDUs).
+inline constexpr uint32_t kMaxUnexpected = 16;
+// A window's worth of commands whose answers have left, but whose send has not completed here yet.
+inline constexpr uint32_t kTasks = 2 * kQueueDepth;
+
+inline constexpr size_t kHeaders = iscsi::kIserHeaderSize + iscsi::kBhsSize;
+// TargetRecvDataSegmentLength: immediate data of a command, text of a login.
+inline constexpr uint32_t kRecvData = 8192;
+// Data segments start on a page, so that immediate data goes to direct files from where it landed:
+// the headers end where the first page ends.
+inline constexpr size_t kPage = 4096;
+inline constexpr size_t kReceiveStride = kPage + kRecvData;
+inline constexpr size_t kReceiveOffset = kPage - kHeaders;
+inline constexpr uint32_t kReceiveSize = kHeaders + kRecvData;
+static_assert(kHeaders < kPage);
+
+// PDUs of unsolicited data one command may bring: its immediate data, and Data-Outs where
+// InitialR2T is negotiated away.
+inline constexpr uint32_t kDataOutsPerCommand = 2;
+inline constexpr uint32_t kMaxPieces = 1 + kDataOutsPerCommand;
+inline constexpr uint32_t kFirstBurstUnsolicited = kMaxPieces * kRecvData;
+
+// Receives: commands hold theirs while their data lies in it, and so may every Data-Out.
+constexpr uint32_t receives(bool initial_r2t) {
+  return kQueueDepth * (initial_r2t ? 1 : kMaxPieces) + kMaxUnexpected;
+}
+
+// LUNs that have an address of one level (SAM-5 §4.7).
+inline constexpr size_t kMaxLuns = 1 << 14;
+
+// Staging memory: what is fetched or read before it moves on.
+inline constexpr uint32_t kChunk = 64 << 10;
+inline constexpr uint32_t kMaxTransfer = 1 << 20;
+inline constexpr uint32_t kMaxChunks = kMaxTransfer / kChunk;
+static_assert(kMaxTransfer % kChunk == 0);
+// A transfer takes all its chunks at once; chunks are numbered by 16 bits.
+inline constexpr uint64_t kMinStaging = kMaxTransfer;
+inline constexpr uint64_t kMaxStaging = uint64_t{1 << 16} * kChunk;
+
+// Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of ours,
+// an asynchronous message, and a reject.
+inline constexpr uint32_t kControlSends = kMaxUnexpected + 4;
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,97 @@
+// A SCSI command under way, from its PDU to its response.
+//
+// Thread safety: the reactor's thread. Ownership: the link's; a task is free, or its connection's.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "examples/iser/target/execution.h"
+#include "examples/iser/target/limits.h"
+#include "examples/protocol/iscsi/iser_header.h"
+#include "examples/protocol/iscsi/pdu.h"
+#include "examples/protocol/scsi/logical_unit.h"
+
+namespace mrpool::iser_target {
+
+class Connection;
+
+// Something that waits for tasks to end: a task management function, a logout.
+struct Drain {
+  explicit Drain(std::function<void()> done_fn) : done(std::move(done_fn)) {}
+  ~Drain() { done(); }
+  std::function<void()> done;
+};
+
+struct Task {
+  enum class State : uint8_t {
+    kFree,
+    kUnsolicited,  // more Data-Out is to come
+    kWaiting,      // for staging memory
+    kFetching,     // RDMA READ
+    kExecuting,    // storage
+    kResponding,   // the answer, and the RDMA WRITE in front of it
+  };
+  // Data that came in a PDU, still in the receive it landed in.
+  struct Piece {
+    void* receive = nullptr;
+    std::span<std::byte> data{};
+  };
+
+  explicit Task(scsi::Execution::Done executed) : execution(*this, executed) {}
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  State state = State::kFree;
+  bool aborted = false;  // ends without an answer, or with TASK ABORTED
+  bool tell_abort = false;
+  Connection* connection = nullptr;
+  iscsi::ScsiCommand pdu;
+  iscsi::IserControl iser;
+
+  scsi::LogicalUnit* unit = nullptr;
+  scsi::Store* store = nullptr;
+  scsi::Nexus* nexus = nullptr;
+  scsi::Plan plan;
+  std::vector<uint8_t> data_in;  // what the device server answered by itself
+  std::vector<scsi::Range> ranges;
+
+  std::array<Piece, kMaxPieces> pieces;
+  uint32_t piece_count = 0;
+  uint32_t unsolicited = 0;  // bytes in pieces
+  uint32_t data_sn = 0;      // of the next Data-Out
+
+  // Bytes that move: to the target for data-out, to the initiator for data-in.
+  uint64_t transfer = 0;
+  iscsi::Residual residual = iscsi::Residual::kNone;
+  uint32_t residual_count = 0;
+
+  std::array<uint16_t, kMaxChunks> chunks;  // staging memory, in order
+  uint32_t chunk_count = 0;
+  uint64_t staged = 0;        // bytes the chunks are for
+  uint64_t fetch_offset = 0;  // where in them the solicited data goes
+  std::array<iovec, kMaxChunks + kMaxPieces> vectors;
+  uint32_t vector_count = 0;
+
+  // The answer as it goes out, headers first.
+  std::array<std::byte, kHeaders + 2 + scsi::kMaxSenseSize + 2> response;
+  uint32_t response_size = 0;
+
+  std::vector<std::shared_ptr<Drain>> drains;
+  Task* next_waiting = nullptr;  // staging's queue
+
+  struct Execution : scsi::Execution {
+    Execution(Task& owner, scsi::Execution::Done done) : scsi::Execution(done), task(owner) {}
+    Task& task;
+  };
+  Execution execution;
+};
+
+}  // namespace mrpool::iser_target

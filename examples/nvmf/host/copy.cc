@@ -1,0 +1,224 @@
+#include "examples/nvmf/host/copy.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+// One command under way, and the part of the buffer it moves.
+class Chunk final : public Request {
+ public:
+  Chunk() : Request(&finished) {}
+
+  void submit(Queue& queue, IoOpcode opcode, const NamespaceInfo& ns, uint64_t at, Sge sge) {
+    offset = at;
+    command = Sqe{};
+    command.opcode = uint8_t(opcode);
+    command.nsid = ns.nsid;
+    if (sge.length != 0) command.set_range(at / ns.block_size, sge.length / ns.block_size);
+    data = sge;
+    busy = true;
+    done_event.reset();
+    queue.submit(*this);
+  }
+
+  Event done_event;
+  Outcome outcome;
+  uint64_t offset = 0;  // in the namespace
+  uint32_t bytes = 0;   // that the file has of it
+  bool busy = false;
+  Sge room;
+
+ private:
+  static void finished(Request& self, const Outcome& outcome) {
+    auto& chunk = static_cast<Chunk&>(self);
+    chunk.busy = false;
+    chunk.outcome = outcome;
+    chunk.done_event.set();
+  }
+};
+
+// Chunks used in turn; the order of use is the order of the file.
+struct Ring {
+  static absl::StatusOr<std::unique_ptr<Ring>> create(Pd& pd, const CopyOptions& options) {
+    auto buffer = load::Buffer::create(pd, size_t(options.chunk) * options.depth);
+    if (!buffer.ok()) return buffer.status();
+    auto ring = std::make_unique<Ring>(*std::move(buffer));
+    for (uint32_t i = 0; i < options.depth; ++i) {
+      ring->chunks.push_back(std::make_unique<Chunk>());
+      ring->chunks.back()->room = ring->buffer.sge(size_t(i) * options.chunk, options.chunk);
+    }
+    return ring;
+  }
+  explicit Ring(load::Buffer memory) : buffer(std::move(memory)) {}
+  Chunk& operator[](uint64_t turn) { return *chunks[turn % chunks.size()]; }
+  Async<> wait(Chunk& chunk) {
+    if (chunk.busy) co_await chunk.done_event;
+  }
+  // The memory must not go while a command uses it.
+  Async<> drain() {
+    for (const auto& chunk : chunks) co_await wait(*chunk);
+  }
+
+  load::Buffer buffer;
+  std::vector<std::unique_ptr<Chunk>> chunks;
+};
+
+absl::Status failed(const char* what, const Chunk& chunk) {
+  return absl::DataLossError(absl::StrCat(what, " of ", chunk.data.length, " bytes at ",
+                                          chunk.offset, ": ", describe(chunk.outcome.status)));
+}
+
+// As many bytes as there are, up to the size of `to`. A pipe may have nothing for hours, so a
+// signal ends the wait when `go_on` says so.
+absl::StatusOr<uint32_t> read_fully(int from, std::span<std::byte> to,
+                                    const std::function<bool()>& go_on) {
+  size_t have = 0;
+  while (have < to.size()) {
+    const ssize_t n = ::read(from, to.data() + have, to.size() - have);
+    if (n == 0) break;
+    if (n > 0) {
+      have += size_t(n);
+    } else if (errno != EINTR) {
+      return absl::DataLossError(absl::StrCat("reading the input: ", std::strerror(errno)));
+    } else if (!go_on()) {
+      return absl::CancelledError("interrupted");
+    }
+  }
+  return uint32_t(have);
+}
+
+absl::Status write_fully(int to, std::span<const std::byte> from,
+                         const std::function<bool()>& go_on) {
+  while (!from.empty()) {
+    const ssize_t n = ::write(to, from.data(), from.size());
+    if (n > 0) {
+      from = from.subspan(size_t(n));
+    } else if (n < 0 && errno != EINTR) {
+      return absl::DataLossError(absl::StrCat("writing the output: ", std::strerror(errno)));
+    } else if (!go_on()) {
+      return absl::CancelledError("interrupted");
+    }
+  }
+  return absl::OkStatus();
+}
+
+uint32_t round_up(uint32_t bytes, uint32_t block) { return (bytes + block - 1) / block * block; }
+
+// What the namespace holds behind the file's last byte, within the last block, stays as it is.
+Async<absl::Status> complete_last_block(Queue& queue, const NamespaceInfo& ns, Ring& ring,
+                                        Chunk& chunk, uint64_t at) {
+  const uint32_t tail = chunk.bytes % ns.block_size;
+  const uint32_t start = chunk.bytes - tail;
+  std::vector<std::byte> head(chunk.room.addr + start, chunk.room.addr + chunk.bytes);
+  Sge sge = chunk.room;
+  sge.addr += start;
+  sge.length = ns.block_size;
+  chunk.submit(queue, IoOpcode::kRead, ns, at + start, sge);
+  co_await ring.wait(chunk);
+  if (!ok(chunk.outcome.status)) co_return failed("read", chunk);
+  std::copy(head.begin(), head.end(), sge.addr);
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOptions options) {
+  auto made = Ring::create(pd, options);
+  if (!made.ok()) co_return made.status();
+  Ring& ring = **made;
+  const uint64_t room = options.ns.bytes() - options.offset;
+  const uint64_t limit = options.size == 0 ? UINT64_MAX : options.size;
+  uint64_t copied = 0;
+  absl::Status status;
+  for (uint64_t turn = 0; status.ok() && copied < limit; ++turn) {
+    Chunk& chunk = ring[turn];
+    co_await ring.wait(chunk);
+    if (!ok(chunk.outcome.status)) {
+      status = failed("write", chunk);
+      break;
+    }
+    const auto want = uint32_t(std::min<uint64_t>(options.chunk, limit - copied));
+    const auto got =
+        read_fully(from, {chunk.room.addr, want}, [&] { return options.progress(copied); });
+    if (!got.ok()) status = got.status();
+    if (!got.ok() || *got == 0) break;
+    chunk.bytes = *got;
+    if (copied + chunk.bytes > room) {
+      status = absl::OutOfRangeError(absl::StrCat("the input does not fit: namespace ",
+                                                  options.ns.nsid, " has room for ", room,
+                                                  " bytes from --offset ", options.offset));
+      break;
+    }
+    const uint64_t at = options.offset + copied;
+    if (chunk.bytes % options.ns.block_size != 0) {
+      status = co_await complete_last_block(queue, options.ns, ring, chunk, at);
+      if (!status.ok()) break;
+    }
+    Sge sge = chunk.room;
+    sge.length = round_up(chunk.bytes, options.ns.block_size);
+    chunk.submit(queue, IoOpcode::kWrite, options.ns, at, sge);
+    copied += chunk.bytes;
+    if (!options.progress(copied)) status = absl::CancelledError("interrupted");
+    if (*got < want) break;
+  }
+  co_await ring.drain();
+  for (const auto& chunk : ring.chunks) {
+    if (status.ok() && !ok(chunk->outcome.status)) status = failed("write", *chunk);
+  }
+  if (!status.ok()) co_return status;
+  Chunk flush;
+  flush.submit(queue, IoOpcode::kFlush, options.ns, 0, {});
+  co_await ring.wait(flush);
+  if (!ok(flush.outcome.status)) co_return failed("flush", flush);
+  co_return copied;
+}
+
+Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptions options) {
+  auto made = Ring::create(pd, options);
+  if (!made.ok()) co_return made.status();
+  Ring& ring = **made;
+  const uint64_t size = options.size == 0 ? options.ns.bytes() - options.offset : options.size;
+  if (size > options.ns.bytes() - options.offset) {
+    co_return absl::OutOfRangeError(
+        absl::StrCat("--offset + --size is beyond the end of namespace ", options.ns.nsid, " at ",
+                     options.ns.bytes()));
+  }
+  uint64_t asked = 0;
+  uint64_t copied = 0;
+  absl::Status status;
+  for (uint64_t turn = 0; status.ok() && copied < size; ++turn) {
+    Chunk& chunk = ring[turn];
+    if (turn >= options.depth) {
+      co_await ring.wait(chunk);
+      if (!ok(chunk.outcome.status)) {
+        status = failed("read", chunk);
+        break;
+      }
+      status =
+          write_fully(to, {chunk.room.addr, chunk.bytes}, [&] { return options.progress(copied); });
+      if (!status.ok()) break;
+      copied += chunk.bytes;
+      if (!options.progress(copied)) status = absl::CancelledError("interrupted");
+    }
+    chunk.bytes = uint32_t(std::min<uint64_t>(options.chunk, size - asked));
+    if (chunk.bytes == 0) continue;
+    Sge sge = chunk.room;
+    sge.length = round_up(chunk.bytes, options.ns.block_size);
+    chunk.submit(queue, IoOpcode::kRead, options.ns, options.offset + asked, sge);
+    asked += chunk.bytes;
+  }
+  co_await ring.drain();
+  if (!status.ok()) co_return status;
+  co_return copied;
+}
+
+}  // namespace mrpool::nvme::host

@@ -1,0 +1,30 @@
+// Copies between a file descriptor and a range of a namespace, several chunks under way at once and
+// the file's order kept, so that pipes work.
+//
+// Units: bytes. A range that ends inside a logical block is completed by reading that block first.
+// Thread safety: the reactor's thread; reading and writing the descriptor blocks it.
+// Ownership: descriptor, session and pd are the caller's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "examples/nvmf/host/session.h"
+
+namespace mrpool::nvme::host {
+
+struct CopyOptions {
+  NamespaceInfo ns;
+  uint64_t offset = 0;         // a multiple of the block size
+  uint64_t size = 0;           // 0: to the end of the input, or of the namespace
+  uint32_t chunk = 256 << 10;  // a multiple of the block size, at most the controller's limit
+  uint32_t depth = 8;
+  std::function<bool(uint64_t)> progress = [](uint64_t) { return true; };  // false: stop
+};
+
+// Bytes copied. DataLoss names the range and the status of the command that failed.
+Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOptions options);
+Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptions options);
+
+}  // namespace mrpool::nvme::host

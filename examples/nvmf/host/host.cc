@@ -1,0 +1,149 @@
+#include "examples/nvmf/host/host.h"
+
+#include <signal.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+// A signal handler has no other way in.
+std::atomic<bool> g_interrupted{false};
+std::atomic<Reactor*> g_reactor{nullptr};
+
+void handle_signal(int signal_number) {
+  g_interrupted.store(true, std::memory_order_relaxed);
+  if (Reactor* reactor = g_reactor.load(std::memory_order_acquire)) reactor->stop();
+  signal(signal_number, SIG_DFL);
+}
+
+}  // namespace
+
+void add_options(load::Args& args, HostOptions& options, HostOptionSet set) {
+  if (set != HostOptionSet::kAddressOnly) {
+    args.value("subnqn", "NQN", "the subsystem to connect to", options.subnqn);
+  }
+  if (set == HostOptionSet::kNamespace || set == HostOptionSet::kLoad) {
+    args.value("nsid", "N", "the namespace (default 1)", options.nsid);
+  }
+  args.value("host-nqn", "NQN", "who we are (default: /etc/nvme/hostnqn, else a random UUID)",
+             options.host_nqn);
+  args.duration("connect-timeout", "for one connection (default 5s)", options.connect_timeout);
+  args.duration("timeout", "for one command (default 30s)", options.timeout);
+  if (set == HostOptionSet::kAddressOnly || set == HostOptionSet::kSubsystem) return;
+  args.duration("keep-alive", "keep-alive time-out; 0 switches it off (default 10s)",
+                options.keep_alive);
+  args.flag("reconnect", "after a lost connection, connect again and repeat what was under way",
+            options.reconnect);
+  args.duration("reconnect-delay", "between attempts (default 500ms)", options.reconnect_delay);
+  args.duration("ctrl-loss-tmo", "give up reconnecting after this long (default 10m)",
+                options.loss_timeout);
+  if (set != HostOptionSet::kLoad) return;
+  args.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
+}
+
+absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, uint32_t queues,
+                                                   uint16_t depth) {
+  const auto address = Address::parse(options.address);
+  if (!address.ok()) return address.status();
+  if (options.subnqn.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--subnqn is missing; `mrpool-nvmf discover ",
+                                                   options.address,
+                                                   "` lists the subsystems there"));
+  }
+  if (!valid_nqn(options.subnqn)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--subnqn '", options.subnqn,
+                     "' is not an NQN; write one as nqn.2026-11.org.example:disk"));
+  }
+  HostIdentity identity = default_identity();
+  if (!options.host_nqn.empty()) {
+    auto given = identity_of(options.host_nqn);
+    if (!given.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("--host-nqn: ", given.status().message()));
+    }
+    identity = *std::move(given);
+  }
+
+  std::unique_ptr<Host> host(new Host);
+  host->options_ = options;
+  auto reactor = Reactor::create();
+  if (!reactor.ok()) return reactor.status();
+  host->reactor_ = *std::move(reactor);
+  auto device = Device::open(*address);
+  if (!device.ok()) return device.status();
+  host->device_ = *std::move(device);
+  auto pd = host->device_->alloc_pd();
+  if (!pd.ok()) return pd.status();
+  host->pd_ = *std::move(pd);
+
+  SessionOptions session;
+  session.address = *address;
+  if (session.address.port == 0) session.address.port = kDefaultPort;
+  session.subnqn = options.subnqn;
+  session.host = identity;
+  session.depth = depth;
+  session.keep_alive = options.keep_alive;
+  session.connect_timeout = options.connect_timeout;
+  session.command_timeout = options.timeout;
+  session.reconnect = options.reconnect;
+  session.reconnect_delay = options.reconnect_delay;
+  session.loss_timeout = options.loss_timeout;
+  // Reads of the controller's need remote read, its writes remote write; no command has both.
+  auto pool = MrPool::create(
+      *host->pd_, {.count = session_mrs(session, queues),
+                   .max_segments = 1,
+                   .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  if (!pool.ok()) return pool.status();
+  host->pool_ = *std::move(pool);
+  auto made =
+      Session::create(*host->device_, *host->pd_, *host->pool_, *host->reactor_, session, *host);
+  if (!made.ok()) return made.status();
+  host->session_ = *std::move(made);
+
+  signal(SIGPIPE, SIG_IGN);
+  return host;
+}
+
+void Host::take_signals() {
+  g_reactor.store(reactor_.get(), std::memory_order_release);
+  struct sigaction action {};
+  action.sa_handler = handle_signal;  // no SA_RESTART: a wait for input ends too
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+Host::~Host() { g_reactor.store(nullptr, std::memory_order_release); }
+
+ReactorOptions Host::job_reactor() const {
+  ReactorOptions reactor;
+  if (options_.spin) reactor.spin = Nanoseconds::max();
+  return reactor;
+}
+
+bool Host::interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
+
+void Host::run_until(const bool& done) {
+  bool told = false;
+  while (!done) {
+    reactor_->run();
+    if (interrupted() && !done && !told) {
+      told = true;
+      if (on_interrupt_) on_interrupt_();
+    }
+  }
+}
+
+void Host::on_event(const std::string& text) {
+  std::fprintf(stderr, "mrpool-nvmf: %s\n", text.c_str());
+}
+
+void Host::on_over(const absl::Status& why) {
+  std::fprintf(stderr, "mrpool-nvmf: %s\n", std::string(why.message()).c_str());
+  if (over_call_) over_call_(why);
+}
+
+}  // namespace mrpool::nvme::host

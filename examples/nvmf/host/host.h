@@ -1,0 +1,92 @@
+// What every subcommand of mrpool-nvmf starts with: the options that name a target, and the objects
+// a session needs.
+//
+// Thread safety: the main thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "examples/base/args.h"
+#include "examples/nvmf/host/session.h"
+
+namespace mrpool::nvme::host {
+
+struct HostOptions {
+  std::string address;  // positional
+  std::string subnqn;
+  std::string host_nqn;
+  uint32_t nsid = 1;
+  bool spin = false;
+  bool reconnect = false;
+  Nanoseconds reconnect_delay = std::chrono::milliseconds(500);
+  Nanoseconds loss_timeout = std::chrono::minutes(10);
+  Nanoseconds keep_alive = std::chrono::seconds(10);
+  Nanoseconds connect_timeout = std::chrono::seconds(5);
+  Nanoseconds timeout = std::chrono::seconds(30);
+};
+
+// Which of the options a subcommand takes.
+enum class HostOptionSet : uint8_t { kAddressOnly, kSubsystem, kNamespace, kLoad };
+void add_options(load::Args& args, HostOptions& options, HostOptionSet set);
+
+class Host final : private Session::News {
+ public:
+  // Opens the device and makes a pool for `queues` I/O queues of `depth`. Nothing is sent yet.
+  static absl::StatusOr<std::unique_ptr<Host>> create(const HostOptions& options, uint32_t queues,
+                                                      uint16_t depth);
+  ~Host();
+
+  // Runs the loop until `work` has returned.
+  template <typename T>
+  T run(Async<T> work);
+  // SIGINT and SIGTERM end the program as usual until this is called, so that nobody waits for a
+  // connection that does not come. From then on `work` goes on, interrupted() is true, and
+  // `on_interrupt`, when set, is called once. A second signal kills.
+  void take_signals();
+  static bool interrupted();
+  void on_interrupt(std::function<void()> call) { on_interrupt_ = std::move(call); }
+  // Called when the session is over for good.
+  void on_over(std::function<void(const absl::Status&)> call) { over_call_ = std::move(call); }
+
+  Reactor& reactor() { return *reactor_; }
+  Pd& pd() { return *pd_; }
+  MrPool& pool() { return *pool_; }
+  Session& session() { return *session_; }
+  // For the threads that do I/O; the main thread never spins.
+  ReactorOptions job_reactor() const;
+
+ private:
+  Host() = default;
+  void on_event(const std::string& text) override;
+  void on_over(const absl::Status& why) override;
+  void run_until(const bool& done);
+
+  HostOptions options_;
+  std::unique_ptr<Reactor> reactor_;
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<Pd> pd_;
+  std::unique_ptr<MrPool> pool_;
+  std::unique_ptr<Session> session_;
+  std::function<void()> on_interrupt_;
+  std::function<void(const absl::Status&)> over_call_;
+};
+
+template <typename T>
+T Host::run(Async<T> work) {
+  std::optional<T> result;
+  bool done = false;
+  auto finish = [](Host& host, Async<T>& inner, std::optional<T>& out, bool& flag) -> Async<> {
+    out.emplace(co_await inner);
+    co_await on(*host.reactor_);
+    flag = true;
+    host.reactor_->stop();
+  };
+  spawn(finish(*this, work, result, done));
+  run_until(done);
+  return *std::move(result);
+}
+
+}  // namespace mrpool::nvme::host

@@ -1,0 +1,223 @@
+// mrpool-nvmf perf: load on a namespace, verified, reported with fio's keys.
+#include <unistd.h>
+
+#include <boost/json/object.hpp>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
+#include "examples/load/report.h"
+#include "examples/nvmf/host/commands.h"
+#include "examples/nvmf/host/host.h"
+#include "examples/nvmf/host/perf_job.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+constexpr const char* kExamples =
+    R"(Without --runtime one pass is made over the region, with it the load goes on for that long. With
+--verify every block carries a CRC32C, its place and the number of its write: damaged, misplaced and
+stale data are told apart, and at the end all that was written is read back. Jobs of sequential and
+of verified loads each work on their own slice of the region.
+
+  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randread --bs 4k --iodepth 32 \
+    --runtime 10
+  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randrw --bs 4k --iodepth 32 \
+    --numjobs 4 --runtime 5 --verify crc32c --reconnect
+  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw read --bs 128k --iodepth 16 \
+    --output-format json | jq '.jobs[0].read.iops'
+)";
+
+class Perf {
+ public:
+  Perf(Host& host, const HostOptions& host_options, load::Options load)
+      : host_(host), host_options_(host_options), load_(std::move(load)), live_(*this) {}
+
+  Async<absl::Status> run();
+  // Ends the load early, with everything verified.
+  void stop() {
+    for (const auto& job : jobs_) job->stop();
+  }
+  int report() const;
+
+ private:
+  struct Finished final : Task {
+    explicit Finished(Perf& owner) : Task(&run_it), perf(owner) {}
+    static void run_it(Task& self) {
+      Perf& perf = static_cast<Finished&>(self).perf;
+      if (--perf.running_ == 0) perf.all_finished_.set();
+    }
+    Perf& perf;
+  };
+  struct Live final : Timer {
+    explicit Live(Perf& owner) : Timer(&expired), perf(owner) {}
+    static void expired(Timer& self) { static_cast<Live&>(self).perf.tick(); }
+    Perf& perf;
+    load::LiveLine line;
+    bool shown = false;
+  };
+
+  absl::Status make_jobs(const NamespaceInfo& ns);
+  void tick();
+
+  Host& host_;
+  const HostOptions& host_options_;
+  load::Options load_;
+  std::vector<load::Progress> progress_;
+  std::vector<std::unique_ptr<Finished>> finished_;
+  std::vector<std::unique_ptr<PerfJob>> jobs_;
+  std::vector<load::JobStats> stats_;
+  size_t running_ = 0;
+  Event all_finished_;
+  Live live_;
+  QueueCounters counters_;
+  MrPoolStats pool_;
+  uint32_t reconnects_ = 0;
+};
+
+absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
+  std::random_device entropy;
+  if (load_.randseed == 0) load_.randseed = entropy();
+  const uint64_t run_id = uint64_t(entropy()) << 32 | entropy();
+  progress_ = std::vector<load::Progress>(load_.numjobs);
+  for (uint32_t i = 0; i < load_.numjobs; ++i) {
+    finished_.push_back(std::make_unique<Finished>(*this));
+    auto job = PerfJob::create({.load = load_,
+                                .ns = ns,
+                                .index = i,
+                                .run_id = run_id,
+                                .reactor = host_.job_reactor(),
+                                .pd = &host_.pd(),
+                                .progress = &progress_[i]},
+                               *finished_.back(), host_.reactor());
+    if (!job.ok()) return job.status();
+    jobs_.push_back(*std::move(job));
+  }
+  return absl::OkStatus();
+}
+
+Async<absl::Status> Perf::run() {
+  Session& session = host_.session();
+  absl::Status status = co_await session.connect();
+  if (!status.ok()) co_return status;
+  host_.take_signals();
+  const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
+  status = ns.status();
+  if (status.ok()) status = load::finish_options(load_, ns->bytes(), ns->block_size);
+  if (status.ok() && load_.bs > session.controller().max_transfer()) {
+    status = absl::InvalidArgumentError(absl::StrCat("--bs ", load_.bs,
+                                                     " is more than the controller takes at once, ",
+                                                     session.controller().max_transfer()));
+  }
+  if (status.ok()) status = make_jobs(*ns);
+  std::vector<Reactor*> reactors;
+  if (status.ok()) {
+    for (const auto& job : jobs_) {
+      job->run();
+      reactors.push_back(&job->reactor());
+    }
+    status = co_await session.open_queues(reactors);
+  }
+  if (status.ok()) {
+    running_ = jobs_.size();
+    for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
+    if (load_.eta == "always" || (load_.eta == "auto" && isatty(STDERR_FILENO) != 0)) {
+      live_.arm(host_.reactor(), std::chrono::seconds(1));
+    }
+    if (Host::interrupted()) stop();
+    co_await all_finished_;
+    live_.cancel();
+    if (live_.shown) std::fputs("\r\033[K", stderr);
+  }
+  reconnects_ = session.reconnects();
+  co_await session.disconnect();
+  counters_ = session.counters();
+  pool_ = host_.pool().stats();
+  for (const auto& job : jobs_) stats_.push_back(job->stats());
+  jobs_.clear();
+  co_return status;
+}
+
+void Perf::tick() {
+  const std::string text = live_.line.tick(progress_, host_.reactor().now());
+  std::fprintf(stderr, isatty(STDERR_FILENO) != 0 ? "\r\033[K%s" : "%s\n", text.c_str());
+  live_.shown = isatty(STDERR_FILENO) != 0;
+  live_.arm(host_.reactor(), std::chrono::seconds(1));
+}
+
+int Perf::report() const {
+  uint64_t errors = 0;
+  for (const load::JobStats& job : stats_) errors += job.io_errors + job.verify_errors;
+  if (load_.json) {
+    const load::ReportContext context{
+        .program = "mrpool-nvmf",
+        .job_name = "perf",
+        .own = {{"keys", counters_.keys},
+                {"remote_invalidations", counters_.remote_invalidations},
+                {"local_invalidations", counters_.local_invalidations},
+                {"in_capsule", counters_.in_capsule},
+                {"resubmitted", counters_.resubmitted},
+                {"reconnects", reconnects_},
+                {"mrs", pool_.size},
+                {"mrs_in_use", pool_.in_use},
+                {"mrs_high_water", pool_.high_water},
+                {"mr_repairs", pool_.repairs}}};
+    std::fputs(load::to_json(load_, stats_, context).c_str(), stdout);
+  } else {
+    std::fputs(load::to_text(load_, stats_).c_str(), stdout);
+    std::printf(
+        "  keys: %llu registered, %llu invalidated by the target, %llu here; %llu commands carried "
+        "their data\n  pool: %u MRs, %u at once at most, %u in use, %llu repaired; %u reconnects; "
+        "randseed %llu\n",
+        static_cast<unsigned long long>(counters_.keys),
+        static_cast<unsigned long long>(counters_.remote_invalidations),
+        static_cast<unsigned long long>(counters_.local_invalidations),
+        static_cast<unsigned long long>(counters_.in_capsule), pool_.size, pool_.high_water,
+        pool_.in_use, static_cast<unsigned long long>(pool_.repairs), reconnects_,
+        static_cast<unsigned long long>(load_.randseed));
+  }
+  return errors == 0 ? kExitOk : kExitIo;
+}
+
+}  // namespace
+
+int perf(std::span<char* const> arguments) {
+  HostOptions options;
+  load::Options load;
+  load::Args args("mrpool-nvmf perf ADDRESS --subnqn NQN [options]");
+  load::add_options(args, load);
+  args.value("queues", "N", "the same as --numjobs", load.numjobs);
+  add_options(args, options, HostOptionSet::kLoad);
+  args.epilogue(kExamples);
+  const absl::Status parsed = args.parse(arguments);
+  if (args.help_wanted()) {
+    std::fputs(args.help().c_str(), stdout);
+    return kExitOk;
+  }
+  if (!parsed.ok()) return fail(parsed);
+  if (args.positional().size() != 1) {
+    return fail(absl::InvalidArgumentError(
+        "exactly one address is needed, as uiwarp://127.0.0.1:4420 (see --help)"));
+  }
+  options.address = args.positional()[0];
+  if (load.iodepth == 0 || load.iodepth > 1023) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--iodepth ", load.iodepth, " is not within 1..1023")));
+  }
+  if (load.numjobs == 0 || load.numjobs > 1024) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--numjobs ", load.numjobs, " is not within 1..1024")));
+  }
+  auto host = Host::create(options, load.numjobs, uint16_t(load.iodepth));
+  if (!host.ok()) return fail(host.status());
+  Perf perf(**host, options, load);
+  (*host)->on_interrupt([&perf] { perf.stop(); });
+  const absl::Status status = (*host)->run(perf.run());
+  if (!status.ok()) return fail(status);
+  return perf.report();
+}
+
+}  // namespace mrpool::nvme::host

@@ -1,0 +1,145 @@
+#include "examples/nvmf/host/perf_job.h"
+
+#include <chrono>
+
+namespace mrpool::nvme::host {
+namespace {
+
+Nanoseconds clock_now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+}  // namespace
+
+struct PerfJob::Slot final : Request {
+  Slot(PerfJob& owner, const Sge& place) : Request(&finished), job(owner) {
+    data = place;
+    command.nsid = owner.options_.ns.nsid;
+  }
+  static void finished(Request& self, const Outcome& outcome) {
+    auto& slot = static_cast<Slot&>(self);
+    slot.job.completed(slot, outcome);
+  }
+  std::span<std::byte> bytes() const { return {data.addr, data.length}; }
+  PerfJob& job;
+  load::Io io;
+};
+
+struct PerfJob::Call final : Task {
+  Call(PerfJob& owner, void (*what)(PerfJob&)) : Task(&run_it), job(owner), call(what) {}
+  static void run_it(Task& self) {
+    auto& it = static_cast<Call&>(self);
+    it.call(it.job);
+  }
+  PerfJob& job;
+  void (*call)(PerfJob&);
+};
+
+struct PerfJob::RateTimer final : Timer {
+  explicit RateTimer(PerfJob& owner) : Timer(&expired), job(owner) {}
+  static void expired(Timer& self) { static_cast<RateTimer&>(self).job.pump(); }
+  PerfJob& job;
+};
+
+absl::StatusOr<std::unique_ptr<PerfJob>> PerfJob::create(const PerfJobOptions& options,
+                                                         Task& finished, Reactor& finished_on) {
+  std::unique_ptr<PerfJob> job(new PerfJob(options, finished, finished_on));
+  auto reactor = Reactor::create(options.reactor);
+  if (!reactor.ok()) return reactor.status();
+  job->reactor_ = *std::move(reactor);
+  const load::Options& load = options.load;
+  auto buffer = load::Buffer::create(*options.pd, size_t(load.bs) * load.iodepth);
+  if (!buffer.ok()) return buffer.status();
+  job->buffer_ = std::make_unique<load::Buffer>(*std::move(buffer));
+  for (uint32_t i = 0; i < load.iodepth; ++i) {
+    job->slots_.push_back(
+        std::make_unique<Slot>(*job, job->buffer_->sge(size_t(i) * load.bs, load.bs)));
+    job->idle_.push_back(job->slots_.back().get());
+  }
+  return job;
+}
+
+PerfJob::PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finished_on)
+    : options_(options),
+      finished_(finished),
+      finished_on_(finished_on),
+      workload_(options.load, options.index, options.run_id, *options.progress),
+      blocks_per_io_(options.load.bs / options.ns.block_size),
+      start_call_(std::make_unique<Call>(*this,
+                                         [](PerfJob& job) {
+                                           job.workload_.start(clock_now());
+                                           job.pump();
+                                         })),
+      stop_call_(std::make_unique<Call>(*this,
+                                        [](PerfJob& job) {
+                                          job.workload_.stop();
+                                          job.pump();
+                                        })),
+      rate_timer_(std::make_unique<RateTimer>(*this)) {}
+
+PerfJob::~PerfJob() {
+  if (!thread_.joinable()) return;
+  reactor_->stop();
+  thread_.join();
+}
+
+void PerfJob::run() {
+  // Until its loop runs a reactor counts the thread that made it as its own; whoever asks it for
+  // its thread must find the new one.
+  reactor_->post(started_);
+  thread_ = std::thread([this] { reactor_->run(); });
+  started_.up.wait();
+}
+
+void PerfJob::start(Queue& queue) {
+  queue_ = &queue;
+  reactor_->post(*start_call_);
+}
+
+void PerfJob::stop() { reactor_->post(*stop_call_); }
+
+// Gives idle slots something to do.
+void PerfJob::pump() {
+  if (queue_ == nullptr || told_) return;
+  while (!idle_.empty()) {
+    Slot& slot = *idle_.back();
+    const Nanoseconds now = clock_now();
+    const load::Workload::Next next = workload_.next(now, slot.io, slot.bytes());
+    if (next == load::Workload::Next::kLater) {
+      rate_timer_->arm(*reactor_, workload_.next_due() - now);
+    }
+    if (next != load::Workload::Next::kIo) break;
+    idle_.pop_back();
+    submit(slot);
+  }
+  maybe_finish();
+}
+
+void PerfJob::submit(Slot& slot) {
+  slot.command.opcode =
+      uint8_t(slot.io.direction == load::Direction::kRead ? IoOpcode::kRead : IoOpcode::kWrite);
+  slot.command.set_range(slot.io.offset / options_.ns.block_size, blocks_per_io_);
+  queue_->submit(slot);
+}
+
+void PerfJob::completed(Slot& slot, const Outcome& outcome) {
+  const Nanoseconds now = clock_now();
+  idle_.push_back(&slot);
+  if (ok(outcome.status)) {
+    workload_.completed(slot.io, now, slot.bytes());
+  } else {
+    workload_.completed(slot.io, now, slot.bytes(), describe(outcome.status));
+    // As fio by default: the first error ends the job. Without a connection nothing can be read
+    // back either.
+    const Status status = code(outcome.status);
+    workload_.stop(status == kHostPathing || status == kAbortedByHost);
+  }
+  pump();
+}
+
+void PerfJob::maybe_finish() {
+  if (!workload_.done() || told_) return;
+  told_ = true;
+  rate_timer_->cancel();
+  finished_on_.post(finished_);
+}
+
+}  // namespace mrpool::nvme::host

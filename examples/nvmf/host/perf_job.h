@@ -1,0 +1,80 @@
+// One job of a load: a thread with a reactor, an I/O queue on it, and iodepth I/Os under way.
+//
+// Thread safety: the object is made and destroyed by the main thread; run() starts its thread,
+// which then owns everything but what is said to be shared. reactor() is stable from creation on.
+// Ownership: the queue, the namespace's shape and progress are the caller's and outlive the job.
+#pragma once
+
+#include <cstdint>
+#include <latch>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "examples/load/workload.h"
+#include "examples/nvmf/host/session.h"
+
+namespace mrpool::nvme::host {
+
+struct PerfJobOptions {
+  load::Options load;
+  NamespaceInfo ns;
+  uint32_t index = 0;
+  uint64_t run_id = 0;
+  ReactorOptions reactor;
+  Pd* pd = nullptr;
+  load::Progress* progress = nullptr;
+};
+
+class PerfJob {
+ public:
+  static absl::StatusOr<std::unique_ptr<PerfJob>> create(const PerfJobOptions& options,
+                                                         Task& finished, Reactor& finished_on);
+  ~PerfJob();  // stops the thread
+
+  // Starts the thread; the reactor runs from then on.
+  void run();
+  // Starts the I/O. `finished` is posted once when all of it, reading back included, is done.
+  void start(Queue& queue);
+  // Any thread: no further I/O but reading back.
+  void stop();
+  // After `finished`.
+  const load::JobStats& stats() const { return workload_.stats(); }
+
+  Reactor& reactor() { return *reactor_; }
+
+ private:
+  struct Slot;
+  struct Call;
+  struct RateTimer;
+
+  PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finished_on);
+  void pump();
+  void submit(Slot& slot);
+  void completed(Slot& slot, const Outcome& outcome);
+  void maybe_finish();
+
+  const PerfJobOptions options_;
+  Task& finished_;
+  Reactor& finished_on_;
+  load::Workload workload_;
+  const uint32_t blocks_per_io_;
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<load::Buffer> buffer_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> idle_;
+  std::unique_ptr<Call> start_call_;
+  std::unique_ptr<Call> stop_call_;
+  std::unique_ptr<RateTimer> rate_timer_;
+  Queue* queue_ = nullptr;
+  bool told_ = false;
+  struct Started : Task {
+    Started() : Task([](Task& self) { static_cast<Started&>(self).up.count_down(); }) {}
+    std::latch up{1};
+  };
+  Started started_;
+  std::thread thread_;
+};
+
+}  // namespace mrpool::nvme::host

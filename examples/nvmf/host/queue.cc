@@ -1,0 +1,584 @@
+#include "examples/nvmf/host/queue.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "absl/strings/str_cat.h"
+#include "examples/nvmf/host/connect_error.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+// A command identifier is slot | round << kSlotBits: an answer to an earlier use of a slot is told
+// from the answer to its present one.
+constexpr int kSlotBits = 10;
+constexpr uint16_t kSlotMask = (1u << kSlotBits) - 1;
+constexpr uint16_t kMaxDepth = kSlotMask;
+
+constexpr size_t kConnectDataBytes = sizeof(ConnectData);
+constexpr Nanoseconds kCloseTimeout = std::chrono::seconds(1);
+
+// What must have happened before a command is over.
+constexpr uint8_t kSent = 1;
+constexpr uint8_t kAnswered = 2;
+constexpr uint8_t kKeyDead = 4;
+
+absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
+
+DataDirection direction_of(const Sqe& command) {
+  if (command.opcode != kFabricsOpcode) return data_direction(command.opcode);
+  return data_direction(uint8_t(read_struct<FabricsCommand>(bytes_of(command)).type));
+}
+
+// The right a peer needs on the host's buffer, and no more.
+Access right_for(DataDirection direction) {
+  return direction == DataDirection::kToController ? Access::kRemoteRead
+                                                   : Access::kLocalWrite | Access::kRemoteWrite;
+}
+
+}  // namespace
+
+std::string describe(Status status, bool fabrics) {
+  if (code(status) == kHostPathing) return "the connection was lost";
+  if (code(status) == kAbortedByHost) return "given up by this host";
+  return to_string(status, fabrics);
+}
+
+QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
+  commands += other.commands;
+  keys += other.keys;
+  remote_invalidations += other.remote_invalidations;
+  local_invalidations += other.local_invalidations;
+  in_capsule += other.in_capsule;
+  resubmitted += other.resubmitted;
+  return *this;
+}
+
+// A place for one command at the controller: its capsule, key and completions.
+struct Queue::Slot {
+  struct SendDone final : Completion {
+    explicit SendDone(Slot& owner) : Completion(&run), slot(owner) {}
+    static void run(Completion& self, const WorkCompletion& wc) {
+      Slot& slot = static_cast<SendDone&>(self).slot;
+      // Flushed ones are seen to by on_disconnected, all at once.
+      if (wc.status == WcStatus::kSuccess) slot.queue.part_done(slot, kSent);
+    }
+    Slot& slot;
+  };
+  struct InvalidateDone final : Completion {
+    explicit InvalidateDone(Slot& owner) : Completion(&run), slot(owner) {}
+    static void run(Completion& self, const WorkCompletion& wc) {
+      Slot& slot = static_cast<InvalidateDone&>(self).slot;
+      if (wc.status != WcStatus::kSuccess) return;
+      slot.lease.invalidated();
+      slot.queue.part_done(slot, kKeyDead);
+    }
+    Slot& slot;
+  };
+
+  Slot(Queue& owner, uint16_t index) : queue(owner), command_id(index) {}
+
+  Queue& queue;
+  SendDone send_done{*this};
+  InvalidateDone invalidate_done{*this};
+  Request* request = nullptr;
+  MrPool::Lease lease;
+  Sge sges[2];  // capsule, and data that travels in it
+  Outcome outcome;
+  Nanoseconds started{0};
+  uint16_t command_id;
+  uint8_t missing = 0;  // parts that have not happened yet
+};
+
+struct Queue::Response final : Completion {
+  Response(Queue& owner, const Sge& place) : Completion(&run), queue(owner), sge(place) {
+    receive.completion = this;
+    receive.sges = {&sge, 1};
+  }
+  static void run(Completion& self, const WorkCompletion& wc) {
+    auto& response = static_cast<Response&>(self);
+    if (wc.status == WcStatus::kSuccess) response.queue.on_response(response, wc);
+  }
+  Queue& queue;
+  Sge sge;
+  RecvRequest receive;
+};
+
+struct Queue::Ticker final : Timer {
+  explicit Ticker(Queue& owner) : Timer(&run), queue(owner) {}
+  static void run(Timer& self) { static_cast<Ticker&>(self).queue.tick(); }
+  Queue& queue;
+};
+
+// Ends hopeless requests from the loop instead of from inside submit().
+struct Queue::Failer final : Task {
+  explicit Failer(Queue& owner) : Task(&run_it), queue(owner) {}
+  static void run_it(Task& self) {
+    auto& failer = static_cast<Failer&>(self);
+    failer.queued = false;
+    if (failer.queue.hopeless()) failer.queue.fail_waiting(kHostPathing);
+  }
+  Queue& queue;
+  bool queued = false;
+};
+
+struct Queue::LeaseWaiter final : MrPool::Waiter {
+  explicit LeaseWaiter(Queue& owner)
+      : MrPool::Waiter(*owner.options_.reactor, &run), queue(owner) {}
+  static void run(MrPool::Waiter& self, MrPool::Lease lease) {
+    auto& waiter = static_cast<LeaseWaiter&>(self);
+    waiter.waiting = false;
+    waiter.queue.spare_lease_ = std::move(lease);
+    waiter.queue.run_waiting();
+    // A queue that cannot use it now must not keep it from others.
+    waiter.queue.spare_lease_.reset();
+  }
+  Queue& queue;
+  bool waiting = false;
+};
+
+absl::StatusOr<std::unique_ptr<Queue>> Queue::create(const QueueOptions& options, Owner& owner) {
+  if (options.depth == 0 || options.depth > kMaxDepth) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a queue depth of ", options.depth, " is not within 1..", kMaxDepth));
+  }
+  std::unique_ptr<Queue> queue(new Queue(options, owner));
+  if (absl::Status status = queue->allocate(); !status.ok()) return status;
+  return queue;
+}
+
+Queue::Queue(const QueueOptions& options, Owner& owner) : options_(options), owner_(owner) {}
+
+absl::Status Queue::allocate() {
+  const uint16_t depth = options_.depth;
+  // Receives: one per command; the controller sends nothing but responses.
+  const size_t capsule_bytes = size_t(depth) * sizeof(Sqe);
+  const size_t response_bytes = size_t(depth) * sizeof(Cqe);
+  auto rings =
+      load::Buffer::create(*options_.pd, capsule_bytes + response_bytes, Access::kLocalWrite);
+  if (!rings.ok()) return rings.status();
+  rings_ = std::make_unique<load::Buffer>(*std::move(rings));
+  auto connect_data = load::Buffer::create(*options_.pd, kConnectDataBytes);
+  if (!connect_data.ok()) return connect_data.status();
+  connect_data_ = std::make_unique<load::Buffer>(*std::move(connect_data));
+
+  for (uint16_t i = 0; i < depth; ++i) {
+    slots_.push_back(std::make_unique<Slot>(*this, i));
+    slots_.back()->sges[0] = rings_->sge(i * sizeof(Sqe), sizeof(Sqe));
+    responses_.push_back(std::make_unique<Response>(
+        *this, rings_->sge(capsule_bytes + i * sizeof(Cqe), sizeof(Cqe))));
+  }
+  free_.reserve(depth);
+  for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) free_.push_back(slot->get());
+  ticker_ = std::make_unique<Ticker>(*this);
+  failer_ = std::make_unique<Failer>(*this);
+  lease_waiter_ = std::make_unique<LeaseWaiter>(*this);
+  const DeviceCaps& caps = options_.pd->caps();
+  // Of a window's end the host may never hear: soft RoCE does not tell a user which key a SEND
+  // ended, and Linux 6.1 crashes when it is asked to end that key once more. So only real
+  // registrations are left to the controller.
+  keys_end_ = caps.send_with_inv && caps.registration == Registration::kFastReg;
+
+  // A command posts its registration and its capsule, and its local invalidation where the
+  // controller did not see to it; then there is one receive for its response.
+  auto cq = options_.device->create_cq(*options_.reactor, {.depth = uint32_t(depth) * (3 + 1)});
+  if (!cq.ok()) return cq.status();
+  cq_ = *std::move(cq);
+  return absl::OkStatus();
+}
+
+Queue::~Queue() {
+  state_ = State::kGivenUp;
+  if (lease_waiter_ != nullptr && lease_waiter_->waiting &&
+      !options_.pool->cancel(*lease_waiter_)) {
+    while (lease_waiter_->waiting) options_.reactor->poll();
+  }
+  qp_.reset();  // flushes; retrieve() has the rest
+  for (const auto& slot : slots_) retrieve(*slot);
+  fail_waiting(kAbortedByHost);
+  while (failer_ != nullptr && failer_->queued) options_.reactor->poll();
+}
+
+bool Queue::hopeless() const {
+  return state_ == State::kGivenUp ||
+         (!options_.retain && (state_ == State::kDown || state_ == State::kClosing));
+}
+
+// --- Connections ---
+
+Async<absl::Status> Queue::open(uint16_t controller_id) {
+  if (state_ == State::kGivenUp) co_return absl::CancelledError("the queue was given up");
+  if (qp_ != nullptr) co_return absl::FailedPreconditionError("the queue is open");
+  RdmaRequest hello;
+  hello.queue_id = options_.queue_id;
+  hello.host_receive_size = uint16_t(options_.depth + 1);
+  hello.host_send_size0 = options_.depth;
+  if (options_.queue_id != 0) hello.controller_id = controller_id;
+  const DeviceCaps& caps = options_.pd->caps();
+  const QpOptions qp_options{
+      .send_cq = cq_.get(),
+      .recv_cq = cq_.get(),
+      .max_send_wr = uint32_t(options_.depth) * 3,
+      .max_recv_wr = options_.depth,
+      .max_send_sge = 2,
+      .max_recv_sge = 1,
+      .ord = 1,  // a host starts no READs; 0 is refused by some stacks
+      .ird = std::min<uint16_t>(caps.max_ird, 128),
+  };
+  refused_ = absl::OkStatus();
+  why_.clear();
+  broken_ = false;
+  changed_.reset();
+  state_ = State::kConnecting;
+  auto qp = options_.device->connect(
+      options_.address, *options_.pd, qp_options,
+      {.private_data = bytes_of(hello), .timeout = options_.connect_timeout}, *this);
+  if (!qp.ok()) {
+    state_ = State::kDown;
+    co_return qp.status();
+  }
+  qp_ = *std::move(qp);
+  absl::Status status = post_responses();
+  if (status.ok()) {
+    co_await changed_;
+    if (qp_ != nullptr) {
+      status = co_await join(controller_id);
+    } else {
+      status = !refused_.ok() ? refused_ : absl::UnavailableError(why_);
+    }
+  }
+  if (status.ok()) {
+    state_ = State::kReady;
+    run_waiting();
+  } else if (qp_ != nullptr) {
+    co_await close();
+  }
+  co_return status;
+}
+
+absl::Status Queue::post_responses() {
+  for (const auto& response : responses_) {
+    const PostStatus status = qp_->post_recv(response->receive);
+    if (status != PostStatus::kOk) {
+      return absl::InternalError(absl::StrCat("posting receives: ", view(to_string(status))));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Async<absl::Status> Queue::join(uint16_t controller_id) {
+  auto& data = *reinterpret_cast<ConnectData*>(connect_data_->bytes().data());
+  data = ConnectData{};
+  std::copy(options_.host.id.begin(), options_.host.id.end(), reinterpret_cast<uint8_t*>(&data));
+  data.cntlid = le(controller_id);
+  set_field(data.subsysnqn, options_.subnqn);
+  set_field(data.hostnqn, options_.host.nqn);
+
+  ConnectCommand connect;
+  connect.queue_id = options_.queue_id;
+  connect.sq_size0 = options_.depth;
+  connect.keep_alive_ms = options_.keep_alive_ms;
+  Execution execution = execute(read_struct<Sqe>(bytes_of(connect)), connect_data_->sge());
+  const Outcome outcome = co_await execution;
+  if (!ok(outcome.status)) co_return connect_error(outcome, options_);
+  controller_id_ = uint16_t(outcome.result);
+  const auto auth_required = uint16_t(outcome.result >> 16);
+  if (auth_required != 0) {
+    co_return absl::UnauthenticatedError(
+        absl::StrCat("the subsystem '", options_.subnqn,
+                     "' wants DH-HMAC-CHAP; this host has no secrets to offer"));
+  }
+  co_return absl::OkStatus();
+}
+
+void Queue::on_connected(Qp&, const ConnectionInfo&) {
+  state_ = State::kJoining;
+  ticker_->arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
+  changed_.set();
+}
+
+void Queue::on_rejected(Qp&, std::span<const std::byte> private_data) {
+  refused_ = rejection(options_.address, private_data);
+}
+
+void Queue::on_disconnected(Qp&, const Disconnect& why) {
+  const State before = state_;
+  ticker_->cancel();
+  if (why_.empty()) why_ = explain(options_.address, why);
+  if (state_ != State::kGivenUp) state_ = State::kDown;
+  qp_.reset();
+  // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
+  if (before == State::kReady) owner_.on_lost(*this, why_);
+  for (const auto& slot : slots_) retrieve(*slot);
+  if (waiting_head_ != nullptr && is_connect(*waiting_head_)) {
+    Request& connect = pop_waiting();
+    connect.done_(connect, {.status = kHostPathing});
+  }
+  if (hopeless()) fail_waiting(before == State::kClosing ? kAbortedByHost : kHostPathing);
+  changed_.set();
+}
+
+void Queue::abort(std::string why) {
+  if (qp_ != nullptr) broken(std::move(why));
+}
+
+void Queue::broken(std::string why) {
+  broken_ = true;
+  if (why_.empty()) why_ = absl::StrCat(options_.address.to_string(), ": ", why);
+  qp_->abort();
+}
+
+Async<> Queue::close() {
+  if (qp_ == nullptr) co_return;
+  if (state_ != State::kGivenUp) state_ = State::kClosing;
+  closing_since_ = options_.reactor->now();
+  changed_.reset();
+  // With commands under way there is no good order left: the peer may still be using our keys.
+  if (outstanding_ == 0) {
+    qp_->disconnect();
+  } else {
+    qp_->abort();
+  }
+  co_await changed_;
+}
+
+void Queue::give_up() {
+  state_ = State::kGivenUp;
+  if (qp_ != nullptr) qp_->abort();
+  if (waiting_head_ != nullptr && !failer_->queued) {
+    failer_->queued = true;
+    options_.reactor->post(*failer_);
+  }
+}
+
+void Queue::tick() {
+  const Nanoseconds now = options_.reactor->now();
+  if (state_ == State::kClosing && now - closing_since_ > kCloseTimeout) {
+    broken("no answer to the closing of the connection");
+  }
+  for (const auto& slot : slots_) {
+    if (slot->request == nullptr || slot->request->never_late) continue;
+    if (now - slot->started <= options_.command_timeout) continue;
+    broken(absl::StrCat("no answer to command ", slot->command_id, " (opcode 0x",
+                        absl::Hex(slot->request->command.opcode, absl::kZeroPad2), ") within ",
+                        options_.command_timeout / std::chrono::milliseconds(1), " ms"));
+    break;
+  }
+  if (qp_ != nullptr) {
+    ticker_->arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
+  }
+}
+
+// --- Commands ---
+
+void Queue::submit(Request& request) {
+  if (is_connect(request)) {
+    // Goes ahead of what waits for it, also when it has to wait for an MR.
+    if (free_.empty() || !start(request)) push_waiting_first(request);
+    return;
+  }
+  const bool open = state_ == State::kReady && waiting_head_ == nullptr;
+  if (open && !free_.empty() && start(request)) return;
+  push_waiting(request);
+  if (hopeless() && !failer_->queued) {
+    failer_->queued = true;
+    options_.reactor->post(*failer_);
+  }
+}
+
+// False when the pool is empty: the request is to wait.
+bool Queue::start(Request& request) {
+  Slot& slot = *free_.back();
+  Sqe command = request.command;
+  WorkRequest reg;
+  WorkRequest send;
+  const WorkRequest* chain = &send;
+  size_t sges = 1;
+  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
+  if (request.data.length == 0) {
+    command.sgl = SglDescriptor::keyed({}, false);
+  } else if (state_ == State::kReady && request.data.length <= in_capsule_bytes_ &&
+             direction_of(command) == DataDirection::kToController) {
+    command.sgl = SglDescriptor::in_capsule(0, request.data.length);
+    slot.sges[1] = request.data;
+    sges = 2;
+    ++counters_.in_capsule;
+  } else {
+    if (!lease_for(slot, request.data)) return false;
+    if (slot.lease.needs_registration()) {
+      const PostStatus status = slot.lease.prepare_register(right_for(direction_of(command)), reg);
+      if (status != PostStatus::kOk) {
+        slot.lease.reset();
+        broken(absl::StrCat("registration: ", view(to_string(status))));
+        return false;
+      }
+      reg.next = &send;
+      chain = &reg;
+      ++counters_.keys;
+    }
+    const FastMr& mr = slot.lease.mr();
+    command.sgl =
+        SglDescriptor::keyed({mr.remote_addr(), request.data.length, mr.rkey()}, keys_end_);
+  }
+  command.command_id = slot.command_id;
+  command.flags = uint8_t((command.flags & kFuseMask) | kPsdtSgl);
+  std::memcpy(slot.sges[0].addr, &command, sizeof command);
+  send.completion = &slot.send_done;
+  send.sges = {slot.sges, sges};
+
+  free_.pop_back();
+  slot.request = &request;
+  slot.missing = kSent | kAnswered;
+  slot.started = options_.reactor->now();
+  ++outstanding_;
+  ++counters_.commands;
+  const PostResult result = qp_->post_send(*chain);
+  if (!result.ok()) {
+    if (result.refused == &reg) slot.lease.not_posted();
+    broken(absl::StrCat("posting a command: ", view(to_string(result.status))));
+  }
+  return true;
+}
+
+bool Queue::lease_for(Slot& slot, const Sge& data) {
+  slot.lease = spare_lease_ ? std::move(spare_lease_) : options_.pool->get();
+  if (slot.lease) {
+    if (slot.lease.map({&data, 1}) == 1) return true;
+    slot.lease.reset();
+    broken(absl::StrCat("the device cannot map a buffer of ", data.length, " bytes"));
+    return false;
+  }
+  if (!lease_waiter_->waiting) {
+    lease_waiter_->waiting = true;
+    options_.pool->get(*lease_waiter_);
+  }
+  return false;
+}
+
+void Queue::on_response(Response& response, const WorkCompletion& wc) {
+  if (broken_) return;
+  if (wc.byte_len != sizeof(Cqe)) {
+    broken(absl::StrCat("a response of ", wc.byte_len, " bytes"));
+    return;
+  }
+  Cqe cqe;
+  std::memcpy(static_cast<void*>(&cqe), response.sge.addr, sizeof cqe);
+  const uint16_t id = cqe.command_id;
+  const uint16_t index = id & kSlotMask;
+  Slot* slot = index < slots_.size() ? slots_[index].get() : nullptr;
+  if (slot == nullptr || slot->command_id != id || (slot->missing & kAnswered) == 0) {
+    broken(absl::StrCat("a response to command ", id, ", which is not outstanding"));
+    return;
+  }
+  // The place is free again before the controller can hear of a further command.
+  const PostStatus posted = qp_->post_recv(response.receive);
+  if (posted != PostStatus::kOk) {
+    broken(absl::StrCat("posting a receive: ", view(to_string(posted))));
+    return;
+  }
+  slot->outcome = {.status = cqe.status(), .result = cqe.result};
+  if (end_key(*slot, wc)) part_done(*slot, kAnswered);
+}
+
+// False when the controller broke the rules of invalidation.
+bool Queue::end_key(Slot& slot, const WorkCompletion& wc) {
+  if (!slot.lease || !slot.lease.needs_registration()) {
+    if (!wc.invalidated) return true;
+    broken(absl::StrCat("a response invalidated key ", wc.invalidated_rkey.value,
+                        ", which its command did not carry"));
+    return false;
+  }
+  if (wc.invalidated) {
+    if (wc.invalidated_rkey != slot.lease.mr().rkey()) {
+      broken(absl::StrCat("a response invalidated key ", wc.invalidated_rkey.value, " instead of ",
+                          slot.lease.mr().rkey().value));
+      return false;
+    }
+    slot.lease.invalidated();
+    ++counters_.remote_invalidations;
+    return true;
+  }
+  ++counters_.local_invalidations;
+  slot.missing |= kKeyDead;
+  WorkRequest invalidate;
+  slot.lease.prepare_invalidate(invalidate);
+  invalidate.signalled = true;
+  invalidate.completion = &slot.invalidate_done;
+  const PostResult result = qp_->post_send(invalidate);
+  if (result.ok()) return true;
+  broken(absl::StrCat("invalidating a key: ", view(to_string(result.status))));
+  return false;
+}
+
+void Queue::part_done(Slot& slot, uint8_t part) {
+  slot.missing &= uint8_t(~part);
+  if (slot.missing != 0) return;
+  slot.lease.reset();
+  Request& request = *slot.request;
+  slot.request = nullptr;
+  --outstanding_;
+  free_.push_back(&slot);
+  const Outcome outcome = slot.outcome;
+  if (waiting_head_ != nullptr && state_ == State::kReady) run_waiting();
+  request.done_(request, outcome);  // may destroy the queue
+}
+
+// The connection is gone: what the controller had not finished is ours again.
+void Queue::retrieve(Slot& slot) {
+  if (slot.request == nullptr) return;
+  slot.lease.reset();  // to the repair list where its key may be live
+  slot.missing = 0;
+  Request& request = *std::exchange(slot.request, nullptr);
+  --outstanding_;
+  free_.push_back(&slot);
+  // Connect and what set-up asks must not outlive their connection.
+  if (options_.retain && options_.queue_id != 0 && request.command.opcode != kFabricsOpcode &&
+      state_ != State::kGivenUp) {
+    ++counters_.resubmitted;
+    push_waiting(request);
+  } else {
+    request.done_(request, {.status = state_ == State::kGivenUp ? kAbortedByHost : kHostPathing});
+  }
+}
+
+void Queue::push_waiting(Request& request) {
+  request.next_ = nullptr;
+  (waiting_tail_ == nullptr ? waiting_head_ : waiting_tail_->next_) = &request;
+  waiting_tail_ = &request;
+}
+
+void Queue::push_waiting_first(Request& request) {
+  request.next_ = waiting_head_;
+  waiting_head_ = &request;
+  if (waiting_tail_ == nullptr) waiting_tail_ = &request;
+}
+
+bool Queue::is_connect(const Request& request) {
+  return request.command.opcode == kFabricsOpcode &&
+         std::bit_cast<FabricsCommand>(request.command).type == FabricsType::kConnect;
+}
+
+Request& Queue::pop_waiting() {
+  Request& request = *waiting_head_;
+  waiting_head_ = std::exchange(request.next_, nullptr);
+  if (waiting_head_ == nullptr) waiting_tail_ = nullptr;
+  return request;
+}
+
+void Queue::run_waiting() {
+  while (waiting_head_ != nullptr && !free_.empty()) {
+    // While the queue joins its controller, nothing but Connect may go out.
+    const bool joins = state_ == State::kJoining && is_connect(*waiting_head_);
+    if ((state_ != State::kReady && !joins) || !start(*waiting_head_)) return;
+    pop_waiting();
+  }
+}
+
+void Queue::fail_waiting(Status status) {
+  while (waiting_head_ != nullptr) {
+    Request& request = pop_waiting();
+    request.done_(request, {.status = status});
+  }
+}
+
+}  // namespace mrpool::nvme::host

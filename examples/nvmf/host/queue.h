@@ -1,0 +1,231 @@
+// One NVMe-oF queue of a host: a connection, its submission slots, and the keys of its commands.
+//
+// A command is a Request of the caller's: submit it, and done() runs once with the outcome. For a
+// command with data the queue leases an MR, registers exactly the bytes with exactly the right the
+// command needs (remote read for data to the controller, remote write for data to the host), posts
+// the registration chained with the capsule, and asks the controller to invalidate the key with its
+// response. It checks that this happened, for the very key; where it did not, it invalidates
+// locally. done() runs when the response is here, the capsule's SEND has completed and the key is
+// dead: the buffer is the caller's again in every sense. Small data to the controller travels in
+// the capsule where the controller offers the room, and needs no key.
+//
+// A lost connection gives each command back: with `retain` they wait and are submitted again by the
+// next open(), else they end with kHostPathing. Leases whose keys were live go to the pool's repair
+// list.
+//
+// Limits: `depth` commands at the controller; further ones wait in order, here. Commands the pool
+// has no MR for wait as well.
+// Thread safety: everything on the thread of options.reactor.
+// Ownership: the caller owns queue, requests and data; a Request and its data stay until done().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "examples/load/buffer.h"
+#include "examples/nvmf/host/async.h"
+#include "examples/nvmf/host/identity.h"
+#include "examples/protocol/nvme/wire.h"
+#include "mrpool/device.h"
+#include "mrpool/mr_pool.h"
+
+namespace mrpool::nvme::host {
+
+// What a host reports itself when no controller did: [base] path related status, type 3.
+inline constexpr Status kHostPathing{0x370};    // the connection is gone
+inline constexpr Status kAbortedByHost{0x371};  // the queue was closed
+
+std::string describe(Status status, bool fabrics = false);
+
+struct Outcome {
+  Status status = Status::kSuccess;
+  uint64_t result = 0;  // CQE DW0 and DW1
+};
+
+class Request {
+ public:
+  using Done = void (*)(Request& self, const Outcome& outcome);
+  explicit Request(Done done) : done_(done) {}
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  // Opcode, namespace and CDW10..15, or a Fabrics command; identifier, flags and SGL are the
+  // queue's.
+  Sqe command;
+  Sge data;                 // length 0: none
+  bool never_late = false;  // exempt from the time-out: waits for an event
+
+ private:
+  friend class Queue;
+  Done done_;
+  Request* next_ = nullptr;
+};
+
+struct QueueOptions {
+  Device* device = nullptr;
+  Pd* pd = nullptr;
+  MrPool* pool = nullptr;
+  Reactor* reactor = nullptr;
+  Address address;
+  HostIdentity host;
+  std::string subnqn;
+  uint16_t queue_id = 0;  // 0: admin
+  uint16_t depth = 31;    // commands at the controller; the queue has one entry more
+  Nanoseconds connect_timeout = std::chrono::seconds(5);
+  Nanoseconds command_timeout = std::chrono::seconds(30);
+  uint32_t keep_alive_ms = 0;  // admin queue
+  bool retain = false;
+};
+
+struct QueueCounters {
+  uint64_t commands = 0;
+  uint64_t keys = 0;                  // registrations
+  uint64_t remote_invalidations = 0;  // keys the controller ended, as asked
+  uint64_t local_invalidations = 0;   // keys it did not end
+  uint64_t in_capsule = 0;            // commands that needed no key for their data
+  uint64_t resubmitted = 0;           // commands a lost connection gave back
+  QueueCounters& operator+=(const QueueCounters& other);
+};
+
+class Queue final : private QpEvents {
+ public:
+  // Hears of a connection that was open and is lost without close(). Runs on the reactor, outside
+  // of any call to the queue; close() follows from whoever decides what now.
+  class Owner {
+   public:
+    virtual void on_lost(Queue& queue, const std::string& why) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Queue>> create(const QueueOptions& options, Owner& owner);
+  ~Queue();
+
+  // Connects, and runs the Fabrics Connect command. NotFound, PermissionDenied, Unavailable,
+  // InvalidArgument say what the controller held against it. Waiting requests start on success.
+  Async<absl::Status> open(uint16_t controller_id);
+  // What Connect said, after open().
+  uint16_t controller_id() const { return controller_id_; }
+  // Bytes of data that fit into a capsule; Identify tells (I/O queues).
+  void set_in_capsule_bytes(uint32_t bytes) { in_capsule_bytes_ = bytes; }
+
+  // Closes in good order. With retain, requests wait on; else they end with kAbortedByHost.
+  Async<> close();
+  // Ends what waits and what will come with kHostPathing: nobody will open it again.
+  void give_up();
+  // Drops the connection, as if the network had.
+  void abort(std::string why);
+
+  // Always taken; done() is never called from inside.
+  void submit(Request& request);
+  // For coroutines.
+  class Execution;
+  Execution execute(const Sqe& command, Sge data = {});
+
+  bool ready() const { return state_ == State::kReady; }
+  uint32_t outstanding() const { return outstanding_; }
+  Reactor& reactor() const { return *options_.reactor; }
+  const QueueOptions& options() const { return options_; }
+  const QueueCounters& counters() const { return counters_; }
+
+ private:
+  enum class State : uint8_t { kDown, kConnecting, kJoining, kReady, kClosing, kGivenUp };
+  struct Slot;
+  struct Response;
+  struct Ticker;
+  struct Failer;
+  struct LeaseWaiter;
+
+  Queue(const QueueOptions& options, Owner& owner);
+  absl::Status allocate();
+
+  void on_connected(Qp& qp, const ConnectionInfo& info) override;
+  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
+  void on_disconnected(Qp& qp, const Disconnect& why) override;
+
+  Async<absl::Status> join(uint16_t controller_id);
+  absl::Status post_responses();
+  bool hopeless() const;
+
+  bool start(Request& request);
+  bool lease_for(Slot& slot, const Sge& data);
+  void on_response(Response& response, const WorkCompletion& wc);
+  bool end_key(Slot& slot, const WorkCompletion& wc);
+  void part_done(Slot& slot, uint8_t part);
+  void broken(std::string why);
+  void retrieve(Slot& slot);
+  void run_waiting();
+  void fail_waiting(Status status);
+  void push_waiting(Request& request);
+  void push_waiting_first(Request& request);
+  static bool is_connect(const Request& request);
+  Request& pop_waiting();
+  void tick();
+
+  const QueueOptions options_;
+  Owner& owner_;
+  std::unique_ptr<Cq> cq_;
+  std::unique_ptr<Qp> qp_;
+  std::unique_ptr<load::Buffer> rings_;  // capsules, then responses
+  std::unique_ptr<load::Buffer> connect_data_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
+  std::vector<std::unique_ptr<Response>> responses_;
+  std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<Failer> failer_;
+  std::unique_ptr<LeaseWaiter> lease_waiter_;
+  MrPool::Lease spare_lease_;  // what the waiter brought
+
+  State state_ = State::kDown;
+  Nanoseconds closing_since_{0};
+  Request* waiting_head_ = nullptr;
+  Request* waiting_tail_ = nullptr;
+  uint32_t outstanding_ = 0;
+  uint32_t in_capsule_bytes_ = 0;
+  uint16_t controller_id_ = kDynamicController;
+  bool broken_ = false;   // no response of this connection counts any more
+  bool keys_end_ = true;  // the device's keys can be invalidated
+  std::string why_;       // of the last disconnect
+  absl::Status refused_;  // what the private data of a rejection said
+  Event changed_;         // connected or disconnected
+  QueueCounters counters_;
+};
+
+// The awaitable of one command.
+class [[nodiscard]] Queue::Execution final : private Request {
+ public:
+  Execution(Queue& queue, const Sqe& sqe, Sge sge) : Request(&resume), queue_(queue) {
+    command = sqe;
+    data = sge;
+  }
+  Execution& or_wait_forever() {
+    never_late = true;
+    return *this;
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> caller) {
+    caller_ = caller;
+    queue_.submit(*this);
+  }
+  Outcome await_resume() const noexcept { return outcome_; }
+
+ private:
+  static void resume(Request& self, const Outcome& outcome) {
+    auto& execution = static_cast<Execution&>(self);
+    execution.outcome_ = outcome;
+    execution.caller_.resume();
+  }
+  Queue& queue_;
+  Outcome outcome_;
+  std::coroutine_handle<> caller_;
+};
+
+inline Queue::Execution Queue::execute(const Sqe& command, Sge data) {
+  return Execution(*this, command, data);
+}
+
+}  // namespace mrpool::nvme::host

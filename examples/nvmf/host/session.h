@@ -1,0 +1,108 @@
+// A host's session with one subsystem: a controller and its I/O queues, kept together and, when
+// asked to, brought back after a loss.
+//
+// Every I/O queue lives on a reactor of its own choice; the controller on the session's. When any
+// connection is lost all of them are closed, for they are one controller's. With `reconnect` the
+// session then tries again until `loss_timeout`; commands that were under way wait meanwhile and
+// are submitted again. A write that is repeated carries the same bytes, so a verification that
+// expects either its old or its new content, and the new one once it was acknowledged, stays sound.
+//
+// Thread safety: everything on the session's reactor, but for the queues' submit(), which belongs
+// to each queue's. The reactors of the queues must run while connect() or disconnect() is under
+// way. Ownership: the caller owns the session and the reactors, which outlive it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "examples/nvmf/host/controller.h"
+
+namespace mrpool::nvme::host {
+
+struct SessionOptions {
+  Address address;
+  std::string subnqn;
+  HostIdentity host;
+  uint16_t depth = 32;  // commands under way per I/O queue
+  Nanoseconds keep_alive = std::chrono::seconds(10);
+  Nanoseconds connect_timeout = std::chrono::seconds(5);
+  Nanoseconds command_timeout = std::chrono::seconds(30);
+  bool reconnect = false;
+  Nanoseconds reconnect_delay = std::chrono::milliseconds(500);
+  Nanoseconds loss_timeout = std::chrono::minutes(10);
+};
+
+// MRs that a session's commands need at once: one per command of every queue, and the admin
+// queue's.
+uint32_t session_mrs(const SessionOptions& options, uint32_t queues);
+
+class Session final : private Controller::Owner, private Queue::Owner {
+ public:
+  struct News {
+    // All run on the session's reactor.
+    virtual void on_event(const std::string& text) = 0;  // for people
+    // The session is over: lost without `reconnect`, or not to be had again in time.
+    virtual void on_over(const absl::Status& why) = 0;
+
+   protected:
+    ~News() = default;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Session>> create(Device& device, Pd& pd, MrPool& pool,
+                                                         Reactor& reactor,
+                                                         const SessionOptions& options, News& news);
+  // After disconnect(), which a session that was connected needs in any case, on_over() included.
+  ~Session();
+
+  // Opens the controller only: for Identify and the like, and to learn the limits.
+  Async<absl::Status> connect();
+  // Opens one I/O queue per reactor; `reactors` must stay until it returns. ResourceExhausted when
+  // the controller grants fewer.
+  Async<absl::Status> open_queues(std::span<Reactor* const> reactors);
+  Async<> disconnect();
+
+  Controller& controller() { return *controller_; }
+  size_t queues() const { return io_.size(); }
+  Queue& queue(size_t index);
+  uint32_t reconnects() const { return reconnects_; }
+  // Sum over all queues; exact once they are closed.
+  QueueCounters counters() const;
+
+ private:
+  struct IoQueue;
+
+  Session(Device& device, Pd& pd, MrPool& pool, Reactor& reactor, const SessionOptions& options,
+          News& news);
+  QueueOptions queue_options(Reactor& reactor, uint16_t id, uint16_t depth) const;
+
+  void on_controller_lost(Controller& controller, const std::string& why) override;
+  void on_async_event(Controller& controller, const AsyncEvent& event) override;
+  void on_lost(Queue& queue, const std::string& why) override;
+  void lost(const std::string& why);
+
+  Async<absl::Status> open_all();
+  Async<> close_all();
+  Async<> recover(std::string why);
+  Async<> give_up_queues();
+  Async<> destroy_queues();
+
+  Device& device_;
+  Pd& pd_;
+  MrPool& pool_;
+  Reactor& reactor_;
+  const SessionOptions options_;
+  News& news_;
+  std::unique_ptr<Controller> controller_;
+  std::vector<std::unique_ptr<IoQueue>> io_;
+  bool recovering_ = false;
+  bool lost_again_ = false;  // while recovering
+  bool leaving_ = false;
+  Event recovered_;  // recover() has ended
+  uint32_t reconnects_ = 0;
+  QueueCounters counters_;  // of destroyed queues
+};
+
+}  // namespace mrpool::nvme::host

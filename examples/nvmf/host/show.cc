@@ -1,0 +1,213 @@
+// mrpool-nvmf discover, mrpool-nvmf identify: ask and print.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "examples/base/args.h"
+#include "examples/base/units.h"
+#include "examples/nvmf/host/commands.h"
+#include "examples/nvmf/host/discovery.h"
+#include "examples/nvmf/host/host.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+namespace json = boost::json;
+
+// A blank or zero padded field.
+template <size_t N>
+std::string text_of(const char (&field)[N]) {
+  absl::string_view text(field, N);
+  text = text.substr(0, text.find('\0'));
+  return std::string(absl::StripAsciiWhitespace(text));
+}
+
+struct Format {
+  bool json = false;
+  void add_to(load::Args& args) {
+    args.choice("output-format", {"normal", "json"}, "(default normal)",
+                [this](size_t i) { json = i == 1; });
+  }
+};
+
+// Parses; true: go on. Otherwise `exit_status` is the answer.
+bool parse(load::Args& args, std::span<char* const> arguments, std::string& address,
+           int& exit_status) {
+  const absl::Status status = args.parse(arguments);
+  if (args.help_wanted()) {
+    std::fputs(args.help().c_str(), stdout);
+    exit_status = kExitOk;
+    return false;
+  }
+  if (!status.ok()) {
+    exit_status = fail(status);
+    return false;
+  }
+  if (args.positional().size() != 1) {
+    exit_status = fail(absl::InvalidArgumentError(
+        "exactly one address is needed, as uiwarp://127.0.0.1:4420 (see --help)"));
+    return false;
+  }
+  address = args.positional()[0];
+  return true;
+}
+
+void print(const json::value& document) { std::puts(json::serialize(document).c_str()); }
+
+// --- discover ---
+
+json::object to_json(const nvmf_disc_log_entry& entry) {
+  return {{"trtype", transport_name(entry)},       {"adrfam", address_family_name(entry)},
+          {"subtype", subsystem_type_name(entry)}, {"portid", le(uint16_t(entry.portid))},
+          {"cntlid", le(uint16_t(entry.cntlid))},  {"traddr", text_of(entry.traddr)},
+          {"trsvcid", text_of(entry.trsvcid)},     {"subnqn", text_of(entry.subnqn)}};
+}
+
+void print_text(const DiscoveryLog& log) {
+  std::printf("%zu records, generation %llu\n", log.entries.size(),
+              static_cast<unsigned long long>(log.generation));
+  for (const nvmf_disc_log_entry& entry : log.entries) {
+    std::printf("  %-9s %s\n            %s %s:%s, port id %u\n", subsystem_type_name(entry).c_str(),
+                text_of(entry.subnqn).c_str(), transport_name(entry).c_str(),
+                text_of(entry.traddr).c_str(), text_of(entry.trsvcid).c_str(),
+                unsigned(le(uint16_t(entry.portid))));
+  }
+}
+
+Async<absl::Status> run_discover(Host& host, bool as_json) {
+  absl::Status status = co_await host.session().connect();
+  if (!status.ok()) co_return status;
+  const auto log = co_await read_discovery_log(host.session().controller());
+  co_await host.session().disconnect();
+  if (!log.ok()) co_return log.status();
+  if (!as_json) {
+    print_text(*log);
+    co_return absl::OkStatus();
+  }
+  json::array records;
+  for (const nvmf_disc_log_entry& entry : log->entries) records.push_back(to_json(entry));
+  print(json::object{{"genctr", log->generation}, {"records", std::move(records)}});
+  co_return absl::OkStatus();
+}
+
+// --- identify ---
+
+json::object controller_json(const Controller& controller) {
+  const nvme_id_ctrl& id = controller.identity();
+  return {{"cntlid", controller.id()},
+          {"subnqn", text_of(id.subnqn)},
+          {"vid", le(uint16_t(id.vid))},
+          {"sn", text_of(id.sn)},
+          {"mn", text_of(id.mn)},
+          {"fr", text_of(id.fr)},
+          {"ver", le(uint32_t(id.ver))},
+          {"mdts", id.mdts},
+          {"nn", le(uint32_t(id.nn))},
+          {"oncs", le(uint16_t(id.oncs))},
+          {"vwc", id.vwc},
+          {"sgls", le(uint32_t(id.sgls))},
+          {"kas", le(uint16_t(id.kas))},
+          {"maxcmd", le(uint16_t(id.maxcmd))},
+          {"ioccsz", le(uint32_t(id.ioccsz))},
+          {"iorcsz", le(uint32_t(id.iorcsz))},
+          {"icdoff", le(uint16_t(id.icdoff))},
+          {"max_queue_entries", controller.max_queue_entries()}};
+}
+
+json::object namespace_json(uint32_t nsid, const nvme_id_ns& ns) {
+  const auto& format = ns.lbaf[ns.flbas & 0xf];
+  std::string nguid;
+  for (const uint8_t byte : ns.nguid) nguid += absl::StrFormat("%02x", byte);
+  return {{"nsid", nsid},
+          {"nsze", le(uint64_t(ns.nsze))},
+          {"ncap", le(uint64_t(ns.ncap))},
+          {"nuse", le(uint64_t(ns.nuse))},
+          {"block_size", uint64_t{1} << format.ds},
+          {"nsfeat", ns.nsfeat},
+          {"dlfeat", ns.dlfeat},
+          {"nguid", nguid}};
+}
+
+std::string value_text(const json::value& value) {
+  return value.is_string() ? std::string(value.as_string()) : json::serialize(value);
+}
+
+void print_text(const char* title, const json::object& fields) {
+  std::printf("%s\n", title);
+  for (const auto& field : fields) {
+    std::printf("  %-18s %s\n", std::string(field.key()).c_str(),
+                value_text(field.value()).c_str());
+  }
+}
+
+Async<absl::Status> run_identify(Host& host, bool as_json) {
+  Session& session = host.session();
+  absl::Status status = co_await session.connect();
+  if (!status.ok()) co_return status;
+  Controller& controller = session.controller();
+  const json::object id = controller_json(controller);
+  json::array namespaces;
+  const auto nsids = co_await controller.active_namespaces();
+  status = nsids.status();
+  if (nsids.ok()) {
+    for (const uint32_t nsid : *nsids) {
+      const auto ns = co_await controller.identify_namespace(nsid);
+      status = ns.status();
+      if (!ns.ok()) break;
+      namespaces.push_back(namespace_json(nsid, *ns));
+    }
+  }
+  co_await session.disconnect();
+  if (!status.ok()) co_return status;
+  if (as_json) {
+    print(json::object{{"controller", id}, {"namespaces", std::move(namespaces)}});
+    co_return absl::OkStatus();
+  }
+  print_text("controller", id);
+  for (const json::value& ns : namespaces) {
+    const json::object& fields = ns.as_object();
+    const uint64_t bytes =
+        fields.at("nsze").to_number<uint64_t>() * fields.at("block_size").to_number<uint64_t>();
+    print_text(absl::StrCat("namespace, ", load::format_size(bytes)).c_str(), fields);
+  }
+  co_return absl::OkStatus();
+}
+
+// Connects to the controller that `options` name and runs `work` with it; returns the exit status.
+int show(std::span<char* const> arguments, std::string usage, std::string example,
+         HostOptions options, HostOptionSet set, Async<absl::Status> (*work)(Host&, bool as_json)) {
+  Format format;
+  load::Args args(std::move(usage));
+  add_options(args, options, set);
+  format.add_to(args);
+  args.epilogue(std::move(example));
+  int exit_status = kExitOk;
+  if (!parse(args, arguments, options.address, exit_status)) return exit_status;
+  auto host = Host::create(options, 0, 1);
+  if (!host.ok()) return fail(host.status());
+  const absl::Status status = (*host)->run(work(**host, format.json));
+  return status.ok() ? kExitOk : fail(status);
+}
+
+}  // namespace
+
+int discover(std::span<char* const> arguments) {
+  HostOptions options;
+  options.subnqn = kDiscoveryNqn;
+  return show(arguments, "mrpool-nvmf discover ADDRESS [options]",
+              "  mrpool-nvmf discover uiwarp://127.0.0.1:4420\n", options,
+              HostOptionSet::kAddressOnly, &run_discover);
+}
+
+int identify(std::span<char* const> arguments) {
+  return show(arguments, "mrpool-nvmf identify ADDRESS --subnqn NQN [options]",
+              "  mrpool-nvmf identify uiwarp://127.0.0.1:4420 --subnqn NQN\n", {},
+              HostOptionSet::kSubsystem, &run_identify);
+}
+
+}  // namespace mrpool::nvme::host

@@ -1,0 +1,223 @@
+// A controller: what one host made by connecting an admin queue, without any I/O of its own.
+//
+// Properties, admin commands, features, log pages, asynchronous events and the keep-alive timer.
+// Bytes and times go in, replies come out; what has to happen elsewhere (a parked event request
+// that completes, a queue that has to go, a command to abort) is told to ControllerHost.
+//
+// A queue has three stages here: attached, closed (its connection is gone, its storage I/O may not
+// be) and detached (nothing of it can touch the storage any more). A reset or a shutdown is over
+// only when every I/O queue is detached: a write of before that landed later would overwrite what
+// the host has written since, [base] 3.7.2.
+//
+// Thread safety: shared objects: safe. One mutex, taken by admin commands and configuration; the
+// I/O path touches only write_cache() and the subsystem's version, both atomics.
+// Ownership: shared by its queues and the Target. ControllerHost must outlive it and is called
+// without the mutex held.
+// Clauses: [base] 5 admin commands, 7.6 reset and shutdown, 7.12 keep alive; [fab] 3.4 properties.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "examples/nvmf/target/limits.h"
+#include "examples/nvmf/target/subsystem.h"
+#include "examples/protocol/nvme/wire.h"
+
+namespace mrpool::nvmf_target {
+
+// Names a queue of the engine: the worker it lives on and its number there. A stale one names
+// nothing.
+struct QueueRef {
+  uint32_t worker = 0;
+  uint64_t id = 0;
+  friend bool operator==(const QueueRef&, const QueueRef&) = default;
+};
+
+// What a controller asks of the engine around it. Called from any thread; must not call back before
+// it returns.
+class ControllerHost {
+ public:
+  // Completions wait in Controller::take_events for this admin queue.
+  virtual void events_ready(QueueRef admin_queue) = 0;
+  virtual void drop_queue(QueueRef queue) = 0;
+  // The Connect command that this queue holds back may be tried again.
+  virtual void connect_again(QueueRef queue) = 0;
+
+ protected:
+  ~ControllerHost() = default;
+};
+
+// Makes the bytes of the discovery log for a host that came in through `local`.
+class DiscoverySource {
+ public:
+  virtual std::vector<std::byte> discovery_log(std::string_view host_nqn,
+                                               std::string_view local) const = 0;
+
+ protected:
+  ~DiscoverySource() = default;
+};
+
+struct AdminReply {
+  enum class Kind : uint8_t {
+    kReply,
+    kPark,   // an Asynchronous Event Request: answered by take_events
+    kAbort,  // find command `abort_cid` on `abort_queue`; call abort_finished() when it is answered
+  };
+  Kind kind = Kind::kReply;
+  nvme::Status status = nvme::Status::kSuccess;
+  uint64_t result = 0;
+  std::vector<std::byte> data;  // for the host
+  uint16_t abort_cid = 0;
+  QueueRef abort_queue;
+};
+
+// The end of an Asynchronous Event Request: an event, or kAbortRequested at a reset.
+struct AsyncCompletion {
+  uint16_t command_id = 0;
+  uint32_t result = 0;
+  nvme::Status status = nvme::Status::kSuccess;
+};
+
+enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged };
+// Their bits in the Asynchronous Event Configuration, [base] 5.27.1.8.
+inline constexpr uint32_t kEventNamespace = 1u << 8;
+inline constexpr uint32_t kEventDiscovery = 1u << 31;
+
+class Controller {
+ public:
+  struct Identity {
+    uint16_t id = 0;
+    std::string host_nqn;
+    std::array<uint8_t, 16> host_id{};
+    std::string local_address;  // where the host came in
+    bool discovery = false;
+    uint32_t keep_alive_ms = 0;
+    uint32_t in_capsule = kDefaultInCapsule;
+  };
+
+  Controller(Identity identity, std::shared_ptr<Subsystem> subsystem, ControllerHost& host,
+             const DiscoverySource& discovery, Nanoseconds now);
+
+  const Identity& identity() const { return identity_; }
+  Subsystem& subsystem() const { return *subsystem_; }
+
+  // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
+  void attach_admin(QueueRef queue);
+  enum class Join : uint8_t {
+    kJoined,
+    kWait,     // an earlier queue, or a reset, has not come to its end
+    kRefused,  // the controller is not enabled, or has a queue of that number
+  };
+  Join join(uint16_t queue_id, QueueRef queue);
+  void close(uint16_t queue_id);
+  void detach(uint16_t queue_id);
+  // Has a queue that is closed and not yet detached.
+  bool draining() const;
+  bool has_queues() const;
+  // The end of the association: drops every queue.
+  void terminate();
+  bool enabled() const;
+
+  // Commands of the admin queue.
+  AdminReply property_get(const nvme::PropertyCommand& command) const;
+  AdminReply property_set(const nvme::PropertyCommand& command, Nanoseconds now);
+  // Any other admin command; `data_length` is what its SGL describes.
+  AdminReply admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now);
+  void abort_finished();
+
+  // Asynchronous events.
+  void namespaces_changed(std::span<const uint32_t> nsids);
+  void discovery_changed();
+  std::vector<AsyncCompletion> take_events();
+  // True when a parked request of that id was there; its completion is the caller's to send.
+  bool unpark(uint16_t command_id);
+
+  // The host gave a sign of life: a command, in traffic-based mode, or Keep Alive.
+  void note_traffic(Nanoseconds now);
+  // True once the keep-alive timer has run out; the controller is in fatal state then.
+  bool keep_alive_expired(Nanoseconds now);
+  uint32_t keep_alive_ms() const;
+
+  // A command failed: for the Error Information log.
+  void record_error(uint16_t queue_id, uint16_t command_id, nvme::Status status, uint32_t nsid,
+                    uint64_t lba);
+
+  // False: the host switched the volatile write cache off, so every write is forced to the medium.
+  bool write_cache() const { return write_cache_.load(std::memory_order_relaxed); }
+
+ private:
+  AdminReply identify(const nvme::Sqe& sqe);
+  AdminReply get_log_page(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now,
+                          std::vector<std::byte> discovery);
+  AdminReply set_features(const nvme::Sqe& sqe, Nanoseconds now);
+  AdminReply get_features(const nvme::Sqe& sqe) const;
+  AdminReply park_event(const nvme::Sqe& sqe);
+  AdminReply abort(const nvme::Sqe& sqe);
+  std::vector<std::byte> identify_controller() const;
+  std::vector<std::byte> smart_log(Nanoseconds now) const;
+  void write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop);
+  void reset_locked();
+  bool has_io_queues_locked() const;
+  void settle_locked();
+  bool enabled_locked() const;
+  void raise_locked(AsyncEvent event, bool& wake);
+  uint32_t supported_events() const;
+  QueueRef admin_queue_locked() const;
+
+  const Identity identity_;
+  const std::shared_ptr<Subsystem> subsystem_;
+  ControllerHost& host_;
+  const DiscoverySource& discovery_;
+
+  mutable std::mutex mutex_;
+  struct Member {
+    QueueRef queue;
+    bool closed = false;
+  };
+  std::map<uint16_t, Member> queues_;
+  bool resetting_ = false;  // CC.EN went to 0, and I/O queues are left
+  bool stopping_ = false;   // CC.SHN was set, and I/O queues are left
+  uint32_t cc_ = 0;
+  uint32_t csts_ = 0;
+  uint32_t keep_alive_ms_ = 0;
+  Nanoseconds last_sign_{};
+  uint32_t aborts_ = 0;
+
+  // Events: enabled by the host, waiting for a request, or reported and masked until the log page
+  // that tells the details was read.
+  uint32_t events_enabled_ = 0;
+  uint32_t events_pending_ = 0;
+  uint32_t events_masked_ = 0;
+  std::vector<uint16_t> parked_;
+  std::vector<AsyncCompletion> completions_;
+  std::vector<uint32_t> changed_;
+  bool changed_overflow_ = false;
+
+  uint64_t errors_ = 0;
+  std::vector<nvme_error_log_page> error_log_;  // ring, newest at (errors_ - 1) % size
+
+  uint32_t arbitration_ = 0;
+  uint32_t power_state_ = 0;
+  // Of the composite temperature, in kelvins: over, under.
+  static constexpr std::array<uint32_t, 2> kThresholds{kWarningKelvin, 0};
+  std::array<uint32_t, 2> thresholds_ = kThresholds;
+  uint32_t error_recovery_ = 0;
+  uint32_t write_atomicity_ = 0;
+  std::atomic<bool> write_cache_{true};
+};
+
+// Two blocks of one log: [base] 5.14, offset and number of dwords from the command.
+struct LogRange {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+LogRange log_range(const nvme::Sqe& sqe);
+
+}  // namespace mrpool::nvmf_target

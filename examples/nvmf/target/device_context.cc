@@ -1,0 +1,64 @@
+#include "examples/nvmf/target/device_context.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "examples/nvmf/target/buffers.h"
+#include "examples/nvmf/target/limits.h"
+
+namespace mrpool::nvmf_target {
+
+DeviceContext::DeviceContext(std::shared_ptr<Device> device, const Options& options)
+    : device_(std::move(device)), options_(options) {
+  // At the same time per queue; more wait in the RwContext, in order.
+  limits_.max_operations = 128;
+  limits_.max_transfer = kMaxTransfer;
+  limits_.max_segments = BufferPool::chunks_for(kMaxTransfer) + 1;
+  limits_.force_mr = options.force_mr;
+}
+
+absl::StatusOr<std::unique_ptr<DeviceContext>> DeviceContext::create(std::shared_ptr<Device> device,
+                                                                     const Options& options) {
+  std::unique_ptr<DeviceContext> context(new DeviceContext(std::move(device), options));
+  auto pd = context->device_->alloc_pd();
+  if (!pd.ok()) return pd.status();
+  context->pd_ = std::move(*pd);
+  const RwQueueNeeds needs = rw_queue_needs(context->caps(), context->limits_);
+  if (needs.pool_mrs == 0) return context;
+  MrPoolOptions pool;
+  pool.count = std::clamp<uint32_t>(options.mrs, 1, std::max(context->caps().max_mr, 1u));
+  pool.max_segments = std::max(needs.pool_segments, 1u);
+  pool.access = context->local_access(needs.pool_access);
+  auto created = MrPool::create(*context->pd_, pool);
+  if (!created.ok()) return created.status();
+  context->pool_ = std::move(*created);
+  return context;
+}
+
+Access DeviceContext::local_access(Access rights) const {
+  return options_.relaxed_ordering ? rights : rights | Access::kDisableRelaxedOrdering;
+}
+
+Access DeviceContext::sink_access() const {
+  return local_access(rw_queue_needs(caps(), limits_).sink_access);
+}
+
+std::shared_ptr<Mr> DeviceContext::register_volume(storage::Volume& volume) {
+  if (volume.memory().empty()) return nullptr;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(volumes_, [](const auto& entry) { return entry.second.expired(); });
+  if (const auto at = volumes_.find(&volume); at != volumes_.end()) {
+    if (auto mr = at->second.lock(); mr != nullptr) return mr;
+  }
+  auto mr = pd_->reg_mr(volume.memory(), local_access(Access::kNone));
+  if (!mr.ok()) {
+    std::fprintf(stderr, "%s: reads are copied, because its memory cannot be registered: %s\n",
+                 volume.spec().c_str(), std::string(mr.status().message()).c_str());
+    return nullptr;
+  }
+  std::shared_ptr<Mr> shared = std::move(*mr);
+  volumes_[&volume] = shared;
+  return shared;
+}
+
+}  // namespace mrpool::nvmf_target

@@ -1,0 +1,424 @@
+// I/O commands on their way: data from the host, storage, data to the host.
+#include <algorithm>
+#include <cstring>
+
+#include "examples/nvmf/target/queue.h"
+#include "examples/nvmf/target/worker.h"
+
+namespace mrpool::nvmf_target {
+
+using nvme::Status;
+using nvme::with_dnr;
+
+// Namespaces.
+
+// Follows the subsystem's table; true when it changed.
+bool Queue::refresh_namespaces() {
+  Subsystem& subsystem = controller_->subsystem();
+  if (subsystem.version() == table_version_) return false;
+  release_handles();
+  table_ = subsystem.namespaces();
+  table_version_ = table_->version;
+  for (const Namespace& ns : table_->namespaces) {
+    Handle handle;
+    handle.channel = worker_.channel(*device_.context, ns.volume);
+    if (handle.channel != nullptr) {
+      ++handle.channel->handles;
+      handle.memory = handle.channel->memory[device_.context].get();
+    }
+    handles_.push_back(handle);
+  }
+  return true;
+}
+
+void Queue::release_handles() {
+  for (const Handle& handle : handles_) {
+    if (handle.channel != nullptr) --handle.channel->handles;
+  }
+  handles_.clear();
+}
+
+bool Queue::use_channel(Command& command, const Namespace& ns) {
+  const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
+  if (handle.channel == nullptr) return false;
+  command.channel = handle.channel;
+  ++handle.channel->uses;
+  command.gather = nullptr;
+  command.can_gather = handle.memory != nullptr;
+  if (command.can_gather) command.gather_key = handle.memory->lkey();
+  return true;
+}
+
+// Commands.
+
+void Queue::dispatch_io(Command& command) {
+  refresh_namespaces();
+  if (const Status s = plan_io(command.sqe, command.data, *table_, command.plan); !ok(s)) {
+    return respond(command, s);
+  }
+  if (command.plan.ns == nullptr) return next_flush(command);
+  if (!use_channel(command, *command.plan.ns)) {
+    return respond(command, Status::kNamespaceNotReady);
+  }
+  if (!controller_->write_cache()) command.plan.fua = true;
+  start_io(command);
+}
+
+void Queue::start_io(Command& command) {
+  const uint32_t chunks = BufferPool::chunks_for(command.plan.data_length);
+  switch (command.plan.kind) {
+    case IoKind::kRead:
+      return start_read(command);
+    case IoKind::kWrite:
+      return start_write(command);
+    case IoKind::kCompare: {
+      const bool fetches = command.data.remote();
+      command.chunk_base = uint16_t(fetches ? chunks : 0);
+      if (!take_buffers(command, fetches ? 2 * chunks : chunks)) return;
+      return fetches ? fetch(command) : store(command);
+    }
+    case IoKind::kRanges:
+      if (!command.data.remote()) return next_range(command);
+      if (take_buffers(command, chunks)) fetch(command);
+      return;
+    case IoKind::kSimple:
+      return store(command);
+  }
+}
+
+void Queue::start_read(Command& command) {
+  std::byte* const place =
+      command.can_gather ? command.channel->volume->locate(command.plan.offset, command.plan.length)
+                         : nullptr;
+  if (place != nullptr) {
+    command.gather = place;
+    command.io.op = storage::Op::kHold;
+    command.io.offset = command.plan.offset;
+    command.io.length = command.plan.length;
+    return submit(command);
+  }
+  if (take_buffers(command, BufferPool::chunks_for(command.plan.data_length))) store(command);
+}
+
+void Queue::start_write(Command& command) {
+  const std::span<const std::byte> inside = command.data.in_capsule;
+  if (!command.data.remote()) {
+    const uint32_t alignment = command.channel->volume->geometry().buffer_alignment;
+    if (reinterpret_cast<uintptr_t>(inside.data()) % alignment == 0) return store(command);
+  }
+  if (!take_buffers(command, BufferPool::chunks_for(command.plan.data_length))) return;
+  command.data.remote() ? fetch(command) : store(command);
+}
+
+// Staging memory.
+
+bool Queue::take_buffers(Command& command, uint32_t chunks) {
+  command.chunk_count = uint16_t(chunks);
+  // Behind those that already wait, so that a big command is not starved by small ones.
+  if (!worker_.buffers_awaited() &&
+      worker_.buffers().take({command.chunks.data(), command.chunk_count})) {
+    return true;
+  }
+  command.stage = Stage::kBuffers;
+  worker_.wait_for_buffers(command);
+  return false;
+}
+
+void Queue::buffers_ready(Command& command) {
+  switch (command.purpose) {
+    case Purpose::kConnect:
+      return fetch(command);
+    case Purpose::kAdminReply:
+      return send_reply(command);
+    case Purpose::kIo:
+      break;
+  }
+  const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
+  fetches ? fetch(command) : store(command);
+}
+
+std::span<const iovec> Queue::scatter(Command& command, uint32_t first_chunk, uint64_t bytes) {
+  uint32_t n = 0;
+  for (; bytes > 0; ++n) {
+    const uint64_t part = std::min<uint64_t>(bytes, BufferPool::kChunk);
+    command.iov[n] = {worker_.buffers().chunk(command.chunks[first_chunk + n]), size_t(part)};
+    bytes -= part;
+  }
+  return {command.iov.data(), n};
+}
+
+size_t Queue::local_sges(const Command& command, uint64_t offset, uint64_t length,
+                         std::span<Sge> out) const {
+  if (command.gather != nullptr) {
+    out[0] = {const_cast<std::byte*>(command.gather) + offset, uint32_t(length),
+              command.gather_key};
+    return 1;
+  }
+  size_t n = 0;
+  while (length > 0) {
+    const uint64_t in_chunk = offset % BufferPool::kChunk;
+    const uint64_t part = std::min<uint64_t>(length, BufferPool::kChunk - in_chunk);
+    const uint16_t chunk = command.chunks[offset / BufferPool::kChunk];
+    out[n++] = device_.staging->sge(worker_.buffers().offset(chunk) + in_chunk, uint32_t(part));
+    offset += part;
+    length -= part;
+  }
+  return n;
+}
+
+// What the host sent, from `offset` on, as far as it lies in one piece.
+std::span<const std::byte> Queue::host_data(const Command& command, uint64_t offset) const {
+  if (!command.data.remote()) return command.data.in_capsule.subspan(size_t(offset));
+  const uint64_t in_chunk = offset % BufferPool::kChunk;
+  const uint64_t left = command.data.length - offset;
+  return {worker_.buffers().chunk(command.chunks[offset / BufferPool::kChunk]) + in_chunk,
+          size_t(std::min<uint64_t>(left, BufferPool::kChunk - in_chunk))};
+}
+
+// Data from the host.
+
+void Queue::fetch(Command& command) {
+  command.stage = Stage::kFetching;
+  command.descriptor = 0;
+  command.moved = 0;
+  ++transfers_;
+  fetch_next(command);
+}
+
+void Queue::fetch_next(Command& command) {
+  while (command.descriptor < command.data.count) {
+    const RemoteBuffer remote = command.data.remote(command.descriptor);
+    if (remote.length == 0) {
+      ++command.descriptor;
+      continue;
+    }
+    std::array<Sge, Command::kMaxChunks> sges;
+    const size_t n = local_sges(command, command.moved, remote.length, sges);
+    command.transferring = true;
+    if (rw_->start(command.transfer, RwDirection::kRead, {sges.data(), n}, remote) !=
+        PostStatus::kOk) {
+      command.transferring = false;
+      transfer_failed(command);
+    }
+    return;
+  }
+  --transfers_;
+  fetched(command);
+}
+
+void Queue::fetched(Command& command) {
+  if (command.aborted) return respond(command, Status::kAbortRequested);
+  if (command.purpose == Purpose::kConnect) return connect(command);
+  if (command.plan.kind == IoKind::kRanges) return next_range(command);
+  store(command);
+}
+
+void Queue::transferred(Command& command, WcStatus status) {
+  command.transferring = false;
+  ++progress_;
+  if (command.sending && !command.transfer.last_posted()) command.sending = false;
+  if (status != WcStatus::kSuccess || closed_) return transfer_failed(command);
+  if (command.stage == Stage::kAnswering) {  // the last, with the completion behind it
+    --transfers_;
+    release(command);
+    if (!command.sending) finish(command);
+    return;
+  }
+  command.moved += command.data.remote(command.descriptor).length;
+  ++command.descriptor;
+  command.stage == Stage::kFetching ? fetch_next(command) : send_next(command);
+}
+
+void Queue::transfer_failed(Command& command) {
+  --transfers_;
+  if (command.stage == Stage::kAnswering) {  // the completion was in the same chain
+    if (!command.sending) finish(command);
+    drop("data could not be sent");
+    return;
+  }
+  if (closing_ || !qp_->connected()) return finish(command);
+  respond(command, Status::kDataTransferError);
+}
+
+// Storage.
+
+// The storage's part, with all data here that it needs.
+void Queue::store(Command& command) {
+  storage::Io& io = command.io;
+  const IoPlan& plan = command.plan;
+  io.op = plan.op;
+  io.fua = plan.fua;
+  io.deallocate = plan.deallocate;
+  io.offset = plan.offset;
+  io.length = plan.length;
+  io.buffers = {};
+  if (plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare) {
+    io.buffers = scatter(command, command.chunk_base, plan.length);
+  } else if (plan.kind == IoKind::kWrite) {
+    if (command.data.remote()) {
+      io.buffers = scatter(command, 0, plan.length);
+    } else {
+      const std::span<const std::byte> inside = command.data.in_capsule;
+      if (command.chunk_count != 0) {  // badly aligned for the backend
+        io.buffers = scatter(command, 0, plan.length);
+        std::copy(inside.begin(), inside.end(), static_cast<std::byte*>(command.iov[0].iov_base));
+      } else {
+        command.iov[0] = {const_cast<std::byte*>(inside.data()), inside.size()};
+        io.buffers = {command.iov.data(), 1};
+      }
+    }
+  }
+  submit(command);
+}
+
+void Queue::submit(Command& command) {
+  command.stage = Stage::kStorage;
+  if (command.channel->channel->submit(command.io)) stored(command);
+}
+
+void Queue::stored(Command& command) {
+  const storage::Error error = command.io.error;
+  if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) {
+    command.holding = true;
+  }
+  if (closed_) return finish(command);
+  if (error != storage::Error::kNone) return respond(command, to_status(error));
+  const IoPlan& plan = command.plan;
+  switch (plan.kind) {
+    case IoKind::kRead:
+      IoCounters::add(counters_->reads, 1);
+      IoCounters::add(counters_->bytes_read, plan.length);
+      return send_data(command);
+    case IoKind::kWrite:
+      IoCounters::add(counters_->writes, 1);
+      IoCounters::add(counters_->bytes_written, plan.length);
+      return respond(command, Status::kSuccess);
+    case IoKind::kCompare:
+      return finish_compare(command);
+    case IoKind::kRanges:
+      return next_range(command);
+    case IoKind::kSimple:
+      if (plan.ns == nullptr) return next_flush(command);
+      return respond(command, Status::kSuccess);
+  }
+}
+
+void Queue::finish_compare(Command& command) {
+  IoCounters::add(counters_->reads, 1);
+  IoCounters::add(counters_->bytes_read, command.plan.length);
+  for (uint64_t at = 0; at < command.plan.length; at += BufferPool::kChunk) {
+    const size_t n = std::min<uint64_t>(command.plan.length - at, BufferPool::kChunk);
+    const std::byte* stored =
+        worker_.buffers().chunk(command.chunks[command.chunk_base + at / BufferPool::kChunk]);
+    if (std::memcmp(host_data(command, at).data(), stored, n) != 0) {
+      return respond(command, with_dnr(Status::kCompareFailure));
+    }
+  }
+  respond(command, Status::kSuccess);
+}
+
+// Dataset Management: all ranges are checked before the first is touched, then they go one by one.
+void Queue::next_range(Command& command) {
+  const storage::Geometry& geometry = command.channel->volume->geometry();
+  const uint32_t count = command.plan.ranges;
+  const std::span<const std::byte> data = host_data(command, 0);
+  const auto range = [&](uint32_t i) {
+    return nvme::read_struct<nvme_dsm_range>(data.subspan(i * sizeof(nvme_dsm_range)));
+  };
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  if (command.step == 0) {
+    for (uint32_t i = 0; i < count; ++i) {
+      if (const Status s = plan_range(range(i), geometry, offset, length); !ok(s)) {
+        return respond(command, s);
+      }
+    }
+  }
+  while (command.plan.deallocate && command.step < count) {
+    (void)plan_range(range(command.step++), geometry, offset, length);
+    if (length == 0) continue;
+    command.plan.offset = offset;
+    command.plan.length = length;
+    storage::Io& io = command.io;
+    io.op = storage::Op::kDeallocate;
+    io.fua = false;
+    io.offset = offset;
+    io.length = length;
+    io.buffers = {};
+    command.stage = Stage::kStorage;
+    if (!command.channel->channel->submit(io)) return;
+    if (io.error != storage::Error::kNone) return respond(command, to_status(io.error));
+  }
+  respond(command, Status::kSuccess);
+}
+
+// Flush with the broadcast namespace: one after the other.
+void Queue::next_flush(Command& command) {
+  if (command.channel != nullptr) {
+    --command.channel->uses;
+    command.channel = nullptr;
+  }
+  if (command.step > 0 && command.io.error != storage::Error::kNone) {
+    return respond(command, to_status(command.io.error));
+  }
+  // By nsid, because the table may have been replaced since; whatever is served now gets flushed.
+  const auto& all = table_->namespaces;
+  for (auto ns = std::ranges::upper_bound(all, command.step, {}, &Namespace::nsid); ns != all.end();
+       ++ns) {
+    command.step = ns->nsid;
+    if (!use_channel(command, *ns)) return respond(command, Status::kNamespaceNotReady);
+    command.io.op = storage::Op::kFlush;
+    command.io.buffers = {};
+    command.stage = Stage::kStorage;
+    if (!command.channel->channel->submit(command.io)) return;
+    --command.channel->uses;
+    command.channel = nullptr;
+    if (command.io.error != storage::Error::kNone) {
+      return respond(command, to_status(command.io.error));
+    }
+  }
+  respond(command, Status::kSuccess);
+}
+
+// Data to the host.
+
+void Queue::send_data(Command& command) {
+  command.stage = Stage::kSending;
+  command.descriptor = 0;
+  command.moved = 0;
+  ++transfers_;
+  send_next(command);
+}
+
+// One RDMA WRITE for each descriptor; the completion follows the last in the same chain.
+void Queue::send_next(Command& command) {
+  if (closing_) {
+    --transfers_;
+    return finish(command);
+  }
+  while (command.descriptor < command.data.count) {
+    const RemoteBuffer remote = command.data.remote(command.descriptor);
+    const bool last = command.moved + remote.length == command.data.length;
+    if (remote.length == 0) {
+      ++command.descriptor;
+      continue;
+    }
+    std::array<Sge, Command::kMaxChunks> sges;
+    const size_t n = local_sges(command, command.moved, remote.length, sges);
+    const WorkRequest* behind = nullptr;
+    if (last) {
+      command.stage = Stage::kAnswering;
+      command.sending = true;
+      behind = &answer(command, Status::kSuccess, 0);
+    }
+    command.transferring = true;
+    if (rw_->start(command.transfer, RwDirection::kWrite, {sges.data(), n}, remote, behind) !=
+        PostStatus::kOk) {
+      command.transferring = command.sending = false;
+      transfer_failed(command);
+    }
+    return;
+  }
+}
+
+}  // namespace mrpool::nvmf_target

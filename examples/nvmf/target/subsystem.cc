@@ -1,0 +1,81 @@
+#include "examples/nvmf/target/subsystem.h"
+
+#include <algorithm>
+
+namespace mrpool::nvmf_target {
+
+const Namespace* NamespaceTable::find(uint32_t nsid) const {
+  const auto at = std::lower_bound(namespaces.begin(), namespaces.end(), nsid,
+                                   [](const Namespace& n, uint32_t id) { return n.nsid < id; });
+  return at != namespaces.end() && at->nsid == nsid ? &*at : nullptr;
+}
+
+bool NamespaceTable::volatile_cache() const {
+  return std::any_of(namespaces.begin(), namespaces.end(),
+                     [](const Namespace& n) { return n.volume->geometry().volatile_cache; });
+}
+
+Subsystem::Subsystem(SubsystemOptions options, uint32_t workers)
+    : nqn(std::move(options.nqn)),
+      serial(std::move(options.serial)),
+      model(std::move(options.model)),
+      traffic_keep_alive(options.traffic_keep_alive),
+      power_on(options.power_on),
+      table_(std::make_shared<NamespaceTable>()),
+      allow_any_host_(options.allow_any_host),
+      hosts_(std::move(options.hosts)),
+      counters_(workers) {}
+
+std::shared_ptr<const NamespaceTable> Subsystem::namespaces() const {
+  const std::lock_guard lock(mutex_);
+  return table_;
+}
+
+std::vector<uint32_t> Subsystem::set_namespaces(std::vector<Namespace> namespaces) {
+  std::sort(namespaces.begin(), namespaces.end(),
+            [](const Namespace& a, const Namespace& b) { return a.nsid < b.nsid; });
+  auto table = std::make_shared<NamespaceTable>();
+  table->namespaces = std::move(namespaces);
+  std::vector<uint32_t> changed;
+  const std::lock_guard lock(mutex_);
+  table->version = table_->version + 1;
+  for (const Namespace& before : table_->namespaces) {
+    const Namespace* after = table->find(before.nsid);
+    if (after == nullptr || after->volume != before.volume || after->uuid != before.uuid) {
+      changed.push_back(before.nsid);
+    }
+  }
+  for (const Namespace& after : table->namespaces) {
+    if (table_->find(after.nsid) == nullptr) changed.push_back(after.nsid);
+  }
+  table_ = std::move(table);
+  // Release: a queue that sees the number finds the table behind the lock.
+  version_.store(table_->version, std::memory_order_release);
+  return changed;
+}
+
+bool Subsystem::allows(std::string_view host_nqn) const {
+  const std::lock_guard lock(mutex_);
+  return allow_any_host_ || hosts_.find(host_nqn) != hosts_.end();
+}
+
+void Subsystem::set_hosts(bool any, std::set<std::string, std::less<>> hosts) {
+  const std::lock_guard lock(mutex_);
+  allow_any_host_ = any;
+  hosts_ = std::move(hosts);
+}
+
+IoTotals Subsystem::totals() const {
+  IoTotals t;
+  for (const IoCounters& c : counters_) {
+    t.reads += c.reads.load(std::memory_order_relaxed);
+    t.writes += c.writes.load(std::memory_order_relaxed);
+    t.bytes_read += c.bytes_read.load(std::memory_order_relaxed);
+    t.bytes_written += c.bytes_written.load(std::memory_order_relaxed);
+    t.media_errors += c.media_errors.load(std::memory_order_relaxed);
+    t.busy_ns += c.busy_ns.load(std::memory_order_relaxed);
+  }
+  return t;
+}
+
+}  // namespace mrpool::nvmf_target

@@ -1,0 +1,328 @@
+#include "examples/nvmf/target/target.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace mrpool::nvmf_target {
+
+using nvme::ConnectCommand;
+using nvme::ConnectData;
+using nvme::le;
+using nvme::Status;
+using nvme::with_dnr;
+
+namespace {
+
+Connected refuse(Status status) { return {false, with_dnr(status), 0, nullptr}; }
+Connected bad_data(size_t offset) {
+  return {false, with_dnr(Status::kConnectInvalidParameters),
+          nvme::connect_invalid_parameter(true, uint16_t(offset)), nullptr};
+}
+Connected bad_command(size_t offset) {
+  return {false, with_dnr(Status::kConnectInvalidParameters),
+          nvme::connect_invalid_parameter(false, uint16_t(offset)), nullptr};
+}
+
+SubsystemOptions discovery_options() {
+  SubsystemOptions options;
+  options.nqn = nvme::kDiscoveryNqn;
+  options.serial = "discovery";
+  return options;
+}
+
+// "127.0.0.1:4420" or "[::1]:4420" without the port.
+std::string_view host_of(std::string_view address) {
+  const size_t colon = address.rfind(':');
+  std::string_view host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return host;
+}
+
+}  // namespace
+
+bool parse_request(std::span<const std::byte> private_data, QueueRequest& request,
+                   nvme::RdmaStatus& why) {
+  // Transports may pad private data; what counts stands in front.
+  if (private_data.size() < sizeof(nvme::RdmaRequest)) {
+    why = nvme::RdmaStatus::kInvalidLength;
+    return false;
+  }
+  const auto wire = nvme::read_struct<nvme::RdmaRequest>(private_data);
+  request.queue_id = wire.queue_id;
+  request.entries = uint32_t(wire.host_send_size0) + 1;
+  if (wire.record_format != 0) {
+    why = nvme::RdmaStatus::kInvalidRecordFormat;
+  } else if (request.queue_id > kMaxIoQueues) {
+    why = nvme::RdmaStatus::kInvalidQueueId;
+  } else if (request.entries < 2 || request.entries > kMaxQueueEntries) {
+    why = nvme::RdmaStatus::kInvalidHostSendSize;
+  } else if (wire.host_receive_size < request.entries) {
+    // Every command may be answered before the host posts another receive.
+    why = nvme::RdmaStatus::kInvalidHostReceiveSize;
+  } else {
+    return true;
+  }
+  return false;
+}
+
+Target::Target(const Options& options, ControllerHost& host)
+    : options_(options),
+      host_(host),
+      discovery_(std::make_shared<Subsystem>(discovery_options(), options.workers)) {}
+
+void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
+  struct Change {
+    std::shared_ptr<Controller> controller;
+    std::vector<uint32_t> nsids;
+  };
+  std::vector<std::shared_ptr<Controller>> ended;
+  std::vector<std::shared_ptr<Controller>> discovering;
+  std::vector<Change> changes;
+  {
+    const std::lock_guard lock(mutex_);
+    std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> next;
+    std::map<const Subsystem*, std::vector<uint32_t>> changed;
+    for (Served& s : served) {
+      std::shared_ptr<Subsystem> subsystem;
+      const auto before = subsystems_.find(s.options.nqn);
+      // Serial and keep-alive mode are told at Identify: a subsystem with others is another one.
+      if (before != subsystems_.end() && before->second->serial == s.options.serial &&
+          before->second->traffic_keep_alive == s.options.traffic_keep_alive) {
+        subsystem = before->second;
+        subsystem->set_hosts(s.options.allow_any_host, s.options.hosts);
+      } else {
+        subsystem = std::make_shared<Subsystem>(s.options, options_.workers);
+      }
+      changed[subsystem.get()] = subsystem->set_namespaces(std::move(s.namespaces));
+      next.emplace(subsystem->nqn, std::move(subsystem));
+    }
+    subsystems_ = std::move(next);
+    portals_ = std::move(portals);
+    ++generation_;
+    for (const auto& [id, controller] : controllers_) {
+      Subsystem& subsystem = controller->subsystem();
+      if (controller->identity().discovery) {
+        discovering.push_back(controller);
+      } else if (const auto at = subsystems_.find(subsystem.nqn);
+                 at == subsystems_.end() || at->second.get() != &subsystem ||
+                 !subsystem.allows(controller->identity().host_nqn)) {
+        ended.push_back(controller);
+      } else if (const auto& nsids = changed[&subsystem]; !nsids.empty()) {
+        changes.push_back({controller, nsids});
+      }
+    }
+  }
+  for (const auto& controller : ended) controller->terminate();
+  for (const Change& change : changes) change.controller->namespaces_changed(change.nsids);
+  for (const auto& controller : discovering) controller->discovery_changed();
+}
+
+std::shared_ptr<Subsystem> Target::find(std::string_view nqn) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = subsystems_.find(nqn);
+  return at == subsystems_.end() ? nullptr : at->second;
+}
+
+std::vector<std::shared_ptr<Subsystem>> Target::subsystems() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Subsystem>> all;
+  for (const auto& [nqn, subsystem] : subsystems_) all.push_back(subsystem);
+  return all;
+}
+
+Connected Target::connect(const ConnectCommand& command, const ConnectData& data,
+                          const QueueFacts& queue, Nanoseconds now) {
+  if (command.record_format != 0) return refuse(Status::kConnectIncompatibleFormat);
+  if (command.queue_id != queue.cm_queue_id) {
+    return bad_command(offsetof(ConnectCommand, queue_id));
+  }
+  const uint32_t entries = uint32_t(command.sq_size0) + 1;
+  if (entries < 2 || entries > queue.entries) {
+    return bad_command(offsetof(ConnectCommand, sq_size0));
+  }
+  if (!nvme::valid_nqn(nvme::field_string(data.subsysnqn))) {
+    return bad_data(offsetof(ConnectData, subsysnqn));
+  }
+  if (!nvme::valid_nqn(nvme::field_string(data.hostnqn))) {
+    return bad_data(offsetof(ConnectData, hostnqn));
+  }
+  return command.queue_id == 0 ? connect_admin(command, data, queue, now)
+                               : connect_io(command, data, queue);
+}
+
+Connected Target::connect_admin(const ConnectCommand& command, const ConnectData& data,
+                                const QueueFacts& queue, Nanoseconds now) {
+  // The dynamic controller model: the target chooses the id.
+  if (le(uint16_t(data.cntlid)) != nvme::kDynamicController) {
+    return bad_data(offsetof(ConnectData, cntlid));
+  }
+  const std::string_view nqn = nvme::field_string(data.subsysnqn);
+  const std::string_view host = nvme::field_string(data.hostnqn);
+  Controller::Identity identity;
+  identity.host_nqn = host;
+  std::copy(std::begin(data.hostid), std::end(data.hostid), identity.host_id.begin());
+  identity.local_address = queue.local_address;
+  identity.discovery = nqn == nvme::kDiscoveryNqn;
+  identity.keep_alive_ms = command.keep_alive_ms;
+  identity.in_capsule = options_.in_capsule;
+
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Subsystem> subsystem = discovery_;
+  if (!identity.discovery) {
+    const auto at = subsystems_.find(nqn);
+    if (at == subsystems_.end()) return bad_data(offsetof(ConnectData, subsysnqn));
+    subsystem = at->second;
+    if (!subsystem->allows(host)) return refuse(Status::kConnectInvalidHost);
+  }
+  if (draining_locked(nqn, host, identity.host_id)) {
+    waiting_.push_back(queue.ref);
+    return {.wait = true, .controller = nullptr};
+  }
+  if (controllers_.size() >= options_.max_controllers) {
+    return {false, Status::kConnectControllerBusy, 0, nullptr};
+  }
+  identity.id = free_id_locked();
+  auto controller =
+      std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_, *this, now);
+  controller->attach_admin(queue.ref);
+  const uint16_t id = controller->identity().id;
+  controllers_.emplace(id, controller);
+  return {false, Status::kSuccess, id, std::move(controller)};
+}
+
+Connected Target::connect_io(const ConnectCommand& command, const ConnectData& data,
+                             const QueueFacts& queue) {
+  const std::lock_guard lock(mutex_);
+  const auto at = controllers_.find(le(uint16_t(data.cntlid)));
+  if (at == controllers_.end()) return bad_data(offsetof(ConnectData, cntlid));
+  Controller& controller = *at->second;
+  const Controller::Identity& identity = controller.identity();
+  // Somebody else's controller is as good as none.
+  if (identity.host_nqn != nvme::field_string(data.hostnqn)) {
+    return bad_data(offsetof(ConnectData, hostnqn));
+  }
+  if (!std::equal(identity.host_id.begin(), identity.host_id.end(), std::begin(data.hostid))) {
+    return bad_data(offsetof(ConnectData, hostid));
+  }
+  if (controller.subsystem().nqn != nvme::field_string(data.subsysnqn)) {
+    return bad_data(offsetof(ConnectData, subsysnqn));
+  }
+  if (identity.discovery || command.queue_id > kMaxIoQueues) {
+    return bad_command(offsetof(ConnectCommand, queue_id));
+  }
+  switch (controller.join(command.queue_id, queue.ref)) {
+    case Controller::Join::kJoined:
+      return {false, Status::kSuccess, identity.id, at->second};
+    case Controller::Join::kWait:
+      waiting_.push_back(queue.ref);
+      return {.wait = true, .controller = nullptr};
+    case Controller::Join::kRefused:
+      break;
+  }
+  return refuse(Status::kCommandSequence);
+}
+
+bool Target::draining_locked(std::string_view subsystem, std::string_view host,
+                             std::span<const uint8_t> host_id) const {
+  const auto drains = [&](const Controller& controller) {
+    const Controller::Identity& identity = controller.identity();
+    return identity.host_nqn == host && std::ranges::equal(identity.host_id, host_id) &&
+           controller.subsystem().nqn == subsystem && controller.draining();
+  };
+  return std::ranges::any_of(ending_, [&](const auto& each) { return drains(*each); }) ||
+         std::ranges::any_of(controllers_, [&](const auto& each) { return drains(*each.second); });
+}
+
+uint16_t Target::free_id_locked() {
+  // Walks on from the last one, so that an id is not soon used again.
+  do {
+    last_id_ = last_id_ >= kMaxControllerId ? 1 : uint16_t(last_id_ + 1);
+  } while (controllers_.contains(last_id_));
+  return last_id_;
+}
+
+void Target::disconnected(Controller& controller, uint16_t queue_id) {
+  controller.close(queue_id);
+  if (queue_id != 0) return;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = controllers_.find(controller.identity().id);
+    if (at != controllers_.end() && at->second.get() == &controller) {
+      ending_.push_back(std::move(at->second));
+      controllers_.erase(at);
+    }
+  }
+  controller.terminate();  // its I/O queues go with the association
+}
+
+void Target::drained(Controller& controller, uint16_t queue_id) {
+  controller.detach(queue_id);
+  std::shared_ptr<Controller> keep;
+  std::vector<QueueRef> again;
+  {
+    const std::lock_guard lock(mutex_);
+    // All of them: who waits for something else will wait again.
+    again = std::exchange(waiting_, {});
+    const auto at =
+        std::ranges::find_if(ending_, [&](const auto& each) { return each.get() == &controller; });
+    if (at != ending_.end() && !controller.has_queues()) {
+      keep = std::move(*at);
+      ending_.erase(at);
+    }
+  }
+  for (const QueueRef& queue : again) host_.connect_again(queue);
+}
+
+void Target::forget_waiter(QueueRef queue) {
+  const std::lock_guard lock(mutex_);
+  std::erase(waiting_, queue);
+}
+
+std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
+                                             std::string_view local) const {
+  std::vector<nvmf_disc_log_entry> entries;
+  nvmf_discovery_log head{};
+  const std::lock_guard lock(mutex_);
+  for (const auto& [nqn, subsystem] : subsystems_) {
+    if (!subsystem->allows(host_nqn)) continue;
+    for (const Portal& portal : portals_) {
+      nvmf_disc_log_entry entry{};
+      entry.trtype = NVMF_TRTYPE_RDMA;
+      entry.adrfam = portal.ipv6 ? NVMF_ADDR_FAMILY_IP6 : NVMF_ADDR_FAMILY_IP4;
+      entry.subtype = NVME_NQN_NVME;
+      entry.treq = NVMF_TREQ_NOT_REQUIRED | NVMF_TREQ_DISABLE_SQFLOW;
+      entry.portid = le(portal.id);
+      entry.cntlid = le(nvme::kDynamicController);
+      entry.asqsz = le(uint16_t(nvme::kMinAdminQueueEntries));
+      nvme::set_field(entry.subnqn, nqn);
+      const bool wildcard =
+          portal.address.empty() || portal.address == "0.0.0.0" || portal.address == "::";
+      nvme::set_field(entry.traddr, wildcard ? host_of(local) : portal.address);
+      nvme::set_field(entry.trsvcid, std::to_string(portal.port));
+      entry.tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
+      entry.tsas.rdma.prtype =
+          portal.iwarp ? NVMF_RDMA_PRTYPE_IWARP : NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
+      entry.tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
+      entries.push_back(entry);
+    }
+  }
+  head.genctr = le(generation_);
+  head.numrec = le(uint64_t(entries.size()));
+  const auto a = nvme::bytes_of(head);
+  const auto b = std::as_bytes(std::span(entries));
+  std::vector<std::byte> log(a.size() + b.size());
+  std::copy(b.begin(), b.end(), std::copy(a.begin(), a.end(), log.begin()));
+  return log;
+}
+
+uint64_t Target::generation() const {
+  const std::lock_guard lock(mutex_);
+  return generation_;
+}
+
+size_t Target::controllers() const {
+  const std::lock_guard lock(mutex_);
+  return controllers_.size();
+}
+
+}  // namespace mrpool::nvmf_target

@@ -1,0 +1,460 @@
+#include "examples/nvmf/host/queue.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "tests/unit/examples/nvmf/host/scripted_wire.h"
+
+namespace mrpool::nvme::host {
+namespace {
+
+using mrpool::testing::ClockReactor;
+using mrpool::testing::ScriptedDevice;
+using mrpool::testing::ScriptedPd;
+using mrpool::testing::ScriptedQp;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct TestRequest final : Request {
+  explicit TestRequest(IoOpcode opcode = IoOpcode::kRead, Sge sge = {}) : Request(&finished) {
+    command.opcode = uint8_t(opcode);
+    command.nsid = 1;
+    data = sge;
+  }
+  static void finished(Request& self, const Outcome& outcome) {
+    auto& request = static_cast<TestRequest&>(self);
+    ++request.times;
+    request.outcome = outcome;
+  }
+  int times = 0;
+  std::optional<Outcome> outcome;
+};
+
+class QueueTest : public ::testing::Test, public Queue::Owner {
+ protected:
+  void make(bool retain = false, uint16_t depth = 4, uint32_t mrs = 16) {
+    pool_ = *MrPool::create(
+        pd_, {.count = mrs,
+              .max_segments = 1,
+              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+    QueueOptions options;
+    options.device = &device_;
+    options.pd = &pd_;
+    options.pool = pool_.get();
+    options.reactor = &reactor_;
+    options.address = *Address::parse("uiwarp://127.0.0.1:4420");
+    options.host = *identity_of("nqn.2026-11.org.example:host");
+    options.subnqn = "nqn.2026-11.org.example:disk";
+    options.queue_id = 1;
+    options.depth = depth;
+    options.retain = retain;
+    queue_ = *Queue::create(options, *this);
+    data_ = *load::Buffer::create(pd_, 1 << 16);
+  }
+
+  void begin_open() {
+    opened_.reset();
+    spawn([](QueueTest& test) -> Async<> { test.opened_ = co_await test.queue_->open(7); }(*this));
+  }
+  void open() {
+    begin_open();
+    qp().accept();
+    ASSERT_EQ(qp().commands.size(), 1u);
+    qp().complete_sends();
+    qp().answer(qp().commands[0], 7);
+    ASSERT_TRUE(opened_.has_value());
+    ASSERT_TRUE(opened_->ok()) << *opened_;
+  }
+  void TearDown() override {
+    queue_.reset();
+    if (pool_ == nullptr) return;
+    pool_->repair();
+    EXPECT_EQ(pool_->stats().in_use, 0u);
+  }
+  void on_lost(Queue&, const std::string& why) override { lost_.push_back(why); }
+  ScriptedQp& qp() { return *device_.qp; }
+  const ScriptedQp::Command& last() { return qp().commands.back(); }
+  Sge bytes(uint32_t length) { return data_->sge(0, length); }
+
+  ScriptedDevice device_;
+  ScriptedPd pd_;
+  ClockReactor reactor_;
+  std::unique_ptr<MrPool> pool_;
+  std::optional<load::Buffer> data_;
+  std::unique_ptr<Queue> queue_;
+  std::optional<absl::Status> opened_;
+  std::vector<std::string> lost_;
+};
+
+TEST_F(QueueTest, ConnectSaysWhoAndWhere) {
+  make();
+  begin_open();
+  const auto hello = read_struct<RdmaRequest>(qp().hello);
+  EXPECT_EQ(hello.queue_id, 1);
+  EXPECT_EQ(hello.host_send_size0, 4);
+  EXPECT_EQ(hello.host_receive_size, 5);
+  qp().accept();
+  const auto connect = read_struct<ConnectCommand>(bytes_of(last().sqe));
+  EXPECT_EQ(connect.opcode, kFabricsOpcode);
+  EXPECT_EQ(connect.type, FabricsType::kConnect);
+  EXPECT_EQ(connect.sq_size0, 4);
+  EXPECT_EQ(connect.sgl.keyed_length(), 1024u);
+  ASSERT_EQ(qp().registrations.size(), 1u);
+  EXPECT_EQ(qp().registrations[0].access, Access::kRemoteRead);
+  const auto& data =
+      *reinterpret_cast<const ConnectData*>(uintptr_t(uint64_t(connect.sgl.address)));
+  EXPECT_EQ(field_string(data.subsysnqn), "nqn.2026-11.org.example:disk");
+  EXPECT_EQ(field_string(data.hostnqn), "nqn.2026-11.org.example:host");
+  EXPECT_EQ(le(uint16_t(data.cntlid)), 7);
+  qp().end();
+  ASSERT_TRUE(opened_.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*opened_));
+}
+
+TEST_F(QueueTest, RefusalsSayWhatToDo) {
+  make();
+  begin_open();
+  qp().reject(RdmaStatus::kNoResources);
+  EXPECT_TRUE(absl::IsUnavailable(*opened_));
+  EXPECT_THAT(std::string(opened_->message()), HasSubstr("rejected"));
+
+  const auto refuse = [this](Status status, uint64_t result) {
+    begin_open();
+    qp().accept();
+    qp().complete_sends();
+    qp().answer(qp().commands[0], result, with_dnr(status));
+    EXPECT_TRUE(qp().ending());
+    qp().end(DisconnectReason::kLocal);
+    return *opened_;
+  };
+  const absl::Status host = refuse(Status::kConnectInvalidHost, 0);
+  EXPECT_TRUE(absl::IsPermissionDenied(host));
+  EXPECT_THAT(std::string(host.message()), HasSubstr("nqn.2026-11.org.example:host"));
+  const absl::Status name =
+      refuse(Status::kConnectInvalidParameters,
+             connect_invalid_parameter(true, offsetof(ConnectData, subsysnqn)));
+  EXPECT_TRUE(absl::IsNotFound(name)) << name;
+  EXPECT_THAT(std::string(name.message()), HasSubstr("nqn.2026-11.org.example:disk"));
+}
+
+TEST_F(QueueTest, KeysGiveExactlyTheRightTheCommandNeeds) {
+  make();
+  open();
+  TestRequest read(IoOpcode::kRead, bytes(4096));
+  queue_->submit(read);
+  EXPECT_EQ(qp().registrations.back().access, Access::kLocalWrite | Access::kRemoteWrite);
+  EXPECT_EQ(qp().registrations.back().mr->length(), 4096u);
+  EXPECT_EQ(last().sqe.sgl.identifier, 0x4f);
+  EXPECT_EQ(last().sqe.sgl.keyed_length(), 4096u);
+  TestRequest write(IoOpcode::kWrite, bytes(512));
+  queue_->submit(write);
+  EXPECT_EQ(qp().registrations.back().access, Access::kRemoteRead);
+  EXPECT_EQ(qp().registrations.back().mr->length(), 512u);
+  TestRequest flush(IoOpcode::kFlush);
+  queue_->submit(flush);
+  EXPECT_EQ(qp().registrations.size(), 3u);  // Connect's, and these two
+  EXPECT_EQ(last().sqe.sgl.keyed_length(), 0u);
+  qp().end();
+}
+
+TEST_F(QueueTest, SmallWritesTravelInTheCapsule) {
+  make();
+  queue_->set_in_capsule_bytes(4096);
+  open();
+  data_->bytes()[0] = std::byte{0x5a};
+  TestRequest write(IoOpcode::kWrite, bytes(4096));
+  queue_->submit(write);
+  EXPECT_EQ(last().sqe.sgl.identifier, 0x01);
+  ASSERT_EQ(last().in_capsule.size(), 4096u);
+  EXPECT_EQ(last().in_capsule[0], std::byte{0x5a});
+  TestRequest large(IoOpcode::kWrite, bytes(8192));
+  queue_->submit(large);
+  EXPECT_EQ(last().sqe.sgl.identifier, 0x4f);
+  TestRequest read(IoOpcode::kRead, bytes(512));
+  queue_->submit(read);
+  EXPECT_EQ(last().sqe.sgl.identifier, 0x4f);
+  EXPECT_EQ(queue_->counters().in_capsule, 1u);
+  qp().end();
+}
+
+TEST_F(QueueTest, DoneWaitsForResponseAndSend) {
+  make();
+  open();
+  TestRequest first(IoOpcode::kRead, bytes(512));
+  queue_->submit(first);
+  qp().answer(last());
+  EXPECT_EQ(first.times, 0);  // the capsule may still be needed
+  qp().complete_sends();
+  EXPECT_EQ(first.times, 1);
+  TestRequest second(IoOpcode::kRead, bytes(512));
+  queue_->submit(second);
+  qp().complete_sends();
+  EXPECT_EQ(second.times, 0);
+  qp().answer(last(), 0, Status::kLbaOutOfRange);
+  EXPECT_EQ(second.times, 1);
+  EXPECT_EQ(second.outcome->status, Status::kLbaOutOfRange);
+  EXPECT_EQ(pool_->stats().in_use, 0u);
+  EXPECT_EQ(queue_->counters().remote_invalidations, 3u);
+}
+
+TEST_F(QueueTest, AKeyTheControllerLeftAliveIsInvalidatedHereFirst) {
+  make();
+  open();
+  TestRequest read(IoOpcode::kRead, bytes(512));
+  queue_->submit(read);
+  qp().complete_sends();
+  Cqe cqe;
+  cqe.command_id = uint16_t(last().sqe.command_id);
+  const Rkey key = last().sqe.sgl.key();
+  qp().respond(cqe);
+  EXPECT_EQ(read.times, 0);  // the peer could still write the buffer
+  EXPECT_THAT(qp().local_invalidations, ElementsAre(key));
+  qp().complete_sends();
+  EXPECT_EQ(read.times, 1);
+  EXPECT_EQ(queue_->counters().local_invalidations, 1u);
+}
+
+TEST_F(QueueTest, RulesOfInvalidationAreChecked) {
+  make();
+  open();
+  TestRequest read(IoOpcode::kRead, bytes(512));
+  queue_->submit(read);
+  qp().complete_sends();
+  Cqe cqe;
+  cqe.command_id = uint16_t(last().sqe.command_id);
+  qp().respond(cqe, Rkey{last().sqe.sgl.key().value ^ 0x100});
+  EXPECT_TRUE(qp().aborted);
+  EXPECT_EQ(read.times, 0);
+  // What follows on a broken connection counts for nothing.
+  qp().answer(last());
+  EXPECT_EQ(read.times, 0);
+  qp().end();
+  EXPECT_EQ(read.times, 1);
+  EXPECT_EQ(read.outcome->status, kHostPathing);
+  ASSERT_EQ(lost_.size(), 1u);
+  EXPECT_THAT(lost_[0], HasSubstr("instead of"));
+}
+
+TEST_F(QueueTest, AResponseToNothingEndsTheConnection) {
+  make();
+  open();
+  TestRequest read(IoOpcode::kRead, bytes(512));
+  queue_->submit(read);
+  qp().complete_sends();
+  const ScriptedQp::Command command = last();
+  qp().answer(command);
+  EXPECT_EQ(read.times, 1);
+  qp().answer(command);  // a second time
+  EXPECT_TRUE(qp().aborted);
+  qp().end();
+  EXPECT_EQ(read.times, 1);
+}
+
+TEST_F(QueueTest, AResponseOfAWrongSizeEndsTheConnection) {
+  make();
+  open();
+  TestRequest read(IoOpcode::kRead, bytes(512));
+  queue_->submit(read);
+  Cqe cqe;
+  cqe.command_id = uint16_t(last().sqe.command_id);
+  qp().respond(cqe, std::nullopt, 12);
+  EXPECT_TRUE(qp().aborted);
+  qp().end();
+}
+
+TEST_F(QueueTest, DepthIsKeptAndOrderToo) {
+  make(false, 2);
+  open();
+  TestRequest requests[5];
+  for (auto& request : requests) queue_->submit(request);
+  EXPECT_EQ(qp().commands.size(), 1u + 2u);
+  for (size_t i = 0; i < 5; ++i) {
+    qp().complete_sends();
+    qp().answer(qp().commands[1 + i]);
+    EXPECT_EQ(requests[i].times, 1) << i;
+  }
+  EXPECT_EQ(queue_->outstanding(), 0u);
+  EXPECT_EQ(qp().receives(), 2u);
+}
+
+TEST_F(QueueTest, WithoutAnMrACommandWaitsInsteadOfFailing) {
+  make(false, 4, 1);
+  open();
+  TestRequest first(IoOpcode::kRead, bytes(512));
+  TestRequest second(IoOpcode::kRead, bytes(512));
+  queue_->submit(first);
+  queue_->submit(second);
+  EXPECT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(last());
+  reactor_.poll();
+  ASSERT_EQ(qp().commands.size(), 3u);
+  qp().complete_sends();
+  qp().answer(last());
+  EXPECT_EQ(first.times + second.times, 2);
+}
+
+TEST_F(QueueTest, ALostConnectionFailsCommandsOnce) {
+  make();
+  open();
+  TestRequest requests[6];
+  for (auto& request : requests) {
+    request.data = bytes(512);
+    queue_->submit(request);
+  }
+  qp().end(DisconnectReason::kReset);
+  for (const auto& request : requests) {
+    EXPECT_EQ(request.times, 1);
+    EXPECT_EQ(request.outcome->status, kHostPathing);
+  }
+  EXPECT_EQ(lost_.size(), 1u);
+  TestRequest late;
+  queue_->submit(late);
+  EXPECT_EQ(late.times, 0);  // never from inside submit
+  reactor_.poll();
+  EXPECT_EQ(late.times, 1);
+}
+
+TEST_F(QueueTest, RetainedCommandsGoOutAgainWithFreshKeys) {
+  make(true);
+  open();
+  TestRequest requests[6];
+  for (auto& request : requests) {
+    request.data = bytes(512);
+    queue_->submit(request);
+  }
+  const Rkey old_key = last().sqe.sgl.key();
+  qp().complete_sends();
+  qp().end(DisconnectReason::kReset);
+  for (const auto& request : requests) EXPECT_EQ(request.times, 0);
+  EXPECT_GT(pool_->stats().in_repair, 0u);  // their keys may be live
+
+  open();
+  EXPECT_EQ(device_.connects, 2);
+  for (size_t i = 0; i < 6; ++i) {
+    qp().complete_sends();
+    ASSERT_GT(qp().commands.size(), 1 + i);
+    EXPECT_NE(qp().commands[1 + i].sqe.sgl.key(), old_key);
+    qp().answer(qp().commands[1 + i]);
+  }
+  for (const auto& request : requests) {
+    EXPECT_EQ(request.times, 1);
+    EXPECT_EQ(request.outcome->status, Status::kSuccess);
+  }
+  EXPECT_EQ(queue_->counters().resubmitted, 4u);
+}
+
+TEST_F(QueueTest, NothingGoesOutBeforeTheControllerIsJoined) {
+  make(true);
+  begin_open();
+  qp().accept();
+  ASSERT_EQ(qp().commands.size(), 1u);
+  TestRequest request(IoOpcode::kRead, bytes(512));
+  queue_->submit(request);
+  EXPECT_EQ(qp().commands.size(), 1u) << "the controller would refuse it";
+  qp().complete_sends();
+  qp().answer(qp().commands[0], 7);
+  ASSERT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(qp().commands[1]);
+  EXPECT_EQ(request.times, 1);
+}
+
+// The Connect needs an MR too; it gets the next one, and what is submitted meanwhile waits behind.
+TEST_F(QueueTest, ConnectIsTheFirstToGetAnMr) {
+  make(true, 4, 1);
+  MrPool::Lease elsewhere = pool_->get();
+  TestRequest early(IoOpcode::kRead, bytes(512));
+  queue_->submit(early);
+  begin_open();
+  qp().accept();
+  EXPECT_TRUE(qp().commands.empty());
+  elsewhere.reset();
+  reactor_.poll();
+  ASSERT_EQ(qp().commands.size(), 1u);
+  EXPECT_EQ(last().sqe.opcode, kFabricsOpcode);
+  qp().complete_sends();
+  qp().answer(qp().commands[0], 7);
+  reactor_.poll();
+  ASSERT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(qp().commands[1]);
+  EXPECT_EQ(early.times, 1);
+  ASSERT_TRUE(opened_.has_value());
+}
+
+TEST_F(QueueTest, AConnectionLostBeforeTheConnectCommandFailsTheOpening) {
+  make(true, 4, 1);
+  MrPool::Lease elsewhere = pool_->get();
+  begin_open();
+  qp().accept();
+  qp().end(DisconnectReason::kReset);
+  ASSERT_TRUE(opened_.has_value());
+  EXPECT_FALSE(opened_->ok());
+  // A closed queue keeps no MR from others.
+  elsewhere.reset();
+  reactor_.poll();
+  EXPECT_EQ(pool_->stats().in_use, 0u);
+}
+
+TEST_F(QueueTest, GivingUpEndsWhatWaits) {
+  make(true);
+  open();
+  TestRequest requests[6];
+  for (auto& request : requests) queue_->submit(request);
+  qp().end();
+  queue_->give_up();
+  reactor_.poll();
+  for (const auto& request : requests) EXPECT_EQ(request.times, 1);
+}
+
+TEST_F(QueueTest, ACommandWithoutAnswerTimesOutButAnEventRequestDoesNot) {
+  make();
+  open();
+  TestRequest event;
+  event.never_late = true;
+  queue_->submit(event);
+  qp().complete_sends();
+  reactor_.advance(std::chrono::minutes(10));
+  EXPECT_FALSE(qp().aborted);
+  TestRequest read;
+  queue_->submit(read);
+  qp().complete_sends();
+  reactor_.advance(std::chrono::seconds(32));
+  EXPECT_TRUE(qp().aborted);
+  qp().end();
+  ASSERT_EQ(lost_.size(), 1u);
+  EXPECT_THAT(lost_[0], HasSubstr("no answer"));
+}
+
+TEST_F(QueueTest, CloseIsHeardOfByNobody) {
+  make();
+  open();
+  bool closed = false;
+  spawn([](Queue& queue, bool& flag) -> Async<> {
+    co_await queue.close();
+    flag = true;
+  }(*queue_, closed));
+  EXPECT_TRUE(qp().ending());
+  EXPECT_FALSE(qp().aborted);  // nothing was under way
+  qp().end(DisconnectReason::kLocal);
+  EXPECT_TRUE(closed);
+  EXPECT_TRUE(lost_.empty());
+}
+
+TEST_F(QueueTest, DestroyingAnOpenQueueEndsEveryRequest) {
+  make(true);
+  open();
+  TestRequest requests[6];
+  for (auto& request : requests) queue_->submit(request);
+  queue_.reset();
+  for (const auto& request : requests) {
+    EXPECT_EQ(request.times, 1);
+    EXPECT_EQ(request.outcome->status, kAbortedByHost);
+  }
+}
+
+}  // namespace
+}  // namespace mrpool::nvme::host
