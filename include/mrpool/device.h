@@ -23,6 +23,7 @@
 #include "mrpool/mr.h"
 #include "mrpool/qp.h"
 #include "mrpool/reactor.h"
+#include "mrpool/statistics.h"
 
 namespace mrpool {
 
@@ -115,6 +116,10 @@ class Device {
                                                       const QpOptions& options,
                                                       const ConnectParams& params,
                                                       QpEvents& events) = 0;
+
+  // What happened on this device since it was opened, Qps that ended included. Any thread; it takes
+  // locks, and no data path waits for them. A device that counts nothing returns not_counted().
+  virtual TransportStatistics statistics() const { return not_counted(); }
 };
 
 }  // namespace mrpool

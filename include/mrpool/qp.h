@@ -21,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "mrpool/reactor.h"
+#include "mrpool/statistics.h"
 #include "mrpool/work.h"
 
 namespace mrpool {
@@ -129,6 +130,8 @@ class Qp {
   virtual uint16_t ord() const = 0;
   // Bytes of memory this Qp holds, buffers of its connection included.
   virtual size_t memory_bytes() const = 0;
+  // What happened on this connection so far.
+  virtual TransportStatistics statistics() const { return not_counted(); }
 };
 
 // A peer that wants to connect. Destroying it without an answer rejects it. May be moved to another

@@ -1,5 +1,7 @@
 #include "transport/uiwarp/terminate.h"
 
+#include "mrpool/statistics.h"
+
 namespace mrpool::uiwarp {
 
 namespace {
@@ -9,49 +11,10 @@ constexpr unsigned kHasLength = 0x80;
 constexpr unsigned kHasDdp = 0x40;
 constexpr unsigned kHasRdmap = 0x20;
 
-struct Name {
-  TerminateCode code;
-  std::string_view text;
-};
-
-constexpr Name kNames[] = {
-    {term::kLocalCatastrophic, "local catastrophic error"},
-    {term::kReadInvalidStag, "remote protection error: invalid STag"},
-    {term::kReadBounds, "remote protection error: base or bounds violation"},
-    {term::kReadAccess, "remote protection error: access rights violation"},
-    {term::kReadNotAssociated, "remote protection error: STag not associated with the stream"},
-    {term::kReadOffsetWrap, "remote protection error: tagged offset wraps"},
-    {term::kCannotInvalidate, "remote protection error: STag cannot be invalidated"},
-    {term::kProtectionUnspecified, "remote protection error"},
-    {term::kRdmapVersion, "remote operation error: invalid RDMAP version"},
-    {term::kUnexpectedOpcode, "remote operation error: unexpected opcode"},
-    {term::kStreamCatastrophic, "remote operation error: catastrophic for this stream"},
-    {term::kOperationUnspecified, "remote operation error"},
-    {term::kTaggedInvalidStag, "tagged buffer error: invalid STag"},
-    {term::kTaggedBounds, "tagged buffer error: base or bounds violation"},
-    {term::kTaggedNotAssociated, "tagged buffer error: STag not associated with the stream"},
-    {term::kTaggedOffsetWrap, "tagged buffer error: tagged offset wraps"},
-    {term::kTaggedDdpVersion, "tagged buffer error: invalid DDP version"},
-    {term::kUntaggedQueue, "untagged buffer error: invalid queue number"},
-    {term::kUntaggedNoBuffer, "untagged buffer error: no buffer available"},
-    {term::kUntaggedMsnRange, "untagged buffer error: MSN range is not valid"},
-    {term::kUntaggedOffset, "untagged buffer error: invalid message offset"},
-    {term::kUntaggedTooLong, "untagged buffer error: message too long for the buffer"},
-    {term::kUntaggedDdpVersion, "untagged buffer error: invalid DDP version"},
-    {term::kMpaCrc, "MPA error: CRC check failed"},
-    {term::kMpaLength, "MPA error: length field does not fit the FPDU"},
-    {term::kMpaBadFrame, "MPA error: invalid request or reply frame"},
-    {term::kMpaInsufficientIrd, "MPA error: insufficient inbound READ resources"},
-    {term::kMpaNoMatchingRtr, "MPA error: no matching ready-to-receive option"},
-};
-
 }  // namespace
 
 std::string_view to_string(const TerminateCode& code) {
-  for (const Name& name : kNames) {
-    if (name.code == code) return name.text;
-  }
-  return "unknown Terminate code";
+  return terminate_counter(code.layer, code.type, code.code).text;
 }
 
 size_t encode_terminate(const Terminate& terminate, std::byte* to) {
