@@ -3,7 +3,8 @@
 
     tests/style/check.py BUILD_DIR
 
-Checks include direction, unbuilt files, self-contained public headers, banned calls, skipped tests
+Checks include directions (directions.py), the length of functions (functions.py), code that stands
+twice (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests
 without a ledger entry, dead links in the documentation, and formatting. Prints one line a finding
 and exits 1 when there is one.
 """
@@ -13,20 +14,11 @@ import re
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ("include", "pool", "transport", "examples", "tests")
-
-# Who may include what: a file below the first prefix may include project files below the others.
-DIRECTIONS = {
-    "include/mrpool": ("mrpool/",),
-    "pool": ("mrpool/", "pool/"),
-    "transport/uiwarp": ("mrpool/", "transport/uiwarp/"),
-    "transport/verbs": ("mrpool/", "transport/verbs/"),
-    "transport": ("mrpool/", "transport/"),
-    "examples": ("mrpool/", "examples/"),
-    "tests": ("mrpool/", "pool/", "transport/", "examples/", "tests/"),
-}
-PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")
+sys.dont_write_bytecode = True
+import directions  # noqa: E402
+import duplicates  # noqa: E402
+import functions  # noqa: E402
+from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
 # Pattern, where it is banned, why.
 BANNED = [
@@ -41,42 +33,16 @@ BANNED = [
     (r"#define private\b", SOURCES, "tests see what the headers show"),
 ]
 # Where a banned pattern is right after all: (file, pattern fragment) → why.
-EXCEPTIONS = {
-    line.split("#")[0].split()[0] + " " + line.split("#")[0].split()[1]
-    for line in (ROOT / "tests/style/exceptions.txt").read_text().splitlines()
-    if line.split("#")[0].strip()
-}
+EXCEPTIONS = {f"{file} {word}"
+              for file, word in read_list(ROOT / "tests/style/exceptions.txt")}
 
 
-def files(*suffixes):
-    for top in SOURCES:
-        for path in sorted((ROOT / top).rglob("*")):
-            if path.suffix in suffixes and path.is_file():
-                yield path.relative_to(ROOT)
-
-
-def strip_comments(text):
-    text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group().count("\n"), text, flags=re.S)
-    return re.sub(r'("(?:\\.|[^"\\\n])*")|//[^\n]*', lambda m: m.group(1) or "", text)
-
-
-def check_includes(report):
-    for path in files(".h", ".cc"):
-        rule = max((d for d in DIRECTIONS if str(path).startswith(d + "/")), key=len)
+def check_headers(report):
+    for path in files(".h"):
         text = (ROOT / path).read_text()
-        for number, line in enumerate(text.splitlines(), 1):
-            match = re.match(r'\s*#include ["<]([^">]+)[">]', line)
-            if not match:
-                continue
-            name = match.group(1)
-            if name.startswith(PROJECT) and not name.startswith(DIRECTIONS[rule]):
-                report(f"{path}:{number}: {rule}/ may not include {name}")
-            if str(path).startswith("include/") and path.name != "asio.h":
-                if name.startswith(("infiniband/", "rdma/", "boost/")):
-                    report(f"{path}:{number}: a public header includes {name}")
-        if path.suffix == ".h" and not text.startswith("//"):
+        if not text.startswith("//"):
             report(f"{path}:1: a header opens with what it is, its thread safety and its ownership")
-        if path.suffix == ".h" and "#pragma once" not in text:
+        if "#pragma once" not in text:
             report(f"{path}:1: no #pragma once")
 
 
@@ -160,7 +126,10 @@ def main():
         sys.exit(__doc__)
     build = pathlib.Path(sys.argv[1])
     findings = []
-    check_includes(findings.append)
+    directions.check(findings.append)
+    functions.check(findings.append)
+    duplicates.check(findings.append)
+    check_headers(findings.append)
     check_built(findings.append, build)
     check_banned(findings.append)
     check_skips(findings.append)

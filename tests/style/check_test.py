@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Every check finds what it is for: each is given a piece of code that breaks its rule."""
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import directions  # noqa: E402
+import duplicates  # noqa: E402
+import functions  # noqa: E402
+from source import strip_comments  # noqa: E402
+
+
+class Directions(unittest.TestCase):
+    def test_each_folder_may_include_itself_and_what_is_below_it(self):
+        for path, name in (
+                ("examples/engine/worker.cc", "examples/engine/worker.h"),
+                ("examples/nvmf/target/queue.cc", "examples/engine/link.h"),
+                ("examples/nvmf/target/queue.cc", "examples/protocol/nvme/wire.h"),
+                ("examples/iser/initiator/session.cc", "examples/protocol/scsi/sense.h"),
+                ("pool/rw.cc", "mrpool/rw.h")):
+            self.assertTrue(directions.may_include(path, name), f"{path} {name}")
+
+    def test_nothing_else(self):
+        for path, name in (
+                ("examples/engine/worker.cc", "examples/protocol/nvme/wire.h"),
+                ("examples/protocol/iscsi/login.cc", "examples/protocol/scsi/sense.h"),
+                ("examples/protocol/scsi/mode.cc", "examples/storage/storage.h"),
+                ("examples/storage/file.cc", "examples/engine/worker.h"),
+                ("examples/nvmf/host/queue.cc", "examples/nvmf/target/limits.h"),
+                ("examples/nvmf/host/queue.cc", "examples/storage/storage.h"),
+                ("examples/nvmf/target/queue.cc", "examples/iser/target/site.h"),
+                ("examples/hello/client.cc", "pool/rw_plan.h"),
+                ("transport/uiwarp/qp.cc", "transport/verbs/qp.h"),
+                ("pool/rw.cc", "transport/uiwarp/qp.h"),
+                ("somewhere/new.cc", "mrpool/rw.h")):
+            self.assertFalse(directions.may_include(path, name), f"{path} {name}")
+
+
+class Functions(unittest.TestCase):
+    def findings(self, body_lines, allowed):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder, "long.cc")
+            source.write_text("int f() {\n" + "  g();\n" * body_lines + "}\n")
+            found = list(functions.lengths(["long.cc"], folder))
+        return list(functions.too_long(found, allowed))
+
+    def test_seventy_lines_are_the_most(self):
+        self.assertEqual(self.findings(68, {}), [])
+        self.assertIn("f has 71 lines", self.findings(69, {})[0])
+
+    def test_the_list_of_exceptions_only_shrinks(self):
+        self.assertEqual(self.findings(78, {("long.cc", "f"): 80}), [])
+        self.assertIn("f has 81 lines; 80", self.findings(79, {("long.cc", "f"): 80})[0])
+        self.assertIn("remove the line", self.findings(10, {("long.cc", "f"): 80})[0])
+
+
+class Duplicates(unittest.TestCase):
+    SIX = "".join(f"  step({i});\n" for i in range(6))
+
+    def test_six_lines_are_found_whatever_stands_between_them(self):
+        other = "int g() {\n" + self.SIX.replace("\n", "  // why\n\n") + "}\n"
+        self.assertEqual(list(duplicates.blocks({"a": "int f() {\n" + self.SIX, "b": other})),
+                         [("a", 2, "b", 2, 6)])
+
+    def test_a_longer_block_is_one_finding(self):
+        text = "".join(f"  step({i});\n" for i in range(20))
+        self.assertEqual(list(duplicates.blocks({"a": text, "b": text})), [("a", 1, "b", 1, 20)])
+
+    def test_within_one_file_too(self):
+        self.assertEqual(list(duplicates.blocks({"a": self.SIX + "g();\n" + self.SIX})),
+                         [("a", 1, "a", 8, 6)])
+
+    def test_five_lines_and_includes_are_not(self):
+        five = "".join(f"  step({i});\n" for i in range(5))
+        includes = "".join(f'#include "{i}.h"\n' for i in range(9))
+        self.assertEqual(list(duplicates.blocks({"a": includes + five, "b": includes + five})), [])
+
+    def test_other_names_are_found_on_request(self):
+        texts = {"a": self.SIX, "b": self.SIX.replace("step", "stage")}
+        self.assertEqual(list(duplicates.blocks(texts)), [])
+        self.assertEqual(len(list(duplicates.blocks(texts, duplicates.without_names))), 1)
+
+
+class Source(unittest.TestCase):
+    def test_comments_go_and_strings_stay(self):
+        self.assertEqual(strip_comments('a("//x");  // y\n/* 1\n2 */b'), 'a("//x");  \n\nb')
+
+
+if __name__ == "__main__":
+    unittest.main()
