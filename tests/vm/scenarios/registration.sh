@@ -6,7 +6,7 @@
 # wires: rxe
 # timeout: 300
 # by-name-only: yes
-[ -x "$BIN/uiwarp_bench" ] || fail "no uiwarp_bench in $BIN: cmake --preset release -DMRPOOL_BUILD_BENCH=ON"
+[ -x "$BIN/uiwarp_bench" ] || fail "no uiwarp_bench in $BIN: .ci/build --bench release uiwarp_bench"
 wire_up
 for _ in 1 2 3 4 5 6 7; do
   for size in 4096 131072 1048576; do
