@@ -8,7 +8,7 @@
 #include "mrpool/device.h"
 #include "transport/uiwarp/device.h"
 #include "transport/uiwarp/socket.h"
-#include "transport/verbs/verbs_device.h"
+#include "transport/verbs/open.h"
 
 namespace mrpool {
 

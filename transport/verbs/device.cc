@@ -1,24 +1,16 @@
 #include "transport/verbs/device.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
-#include "absl/strings/str_cat.h"
 #include "transport/verbs/cq.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/listener.h"
 #include "transport/verbs/pd.h"
 #include "transport/verbs/qp.h"
-#include "transport/verbs/verbs_device.h"
 
 namespace mrpool::verbs {
 namespace {
-
-constexpr int kResolveMs = 2000;
 
 // siw: its ABI means "no mapping" by the mmap offset 0x90000, yet its kernel module hands that out
 // like any other, so the queue that happens to get it cannot be created. Offsets are given lowest
@@ -26,98 +18,7 @@ constexpr int kResolveMs = 2000;
 constexpr uint32_t kSiwVendor = 0x626d74;
 constexpr int kSiwPlugEntries = 0x90000 / 32 + 1;  // of 32 bytes; a megabyte once siw rounds up
 
-struct ChannelCloser {
-  void operator()(rdma_event_channel* channel) const { rdma_destroy_event_channel(channel); }
-};
-struct IdCloser {
-  void operator()(rdma_cm_id* id) const { rdma_destroy_id(id); }
-};
-
 }  // namespace
-
-absl::StatusOr<sockaddr_storage> socket_address(const Address& address) {
-  if (address.host.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "verbs needs the address of an RDMA device's interface, \"", address.to_string(),
-        "\" has none; write verbs://10.0.0.1:4420 (`rdma link` and `ip addr` show them)"));
-  }
-  if (!address.options.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("verbs has no options, \"", address.options, "\" was given"));
-  }
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICSERV;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const std::string port = absl::StrCat(address.port);
-  if (const int error = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found);
-      error != 0) {
-    return absl::NotFoundError(absl::StrCat(address.host, ": ", gai_strerror(error)));
-  }
-  sockaddr_storage result{};
-  std::memcpy(&result, found->ai_addr, found->ai_addrlen);
-  freeaddrinfo(found);
-  return result;
-}
-
-std::string to_string(const sockaddr* address) {
-  char text[INET6_ADDRSTRLEN] = "?";
-  if (address->sa_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
-    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-    return absl::StrCat(text, ":", ntohs(v4->sin_port));
-  }
-  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
-  inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-  return absl::StrCat("[", text, "]:", ntohs(v6->sin6_port));
-}
-
-absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address) {
-  absl::StatusOr<sockaddr_storage> where = socket_address(address);
-  if (!where.ok()) return where.status();
-  // The port chooses nothing here, and another program may be listening on it.
-  reinterpret_cast<sockaddr_in*>(&*where)->sin_port = 0;
-  auto* to = reinterpret_cast<sockaddr*>(&*where);
-
-  std::unique_ptr<rdma_event_channel, ChannelCloser> channel(rdma_create_event_channel());
-  if (channel == nullptr) {
-    return absl::UnavailableError(
-        absl::StrCat("no RDMA connection manager: ", std::strerror(errno),
-                     " (is the rdma_ucm module loaded and /dev/infiniband/rdma_cm readable?)"));
-  }
-  const auto new_id = [&] {
-    rdma_cm_id* id = nullptr;
-    if (rdma_create_id(channel.get(), &id, nullptr, RDMA_PS_TCP) != 0) id = nullptr;
-    return std::unique_ptr<rdma_cm_id, IdCloser>(id);
-  };
-  // One of our own interfaces ...
-  std::unique_ptr<rdma_cm_id, IdCloser> id = new_id();
-  if (id == nullptr) return absl::ErrnoToStatus(errno, "cannot create an RDMA connection id");
-  if (rdma_bind_addr(id.get(), to) != 0 || id->verbs == nullptr) {
-    // ... or a peer, and the interface it is reached through.
-    id = new_id();
-    rdma_cm_event* event = nullptr;
-    bool resolved = false;
-    if (id != nullptr && rdma_resolve_addr(id.get(), nullptr, to, kResolveMs) == 0 &&
-        rdma_get_cm_event(channel.get(), &event) == 0) {
-      resolved = event->event == RDMA_CM_EVENT_ADDR_RESOLVED && id->verbs != nullptr;
-      rdma_ack_cm_event(event);
-    }
-    if (!resolved) {
-      return absl::NotFoundError(
-          absl::StrCat(address.host,
-                       " is neither an RDMA device's address nor reached through "
-                       "one (`rdma link` and `ip addr` show them)"));
-    }
-  }
-  // The id moves to a channel of its own making: it only keeps the context open from here on.
-  if (rdma_migrate_id(id.get(), nullptr) != 0) {
-    return absl::ErrnoToStatus(errno, "cannot keep an RDMA device open");
-  }
-  absl::StatusOr<std::shared_ptr<VerbsDevice>> device = VerbsDevice::create(id.release());
-  if (!device.ok()) return device.status();
-  return std::shared_ptr<Device>(*std::move(device));
-}
 
 absl::StatusOr<std::shared_ptr<VerbsDevice>> VerbsDevice::create(rdma_cm_id* id) {
   auto device = std::make_shared<VerbsDevice>(id);

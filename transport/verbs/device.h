@@ -54,9 +54,4 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
   std::map<Reactor*, std::weak_ptr<CmChannel>> channels_;
 };
 
-// Host and port of an address, resolved without the network.
-absl::StatusOr<sockaddr_storage> socket_address(const Address& address);
-// "10.0.0.1:4420".
-std::string to_string(const sockaddr* address);
-
 }  // namespace mrpool::verbs

@@ -8,6 +8,7 @@
 #include "transport/verbs/errors.h"
 #include "transport/verbs/pd.h"
 #include "transport/verbs/qp.h"
+#include "transport/verbs/socket_address.h"
 
 namespace mrpool::verbs {
 namespace {

@@ -7,6 +7,7 @@
 #include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/qp.h"
+#include "transport/verbs/socket_address.h"
 
 namespace mrpool::verbs {
 namespace {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "transport/verbs/errors.h"
+#include "transport/verbs/fast_mr.h"
 #include "transport/verbs/qp.h"
 #include "transport/verbs/requests.h"
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "transport/verbs/access_flags.h"
+#include "transport/verbs/fast_mr.h"
 #include "transport/verbs/pd.h"
 
 namespace mrpool::verbs {
