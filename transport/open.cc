@@ -1,4 +1,6 @@
 // The one place that knows every transport.
+#include "transport/uiwarp/open.h"
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -6,7 +8,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "mrpool/device.h"
-#include "transport/uiwarp/device.h"
 #include "transport/uiwarp/socket.h"
 #include "transport/verbs/open.h"
 

@@ -20,7 +20,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::fuzz {
 

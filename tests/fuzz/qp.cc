@@ -10,7 +10,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "transport/uiwarp/crc32c.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 #include "transport/uiwarp/mpa.h"
 #include "transport/uiwarp/wire.h"
 

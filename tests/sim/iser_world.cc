@@ -9,7 +9,7 @@
 #include "tests/sim/iser_host.h"
 #include "tests/sim/planted_device.h"
 #include "tests/sim/volume.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
 

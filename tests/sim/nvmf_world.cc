@@ -6,7 +6,7 @@
 #include "tests/sim/planted_device.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/volume.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
 

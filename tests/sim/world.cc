@@ -5,7 +5,7 @@
 
 #include "tests/sim/initiator.h"
 #include "tests/sim/target.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
 

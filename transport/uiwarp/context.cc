@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "transport/uiwarp/check.h"
-#include "transport/uiwarp/completion_queue.h"
-#include "transport/uiwarp/queue_pair.h"
+#include "transport/uiwarp/cq.h"
+#include "transport/uiwarp/qp.h"
 
 namespace mrpool::uiwarp {
 
@@ -94,11 +94,11 @@ class Lingerer final : public StreamEvents, public Deferred {
 };
 
 struct Context::Lists {
-  List<QueuePair, &QueuePair::hot_node> hot;
-  List<QueuePair, &QueuePair::dirty_node> dirty;
-  List<CompletionQueue, &CompletionQueue::node> ready;
+  List<UiwarpQp, &UiwarpQp::hot_node> hot;
+  List<UiwarpQp, &UiwarpQp::dirty_node> dirty;
+  List<UiwarpCq, &UiwarpCq::node> ready;
   List<Deferred, &Deferred::deferred_node> deferred;
-  List<QueuePair, &QueuePair::withholding_node> withholding;
+  List<UiwarpQp, &UiwarpQp::withholding_node> withholding;
 };
 
 Context::Context(std::shared_ptr<KeyTable> keys, Reactor& reactor)
@@ -131,24 +131,24 @@ void Context::wake() {
   if (std::exchange(armed_, false)) wake_up_.arm(reactor_, Nanoseconds::zero());
 }
 
-void Context::ready(CompletionQueue& queue) {
+void Context::ready(UiwarpCq& queue) {
   wake();
   lists_->ready.push_back(queue);
 }
 
-void Context::make_dirty(QueuePair& qp) {
+void Context::make_dirty(UiwarpQp& qp) {
   wake();
   lists_->dirty.push_back(qp);
 }
 
-void Context::make_withholding(QueuePair& qp) { lists_->withholding.push_back(qp); }
+void Context::make_withholding(UiwarpQp& qp) { lists_->withholding.push_back(qp); }
 
 void Context::defer(Deferred& call) {
   wake();
   if (!call.deferred_node.linked()) lists_->deferred.push_back(call);
 }
 
-void Context::make_hot(QueuePair& qp) {
+void Context::make_hot(UiwarpQp& qp) {
   wake();
   qp.hot_until = kBusy;
   if (qp.hot_node.linked()) return;
@@ -156,7 +156,7 @@ void Context::make_hot(QueuePair& qp) {
   lists_->hot.push_back(qp);
 }
 
-void Context::make_cold(QueuePair& qp) {
+void Context::make_cold(UiwarpQp& qp) {
   qp.hot_node.unlink();
   qp.wait_for_bytes();
 }
@@ -181,7 +181,7 @@ bool Context::poll() {
     worked = true;
     hand_over();
   }
-  lists_->withholding.for_each([](QueuePair& qp) {
+  lists_->withholding.for_each([](UiwarpQp& qp) {
     if (!qp.trickle()) qp.withholding_node.unlink();
   });
   return worked;
@@ -190,7 +190,7 @@ bool Context::poll() {
 bool Context::arm() {
   if (!lists_->ready.empty() || !lists_->deferred.empty() || !lists_->dirty.empty()) return false;
   if (!lists_->withholding.empty()) return false;  // rounds must go by
-  lists_->hot.for_each([this](QueuePair& qp) { make_cold(qp); });
+  lists_->hot.for_each([this](UiwarpQp& qp) { make_cold(qp); });
   armed_ = true;
   return true;
 }
@@ -198,7 +198,7 @@ bool Context::arm() {
 bool Context::receive() {
   bool worked = false;
   size_t asked = 0;
-  lists_->hot.for_each([&](QueuePair& qp) {
+  lists_->hot.for_each([&](UiwarpQp& qp) {
     if (qp.receive()) {
       worked = true;
       qp.hot_until = kBusy;
@@ -215,9 +215,9 @@ bool Context::receive() {
 bool Context::hand_over() {
   bool worked = false;
   // What is there now; what is added meanwhile belongs to the next round.
-  List<CompletionQueue, &CompletionQueue::node> ready;
+  List<UiwarpCq, &UiwarpCq::node> ready;
   ready.take(lists_->ready);
-  while (CompletionQueue* queue = ready.pop_front()) worked |= queue->dispatch();
+  while (UiwarpCq* queue = ready.pop_front()) worked |= queue->dispatch();
   List<Deferred, &Deferred::deferred_node> deferred;
   deferred.take(lists_->deferred);
   while (Deferred* call = deferred.pop_front()) {
@@ -229,9 +229,9 @@ bool Context::hand_over() {
 
 bool Context::send() {
   bool worked = false;
-  List<QueuePair, &QueuePair::dirty_node> dirty;
+  List<UiwarpQp, &UiwarpQp::dirty_node> dirty;
   dirty.take(lists_->dirty);
-  while (QueuePair* qp = dirty.pop_front()) worked |= qp->send();
+  while (UiwarpQp* qp = dirty.pop_front()) worked |= qp->send();
   return worked;
 }
 

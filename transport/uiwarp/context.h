@@ -30,8 +30,8 @@
 
 namespace mrpool::uiwarp {
 
-class CompletionQueue;
-class QueuePair;
+class UiwarpCq;
+class UiwarpQp;
 class Lingerer;
 
 // Something to be done in the round's second part, where user code may run.
@@ -66,11 +66,11 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
   std::unique_ptr<TxBatch> take_batch();
   void give_batch(std::unique_ptr<TxBatch> batch);
 
-  void ready(CompletionQueue& queue);  // it has completions
-  void make_hot(QueuePair& qp);
-  void make_dirty(QueuePair& qp);        // it may have something to send
-  void make_withholding(QueuePair& qp);  // the ordering sanitizer holds data of it back
-  void defer(Deferred& call);            // once, however often it is asked for until it runs
+  void ready(UiwarpCq& queue);  // it has completions
+  void make_hot(UiwarpQp& qp);
+  void make_dirty(UiwarpQp& qp);        // it may have something to send
+  void make_withholding(UiwarpQp& qp);  // the ordering sanitizer holds data of it back
+  void defer(Deferred& call);           // once, however often it is asked for until it runs
 
   // Writes `last_words`, what did not fit of a Terminate or a reject, and keeps `stream` until the
   // peer has read it, for a bounded time: closing a socket with unread bytes would take it back.
@@ -81,7 +81,7 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
   bool receive();
   bool hand_over();
   bool send();
-  void make_cold(QueuePair& qp);
+  void make_cold(UiwarpQp& qp);
   // Work came from outside the rounds while the loop sleeps, or is about to.
   void wake();
 

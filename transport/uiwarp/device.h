@@ -1,41 +1,59 @@
-// The uiwarp device: RDMA over TCP in userspace (iWARP), on a Network that is handed in.
+// Device of uiwarp: its limits, its keys, and what its reactors share.
 //
-// Device::open makes one from an address; tests and simulations make one here, on a network and
-// under a seed of their own.
-//
-// Thread safety: as mrpool/device.h says of every Device. parse_options is pure.
+// Thread safety: as mrpool/device.h says.
 #pragma once
 
-#include <cstdint>
+#include <atomic>
+#include <map>
 #include <memory>
-#include <optional>
-#include <string_view>
+#include <mutex>
+#include <span>
+#include <vector>
 
-#include "absl/status/statusor.h"
 #include "mrpool/device.h"
-#include "transport/uiwarp/stream.h"
+#include "transport/uiwarp/context.h"
+#include "transport/uiwarp/key_table.h"
+#include "transport/uiwarp/mpa.h"
+#include "transport/uiwarp/open.h"
+#include "transport/uiwarp/qp.h"
+#include "transport/uiwarp/sanitizer.h"
 
 namespace mrpool::uiwarp {
 
-// What stands behind '?' in "uiwarp://host:port?crc=off&placement=adversarial&seed=7".
-struct DeviceOptions {
-  // Asks for CRC32C over every FPDU. Off: none unless the peer asks (either side's wish switches
-  // it on for both, RFC 5044 §7.1).
-  bool crc = true;
-  // The ordering sanitizer: withhold, split and scramble what relaxed ordering lets a device
-  // withhold (docs/relaxed_ordering.md).
-  bool adversarial_placement = false;
-  // Fills what is withheld with a pattern until it is placed.
-  bool poison = false;
-  // Everything random in the device (keys, placement) follows from it; drawn from the system when
-  // absent.
-  std::optional<uint64_t> seed = std::nullopt;
+class UiwarpDevice final : public Device, public std::enable_shared_from_this<UiwarpDevice> {
+ public:
+  // `seed` is options.seed, or a drawn one.
+  UiwarpDevice(const DeviceOptions& options, uint64_t seed, std::shared_ptr<Network> network);
+
+  const DeviceCaps& caps() const override { return caps_; }
+  absl::StatusOr<std::unique_ptr<Pd>> alloc_pd() override;
+  absl::StatusOr<std::unique_ptr<Cq>> create_cq(Reactor& reactor,
+                                                const CqOptions& options) override;
+  absl::StatusOr<std::unique_ptr<Listener>> listen(Reactor& reactor, const Address& address,
+                                                   ListenHandler& handler) override;
+  absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
+                                              const QpOptions& options, const ConnectParams& params,
+                                              QpEvents& events) override;
+
+  // Checks the options against the device and makes a Qp that has no stream yet.
+  absl::StatusOr<std::unique_ptr<UiwarpQp>> make_qp(Pd& pd, const QpOptions& options,
+                                                    std::span<const std::byte> private_data,
+                                                    QpEvents& events);
+  MpaLimits limits(const QpOptions& options) const;
+  KeyTable& keys() { return keys_; }
+  const OrderingSanitizer* sanitizer() const { return sanitizer_.get(); }
+
+ private:
+  std::shared_ptr<Context> context(Reactor& reactor);
+
+  const bool crc_;
+  const std::shared_ptr<Network> network_;
+  DeviceCaps caps_;
+  const std::unique_ptr<OrderingSanitizer> sanitizer_;  // null: placement is plain
+  KeyTable keys_;
+  std::atomic<uint64_t> next_id_{1};  // of Pds and Qps
+  std::mutex mutex_;
+  std::map<Reactor*, std::weak_ptr<Context>> contexts_;
 };
-
-// InvalidArgument names the option or value that is wrong and the ones there are.
-absl::StatusOr<DeviceOptions> parse_options(std::string_view text);
-
-// `network` is shared by all connections of the device.
-std::shared_ptr<Device> make_device(const DeviceOptions& options, std::shared_ptr<Network> network);
 
 }  // namespace mrpool::uiwarp

@@ -34,7 +34,7 @@
 namespace mrpool::uiwarp {
 
 struct KeySlot;
-class FastKey;
+class UiwarpFastMr;
 class OrderingSanitizer;
 
 // A range of memory of a key, and the base registration that vouches for it.
@@ -58,7 +58,7 @@ struct alignas(64) KeySlot {
   const Segment* segments = nullptr;
   uint32_t segment_count = 0;
   Access access = Access::kNone;
-  FastKey* fast = nullptr;  // null in base registrations
+  UiwarpFastMr* fast = nullptr;  // null in base registrations
 };
 
 // Who asks.

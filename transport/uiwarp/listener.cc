@@ -2,18 +2,18 @@
 
 #include <algorithm>
 
-#include "transport/uiwarp/completion_queue.h"
-#include "transport/uiwarp/soft_device.h"
+#include "transport/uiwarp/cq.h"
+#include "transport/uiwarp/device.h"
 
 namespace mrpool::uiwarp {
 
 namespace {
 
 // A peer that has asked and waits for an answer. It takes the stream out of its listener's hands.
-class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
+class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
  public:
-  SoftConnectRequest(std::shared_ptr<SoftDevice> device, std::shared_ptr<Context> context,
-                     std::unique_ptr<Stream> stream, std::vector<std::byte> bytes)
+  UiwarpConnectRequest(std::shared_ptr<UiwarpDevice> device, std::shared_ptr<Context> context,
+                       std::unique_ptr<Stream> stream, std::vector<std::byte> bytes)
       : device_(std::move(device)),
         context_(std::move(context)),
         home_(context_->reactor()),
@@ -31,7 +31,7 @@ class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
       info_.ird = device_->caps().max_ird;
     }
   }
-  ~SoftConnectRequest() override { reject({}); }
+  ~UiwarpConnectRequest() override { reject({}); }
 
   const ConnectionInfo& info() const override { return info_; }
 
@@ -39,7 +39,7 @@ class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
                                              const ConnectParams& params,
                                              QpEvents& events) override {
     if (stream_ == nullptr) return absl::FailedPreconditionError("the request was answered");
-    absl::StatusOr<std::unique_ptr<QueuePair>> qp =
+    absl::StatusOr<std::unique_ptr<UiwarpQp>> qp =
         device_->make_qp(pd, options, params.private_data, events);
     if (!qp.ok()) return qp.status();
     MpaFrame reply;
@@ -83,7 +83,7 @@ class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
     std::vector<std::byte> frame;
   };
 
-  std::shared_ptr<SoftDevice> device_;
+  std::shared_ptr<UiwarpDevice> device_;
   std::shared_ptr<Context> context_;
   Reactor& home_;
   std::unique_ptr<Stream> stream_;
@@ -95,16 +95,16 @@ class SoftConnectRequest final : public ConnectRequest, public StreamEvents {
 }  // namespace
 
 // One stream whose MPA request is being read.
-class StreamDoor::Handshake final : public StreamEvents, public Deferred {
+class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
  public:
-  Handshake(StreamDoor& door, std::unique_ptr<Stream> stream)
-      : door_(door), stream_(std::move(stream)), timer_(*this), bytes_(kMpaHeaderBytes) {
-    stream_->attach(door_.context_->reactor(), *this);
-    timer_.arm(door_.context_->reactor(), kSetupTime);
-    door_.context_->defer(*this);
+  Handshake(UiwarpListener& listener, std::unique_ptr<Stream> stream)
+      : listener_(listener), stream_(std::move(stream)), timer_(*this), bytes_(kMpaHeaderBytes) {
+    stream_->attach(listener_.context_->reactor(), *this);
+    timer_.arm(listener_.context_->reactor(), kSetupTime);
+    listener_.context_->defer(*this);
   }
 
-  void on_readable() override { door_.context_->defer(*this); }
+  void on_readable() override { listener_.context_->defer(*this); }
   void on_writable() override {}
 
   void run() override {
@@ -123,11 +123,11 @@ class StreamDoor::Handshake final : public StreamEvents, public Deferred {
       if (result.bytes == 0) finished = true;
       have_ += result.bytes;
     }
-    StreamDoor& door = door_;
+    UiwarpListener& listener = listener_;
     std::unique_ptr<ConnectRequest> request;
     if (!finished && !broken_) request = answer();
-    door.forget(*this);  // destroys this
-    if (request != nullptr) door.handler_.on_connect_request(std::move(request));
+    listener.forget(*this);  // destroys this
+    if (request != nullptr) listener.handler_.on_connect_request(std::move(request));
   }
 
  private:
@@ -136,7 +136,7 @@ class StreamDoor::Handshake final : public StreamEvents, public Deferred {
         : Timer([](Timer& self) {
             Handshake& owner = static_cast<Expiry&>(self).owner;
             owner.expired_ = true;
-            owner.door_.context_->defer(owner);
+            owner.listener_.context_->defer(owner);
           }),
           owner(owner_in) {}
     Handshake& owner;
@@ -158,14 +158,14 @@ class StreamDoor::Handshake final : public StreamEvents, public Deferred {
     MpaFrame reply;
     MpaAgreement agreement;
     if (!answer_request(*frame, {}, {}, reply, agreement)) {
-      door_.context_->linger(std::move(stream_), encode_mpa(reply));
+      listener_.context_->linger(std::move(stream_), encode_mpa(reply));
       return nullptr;
     }
-    return std::make_unique<SoftConnectRequest>(door_.device_, door_.context_, std::move(stream_),
-                                                std::move(bytes_));
+    return std::make_unique<UiwarpConnectRequest>(listener_.device_, listener_.context_,
+                                                  std::move(stream_), std::move(bytes_));
   }
 
-  StreamDoor& door_;
+  UiwarpListener& listener_;
   std::unique_ptr<Stream> stream_;
   Expiry timer_;
   std::vector<std::byte> bytes_;
@@ -174,13 +174,13 @@ class StreamDoor::Handshake final : public StreamEvents, public Deferred {
   bool expired_ = false;
 };
 
-StreamDoor::StreamDoor(std::shared_ptr<SoftDevice> device, std::shared_ptr<Context> context,
-                       ListenHandler& handler)
+UiwarpListener::UiwarpListener(std::shared_ptr<UiwarpDevice> device,
+                               std::shared_ptr<Context> context, ListenHandler& handler)
     : device_(std::move(device)), context_(std::move(context)), handler_(handler) {}
 
-StreamDoor::~StreamDoor() = default;
+UiwarpListener::~UiwarpListener() = default;
 
-absl::Status StreamDoor::open(Network& network, const Address& address) {
+absl::Status UiwarpListener::open(Network& network, const Address& address) {
   absl::StatusOr<std::unique_ptr<StreamListener>> listener =
       network.listen(context_->reactor(), address, *this);
   if (!listener.ok()) return listener.status();
@@ -188,12 +188,12 @@ absl::Status StreamDoor::open(Network& network, const Address& address) {
   return absl::OkStatus();
 }
 
-void StreamDoor::on_accept(std::unique_ptr<Stream> stream) {
+void UiwarpListener::on_accept(std::unique_ptr<Stream> stream) {
   if (pending_.size() == kMaxPending) pending_.erase(pending_.begin());
   pending_.push_back(std::make_unique<Handshake>(*this, std::move(stream)));
 }
 
-void StreamDoor::forget(const Handshake& handshake) {
+void UiwarpListener::forget(const Handshake& handshake) {
   std::erase_if(pending_, [&](const auto& each) { return each.get() == &handshake; });
 }
 

@@ -17,16 +17,16 @@
 
 namespace mrpool::uiwarp {
 
-class SoftDevice;
+class UiwarpDevice;
 
-class StreamDoor final : public Listener, public AcceptHandler {
+class UiwarpListener final : public Listener, public AcceptHandler {
  public:
   static constexpr size_t kMaxPending = 512;
   static constexpr Nanoseconds kSetupTime = std::chrono::seconds(5);
 
-  StreamDoor(std::shared_ptr<SoftDevice> device, std::shared_ptr<Context> context,
-             ListenHandler& handler);
-  ~StreamDoor() override;
+  UiwarpListener(std::shared_ptr<UiwarpDevice> device, std::shared_ptr<Context> context,
+                 ListenHandler& handler);
+  ~UiwarpListener() override;
   absl::Status open(Network& network, const Address& address);
 
   uint16_t port() const override { return listener_->port(); }
@@ -36,7 +36,7 @@ class StreamDoor final : public Listener, public AcceptHandler {
   class Handshake;
   void forget(const Handshake& handshake);
 
-  std::shared_ptr<SoftDevice> device_;
+  std::shared_ptr<UiwarpDevice> device_;
   std::shared_ptr<Context> context_;
   ListenHandler& handler_;
   std::vector<std::unique_ptr<Handshake>> pending_;  // oldest first

@@ -26,7 +26,7 @@
 #include <vector>
 
 #include "mrpool/device.h"
-#include "transport/uiwarp/completion_queue.h"
+#include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/mpa.h"
 #include "transport/uiwarp/placement.h"
@@ -51,8 +51,8 @@ class QpCore final : public SegmentHandler {
   static constexpr uint64_t kReadAheadBytes = 2 * kMaxBatchBytes;
 
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
-         const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
-         RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld);
+         const QpOptions& options, UiwarpCq& send_cq, UiwarpCq& recv_cq, RecvQueue* shared_receives,
+         std::unique_ptr<WithheldData> withheld);
 
   // The connection is established. The responder sends nothing before the initiator's first FPDU.
   void start(const MpaAgreement& agreement, bool initiator);
@@ -108,7 +108,7 @@ class QpCore final : public SegmentHandler {
     uint64_t remote = 0;
     uint32_t rkey = 0;
     Access access = Access::kNone;
-    class FastKey* mr = nullptr;
+    class UiwarpFastMr* mr = nullptr;
     uint64_t end_sequence = 0;  // SEND, WRITE: stream position behind its last byte
   };
   // A READ of ours on its way. `slot` is kReadyRead for the one that only makes the peer ready.
@@ -174,8 +174,8 @@ class QpCore final : public SegmentHandler {
   KeyTable& keys_;
   const KeyUser user_;
   const DeviceCaps& caps_;
-  CompletionQueue& send_cq_;
-  CompletionQueue& recv_cq_;
+  UiwarpCq& send_cq_;
+  UiwarpCq& recv_cq_;
   Placement placement_;
   MpaAgreement agreement_;
   bool started_ = false;

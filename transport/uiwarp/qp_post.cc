@@ -1,13 +1,13 @@
 // QpCore: making one, posting, flushing.
 #include <algorithm>
 
-#include "transport/uiwarp/fast_key.h"
+#include "transport/uiwarp/fast_mr.h"
 #include "transport/uiwarp/qp_core.h"
 
 namespace mrpool::uiwarp {
 
 QpCore::QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
-               const QpOptions& options, CompletionQueue& send_cq, CompletionQueue& recv_cq,
+               const QpOptions& options, UiwarpCq& send_cq, UiwarpCq& recv_cq,
                RecvQueue* shared_receives, std::unique_ptr<WithheldData> withheld)
     : qp_(qp),
       keys_(keys),
@@ -53,7 +53,7 @@ PostResult QpCore::post_send(const WorkRequest& chain) {
                     .remote = request->remote_addr.value,
                     .rkey = request->rkey.value,
                     .access = request->access,
-                    .mr = static_cast<FastKey*>(request->mr)};
+                    .mr = static_cast<UiwarpFastMr*>(request->mr)};
     std::copy(request->sges.begin(), request->sges.end(),
               send_sges_.begin() + size_t{index} * max_send_sge_);
     ++tail_;
@@ -89,7 +89,7 @@ PostStatus QpCore::check(const WorkRequest& request, uint32_t& length) {
     }
     case Opcode::kRegMr:
       if (request.mr == nullptr) return PostStatus::kBadKey;
-      return static_cast<FastKey*>(request.mr)->check_register(request.access, user_);
+      return static_cast<UiwarpFastMr*>(request.mr)->check_register(request.access, user_);
     case Opcode::kLocalInv:
       return check_invalidate(request.rkey);
     case Opcode::kRecv:

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "transport/uiwarp/fast_key.h"
+#include "transport/uiwarp/fast_mr.h"
 #include "transport/uiwarp/key_error.h"
 #include "transport/uiwarp/qp_core.h"
 

@@ -10,13 +10,13 @@
 
 namespace mrpool::uiwarp {
 
-class SharedReceives final : public Srq {
+class UiwarpSrq final : public Srq {
  public:
-  SharedReceives(KeyTable& keys, uint64_t pd, Reactor& reactor, const SrqOptions& options)
+  UiwarpSrq(KeyTable& keys, uint64_t pd, Reactor& reactor, const SrqOptions& options)
       : keys_(keys), pd_(pd), reactor_(reactor), queue_(options.max_wr, options.max_sge) {}
 
   // What no message came for. The Qps that took from it are gone by now.
-  ~SharedReceives() override {
+  ~UiwarpSrq() override {
     WorkCompletion flushed;
     flushed.status = WcStatus::kFlushed;
     flushed.opcode = Opcode::kRecv;

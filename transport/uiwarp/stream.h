@@ -1,8 +1,7 @@
 // The byte stream under an iWARP connection: the one thing uiwarp needs from the outside world.
 //
 // Two implementations: TCP sockets on Asio (socket.h) and, in tests, an in-memory pipe under a
-// seed. The protocol core never sees either: Connection (connection.h) pumps bytes between a Stream
-// and it.
+// seed. The protocol core never sees either: UiwarpQp (qp.h) moves bytes between a Stream and it.
 //
 // Thread safety: the thread of the Reactor the stream is attached to.
 #pragma once

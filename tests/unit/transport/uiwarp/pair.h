@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "mrpool/device.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::uiwarp::testing {
 

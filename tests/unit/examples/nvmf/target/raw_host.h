@@ -19,7 +19,7 @@
 #include "mrpool/device.h"
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
-#include "transport/uiwarp/device.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::nvmf_target::testing {
 

@@ -1,4 +1,4 @@
-#include "transport/uiwarp/fast_key.h"
+#include "transport/uiwarp/fast_mr.h"
 
 #include <utility>
 
@@ -25,9 +25,9 @@ bool grantable(Access access, const AccessSupport& support) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<FastKey>> FastKey::create(KeyTable& keys, uint64_t pd,
-                                                         const DeviceCaps& caps,
-                                                         const FastMrOptions& options) {
+absl::StatusOr<std::unique_ptr<UiwarpFastMr>> UiwarpFastMr::create(KeyTable& keys, uint64_t pd,
+                                                                   const DeviceCaps& caps,
+                                                                   const FastMrOptions& options) {
   Granted granted;
   if (absl::Status status = grant(options.ceiling, caps.access, granted); !status.ok()) {
     return status;
@@ -42,11 +42,11 @@ absl::StatusOr<std::unique_ptr<FastKey>> FastKey::create(KeyTable& keys, uint64_
     return absl::ResourceExhaustedError(
         absl::StrCat("max_mr: all ", KeyTable::kMaxSlots, " keys of the device are in use"));
   }
-  return std::unique_ptr<FastKey>(new FastKey(keys, slot, stag, pd, caps, options));
+  return std::unique_ptr<UiwarpFastMr>(new UiwarpFastMr(keys, slot, stag, pd, caps, options));
 }
 
-FastKey::FastKey(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, const DeviceCaps& caps,
-                 const FastMrOptions& options)
+UiwarpFastMr::UiwarpFastMr(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd,
+                           const DeviceCaps& caps, const FastMrOptions& options)
     : keys_(keys), slot_(slot), pd_(pd), caps_(caps), options_(options) {
   staged_.segments = std::make_unique<Segment[]>(options.max_segments);
   live_.segments = std::make_unique<Segment[]>(options.max_segments);
@@ -55,7 +55,7 @@ FastKey::FastKey(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, cons
   rkey_ = {stag};
 }
 
-FastKey::~FastKey() {
+UiwarpFastMr::~UiwarpFastMr() {
   if (live()) {
     KeyTable::close(*slot_);
     keys_.synchronize();
@@ -63,7 +63,7 @@ FastKey::~FastKey() {
   keys_.release(slot_);
 }
 
-size_t FastKey::map(std::span<const Sge> segments) {
+size_t UiwarpFastMr::map(std::span<const Sge> segments) {
   if (live() || pending_) return 0;
   staged_.count = 0;
   staged_.length = 0;
@@ -102,20 +102,20 @@ size_t FastKey::map(std::span<const Sge> segments) {
   return staged_.count > 0 ? taken : 0;
 }
 
-void FastKey::advance_key() {
+void UiwarpFastMr::advance_key() {
   check(!pending_, "the key of a pending registration was advanced");
   lkey_.value = keys_.next_stag(*slot_);
   rkey_.value = lkey_.value;
 }
 
-Sge FastKey::sge() const {
+Sge UiwarpFastMr::sge() const {
   // Mappings are bounded by max_message, which fits.
   const uint64_t base = live() || pending_ ? (live() ? live_.base : staged_.base) : staged_.base;
   return {reinterpret_cast<std::byte*>(static_cast<uintptr_t>(base)),
           static_cast<uint32_t>(length_), lkey_};
 }
 
-absl::Status FastKey::renew() {
+absl::Status UiwarpFastMr::renew() {
   pending_ = false;
   if (live()) KeyTable::close(*slot_);
   // Also when it was closed before: the Qp that used it may live on another reactor.
@@ -124,7 +124,7 @@ absl::Status FastKey::renew() {
   return absl::OkStatus();
 }
 
-PostStatus FastKey::check_register(Access access, const KeyUser& user) {
+PostStatus UiwarpFastMr::check_register(Access access, const KeyUser& user) {
   if (user.pd != pd_ || pending_ || live() || staged_.count == 0) return PostStatus::kBadKey;
   if (!grantable(access, caps_.access) || !within_ceiling(access, options_.ceiling)) {
     return PostStatus::kAccessDenied;
@@ -145,7 +145,7 @@ PostStatus FastKey::check_register(Access access, const KeyUser& user) {
   return PostStatus::kOk;
 }
 
-bool FastKey::open() {
+bool UiwarpFastMr::open() {
   check(pending_, "a registration was carried out twice");
   pending_ = false;
   for (uint32_t i = 0; i < staged_.count; ++i) {
@@ -165,9 +165,9 @@ bool FastKey::open() {
   return true;
 }
 
-void FastKey::drop() { pending_ = false; }
+void UiwarpFastMr::drop() { pending_ = false; }
 
-bool FastKey::pending_covers(const Sge& sge, Access rights, const KeyUser& user) const {
+bool UiwarpFastMr::pending_covers(const Sge& sge, Access rights, const KeyUser& user) const {
   if (!pending_on(user, sge.lkey.value) || !has(pending_access_, rights)) return false;
   const auto at = reinterpret_cast<uintptr_t>(sge.addr);
   const uint64_t offset = at - staged_.base;

@@ -16,12 +16,12 @@
 
 namespace mrpool::uiwarp {
 
-class FastKey final : public FastMr {
+class UiwarpFastMr final : public FastMr {
  public:
-  static absl::StatusOr<std::unique_ptr<FastKey>> create(KeyTable& keys, uint64_t pd,
-                                                         const DeviceCaps& caps,
-                                                         const FastMrOptions& options);
-  ~FastKey() override;
+  static absl::StatusOr<std::unique_ptr<UiwarpFastMr>> create(KeyTable& keys, uint64_t pd,
+                                                              const DeviceCaps& caps,
+                                                              const FastMrOptions& options);
+  ~UiwarpFastMr() override;
 
   size_t map(std::span<const Sge> segments) override;
   void advance_key() override;
@@ -52,8 +52,8 @@ class FastKey final : public FastMr {
     uint64_t base = 0;
   };
 
-  FastKey(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, const DeviceCaps& caps,
-          const FastMrOptions& options);
+  UiwarpFastMr(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, const DeviceCaps& caps,
+               const FastMrOptions& options);
 
   KeyTable& keys_;
   KeySlot* const slot_;

@@ -1,42 +1,42 @@
-#include "transport/uiwarp/completion_queue.h"
+#include "transport/uiwarp/cq.h"
 
 #include <bit>
 
 #include "transport/uiwarp/check.h"
-#include "transport/uiwarp/queue_pair.h"
+#include "transport/uiwarp/qp.h"
 
 namespace mrpool::uiwarp {
 
-CompletionQueue::CompletionQueue(std::shared_ptr<Context> context, const CqOptions& options)
+UiwarpCq::UiwarpCq(std::shared_ptr<Context> context, const CqOptions& options)
     : context_(std::move(context)) {
   grow(options.depth);
 }
 
-CompletionQueue::~CompletionQueue() {
+UiwarpCq::~UiwarpCq() {
   check_thread(reactor(), "~Cq");
   check(attached_ == 0, "a Cq was destroyed before a Qp that uses it");
 }
 
-void CompletionQueue::attach(size_t requests) {
+void UiwarpCq::attach(size_t requests) {
   attached_ += requests;
   if (attached_ > ring_.size()) grow(attached_);
 }
 
-void CompletionQueue::grow(size_t entries) {
+void UiwarpCq::grow(size_t entries) {
   std::vector<Entry> bigger(std::bit_ceil(entries < 16 ? size_t{16} : entries));
   for (size_t i = 0; i < count_; ++i) bigger[i] = ring_[(head_ + i) & (ring_.size() - 1)];
   ring_ = std::move(bigger);
   head_ = 0;
 }
 
-bool CompletionQueue::dispatch() {
+bool UiwarpCq::dispatch() {
   // Only what is there now: a done() that posts again gets its answer in the next round, so that
   // other queues have their turn.
   bool worked = false;
   for (size_t budget = count_; budget > 0 && count_ > 0; --budget) {
     const Entry entry = ring_[head_];
     if (entry.point.stamp != 0 && entry.completion != nullptr) [[unlikely]] {
-      if (!static_cast<QueuePair*>(entry.wc.qp)->reach(entry.point)) break;
+      if (!static_cast<UiwarpQp*>(entry.wc.qp)->reach(entry.point)) break;
     }
     head_ = (head_ + 1) & (ring_.size() - 1);
     --count_;
@@ -48,7 +48,7 @@ bool CompletionQueue::dispatch() {
   return worked;
 }
 
-bool CompletionQueue::holds(const Qp* qp) const {
+bool UiwarpCq::holds(const Qp* qp) const {
   for (size_t i = 0; i < count_; ++i) {
     const Entry& entry = ring_[(head_ + i) & (ring_.size() - 1)];
     if (entry.completion != nullptr && entry.wc.qp == qp) return true;
@@ -56,7 +56,7 @@ bool CompletionQueue::holds(const Qp* qp) const {
   return false;
 }
 
-void CompletionQueue::dispatch_for(const Qp* qp) {
+void UiwarpCq::dispatch_for(const Qp* qp) {
   for (size_t i = 0; i < count_; ++i) {
     // done() may push, which may move the ring: nothing of it is held across the call.
     Entry& entry = ring_[(head_ + i) & (ring_.size() - 1)];

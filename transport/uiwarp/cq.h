@@ -17,10 +17,10 @@
 
 namespace mrpool::uiwarp {
 
-class CompletionQueue final : public Cq {
+class UiwarpCq final : public Cq {
  public:
-  CompletionQueue(std::shared_ptr<Context> context, const CqOptions& options);
-  ~CompletionQueue() override;
+  UiwarpCq(std::shared_ptr<Context> context, const CqOptions& options);
+  ~UiwarpCq() override;
 
   Reactor& reactor() override { return context_->reactor(); }
   Context& context() { return *context_; }

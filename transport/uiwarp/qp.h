@@ -6,6 +6,9 @@
 // All reading and writing happens in the rounds of its Context, never from inside a call of the
 // owner or of the stream; all calls to the owner come from there too.
 //
+// In three files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
+// qp_work.cc how it receives and sends.
+//
 // Thread safety: its reactor's thread.
 #pragma once
 
@@ -22,9 +25,9 @@
 
 namespace mrpool::uiwarp {
 
-class SharedReceives;
+class UiwarpSrq;
 
-class QueuePair final : public Qp, public StreamEvents, public DialHandler, public Deferred {
+class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, public Deferred {
  public:
   struct Params {
     Pd& pd;
@@ -32,16 +35,16 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
     uint64_t qp_id;
     KeyTable& keys;
     const DeviceCaps& caps;
-    CompletionQueue& send_cq;
-    CompletionQueue& recv_cq;
-    SharedReceives* srq;
+    UiwarpCq& send_cq;
+    UiwarpCq& recv_cq;
+    UiwarpSrq* srq;
     OrderingSanitizer* sanitizer;
     QpOptions options;
     MpaLimits limits;
     QpEvents& events;
   };
-  explicit QueuePair(const Params& params);
-  ~QueuePair() override;
+  explicit UiwarpQp(const Params& params);
+  ~UiwarpQp() override;
 
   // One of the two, once.
   absl::Status connect(Network& network, const Address& address, const ConnectParams& params);
@@ -99,8 +102,8 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
 
   Pd& pd_;
   std::shared_ptr<Context> context_;
-  CompletionQueue& send_cq_;
-  CompletionQueue& recv_cq_;
+  UiwarpCq& send_cq_;
+  UiwarpCq& recv_cq_;
   const size_t send_entries_;
   const size_t recv_entries_;
   const MpaLimits limits_;
@@ -112,8 +115,8 @@ class QueuePair final : public Qp, public StreamEvents, public DialHandler, publ
   bool shut_down_ = false;
 
   struct Deadline : Timer {
-    explicit Deadline(QueuePair& owner);
-    QueuePair& owner;
+    explicit Deadline(UiwarpQp& owner);
+    UiwarpQp& owner;
   };
   Deadline deadline_;
 

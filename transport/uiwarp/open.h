@@ -1,0 +1,41 @@
+// The uiwarp device: RDMA over TCP in userspace (iWARP), on a Network that is handed in.
+//
+// Device::open makes one from an address; tests and simulations make one here, on a network and
+// under a seed of their own.
+//
+// Thread safety: as mrpool/device.h says of every Device. parse_options is pure.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "mrpool/device.h"
+#include "transport/uiwarp/stream.h"
+
+namespace mrpool::uiwarp {
+
+// What stands behind '?' in "uiwarp://host:port?crc=off&placement=adversarial&seed=7".
+struct DeviceOptions {
+  // Asks for CRC32C over every FPDU. Off: none unless the peer asks (either side's wish switches
+  // it on for both, RFC 5044 §7.1).
+  bool crc = true;
+  // The ordering sanitizer: withhold, split and scramble what relaxed ordering lets a device
+  // withhold (docs/relaxed_ordering.md).
+  bool adversarial_placement = false;
+  // Fills what is withheld with a pattern until it is placed.
+  bool poison = false;
+  // Everything random in the device (keys, placement) follows from it; drawn from the system when
+  // absent.
+  std::optional<uint64_t> seed = std::nullopt;
+};
+
+// InvalidArgument names the option or value that is wrong and the ones there are.
+absl::StatusOr<DeviceOptions> parse_options(std::string_view text);
+
+// `network` is shared by all connections of the device.
+std::shared_ptr<Device> make_device(const DeviceOptions& options, std::shared_ptr<Network> network);
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,191 @@
+#include "transport/uiwarp/qp.h"
+
+#include <utility>
+
+#include "transport/uiwarp/check.h"
+#include "transport/uiwarp/srq.h"
+
+namespace mrpool::uiwarp {
+
+namespace {
+
+// How long disconnect() waits for what was posted and for the peer to close too.
+constexpr Nanoseconds kCloseTime = std::chrono::seconds(5);
+
+}  // namespace
+
+UiwarpQp::Deadline::Deadline(UiwarpQp& owner_in)
+    : Timer([](Timer& self) {
+        UiwarpQp& qp = static_cast<Deadline&>(self).owner;
+        if (qp.state_ == State::kClosing) {
+          qp.end(DisconnectReason::kLocal, "the peer did not close in time");
+        } else {
+          qp.end(DisconnectReason::kTimeout, "the peer did not answer in time");
+        }
+      }),
+      owner(owner_in) {}
+
+UiwarpQp::UiwarpQp(const Params& params)
+    : pd_(params.pd),
+      context_(params.send_cq.shared_context()),
+      send_cq_(params.send_cq),
+      recv_cq_(params.recv_cq),
+      send_entries_(params.options.max_send_wr),
+      recv_entries_(params.srq != nullptr ? params.srq->queue().capacity()
+                                          : params.options.max_recv_wr),
+      limits_(params.limits),
+      events_(params.events),
+      core_(*this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps,
+            params.options, params.send_cq, params.recv_cq,
+            params.srq != nullptr ? &params.srq->queue() : nullptr,
+            params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
+      receiver_(core_),
+      deadline_(*this) {
+  send_cq_.attach(send_entries_);
+  recv_cq_.attach(recv_entries_);
+}
+
+UiwarpQp::~UiwarpQp() {
+  check_thread(reactor(), "~Qp");
+  end(DisconnectReason::kLocal, {});
+  deferred_node.unlink();
+  send_cq_.dispatch_for(this);
+  if (&recv_cq_ != &send_cq_) recv_cq_.dispatch_for(this);
+  send_cq_.detach(send_entries_);
+  recv_cq_.detach(recv_entries_);
+}
+
+PostResult UiwarpQp::post_send(const WorkRequest& chain) {
+  check_thread(reactor(), "Qp::post_send");
+  if (state_ != State::kConnected) return {PostStatus::kNotConnected, &chain};
+  const PostResult result = core_.post_send(chain);
+  if (core_.can_send()) context_->make_dirty(*this);
+  return result;
+}
+
+PostStatus UiwarpQp::post_recv(const RecvRequest& chain) {
+  check_thread(reactor(), "Qp::post_recv");
+  if (state_ == State::kEnded) return PostStatus::kNotConnected;
+  return core_.post_recv(chain);
+}
+
+void UiwarpQp::disconnect() {
+  check_thread(reactor(), "Qp::disconnect");
+  if (state_ == State::kClosing || state_ == State::kEnded) return;
+  if (state_ != State::kConnected) {
+    end(DisconnectReason::kLocal, {});
+    return;
+  }
+  state_ = State::kClosing;
+  deadline_.arm(reactor(), kCloseTime);
+  context_->make_dirty(*this);
+}
+
+void UiwarpQp::abort() {
+  check_thread(reactor(), "Qp::abort");
+  end(DisconnectReason::kLocal, {});
+}
+
+size_t UiwarpQp::memory_bytes() const {
+  return sizeof(*this) - sizeof(core_) + core_.memory_bytes() + receiver_.memory_bytes() +
+         (batch_ != nullptr ? sizeof(TxBatch) : 0) + setup_out_.capacity() + setup_in_.capacity() +
+         private_data_.capacity();
+}
+
+void UiwarpQp::core_failed() {
+  if (core_.peer_terminate()) {
+    const TerminateCode code = core_.peer_terminate()->code;
+    end(DisconnectReason::kTerminated, std::string(to_string(code)), code);
+    return;
+  }
+  const TerminateCode code = core_.violation()->code;
+  if (core_.local_fault()) {
+    end(DisconnectReason::kLocal, "a posted request could not be carried out", code);
+  } else {
+    end(DisconnectReason::kProtocol, std::string(to_string(code)), code);
+  }
+}
+
+void UiwarpQp::send_terminate(const Terminate& terminate) {
+  std::array<std::byte, kMaxSegmentHeaderBytes + kMaxTerminateBytes + kMaxTrailerBytes> fpdu;
+  std::byte* const payload = fpdu.data() + kMaxSegmentHeaderBytes;
+  const size_t bytes = encode_terminate(terminate, payload);
+  const size_t ulpdu = kUntaggedHeaderBytes + bytes;
+  store_be16(fpdu.data(), static_cast<uint16_t>(ulpdu));
+  encode_segment(
+      {.kind = MessageKind::kTerminate, .last = true, .queue = kTerminateQueue, .msn = 1},
+      fpdu.data() + kLengthBytes);
+  const size_t covered = kLengthBytes + ulpdu + pad_bytes(ulpdu);
+  std::memset(payload + bytes, 0, pad_bytes(ulpdu) + kCrcBytes);
+  if (core_.crc()) {
+    Crc32c crc;
+    crc.update(fpdu.data(), covered);
+    store_le32(fpdu.data() + covered, crc.value());
+  }
+  const iovec piece{fpdu.data(), covered + kCrcBytes};
+  const StreamResult result = stream_->writev({&piece, 1});
+  if (result.error != 0) return;
+  context_->linger(std::move(stream_),
+                   std::span(fpdu).subspan(result.bytes, piece.iov_len - result.bytes));
+}
+
+void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode code) {
+  if (state_ == State::kEnded) return;
+  const bool was_up = state_ == State::kConnected || state_ == State::kClosing;
+  state_ = State::kEnded;
+  reason_ = reason;
+  code_ = code;
+  detail_ = std::move(detail);
+  deadline_.cancel();
+  dial_.reset();
+  hot_node.unlink();
+  dirty_node.unlink();
+  withholding_node.unlink();
+  if (core_.withheld() != nullptr) core_.withheld()->order_all();
+  // Behind a batch that is stuck half way it would be taken for payload.
+  if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation()) {
+    send_terminate(*core_.violation());
+  }
+  stream_.reset();
+  batch_.reset();
+  core_.flush();
+  context_->defer(*this);
+}
+
+// Calls the owner; the last thing it does, because the owner may destroy the Qp from any of these.
+void UiwarpQp::run() {
+  if (state_ == State::kEnded) {
+    if (send_cq_.holds(this) || recv_cq_.holds(this)) {
+      context_->defer(*this);  // the end is heard of after the last completion
+      return;
+    }
+    if (std::exchange(rejected_, false)) {
+      context_->defer(*this);
+      events_.on_rejected(*this, private_data_);
+      return;
+    }
+    // The text outlives the Qp, should the owner destroy it.
+    const std::string detail = std::move(detail_);
+    events_.on_disconnected(*this, {.reason = reason_,
+                                    .layer = code_.layer,
+                                    .error_type = code_.type,
+                                    .error_code = code_.code,
+                                    .detail = detail});
+    return;
+  }
+  if (announced_) return;
+  announced_ = true;
+  context_->make_hot(*this);
+  context_->make_dirty(*this);
+  const std::string local = stream_->local_name();
+  const std::string peer = stream_->peer_name();
+  const std::vector<std::byte> private_data = std::exchange(private_data_, {});
+  const ConnectionInfo info{.local = local,
+                            .peer = peer,
+                            .ord = core_.ord(),
+                            .ird = core_.ird(),
+                            .private_data = private_data};
+  events_.on_connected(*this, info);
+}
+
+}  // namespace mrpool::uiwarp
