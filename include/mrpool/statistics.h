@@ -117,7 +117,7 @@ namespace mrpool {
   X(mpa_bad_frame, 2, 0, 0x04, "MPA error: invalid request or reply frame")                        \
   X(mpa_insufficient_ird, 2, 0, 0x06, "MPA error: insufficient inbound READ resources")            \
   X(mpa_no_matching_rtr, 2, 0, 0x07, "MPA error: no matching ready-to-receive option")             \
-  X(other, 0xff, 0xff, 0xff, "unknown error")
+  X(other, 0xff, 0xff, 0xff, "unknown Terminate code")
 
 #define MRPOOL_TERMINATE_COUNTERS_(name, layer, type, code, text)         \
   MRPOOL_COUNTER_(terminates_sent_##name, kSum, "Terminates sent: " text) \

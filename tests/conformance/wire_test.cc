@@ -1,7 +1,7 @@
 // A session with one of everything, whose FPDUs are known beforehand. tshark_test.py captures it
 // and compares what Wireshark decodes with the counts recorded here.
 #include "tests/conformance/fixture.h"
-#include "transport/uiwarp/qp_core.h"
+#include "transport/uiwarp/limits.h"
 
 namespace mrpool::conformance {
 namespace {
@@ -10,7 +10,7 @@ class Wire : public ConformanceTest {
  protected:
   // DDP segments of a message.
   static int segments(size_t length) {
-    const size_t most = uiwarp::QpCore::kMaxSegmentPayload;
+    const size_t most = uiwarp::kMaxSegmentPayload;
     return static_cast<int>(std::max<size_t>(1, (length + most - 1) / most));
   }
 };
@@ -27,7 +27,7 @@ TEST_F(Wire, OneOfEverything) {
   int sends = 0, solicited = 0, sends_with_invalidate = 0, writes = 0, reads = 0, responses = 0;
 
   // Sizes around every edge of padding, copying and segmenting.
-  constexpr size_t kSegment = uiwarp::QpCore::kMaxSegmentPayload;
+  constexpr size_t kSegment = uiwarp::kMaxSegmentPayload;
   for (const size_t size :
        {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{5}, size_t{63}, size_t{64},
         size_t{4095}, size_t{4096}, size_t{4097}, kSegment - 1, kSegment, kSegment + 1,

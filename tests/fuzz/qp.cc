@@ -10,8 +10,8 @@
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "transport/uiwarp/crc32c.h"
-#include "transport/uiwarp/open.h"
 #include "transport/uiwarp/mpa.h"
+#include "transport/uiwarp/open.h"
 #include "transport/uiwarp/wire.h"
 
 namespace mrpool::uiwarp {

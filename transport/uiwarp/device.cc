@@ -5,6 +5,7 @@
 #include "transport/uiwarp/check.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/errors.h"
+#include "transport/uiwarp/limits.h"
 #include "transport/uiwarp/listener.h"
 #include "transport/uiwarp/pd.h"
 #include "transport/uiwarp/srq.h"
@@ -12,9 +13,6 @@
 namespace mrpool::uiwarp {
 
 namespace {
-
-constexpr uint32_t kMaxQueue = 32 * 1024;
-constexpr uint16_t kMaxReads = 128;
 
 DeviceCaps make_caps() {
   DeviceCaps caps;
@@ -31,12 +29,12 @@ DeviceCaps make_caps() {
   caps.read_with_inv = true;
   caps.srq = true;
   caps.keys_bound_to_qp = true;
-  caps.max_qp_wr = kMaxQueue;
+  caps.max_qp_wr = kMaxQueueEntries;
   caps.max_sge = kMaxSges;
   caps.max_read_sge = 1;
   caps.max_mr = KeyTable::kMaxSlots;
-  caps.max_fast_reg_segments = 1024;
-  caps.max_message = uint64_t{1} << 30;
+  caps.max_fast_reg_segments = kMaxFastRegSegments;
+  caps.max_message = kMaxMessageBytes;
   caps.max_ord = kMaxReads;
   caps.max_ird = kMaxReads;
   return caps;

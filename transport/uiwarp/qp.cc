@@ -39,7 +39,7 @@ UiwarpQp::UiwarpQp(const Params& params)
             params.options, params.send_cq, params.recv_cq,
             params.srq != nullptr ? &params.srq->queue() : nullptr,
             params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
-      receiver_(core_),
+      receiver_(core_.segments()),
       deadline_(*this) {
   send_cq_.attach(send_entries_);
   recv_cq_.attach(recv_entries_);

@@ -12,11 +12,9 @@
 
 #include "mrpool/qp.h"
 #include "transport/uiwarp/key_table.h"
+#include "transport/uiwarp/limits.h"
 
 namespace mrpool::uiwarp {
-
-// SGEs that any request may have (DeviceCaps::max_sge).
-inline constexpr uint32_t kMaxSges = 16;
 
 struct Receive {
   Completion* completion = nullptr;

@@ -1,6 +1,6 @@
 // What a Qp makes of its own READs: when it asks for them, and what it takes for their answers.
 #include "tests/unit/transport/uiwarp/violation.h"
-#include "transport/uiwarp/qp_core.h"
+#include "transport/uiwarp/limits.h"
 
 namespace mrpool::uiwarp::testing {
 namespace {
@@ -77,8 +77,8 @@ TEST_F(ForgedResponse, Shorter) {
 class GatheredReads : public Initiator {
  protected:
   static constexpr uint32_t kBytes = 128 * 1024;
-  static constexpr int kOut = QpCore::kReadAheadBytes / kBytes;
-  static constexpr int kBatch = QpCore::kMaxBatchBytes / kBytes;
+  static constexpr int kOut = kReadAheadBytes / kBytes;
+  static constexpr int kBatch = kMaxBatchBytes / kBytes;
 
   void start() {
     pair_.client_options.ord = 16;

@@ -1,10 +1,12 @@
-// QpCore: what goes out.
+#include "transport/uiwarp/send_side.h"
+
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "transport/uiwarp/fast_mr.h"
 #include "transport/uiwarp/key_error.h"
-#include "transport/uiwarp/qp_core.h"
+#include "transport/uiwarp/limits.h"
 
 namespace mrpool::uiwarp {
 
@@ -20,29 +22,42 @@ constexpr size_t pieces_of(size_t payload) { return 2 * (payload / kCopyPiece) +
 // How much of what is left the next segment takes: equal shares in whole pages, so that no small
 // rest trails behind.
 uint32_t segment_of(uint32_t left) {
-  if (left <= QpCore::kMaxSegmentPayload) return left;
-  const uint32_t segments = (left - 1) / QpCore::kMaxSegmentPayload + 1;
+  if (left <= kMaxSegmentPayload) return left;
+  const uint32_t segments = (left - 1) / kMaxSegmentPayload + 1;
   const uint32_t share = (left / segments + 4095) & ~4095u;
-  return std::min(share, QpCore::kMaxSegmentPayload);
+  return std::min(share, kMaxSegmentPayload);
 }
 
 bool has_room(const TxBatch& batch, uint32_t payload) {
-  return batch.bytes() < QpCore::kMaxBatchBytes &&
+  return batch.bytes() < kMaxBatchBytes &&
          batch.has_room(kFramingBytes + payload, pieces_of(payload));
 }
 
 }  // namespace
 
+// The part of a message that one segment carries: looked up before a byte of the segment is built.
+struct SendSide::Message {
+  struct Part {
+    const KeySlot* slot;
+    uint64_t offset;
+    uint32_t stag;
+    uint32_t bytes;
+    KeyRange range() const { return {slot, stag, offset}; }
+  };
+  std::array<Part, kMaxSges> parts;  // not initialized: most messages have one
+  uint32_t count = 0;
+};
+
 // Appends one FPDU. `visit_payload(piece)` calls piece(memory, bytes) for the payload in order; its
 // memory has been checked and stays while the section lasts.
 template <typename Visit>
-void QpCore::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payload,
-                  Visit&& visit_payload) {
+void SendSide::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payload,
+                    Visit&& visit_payload) {
   const size_t ulpdu = header.bytes() + payload;
   std::byte* const head = batch.add(kLengthBytes + header.bytes());
   store_be16(head, static_cast<uint16_t>(ulpdu));
   encode_segment(header, head + kLengthBytes);
-  const bool crc_on = agreement_.crc;
+  const bool crc_on = state_.agreement.crc;
   Crc32c crc;
   const bool response = header.kind == MessageKind::kReadResponse;
   if (payload <= (response ? TxBatch::kCopyResponseBytes : TxBatch::kCopyBytes)) {
@@ -52,7 +67,7 @@ void QpCore::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payload,
       to += bytes;
       return true;
     });
-    // Header and payload lie behind each other in the block.
+    // The payload follows the header in the block.
     if (crc_on) crc.update(head, kLengthBytes + ulpdu);
   } else {
     if (crc_on) crc.update(head, kLengthBytes + header.bytes());
@@ -78,17 +93,25 @@ void QpCore::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payload,
   built_sequence_ += fpdu_bytes(ulpdu);
 }
 
-bool QpCore::can_send() const {
-  if (!started_ || !gate_open_ || failed()) return false;
-  return ready_to_send_ || responses_count_ > 0 || next_ < tail_;
+void SendSide::emit_read_request(TxBatch& batch, const ReadRequest& request) {
+  std::array<std::byte, kReadRequestBytes> body;
+  encode_read_request(request, body.data());
+  emit(batch,
+       {.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = read_msn_++},
+       kReadRequestBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
 }
 
-bool QpCore::quiet() const {
-  return head_ == tail_ && responses_count_ == 0 && reads_count_ == 0 && !ready_to_send_;
+void SendSide::start(bool initiator) {
+  ready_to_send_ = initiator && state_.agreement.rtr != Rtr::kNone;
 }
 
-bool QpCore::build(TxBatch& batch) {
-  const uint64_t before = next_;
+void SendSide::flush() {
+  queue_.flush();
+  offset_ = 0;
+}
+
+bool SendSide::build(TxBatch& batch) {
+  const uint64_t before = queue_.passed();
   bool added = false;
   while (can_send()) {
     const Step ready = ready_to_send_ ? step_ready(batch) : Step::kIdle;
@@ -101,35 +124,26 @@ bool QpCore::build(TxBatch& batch) {
     added |= progress;
     if (request == Step::kFull || request == Step::kFailed || !progress) break;
   }
-  if (next_ != before) retire();
+  if (queue_.passed() != before) queue_.complete();
   return added;
 }
 
-void QpCore::sent(size_t bytes) {
-  sent_sequence_ += bytes;
-  retire();
-}
-
 // What the responder waits for before it may send (RFC 6581 §8): a WRITE or READ of no bytes.
-QpCore::Step QpCore::step_ready(TxBatch& batch) {
+SendSide::Step SendSide::step_ready(TxBatch& batch) {
   if (!has_room(batch, kReadRequestBytes)) return Step::kFull;
   ready_to_send_ = false;
-  if (agreement_.rtr == Rtr::kWrite) {
+  if (state_.agreement.rtr == Rtr::kWrite) {
     emit(batch, {.kind = MessageKind::kWrite, .tagged = true, .last = true}, 0, [](auto&&) {});
     return Step::kProgress;
   }
-  std::array<std::byte, kReadRequestBytes> body;
-  encode_read_request({}, body.data());
-  emit(batch,
-       {.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = read_msn_++},
-       kReadRequestBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
-  reads_[(reads_head_ + reads_count_++) % reads_.size()] = {.slot = kReadyRead};
+  emit_read_request(batch, {});
+  state_.own_reads.add({.slot = OwnReads::kReadyRead});
   return Step::kProgress;
 }
 
-QpCore::Step QpCore::step_response(TxBatch& batch) {
-  if (responses_count_ == 0) return Step::kIdle;
-  Response& response = responses_[responses_head_];
+SendSide::Step SendSide::step_response(TxBatch& batch) {
+  if (state_.peer_reads.empty()) return Step::kIdle;
+  PeerReads::Read& response = state_.peer_reads.oldest();
   const ReadRequest& request = response.request;
   const uint32_t payload = segment_of(request.length - response.sent);
   if (!has_room(batch, payload)) return Step::kFull;
@@ -142,46 +156,43 @@ QpCore::Step QpCore::step_response(TxBatch& batch) {
     emit(batch, header, 0, [](auto&&) {});
   } else {
     // What this peer wrote before it asked is what it must read (RFC 5040 §5.5).
-    if (placement_.withheld() != nullptr) placement_.withheld()->order_all();
+    if (state_.placement.withheld() != nullptr) state_.placement.withheld()->order_all();
     // Looked up again for every segment: a key that ended meanwhile gives nothing more away.
     KeyRange range;
     KeyError error =
-        keys_.resolve_remote(request.source_stag, request.source_offset + response.sent, payload,
-                             Access::kRemoteRead, user_, range);
+        state_.keys.resolve_remote(request.source_stag, request.source_offset + response.sent,
+                                   payload, Access::kRemoteRead, state_.user, range);
     if (error == KeyError::kNone && !bases_live(range, payload)) error = KeyError::kInvalid;
     if (error != KeyError::kNone) {
-      violation_ = Terminate{
-          .code = source_error(error),
-          .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
-          .segment =
-              SegmentHeader{.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue},
-          .read = request};
+      state_.fail(
+          {.code = source_error(error),
+           .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
+           .segment =
+               SegmentHeader{.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue},
+           .read = request});
       return Step::kFailed;
     }
     emit(batch, header, payload, [&](auto&& piece) { visit_memory(range, payload, piece); });
     if (payload > TxBatch::kCopyResponseBytes) batch.guard(range);
   }
   response.sent += payload;
-  if (header.last) {
-    responses_head_ = (responses_head_ + 1) % static_cast<uint32_t>(responses_.size());
-    --responses_count_;
-  }
+  if (header.last) state_.peer_reads.finish_oldest();
   return Step::kProgress;
 }
 
-QpCore::Step QpCore::step_queue(TxBatch& batch) {
-  if (next_ == tail_) return Step::kIdle;
-  const uint32_t index = slot_at(next_);
-  SendSlot& slot = send_[index];
+SendSide::Step SendSide::step_queue(TxBatch& batch) {
+  if (queue_.waiting() == 0) return Step::kIdle;
+  const uint32_t index = queue_.next_index();
+  SendSlot& slot = queue_.slot(index);
   if (slot.fence && offset_ == 0) {
-    if (reads_count_ > 0) return Step::kIdle;
-    if (placement_.withheld() != nullptr) placement_.withheld()->order_reads();
+    if (!state_.own_reads.empty()) return Step::kIdle;
+    if (state_.placement.withheld() != nullptr) state_.placement.withheld()->order_reads();
   }
   switch (slot.opcode) {
     case Opcode::kSend:
     case Opcode::kSendWithInv:
     case Opcode::kRdmaWrite:
-      return send_message(batch, slot);
+      return send_message(batch, slot, index);
     case Opcode::kRdmaRead:
     case Opcode::kRdmaReadWithInv:
       return send_read(batch, slot, index);
@@ -194,7 +205,7 @@ QpCore::Step QpCore::step_queue(TxBatch& batch) {
   return fail_request(slot, WcStatus::kLocalProtection);
 }
 
-QpCore::Step QpCore::send_message(TxBatch& batch, SendSlot& slot) {
+SendSide::Step SendSide::send_message(TxBatch& batch, SendSlot& slot, uint32_t index) {
   const uint32_t payload = segment_of(slot.length - offset_);
   if (!has_room(batch, payload)) return Step::kFull;
   const bool last = offset_ + payload == slot.length;
@@ -214,71 +225,71 @@ QpCore::Step QpCore::send_message(TxBatch& batch, SendSlot& slot) {
               .msn = send_msn_,
               .mo = offset_};
   }
-
-  // The part of the scatter list that holds [offset_, offset_ + payload), looked up before a byte
-  // of the segment is built.
-  struct Part {
-    KeyRange range;
-    uint32_t bytes;
-  };
-  std::array<Part, kMaxSges> parts;
-  uint32_t count = 0;
-  uint32_t skip = offset_;
-  uint32_t left = payload;
-  for (const Sge& sge : sges_of(slot_at(next_))) {
-    if (left == 0) break;
-    if (skip >= sge.length) {
-      skip -= sge.length;
-      continue;
-    }
-    const uint32_t bytes = std::min(sge.length - skip, left);
-    Part& part = parts[count++];
-    part.bytes = bytes;
-    if (keys_.resolve_local({sge.addr + skip, bytes, sge.lkey}, Access::kNone, user_, part.range) !=
-            KeyError::kNone ||
-        !bases_live(part.range, bytes)) {
-      return fail_request(slot, WcStatus::kLocalProtection);
-    }
-    skip = 0;
-    left -= bytes;
-  }
+  Message message;
+  if (!gather(index, payload, message)) return fail_request(slot, WcStatus::kLocalProtection);
   emit(batch, header, payload, [&](auto&& piece) {
-    for (uint32_t i = 0; i < count; ++i) visit_memory(parts[i].range, parts[i].bytes, piece);
+    for (uint32_t i = 0; i < message.count; ++i) {
+      visit_memory(message.parts[i].range(), message.parts[i].bytes, piece);
+    }
   });
   offset_ += payload;
   if (last) {
     if (slot.opcode != Opcode::kRdmaWrite) ++send_msn_;
     slot.end_sequence = built_sequence_;
-    finish_front();
+    pass_request();
   }
   return Step::kProgress;
 }
 
-// The READ at next_ may be held back for others to join it: the responses under way will bring
-// build() here again. Not if anything but READs waits behind it.
-bool QpCore::read_can_wait() const {
+// The part of the scatter list that holds [offset_, offset_ + payload). False when a key of it has
+// ended.
+bool SendSide::gather(uint32_t index, uint32_t payload, Message& message) const {
+  uint32_t skip = offset_;
+  for (const Sge& sge : queue_.sges_of(index)) {
+    if (payload == 0) break;
+    if (skip >= sge.length) {
+      skip -= sge.length;
+      continue;
+    }
+    const uint32_t bytes = std::min(sge.length - skip, payload);
+    KeyRange range;
+    if (state_.keys.resolve_local({sge.addr + skip, bytes, sge.lkey}, Access::kNone, state_.user,
+                                  range) != KeyError::kNone ||
+        !bases_live(range, bytes)) {
+      return false;
+    }
+    message.parts[message.count++] = {range.slot, range.offset, range.stag, bytes};
+    skip = 0;
+    payload -= bytes;
+  }
+  return true;
+}
+
+// The next request, a READ, may be held back for others to join it: the responses under way will
+// bring build() here again. Not if anything but READs waits after it.
+bool SendSide::read_can_wait() const {
   constexpr uint64_t kMaxHeld = 8;
-  if (reads_bytes_ < kReadAheadBytes || tail_ - next_ > kMaxHeld) return false;
+  if (state_.own_reads.bytes() < kReadAheadBytes || queue_.waiting() > kMaxHeld) return false;
   uint64_t bytes = 0;
-  for (uint64_t position = next_; position < tail_; ++position) {
-    const SendSlot& slot = send_[slot_at(position)];
+  for (uint64_t i = 0; i < queue_.waiting(); ++i) {
+    const SendSlot& slot = queue_.waiting_at(i);
     if (slot.opcode != Opcode::kRdmaRead) return false;
     bytes += slot.length;
   }
   return bytes < kMaxBatchBytes;
 }
 
-QpCore::Step QpCore::send_read(TxBatch& batch, SendSlot& slot, uint32_t index) {
-  if (reads_count_ >= agreement_.ord) return Step::kIdle;
+SendSide::Step SendSide::send_read(TxBatch& batch, SendSlot& slot, uint32_t index) {
+  if (state_.own_reads.full()) return Step::kIdle;
   if (batch.empty() && read_can_wait()) return Step::kIdle;
   if (!has_room(batch, kReadRequestBytes)) return Step::kFull;
   ReadRequest request{
       .length = slot.length, .source_stag = slot.rkey, .source_offset = slot.remote};
-  const std::span<const Sge> sges = sges_of(index);
+  const std::span<const Sge> sges = queue_.sges_of(index);
   if (slot.length > 0) {
     KeyRange range;
-    if (keys_.resolve_local(sges[0], Access::kLocalWrite | Access::kRemoteWrite, user_, range) !=
-        KeyError::kNone) {
+    if (state_.keys.resolve_local(sges[0], Access::kLocalWrite | Access::kRemoteWrite, state_.user,
+                                  range) != KeyError::kNone) {
       return fail_request(slot, WcStatus::kLocalProtection);
     }
     request.sink_stag = range.stag;
@@ -286,57 +297,68 @@ QpCore::Step QpCore::send_read(TxBatch& batch, SendSlot& slot, uint32_t index) {
   } else if (!sges.empty()) {
     request.sink_stag = sges[0].lkey.value;
   }
-  std::array<std::byte, kReadRequestBytes> body;
-  encode_read_request(request, body.data());
-  emit(batch,
-       {.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = read_msn_++},
-       kReadRequestBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
-  reads_[(reads_head_ + reads_count_++) % reads_.size()] = {.slot = index,
-                                                            .stag = request.sink_stag,
-                                                            .offset = request.sink_offset,
-                                                            .length = request.length};
-  reads_bytes_ += request.length;
-  finish_front();
+  emit_read_request(batch, request);
+  state_.own_reads.add({.slot = index,
+                        .stag = request.sink_stag,
+                        .offset = request.sink_offset,
+                        .length = request.length});
+  pass_request();
   return Step::kProgress;
 }
 
-QpCore::Step QpCore::run_local(SendSlot& slot) {
+SendSide::Step SendSide::run_local(SendSlot& slot) {
   if (slot.opcode == Opcode::kRegMr) {
     if (!slot.mr->open()) return fail_request(slot, WcStatus::kBind);
   } else {
     // The peer may have ended it first; it is dead either way.
-    KeySlot* key = keys_.slot_of(slot.rkey);
+    KeySlot* key = state_.keys.slot_of(slot.rkey);
     if (key != nullptr && key->live.load(std::memory_order_relaxed) == slot.rkey) {
       KeyTable::close(*key);
     }
-    if (placement_.withheld() != nullptr) placement_.withheld()->invalidated(slot.rkey);
+    if (state_.placement.withheld() != nullptr) state_.placement.withheld()->invalidated(slot.rkey);
   }
   slot.done = true;
-  finish_front();
+  pass_request();
   return Step::kProgress;
 }
 
-QpCore::Step QpCore::fail_request(SendSlot& slot, WcStatus status) {
+SendSide::Step SendSide::fail_request(SendSlot& slot, WcStatus status) {
   slot.status = status;
-  local_fault_ = true;
-  violation_ = Terminate{.code = term::kLocalCatastrophic};
+  state_.local_fault = true;
+  state_.fail({.code = term::kLocalCatastrophic});
   return Step::kFailed;
 }
 
-void QpCore::finish_front() {
-  ++next_;
+void SendSide::pass_request() {
+  queue_.pass_next();
   offset_ = 0;
 }
 
-void QpCore::retire() {
-  for (; head_ < next_; ++head_) {
-    SendSlot& slot = send_[slot_at(head_)];
-    if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
-    if (!slot.done) return;
-    if (slot.signalled && slot.completion != nullptr) {
-      const bool read = slot.opcode == Opcode::kRdmaRead || slot.opcode == Opcode::kRdmaReadWithInv;
-      send_cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &qp_}, placement_.here(!read));
-    }
+// The last response byte of the request in `slot` is in place.
+void SendSide::read_answered(uint32_t index) {
+  SendSlot& slot = queue_.slot(index);
+  if (slot.opcode == Opcode::kRdmaReadWithInv) {
+    const uint32_t stag = queue_.sges_of(index)[0].lkey.value;
+    KeySlot* key = state_.keys.slot_of(stag);
+    if (key != nullptr && key->live.load(std::memory_order_relaxed) == stag) KeyTable::close(*key);
+  }
+  slot.done = true;
+  queue_.complete();
+}
+
+// Finds the request that the peer's Terminate is about and gives it its status.
+void SendSide::peer_terminated(const Terminate& terminate) {
+  const TerminateCode& code = terminate.code;
+  const bool protection = code.layer == 0 ? code.type == 1 : code.layer == 1 && code.type == 1;
+  const WcStatus status =
+      protection ? WcStatus::kRemoteAccess
+                 : (code.layer == 1 ? WcStatus::kRemoteInvalidRequest : WcStatus::kRemoteOperation);
+  if (terminate.read) {
+    const OwnReads::Read* read =
+        state_.own_reads.find(terminate.read->sink_stag, terminate.read->sink_offset);
+    if (read != nullptr) queue_.slot(read->slot).status = status;
+  } else if (terminate.segment) {
+    if (SendSlot* slot = queue_.find(*terminate.segment); slot != nullptr) slot->status = status;
   }
 }
 

@@ -1,0 +1,34 @@
+// The limits and sizes of the uiwarp device, each with its reason.
+//
+// Thread safety: constants.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mrpool::uiwarp {
+
+// Requests in one queue (DeviceCaps::max_qp_wr).
+inline constexpr uint32_t kMaxQueueEntries = 32 * 1024;
+// SGEs of one SEND, WRITE or receive (DeviceCaps::max_sge).
+inline constexpr uint32_t kMaxSges = 16;
+// READs outstanding in one direction (DeviceCaps::max_ord and max_ird).
+inline constexpr uint16_t kMaxReads = 128;
+// Segments of one fast-registered key (DeviceCaps::max_fast_reg_segments).
+inline constexpr uint32_t kMaxFastRegSegments = 1024;
+// Bytes of one SEND, WRITE or READ (DeviceCaps::max_message).
+inline constexpr uint64_t kMaxMessageBytes = uint64_t{1} << 30;
+
+// Payload of one DDP segment, and so of one FPDU: as much as MPA's longest ULPDU (64,768 bytes)
+// takes in whole KiB. The receiver makes one system call per large segment.
+inline constexpr uint32_t kMaxSegmentPayload = 63 * 1024;
+// What one batch gathers before it is handed to the socket. The size of a send is what bulk
+// depends on most: on loopback, bare TCP moves 128 KiB replies 1.4 times as fast in sends of this
+// size as in half of it, while the size of the receives hardly shows.
+inline constexpr uint64_t kMaxBatchBytes = 512 * 1024;
+// While READs of this many bytes are out, further ones wait until a batch of the peer's can be
+// asked for in one send; the peer has as much again to answer meanwhile. One request a send costs
+// the peer a segment to receive in the midst of its answers, and cuts its batches short.
+inline constexpr uint64_t kReadAheadBytes = 2 * kMaxBatchBytes;
+
+}  // namespace mrpool::uiwarp

@@ -1,0 +1,309 @@
+#include "transport/uiwarp/receive_side.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "transport/uiwarp/key_error.h"
+
+namespace mrpool::uiwarp {
+
+ReceiveSide::ReceiveSide(QpState& state, ReadOwner& owner, UiwarpCq& cq, const QpOptions& options,
+                         RecvQueue* shared)
+    : state_(state),
+      owner_(owner),
+      cq_(cq),
+      own_receives_(shared != nullptr ? 0 : options.max_recv_wr,
+                    std::max(options.max_recv_sge, 1u)),
+      receives_(shared != nullptr ? *shared : own_receives_),
+      shared_(shared != nullptr) {}
+
+PostStatus ReceiveSide::post(const RecvRequest& chain) {
+  if (shared_) return PostStatus::kUnsupported;
+  return receives_.post(chain, state_.keys, state_.user);
+}
+
+void ReceiveSide::flush() {
+  const WorkCompletion flushed{
+      .status = WcStatus::kFlushed, .opcode = Opcode::kRecv, .qp = &state_.qp};
+  if (receiving_) complete_receive(flushed);
+  if (shared_) return;  // what others may still take stays posted
+  while (!receives_.empty()) {
+    receives_.take(receive_);
+    complete_receive(flushed);
+  }
+}
+
+void ReceiveSide::complete_receive(const WorkCompletion& wc) {
+  receiving_ = false;
+  if (receive_.completion != nullptr) cq_.push(receive_.completion, wc, state_.placement.here());
+}
+
+// The segment that is coming in is refused; its header goes into the Terminate.
+bool ReceiveSide::refuse(const TerminateCode& code, const std::optional<ReadRequest>& read) {
+  state_.fail({.code = code,
+               .segment_bytes = static_cast<uint16_t>(segment_.bytes() + payload_),
+               .segment = segment_,
+               .read = read});
+  return false;
+}
+
+bool ReceiveSide::empty_fpdu() {
+  if (state_.agreement.rtr != Rtr::kZeroLength || state_.gate_open) {
+    violation(term::kMpaLength);
+    return false;
+  }
+  state_.gate_open = true;
+  return true;
+}
+
+bool ReceiveSide::begin(const SegmentHeader& header, size_t payload) {
+  segment_ = header;
+  payload_ = payload;
+  landing_ = Landing::kNothing;
+  if (header.ddp_version != 1) {
+    return refuse(header.tagged ? term::kTaggedDdpVersion : term::kUntaggedDdpVersion);
+  }
+  if (header.rdmap_version != 1) return refuse(term::kRdmapVersion);
+  const bool tagged_kind =
+      header.kind == MessageKind::kWrite || header.kind == MessageKind::kReadResponse;
+  if (header.kind > MessageKind::kTerminate || header.tagged != tagged_kind) {
+    return refuse(term::kUnexpectedOpcode);
+  }
+  switch (header.kind) {
+    case MessageKind::kWrite:
+      return begin_write(payload);
+    case MessageKind::kReadResponse:
+      return begin_response(header, payload);
+    case MessageKind::kReadRequest:
+    case MessageKind::kTerminate:
+      return begin_control(header, payload);
+    default:
+      return begin_send(header, payload);
+  }
+}
+
+bool ReceiveSide::begin_write(size_t payload) {
+  if (payload == 0) return true;  // names no byte, so its key is not looked at (RFC 5040 §5.1)
+  landing_ = Landing::kWrite;
+  KeyRange range;
+  const KeyError error = tagged_range(0, payload, range);
+  return error == KeyError::kNone ? true : refuse(tagged_error(error));
+}
+
+bool ReceiveSide::begin_response(const SegmentHeader& header, size_t payload) {
+  if (state_.own_reads.empty()) return refuse(term::kUnexpectedOpcode);
+  const OwnReads::Read& read = state_.own_reads.oldest();
+  // Responses come in the order of the requests and each from its first byte to its last.
+  if (payload > 0 && header.stag != read.stag) return refuse(term::kTaggedInvalidStag);
+  if (payload > read.length - read.received ||
+      (payload > 0 && header.offset != read.offset + read.received)) {
+    return refuse(term::kTaggedBounds);
+  }
+  if (header.last && read.received + payload != read.length) return refuse(term::kTaggedBounds);
+  landing_ = Landing::kResponse;
+  if (payload == 0) return true;
+  KeyRange range;
+  const KeyError error = tagged_range(0, payload, range);
+  if (error == KeyError::kNone) return true;
+  if (read.slot != OwnReads::kReadyRead) owner_.read_refused(read.slot);
+  return refuse(tagged_error(error));
+}
+
+bool ReceiveSide::begin_send(const SegmentHeader& header, size_t payload) {
+  if (header.queue != kSendQueue) return refuse(term::kUntaggedQueue);
+  if (header.msn != expected_send_msn_) return refuse(term::kUntaggedMsnRange);
+  if (!receiving_) {
+    if (receives_.empty()) return refuse(term::kUntaggedNoBuffer);
+    receives_.take(receive_);
+    receiving_ = true;
+    received_ = 0;
+  }
+  if (header.mo != received_) return refuse(term::kUntaggedOffset);
+  if (payload > receive_.bytes - received_) {
+    complete_receive({.status = WcStatus::kLocalLength, .opcode = Opcode::kRecv, .qp = &state_.qp});
+    return refuse(term::kUntaggedTooLong);
+  }
+  landing_ = Landing::kReceive;
+  return true;
+}
+
+bool ReceiveSide::begin_control(const SegmentHeader& header, size_t payload) {
+  const bool read = header.kind == MessageKind::kReadRequest;
+  if (header.queue != (read ? kReadQueue : kTerminateQueue)) return refuse(term::kUntaggedQueue);
+  if (header.msn != (read ? expected_read_msn_ : 1)) return refuse(term::kUntaggedMsnRange);
+  if (header.mo != 0) return refuse(term::kUntaggedOffset);
+  if (read) {
+    if (payload != kReadRequestBytes || !header.last) return refuse(term::kUntaggedTooLong);
+    if (state_.peer_reads.full()) return refuse(term::kUntaggedNoBuffer);
+  } else if (payload > kMaxTerminateBytes) {
+    return refuse(term::kUntaggedTooLong);
+  }
+  landing_ = Landing::kControl;
+  return true;
+}
+
+KeyError ReceiveSide::tagged_range(size_t offset, size_t bytes, KeyRange& range) const {
+  const Access rights = landing_ == Landing::kWrite ? Access::kRemoteWrite
+                                                    : Access::kLocalWrite | Access::kRemoteWrite;
+  // Never wraps: begin() looked the whole payload up first, and that includes this sum.
+  if (offset > 0 && segment_.offset > ~uint64_t{0} - offset) return KeyError::kWrap;
+  const KeyError error = state_.keys.resolve_remote(segment_.stag, segment_.offset + offset, bytes,
+                                                    rights, state_.user, range);
+  if (error == KeyError::kNone && !bases_live(range, bytes)) return KeyError::kInvalid;
+  return error;
+}
+
+// Calls visit(range, bytes) for the parts of the receive's scatter list that hold
+// [received_ + offset, + bytes). False when one of its keys has ended.
+template <typename Visit>
+bool ReceiveSide::visit_receive(size_t offset, size_t bytes, Visit&& visit) {
+  size_t skip = received_ + offset;
+  for (uint32_t i = 0; i < receive_.sge_count && bytes > 0; ++i) {
+    const Sge& sge = receive_.sges[i];
+    if (skip >= sge.length) {
+      skip -= sge.length;
+      continue;
+    }
+    const auto part = static_cast<uint32_t>(std::min<size_t>(sge.length - skip, bytes));
+    KeyRange range;
+    if (state_.keys.resolve_local({sge.addr + skip, part, sge.lkey}, Access::kLocalWrite,
+                                  state_.user, range) != KeyError::kNone) {
+      return false;
+    }
+    if (!visit(range, part)) return false;
+    skip = 0;
+    bytes -= part;
+  }
+  return true;
+}
+
+size_t ReceiveSide::landing(size_t offset, size_t bytes, std::span<iovec> out) {
+  size_t count = 0;
+  if (landing_ == Landing::kReceive) {
+    visit_receive(offset, bytes, [&](const KeyRange& range, size_t part) {
+      return state_.placement.direct(range, part, out, count) == part;
+    });
+    return count;
+  }
+  if (landing_ != Landing::kWrite && landing_ != Landing::kResponse) return 0;
+  KeyRange range;
+  if (tagged_range(offset, bytes, range) != KeyError::kNone) return 0;
+  state_.placement.direct(range, bytes, out, count);
+  return count;
+}
+
+bool ReceiveSide::place(size_t offset, const std::byte* from, size_t bytes) {
+  switch (landing_) {
+    case Landing::kControl:
+      std::memcpy(control_.data() + offset, from, bytes);
+      return true;
+    case Landing::kReceive:
+      return place_receive(offset, from, bytes);
+    case Landing::kWrite:
+    case Landing::kResponse:
+      return place_tagged(offset, from, bytes);
+    case Landing::kNothing:
+      break;
+  }
+  return true;
+}
+
+bool ReceiveSide::place_receive(size_t offset, const std::byte* from, size_t bytes) {
+  const bool placed = visit_receive(offset, bytes, [&](const KeyRange& range, size_t part) {
+    if (!state_.placement.copy(range, from, part, Placement::Kind::kReceive)) return false;
+    from += part;
+    return true;
+  });
+  if (placed) return true;
+  complete_receive(
+      {.status = WcStatus::kLocalProtection, .opcode = Opcode::kRecv, .qp = &state_.qp});
+  state_.local_fault = true;
+  return refuse(term::kLocalCatastrophic);
+}
+
+bool ReceiveSide::place_tagged(size_t offset, const std::byte* from, size_t bytes) {
+  KeyRange range;
+  const KeyError error = tagged_range(offset, bytes, range);
+  if (error != KeyError::kNone) return refuse(tagged_error(error));
+  state_.placement.copy(
+      range, from, bytes,
+      landing_ == Landing::kWrite ? Placement::Kind::kWrite : Placement::Kind::kReadResponse);
+  return true;
+}
+
+bool ReceiveSide::end() {
+  // Whatever the initiator sends first makes the responder ready to send.
+  state_.gate_open = true;
+  switch (segment_.kind) {
+    case MessageKind::kWrite:
+      return true;
+    case MessageKind::kReadResponse:
+      return end_response();
+    case MessageKind::kReadRequest:
+      return end_read_request();
+    case MessageKind::kTerminate:
+      return end_terminate();
+    default:
+      return end_send();
+  }
+}
+
+bool ReceiveSide::end_response() {
+  OwnReads& reads = state_.own_reads;
+  reads.came(static_cast<uint32_t>(payload_));
+  if (!segment_.last) return true;
+  const uint32_t slot = reads.oldest().slot;
+  reads.finish_oldest();
+  if (slot != OwnReads::kReadyRead) owner_.read_answered(slot);
+  return true;
+}
+
+bool ReceiveSide::end_send() {
+  received_ += static_cast<uint32_t>(payload_);
+  if (!segment_.last) return true;
+  ++expected_send_msn_;
+  WorkCompletion wc{.opcode = Opcode::kRecv,
+                    .solicited = solicits(segment_.kind),
+                    .byte_len = received_,
+                    .qp = &state_.qp};
+  if (invalidates(segment_.kind)) {
+    KeySlot* key = state_.keys.slot_of(segment_.invalidate);
+    const bool mine = key != nullptr && segment_.invalidate != 0 &&
+                      key->live.load(std::memory_order_acquire) == segment_.invalidate &&
+                      key->qp.load(std::memory_order_relaxed) == state_.user.qp;
+    if (!mine) {
+      complete_receive(
+          {.status = WcStatus::kRemoteInvalidRequest, .opcode = Opcode::kRecv, .qp = &state_.qp});
+      return refuse(term::kCannotInvalidate);
+    }
+    KeyTable::close(*key);
+    wc.invalidated = true;
+    wc.invalidated_rkey = {segment_.invalidate};
+  }
+  complete_receive(wc);
+  return true;
+}
+
+bool ReceiveSide::end_read_request() {
+  const ReadRequest request = decode_read_request(control_.data());
+  if (request.length > 0) {
+    KeyRange range;
+    const KeyError error =
+        state_.keys.resolve_remote(request.source_stag, request.source_offset, request.length,
+                                   Access::kRemoteRead, state_.user, range);
+    if (error != KeyError::kNone) return refuse(source_error(error), request);
+  }
+  ++expected_read_msn_;
+  state_.peer_reads.add(request);
+  return true;
+}
+
+bool ReceiveSide::end_terminate() {
+  state_.peer_terminate = decode_terminate({control_.data(), payload_});
+  if (!state_.peer_terminate)
+    state_.peer_terminate = Terminate{.code = term::kOperationUnspecified};
+  owner_.peer_terminated(*state_.peer_terminate);
+  return false;
+}
+
+}  // namespace mrpool::uiwarp
