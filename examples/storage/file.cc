@@ -267,10 +267,20 @@ absl::Status file_error(const std::string& path, int error, std::string_view wha
                              absl::StrCat(path, ": ", absl::string_view(what.data(), what.size())));
 }
 
-}  // namespace
+struct FileOptions {
+  bool direct = false;  // O_DIRECT
+  bool read_only = false;
+  uint64_t size = 0;  // bytes of a file to make; 0: it has to exist
+};
 
-absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::string& path,
-                                                  uint32_t block_size, const FileOptions& options) {
+absl::Status no_direct(const std::string& path) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
+}
+
+// Opens the file, or makes it with the size that was asked for, and locks it.
+absl::StatusOr<Descriptor> open_locked(const std::string& path, uint32_t block_size,
+                                       const FileOptions& options) {
   struct stat info {};
   const bool exists = ::stat(path.c_str(), &info) == 0;
   if (!exists && errno != ENOENT) return file_error(path, errno, "cannot be looked at");
@@ -287,10 +297,7 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
   if (options.direct) flags |= O_DIRECT;
   Descriptor fd(::open(path.c_str(), flags, 0600));
   if (fd.get() < 0) {
-    if (errno == EINVAL && options.direct) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
-    }
+    if (errno == EINVAL && options.direct) return no_direct(path);
     return file_error(path, errno, "cannot be opened");
   }
   if (!lock(fd.get(), options.read_only ? LOCK_SH : LOCK_EX)) {
@@ -302,12 +309,19 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
     ::unlink(path.c_str());  // an empty one would be in the way of the next attempt
     return file_error(path, error, "cannot be made that large");
   }
-  if (::fstat(fd.get(), &info) != 0) return file_error(path, errno, "cannot be looked at");
+  return fd;
+}
+
+// Bytes of what is open, checked against what was asked for.
+absl::StatusOr<uint64_t> size_of(const std::string& path, int fd, uint32_t block_size,
+                                 const FileOptions& options) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return file_error(path, errno, "cannot be looked at");
   uint64_t bytes = 0;
   if (S_ISREG(info.st_mode)) {
     bytes = uint64_t(info.st_size);
   } else if (S_ISBLK(info.st_mode)) {
-    if (::ioctl(fd.get(), BLKGETSIZE64, &bytes) != 0) {
+    if (::ioctl(fd, BLKGETSIZE64, &bytes) != 0) {
       return file_error(path, errno, "has no size to be read");
     }
   } else {
@@ -323,25 +337,55 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(std::string spec, const std::s
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is smaller than one block of ", block_size, " bytes"));
   }
-  Geometry geometry{.block_size = block_size,
-                    .blocks = bytes / block_size,
+  return bytes;
+}
+
+absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
+  const std::string& path = spec.target;
+  if (path.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", spec.text, "\": the path is missing; write file:/srv/disk.img"));
+  }
+  FileOptions options{.direct = spec.has("direct"), .read_only = spec.has("ro")};
+  if (const auto written = spec.value("size")) {
+    const auto size = parse_size(*written);
+    if (!size.ok()) return size.status();
+    options.size = *size;
+  }
+  auto fd = open_locked(path, spec.block_size, options);
+  if (!fd.ok()) return fd.status();
+  const auto bytes = size_of(path, fd->get(), spec.block_size, options);
+  if (!bytes.ok()) return bytes.status();
+  Geometry geometry{.block_size = spec.block_size,
+                    .blocks = *bytes / spec.block_size,
                     .volatile_cache = !options.read_only,
                     .deallocate = true,
                     .read_only = options.read_only};
   if (options.direct) {
-    const DirectAlignment align = direct_alignment(fd.get());
-    if (align.offset == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
-    }
-    if (block_size % align.offset != 0) {
+    const DirectAlignment align = direct_alignment(fd->get());
+    if (align.offset == 0) return no_direct(path);
+    if (spec.block_size % align.offset != 0) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": O_DIRECT needs blocks of ", align.offset,
                        " bytes here; write \",bs=", align.offset, "\""));
     }
     geometry.buffer_alignment = align.memory;
   }
-  return std::make_shared<FileVolume>(std::move(spec), std::move(fd), geometry);
+  return std::make_shared<FileVolume>(spec.text, std::move(*fd), geometry);
 }
+
+constexpr std::string_view kOptions[] = {"direct", "ro", "size=SIZE"};
+
+}  // namespace
+
+constinit const Backend kFile = {
+    .scheme = "file",
+    .target = "PATH",
+    .example = "file:/srv/disk.img",
+    .summary =
+        "a regular file, made where size= is given, or a block device; direct: O_DIRECT, "
+        "ro: read only",
+    .options = kOptions,
+    .open = open_file};
 
 }  // namespace mrpool::storage

@@ -228,20 +228,46 @@ absl::StatusOr<std::unique_ptr<Channel>> NullVolume::open_channel(Reactor&) {
   return std::make_unique<NullChannel>(geometry_);
 }
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<Volume>> open_ram(std::string spec, uint64_t bytes,
-                                                 uint32_t block_size) {
-  auto mapping = Mapping::create(bytes);
-  if (!mapping.ok()) return mapping.status();
-  return std::make_shared<RamVolume>(std::move(spec), std::move(*mapping), block_size);
+absl::StatusOr<uint64_t> size_of(const Spec& spec) {
+  const auto bytes = parse_size(spec.target);
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes < spec.block_size || *bytes % spec.block_size != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", spec.text, "\": ", *bytes,
+                                                   " bytes is not a whole number of ",
+                                                   spec.block_size, "-byte blocks"));
+  }
+  return bytes;
 }
 
-absl::StatusOr<std::shared_ptr<Volume>> open_null(std::string spec, uint64_t bytes,
-                                                  uint32_t block_size) {
+absl::StatusOr<std::shared_ptr<Volume>> open_ram(const Spec& spec) {
+  const auto bytes = size_of(spec);
+  if (!bytes.ok()) return bytes.status();
+  auto mapping = Mapping::create(*bytes);
+  if (!mapping.ok()) return mapping.status();
+  return std::make_shared<RamVolume>(spec.text, std::move(*mapping), spec.block_size);
+}
+
+absl::StatusOr<std::shared_ptr<Volume>> open_null(const Spec& spec) {
+  const auto bytes = size_of(spec);
+  if (!bytes.ok()) return bytes.status();
   auto zeroes = Mapping::create(NullVolume::kZeroes);
   if (!zeroes.ok()) return zeroes.status();
-  return std::make_shared<NullVolume>(std::move(spec), std::move(*zeroes), bytes, block_size);
+  return std::make_shared<NullVolume>(spec.text, std::move(*zeroes), *bytes, spec.block_size);
 }
+
+}  // namespace
+
+constinit const Backend kRam = {.scheme = "ram",
+                                .target = "SIZE",
+                                .example = "ram:64MiB",
+                                .summary = "memory, zeroes at each start",
+                                .options = {},
+                                .open = open_ram};
+constinit const Backend kNull = {.scheme = "null",
+                                 .target = "SIZE",
+                                 .example = "null:1TiB",
+                                 .summary = "forgets writes, reads as zeroes",
+                                 .options = {},
+                                 .open = open_null};
 
 }  // namespace mrpool::storage

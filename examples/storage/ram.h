@@ -3,16 +3,11 @@
 // Thread safety and ownership: as storage.h says of Volume.
 #pragma once
 
-#include <memory>
-#include <string>
-
-#include "examples/storage/storage.h"
+#include "examples/storage/backend.h"
 
 namespace mrpool::storage {
 
-absl::StatusOr<std::shared_ptr<Volume>> open_ram(std::string spec, uint64_t bytes,
-                                                 uint32_t block_size);
-absl::StatusOr<std::shared_ptr<Volume>> open_null(std::string spec, uint64_t bytes,
-                                                  uint32_t block_size);
+extern const Backend kRam;
+extern const Backend kNull;
 
 }  // namespace mrpool::storage

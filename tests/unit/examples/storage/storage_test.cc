@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "examples/storage/backend.h"
 #include "examples/storage/faults.h"
 #include "examples/storage/range_guard.h"
 
@@ -320,6 +321,30 @@ TEST(Open, NamesWhatIsWrong) {
   EXPECT_FALSE(parse_size("99999999999999TiB").ok());
   EXPECT_FALSE(parse_size("").ok());
   EXPECT_FALSE(parse_size("-1").ok());
+}
+
+TEST(Open, ListsWhatThereIs) {
+  for (const storage::Backend* backend : backends()) {
+    const std::string scheme(backend->scheme);
+    EXPECT_NE(help().find("\n" + scheme + ":"), help().starts_with(scheme) ? 0 : std::string::npos);
+    EXPECT_NE(open("tape:1").status().message().find(std::string(backend->example)),
+              std::string::npos);
+    const auto refused = open(scheme + ":1,bogus");
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(refused.status().message().find("bs=512, bs=4096"), std::string::npos);
+  }
+  EXPECT_EQ(examples(), "ram:64MiB, null:1TiB or file:/srv/disk.img");
+  EXPECT_NE(open("file:/x,bogus").status().message().find("there are direct, ro, size="),
+            std::string::npos);
+}
+
+TEST(Open, TakesASpecApart) {
+  Spec spec;
+  spec.options = {"direct", "size=1MiB"};
+  EXPECT_TRUE(spec.has("direct"));
+  EXPECT_FALSE(spec.has("size"));
+  EXPECT_EQ(spec.value("size"), "1MiB");
+  EXPECT_EQ(spec.value("siz"), std::nullopt);
 }
 
 TEST(Open, LeavesNothingBehindWhenItFails) {
