@@ -1,7 +1,8 @@
 #include "examples/nvmf/target/controller.h"
 
 #include <algorithm>
-#include <optional>
+
+#include "examples/nvmf/target/pages.h"
 
 namespace mrpool::nvmf_target {
 
@@ -10,17 +11,6 @@ using nvme::Status;
 using nvme::with_dnr;
 
 namespace {
-
-AdminReply refuse(Status status) {
-  AdminReply reply;
-  reply.status = with_dnr(status);
-  return reply;
-}
-AdminReply answer(uint64_t result) {
-  AdminReply reply;
-  reply.result = result;
-  return reply;
-}
 
 // Results of the events in dword 0: type | information << 8 | log page << 16.
 constexpr uint32_t kNotice = 2;
@@ -31,15 +21,6 @@ constexpr uint32_t kDiscoveryResult = kNotice | 0xf0 << 8 | uint32_t(NVME_LOG_LI
 constexpr uint64_t kCap =
     uint64_t(kMaxQueueEntries - 1) | uint64_t{1} << 16 | uint64_t{15} << 24 | uint64_t{1} << 37;
 constexpr uint32_t kVersion = 1u << 16 | 4u << 8;  // 1.4.0
-
-// Which threshold CDW11 of the Temperature Threshold feature selects, [base] 5.27.1.3: 0 over, 1
-// under, of the composite temperature; there is no other sensor.
-std::optional<size_t> threshold_of(uint32_t cdw11) {
-  const uint32_t sensor = cdw11 >> 16 & 0xf;
-  const uint32_t type = cdw11 >> 20 & 3;
-  if (sensor != 0 || type > 1) return std::nullopt;
-  return type;
-}
 
 }  // namespace
 
@@ -217,48 +198,8 @@ void Controller::reset_locked() {
   write_cache_.store(true, std::memory_order_relaxed);
 }
 
-AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now) {
-  const auto opcode = nvme::AdminOpcode(sqe.opcode);
-  AdminReply reply;
-  // The target calls its controllers with its own lock held: ask it before ours is taken.
-  std::vector<std::byte> discovery;
-  if (opcode == nvme::AdminOpcode::kGetLogPage && identity_.discovery &&
-      (sqe.cdw10 & 0xff) == NVME_LOG_LID_DISCOVER) {
-    discovery = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    // Before CC.EN only properties make sense, [fab] 3.3.
-    if ((csts_ & nvme::kCstsReady) == 0) return refuse(Status::kCommandSequence);
-    switch (opcode) {
-      case nvme::AdminOpcode::kKeepAlive:
-        last_sign_ = now;
-        return answer(0);
-      case nvme::AdminOpcode::kAsyncEventRequest:
-        return park_event(sqe);
-      case nvme::AdminOpcode::kIdentify:
-        reply = identify(sqe);
-        break;
-      case nvme::AdminOpcode::kGetLogPage:
-        reply = get_log_page(sqe, data_length, now, std::move(discovery));
-        break;
-      case nvme::AdminOpcode::kSetFeatures:
-        return set_features(sqe, now);
-      case nvme::AdminOpcode::kGetFeatures:
-        reply = get_features(sqe);
-        break;
-      case nvme::AdminOpcode::kAbort:
-        return identity_.discovery ? refuse(Status::kInvalidOpcode) : abort(sqe);
-      default:
-        return refuse(Status::kInvalidOpcode);
-    }
-  }
-  // The data has the length the command names, and the SGL must describe just that.
-  if (ok(reply.status) && reply.data.size() != data_length) return refuse(Status::kSglDataLength);
-  return reply;
-}
-
-AdminReply Controller::abort(const nvme::Sqe& sqe) {
+AdminReply Controller::abort(const AdminRequest& request) {
+  const nvme::Sqe& sqe = request.sqe;
   if (aborts_ == kMaxAborts) {
     AdminReply reply;
     reply.status = Status::kAbortLimitExceeded;
@@ -285,9 +226,9 @@ uint32_t Controller::supported_events() const {
   return identity_.discovery ? kEventDiscovery : kEventNamespace;
 }
 
-AdminReply Controller::park_event(const nvme::Sqe& sqe) {
+AdminReply Controller::park_event(const AdminRequest& request) {
   if (parked_.size() == kMaxAsyncEvents) return refuse(Status::kAsyncEventLimitExceeded);
-  parked_.push_back(sqe.command_id);
+  parked_.push_back(request.sqe.command_id);
   bool wake = false;
   for (const uint32_t bit : {kEventNamespace, kEventDiscovery}) {
     if ((events_pending_ & bit) != 0) {
@@ -396,135 +337,6 @@ void Controller::record_error(uint16_t queue_id, uint16_t command_id, Status sta
   } else {
     error_log_[(errors_ - 1) % kErrorLogEntries] = entry;
   }
-}
-
-LogRange log_range(const nvme::Sqe& sqe) {
-  const uint64_t dwords =
-      (uint64_t(uint32_t(sqe.cdw11) & 0xffff) << 16 | uint32_t(sqe.cdw10) >> 16) + 1;
-  return {uint64_t(uint32_t(sqe.cdw13)) << 32 | uint32_t(sqe.cdw12), dwords * 4};
-}
-
-// Set and Get Features, [base] 5.27 and 5.15.
-AdminReply Controller::set_features(const nvme::Sqe& sqe, Nanoseconds now) {
-  const uint32_t feature = sqe.cdw10 & 0xff;
-  const uint32_t value = sqe.cdw11;
-  if ((sqe.cdw10 & 1u << 31) != 0) return refuse(Status::kFeatureNotSaveable);
-  if (feature == NVME_FEAT_FID_KATO) {
-    // Rounded up to whole 100 ms, which is what KAS promises.
-    constexpr uint32_t kUnit = kKeepAliveGranularity * 100;
-    keep_alive_ms_ =
-        value > ~uint32_t{0} - kUnit ? value / kUnit * kUnit : (value + kUnit - 1) / kUnit * kUnit;
-    last_sign_ = now;
-    return answer(0);
-  }
-  if (feature == NVME_FEAT_FID_ASYNC_EVENT) {
-    if ((value & ~(supported_events() | 0xffu)) != 0) return refuse(Status::kInvalidField);
-    events_enabled_ = value;
-    events_pending_ &= value;
-    return answer(0);
-  }
-  if (identity_.discovery) return refuse(Status::kInvalidField);
-  switch (feature) {
-    case NVME_FEAT_FID_ARBITRATION:
-      arbitration_ = value;
-      return answer(0);
-    case NVME_FEAT_FID_POWER_MGMT:
-      if ((value & 0x1f) != 0) return refuse(Status::kInvalidField);  // power state 0 is all
-      power_state_ = value;
-      return answer(0);
-    case NVME_FEAT_FID_TEMP_THRESH: {
-      const auto which = threshold_of(value);
-      if (!which.has_value()) return refuse(Status::kInvalidField);
-      thresholds_[*which] = value & 0xffff;
-      return answer(0);
-    }
-    case NVME_FEAT_FID_ERR_RECOVERY:
-      if ((value & 1u << 16) != 0) return refuse(Status::kInvalidField);  // DULBE is not offered
-      error_recovery_ = value & 0xffff;
-      return answer(0);
-    case NVME_FEAT_FID_VOLATILE_WC:
-      if (!subsystem_->namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
-      write_cache_.store((value & 1) != 0, std::memory_order_relaxed);
-      return answer(0);
-    case NVME_FEAT_FID_NUM_QUEUES: {
-      const uint32_t sq = value & 0xffff;
-      const uint32_t cq = value >> 16;
-      if (sq == 0xffff || cq == 0xffff) return refuse(Status::kInvalidField);
-      if (has_io_queues_locked()) return refuse(Status::kCommandSequence);
-      const uint32_t most = kMaxIoQueues - 1;
-      return answer(std::min(sq, most) | std::min(cq, most) << 16);
-    }
-    case NVME_FEAT_FID_WRITE_ATOMIC:
-      write_atomicity_ = value & 1;
-      return answer(0);
-    case NVME_FEAT_FID_HOST_ID:
-      // In Fabrics the Connect command has set it for good, [base] 5.27.1.25.
-      return refuse(Status::kCommandSequence);
-    default:  // interrupts too, which only memory based controllers have
-      return refuse(Status::kInvalidField);
-  }
-}
-
-AdminReply Controller::get_features(const nvme::Sqe& sqe) const {
-  enum : uint32_t { kCurrent = 0, kDefault = 1, kSaved = 2, kSupported = 3 };
-  const uint32_t feature = sqe.cdw10 & 0xff;
-  const uint32_t select = (sqe.cdw10 >> 8) & 7;
-  if (select > kSupported) return refuse(Status::kInvalidField);
-  constexpr uint32_t kChangeable = 1u << 2;
-  const auto value = [&](uint32_t current, uint32_t by_default = 0) {
-    if (select == kSupported) return answer(kChangeable);
-    // Nothing is saveable, so what is saved is the default.
-    return answer(select == kCurrent ? current : by_default);
-  };
-  AdminReply reply;
-  if (feature == NVME_FEAT_FID_KATO) {
-    reply = value(keep_alive_ms_);
-  } else if (feature == NVME_FEAT_FID_ASYNC_EVENT) {
-    reply = value(events_enabled_);
-  } else if (identity_.discovery) {
-    return refuse(Status::kInvalidField);
-  } else {
-    switch (feature) {
-      case NVME_FEAT_FID_ARBITRATION:
-        reply = value(arbitration_);
-        break;
-      case NVME_FEAT_FID_POWER_MGMT:
-        reply = value(power_state_);
-        break;
-      case NVME_FEAT_FID_TEMP_THRESH: {
-        const auto which = threshold_of(sqe.cdw11);
-        if (!which.has_value()) return refuse(Status::kInvalidField);
-        reply = value(thresholds_[*which], kThresholds[*which]);
-        break;
-      }
-      case NVME_FEAT_FID_ERR_RECOVERY:
-        reply = value(error_recovery_);
-        break;
-      case NVME_FEAT_FID_VOLATILE_WC:
-        if (!subsystem_->namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
-        reply = value(write_cache_.load(std::memory_order_relaxed) ? 1 : 0, 1);
-        break;
-      case NVME_FEAT_FID_NUM_QUEUES: {
-        constexpr uint32_t kMost = kMaxIoQueues - 1;
-        reply = value(kMost | kMost << 16, kMost | kMost << 16);
-        break;
-      }
-      case NVME_FEAT_FID_WRITE_ATOMIC:
-        reply = value(write_atomicity_);
-        break;
-      case NVME_FEAT_FID_HOST_ID: {
-        if (select == kSupported) return answer(0);
-        // Fabrics uses the 128 bit form only.
-        if ((sqe.cdw11 & 1) == 0) return refuse(Status::kHostIdInconsistent);
-        const auto id = std::as_bytes(std::span(identity_.host_id));
-        reply.data.assign(id.begin(), id.end());
-        break;
-      }
-      default:
-        return refuse(Status::kInvalidField);
-    }
-  }
-  return reply;
 }
 
 }  // namespace mrpool::nvmf_target

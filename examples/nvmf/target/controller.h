@@ -153,15 +153,36 @@ class Controller {
   bool write_cache() const { return write_cache_.load(std::memory_order_relaxed); }
 
  private:
-  AdminReply identify(const nvme::Sqe& sqe);
-  AdminReply get_log_page(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now,
-                          std::vector<std::byte> discovery);
-  AdminReply set_features(const nvme::Sqe& sqe, Nanoseconds now);
-  AdminReply get_features(const nvme::Sqe& sqe) const;
-  AdminReply park_event(const nvme::Sqe& sqe);
-  AdminReply abort(const nvme::Sqe& sqe);
+  struct AdminRequest {
+    const nvme::Sqe& sqe;
+    uint64_t data_length;  // what its SGL describes
+    Nanoseconds now;
+    std::vector<std::byte> discovery;  // the discovery log, for who asks for it
+  };
+  // admin_commands.cc
+  struct AdminCommand;
+  static const AdminCommand kAdminCommands[];
+  static std::vector<nvme::AdminOpcode> admin_opcodes();
+  AdminReply keep_alive(const AdminRequest& request);
+  AdminReply identify(const AdminRequest& request);
+  AdminReply get_log_page(const AdminRequest& request);
+  AdminReply set_features(const AdminRequest& request);
+  AdminReply get_features(const AdminRequest& request);
+  AdminReply park_event(const AdminRequest& request);
+  AdminReply abort(const AdminRequest& request);
+  // log_pages.cc
+  struct LogPage;
+  static const LogPage kLogPages[];
+  const LogPage* find_log_page(uint32_t id) const;
+  static uint8_t log_page_attributes();
+  nvme::Status supported_log_pages(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status error_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status smart_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status firmware_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status changed_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status effects_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status discovery_log(const AdminRequest& request, std::vector<std::byte>& page);
   std::vector<std::byte> identify_controller() const;
-  std::vector<std::byte> smart_log(Nanoseconds now) const;
   void write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop);
   void reset_locked();
   bool has_io_queues_locked() const;

@@ -1,5 +1,7 @@
 #include "examples/nvmf/target/io_command.h"
 
+#include <algorithm>
+
 #include "examples/nvmf/target/limits.h"
 
 namespace mrpool::nvmf_target {
@@ -35,9 +37,9 @@ Status plan_transfer(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   return check_length(data, plan);
 }
 
-Status plan_zeroes(const Sqe& sqe, IoPlan& plan) {
-  plan.kind = IoKind::kSimple;
-  plan.op = storage::Op::kWriteZeroes;
+Status plan_flush(const Sqe&, const DataBuffers&, IoPlan&) { return Status::kSuccess; }
+
+Status plan_zeroes(const Sqe& sqe, const DataBuffers&, IoPlan& plan) {
   plan.fua = (sqe.cdw12 & nvme::kCdw12Fua) != 0;
   plan.deallocate = (sqe.cdw12 & nvme::kCdw12Deallocate) != 0;
   return to_bytes(plan.ns->volume->geometry(), sqe.slba(), sqe.blocks(), plan);
@@ -46,8 +48,6 @@ Status plan_zeroes(const Sqe& sqe, IoPlan& plan) {
 Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   constexpr uint32_t kDeallocateAttribute = 1u << 2;
   constexpr uint32_t kMaxRanges = 256;
-  plan.kind = IoKind::kRanges;
-  plan.op = storage::Op::kDeallocate;
   plan.deallocate = (sqe.cdw11 & kDeallocateAttribute) != 0;
   plan.ranges = (sqe.cdw10 & 0xff) + 1;
   // Linux sends a whole page for however few ranges, so that devices may read it all.
@@ -59,7 +59,20 @@ Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   return Status::kSuccess;
 }
 
+using storage::Op;
+// The most frequent first: it is searched from the top.
+constexpr IoCommand kCommands[] = {
+    {IoOpcode::kRead, IoKind::kRead, Op::kRead, false, plan_transfer},
+    {IoOpcode::kWrite, IoKind::kWrite, Op::kWrite, true, plan_transfer},
+    {IoOpcode::kFlush, IoKind::kSimple, Op::kFlush, false, plan_flush},
+    {IoOpcode::kCompare, IoKind::kCompare, Op::kRead, false, plan_transfer},
+    {IoOpcode::kWriteZeroes, IoKind::kSimple, Op::kWriteZeroes, true, plan_zeroes},
+    {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, plan_dataset},
+};
+
 }  // namespace
+
+std::span<const IoCommand> io_commands() { return kCommands; }
 
 Status check_flags(const Sqe& sqe) {
   if ((sqe.flags & nvme::kFuseMask) != 0 || (sqe.flags & nvme::kPsdtMask) != nvme::kPsdtSgl) {
@@ -70,55 +83,21 @@ Status check_flags(const Sqe& sqe) {
 
 Status plan_io(const Sqe& sqe, const DataBuffers& data, const NamespaceTable& table, IoPlan& plan) {
   plan = {};
-  const auto opcode = IoOpcode(sqe.opcode);
-  switch (opcode) {
-    case IoOpcode::kFlush:
-    case IoOpcode::kWrite:
-    case IoOpcode::kRead:
-    case IoOpcode::kCompare:
-    case IoOpcode::kWriteZeroes:
-    case IoOpcode::kDatasetManagement:
-      break;
-    default:
-      return with_dnr(Status::kInvalidOpcode);
-  }
-  if (opcode == IoOpcode::kFlush) {
-    plan.kind = IoKind::kSimple;
-    plan.op = storage::Op::kFlush;
-    if (sqe.nsid == nvme::kBroadcastNsid) return Status::kSuccess;
-  }
+  const auto* command = std::ranges::find(kCommands, IoOpcode(sqe.opcode), &IoCommand::opcode);
+  if (command == std::end(kCommands)) return with_dnr(Status::kInvalidOpcode);
+  plan.kind = command->kind;
+  plan.op = command->op;
+  if (command->op == Op::kFlush && sqe.nsid == nvme::kBroadcastNsid) return Status::kSuccess;
   plan.ns = table.find(sqe.nsid);
   if (plan.ns == nullptr) return with_dnr(Status::kInvalidNamespace);
-  const bool writes = opcode == IoOpcode::kWrite || opcode == IoOpcode::kWriteZeroes ||
-                      opcode == IoOpcode::kDatasetManagement;
-  if (writes && plan.ns->volume->geometry().read_only) {
+  if (command->changes_content && plan.ns->volume->geometry().read_only) {
     return with_dnr(Status::kNamespaceWriteProtected);
   }
   // Data in the capsule can only go one way.
-  if (!data.in_capsule.empty() && opcode == IoOpcode::kRead) {
+  if (!data.in_capsule.empty() && command->kind == IoKind::kRead) {
     return with_dnr(Status::kInvalidField);
   }
-  switch (opcode) {
-    case IoOpcode::kFlush:
-      return Status::kSuccess;
-    case IoOpcode::kRead:
-      plan.kind = IoKind::kRead;
-      plan.op = storage::Op::kRead;
-      return plan_transfer(sqe, data, plan);
-    case IoOpcode::kWrite:
-      plan.kind = IoKind::kWrite;
-      plan.op = storage::Op::kWrite;
-      return plan_transfer(sqe, data, plan);
-    case IoOpcode::kCompare:
-      plan.kind = IoKind::kCompare;
-      plan.op = storage::Op::kRead;
-      return plan_transfer(sqe, data, plan);
-    case IoOpcode::kWriteZeroes:
-      return plan_zeroes(sqe, plan);
-    case IoOpcode::kDatasetManagement:
-      return plan_dataset(sqe, data, plan);
-  }
-  return with_dnr(Status::kInvalidOpcode);
+  return command->plan(sqe, data, plan);
 }
 
 Status plan_range(const nvme_dsm_range& range, const storage::Geometry& geometry, uint64_t& offset,

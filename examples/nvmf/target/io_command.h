@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "examples/nvmf/target/sgl.h"
 #include "examples/nvmf/target/subsystem.h"
@@ -32,6 +33,18 @@ struct IoPlan {
   uint64_t length = 0;       // bytes of storage
   uint32_t data_length = 0;  // bytes that travel
 };
+
+// An opcode of the I/O queues. io_command.cc holds the table of them, which also makes the Commands
+// Supported and Effects log; to add one, add its line and its plan function there.
+struct IoCommand {
+  nvme::IoOpcode opcode;
+  IoKind kind;
+  storage::Op op;
+  bool changes_content;  // refused where the namespace is write protected
+  // Goes on with a plan that has kind, op and namespace.
+  nvme::Status (*plan)(const nvme::Sqe& sqe, const DataBuffers& data, IoPlan& plan);
+};
+std::span<const IoCommand> io_commands();
 
 // kSuccess and a plan, or the status to answer. `data` is what parse_sgl found.
 [[nodiscard]] nvme::Status plan_io(const nvme::Sqe& sqe, const DataBuffers& data,

@@ -1,0 +1,64 @@
+// The admin commands of a controller, [base] 5. kAdminCommands is the one list of them: dispatch
+// and the Commands Supported and Effects log are made from it. To add one: a member and its line.
+#include <algorithm>
+#include <iterator>
+
+#include "examples/nvmf/target/controller.h"
+#include "examples/nvmf/target/pages.h"
+
+namespace mrpool::nvmf_target {
+
+using nvme::AdminOpcode;
+using nvme::Status;
+
+struct Controller::AdminCommand {
+  AdminOpcode opcode;
+  bool discovery;     // discovery controllers have it too
+  bool returns_data;  // its SGL has to describe just what it returns
+  AdminReply (Controller::*run)(const AdminRequest& request);
+};
+
+const Controller::AdminCommand Controller::kAdminCommands[] = {
+    {AdminOpcode::kGetLogPage, true, true, &Controller::get_log_page},
+    {AdminOpcode::kIdentify, true, true, &Controller::identify},
+    {AdminOpcode::kAbort, false, false, &Controller::abort},
+    {AdminOpcode::kSetFeatures, true, false, &Controller::set_features},
+    {AdminOpcode::kGetFeatures, true, true, &Controller::get_features},
+    {AdminOpcode::kAsyncEventRequest, true, false, &Controller::park_event},
+    {AdminOpcode::kKeepAlive, true, false, &Controller::keep_alive},
+};
+
+std::vector<AdminOpcode> Controller::admin_opcodes() {
+  std::vector<AdminOpcode> opcodes;
+  std::ranges::transform(kAdminCommands, std::back_inserter(opcodes), &AdminCommand::opcode);
+  return opcodes;
+}
+
+AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now) {
+  const auto opcode = AdminOpcode(sqe.opcode);
+  AdminRequest request{.sqe = sqe, .data_length = data_length, .now = now, .discovery = {}};
+  // The target calls its controllers with its own lock held: ask it before ours is taken.
+  if (opcode == AdminOpcode::kGetLogPage && identity_.discovery &&
+      (sqe.cdw10 & 0xff) == NVME_LOG_LID_DISCOVER) {
+    request.discovery = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
+  }
+  const std::lock_guard lock(mutex_);
+  // Before CC.EN only properties make sense, [fab] 3.3.
+  if ((csts_ & nvme::kCstsReady) == 0) return refuse(Status::kCommandSequence);
+  const auto* command = std::ranges::find(kAdminCommands, opcode, &AdminCommand::opcode);
+  if (command == std::end(kAdminCommands) || (identity_.discovery && !command->discovery)) {
+    return refuse(Status::kInvalidOpcode);
+  }
+  AdminReply reply = (this->*command->run)(request);
+  if (command->returns_data && ok(reply.status) && reply.data.size() != data_length) {
+    return refuse(Status::kSglDataLength);
+  }
+  return reply;
+}
+
+AdminReply Controller::keep_alive(const AdminRequest& request) {
+  last_sign_ = request.now;
+  return answer(0);
+}
+
+}  // namespace mrpool::nvmf_target
