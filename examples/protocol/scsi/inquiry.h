@@ -1,5 +1,4 @@
-// INQUIRY data: standard and the vital product data pages 00, 80, 83, 86, B0, B1, B2 (SPC-4 §6.6,
-// §7.8; SBC-3 §6.6).
+// INQUIRY: standard data (SPC-4 §6.6). vpd_pages.h has the vital product data.
 //
 // Thread safety: pure.
 #pragma once

@@ -1,7 +1,6 @@
 #include "examples/protocol/scsi/mode.h"
 
 #include <algorithm>
-#include <array>
 
 #include "examples/base/big_endian.h"
 
@@ -11,50 +10,78 @@ namespace {
 enum PageControl : uint8_t { kCurrent = 0, kChangeable = 1, kDefault = 2, kSaved = 3 };
 
 constexpr uint8_t kAllPages = 0x3f;
-constexpr std::array<uint8_t, 4> kPages = {0x01, 0x08, 0x0a, 0x1c};
 
-// A page with `state`'s values.
-std::vector<uint8_t> page(uint8_t code, const ModeState& state) {
-  switch (code) {
-    case 0x01: {
-      std::vector<uint8_t> data(12);
-      data[2] = 0xc0;  // AWRE, ARRE
-      return data;
-    }
-    case 0x08: {
-      std::vector<uint8_t> data(20);
-      data[2] = state.write_cache ? 0x04 : 0x00;
-      return data;
-    }
-    case 0x0a: {
-      std::vector<uint8_t> data(12);
-      data[2] = 0x02 | (state.descriptor_sense ? 0x04 : 0);  // GLTSD
-      data[3] = 0x10;                                        // commands may be reordered
-      data[4] = state.write_protect ? 0x08 : 0;
-      data[5] = 0x40;                 // TAS: commands that another initiator ends are answered
-      be::store16(&data[8], 0xffff);  // busy timeout: none
-      return data;
-    }
-    default:
-      return std::vector<uint8_t>(12);
-  }
+// A mode page: what is in it, and what MODE SELECT may change of it. kPages is the one table of
+// them.
+struct ModePage {
+  uint8_t code;
+  size_t size;
+  void (*fill)(const ModeState& state, uint8_t* page);    // null: zeroes
+  void (*changeable)(uint8_t* page);                      // ones where a bit may change; or null
+  void (*select)(const uint8_t* page, ModeState& state);  // takes the changeable bits; or null
+};
+
+void fill_error_recovery(const ModeState&, uint8_t* page) {
+  page[2] = 0xc0;  // AWRE, ARRE
 }
 
-// Ones where MODE SELECT may change a bit.
-std::vector<uint8_t> changeable_page(uint8_t code) {
-  std::vector<uint8_t> data(page(code, {}).size());
-  if (code == 0x08) data[2] = 0x04;
-  if (code == 0x0a) {
-    data[2] = 0x04;
-    data[4] = 0x08;
-  }
+constexpr uint8_t kWriteCacheEnable = 0x04;
+void fill_caching(const ModeState& state, uint8_t* page) {
+  page[2] = state.write_cache ? kWriteCacheEnable : 0;
+}
+void changeable_caching(uint8_t* page) { page[2] = kWriteCacheEnable; }
+void select_caching(const uint8_t* page, ModeState& state) {
+  state.write_cache = (page[2] & kWriteCacheEnable) != 0;
+}
+
+constexpr uint8_t kDescriptorSense = 0x04;       // D_SENSE
+constexpr uint8_t kSoftwareWriteProtect = 0x08;  // SWP
+void fill_control(const ModeState& state, uint8_t* page) {
+  page[2] = 0x02 | (state.descriptor_sense ? kDescriptorSense : 0);  // GLTSD
+  page[3] = 0x10;                                                    // commands may be reordered
+  page[4] = state.write_protect ? kSoftwareWriteProtect : 0;
+  page[5] = 0x40;                 // TAS: commands that another initiator ends are answered
+  be::store16(&page[8], 0xffff);  // busy timeout: none
+}
+void changeable_control(uint8_t* page) {
+  page[2] = kDescriptorSense;
+  page[4] = kSoftwareWriteProtect;
+}
+void select_control(const uint8_t* page, ModeState& state) {
+  state.descriptor_sense = (page[2] & kDescriptorSense) != 0;
+  state.write_protect = (page[4] & kSoftwareWriteProtect) != 0;
+}
+
+constexpr ModePage kPages[] = {
+    {0x01, 12, fill_error_recovery, nullptr, nullptr},
+    {0x08, 20, fill_caching, changeable_caching, select_caching},
+    {0x0a, 12, fill_control, changeable_control, select_control},
+    {0x1c, 12, nullptr, nullptr, nullptr},  // informational exceptions: none
+};
+
+const ModePage* find_page(uint8_t code) {
+  const auto* found = std::ranges::find(kPages, code, &ModePage::code);
+  return found == std::end(kPages) ? nullptr : found;
+}
+
+// A page with `state`'s values.
+std::vector<uint8_t> page_of(const ModePage& page, const ModeState& state) {
+  std::vector<uint8_t> data(page.size);
+  if (page.fill != nullptr) page.fill(state, data.data());
   return data;
 }
 
-void append_page(uint8_t code, PageControl control, const ModeState& state,
+// Ones where MODE SELECT may change a bit.
+std::vector<uint8_t> mask_of(const ModePage& page) {
+  std::vector<uint8_t> data(page.size);
+  if (page.changeable != nullptr) page.changeable(data.data());
+  return data;
+}
+
+void append_page(const ModePage& page, PageControl control, const ModeState& state,
                  std::vector<uint8_t>& data) {
-  std::vector<uint8_t> bytes = control == kChangeable ? changeable_page(code) : page(code, state);
-  bytes[0] = code;
+  std::vector<uint8_t> bytes = control == kChangeable ? mask_of(page) : page_of(page, state);
+  bytes[0] = page.code;
   bytes[1] = uint8_t(bytes.size() - 2);
   data.insert(data.end(), bytes.begin(), bytes.end());
 }
@@ -82,8 +109,7 @@ std::optional<Sense> mode_sense(const Cdb& cdb, const UnitFacts& unit, const Mod
   const uint8_t subpage = cdb[3];
   if (control == kSaved) return kSavingNotSupported;
   if (subpage != 0 && subpage != 0xff) return kInvalidFieldInCdb.at_cdb(3);
-  const bool known = std::ranges::find(kPages, code) != kPages.end();
-  if (code != kAllPages && !known) return kInvalidFieldInCdb.at_cdb(2);
+  if (code != kAllPages && find_page(code) == nullptr) return kInvalidFieldInCdb.at_cdb(2);
 
   const bool no_descriptor = (cdb[1] & 0x08) != 0;
   const bool long_lba = ten && (cdb[1] & 0x10) != 0;
@@ -96,8 +122,8 @@ std::optional<Sense> mode_sense(const Cdb& cdb, const UnitFacts& unit, const Mod
   data.assign(header, 0);
   data.insert(data.end(), descriptor.begin(), descriptor.end());
   const ModeState& source = control == kDefault ? default_state : state;
-  for (const uint8_t candidate : kPages) {
-    if (code == kAllPages || code == candidate) append_page(candidate, control, source, data);
+  for (const ModePage& page : kPages) {
+    if (code == kAllPages || code == page.code) append_page(page, control, source, data);
   }
   if (ten) {
     be::store16(data.data(), uint16_t(data.size() - 2));
@@ -139,12 +165,12 @@ std::optional<Sense> mode_select(const Cdb& cdb, std::span<const uint8_t> parame
   while (at < parameters.size()) {
     const auto rest = parameters.subspan(at);
     const uint8_t code = rest[0] & 0x3f;
-    const bool known = std::ranges::find(kPages, code) != kPages.end();
-    if (!known || (rest[0] & 0x40) != 0) {
+    const ModePage* page = find_page(code);
+    if (page == nullptr || (rest[0] & 0x40) != 0) {
       return kInvalidFieldInParameters.at_parameter(uint16_t(at));
     }
-    const std::vector<uint8_t> current = page(code, state);
-    const std::vector<uint8_t> mask = changeable_page(code);
+    const std::vector<uint8_t> current = page_of(*page, state);
+    const std::vector<uint8_t> mask = mask_of(*page);
     if (rest.size() < current.size()) return kParameterListLength;
     if (rest[1] != current.size() - 2) {
       return kInvalidFieldInParameters.at_parameter(uint16_t(at + 1));
@@ -154,11 +180,7 @@ std::optional<Sense> mode_select(const Cdb& cdb, std::span<const uint8_t> parame
         return kInvalidFieldInParameters.at_parameter(uint16_t(at + i));
       }
     }
-    if (code == 0x08) changed.write_cache = (rest[2] & 0x04) != 0;
-    if (code == 0x0a) {
-      changed.descriptor_sense = (rest[2] & 0x04) != 0;
-      changed.write_protect = (rest[4] & 0x08) != 0;
-    }
+    if (page->select != nullptr) page->select(rest.data(), changed);
     at += current.size();
   }
   if (changed.write_cache && !unit.volatile_cache) {
