@@ -81,7 +81,7 @@ def check_skips(report):
 
 
 def check_links(report):
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "tests/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for page in pages:
         if not page.exists():
             report(f"{page.relative_to(ROOT)}: missing")
