@@ -94,7 +94,8 @@ uint32_t block_size_of(std::string_view spec, uint32_t otherwise) {
 }
 
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOptions& options) {
-  Spec spec{.text = std::string(text)};
+  Spec spec;
+  spec.text = text;
   const size_t colon = spec.text.find(':');
   const Backend* backend =
       colon == std::string::npos ? nullptr : find(std::string_view(text).substr(0, colon));

@@ -246,6 +246,23 @@ TEST_F(ControllerTest, LogAttributesPromiseOnlyWhatIsThere) {
   EXPECT_STATUS(log(*c, 0x12, 1024).status, dnr(Status::kInvalidLogPage));
 }
 
+// Both lists are made from the tables that answer: they promise what is there, and all of it.
+TEST_F(ControllerTest, ListsOfPagesAndCommandsAreWhatIsAnswered) {
+  auto c = enabled();
+  const auto pages = page<nvme_supported_log_pages>(log(*c, 0, 1024));
+  for (uint32_t id = 0; id < 256; ++id) {
+    EXPECT_EQ(pages.lid_support[id] != 0, log(*c, id, 512).status != dnr(Status::kInvalidLogPage))
+        << id;
+  }
+  const auto effects = page<nvme_cmd_effects_log>(log(*c, NVME_LOG_LID_CMD_EFFECTS, 4096));
+  for (uint32_t opcode = 0; opcode < 256; ++opcode) {
+    if (opcode == nvme::kFabricsOpcode) continue;  // answered by the queue
+    EXPECT_EQ(effects.acs[opcode] != 0,
+              run(*c, admin_command(AdminOpcode(opcode))).status != dnr(Status::kInvalidOpcode))
+        << opcode;
+  }
+}
+
 TEST_F(ControllerTest, LogPages) {
   auto c = enabled();
   const auto supported = page<nvme_supported_log_pages>(log(*c, 0, 1024));
