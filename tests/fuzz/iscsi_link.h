@@ -309,7 +309,7 @@ std::vector<std::byte> message_of(const Pdu& pdu, std::span<const std::byte> dat
 class Initiator {
  public:
   Initiator(Site& site, const iscsi::Limits& limits)
-      : connection(std::make_unique<Connection>(site, link, limits, fixed_random)) {}
+      : connection(std::make_unique<Connection>(site, site.worker(0), link, limits)) {}
   ~Initiator() {
     link.end(*connection);
     connection.reset();

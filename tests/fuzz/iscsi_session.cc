@@ -61,9 +61,8 @@ class HonestInitiator {
 
 class Attacker {
  public:
-  Attacker(Site& site, Reactor& reactor, fuzz::Input& input)
+  Attacker(Site& site, fuzz::Input& input)
       : site_(site),
-        reactor_(reactor),
         input_(input),
         mode_(input.take<uint8_t>()),
         limits_{.initial_r2t = (mode_ & 4) == 0,
@@ -80,7 +79,7 @@ class Attacker {
     for (int i = 0; i < 64 && !input_.empty() && !link().gone; ++i) {
       step();
       // Nobody knows its secret.
-      FUZZ_CHECK(site_.find(kSecured)->connections().empty());
+      FUZZ_CHECK(site_.find(kSecured)->sessions(0).open.empty());
       if ((mode_ & 8) == 0) {
         while (link().progress(connection(), 0)) {
         }
@@ -151,8 +150,8 @@ class Attacker {
         link().clock += std::chrono::milliseconds(100 * input_.take<uint8_t>());
         return connection().tick();
       case 14:  // the daemon is told to serve something else
-        FUZZ_CHECK(site_.apply(configuration(choice >> 4), reactor_).ok());
-        return site_.sweep();
+        FUZZ_CHECK(site_.apply(configuration(choice >> 4)).ok());
+        return;
       default:
         link().progress(connection(), input_.take<uint8_t>(), (choice & 32) == 0);
         return;
@@ -305,7 +304,6 @@ class Attacker {
   }
 
   Site& site_;
-  Reactor& reactor_;
   fuzz::Input& input_;
   const uint8_t mode_;
   const iscsi::Limits limits_;
@@ -314,13 +312,12 @@ class Attacker {
 
 void run(fuzz::Input& input) {
   sim::SimReactor reactor;
-  const auto site = *Site::create(configuration(0), reactor);
+  const auto site = *Site::create(configuration(0), {&reactor}, {.random = fixed_random});
   HonestInitiator honest(*site);
-  Attacker(*site, reactor, input).run();
+  Attacker(*site, input).run();
   honest.check();
-  site->sweep();
   for (const auto& target : site->targets()) {
-    FUZZ_CHECK(target->connections().size() == (target->config().name == kPrivate ? 1u : 0u));
+    FUZZ_CHECK(target->sessions(0).open.size() == (target->name() == kPrivate ? 1u : 0u));
   }
 }
 

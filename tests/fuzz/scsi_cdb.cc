@@ -19,11 +19,13 @@
 namespace mrpool::scsi {
 namespace {
 
+using iser_target::Execution;
 using Kind = Plan::Kind;
 
 constexpr uint32_t kBlock = 512;
 constexpr uint32_t kBlocks = 64;
 constexpr uint32_t kMaxTransferBlocks = 32;
+constexpr uint16_t kLuns[] = {0};
 using Block = std::array<uint8_t, kBlock>;
 
 struct Finished final : Execution {
@@ -46,7 +48,7 @@ class Run {
         return absl::OkStatus();
       };
     }
-    unit_ = &device_.add(0, std::make_unique<LogicalUnit>(facts_, std::move(save)));
+    unit_ = std::make_unique<LogicalUnit>(facts_, std::move(save));
     for (Nexus* nexus : nexuses_) unit_->attach(*nexus);
     blocks_.fill(Block{});
   }
@@ -77,15 +79,19 @@ class Run {
     std::vector<uint8_t> data_in;
     std::vector<Range> ranges;
     Plan plan =
-        (cdb[0] == 0xa0) ? device_.report_luns(cdb, data_in) : unit_->begin(nexus, cdb, data_in);
+        (cdb[0] == 0xa0) ? report_luns(cdb, kLuns, data_in) : unit_->begin(nexus, cdb, data_in);
     if (plan.kind == Kind::kParameters) {
       FUZZ_CHECK(data_in.empty());
       // The initiator may send less than the CDB says.
       const auto list = parameters(cdb, plan.data_out);
       plan = unit_->finish(nexus, cdb, list, ranges);
-      const std::vector<std::string> preempted = unit_->take_preempted();
-      FUZZ_CHECK(std::ranges::find(preempted, nexus.port()) == preempted.end());
-      FUZZ_CHECK(plan.kind == Kind::kDone || plan.kind == Kind::kUnmap);
+      if (plan.kind == Kind::kReserve) {
+        LogicalUnit::ReserveAnswer answer = unit_->reserve_out(nexus.port(), cdb, list);
+        FUZZ_CHECK(std::ranges::find(answer.preempted, nexus.port()) == answer.preempted.end());
+        plan = answer.plan;
+      }
+      FUZZ_CHECK(plan.kind == Kind::kDone || plan.kind == Kind::kUnmap ||
+                 plan.kind == Kind::kFlush);
     }
     if (plan.kind == Kind::kDone) {
       check_answer(plan.status, plan.sense, cdb);
@@ -326,7 +332,8 @@ class Run {
   sim::SimReactor reactor_;
   std::shared_ptr<storage::Volume> volume_ = *storage::open("ram:32KiB,bs=512");
   std::unique_ptr<storage::Channel> channel_ = *volume_->open_channel(reactor_);
-  Store store_{*channel_, kBlock};
+  iser_target::RangeGate gate_{1};
+  iser_target::Store store_{*channel_, kBlock, gate_, 0, reactor_};
   UnitFacts facts_{.block_size = kBlock,
                    .blocks = kBlocks,
                    .max_transfer_blocks = kMaxTransferBlocks,
@@ -335,8 +342,7 @@ class Run {
   std::string saved_;
   Nexus alice_{"iqn.a,i,0x000000000001"}, bob_{"iqn.b,i,0x000000000002"};
   Nexus* const nexuses_[2] = {&alice_, &bob_};
-  TargetDevice device_;
-  LogicalUnit* unit_ = nullptr;
+  std::unique_ptr<LogicalUnit> unit_;
   std::array<Block, kBlocks> blocks_;
 };
 

@@ -59,7 +59,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   environment.random = [this](std::span<uint8_t> out) {
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(below(256));
   };
-  auto site = iser_target::Site::create(config_, reactor, std::move(environment));
+  auto site = iser_target::Site::create(config_, {&reactor}, std::move(environment));
   if (!site.ok()) violate("the target does not start: " + site.status().ToString());
   site_ = std::move(*site);
   site_->log = [this](std::string_view line) { heard(line); };
@@ -130,8 +130,9 @@ std::string IserWorld::target_state() const {
                      " MRs out, " + std::to_string(server_->staging_in_use()) +
                      " staging buffers in use";
   for (const auto& target : site_->targets()) {
-    text += "; " + std::to_string(target->connections().size()) + " sessions and " +
-            std::to_string(target->ending().size()) + " that end";
+    const auto& sessions = target->sessions(0);
+    text += "; " + std::to_string(sessions.open.size()) + " sessions and " +
+            std::to_string(sessions.ending.size()) + " that end";
   }
   return text;
 }
@@ -142,11 +143,12 @@ void IserWorld::check_target() {
   if (server_->pool_stats().in_use != 0) violate("the target's pool has MRs out");
   if (server_->staging_in_use() != 0) violate("staging memory is lost");
   for (const auto& target : site_->targets()) {
-    if (!target->connections().empty() || !target->ending().empty()) {
-      violate("a session was left behind");
-    }
-    for (const auto& [lun, unit] : target->device().units()) {
-      if (target->store(*unit).users != 0) violate("a unit is taken for one in use");
+    if (!target->sessions(0).empty()) violate("a session was left behind");
+    const auto table = target->units();
+    for (const auto& [lun, unit] : table->units) {
+      // Held by its table alone, and no write passes its gate.
+      if (unit.use_count() != 1) violate("a unit is taken for one in use");
+      if (!unit->gate.empty()) violate("a write never left the gate");
     }
   }
 }

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
 #include "examples/iser/target/connection.h"
+#include "examples/protocol/scsi/target_device.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -28,13 +30,13 @@ scsi::Plan check(const scsi::Sense& sense) {
 
 // Calls from executions, which know only themselves.
 struct ConnectionCallbacks {
-  static void executed(scsi::Execution& self) {
-    Task& task = static_cast<Task::Execution&>(self).task;
+  static void executed(Execution& self) {
+    Task& task = static_cast<Task::Work&>(self).task;
     task.connection->executed(task);
   }
 };
 
-scsi::Execution::Done execution_done() { return &ConnectionCallbacks::executed; }
+Execution::Done execution_done() { return &ConnectionCallbacks::executed; }
 
 Task* Connection::find(uint32_t task_tag) {
   const auto found = std::ranges::find_if(active_, [&](const Task* task) {
@@ -42,8 +44,6 @@ Task* Connection::find(uint32_t task_tag) {
   });
   return found == active_.end() ? nullptr : *found;
 }
-
-scsi::Nexus& Connection::nexus(scsi::LogicalUnit& unit) { return *nexuses_.at(&unit); }
 
 // --- Arrival ---
 
@@ -85,21 +85,15 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
     return false;
   }
   if (!pdu.immediate) ++outstanding_;
-  ++site_.counters.commands;
+  ++worker_.counters.commands;
   active_.push_back(task);
   task->connection = this;
   task->aborted = false;
   task->tell_abort = false;
   task->pdu = pdu;
   task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
-  task->unit = target_->device().find_structure(pdu.lun);
-  task->store = nullptr;
-  task->nexus = nullptr;
-  if (task->unit != nullptr) {
-    task->store = &target_->store(*task->unit);
-    ++task->store->users;
-    task->nexus = &nexus(*task->unit);
-  }
+  task->handle = find_unit(pdu.lun);
+  if (task->handle != nullptr) ++task->handle->users;
   task->piece_count = 0;
   task->unsolicited = 0;
   task->data_sn = 0;
@@ -168,19 +162,20 @@ void Connection::plan_command(Task& task) {
   constexpr uint8_t kExtendedCdb = 0x7f;
   task.data_in.clear();
   const iscsi::ScsiCommand& pdu = task.pdu;
-  if (pdu.cdb[0] == kReportLuns && task.unit != nullptr) {
+  if (pdu.cdb[0] == kReportLuns) {
     // Reading the inventory is what its attention asks for, whichever unit has it.
-    for (const auto& [unit, nexus] : nexuses_) nexus->clear(scsi::kLunsChanged);
-    task.plan = target_->device().report_luns(pdu.cdb, task.data_in);
-  } else if (task.unit == nullptr) {
-    task.plan = pdu.cdb[0] == kReportLuns ? target_->device().report_luns(pdu.cdb, task.data_in)
-                                          : scsi::TargetDevice::without_unit(pdu.cdb, task.data_in);
+    if (task.handle != nullptr) {
+      for (const auto& [lun, unit] : units_) unit->nexus.clear(scsi::kLunsChanged);
+    }
+    task.plan = scsi::report_luns(pdu.cdb, table_->luns, task.data_in);
+  } else if (task.handle == nullptr) {
+    task.plan = scsi::without_unit(pdu.cdb, task.data_in);
   } else if (pdu.read && pdu.write) {
     task.plan = check(scsi::kInvalidFieldInCdb);  // no command here moves data both ways
   } else if (pdu.cdb[0] == kExtendedCdb) {
     task.plan = check(scsi::kInvalidOpcode.at_cdb(0));
   } else {
-    task.plan = task.unit->begin(*task.nexus, pdu.cdb, task.data_in);
+    task.plan = task.handle->logical().begin(task.handle->nexus, pdu.cdb, task.data_in);
   }
   if (const auto room = scsi::allocation_length(pdu.cdb); room && *room < task.data_in.size()) {
     task.data_in.resize(*room);
@@ -208,7 +203,7 @@ void Connection::settle_data_out(Task& task) {
   } else if (wanted > offered) {
     task.residual = iscsi::Residual::kOverflow;
     task.residual_count = uint32_t(std::min<uint64_t>(wanted - offered, 0xffffffff));
-    const uint32_t block = task.unit->facts().block_size;
+    const uint32_t block = task.handle->facts().block_size;
     if (task.plan.kind == Kind::kWrite || task.plan.kind == Kind::kWriteAndVerify) {
       // The blocks that came whole are written.
       task.plan.blocks = offered / block;
@@ -232,7 +227,7 @@ void Connection::stage(Task& task) {
   const iscsi::ScsiCommand& pdu = task.pdu;
   if (task.plan.kind == Kind::kRead) {
     // The initiator may have room for less than the command reads.
-    const uint32_t block = task.unit->facts().block_size;
+    const uint32_t block = task.handle->facts().block_size;
     const uint64_t length = task.plan.blocks * block;
     const uint64_t room = pdu.read ? pdu.expected_length : 0;
     task.transfer = std::min(length, room);
@@ -333,40 +328,67 @@ void Connection::execute(Task& task) {
       }
       list = gathered.data();
     }
+    const std::span<const uint8_t> parameters(list, task.transfer);
     task.plan =
-        task.unit->finish(*task.nexus, task.pdu.cdb, std::span(list, task.transfer), task.ranges);
-    const std::vector<std::string> preempted = task.unit->take_preempted();
-    if (!preempted.empty()) return respond_behind(task, preempted);
+        task.handle->logical().finish(task.handle->nexus, task.pdu.cdb, parameters, task.ranges);
+    if (task.plan.kind == Kind::kReserve) return reserve(task, parameters);
     if (task.plan.kind == Kind::kDone) return respond(task);
   }
   task.state = State::kExecuting;
+  if (task.handle->store == nullptr) {
+    absl::StatusOr<std::shared_ptr<Store>> store = worker_.store(task.handle->unit);
+    if (!store.ok()) {
+      site_.log(absl::StrCat(task.handle->unit->volume->spec(), ": ", store.status().message()));
+      task.plan = check(scsi::kNotReady);
+      return respond(task);
+    }
+    task.handle->store = *std::move(store);
+  }
   const std::span<const iovec> vectors(task.vectors.data(), task.vector_count);
-  if (task.execution.start(*task.store, task.plan, vectors, task.ranges)) executed(task);
+  if (task.work.start(*task.handle->store, task.plan, vectors, task.ranges)) executed(task);
 }
 
-void Connection::respond_behind(Task& task, const std::vector<std::string>& preempted) {
+// PERSISTENT RESERVE OUT. What it changes may have to be durable first, which the reactor does not
+// wait for: the task counts as executing meanwhile.
+void Connection::reserve(Task& task, std::span<const uint8_t> parameters) {
   task.state = State::kExecuting;
-  const auto drain = std::make_shared<Drain>([this, alive = alive_, &task] {
+  const std::shared_ptr<Unit> unit = task.handle->unit;
+  if (!unit->logical.may_block()) {
+    return reserved(task, unit->logical.reserve_out(port_, task.pdu.cdb, parameters));
+  }
+  site_.state_thread()->run([this, &task, &worker = worker_, unit, port = port_, cdb = task.pdu.cdb,
+                             list = std::vector<uint8_t>(parameters.begin(), parameters.end())] {
+    worker.post([this, &task, answer = unit->logical.reserve_out(port, cdb, list)] {
+      reserved(task, answer);
+    });
+  });
+}
+
+void Connection::reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& answer) {
+  task.plan = answer.plan;
+  // Tasks of the ports that were preempted end first, whatever has become of this one meanwhile.
+  const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_, &task] {
     if (!*alive) return;
     task.aborted || phase_ == Phase::kClosed ? finish(task) : respond(task);
   });
-  const auto of_unit = [](const Task& other, const void* unit) { return other.unit == unit; };
-  for (const std::string& port : preempted) abort_everywhere(of_unit, task.unit, drain, &port);
+  for (const std::string& port : answer.preempted) {
+    abort_everywhere({.unit = task.handle->unit}, drain, port);
+  }
 }
 
 void Connection::executed(Task& task) {
   if (task.aborted || phase_ == Phase::kClosed) return finish(task);
   const scsi::Plan::Kind kind = task.plan.kind;
-  if (task.execution.status() != scsi::Status::kGood) {
-    task.plan = {.status = task.execution.status(), .sense = task.execution.sense()};
+  if (task.work.status() != scsi::Status::kGood) {
+    task.plan = {.status = task.work.status(), .sense = task.work.sense()};
     return respond(task);
   }
   if (kind == Kind::kRead) {
-    ++site_.counters.reads;
-    site_.counters.bytes_read += task.transfer;
+    ++worker_.counters.reads;
+    worker_.counters.bytes_read += task.transfer;
   } else {
-    ++site_.counters.writes;
-    site_.counters.bytes_written += task.transfer;
+    ++worker_.counters.writes;
+    worker_.counters.bytes_written += task.transfer;
   }
   respond(task);
 }
@@ -419,7 +441,7 @@ void Connection::respond(Task& task) {
       task.residual = iscsi::Residual::kUnderflow;
       task.residual_count = task.pdu.expected_length;
     }
-    if (plan.status == scsi::Status::kCheckCondition) ++site_.counters.check_conditions;
+    if (plan.status == scsi::Status::kCheckCondition) ++worker_.counters.check_conditions;
   } else if (task.residual == iscsi::Residual::kNone && !task.pdu.write && !moves_in &&
              task.pdu.expected_length != 0) {
     task.residual = iscsi::Residual::kUnderflow;
@@ -433,7 +455,7 @@ void Connection::respond(Task& task) {
   task.response_size = kHeaders;
   if (plan.status == scsi::Status::kCheckCondition) {
     std::array<uint8_t, scsi::kMaxSenseSize> sense;
-    const bool descriptor = task.unit != nullptr && task.unit->mode().descriptor_sense;
+    const bool descriptor = task.handle != nullptr && task.handle->nexus.descriptor_sense();
     const size_t size = scsi::encode(plan.sense, descriptor, sense);
     be::store16(&out[kHeaders], uint16_t(size));
     std::memcpy(&out[kHeaders + 2], sense.data(), size);
@@ -471,7 +493,7 @@ void Connection::sent(Task& task) {
 void Connection::finish(Task& task) {
   if (task.tell_abort && phase_ == Phase::kFullFeature) {
     task.tell_abort = false;
-    ++site_.counters.aborted;
+    ++worker_.counters.aborted;
     task.plan = {.status = scsi::Status::kTaskAborted};
     // It has ended; who waits for that does not wait for its initiator to listen.
     const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
@@ -479,7 +501,7 @@ void Connection::finish(Task& task) {
     return respond(task);
   }
   if (!task.pdu.immediate && task.state != State::kResponding) --outstanding_;
-  ++site_.counters.aborted;
+  ++worker_.counters.aborted;
   end(task);
 }
 
@@ -490,21 +512,21 @@ void Connection::end(Task& task) {
   task.state = State::kFree;
   std::erase(active_, &task);
   if (phase_ == Phase::kClosed && idle() && target_ != nullptr) {
-    std::erase(target_->ending(), this);
+    std::erase(target_->sessions(worker_.index()).ending, this);
   }
-  if (task.store != nullptr) --task.store->users;
-  task.store = nullptr;
+  if (task.handle != nullptr && --task.handle->users == 0 && !leaving_.empty()) let_go_of_units();
+  task.handle = nullptr;
   // Whoever waits is told last: what it does may end this connection.
   const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
   task.drains.clear();
   link_.release(task);
 }
 
-void Connection::abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
                              Answer answer) {
   const std::vector<Task*> snapshot = active_;
   for (Task* task : snapshot) {
-    if (task->state == State::kFree || !which(*task, context)) continue;
+    if (task->state == State::kFree || !which.matches(*task)) continue;
     if (drain != nullptr) task->drains.push_back(drain);
     // An end without an answer is the last word on a task.
     const bool silent = task->aborted && !task->tell_abort;

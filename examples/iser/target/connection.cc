@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/protocol/iscsi/discovery.h"
+#include "examples/protocol/scsi/target_device.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -41,21 +42,21 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
-Connection::Connection(Site& site, Link& link, const iscsi::Limits& limits,
-                       iscsi::RandomFill random)
+Connection::Connection(Site& site, SiteWorker& worker, Link& link, const iscsi::Limits& limits)
     : site_(site),
+      worker_(worker),
       link_(link),
       limits_(limits),
-      login_(*this, limits, std::move(random)),
+      login_(*this, limits, site.environment().random),
       started_(link.now()),
       heard_(started_) {
-  ++site_.counters.connections;
+  ++worker_.counters.connections;
 }
 
 Connection::~Connection() {
   *alive_ = false;
   closed();
-  if (target_ != nullptr && !idle()) std::erase(target_->ending(), this);
+  if (target_ != nullptr && !idle()) std::erase(target_->sessions(worker_.index()).ending, this);
 }
 
 // --- Numbering ---
@@ -96,54 +97,72 @@ void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool ad
 
 Connection::Found Connection::find_target(std::string_view target, std::string_view initiator) {
   if (target.empty()) return {.authentication = site_.discovery()};
-  Target* found = site_.find(target);
+  const std::shared_ptr<Target> found = site_.find(target);
   if (found == nullptr) return {.status = iscsi::LoginStatus::kTargetNotFound};
   if (!found->admits(initiator)) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
-  return {.authentication = found->config().authentication,
-          .alias = found->config().alias,
+  const std::shared_ptr<const TargetConfig> config = found->config();
+  return {.authentication = config->authentication,
+          .alias = config->alias,
           .portal_group_tag = found->portal_group_tag()};
 }
 
 Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
   if (identity.tsih != 0) {
     // At level 0 a session has one connection and none is ever added or replaced in it.
-    for (const auto& target : site_.targets()) {
-      for (const Connection* other : target->connections()) {
-        if (other->login_.identity().tsih == identity.tsih) {
-          return {.status = iscsi::LoginStatus::kTooManyConnections};
-        }
-      }
-    }
-    return {.status = iscsi::LoginStatus::kSessionDoesNotExist};
+    return {.status = site_.has_tsih(identity.tsih) ? iscsi::LoginStatus::kTooManyConnections
+                                                    : iscsi::LoginStatus::kSessionDoesNotExist};
   }
+  std::shared_ptr<Target> target;
   if (!identity.target.empty()) {
-    // It may have been removed while the initiator logged in.
-    target_ = site_.find(identity.target);
-    if (target_ == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
-    // Session reinstatement: the same initiator port at the same target. Its tasks end before the
-    // login is answered (RFC 7143 §6.3.5): a write of before that landed later would overwrite what
-    // the initiator has written since.
-    const std::string port = port_name(identity.initiator, identity.isid);
-    const auto drain = std::make_shared<Drain>([this, alive = alive_] {
-      if (!*alive || !held_login_ || phase_ != Phase::kLogin) return;
-      iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
-      answer_login(answer);
-    });
-    replaced_ = drain;
-    const auto every = [](const Task&, const void*) { return true; };
-    const std::vector<Connection*> others = target_->connections();
-    for (Connection* other : others) {
-      if (other->port_ != port) continue;
-      other->abort_tasks(every, nullptr, drain);
+    // It may have been removed, or its access list changed, while the initiator logged in.
+    target = site_.find(identity.target);
+    if (target == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
+    if (!target->admits(identity.initiator)) {
+      return {.status = iscsi::LoginStatus::kAuthorizationFailure};
+    }
+  }
+  tsih_ = site_.take_tsih();
+  if (tsih_ == 0) return {.status = iscsi::LoginStatus::kOutOfResources};
+  if (target != nullptr) {
+    target_ = std::move(target);
+    port_ = port_name(identity.initiator, identity.isid);
+    admission_ = target_->next_admission();
+    target_->sessions(worker_.index()).open.push_back(this);
+    replace_older_sessions();
+  }
+  return {.tsih = tsih_};
+}
+
+// Session reinstatement: the same initiator port at the same target. The older session's tasks end
+// before the login is answered (RFC 7143 §6.3.5): a write of before that landed later would
+// overwrite what the initiator has written since.
+void Connection::replace_older_sessions() {
+  replacing_ = true;
+  const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_] {
+    if (!*alive) return;
+    replacing_ = false;
+    if (!held_login_ || phase_ != Phase::kLogin) return;
+    iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
+    answer_login(answer);
+  });
+  const auto replace = [target = target_, drain, port = port_,
+                        admission = admission_](SiteWorker& worker) {
+    Target::Sessions& sessions = target->sessions(worker.index());
+    const auto older = [&](const Connection& other) {
+      return other.admission_ < admission && other.port_ == port;
+    };
+    const std::vector<Connection*> open = sessions.open;
+    for (Connection* other : open) {
+      if (!older(*other)) continue;
+      other->abort_tasks({}, drain);
       other->drop("its initiator logged in again");
     }
-    for (Connection* other : target_->ending()) {
-      if (other->port_ == port) other->abort_tasks(every, nullptr, drain);
+    const std::vector<Connection*> ending = sessions.ending;
+    for (Connection* other : ending) {
+      if (older(*other)) other->abort_tasks({}, drain);
     }
-    port_ = port;
-    target_->connections().push_back(this);
-  }
-  return {.tsih = site_.next_tsih()};
+  };
+  site_.on_workers(replace, &worker_);
 }
 
 bool Connection::login(std::span<const std::byte> message) {
@@ -161,7 +180,7 @@ bool Connection::login(std::span<const std::byte> message) {
       header.op == iscsi::Op::kLoginRequest
           ? login_.on_request(iscsi::LoginRequest::decode(bhs_of(message)), text_of(*data))
           : login_.on_other_pdu(header.task_tag);
-  if (answer.finished && !replaced_.expired()) {
+  if (answer.finished && replacing_) {
     held_login_ = std::move(answer);
     return false;
   }
@@ -172,7 +191,7 @@ bool Connection::login(std::span<const std::byte> message) {
 void Connection::answer_login(iscsi::Login::Answer& answer) {
   if (answer.finished) enter_full_feature();
   if (answer.failed) {
-    ++site_.counters.refused_logins;
+    ++worker_.counters.refused_logins;
     site_.log(absl::StrCat(link_.peer(), ": login refused: ", login_.reason()));
   }
   // The login numbers its own responses; the window is the session's.
@@ -187,28 +206,56 @@ void Connection::answer_login(iscsi::Login::Answer& answer) {
 }
 
 void Connection::enter_full_feature() {
-  ++site_.counters.logins;
+  ++worker_.counters.logins;
   phase_ = Phase::kFullFeature;
   moved_ = link_.now();
   parameters_ = login_.parameters();
   if (target_ == nullptr) return;
-  for (const auto& [lun, unit] : target_->device().units()) unit_added(*unit);
+  look_at_units();
   site_.log(absl::StrCat(link_.peer(), ": ", login_.identity().initiator, " logged in to ",
                          login_.identity().target));
 }
 
-void Connection::unit_added(scsi::LogicalUnit& unit) {
-  if (phase_ != Phase::kFullFeature) return;
-  auto nexus = std::make_unique<scsi::Nexus>(port_);
-  unit.attach(*nexus);
-  nexuses_.emplace(&unit, std::move(nexus));
+// --- Units ---
+
+void Connection::look_at_units() {
+  if (table_ != nullptr && table_->version == target_->version()) [[likely]]
+    return;
+  const bool first = table_ == nullptr;
+  table_ = target_->units();
+  std::map<uint16_t, uint64_t> former_blocks;
+  for (auto at = units_.begin(); at != units_.end();) {
+    const auto served = table_->units.find(at->first);
+    if (served != table_->units.end() && served->second == at->second->unit) {
+      if (!first) at->second->nexus.raise(scsi::kLunsChanged);
+      ++at;
+      continue;
+    }
+    former_blocks[at->first] = at->second->facts().blocks;
+    if (at->second->users != 0) leaving_.push_back(std::move(at->second));
+    at = units_.erase(at);
+  }
+  for (const auto& [lun, unit] : table_->units) {
+    if (units_.contains(lun)) continue;
+    auto handle = std::make_unique<UnitHandle>(unit, port_);
+    const auto former = former_blocks.find(lun);
+    if (former != former_blocks.end() && former->second != handle->facts().blocks) {
+      handle->nexus.raise(scsi::kCapacityChanged);
+    }
+    units_.emplace(lun, std::move(handle));
+  }
 }
 
-void Connection::unit_removed(scsi::LogicalUnit& unit) {
-  const auto found = nexuses_.find(&unit);
-  if (found == nexuses_.end()) return;
-  unit.detach(*found->second);
-  nexuses_.erase(found);
+void Connection::let_go_of_units() {
+  std::erase_if(leaving_, [](const auto& handle) { return handle->users == 0; });
+}
+
+UnitHandle* Connection::find_unit(uint64_t lun) {
+  look_at_units();
+  const auto number = scsi::decode_lun(lun);
+  if (!number) return nullptr;
+  const auto found = units_.find(*number);
+  return found == units_.end() ? nullptr : found->second.get();
 }
 
 // --- Receiving ---
@@ -390,13 +437,13 @@ void Connection::logout(const iscsi::LogoutRequest& pdu) {
   }
   // Tasks end first: the initiator takes its buffers back when it has the answer.
   phase_ = Phase::kLogout;
-  auto drain = std::make_shared<Drain>([this, alive = alive_, tag = pdu.task_tag] {
+  const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_, tag = pdu.task_tag] {
     if (!*alive || phase_ == Phase::kClosed) return;
     iscsi::LogoutResponse answer{.task_tag = tag};
     send_control(answer);
     link_.disconnect();
   });
-  abort_tasks([](const Task&, const void*) { return true; }, nullptr, drain);
+  abort_tasks({}, drain);
 }
 
 void Connection::answer_management(uint32_t task_tag, uint8_t response) {
@@ -405,7 +452,7 @@ void Connection::answer_management(uint32_t task_tag, uint8_t response) {
 }
 
 void Connection::reject(iscsi::RejectReason reason, std::span<const std::byte> message) {
-  ++site_.counters.rejects;
+  ++worker_.counters.rejects;
   iscsi::Reject pdu{.reason = reason};
   send_control(pdu, bhs_of(message));
 }
@@ -414,7 +461,7 @@ void Connection::violation(iscsi::RejectReason reason, std::span<const std::byte
                            std::string_view why) {
   reject(reason, message);
   if (phase_ == Phase::kClosed) return;
-  ++site_.counters.protocol_errors;
+  ++worker_.counters.protocol_errors;
   site_.log(absl::StrCat(link_.peer(), ": ", std::string(why)));
   phase_ = Phase::kLogout;
   link_.disconnect();
@@ -422,7 +469,7 @@ void Connection::violation(iscsi::RejectReason reason, std::span<const std::byte
 
 void Connection::drop(std::string_view why) {
   if (phase_ == Phase::kClosed) return;
-  ++site_.counters.protocol_errors;
+  ++worker_.counters.protocol_errors;
   phase_ = Phase::kLogout;
   link_.drop(why);
 }
@@ -440,6 +487,7 @@ void Connection::tick() {
     return drop("the initiator keeps transfers waiting");
   }
   if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
+  if (target_ != nullptr) look_at_units();
   if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
   if (now - heard_ > kPingAfter && !pinged_) ping();
 }
@@ -453,11 +501,12 @@ bool Connection::moving() const {
 void Connection::closed() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
-  abort_tasks([](const Task&, const void*) { return true; }, nullptr, nullptr);
-  for (auto& [unit, nexus] : nexuses_) unit->detach(*nexus);
+  abort_tasks({}, nullptr);
+  if (tsih_ != 0) site_.give_tsih(tsih_);
   if (target_ == nullptr) return;
-  std::erase(target_->connections(), this);
-  if (!idle()) target_->ending().push_back(this);
+  Target::Sessions& sessions = target_->sessions(worker_.index());
+  std::erase(sessions.open, this);
+  if (!idle()) sessions.ending.push_back(this);
 }
 
 }  // namespace mrpool::iser_target

@@ -4,7 +4,8 @@
 // Error recovery level 0: a peer that breaks the protocol is told by a Reject where one is due and
 // loses its connection; tasks die with it.
 //
-// Thread safety: the reactor's thread. Ownership: the link's, which keeps it until idle().
+// Thread safety: the worker's thread; what other sessions want of it comes there as a message.
+// Ownership: the link's, which keeps it until idle().
 #pragma once
 
 #include <map>
@@ -23,7 +24,7 @@ namespace mrpool::iser_target {
 
 class Connection final : public iscsi::LoginHost {
  public:
-  Connection(Site& site, Link& link, const iscsi::Limits& limits, iscsi::RandomFill random);
+  Connection(Site& site, SiteWorker& worker, Link& link, const iscsi::Limits& limits);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -34,7 +35,7 @@ class Connection final : public iscsi::LoginHost {
   void fetched(Task& task, bool success);
   void sent(Task& task);
   // From time to time: logins that take too long, peers that have gone silent or keep transfers
-  // waiting.
+  // waiting, units that are no longer served.
   void tick();
   // The link is gone; every task it had has been called or will be by storage.
   void closed();
@@ -44,13 +45,9 @@ class Connection final : public iscsi::LoginHost {
   // Ends the tasks that `which` names. Who asked for it, or has gone, gets no answers to them;
   // another initiator is told TASK ABORTED (SAM-5 §5.3.1, TAS). `drain` is held until each has
   // ended.
-  using Which = bool (*)(const Task& task, const void* context);
   enum class Answer : uint8_t { kNone, kTaskAborted };
-  void abort_tasks(Which which, const void* context, const std::shared_ptr<Drain>& drain,
+  void abort_tasks(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
                    Answer answer = Answer::kNone);
-  // The target has one unit more, or will free one that no task uses any more.
-  void unit_added(scsi::LogicalUnit& unit);
-  void unit_removed(scsi::LogicalUnit& unit);
   const std::string& port() const { return port_; }
   const std::string& initiator() const { return login_.identity().initiator; }
   bool full_feature() const { return phase_ == Phase::kFullFeature; }
@@ -68,6 +65,10 @@ class Connection final : public iscsi::LoginHost {
   bool login(std::span<const std::byte> message);
   void answer_login(iscsi::Login::Answer& answer);
   void enter_full_feature();
+  void replace_older_sessions();
+  // Follows the table of units that the target serves now.
+  void look_at_units();
+  void let_go_of_units();
   bool control(std::span<std::byte> message, void* receive);
   void hello(std::span<const std::byte> message);
   void nop_out(const iscsi::NopOut& pdu, std::span<const std::byte> data);
@@ -98,7 +99,8 @@ class Connection final : public iscsi::LoginHost {
   void stage(Task& task);
   void staged(Task& task);
   void execute(Task& task);
-  void respond_behind(Task& task, const std::vector<std::string>& preempted);
+  void reserve(Task& task, std::span<const uint8_t> parameters);
+  void reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& answer);
   void executed(Task& task);
   void data_in_ready(Task& task);
   void data_in_staged(Task& task);
@@ -107,18 +109,20 @@ class Connection final : public iscsi::LoginHost {
   void end(Task& task);
   void settle_data_out(Task& task);
   std::optional<Rkey> key_to_invalidate(const Task& task) const;
-  scsi::Nexus& nexus(scsi::LogicalUnit& unit);
+  UnitHandle* find_unit(uint64_t lun);
   Task* find(uint32_t task_tag);
 
   // management.cc: task management.
   void manage(const iscsi::TaskRequest& pdu);
   // The same in every session of the target, those that are closed and have tasks in storage among
   // them; with `port`, of that initiator port only.
-  void abort_everywhere(Which which, const void* context, const std::shared_ptr<Drain>& drain,
-                        const std::string* port = nullptr);
+  void abort_everywhere(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
+                        const std::string& port = {});
+  void reset_target(bool cold, const std::shared_ptr<Drain>& answered);
   bool give_up_number(const iscsi::TaskRequest& pdu);
 
   Site& site_;
+  SiteWorker& worker_;
   Link& link_;
   iscsi::Limits limits_;
   iscsi::Login login_;
@@ -130,16 +134,20 @@ class Connection final : public iscsi::LoginHost {
 
   // The last login response, while tasks of the session it replaces are under way.
   std::optional<iscsi::Login::Answer> held_login_;
-  std::weak_ptr<Drain> replaced_;
+  bool replacing_ = false;
 
-  Target* target_ = nullptr;  // from admission on; null in a discovery session
+  std::shared_ptr<Target> target_;  // from admission on; null in a discovery session
   std::string port_;
+  uint16_t tsih_ = 0;
+  uint64_t admission_ = 0;  // the target's number for it
   iscsi::Parameters parameters_;
   uint32_t stat_sn_ = 0;
   uint32_t exp_cmd_sn_ = 0;
   uint32_t outstanding_ = 0;        // commands that hold a place in the window
   std::vector<uint32_t> given_up_;  // CmdSNs that will not come, in front of which others may
-  std::map<scsi::LogicalUnit*, std::unique_ptr<scsi::Nexus>> nexuses_;
+  std::shared_ptr<const UnitTable> table_;  // that units_ follow
+  std::map<uint16_t, std::unique_ptr<UnitHandle>> units_;
+  std::vector<std::unique_ptr<UnitHandle>> leaving_;  // no longer served, with tasks under way
   std::vector<Task*> active_;
   std::string text_;   // what is left of a text answer
   std::string asked_;  // a text request that comes in pieces
@@ -150,6 +158,6 @@ class Connection final : public iscsi::LoginHost {
 };
 
 // What an Execution inside a Task is made with.
-scsi::Execution::Done execution_done();
+Execution::Done execution_done();
 
 }  // namespace mrpool::iser_target

@@ -4,7 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace mrpool::scsi {
+namespace mrpool::iser_target {
+
+using scsi::Plan;
+using scsi::Sense;
+using scsi::Status;
+
 namespace {
 
 constexpr uint64_t kScratch = 64 << 10;
@@ -28,31 +33,31 @@ bool writes(Plan::Kind kind) {
 Sense sense_of(storage::Error error) {
   switch (error) {
     case storage::Error::kNone:
-      return kNoSense;
+      return scsi::kNoSense;
     case storage::Error::kOutOfRange:
-      return kLbaOutOfRange;
+      return scsi::kLbaOutOfRange;
     case storage::Error::kMediaRead:
-      return kReadError;
+      return scsi::kReadError;
     case storage::Error::kMediaWrite:
-      return kWriteError;
+      return scsi::kWriteError;
     case storage::Error::kNoSpace:
-      return kSpaceAllocationFailed;
+      return scsi::kSpaceAllocationFailed;
     case storage::Error::kReadOnly:
-      return kWriteProtected;
+      return scsi::kWriteProtected;
     case storage::Error::kUnsupported:
-      return kInvalidOpcode;
+      return scsi::kInvalidOpcode;
     case storage::Error::kNotReady:
-      return kNotReady;
+      return scsi::kNotReady;
     case storage::Error::kInternal:
-      return kInternalFailure;
+      return scsi::kInternalFailure;
   }
-  return kInternalFailure;
+  return scsi::kInternalFailure;
 }
 
 void Execution::Free::operator()(void* memory) const { std::free(memory); }
 
 Execution::Pass::Pass(Execution& execution)
-    : RangeGate::Pass([](RangeGate::Pass& self) {
+    : RangeGate::Pass([](mrpool::Task& self) {
         Execution& owner = static_cast<Pass&>(self).owner;
         if (owner.run()) owner.done_(owner);
       }),
@@ -70,13 +75,13 @@ Execution::Execution(Done done) : done_(done), pass_(*this), io_(*this) {}
 Execution::~Execution() = default;
 
 bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> data,
-                      std::span<const Range> ranges) {
+                      std::span<const scsi::Range> ranges) {
   store_ = &store;
   plan_ = plan;
   data_ = data;
   ranges_ = ranges;
   status_ = Status::kGood;
-  sense_ = kNoSense;
+  sense_ = scsi::kNoSense;
   done_bytes_ = 0;
   range_ = 0;
   prepare();
@@ -85,7 +90,7 @@ bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> dat
     pass_.lba = plan.lba;
     pass_.blocks = plan.blocks;
     pass_.exclusive = plan.kind == Plan::Kind::kCompareAndWrite;
-    if (!store.gate.enter(pass_)) return false;
+    if (!store.gate.enter(pass_, store.lane, store.reactor)) return false;
   }
   return run();
 }
@@ -156,7 +161,7 @@ bool Execution::run() {
                           {&scratch_vector_, 1});
         break;
       case Step::kRanges: {
-        const Range& range = ranges_[range_];
+        const scsi::Range& range = ranges_[range_];
         io_.deallocate = true;
         finished = submit(storage::Op::kWriteZeroes, range.lba * store_->block_size,
                           range.blocks * store_->block_size, {});
@@ -227,7 +232,7 @@ bool Execution::compare_scratch() {
     const auto* found = static_cast<const uint8_t*>(scratch_.get()) + at;
     if (std::memcmp(expected, found, part.iov_len) != 0) {
       const auto [first, unused] = std::mismatch(expected, expected + part.iov_len, found);
-      Sense sense = kMiscompare;
+      Sense sense = scsi::kMiscompare;
       sense.information = done_bytes_ + at + uint64_t(first - expected);
       fail(sense);
       return false;
@@ -288,8 +293,8 @@ void Execution::finish() {
   scratch_.reset();
   if (gated_) {
     gated_ = false;
-    store_->gate.leave(pass_);
+    store_->gate.leave(pass_, store_->lane);
   }
 }
 
-}  // namespace mrpool::scsi
+}  // namespace mrpool::iser_target

@@ -17,21 +17,14 @@
 #include <span>
 
 #include "examples/iser/target/range_gate.h"
+#include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
 #include "examples/storage/storage.h"
 
-namespace mrpool::scsi {
-
-// The storage of a unit, as one reactor uses it.
-struct Store {
-  storage::Channel& channel;
-  uint32_t block_size;
-  RangeGate gate{};
-  uint32_t users = 0;  // commands under way that name it
-};
+namespace mrpool::iser_target {
 
 // The sense data a storage error stands for (examples/storage/storage.h).
-Sense sense_of(storage::Error error);
+scsi::Sense sense_of(storage::Error error);
 
 class Execution {
  public:
@@ -43,13 +36,13 @@ class Execution {
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
-  // Runs `plan` (any kind but kDone and kParameters). `data` are the data-out bytes, or the place
-  // for kRead's. True: finished at once, done() will not be called.
-  [[nodiscard]] bool start(Store& store, const Plan& plan, std::span<const iovec> data,
-                           std::span<const Range> ranges = {});
+  // Runs `plan` (any kind but kDone, kParameters and kReserve). `data` are the data-out bytes, or
+  // the place for kRead's. True: finished at once, done() will not be called.
+  [[nodiscard]] bool start(Store& store, const scsi::Plan& plan, std::span<const iovec> data,
+                           std::span<const scsi::Range> ranges = {});
 
-  Status status() const { return status_; }
-  const Sense& sense() const { return sense_; }
+  scsi::Status status() const { return status_; }
+  const scsi::Sense& sense() const { return sense_; }
 
  private:
   enum class Step : uint8_t { kIo, kReadBack, kCompare, kWriteHalf, kPattern, kRanges, kEnd };
@@ -69,7 +62,7 @@ class Execution {
   bool submit(storage::Op op, uint64_t offset, uint64_t length, std::span<const iovec> buffers);
   // The end of the part under way: what comes next.
   void advance();
-  void fail(const Sense& sense);
+  void fail(const scsi::Sense& sense);
   bool compare_scratch();
   // Fills `slice_` with bytes [offset, offset + length) of the data.
   std::span<const iovec> slice(uint64_t offset, uint64_t length);
@@ -83,9 +76,9 @@ class Execution {
   Pass pass_;
   Io io_;
   Store* store_ = nullptr;
-  Plan plan_{};
+  scsi::Plan plan_{};
   std::span<const iovec> data_;
-  std::span<const Range> ranges_;
+  std::span<const scsi::Range> ranges_;
   Step step_ = Step::kEnd;
   bool gated_ = false;
   uint64_t done_bytes_ = 0;  // of the part that works in chunks
@@ -96,8 +89,8 @@ class Execution {
     void operator()(void* memory) const;
   };
   std::unique_ptr<void, Free> scratch_;
-  Status status_ = Status::kGood;
-  Sense sense_{};
+  scsi::Status status_ = scsi::Status::kGood;
+  scsi::Sense sense_{};
 };
 
-}  // namespace mrpool::scsi
+}  // namespace mrpool::iser_target

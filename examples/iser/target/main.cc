@@ -30,17 +30,17 @@ using Number = unsigned long long;
 
 void say_what_is_served(Site& site) {
   for (const auto& target : site.targets()) {
-    for (const auto& [lun, unit] : target->device().units()) {
-      std::printf("serving %s LUN %u: %s, %llu blocks of %u bytes\n", target->config().name.c_str(),
-                  lun, target->config().luns[lun].c_str(), Number(unit->facts().blocks),
-                  unit->facts().block_size);
+    for (const auto& [lun, unit] : target->units()->units) {
+      const scsi::UnitFacts& facts = unit->logical.facts();
+      std::printf("serving %s LUN %u: %s, %llu blocks of %u bytes\n", target->name().c_str(), lun,
+                  unit->volume->spec().c_str(), Number(facts.blocks), facts.block_size);
     }
   }
   std::fflush(stdout);
 }
 
 // False when an MR or staging memory was not given back.
-bool say_figures(const Server& server, const Counters& counters) {
+bool say_figures(const Server& server, const Totals& counters) {
   std::printf("connections %llu, logins %llu (refused %llu), commands %llu\n",
               Number(counters.connections), Number(counters.logins),
               Number(counters.refused_logins), Number(counters.commands));
@@ -62,10 +62,9 @@ bool say_figures(const Server& server, const Counters& counters) {
 }
 
 // Targets, units, secrets and access lists as the file has them now.
-void reload(std::span<const std::string> arguments, Site& site, Reactor& reactor) {
+void reload(std::span<const std::string> arguments, Site& site) {
   const absl::StatusOr<Options> options = parse_arguments(arguments);
-  const absl::Status status =
-      options.ok() ? site.apply(options->config, reactor) : options.status();
+  const absl::Status status = options.ok() ? site.apply(options->config) : options.status();
   if (!status.ok()) {
     std::fprintf(stderr, "reload refused, all stays as it was: %s\n",
                  std::string(status.message()).c_str());
@@ -80,7 +79,7 @@ int run(const Options& options, std::span<const std::string> arguments) {
   ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
   absl::StatusOr<std::unique_ptr<Reactor>> reactor = Reactor::create({.spin = options.spin});
   if (!reactor.ok()) return fail(reactor.status());
-  absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, **reactor);
+  absl::StatusOr<std::unique_ptr<Site>> site = Site::create(options.config, {reactor->get()});
   if (!site.ok()) return fail(site.status());
   (*site)->log = daemon::say_of_peers;
   std::optional<boost::asio::signal_set> signals;
@@ -103,7 +102,7 @@ int run(const Options& options, std::span<const std::string> arguments) {
       signals->async_wait([&](const boost::system::error_code& error, int signal) {
         if (error) return;
         if (signal == SIGHUP) {
-          reload(arguments, **site, **reactor);
+          reload(arguments, **site);
           return wait();
         }
         std::printf("stopping\n");
@@ -113,7 +112,7 @@ int run(const Options& options, std::span<const std::string> arguments) {
     };
     wait();
     (*reactor)->run();
-    clean = say_figures(server, (*site)->counters);
+    clean = say_figures(server, (*site)->totals());
   }
   return clean ? 0 : 1;
 }

@@ -10,13 +10,12 @@ namespace {
 using Function = iscsi::TaskFunction;
 using Response = iscsi::TaskResponse;
 
-bool of_unit(const Task& task, const void* unit) { return task.unit == unit; }
-bool has_tag(const Task& task, const void* tag) {
-  return task.pdu.task_tag == *static_cast<const uint32_t*>(tag);
-}
-bool any(const Task&, const void*) { return true; }
-
 }  // namespace
+
+bool TaskFilter::matches(const Task& task) const {
+  if (unit != nullptr && (task.handle == nullptr || task.handle->unit != unit)) return false;
+  return !tag || task.pdu.task_tag == *tag;
+}
 
 void Connection::manage(const iscsi::TaskRequest& pdu) {
   const auto complete = [this, alive = alive_, tag = pdu.task_tag] {
@@ -31,46 +30,38 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
       if (task == nullptr) {
         // An answer that still waits to be sent goes first: the initiator takes its buffer back
         // when it hears that there is no such task.
-        const auto drain = std::make_shared<Drain>([this, alive = alive_, tag = pdu.task_tag] {
-          if (*alive && phase_ == Phase::kFullFeature) answer_management(tag, Response::kNoTask);
-        });
+        const auto drain =
+            std::make_shared<Drain>(worker_, [this, alive = alive_, tag = pdu.task_tag] {
+              if (*alive && phase_ == Phase::kFullFeature) {
+                answer_management(tag, Response::kNoTask);
+              }
+            });
         for (Task* answered : active_) {
-          if (has_tag(*answered, &pdu.referenced_tag)) answered->drains.push_back(drain);
+          if (answered->pdu.task_tag == pdu.referenced_tag) answered->drains.push_back(drain);
         }
         return;
       }
       if (task->pdu.lun != pdu.lun) return answer_management(pdu.task_tag, Response::kNoLun);
-      abort_tasks(has_tag, &pdu.referenced_tag, std::make_shared<Drain>(complete));
+      abort_tasks({.tag = pdu.referenced_tag}, std::make_shared<Drain>(worker_, complete));
       return;
     }
     case Function::kAbortTaskSet:
     case Function::kClearTaskSet:
     case Function::kLogicalUnitReset: {
-      scsi::LogicalUnit* unit = target_->device().find_structure(pdu.lun);
-      if (unit == nullptr) return answer_management(pdu.task_tag, Response::kNoLun);
-      const auto drain = std::make_shared<Drain>(complete);
-      if (pdu.function == Function::kAbortTaskSet) return abort_tasks(of_unit, unit, drain);
-      abort_everywhere(of_unit, unit, drain);
-      if (pdu.function == Function::kLogicalUnitReset) unit->reset(scsi::kDeviceReset);
+      const UnitHandle* handle = find_unit(pdu.lun);
+      if (handle == nullptr) return answer_management(pdu.task_tag, Response::kNoLun);
+      const TaskFilter of_unit{.unit = handle->unit};
+      const auto drain = std::make_shared<Drain>(worker_, complete);
+      if (pdu.function == Function::kAbortTaskSet) return abort_tasks(of_unit, drain);
+      const std::shared_ptr<Unit> unit = handle->unit;
+      abort_everywhere(of_unit, drain);
+      if (pdu.function == Function::kLogicalUnitReset) unit->logical.reset(scsi::kDeviceReset);
       return;
     }
     case Function::kTargetWarmReset:
-    case Function::kTargetColdReset: {
-      const bool cold = pdu.function == Function::kTargetColdReset;
-      // A cold reset ends every session of the target once its tasks have ended.
-      const auto drain = std::make_shared<Drain>([complete, cold, target = target_] {
-        complete();
-        if (!cold) return;
-        const std::vector<Connection*> connections = target->connections();
-        for (Connection* other : connections) {
-          other->phase_ = Phase::kLogout;
-          other->link_.disconnect();
-        }
-      });
-      abort_everywhere(any, nullptr, drain);
-      target_->device().reset(cold ? scsi::kPowerOn : scsi::kDeviceReset);
-      return;
-    }
+    case Function::kTargetColdReset:
+      return reset_target(pdu.function == Function::kTargetColdReset,
+                          std::make_shared<Drain>(worker_, complete));
     case Function::kTaskReassign:
       return answer_management(pdu.task_tag, Response::kNoReassign);
     case Function::kClearAca:
@@ -79,16 +70,44 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
   answer_management(pdu.task_tag, Response::kRejected);
 }
 
-void Connection::abort_everywhere(Which which, const void* context,
-                                  const std::shared_ptr<Drain>& drain, const std::string* port) {
-  for (const auto* list : {&target_->connections(), &target_->ending()}) {
-    const std::vector<Connection*> connections = *list;
-    for (Connection* other : connections) {
-      if (port != nullptr && other->port_ != *port) continue;
-      other->abort_tasks(which, context, drain,
-                         other == this ? Answer::kNone : Answer::kTaskAborted);
-    }
+void Connection::reset_target(bool cold, const std::shared_ptr<Drain>& answered) {
+  // A cold reset ends every session of the target once its tasks have ended.
+  const auto drain = std::make_shared<Drain>(
+      worker_, [cold, answered = std::shared_ptr<Drain>(answered), &site = site_, &worker = worker_,
+                target = target_]() mutable {
+        answered.reset();
+        if (!cold) return;
+        const auto disconnect = [target](SiteWorker& each) {
+          const std::vector<Connection*> connections = target->sessions(each.index()).open;
+          for (Connection* other : connections) {
+            other->phase_ = Phase::kLogout;
+            other->link_.disconnect();
+          }
+        };
+        site.on_workers(disconnect, &worker);
+      });
+  abort_everywhere({}, drain);
+  const std::shared_ptr<const UnitTable> table = target_->units();
+  for (const auto& [lun, unit] : table->units) {
+    unit->logical.reset(cold ? scsi::kPowerOn : scsi::kDeviceReset);
   }
+}
+
+void Connection::abort_everywhere(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
+                                  const std::string& port) {
+  const auto abort = [target = target_, which, drain, port,
+                      asking = admission_](SiteWorker& worker) {
+    Target::Sessions& sessions = target->sessions(worker.index());
+    for (const auto* list : {&sessions.open, &sessions.ending}) {
+      const std::vector<Connection*> connections = *list;
+      for (Connection* other : connections) {
+        if (!port.empty() && other->port_ != port) continue;
+        other->abort_tasks(which, drain,
+                           other->admission_ == asking ? Answer::kNone : Answer::kTaskAborted);
+      }
+    }
+  };
+  site_.on_workers(abort, &worker_);
 }
 
 // RFC 7143 §11.6.1: an abort of a command that was never sent takes its place in the numbering. It

@@ -139,8 +139,7 @@ absl::Status QpLink::open(ConnectRequest& request) {
   remote_invalidation_ =
       theirs && !theirs->send_with_inv_not_used && domain_.device->caps().send_with_inv;
   if (absl::Status status = allocate(); !status.ok()) return status;
-  connection_ =
-      std::make_unique<Connection>(site_, *this, domain_.negotiation, site_.environment().random);
+  connection_ = std::make_unique<Connection>(site_, site_.worker(0), *this, domain_.negotiation);
 
   const RwQueueNeeds needs = rw_queue_needs(domain_.device->caps(), domain_.limits);
   // One answer a task, answers to other PDUs, and the transfers.

@@ -1,6 +1,8 @@
 #include "examples/iser/target/range_gate.h"
 
-namespace mrpool::scsi {
+#include <algorithm>
+
+namespace mrpool::iser_target {
 
 bool RangeGate::conflict(const Pass& a, const Pass& b) {
   if (!a.exclusive && !b.exclusive) return false;
@@ -8,50 +10,91 @@ bool RangeGate::conflict(const Pass& a, const Pass& b) {
 }
 
 bool RangeGate::blocked(const Pass& pass) const {
-  // Behind those that wait as well: otherwise a stream of writes could starve a compare.
+  if (pass.exclusive && !drained_) return true;
   for (const Pass* earlier = pass.prev_; earlier != nullptr; earlier = earlier->prev_) {
     if (conflict(*earlier, pass)) return true;
   }
   return false;
 }
 
-bool RangeGate::enter(Pass& pass) {
+void RangeGate::look_for_drained() {
+  drained_ = drained_ || std::ranges::all_of(lanes_, [](const Lane& lane) {
+               return lane.inside.load(std::memory_order_seq_cst) == 0;
+             });
+}
+
+bool RangeGate::enter(Pass& pass, uint32_t lane, Reactor& reactor) {
+  if (!pass.exclusive) {
+    lanes_[lane].add(1);
+    if (exclusive_.load(std::memory_order_seq_cst) == 0) [[likely]] {
+      pass.place_ = Pass::Place::kFast;
+      return true;
+    }
+    lanes_[lane].add(uint32_t(-1));
+  }
+  const std::lock_guard lock(mutex_);
+  pass.reactor_ = &reactor;
+  link(pass);
+  if (pass.exclusive) exclusive_.fetch_add(1, std::memory_order_seq_cst);
+  pass.place_ = Pass::Place::kWaiting;
+  ++waiting_;
+  if (exclusive_.load(std::memory_order_relaxed) != 0) look_for_drained();
+  if (!blocked(pass)) {
+    pass.place_ = Pass::Place::kInside;
+    --waiting_;
+  }
+  // The count that this thread raised for a moment may have kept a compare waiting.
+  const bool inside = pass.place_ == Pass::Place::kInside;
+  grant();
+  return inside;
+}
+
+void RangeGate::leave(Pass& pass, uint32_t lane) {
+  if (pass.place_ == Pass::Place::kFast) {
+    pass.place_ = Pass::Place::kOutside;
+    lanes_[lane].add(uint32_t(-1));
+    if (exclusive_.load(std::memory_order_seq_cst) == 0) [[likely]]
+      return;
+    const std::lock_guard lock(mutex_);
+    if (exclusive_.load(std::memory_order_relaxed) != 0) look_for_drained();
+    return grant();
+  }
+  const std::lock_guard lock(mutex_);
+  unlink(pass);
+  if (pass.exclusive && exclusive_.fetch_sub(1, std::memory_order_seq_cst) == 1) drained_ = false;
+  pass.place_ = Pass::Place::kOutside;
+  grant();
+}
+
+bool RangeGate::empty() {
+  const std::lock_guard lock(mutex_);
+  return first_ == nullptr && std::ranges::all_of(lanes_, [](const Lane& lane) {
+           return lane.inside.load(std::memory_order_seq_cst) == 0;
+         });
+}
+
+void RangeGate::grant() {
+  for (Pass* pass = first_; pass != nullptr && waiting_ != 0;) {
+    Pass* const next = pass->next_;
+    if (pass->place_ == Pass::Place::kWaiting && !blocked(*pass)) {
+      pass->place_ = Pass::Place::kInside;
+      --waiting_;
+      pass->reactor_->post(*pass);
+    }
+    pass = next;
+  }
+}
+
+void RangeGate::link(Pass& pass) {
   pass.next_ = nullptr;
   pass.prev_ = last_;
   (last_ != nullptr ? last_->next_ : first_) = &pass;
   last_ = &pass;
-  if (pass.exclusive) ++exclusive_;
-  pass.inside_ = exclusive_ == 0 || !blocked(pass);
-  if (!pass.inside_) ++waiting_;
-  return pass.inside_;
 }
 
-void RangeGate::leave(Pass& pass) {
+void RangeGate::unlink(Pass& pass) {
   (pass.prev_ != nullptr ? pass.prev_->next_ : first_) = pass.next_;
   (pass.next_ != nullptr ? pass.next_->prev_ : last_) = pass.prev_;
-  if (pass.exclusive) --exclusive_;
-  if (!pass.inside_) --waiting_;
-  pass.inside_ = false;
-  if (waiting_ != 0) grant();
 }
 
-void RangeGate::grant() {
-  // A granted pass may leave again from inside granted(): the outermost call then looks once more.
-  changed_ = true;
-  if (granting_) return;
-  granting_ = true;
-  while (changed_) {
-    changed_ = false;
-    for (Pass* pass = first_; pass != nullptr; pass = pass->next_) {
-      if (pass->inside_ || blocked(*pass)) continue;
-      pass->inside_ = true;
-      --waiting_;
-      changed_ = true;
-      pass->granted(*pass);
-      break;  // the list may be another one now
-    }
-  }
-  granting_ = false;
-}
-
-}  // namespace mrpool::scsi
+}  // namespace mrpool::iser_target

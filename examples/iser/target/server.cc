@@ -91,8 +91,7 @@ absl::StatusOr<std::string> Server::listen(const std::string& uri) {
   // What SendTargets tells: a wildcard is no address, the one the initiator came to is used then.
   if (!address->host.empty() && address->host != "0.0.0.0" && address->host != "::") {
     const bool v6 = address->host.find(':') != std::string::npos;
-    site_.portals.push_back(
-        absl::StrCat(v6 ? "[" : "", address->host, v6 ? "]" : "", ":", address->port));
+    site_.add_portal(absl::StrCat(v6 ? "[" : "", address->host, v6 ? "]" : "", ":", address->port));
   }
   return address->to_string();
 }
@@ -122,7 +121,6 @@ void Server::sweep() {
     if (!link->closed()) link->connection().tick();
   }
   reap();
-  site_.sweep();
   if (stopped_ != nullptr) {
     if (links_.empty()) {
       const std::function<void()> done = std::move(stopped_);

@@ -5,26 +5,23 @@
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/iser/target/connection.h"
-#include "examples/iser/target/limits.h"
-#include "examples/iser/target/state_file.h"
 
 namespace mrpool::iser_target {
 namespace {
 
-// FNV-1a: names a unit by its target and number, the same at every start.
-uint64_t stable_hash(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ uint8_t(c)) * 0x100000001b3;
-  return hash;
-}
-
-std::string hex(uint64_t value) {
-  std::array<char, 17> digits;
-  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(value));
-  return digits.data();
+// Drops the sessions of `target` that `concerned` names, each on its worker.
+void drop_sessions(Site& site, const std::shared_ptr<Target>& target, std::string why,
+                   const std::function<bool(const Connection&)>& concerned) {
+  site.on_workers([target, why = std::move(why), concerned](SiteWorker& worker) {
+    const std::vector<Connection*> sessions = target->sessions(worker.index()).open;
+    for (Connection* session : sessions) {
+      if (concerned(*session)) session->drop(why);
+    }
+  });
 }
 
 }  // namespace
@@ -36,82 +33,20 @@ std::string port_name(std::string_view initiator, const iscsi::Isid& isid) {
   return std::string(initiator) + ",i,0x" + digits.data();
 }
 
-bool Target::admits(std::string_view initiator) const {
-  return config_.initiators.empty() ||
-         std::ranges::find(config_.initiators, initiator) != config_.initiators.end();
-}
+Site::Site(Environment environment) : environment_(std::move(environment)) {}
 
-absl::StatusOr<Target::Unit> Target::make_unit(uint16_t lun,
-                                               std::shared_ptr<storage::Volume> volume,
-                                               Reactor& reactor, const std::string& state) {
-  absl::StatusOr<std::unique_ptr<storage::Channel>> channel = volume->open_channel(reactor);
-  if (!channel.ok()) return channel.status();
-  const storage::Geometry& geometry = volume->geometry();
-  scsi::UnitFacts facts{.block_size = geometry.block_size,
-                        .blocks = geometry.blocks,
-                        .read_only = geometry.read_only,
-                        .volatile_cache = geometry.volatile_cache,
-                        .thin = geometry.deallocate,
-                        .max_transfer_blocks = kMaxTransfer / geometry.block_size,
-                        .serial = stable_hash(absl::StrCat(config_.name, "/", lun)),
-                        .target_name = config_.name,
-                        .portal_group_tag = portal_group_tag_};
-  scsi::SaveReservations save;
-  std::string kept;
-  if (!state.empty()) {
-    const std::string path = absl::StrCat(state, "/pr-", hex(facts.serial));
-    absl::StatusOr<std::string> content = read_state(path);
-    if (!content.ok()) return content.status();
-    kept = *std::move(content);
-    save = [path](const std::string& text) { return write_state(path, text); };
-  }
-  auto unit = std::make_unique<scsi::LogicalUnit>(std::move(facts), std::move(save));
-  if (!unit->reservations().restore(kept)) {
-    return absl::DataLossError(absl::StrCat("the kept reservations of LUN ", lun, " of ",
-                                            config_.name, " are unreadable; remove the file in ",
-                                            state, " to go on without them"));
-  }
-  auto store = std::make_unique<scsi::Store>(scsi::Store{**channel, geometry.block_size});
-  return Unit{std::move(volume), *std::move(channel), std::move(store), std::move(unit)};
-}
-
-void Target::add_unit(uint16_t lun, Unit unit) {
-  scsi::LogicalUnit& added = *unit.unit;
-  stores_.emplace(&added,
-                  Backing{std::move(unit.volume), std::move(unit.channel), std::move(unit.store)});
-  device_.add(lun, std::move(unit.unit));
-  for (Connection* connection : connections_) connection->unit_added(added);
-}
-
-void Target::remove_unit(uint16_t lun) { removed_.push_back(device_.remove(lun)); }
-
-void Target::change(const TargetConfig& config) {
-  config_ = config;
-  const std::vector<Connection*> connections = connections_;
-  for (Connection* connection : connections) {
-    if (!admits(connection->initiator())) connection->drop("its initiator is no longer admitted");
+// The thread ends first: it sends its answers to the workers. Messages left over may hold Drains,
+// which name their home worker.
+Site::~Site() {
+  state_thread_.reset();
+  bool discarded = true;
+  while (std::exchange(discarded, false)) {
+    for (const auto& worker : workers_) discarded |= worker->discard_mail();
   }
 }
 
-void Target::retire() {
-  const std::vector<Connection*> connections = connections_;
-  for (Connection* connection : connections) connection->drop("its target was removed");
-  while (!device_.units().empty()) remove_unit(device_.units().begin()->first);
-}
-
-bool Target::sweep() {
-  std::erase_if(removed_, [this](const std::unique_ptr<scsi::LogicalUnit>& unit) {
-    const auto backing = stores_.find(unit.get());
-    if (backing->second.store->users != 0) return false;
-    for (Connection* connection : connections_) connection->unit_removed(*unit);
-    // The channel goes with it: nothing is under way in it.
-    stores_.erase(backing);
-    return true;
-  });
-  return removed_.empty() && connections_.empty();
-}
-
-absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor& reactor,
+absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config,
+                                                   const std::vector<Reactor*>& reactors,
                                                    Environment environment) {
   // Found out now, not when an initiator's first reservation cannot be kept.
   std::error_code ignored;
@@ -120,113 +55,163 @@ absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config, Reactor
         absl::StrCat("--state-dir ", config.state_dir, ": no such directory; make it first"));
   }
   std::unique_ptr<Site> site(new Site(std::move(environment)));
-  if (absl::Status status = site->apply(config, reactor); !status.ok()) return status;
+  for (Reactor* reactor : reactors) {
+    site->workers_.push_back(std::make_unique<SiteWorker>(site->workers(), *reactor));
+  }
+  if (!config.state_dir.empty()) site->state_thread_ = std::make_unique<StateThread>();
+  if (absl::Status status = site->apply(config); !status.ok()) return status;
   return site;
 }
 
-absl::Status Site::apply(const Config& config, Reactor& reactor) {
-  // What may fail comes first: every volume that is not open yet.
-  struct Change {
-    Target* target;                          // as it will be
-    std::unique_ptr<Target> added;           // when it is a new one
-    std::map<uint16_t, Target::Unit> units;  // new ones
-  };
-  std::vector<Change> changes;
-  uint16_t portal_group_tag = last_portal_group_tag_;
-  for (const TargetConfig& wanted : config.targets) {
-    Change& change = changes.emplace_back();
-    change.target = find(wanted.name);
-    if (change.target == nullptr) {
-      change.added = std::make_unique<Target>(wanted, ++portal_group_tag);
-      change.target = change.added.get();
-    }
-    for (size_t i = 0; i < wanted.luns.size(); ++i) {
-      const auto lun = uint16_t(i);
-      const std::string& spec = wanted.luns[i];
-      scsi::LogicalUnit* unit = change.target->device().find(lun);
-      if (unit != nullptr && change.target->spec(*unit) == spec) continue;
-      absl::StatusOr<std::shared_ptr<storage::Volume>> volume =
-          environment_.open_volume(spec, {.block_size = config.block_size});
-      absl::Status status = volume.status();
-      if (status.ok()) {
-        absl::StatusOr<Target::Unit> made =
-            change.target->make_unit(lun, *std::move(volume), reactor, config.state_dir);
-        status = made.status();
-        if (status.ok()) change.units.emplace(lun, *std::move(made));
-      }
-      if (!status.ok()) {
-        return absl::Status(status.code(),
-                            absl::StrCat(wanted.name, ", LUN ", spec, ": ", status.message()));
-      }
+void Site::on_workers(const std::function<void(SiteWorker&)>& each, const SiteWorker* from) {
+  for (const auto& worker : workers_) {
+    if (worker.get() == from || (from == nullptr && worker->reactor().in_thread())) {
+      each(*worker);
+    } else {
+      worker->post([each, &worker = *worker] { each(worker); });
     }
   }
+}
+
+// A target as it will be.
+struct Site::Change {
+  std::shared_ptr<Target> target;
+  std::map<uint16_t, std::shared_ptr<Unit>> units;
+};
+
+absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetConfig& wanted) {
+  Change change{.target = find(wanted.name), .units = {}};
+  if (change.target == nullptr) {
+    change.target = std::make_shared<Target>(wanted.name, ++last_portal_group_tag_, workers());
+  }
+  const std::shared_ptr<const UnitTable> table = change.target->units();
+  for (size_t i = 0; i < wanted.luns.size(); ++i) {
+    const auto lun = uint16_t(i);
+    const std::string& spec = wanted.luns[i];
+    const auto present = table->units.find(lun);
+    if (present != table->units.end() && present->second->volume->spec() == spec) {
+      change.units.emplace(lun, present->second);
+      continue;
+    }
+    absl::StatusOr<std::shared_ptr<storage::Volume>> volume =
+        environment_.open_volume(spec, {.block_size = config.block_size});
+    absl::Status status = volume.status();
+    if (status.ok()) {
+      auto unit =
+          make_unit(*std::move(volume), {.target = wanted.name,
+                                         .portal_group_tag = change.target->portal_group_tag(),
+                                         .lun = lun,
+                                         .state_dir = config.state_dir,
+                                         .workers = workers()});
+      status = unit.status();
+      if (status.ok()) change.units.emplace(lun, *std::move(unit));
+    }
+    if (!status.ok()) {
+      return absl::Status(status.code(),
+                          absl::StrCat(wanted.name, ", LUN ", spec, ": ", status.message()));
+    }
+  }
+  return change;
+}
+
+absl::Status Site::apply(const Config& config) {
+  // What may fail comes first: every volume that is not open yet.
+  std::vector<Change> changes;
+  const uint16_t portal_group_tag = last_portal_group_tag_;
+  for (const TargetConfig& wanted : config.targets) {
+    absl::StatusOr<Change> change = prepare(config, wanted);
+    if (!change.ok()) {
+      last_portal_group_tag_ = portal_group_tag;
+      return change.status();
+    }
+    changes.push_back(*std::move(change));
+  }
   // From here on nothing fails.
-  discovery_ = config.discovery;
-  last_portal_group_tag_ = portal_group_tag;
-  std::erase_if(targets_, [&](std::unique_ptr<Target>& target) {
-    if (std::ranges::find(changes, target.get(), &Change::target) != changes.end()) return false;
-    target->retire();
-    removed_.push_back(std::move(target));
-    return true;
-  });
+  std::vector<std::shared_ptr<Target>> served;
   for (size_t i = 0; i < changes.size(); ++i) {
-    Target& target = *changes[i].target;
-    if (changes[i].added != nullptr) targets_.push_back(std::move(changes[i].added));
-    target.change(config.targets[i]);
-    // Units that shrink away, or make room for others under their numbers.
-    std::vector<uint16_t> leaving;
-    for (const auto& [lun, unit] : target.device().units()) {
-      if (lun >= config.targets[i].luns.size() || changes[i].units.contains(lun)) {
-        leaving.push_back(lun);
-      }
-    }
-    std::map<uint16_t, uint64_t> former_blocks;
-    for (const uint16_t lun : leaving) {
-      former_blocks[lun] = target.device().find(lun)->facts().blocks;
-      target.remove_unit(lun);
-    }
-    for (auto& [lun, unit] : changes[i].units) {
-      target.add_unit(lun, std::move(unit));
-      scsi::LogicalUnit& added = *target.device().find(lun);
-      const auto former = former_blocks.find(lun);
-      if (former != former_blocks.end() && former->second != added.facts().blocks) {
-        added.raise_for_all(scsi::kCapacityChanged);
-      }
+    changes[i].target->serve(config.targets[i], std::move(changes[i].units));
+    served.push_back(changes[i].target);
+  }
+  const std::vector<std::shared_ptr<Target>> before = targets();
+  {
+    const std::lock_guard lock(mutex_);
+    discovery_ = config.discovery;
+    targets_ = served;
+  }
+  for (const std::shared_ptr<Target>& target : before) {
+    if (std::ranges::find(served, target) != served.end()) {
+      drop_sessions(*this, target, "its initiator is no longer admitted",
+                    [target = target.get()](const Connection& session) {
+                      return !target->admits(session.initiator());
+                    });
+    } else {
+      target->serve({}, {});
+      drop_sessions(*this, target, "its target was removed",
+                    [](const Connection&) { return true; });
     }
   }
   return absl::OkStatus();
 }
 
-void Site::sweep() {
-  for (const auto& target : targets_) target->sweep();
-  std::erase_if(removed_, [](const std::unique_ptr<Target>& target) { return target->sweep(); });
+std::shared_ptr<Target> Site::find(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(targets_, name, &Target::name);
+  return found == targets_.end() ? nullptr : *found;
 }
 
-Target* Site::find(std::string_view name) {
-  for (const auto& target : targets_) {
-    if (target->config().name == name) return target.get();
-  }
-  return nullptr;
+std::vector<std::shared_ptr<Target>> Site::targets() const {
+  const std::lock_guard lock(mutex_);
+  return targets_;
+}
+
+iscsi::Authentication Site::discovery() const {
+  const std::lock_guard lock(mutex_);
+  return discovery_;
 }
 
 std::vector<iscsi::TargetRecord> Site::visible(std::string_view initiator,
-                                               const std::string& local) {
-  std::vector<std::string> addresses = portals;
+                                               const std::string& local) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> addresses = portals_;
   if (std::ranges::find(addresses, local) == addresses.end()) {
     addresses.insert(addresses.begin(), local);
   }
   std::vector<iscsi::TargetRecord> records;
   for (const auto& target : targets_) {
     if (!target->admits(initiator)) continue;
-    records.push_back({target->config().name, addresses, target->portal_group_tag()});
+    records.push_back({target->name(), addresses, target->portal_group_tag()});
   }
   return records;
 }
 
-uint16_t Site::next_tsih() {
+void Site::add_portal(const std::string& address) {
+  const std::lock_guard lock(mutex_);
+  portals_.push_back(address);
+}
+
+uint16_t Site::take_tsih() {
+  const std::lock_guard lock(mutex_);
   // Zero means "no session yet".
-  if (++last_tsih_ == 0) ++last_tsih_;
+  if (tsihs_.size() == 0xffff) return 0;
+  do ++last_tsih_;
+  while (last_tsih_ == 0 || !tsihs_.insert(last_tsih_).second);
   return last_tsih_;
+}
+
+void Site::give_tsih(uint16_t tsih) {
+  const std::lock_guard lock(mutex_);
+  tsihs_.erase(tsih);
+}
+
+bool Site::has_tsih(uint16_t tsih) const {
+  const std::lock_guard lock(mutex_);
+  return tsihs_.contains(tsih);
+}
+
+Totals Site::totals() const {
+  Totals sum;
+  for (const auto& worker : workers_) sum.add(worker->counters);
+  return sum;
 }
 
 }  // namespace mrpool::iser_target

@@ -1,6 +1,6 @@
 // A SCSI command under way, from its PDU to its response.
 //
-// Thread safety: the reactor's thread. Ownership: the link's; a task is free, or its connection's.
+// Thread safety: the worker's thread. Ownership: the link's; a task is free, or its connection's.
 #pragma once
 
 #include <sys/uio.h>
@@ -8,13 +8,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
+#include "examples/iser/target/drain.h"
 #include "examples/iser/target/execution.h"
 #include "examples/iser/target/limits.h"
+#include "examples/iser/target/unit.h"
 #include "examples/protocol/iscsi/iser_header.h"
 #include "examples/protocol/iscsi/pdu.h"
 #include "examples/protocol/scsi/logical_unit.h"
@@ -22,13 +23,6 @@
 namespace mrpool::iser_target {
 
 class Connection;
-
-// Something that waits for tasks to end: a task management function, a logout.
-struct Drain {
-  explicit Drain(std::function<void()> done_fn) : done(std::move(done_fn)) {}
-  ~Drain() { done(); }
-  std::function<void()> done;
-};
 
 struct Task {
   enum class State : uint8_t {
@@ -45,7 +39,7 @@ struct Task {
     std::span<std::byte> data{};
   };
 
-  explicit Task(scsi::Execution::Done executed) : execution(*this, executed) {}
+  explicit Task(Execution::Done executed) : work(*this, executed) {}
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -56,9 +50,7 @@ struct Task {
   iscsi::ScsiCommand pdu;
   iscsi::IserControl iser;
 
-  scsi::LogicalUnit* unit = nullptr;
-  scsi::Store* store = nullptr;
-  scsi::Nexus* nexus = nullptr;
+  UnitHandle* handle = nullptr;  // null: there is no such LUN
   scsi::Plan plan;
   std::vector<uint8_t> data_in;  // what the device server answered by itself
   std::vector<scsi::Range> ranges;
@@ -87,11 +79,11 @@ struct Task {
   std::vector<std::shared_ptr<Drain>> drains;
   Task* next_waiting = nullptr;  // staging's queue
 
-  struct Execution : scsi::Execution {
-    Execution(Task& owner, scsi::Execution::Done done) : scsi::Execution(done), task(owner) {}
+  struct Work : Execution {
+    Work(Task& owner, Execution::Done done) : Execution(done), task(owner) {}
     Task& task;
   };
-  Execution execution;
+  Work work;
 };
 
 }  // namespace mrpool::iser_target

@@ -38,20 +38,28 @@ Blocks blocks_of(const Operation& operation, const Cdb& cdb) {
 
 void Nexus::raise(const Sense& attention) {
   constexpr uint8_t kReset = 0x29;
+  const std::lock_guard lock(mutex_);
   if (attention.asc == kReset) attentions_.clear();
   if (std::ranges::find(attentions_, attention) == attentions_.end()) {
     attentions_.push_back(attention);
   }
+  stale_.store(true, std::memory_order_release);
 }
 
 std::optional<Sense> Nexus::take_attention() {
+  const std::lock_guard lock(mutex_);
   if (attentions_.empty()) return std::nullopt;
   const Sense attention = attentions_.front();
   attentions_.erase(attentions_.begin());
+  view_.attention = !attentions_.empty();
   return attention;
 }
 
-void Nexus::clear(const Sense& attention) { std::erase(attentions_, attention); }
+void Nexus::clear(const Sense& attention) {
+  const std::lock_guard lock(mutex_);
+  std::erase(attentions_, attention);
+  view_.attention = !attentions_.empty();
+}
 
 std::optional<uint64_t> allocation_length(const Cdb& cdb) {
   switch (cdb[0]) {
@@ -76,27 +84,62 @@ std::optional<uint64_t> allocation_length(const Cdb& cdb) {
 LogicalUnit::LogicalUnit(UnitFacts facts, SaveReservations save)
     : facts_(std::move(facts)),
       default_mode_{.write_cache = facts_.volatile_cache},
+      save_(std::move(save)),
       mode_(default_mode_),
-      reservations_(save != nullptr),
-      save_(std::move(save)) {}
+      reservations_(save_ != nullptr) {}
+
+ModeState LogicalUnit::mode() const {
+  const std::lock_guard lock(mutex_);
+  return mode_;
+}
 
 void LogicalUnit::attach(Nexus& nexus) {
+  const std::lock_guard lock(mutex_);
   nexuses_.push_back(&nexus);
   nexus.raise(kPowerOn);
 }
 
-void LogicalUnit::detach(Nexus& nexus) { std::erase(nexuses_, &nexus); }
+void LogicalUnit::detach(Nexus& nexus) {
+  const std::lock_guard lock(mutex_);
+  std::erase(nexuses_, &nexus);
+}
 
-void LogicalUnit::raise_for_all(const Sense& attention, const Nexus* but) {
+const Nexus::View& LogicalUnit::view(Nexus& nexus) {
+  if (!nexus.stale_.load(std::memory_order_acquire)) [[likely]]
+    return nexus.view_;
+  // The mark goes first: a change after it sets the mark again.
+  nexus.stale_.store(false, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  nexus.view_.mode = mode_;
+  nexus.view_.stopped = stopped_;
+  for (size_t i = 0; i < kReservedClasses; ++i) {
+    nexus.view_.allowed[i] = reservations_.allows(nexus.port(), Reserved(i));
+  }
+  const std::lock_guard inner(nexus.mutex_);
+  nexus.view_.attention = !nexus.attentions_.empty();
+  return nexus.view_;
+}
+
+void LogicalUnit::raise_locked(const Sense& attention, const Nexus* but) {
   for (Nexus* nexus : nexuses_) {
     if (nexus != but) nexus->raise(attention);
   }
 }
 
+void LogicalUnit::mark_all_stale() {
+  for (Nexus* nexus : nexuses_) nexus->stale_.store(true, std::memory_order_release);
+}
+
+void LogicalUnit::raise_for_all(const Sense& attention) {
+  const std::lock_guard lock(mutex_);
+  raise_locked(attention);
+}
+
 void LogicalUnit::reset(const Sense& attention) {
+  const std::lock_guard lock(mutex_);
   mode_ = default_mode_;
   stopped_ = false;
-  raise_for_all(attention);
+  raise_locked(attention);  // and so marks them
 }
 
 const Operation* LogicalUnit::supported(const Operation* operation) const {
@@ -106,12 +149,13 @@ const Operation* LogicalUnit::supported(const Operation* operation) const {
 
 Plan LogicalUnit::begin(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in) {
   data_in.clear();
+  const Nexus::View& seen = view(nexus);
   const Operation* operation = supported(find_operation(cdb));
   const Command command = operation != nullptr ? operation->command : Command::kTestUnitReady;
   const bool passes_attention =
       operation != nullptr && (command == Command::kInquiry || command == Command::kReportLuns ||
                                command == Command::kRequestSense);
-  if (!passes_attention) {
+  if (!passes_attention && seen.attention) {
     if (const auto attention = nexus.take_attention()) return check(*attention);
   }
   if (operation == nullptr) {
@@ -119,13 +163,13 @@ Plan LogicalUnit::begin(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data
     return check(has_service_actions(cdb[0]) ? kInvalidFieldInCdb.at_cdb(1)
                                              : kInvalidOpcode.at_cdb(0));
   }
-  if (!reservations_.allows(nexus.port(), operation->reserved)) {
+  if (!seen.allowed[size_t(operation->reserved)]) {
     return {.status = Status::kReservationConflict};
   }
   if ((cdb[operation->length - 1] & 0x04) != 0) {
     return check(kInvalidFieldInCdb.at_cdb(uint16_t(operation->length - 1)));  // NACA
   }
-  if (operation->needs_medium && stopped_) return check(kStopped);
+  if (operation->needs_medium && seen.stopped) return check(kStopped);
   return dispatch(nexus, *operation, cdb, data_in);
 }
 
@@ -142,7 +186,7 @@ Plan LogicalUnit::dispatch(Nexus& nexus, const Operation& operation, const Cdb& 
       break;
     case Command::kModeSense6:
     case Command::kModeSense10:
-      wrong = mode_sense(cdb, facts_, mode_, default_mode_, data_in);
+      wrong = mode_sense(cdb, facts_, nexus.view_.mode, default_mode_, data_in);
       break;
     case Command::kModeSelect6:
       return parameters(cdb[4]);
@@ -160,18 +204,20 @@ Plan LogicalUnit::dispatch(Nexus& nexus, const Operation& operation, const Cdb& 
       return supported_opcodes(cdb, data_in);
     case Command::kReportSupportedFunctions:
       return supported_functions(cdb, data_in);
-    case Command::kPersistentReserveIn:
+    case Command::kPersistentReserveIn: {
+      const std::lock_guard lock(mutex_);
       wrong = reservations_.in(cdb, data_in);
       break;
+    }
     case Command::kPersistentReserveOut:
       return parameters(be::load32(&cdb[5]));
     case Command::kUnmap:
       if ((cdb[1] & 0x01) != 0) return check(kInvalidFieldInCdb.at_cdb(1));  // ANCHOR
-      if (write_protected()) return check(kWriteProtected);
+      if (write_protected(nexus)) return check(kWriteProtected);
       return parameters(be::load16(&cdb[7]));
     case Command::kWriteSame10:
     case Command::kWriteSame16:
-      return write_same(operation, cdb);
+      return write_same(nexus, operation, cdb);
     case Command::kSynchronizeCache10:
     case Command::kSynchronizeCache16: {
       const Blocks blocks = blocks_of(operation, cdb);
@@ -182,12 +228,12 @@ Plan LogicalUnit::dispatch(Nexus& nexus, const Operation& operation, const Cdb& 
       // Answered by the target device, which knows the other units.
       return check(kInvalidOpcode.at_cdb(0));
     default:
-      return read_write(operation, cdb);
+      return read_write(nexus, operation, cdb);
   }
   return wrong ? check(*wrong) : good();
 }
 
-Plan LogicalUnit::read_write(const Operation& operation, const Cdb& cdb) {
+Plan LogicalUnit::read_write(const Nexus& nexus, const Operation& operation, const Cdb& cdb) {
   Blocks blocks = blocks_of(operation, cdb);
   Plan plan{.kind = Plan::Kind::kRead};
   bool writes = false;
@@ -243,16 +289,16 @@ Plan LogicalUnit::read_write(const Operation& operation, const Cdb& cdb) {
     return check(kLbaOutOfRange.at_cdb(blocks.lba_field));
   }
   if (blocks.count > limit) return check(kInvalidFieldInCdb.at_cdb(blocks.count_field));
-  if (writes && write_protected()) return check(kWriteProtected);
+  if (writes && write_protected(nexus)) return check(kWriteProtected);
   if (blocks.count == 0) return good();
-  if (writes && write_through()) plan.fua = true;
+  if (writes && write_through(nexus)) plan.fua = true;
   plan.lba = blocks.lba;
   plan.blocks = blocks.count;
   plan.data_out = sent_blocks * facts_.block_size;
   return plan;
 }
 
-Plan LogicalUnit::write_same(const Operation& operation, const Cdb& cdb) {
+Plan LogicalUnit::write_same(const Nexus& nexus, const Operation& operation, const Cdb& cdb) {
   const Blocks blocks = blocks_of(operation, cdb);
   const bool no_data = operation.command == Command::kWriteSame16 && (cdb[1] & 0x01) != 0;
   const bool unmap_bit = (cdb[1] & 0x08) != 0;
@@ -263,12 +309,12 @@ Plan LogicalUnit::write_same(const Operation& operation, const Cdb& cdb) {
   if (blocks.count == 0 || blocks.count > kMaxWriteSameBlocks) {  // WSNZ
     return check(kInvalidFieldInCdb.at_cdb(blocks.count_field));
   }
-  if (write_protected()) return check(kWriteProtected);
+  if (write_protected(nexus)) return check(kWriteProtected);
   return {.kind = no_data ? Plan::Kind::kZero : Plan::Kind::kWriteSame,
           .lba = blocks.lba,
           .blocks = blocks.count,
           .data_out = no_data ? 0 : facts_.block_size,
-          .fua = write_through(),
+          .fua = write_through(nexus),
           .deallocate = unmap_bit};
 }
 
@@ -276,11 +322,15 @@ Plan LogicalUnit::start_stop(Nexus& nexus, const Cdb& cdb) {
   const bool start = (cdb[4] & 0x01) != 0;
   if ((cdb[4] >> 4) != 0) return check(kInvalidFieldInCdb.at_cdb(4));    // power conditions
   if ((cdb[4] & 0x02) != 0) return check(kInvalidFieldInCdb.at_cdb(4));  // nothing to eject
-  // Starting is allowed under anybody's reservation, stopping is not.
-  if (!start && !reservations_.allows(nexus.port(), Reserved::kConflict)) {
-    return {.status = Status::kReservationConflict};
+  {
+    const std::lock_guard lock(mutex_);
+    // Starting is allowed under anybody's reservation, stopping is not.
+    if (!start && !reservations_.allows(nexus.port(), Reserved::kConflict)) {
+      return {.status = Status::kReservationConflict};
+    }
+    stopped_ = !start;
+    mark_all_stale();
   }
-  stopped_ = !start;
   // NO_FLUSH clear: what is in the cache goes to the medium first.
   if (!start && (cdb[4] & 0x04) == 0) return {.kind = Plan::Kind::kFlush};
   return good();
@@ -315,7 +365,7 @@ Plan LogicalUnit::get_lba_status(const Cdb& cdb, std::vector<uint8_t>& data_in) 
 }
 
 Plan LogicalUnit::request_sense(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in) {
-  const Sense sense = nexus.take_attention().value_or(stopped_ ? kStopped : kNoSense);
+  const Sense sense = nexus.take_attention().value_or(nexus.view_.stopped ? kStopped : kNoSense);
   std::array<uint8_t, kMaxSenseSize> bytes;
   const size_t size = encode(sense, (cdb[1] & 0x01) != 0, bytes);
   data_in.assign(bytes.begin(), bytes.begin() + ptrdiff_t(size));
@@ -390,40 +440,56 @@ Plan LogicalUnit::finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> 
                          std::vector<Range>& ranges) {
   switch (cdb[0]) {
     case 0x15:
-    case 0x55: {
-      const ModeState before = mode_;
-      if (const auto wrong = mode_select(cdb, list, facts_, mode_)) return check(*wrong);
-      if (mode_ != before) raise_for_all(kModeParametersChanged, &nexus);
-      // Whoever knows the cache to be off sends no SYNCHRONIZE CACHE for what lies in it.
-      if (before.write_cache && !mode_.write_cache) return {.kind = Plan::Kind::kFlush};
-      return good();
-    }
+    case 0x55:
+      return select_mode(nexus, cdb, list);
     case 0x5f:
-      return reserve_out(nexus, cdb, list);
+      return {.kind = Plan::Kind::kReserve};
     default:
-      return unmap(list, ranges);
+      return unmap(nexus, list, ranges);
   }
 }
 
-Plan LogicalUnit::reserve_out(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> list) {
-  Reservations before = reservations_;
-  Reservations::Outcome outcome = reservations_.out(nexus.port(), cdb, list);
-  // What must survive power loss is durable before anybody hears of it.
-  if (outcome.changed && save_ != nullptr && (reservations_.aptpl() || before.aptpl()) &&
-      !save_(reservations_.serialize()).ok()) {
-    reservations_ = std::move(before);
-    return check(kInternalFailure);
+Plan LogicalUnit::select_mode(const Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> list) {
+  const std::lock_guard lock(mutex_);
+  const ModeState before = mode_;
+  if (const auto wrong = mode_select(cdb, list, facts_, mode_)) return check(*wrong);
+  if (mode_ != before) {
+    raise_locked(kModeParametersChanged, &nexus);
+    mark_all_stale();
   }
+  // Whoever knows the cache to be off sends no SYNCHRONIZE CACHE for what lies in it.
+  if (before.write_cache && !mode_.write_cache) return {.kind = Plan::Kind::kFlush};
+  return good();
+}
+
+LogicalUnit::ReserveAnswer LogicalUnit::reserve_out(const std::string& port, const Cdb& cdb,
+                                                    std::span<const uint8_t> list) {
+  const std::lock_guard one(reserving_);
+  Reservations next = [this] {
+    const std::lock_guard lock(mutex_);
+    return reservations_;
+  }();
+  const bool kept_before = next.aptpl();
+  Reservations::Outcome outcome = next.out(port, cdb, list);
+  const Plan answer{.status = outcome.status, .sense = outcome.sense};
+  if (!outcome.changed) return {.plan = answer};
+  // What must survive power loss is durable before anybody hears of it.
+  if (save_ != nullptr && (next.aptpl() || kept_before) && !save_(next.serialize()).ok()) {
+    return {.plan = check(kInternalFailure)};
+  }
+  const std::lock_guard lock(mutex_);
+  reservations_ = std::move(next);
   for (const Reservations::Notice& notice : outcome.notices) {
     for (Nexus* other : nexuses_) {
       if (other->port() == notice.port) other->raise(notice.attention);
     }
   }
-  preempted_ = std::move(outcome.abort_tasks_of);
-  return {.status = outcome.status, .sense = outcome.sense};
+  mark_all_stale();
+  return {.plan = answer, .preempted = std::move(outcome.abort_tasks_of)};
 }
 
-Plan LogicalUnit::unmap(std::span<const uint8_t> list, std::vector<Range>& ranges) {
+Plan LogicalUnit::unmap(const Nexus& nexus, std::span<const uint8_t> list,
+                        std::vector<Range>& ranges) {
   ranges.clear();
   if (list.empty()) return good();
   if (list.size() < 8) return check(kParameterListLength);
@@ -442,7 +508,7 @@ Plan LogicalUnit::unmap(std::span<const uint8_t> list, std::vector<Range>& range
     if (range.blocks != 0) ranges.push_back(range);
   }
   if (ranges.empty()) return good();
-  return {.kind = Plan::Kind::kUnmap, .fua = write_through()};
+  return {.kind = Plan::Kind::kUnmap, .fua = write_through(nexus)};
 }
 
 }  // namespace mrpool::scsi

@@ -5,13 +5,27 @@
 // first and goes on with finish(). Checks follow SAM-5 §5.14 and SPC-4: unit attentions before
 // reservations before the CDB's own fields.
 //
-// Thread safety: one thread. Ownership: a Nexus belongs to the session and must be detached before
-// it ends.
+// Thread safety: LogicalUnit: shared objects: safe. A Nexus belongs to the thread of its session;
+// the unit alone reaches into it from others. What this rests on:
+//  - The state that commands change (reservations, mode parameters, stopped) is under the unit's
+//    mutex. Every nexus holds a copy of what its own commands need of it, the View, and begin()
+//    decides by that copy without a lock.
+//  - Who changes the state or raises an attention marks the nexuses concerned as stale before it
+//    lets go of the mutex. begin() loads that one flag and takes the copy again when it is set.
+//  - So a command that begin() let pass under the old state had begun before the change. Who must
+//    know that such commands have ended (PREEMPT AND ABORT, resets) ends them through their
+//    sessions' threads after the change: a message finds all of them there, and every command
+//    after the message sees the mark.
+//  - One PERSISTENT RESERVE OUT at a time works on a copy of the reservations and installs it when
+//    it is kept; the mutex is free while it is being saved.
+// Ownership: a Nexus belongs to the session and must be detached before it ends.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,7 +41,10 @@
 
 namespace mrpool::scsi {
 
-// One initiator port at one logical unit: its pending unit attentions, oldest first.
+class LogicalUnit;
+
+// One initiator port at one logical unit: its pending unit attentions, oldest first, and its copy
+// of the unit's state.
 class Nexus {
  public:
   explicit Nexus(std::string port) : port_(std::move(port)) {}
@@ -35,13 +52,29 @@ class Nexus {
   Nexus& operator=(const Nexus&) = delete;
 
   const std::string& port() const { return port_; }
-  // Each condition is pending once; a reset replaces all that came before it.
+  // Each condition is pending once; a reset replaces all that came before it. From any thread.
   void raise(const Sense& attention);
   std::optional<Sense> take_attention();
   void clear(const Sense& attention);
+  // As begin() saw it last: sense data goes out in descriptor format.
+  bool descriptor_sense() const { return view_.mode.descriptor_sense; }
 
  private:
-  std::string port_;
+  friend class LogicalUnit;
+  struct View {
+    ModeState mode{};
+    bool stopped = false;
+    bool attention = false;
+    std::array<bool, kReservedClasses> allowed{};  // by Reserved
+  };
+
+  const std::string port_;
+  View view_;  // the session's thread only
+  // The view is out of date. Release by whoever changed something, acquire in begin(): a command
+  // that comes after a change, by whatever order the two threads have, sees the mark. The state
+  // itself is read under the mutex.
+  std::atomic<bool> stale_{true};
+  std::mutex mutex_;  // inside the unit's
   std::vector<Sense> attentions_;
 };
 
@@ -62,6 +95,7 @@ struct Plan {
     kWriteSame,        // one block of data-out over all blocks
     kZero,             // zeroes over all blocks
     kUnmap,            // `ranges`
+    kReserve,          // LogicalUnit::reserve_out, where it may block
     kFlush,
   };
   Kind kind = Kind::kDone;
@@ -88,8 +122,9 @@ class LogicalUnit {
   LogicalUnit& operator=(const LogicalUnit&) = delete;
 
   const UnitFacts& facts() const { return facts_; }
+  // For set-up and tests: no other thread uses the unit meanwhile.
   Reservations& reservations() { return reservations_; }
-  const ModeState& mode() const { return mode_; }
+  ModeState mode() const;
 
   void attach(Nexus& nexus);
   void detach(Nexus& nexus);
@@ -100,41 +135,58 @@ class LogicalUnit {
   Plan finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters,
               std::vector<Range>& ranges);
 
-  // The initiator ports whose tasks the last finish() has to end, a PREEMPT AND ABORT's; asked for
-  // once. The command is answered when those tasks have ended: a write of a fenced initiator never
-  // lands behind it.
-  std::vector<std::string> take_preempted() { return std::exchange(preempted_, {}); }
+  // PERSISTENT RESERVE OUT of `port`. Blocks while the new state is saved, where it is to be kept
+  // at all: may_block() says so.
+  struct ReserveAnswer {
+    Plan plan{};
+    // The initiator ports whose tasks have to end, a PREEMPT AND ABORT's. The command is answered
+    // when they have: a write of a fenced initiator never lands after it.
+    std::vector<std::string> preempted{};
+  };
+  ReserveAnswer reserve_out(const std::string& port, const Cdb& cdb,
+                            std::span<const uint8_t> parameters);
+  bool may_block() const { return save_ != nullptr; }
 
   // LOGICAL UNIT RESET, or a reset of the whole target: mode parameters and the stopped state go
   // back, and every nexus hears of it. Persistent reservations stay.
   void reset(const Sense& attention);
-  void raise_for_all(const Sense& attention, const Nexus* but = nullptr);
+  void raise_for_all(const Sense& attention);
 
  private:
+  // Takes the copy again when it is stale.
+  const Nexus::View& view(Nexus& nexus);
+  // The mutex is held.
+  void raise_locked(const Sense& attention, const Nexus* but = nullptr);
+  void mark_all_stale();
   Plan dispatch(Nexus& nexus, const Operation& operation, const Cdb& cdb,
                 std::vector<uint8_t>& data_in);
   // The operation, unless this unit lacks what it needs: UNMAP is for thin units.
   const Operation* supported(const Operation* operation) const;
-  Plan read_write(const Operation& operation, const Cdb& cdb);
-  Plan write_same(const Operation& operation, const Cdb& cdb);
+  Plan read_write(const Nexus& nexus, const Operation& operation, const Cdb& cdb);
+  Plan write_same(const Nexus& nexus, const Operation& operation, const Cdb& cdb);
   Plan start_stop(Nexus& nexus, const Cdb& cdb);
   Plan read_capacity(const Cdb& cdb, bool sixteen, std::vector<uint8_t>& data_in);
   Plan get_lba_status(const Cdb& cdb, std::vector<uint8_t>& data_in);
   Plan request_sense(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in);
   Plan supported_opcodes(const Cdb& cdb, std::vector<uint8_t>& data_in);
   static Plan supported_functions(const Cdb& cdb, std::vector<uint8_t>& data_in);
-  Plan reserve_out(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters);
-  Plan unmap(std::span<const uint8_t> parameters, std::vector<Range>& ranges);
-  bool write_protected() const { return facts_.read_only || mode_.write_protect; }
+  Plan select_mode(const Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters);
+  Plan unmap(const Nexus& nexus, std::span<const uint8_t> parameters, std::vector<Range>& ranges);
+  bool write_protected(const Nexus& nexus) const {
+    return facts_.read_only || nexus.view_.mode.write_protect;
+  }
   // There is a cache, and it is switched off: every write goes to the medium.
-  bool write_through() const { return facts_.volatile_cache && !mode_.write_cache; }
+  bool write_through(const Nexus& nexus) const {
+    return facts_.volatile_cache && !nexus.view_.mode.write_cache;
+  }
 
-  UnitFacts facts_;
-  ModeState default_mode_;
+  const UnitFacts facts_;
+  const ModeState default_mode_;
+  const SaveReservations save_;
+  std::mutex reserving_;  // one PERSISTENT RESERVE OUT at a time; outside mutex_
+  mutable std::mutex mutex_;
   ModeState mode_;
-  Reservations reservations_;
-  SaveReservations save_;
-  std::vector<std::string> preempted_;
+  Reservations reservations_;  // changed with both mutexes held
   std::vector<Nexus*> nexuses_;
   bool stopped_ = false;
 };

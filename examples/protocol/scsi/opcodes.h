@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -59,6 +60,7 @@ enum class Reserved : uint8_t {
   kConflict,       // never
   kDecidesItself,  // PERSISTENT RESERVE OUT, START STOP UNIT
 };
+inline constexpr size_t kReservedClasses = 4;
 
 struct Operation {
   Command command;

@@ -32,32 +32,7 @@ uint64_t encode_lun(uint16_t lun) {
   return uint64_t{level} << 48;
 }
 
-LogicalUnit* TargetDevice::find(uint16_t lun) {
-  const auto found = units_.find(lun);
-  return found == units_.end() ? nullptr : found->second.get();
-}
-
-LogicalUnit* TargetDevice::find_structure(uint64_t lun) {
-  const auto decoded = decode_lun(lun);
-  return decoded ? find(*decoded) : nullptr;
-}
-
-LogicalUnit& TargetDevice::add(uint16_t lun, std::unique_ptr<LogicalUnit> unit) {
-  for (auto& [number, other] : units_) other->raise_for_all(kLunsChanged);
-  return *units_.insert_or_assign(lun, std::move(unit)).first->second;
-}
-
-std::unique_ptr<LogicalUnit> TargetDevice::remove(uint16_t lun) {
-  auto node = units_.extract(lun);
-  for (auto& [number, other] : units_) other->raise_for_all(kLunsChanged);
-  return std::move(node.mapped());
-}
-
-void TargetDevice::reset(const Sense& attention) {
-  for (auto& [number, unit] : units_) unit->reset(attention);
-}
-
-Plan TargetDevice::report_luns(const Cdb& cdb, std::vector<uint8_t>& data_in) const {
+Plan report_luns(const Cdb& cdb, std::span<const uint16_t> luns, std::vector<uint8_t>& data_in) {
   const uint8_t select = cdb[2];
   if (select > 2) {
     return {.status = Status::kCheckCondition, .sense = kInvalidFieldInCdb.at_cdb(2)};
@@ -67,7 +42,7 @@ Plan TargetDevice::report_luns(const Cdb& cdb, std::vector<uint8_t>& data_in) co
   }
   data_in.assign(8, 0);
   if (select != 1) {  // 1: well known units only, and there are none
-    for (const auto& [lun, unit] : units_) {
+    for (const uint16_t lun : luns) {
       data_in.resize(data_in.size() + 8);
       be::store64(data_in.data() + data_in.size() - 8, encode_lun(lun));
     }
@@ -76,7 +51,7 @@ Plan TargetDevice::report_luns(const Cdb& cdb, std::vector<uint8_t>& data_in) co
   return {};
 }
 
-Plan TargetDevice::without_unit(const Cdb& cdb, std::vector<uint8_t>& data_in) {
+Plan without_unit(const Cdb& cdb, std::vector<uint8_t>& data_in) {
   constexpr uint8_t kInquiry = 0x12, kRequestSense = 0x03;
   if (cdb[0] == kInquiry) {
     if ((cdb[1] & 0x03) != 0 || cdb[2] != 0) {

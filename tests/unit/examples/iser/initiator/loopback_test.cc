@@ -43,7 +43,7 @@ class Daemon {
   // After stop().
   MrPoolStats pool;
   size_t staging = 99;
-  iser_target::Counters counters;
+  iser_target::Totals counters;
 
  private:
   struct Stop : Task {
@@ -58,13 +58,13 @@ class Daemon {
 
   void run(std::promise<std::string>& address) {
     reactor_ = *Reactor::create();
-    auto site = *iser_target::Site::create(config_, *reactor_);
+    auto site = *iser_target::Site::create(config_, {reactor_.get()});
     server_ = std::make_unique<iser_target::Server>(*site, *reactor_, config_);
     address.set_value(*server_->listen(config_.listen[0]));
     reactor_->run();
     pool = server_->pool_stats();
     staging = server_->staging_in_use();
-    counters = site->counters;
+    counters = site->totals();
     server_.reset();
   }
 

@@ -15,6 +15,7 @@
 #include "examples/base/big_endian.h"
 #include "examples/iser/target/connection.h"
 #include "examples/protocol/iscsi/initiator_login.h"
+#include "examples/protocol/scsi/target_device.h"
 
 namespace mrpool::iser_target {
 
@@ -111,14 +112,14 @@ class ConnectionTest : public testing::Test {
     Config config;
     config.targets.push_back({.name = kDisk, .luns = {"ram:1MiB"}});
     reactor = *Reactor::create();
-    site = *Site::create(config, *reactor);
+    site = *Site::create(config, {reactor.get()});
   }
   ~ConnectionTest() override {
     for (const auto& connection : connections) connection->closed();
   }
 
   Connection& connect(const iscsi::Limits& limits = {}) {
-    connections.push_back(std::make_unique<Connection>(*site, link, limits, iscsi::system_random));
+    connections.push_back(std::make_unique<Connection>(*site, site->worker(0), link, limits));
     return *connections.back();
   }
   // Logs in and takes the power-on attention.
@@ -213,7 +214,7 @@ class ConnectionTest : public testing::Test {
   absl::Status apply(std::vector<std::string> luns) {
     Config config;
     config.targets.push_back({.name = kDisk, .luns = std::move(luns)});
-    return site->apply(config, *reactor);
+    return site->apply(config);
   }
   // What TEST UNIT READY says.
   scsi::Sense attention(Connection& connection, uint16_t lun) {

@@ -27,14 +27,12 @@ TEST_F(ConnectionTest, AUnitThatGoesFinishesItsCommandsFirst) {
   ASSERT_EQ(link.fetching.size(), 1u);
 
   ASSERT_TRUE(apply({"ram:1MiB"}).ok());
-  site->sweep();
   EXPECT_EQ(attention(connection, 0), scsi::kLunsChanged);
   EXPECT_EQ(attention(connection, 1), scsi::kLunNotSupported);
   // What had begun ends as if nothing had happened; then the unit may go.
   fetch_all(connection);
   EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
   settle(connection);
-  site->sweep();
   EXPECT_TRUE(connection.idle());
 }
 
@@ -51,7 +49,7 @@ TEST_F(ConnectionTest, AConfigurationThatFailsChangesNothing) {
   EXPECT_THAT(apply({"ram:4MiB", "file:/nowhere/disk"}).ToString(),
               testing::HasSubstr("file:/nowhere/disk"));
   EXPECT_EQ(attention(connection, 0), scsi::kNoSense);
-  EXPECT_EQ(site->find(kDisk)->device().units().size(), 1u);
+  EXPECT_EQ(site->find(kDisk)->units()->units.size(), 1u);
 }
 
 TEST_F(ConnectionTest, ATargetThatGoesEndsItsSessions) {
@@ -60,14 +58,12 @@ TEST_F(ConnectionTest, ATargetThatGoesEndsItsSessions) {
   deliver(connection, write, {}, kWriteKey);
   Config config;
   config.targets.push_back({.name = "iqn.2026-11.org.example:another", .luns = {"ram:1MiB"}});
-  ASSERT_TRUE(site->apply(config, *reactor).ok());
+  ASSERT_TRUE(site->apply(config).ok());
   EXPECT_TRUE(link.dropped);
   EXPECT_EQ(site->find(kDisk), nullptr);
-  site->sweep();
   connection.closed();
   for (Task* task : std::exchange(link.fetching, {})) connection.fetched(*task, false);
   EXPECT_TRUE(connection.idle());
-  site->sweep();
 }
 
 TEST_F(ConnectionTest, ATargetThatGoesDuringALoginIsNotLoggedInTo) {
@@ -75,14 +71,13 @@ TEST_F(ConnectionTest, ATargetThatGoesDuringALoginIsNotLoggedInTo) {
   Config config;
   config.targets.push_back(
       {.name = kDisk, .luns = {"ram:1MiB"}, .authentication = {.incoming = secret}});
-  ASSERT_TRUE(site->apply(config, *reactor).ok());
+  ASSERT_TRUE(site->apply(config).ok());
   Connection& connection = connect();
   iscsi::InitiatorLogin login({.initiator = kHost, .target = kDisk, .chap = secret});
   std::optional<iscsi::InitiatorLogin::Request> next = login.first();
   deliver(connection, next->header, next->text);
   config.targets[0].name = "iqn.2026-11.org.example:another";
-  ASSERT_TRUE(site->apply(config, *reactor).ok());
-  site->sweep();
+  ASSERT_TRUE(site->apply(config).ok());
   auto status = iscsi::LoginStatus::kSuccess;
   while (true) {
     const auto answer = take();
@@ -101,7 +96,7 @@ TEST_F(ConnectionTest, SessionsOfInitiatorsThatAreNoLongerAdmittedEnd) {
   config.targets.push_back({.name = kDisk,
                             .luns = {"ram:1MiB"},
                             .initiators = {"iqn.2026-11.org.example:somebody-else"}});
-  ASSERT_TRUE(site->apply(config, *reactor).ok());
+  ASSERT_TRUE(site->apply(config).ok());
   EXPECT_TRUE(link.dropped);
 }
 

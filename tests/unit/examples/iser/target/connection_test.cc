@@ -117,7 +117,7 @@ TEST_P(Violations, AreRejectedAndEndTheConnection) {
   EXPECT_EQ(op(answer), iscsi::Op::kReject);
   EXPECT_EQ(data(answer).size(), iscsi::kBhsSize);
   EXPECT_TRUE(link.disconnected);
-  EXPECT_EQ(site->counters.protocol_errors, 1u);
+  EXPECT_EQ(site->totals().protocol_errors, 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(

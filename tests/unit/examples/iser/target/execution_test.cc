@@ -6,8 +6,14 @@
 #include <deque>
 #include <vector>
 
-namespace mrpool::scsi {
+#include "tests/sim/reactor.h"
+
+namespace mrpool::iser_target {
 namespace {
+
+using scsi::Plan;
+using scsi::Sense;
+using scsi::Status;
 
 constexpr uint32_t kBlock = 512;
 constexpr uint64_t kBlocks = 1024;
@@ -85,7 +91,9 @@ class ExecutionTest : public testing::Test {
   }
 
   Memory memory;
-  Store store{memory, kBlock};
+  sim::SimReactor reactor;
+  RangeGate gate{1};
+  Store store{memory, kBlock, gate, 0, reactor};
 };
 
 TEST_F(ExecutionTest, ReadsAndWrites) {
@@ -119,13 +127,13 @@ TEST_F(ExecutionTest, WaitsForStorage) {
 TEST_F(ExecutionTest, StorageErrorsBecomeSenseData) {
   std::vector<uint8_t> data(kBlock);
   for (const auto& [error, sense] : std::initializer_list<std::pair<storage::Error, Sense>>{
-           {storage::Error::kMediaRead, kReadError},
-           {storage::Error::kMediaWrite, kWriteError},
-           {storage::Error::kNoSpace, kSpaceAllocationFailed},
-           {storage::Error::kReadOnly, kWriteProtected},
-           {storage::Error::kInternal, kInternalFailure},
-           {storage::Error::kOutOfRange, kLbaOutOfRange},
-           {storage::Error::kNotReady, kNotReady}}) {
+           {storage::Error::kMediaRead, scsi::kReadError},
+           {storage::Error::kMediaWrite, scsi::kWriteError},
+           {storage::Error::kNoSpace, scsi::kSpaceAllocationFailed},
+           {storage::Error::kReadOnly, scsi::kWriteProtected},
+           {storage::Error::kInternal, scsi::kInternalFailure},
+           {storage::Error::kOutOfRange, scsi::kLbaOutOfRange},
+           {storage::Error::kNotReady, scsi::kNotReady}}) {
     memory.error = error;
     Counted write;
     EXPECT_TRUE(write.start(store, plan(Plan::Kind::kWrite, 0, 1), pieces(data)));
@@ -145,7 +153,7 @@ TEST_F(ExecutionTest, VerifyComparesAcrossChunksAndSaysWhere) {
   EXPECT_EQ(memory.log.size(), 3u);  // 150 KiB through 64 KiB
   data[200 * kBlock + 7] = 0;
   EXPECT_TRUE(other.start(store, planned, pieces(data)));
-  EXPECT_TRUE(other.sense().same_code(kMiscompare));
+  EXPECT_TRUE(other.sense().same_code(scsi::kMiscompare));
   EXPECT_EQ(other.sense().information, 200u * kBlock + 7);
 }
 
@@ -175,7 +183,7 @@ TEST_F(ExecutionTest, CompareAndWriteWritesOnlyOnAMatch) {
   EXPECT_EQ(memory.bytes[11 * kBlock - 1], 0x33);
   EXPECT_EQ(memory.bytes[11 * kBlock], 0xdd);
   EXPECT_TRUE(miss.start(store, plan(Plan::Kind::kCompareAndWrite, 10, 2), pieces(data)));
-  EXPECT_TRUE(miss.sense().same_code(kMiscompare));
+  EXPECT_TRUE(miss.sense().same_code(scsi::kMiscompare));
   EXPECT_EQ(miss.sense().information, 0u);
   EXPECT_EQ(memory.bytes[11 * kBlock], 0xdd);
 }
@@ -191,7 +199,10 @@ TEST_F(ExecutionTest, ACompareAndWriteWaitsForEarlierWritesAndHoldsLaterOnes) {
   EXPECT_FALSE(later_write.start(store, plan(Plan::Kind::kWrite, 3, 1), last_pieces));
   EXPECT_FALSE(elsewhere.start(store, plan(Plan::Kind::kWrite, 4, 1), last_pieces));
   EXPECT_EQ(memory.queue.size(), 2u);  // the first write and the one elsewhere
-  while (!memory.queue.empty()) memory.step();
+  while (!memory.queue.empty()) {
+    memory.step();
+    reactor.poll();  // grants
+  }
   EXPECT_EQ(write.calls, 1);
   EXPECT_EQ(compare.calls, 1);
   EXPECT_EQ(compare.status(), Status::kGood);  // it saw the first write
@@ -223,7 +234,7 @@ TEST_F(ExecutionTest, WriteSameOfZeroesNeedsNoPattern) {
 }
 
 TEST_F(ExecutionTest, UnmapGoesThroughItsRanges) {
-  const std::vector<Range> ranges = {{1, 2}, {10, 5}};
+  const std::vector<scsi::Range> ranges = {{1, 2}, {10, 5}};
   Counted run;
   EXPECT_TRUE(run.start(store, {.kind = Plan::Kind::kUnmap}, {}, ranges));
   EXPECT_EQ(memory.log.size(), 2u);
@@ -239,4 +250,4 @@ TEST_F(ExecutionTest, FlushIsAFlush) {
 }
 
 }  // namespace
-}  // namespace mrpool::scsi
+}  // namespace mrpool::iser_target

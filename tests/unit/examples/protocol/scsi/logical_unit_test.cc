@@ -414,42 +414,25 @@ TEST(Lun, StructuresOfOneLevel) {
 }
 
 TEST(TargetDevice, ReportsItsLuns) {
-  TargetDevice device;
-  UnitFacts facts{.blocks = 8};
-  device.add(0, std::make_unique<LogicalUnit>(facts, nullptr));
-  device.add(3, std::make_unique<LogicalUnit>(facts, nullptr));
+  const std::array<uint16_t, 2> luns{0, 3};
   std::vector<uint8_t> data;
-  EXPECT_EQ(device.report_luns(cdb({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64}), data).status,
-            Status::kGood);
+  EXPECT_EQ(report_luns(cdb({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64}), luns, data).status, Status::kGood);
   ASSERT_EQ(data.size(), 24u);
   EXPECT_EQ(be::load32(&data[0]), 16u);
   EXPECT_EQ(data[17], 3);
-  device.report_luns(cdb({0xa0, 0, 1, 0, 0, 0, 0, 0, 0, 64}), data);
+  report_luns(cdb({0xa0, 0, 1, 0, 0, 0, 0, 0, 0, 64}), luns, data);
   EXPECT_EQ(data.size(), 8u);
-  EXPECT_EQ(device.report_luns(cdb({0xa0, 0, 3, 0, 0, 0, 0, 0, 0, 64}), data).sense.asc, 0x24);
-  EXPECT_EQ(device.report_luns(cdb({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 15}), data).sense.asc, 0x24);
+  EXPECT_EQ(report_luns(cdb({0xa0, 0, 3, 0, 0, 0, 0, 0, 0, 64}), luns, data).sense.asc, 0x24);
+  EXPECT_EQ(report_luns(cdb({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 15}), luns, data).sense.asc, 0x24);
 }
 
 TEST(TargetDevice, ALunThatIsNotThere) {
   std::vector<uint8_t> data;
-  EXPECT_EQ(TargetDevice::without_unit(cdb({0x12, 0, 0, 0, 96}), data).status, Status::kGood);
+  EXPECT_EQ(without_unit(cdb({0x12, 0, 0, 0, 96}), data).status, Status::kGood);
   EXPECT_EQ(data[0], 0x7f);
-  EXPECT_EQ(TargetDevice::without_unit(cdb({0x03}), data).status, Status::kGood);
+  EXPECT_EQ(without_unit(cdb({0x03}), data).status, Status::kGood);
   EXPECT_EQ(data[12], 0x25);
-  EXPECT_EQ(TargetDevice::without_unit(cdb({0x00}), data).sense, kLunNotSupported);
-}
-
-TEST(TargetDevice, UnitsHearOfLunsThatComeAndGo) {
-  TargetDevice device;
-  UnitFacts facts{.blocks = 8};
-  LogicalUnit& unit = device.add(0, std::make_unique<LogicalUnit>(facts, nullptr));
-  Nexus nexus("iqn.a,i,0x1");
-  unit.attach(nexus);
-  nexus.take_attention();
-  device.add(1, std::make_unique<LogicalUnit>(facts, nullptr));
-  EXPECT_EQ(nexus.take_attention(), kLunsChanged);
-  device.remove(1);
-  EXPECT_EQ(nexus.take_attention(), kLunsChanged);
+  EXPECT_EQ(without_unit(cdb({0x00}), data).sense, kLunNotSupported);
 }
 
 }  // namespace

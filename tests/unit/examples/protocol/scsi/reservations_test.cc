@@ -164,8 +164,9 @@ TEST_F(ReservationsTest, PreemptAndAbortNamesWhoseTasksEnd) {
   register_both();
   expect_good(out(alice, kReserve, 0xa, 0, 3));
   expect_good(out(bob, kPreemptAndAbort, 0xb, 0xa, 3));
-  EXPECT_EQ(unit.take_preempted(), std::vector<std::string>{alice.port()});
-  EXPECT_THAT(unit.take_preempted(), testing::IsEmpty());
+  EXPECT_EQ(preempted, std::vector<std::string>{alice.port()});
+  expect_good(out(bob, kRelease, 0xb, 0, 3));
+  EXPECT_THAT(preempted, testing::IsEmpty());
 }
 
 TEST_F(ReservationsTest, RegisterAndMove) {
@@ -291,7 +292,9 @@ TEST(Reservations, WithoutSomebodyToKeepItAptplIsRefused) {
   list[20] = 0x01;
   const Cdb command = cdb({0x5f, 0, 0, 0, 0, 0, 0, 0, 24});
   unit.begin(nexus, command, data);
-  EXPECT_EQ(unit.finish(nexus, command, list, ranges).sense.asc, 0x26);
+  EXPECT_EQ(unit.finish(nexus, command, list, ranges).kind, Plan::Kind::kReserve);
+  EXPECT_FALSE(unit.may_block());
+  EXPECT_EQ(unit.reserve_out(nexus.port(), command, list).plan.sense.asc, 0x26);
 }
 
 }  // namespace

@@ -49,7 +49,11 @@ class UnitTest : public testing::Test {
     const Plan plan = unit.begin(nexus, command, data);
     if (plan.kind != Plan::Kind::kParameters) return plan;
     EXPECT_EQ(plan.data_out, parameters.size());
-    return unit.finish(nexus, command, parameters, ranges);
+    const Plan next = unit.finish(nexus, command, parameters, ranges);
+    if (next.kind != Plan::Kind::kReserve) return next;
+    LogicalUnit::ReserveAnswer answer = unit.reserve_out(nexus.port(), command, parameters);
+    preempted = std::move(answer.preempted);
+    return answer.plan;
   }
 
   static void expect_sense(const Plan& plan, const Sense& sense) {
@@ -70,6 +74,7 @@ class UnitTest : public testing::Test {
   Nexus bob{"iqn.b,i,0x000000000002"};
   std::vector<uint8_t> data;
   std::vector<Range> ranges;
+  std::vector<std::string> preempted;  // by the last PERSISTENT RESERVE OUT
 };
 
 }  // namespace mrpool::scsi

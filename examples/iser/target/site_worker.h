@@ -1,0 +1,60 @@
+// What the sessions of one worker share: its reactor, the messages that other threads send it, its
+// ways to storage, its counters.
+//
+// Thread safety: the worker's thread, except post() and run(), from any thread, and the counters,
+// read by anyone. Ownership: the site's; outlives its sessions.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/statusor.h"
+#include "examples/iser/target/counters.h"
+#include "examples/iser/target/unit.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::iser_target {
+
+class SiteWorker {
+ public:
+  SiteWorker(uint32_t index, Reactor& reactor);
+  ~SiteWorker();
+  SiteWorker(const SiteWorker&) = delete;
+  SiteWorker& operator=(const SiteWorker&) = delete;
+
+  uint32_t index() const { return index_; }
+  Reactor& reactor() { return reactor_; }
+
+  // Runs `call` on the loop, in the order of posting.
+  void post(std::function<void()> call);
+  // The same, but at once when this is the worker's thread.
+  void run(std::function<void()> call);
+
+  // Forgets messages that were not run; false when there were none. For the end, when no loop runs.
+  bool discard_mail();
+
+  // The unit's storage; sessions share it, and it closes when the last lets go of it.
+  absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
+
+  Counters counters;
+
+ private:
+  struct Mailbox : mrpool::Task {
+    explicit Mailbox(SiteWorker& owner);
+    SiteWorker& worker;
+  };
+  void run_mail();
+
+  const uint32_t index_;
+  Reactor& reactor_;
+  std::map<const Unit*, std::weak_ptr<Store>> stores_;
+  std::mutex mail_mutex_;
+  std::deque<std::function<void()>> mail_;
+  Mailbox mailbox_;
+};
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,46 @@
+#include "examples/iser/target/state_thread.h"
+
+#include <signal.h>
+
+#include <utility>
+
+namespace mrpool::iser_target {
+
+StateThread::StateThread() : thread_([this] { work(); }) {}
+
+StateThread::~StateThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void StateThread::run(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void StateThread::work() {
+  // The program's signals are for others: here one would end a system call half way.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  while (true) {
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+}
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,23 @@
+// The storage of a unit as one worker uses it: its channel, and its lane through the unit's gate.
+//
+// Thread safety: the worker's thread. Ownership: the sessions of that worker that use the unit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "examples/iser/target/range_gate.h"
+#include "examples/storage/storage.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::iser_target {
+
+struct Store {
+  storage::Channel& channel;
+  uint32_t block_size;
+  RangeGate& gate;
+  uint32_t lane;  // the worker's number
+  Reactor& reactor;
+};
+
+}  // namespace mrpool::iser_target
