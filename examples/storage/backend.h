@@ -23,7 +23,7 @@ struct Spec {
   std::string text;                  // as it was written
   std::string target;                // from the colon to the first comma
   std::vector<std::string> options;  // "direct", "size=10GiB"; not "bs="
-  uint32_t block_size = 0;           // 512 or 4096
+  uint32_t block_size = 0;           // one of kBlockSizes
 
   bool has(std::string_view flag) const;
   // What follows "key=".

@@ -13,7 +13,8 @@ namespace {
 constexpr const Backend* kBackends[] = {&kRam, &kNull, &kFile};
 
 // For every backend.
-constexpr std::string_view kBlockSizes[] = {"bs=512", "bs=4096"};
+constexpr std::string_view kBlockSizeOptions[] = {"bs=512", "bs=4096"};
+static_assert(kBlockSizes[0] == 512 && kBlockSizes[1] == 4096);
 
 absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -36,7 +37,8 @@ bool known(const Backend& backend, std::string_view written) {
 
 absl::Status unknown_option(const Spec& spec, const Backend& backend, const std::string& option) {
   std::string there_are;
-  for (const auto options : {backend.options, std::span<const std::string_view>(kBlockSizes)}) {
+  for (const auto options :
+       {backend.options, std::span<const std::string_view>(kBlockSizeOptions)}) {
     for (const std::string_view each : options) {
       absl::StrAppend(&there_are, there_are.empty() ? "" : ", ", view(each));
     }
@@ -87,8 +89,10 @@ std::string help() {
 uint32_t block_size_of(std::string_view spec, uint32_t otherwise) {
   const std::vector<std::string> parts = absl::StrSplit(std::string(spec), ',');
   for (size_t i = 1; i < parts.size(); ++i) {
-    if (parts[i] == "bs=512") otherwise = 512;
-    if (parts[i] == "bs=4096") otherwise = 4096;
+    const auto found = std::ranges::find(kBlockSizeOptions, parts[i]);
+    if (found != std::end(kBlockSizeOptions)) {
+      otherwise = kBlockSizes[found - std::begin(kBlockSizeOptions)];
+    }
   }
   return otherwise;
 }
@@ -106,14 +110,15 @@ absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOp
   const std::vector<std::string> parts = absl::StrSplit(spec.text.substr(colon + 1), ',');
   spec.target = parts[0];
   for (size_t i = 1; i < parts.size(); ++i) {
-    if (std::ranges::find(kBlockSizes, parts[i]) != std::end(kBlockSizes)) continue;
+    if (std::ranges::find(kBlockSizeOptions, parts[i]) != std::end(kBlockSizeOptions)) continue;
     if (!known(*backend, parts[i])) return unknown_option(spec, *backend, parts[i]);
     spec.options.push_back(parts[i]);
   }
   spec.block_size = block_size_of(text, options.block_size);
-  if (spec.block_size != 512 && spec.block_size != 4096) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("block size ", spec.block_size, " is not supported; use 512 or 4096"));
+  if (!valid_block_size(spec.block_size)) {
+    return absl::InvalidArgumentError(absl::StrCat("block size ", spec.block_size,
+                                                   " is not supported; use ", kBlockSizes[0],
+                                                   " or ", kBlockSizes[1]));
   }
   return backend->open(spec);
 }

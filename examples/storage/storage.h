@@ -82,8 +82,15 @@ struct Io {
   alignas(16) std::byte scratch[96];
 };
 
+// Logical blocks have one of these sizes.
+inline constexpr uint32_t kBlockSizes[] = {512, 4096};
+inline constexpr uint32_t kDefaultBlockSize = 4096;
+constexpr bool valid_block_size(uint32_t bytes) {
+  return bytes == kBlockSizes[0] || bytes == kBlockSizes[1];
+}
+
 struct Geometry {
-  uint32_t block_size = 4096;  // 512 or 4096
+  uint32_t block_size = kDefaultBlockSize;
   uint64_t blocks = 0;
   uint32_t buffer_alignment = 1;  // what the addresses of `buffers` must be multiples of
   bool volatile_cache = false;    // completed writes need kFlush to be durable
@@ -120,7 +127,7 @@ class Volume {
 };
 
 struct OpenOptions {
-  uint32_t block_size = 4096;  // 512 or 4096
+  uint32_t block_size = kDefaultBlockSize;  // one of kBlockSizes
 };
 
 // The block size that `spec` asks for by ",bs=", or `otherwise`.

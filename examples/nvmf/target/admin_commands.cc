@@ -56,9 +56,4 @@ AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanosec
   return reply;
 }
 
-AdminReply Controller::keep_alive(const AdminRequest& request) {
-  last_sign_ = request.now;
-  return answer(0);
-}
-
 }  // namespace mrpool::nvmf_target

@@ -66,8 +66,8 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
     return bad("\"", subsystem.nqn, "\" is no subsystem NQN; write nqn.2024-01.org.example:disk1");
   }
   if (subsystem.serial.empty()) subsystem.serial = derive_serial(subsystem.nqn);
-  if (subsystem.serial.size() > 20) {
-    return bad("serial \"", subsystem.serial, "\" has more than 20 characters");
+  if (subsystem.serial.size() > kSerialBytes) {
+    return bad("serial \"", subsystem.serial, "\" has more than ", kSerialBytes, " characters");
   }
   if (subsystem.hosts.has_value()) {
     for (const std::string& host : *subsystem.hosts) {
@@ -86,16 +86,17 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
   uint32_t next = 1;
   for (NamespaceConfig& ns : subsystem.namespaces) {
     if (ns.storage.empty()) {
-      return bad(subsystem.nqn,
-                 ": a namespace without \"storage\"; write ram:64MiB, null:1TiB or file:PATH");
+      return bad(subsystem.nqn, ": a namespace without \"storage\"; write ", storage::examples());
     }
-    if (ns.block_size != 512 && ns.block_size != 4096) {
-      return bad(subsystem.nqn, ": block_size ", ns.block_size, "; use 512 or 4096");
+    if (!storage::valid_block_size(ns.block_size)) {
+      return bad(subsystem.nqn, ": block_size ", ns.block_size, "; use ", storage::kBlockSizes[0],
+                 " or ", storage::kBlockSizes[1]);
     }
     ns.block_size = storage::block_size_of(ns.storage, ns.block_size);
     if (ns.nsid == 0) {
       while (used.contains(next)) ++next;
-      if (next > kMaxNamespaces) return bad(subsystem.nqn, ": more than 1024 namespaces");
+      if (next > kMaxNamespaces)
+        return bad(subsystem.nqn, ": more than ", kMaxNamespaces, " namespaces");
       used.insert(ns.nsid = next);
     }
     if (ns.uuid == Uuid{}) {

@@ -16,8 +16,8 @@
 //   }]
 // }
 //
-// Pure: text in, a checked Config or an error that names the place and the mend. Unknown keys are
-// errors: a misspelt option must not be silently without effect.
+// Pure: text in, a checked Config or an error that names the place and what to write instead.
+// Unknown keys are errors: a misspelt option must not be silently without effect.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +29,15 @@
 
 #include "absl/status/statusor.h"
 #include "examples/nvmf/target/subsystem.h"
+#include "examples/storage/storage.h"
 
 namespace mrpool::nvmf_target {
 
 struct NamespaceConfig {
   uint32_t nsid = 0;
   std::string storage;
-  uint32_t block_size = 4096;  // after complete(): what the storage is opened with
+  uint32_t block_size =
+      storage::kDefaultBlockSize;  // after complete(): what the storage is opened with
   Uuid uuid{};
 };
 

@@ -300,26 +300,6 @@ bool Controller::unpark(uint16_t command_id) {
   return std::erase(parked_, command_id) != 0;
 }
 
-void Controller::note_traffic(Nanoseconds now) {
-  if (!subsystem_->traffic_keep_alive) return;
-  const std::lock_guard lock(mutex_);
-  last_sign_ = now;
-}
-
-bool Controller::keep_alive_expired(Nanoseconds now) {
-  const std::lock_guard lock(mutex_);
-  if (keep_alive_ms_ == 0 || now - last_sign_ <= std::chrono::milliseconds(keep_alive_ms_)) {
-    return false;
-  }
-  csts_ |= nvme::kCstsFatal;
-  return true;
-}
-
-uint32_t Controller::keep_alive_ms() const {
-  const std::lock_guard lock(mutex_);
-  return keep_alive_ms_;
-}
-
 void Controller::record_error(uint16_t queue_id, uint16_t command_id, Status status, uint32_t nsid,
                               uint64_t lba) {
   const std::lock_guard lock(mutex_);

@@ -1,5 +1,6 @@
 // Identify pages of a controller, [base] 5.17 and [nvm] 4.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "examples/nvmf/target/controller.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr size_t kPage = 4096;
 
 uint8_t block_shift(const storage::Geometry& geometry) {
-  return geometry.block_size == 512 ? 9 : 12;
+  return uint8_t(std::countr_zero(geometry.block_size));
 }
 
 AdminReply identify_namespace(const Namespace* ns) {

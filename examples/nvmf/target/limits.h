@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
 #include "mrpool/reactor.h"
@@ -29,6 +30,10 @@ inline constexpr uint32_t kErrorLogEntries = 64;
 inline constexpr uint32_t kMaxChangedNamespaces = 1024;
 // Controller ids 1..0xffef, [fab] 2.1.
 inline constexpr uint16_t kMaxControllerId = 0xffef;
+// Controllers of all subsystems together.
+inline constexpr uint32_t kDefaultMaxControllers = 4096;
+// Identify SN.
+inline constexpr size_t kSerialBytes = 20;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;

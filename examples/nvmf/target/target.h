@@ -59,7 +59,7 @@ class Target final : public DiscoverySource {
   struct Options {
     uint32_t workers = 1;
     uint32_t in_capsule = kDefaultInCapsule;
-    uint32_t max_controllers = 4096;
+    uint32_t max_controllers = kDefaultMaxControllers;
   };
   Target(const Options& options, ControllerHost& host);
 

@@ -1,0 +1,33 @@
+// The keep-alive timer of a controller, [base] 7.12: what sets it back and when it has run out. Its
+// granularity is in limits.h; the host sets the time-out in Connect and by a feature (features.cc).
+#include "examples/nvmf/target/controller.h"
+#include "examples/nvmf/target/pages.h"
+
+namespace mrpool::nvmf_target {
+
+AdminReply Controller::keep_alive(const AdminRequest& request) {
+  last_sign_ = request.now;
+  return answer(0);
+}
+
+void Controller::note_traffic(Nanoseconds now) {
+  if (!subsystem_->traffic_keep_alive) return;
+  const std::lock_guard lock(mutex_);
+  last_sign_ = now;
+}
+
+bool Controller::keep_alive_expired(Nanoseconds now) {
+  const std::lock_guard lock(mutex_);
+  if (keep_alive_ms_ == 0 || now - last_sign_ <= std::chrono::milliseconds(keep_alive_ms_)) {
+    return false;
+  }
+  csts_ |= nvme::kCstsFatal;
+  return true;
+}
+
+uint32_t Controller::keep_alive_ms() const {
+  const std::lock_guard lock(mutex_);
+  return keep_alive_ms_;
+}
+
+}  // namespace mrpool::nvmf_target
