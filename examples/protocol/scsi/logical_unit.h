@@ -35,6 +35,7 @@
 #include "absl/status/status.h"
 #include "examples/protocol/scsi/mode.h"
 #include "examples/protocol/scsi/opcodes.h"
+#include "examples/protocol/scsi/plan.h"
 #include "examples/protocol/scsi/reservations.h"
 #include "examples/protocol/scsi/sense.h"
 #include "examples/protocol/scsi/unit.h"
@@ -76,39 +77,6 @@ class Nexus {
   std::atomic<bool> stale_{true};
   std::mutex mutex_;  // inside the unit's
   std::vector<Sense> attentions_;
-};
-
-struct Range {
-  uint64_t lba = 0;
-  uint64_t blocks = 0;
-};
-
-struct Plan {
-  enum class Kind : uint8_t {
-    kDone,             // `status`, `sense`; data-in is what begin() produced
-    kParameters,       // fetch `data_out` bytes, then finish()
-    kRead,             // blocks → data-in
-    kWrite,            // data-out → blocks
-    kWriteAndVerify,   // and read them back; `compare` against what was written
-    kVerify,           // read; `compare` against data-out
-    kCompareAndWrite,  // first half of data-out against the blocks, then the second half
-    kWriteSame,        // one block of data-out over all blocks
-    kZero,             // zeroes over all blocks
-    kUnmap,            // `ranges`
-    kReserve,          // LogicalUnit::reserve_out, where it may block
-    kFlush,
-  };
-  Kind kind = Kind::kDone;
-  Status status = Status::kGood;
-  Sense sense{};
-  uint64_t lba = 0;
-  uint64_t blocks = 0;
-  uint64_t data_out = 0;  // bytes the initiator has to send
-  bool fua = false;
-  bool compare = false;
-  bool deallocate = false;  // kWriteSame of zeroes, kZero
-
-  bool reads_medium_into_data_in() const { return kind == Kind::kRead; }
 };
 
 // Keeps what must survive power loss. save() is durable when it returns.
@@ -158,20 +126,56 @@ class LogicalUnit {
   // The mutex is held.
   void raise_locked(const Sense& attention, const Nexus* but = nullptr);
   void mark_all_stale();
-  Plan dispatch(Nexus& nexus, const Operation& operation, const Cdb& cdb,
-                std::vector<uint8_t>& data_in);
   // The operation, unless this unit lacks what it needs: UNMAP is for thin units.
   const Operation* supported(const Operation* operation) const;
-  Plan read_write(const Nexus& nexus, const Operation& operation, const Cdb& cdb);
-  Plan write_same(const Nexus& nexus, const Operation& operation, const Cdb& cdb);
-  Plan start_stop(Nexus& nexus, const Cdb& cdb);
-  Plan read_capacity(const Cdb& cdb, bool sixteen, std::vector<uint8_t>& data_in);
-  Plan get_lba_status(const Cdb& cdb, std::vector<uint8_t>& data_in);
-  Plan request_sense(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in);
-  Plan supported_opcodes(const Cdb& cdb, std::vector<uint8_t>& data_in);
-  static Plan supported_functions(const Cdb& cdb, std::vector<uint8_t>& data_in);
-  Plan select_mode(const Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters);
-  Plan unmap(const Nexus& nexus, std::span<const uint8_t> parameters, std::vector<Range>& ranges);
+  // What a command is carried out by. unit_commands.cc holds the table of them.
+  struct Request {
+    Nexus& nexus;
+    const Operation& operation;
+    const Cdb& cdb;
+    std::vector<uint8_t>& data_in;
+  };
+  struct ParameterList {
+    Nexus& nexus;
+    const Cdb& cdb;
+    std::span<const uint8_t> bytes;
+    std::vector<Range>& ranges;
+  };
+  struct Handler;
+  static const Handler kHandlers[];
+  static const Handler& handler_of(Command command);
+
+  // unit_commands.cc
+  Plan test_unit_ready(const Request& request);
+  Plan answer_inquiry(const Request& request);
+  Plan request_sense(const Request& request);
+  Plan start_stop(const Request& request);
+  Plan read_capacity10(const Request& request);
+  Plan read_capacity16(const Request& request);
+  Plan get_lba_status(const Request& request);
+  Plan answer_mode_sense(const Request& request);
+  Plan take_list6(const Request& request);
+  Plan take_list10(const Request& request);
+  Plan select_mode(const ParameterList& list);
+  Plan reserve_in(const Request& request);
+  Plan take_reserve_list(const Request& request);
+  Plan reserve_out_later(const ParameterList& list);
+  Plan not_here(const Request& request);
+  // report_opcodes.cc
+  Plan supported_opcodes(const Request& request);
+  Plan supported_functions(const Request& request);
+  // medium_access.cc
+  struct Transfer;
+  Plan move(const Request& request, const Transfer& transfer);
+  Plan read(const Request& request);
+  Plan write(const Request& request);
+  Plan write_and_verify(const Request& request);
+  Plan verify(const Request& request);
+  Plan compare_and_write(const Request& request);
+  Plan write_same(const Request& request);
+  Plan synchronize_cache(const Request& request);
+  Plan take_unmap_list(const Request& request);
+  Plan unmap(const ParameterList& list);
   bool write_protected(const Nexus& nexus) const {
     return facts_.read_only || nexus.view_.mode.write_protect;
   }
@@ -190,9 +194,5 @@ class LogicalUnit {
   std::vector<Nexus*> nexuses_;
   bool stopped_ = false;
 };
-
-// How many bytes of data-in the CDB leaves room for; nothing for commands without an allocation
-// length.
-std::optional<uint64_t> allocation_length(const Cdb& cdb);
 
 }  // namespace mrpool::scsi

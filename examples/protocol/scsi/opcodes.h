@@ -1,5 +1,5 @@
-// The commands a logical unit knows: one table that dispatch, reservation checks and REPORT
-// SUPPORTED OPERATION CODES share.
+// The commands a logical unit knows: one table that dispatch, reservation checks, allocation
+// lengths and REPORT SUPPORTED OPERATION CODES share. unit_commands.cc has what is done for each.
 //
 // Thread safety: the table is constant.
 #pragma once
@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -52,6 +53,7 @@ enum class Command : uint8_t {
   kPersistentReserveIn,
   kPersistentReserveOut,
 };
+inline constexpr size_t kCommands = size_t(Command::kPersistentReserveOut) + 1;
 
 // What a persistent reservation of somebody else leaves possible (SPC-4 §5.13.1, SBC-3 §4.17).
 enum class Reserved : uint8_t {
@@ -61,6 +63,12 @@ enum class Reserved : uint8_t {
   kDecidesItself,  // PERSISTENT RESERVE OUT, START STOP UNIT
 };
 inline constexpr size_t kReservedClasses = 4;
+
+// Where a CDB has its ALLOCATION LENGTH.
+struct Field {
+  uint8_t at = 0;
+  uint8_t size = 0;  // 1, 2 or 4 bytes; 0: the command has none
+};
 
 struct Operation {
   Command command;
@@ -72,6 +80,7 @@ struct Operation {
   bool needs_medium;  // refused while the unit is stopped
   // CDB USAGE DATA (SPC-4 §6.32.2): the bits the device server evaluates.
   std::array<uint8_t, 16> usage;
+  Field allocation{};
 };
 
 std::span<const Operation> operations();
@@ -81,5 +90,9 @@ const Operation* find_operation(uint8_t opcode, int service_action);
 // True when the operation code exists with service actions only.
 bool has_service_actions(uint8_t opcode);
 bool knows_opcode(uint8_t opcode);
+
+// How many bytes of data-in the CDB leaves room for; nothing for commands without an allocation
+// length, and for unknown ones.
+std::optional<uint64_t> allocation_length(const Cdb& cdb);
 
 }  // namespace mrpool::scsi

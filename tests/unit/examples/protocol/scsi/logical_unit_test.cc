@@ -16,6 +16,27 @@ TEST_F(UnitTest, UnknownOperationCodes) {
   expect_sense(begin(cdb({0x5e, 0x1f})), kInvalidFieldInCdb);
 }
 
+// Every command of the table is carried out by something, and only those that ask for a parameter
+// list go on with one.
+TEST_F(UnitTest, EveryListedCommandIsKnown) {
+  for (const Operation& operation : operations()) {
+    if (operation.command == Command::kReportLuns) continue;  // the target device's
+    Cdb command{};
+    command[0] = operation.opcode;
+    if (operation.service_action >= 0) command[1] = uint8_t(operation.service_action);
+    if (operation.command == Command::kStartStopUnit) command[4] = 1;  // START
+    const Plan plan = begin(command);
+    EXPECT_NE(plan.sense, kInvalidOpcode.at_cdb(0)) << operation.name;
+    const Plan rest = unit.finish(alice, command, {}, ranges);
+    EXPECT_EQ(rest.sense == kInvalidOpcode.at_cdb(0), plan.kind != Kind::kParameters)
+        << operation.name;
+    // What is answered from here is cut to an allocation length; READ CAPACITY(10) has none.
+    if (!data.empty() && operation.command != Command::kReadCapacity10) {
+      EXPECT_TRUE(allocation_length(command).has_value()) << operation.name;
+    }
+  }
+}
+
 TEST_F(UnitTest, NacaIsRefused) {
   expect_sense(begin(cdb({0x00, 0, 0, 0, 0, 0x04})), kInvalidFieldInCdb);
 }
