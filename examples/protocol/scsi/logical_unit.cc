@@ -80,11 +80,6 @@ void LogicalUnit::mark_all_stale() {
   for (Nexus* nexus : nexuses_) nexus->stale_.store(true, std::memory_order_release);
 }
 
-void LogicalUnit::raise_for_all(const Sense& attention) {
-  const std::lock_guard lock(mutex_);
-  raise_locked(attention);
-}
-
 void LogicalUnit::reset(const Sense& attention) {
   const std::lock_guard lock(mutex_);
   mode_ = default_mode_;

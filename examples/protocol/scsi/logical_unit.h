@@ -118,7 +118,6 @@ class LogicalUnit {
   // LOGICAL UNIT RESET, or a reset of the whole target: mode parameters and the stopped state go
   // back, and every nexus hears of it. Persistent reservations stay.
   void reset(const Sense& attention);
-  void raise_for_all(const Sense& attention);
 
  private:
   // Takes the copy again when it is stale.
