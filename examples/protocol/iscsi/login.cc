@@ -66,8 +66,9 @@ Login::Answer Login::on_other_pdu(uint32_t task_tag) {
   return fail(request, LoginStatus::kInvalidDuringLogin, "a PDU other than a login request");
 }
 
-Login::Answer Login::on_request(const LoginRequest& request, std::string_view text) {
-  if (ended_) return fail(request, LoginStatus::kInitiatorError, "a login request after the end");
+std::optional<LoginStatus> Login::check(const LoginRequest& request, size_t text_bytes) {
+  constexpr auto kWrong = LoginStatus::kInitiatorError;
+  if (ended_) return refuse(kWrong, "a login request after the end");
   if (first_) {
     // The initiator's ExpStatSN of the first request is where StatSN starts.
     stat_sn_ = request.exp_stat_sn;
@@ -77,24 +78,51 @@ Login::Answer Login::on_request(const LoginRequest& request, std::string_view te
     identity_.cid = request.cid;
     stage_ = request.current_stage;
     if (stage_ != kSecurity && stage_ != kOperational) {
-      return fail(request, LoginStatus::kInitiatorError, "a login that starts in a wrong stage");
+      return refuse(kWrong, "a login that starts in a wrong stage");
     }
     first_ = false;
   } else if (request.isid != identity_.isid || request.cid != identity_.cid) {
-    return fail(request, LoginStatus::kInitiatorError, "ISID or CID changed during login");
+    return refuse(kWrong, "ISID or CID changed during login");
   }
   if (request.version_min > 0) {
-    return fail(request, LoginStatus::kUnsupportedVersion, "only version 0 is spoken");
+    return refuse(LoginStatus::kUnsupportedVersion, "only version 0 is spoken");
   }
-  if (++requests_ > kMaxRequests || pending_text_.size() + text.size() > kMaxText) {
-    return fail(request, LoginStatus::kInitiatorError, "the login goes on for too long");
+  if (++requests_ > kMaxRequests || pending_text_.size() + text_bytes > kMaxText) {
+    return refuse(kWrong, "the login goes on for too long");
   }
   if (request.current_stage != stage_) {
-    return fail(request, LoginStatus::kInitiatorError, "the stage is not the one that was agreed");
+    return refuse(kWrong, "the stage is not the one that was agreed");
   }
   if (request.transit && (request.more || !legal_transition(stage_, request.next_stage))) {
-    return fail(request, LoginStatus::kInitiatorError, "a stage change that does not exist");
+    return refuse(kWrong, "a stage change that does not exist");
   }
+  return std::nullopt;
+}
+
+std::optional<LoginStatus> Login::change_stage(const LoginRequest& request, bool negotiated,
+                                               TextWriter& reply, Answer& answer) {
+  if (request.next_stage == kFullFeature) {
+    if (negotiated || stage_ == kOperational) responder_->declare(reply);
+    if (auto why = responder_->conclude()) {
+      return refuse(LoginStatus::kInitiatorError, std::move(*why));
+    }
+    const LoginHost::Admitted admitted = host_.admit(identity_);
+    if (admitted.status != LoginStatus::kSuccess) {
+      return refuse(admitted.status, "the session was not admitted");
+    }
+    identity_.tsih = admitted.tsih;
+    answer.response.tsih = admitted.tsih;
+    answer.finished = true;
+    ended_ = true;
+  }
+  answer.response.transit = true;
+  answer.response.next_stage = request.next_stage;
+  stage_ = request.next_stage;
+  return std::nullopt;
+}
+
+Login::Answer Login::on_request(const LoginRequest& request, std::string_view text) {
+  if (const auto status = check(request, text.size())) return fail(request, *status, {});
   pending_text_.append(text);
   if (request.more) return respond(request);  // an empty answer asks for the rest
 
@@ -138,25 +166,10 @@ Login::Answer Login::on_request(const LoginRequest& request, std::string_view te
 
   Answer answer = respond(request);
   if (transit) {
-    if (request.next_stage == kFullFeature) {
-      if (negotiated || stage_ == kOperational) responder_->declare(reply);
-      if (auto why = responder_->conclude()) {
-        --stat_sn_;
-        return fail(request, LoginStatus::kInitiatorError, std::move(*why));
-      }
-      const LoginHost::Admitted admitted = host_.admit(identity_);
-      if (admitted.status != LoginStatus::kSuccess) {
-        --stat_sn_;
-        return fail(request, admitted.status, "the session was not admitted");
-      }
-      identity_.tsih = admitted.tsih;
-      answer.response.tsih = admitted.tsih;
-      answer.finished = true;
-      ended_ = true;
+    if (const auto status = change_stage(request, negotiated, reply, answer)) {
+      --stat_sn_;
+      return fail(request, *status, {});
     }
-    answer.response.transit = true;
-    answer.response.next_stage = request.next_stage;
-    stage_ = request.next_stage;
   }
   answer.text = reply.take();
   answer.response.data_length = uint32_t(answer.text.size());

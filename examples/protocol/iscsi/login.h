@@ -84,7 +84,10 @@ class Login {
 
   Answer respond(const LoginRequest& request);
   Answer fail(const LoginRequest& request, LoginStatus status, std::string reason);
-  // Nothing, or the status that ends the login; reason_ tells why.
+  // Each: nothing, or the status that ends the login; reason_ tells why.
+  std::optional<LoginStatus> check(const LoginRequest& request, size_t text_bytes);
+  std::optional<LoginStatus> change_stage(const LoginRequest& request, bool negotiated,
+                                          TextWriter& reply, Answer& answer);
   std::optional<LoginStatus> identify(const LoginRequest& request, std::span<const KeyValue> pairs);
   // Whether a later request still names the same parties.
   bool same_parties(std::span<const KeyValue> pairs) const;

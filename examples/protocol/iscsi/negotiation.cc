@@ -18,7 +18,9 @@ enum class Kind : uint8_t {
   kTaskReporting,
 };
 
-struct Key {
+}  // namespace
+
+struct NegotiatedKey {
   std::string_view name;
   Kind kind;
   bool irrelevant_in_discovery = false;
@@ -27,6 +29,10 @@ struct Key {
   bool Parameters::*flag = nullptr;
   uint32_t Parameters::*number = nullptr;
 };
+
+namespace {
+
+using Key = NegotiatedKey;
 
 constexpr uint64_t kMaxLength = (1u << 24) - 1;
 constexpr uint64_t kMax32 = 0xffffffff;
@@ -113,11 +119,77 @@ bool Responder::takes_unsolicited(uint64_t first_burst, uint64_t target_recv) co
          (limits_.unsolicited_pdus == 0 || first_burst <= limits_.unsolicited_pdus * target_recv);
 }
 
-KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
-  const auto reject = [&] {
-    reply.add(pair.key, "Reject");
-    return KeyResult::kRejected;
+bool Responder::settle_flag(const Key& key, std::string_view value, TextWriter& reply) {
+  const std::optional<bool> theirs = parse_bool(value);
+  if (!theirs) return false;
+  bool ours = own_flag(limits_, key);
+  if (key.flag == &P::initial_r2t && !takes_unsolicited(first_burst_, target_recv_)) ours = true;
+  const bool result = key.kind == Kind::kAnd ? *theirs && ours : *theirs || ours;
+  parameters_.*key.flag = result;
+  reply.add(key.name, format_bool(result));
+  return true;
+}
+
+bool Responder::settle_number(const Key& key, std::string_view value, TextWriter& reply) {
+  const std::optional<uint64_t> theirs = parse_number(value);
+  if (!theirs || *theirs < key.low || *theirs > key.high) return false;
+  const uint64_t ours = own_number(limits_, key);
+  const uint64_t result =
+      key.kind == Kind::kMinimum ? std::min(*theirs, ours) : std::max(*theirs, ours);
+  // Once bursts need no R2T no other length may make them longer than what was agreed to.
+  if (!parameters_.initial_r2t &&
+      !takes_unsolicited(key.number == &P::first_burst ? result : first_burst_,
+                         key.number == &P::target_recv ? result : target_recv_)) {
+    return false;
+  }
+  parameters_.*key.number = uint32_t(result);
+  reply.add(key.name, result);
+  return true;
+}
+
+bool Responder::take_flag(const Key& key, std::string_view value) {
+  const std::optional<bool> theirs = parse_bool(value);
+  if (!theirs) return false;
+  (key.flag != nullptr ? parameters_.*key.flag : parameters_.tagged_solicited_only) = *theirs;
+  return true;
+}
+
+bool Responder::take_number(const Key& key, std::string_view value) {
+  const std::optional<uint64_t> theirs = parse_number(value);
+  if (!theirs || *theirs < key.low || *theirs > key.high) return false;
+  parameters_.*key.number = uint32_t(*theirs);
+  if (key.number == &P::max_unexpected) knows_unexpected_ = true;
+  return true;
+}
+
+bool Responder::settle(const Key& key, std::string_view value, TextWriter& reply) {
+  const auto choose = [&](std::string_view only) {
+    if (!lists(value, only)) return false;
+    reply.add(key.name, only);
+    return true;
   };
+  switch (key.kind) {
+    case Kind::kAnd:
+    case Kind::kOr:
+      return settle_flag(key, value, reply);
+    case Kind::kMinimum:
+    case Kind::kMaximum:
+      return settle_number(key, value, reply);
+    case Kind::kDeclareBool:
+      return take_flag(key, value);
+    case Kind::kDeclareNumber:
+      return take_number(key, value);
+    case Kind::kNoDigest:
+      return choose("None");
+    case Kind::kTaskReporting:
+      return choose("RFC3720");
+    case Kind::kIgnored:
+      return true;
+  }
+  return false;
+}
+
+KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
   const Key* key = find_key(pair.key);
   if (key == nullptr) {
     reply.add(pair.key, "NotUnderstood");
@@ -127,66 +199,9 @@ KeyResult Responder::answer(const KeyValue& pair, TextWriter& reply) {
     reply.add(pair.key, "Irrelevant");
     return KeyResult::kAnswered;
   }
-  switch (key->kind) {
-    case Kind::kAnd:
-    case Kind::kOr: {
-      const std::optional<bool> theirs = parse_bool(pair.value);
-      if (!theirs) return reject();
-      bool ours = own_flag(limits_, *key);
-      if (key->flag == &P::initial_r2t && !takes_unsolicited(first_burst_, target_recv_)) {
-        ours = true;
-      }
-      const bool result = key->kind == Kind::kAnd ? *theirs && ours : *theirs || ours;
-      parameters_.*key->flag = result;
-      reply.add(pair.key, format_bool(result));
-      return KeyResult::kAnswered;
-    }
-    case Kind::kMinimum:
-    case Kind::kMaximum: {
-      const std::optional<uint64_t> theirs = parse_number(pair.value);
-      if (!theirs || *theirs < key->low || *theirs > key->high) return reject();
-      const uint64_t ours = own_number(limits_, *key);
-      const uint64_t result =
-          key->kind == Kind::kMinimum ? std::min(*theirs, ours) : std::max(*theirs, ours);
-      // Once bursts need no R2T no other length may make them longer than what was agreed to.
-      if (!parameters_.initial_r2t &&
-          !takes_unsolicited(key->number == &P::first_burst ? result : first_burst_,
-                             key->number == &P::target_recv ? result : target_recv_)) {
-        return reject();
-      }
-      parameters_.*key->number = uint32_t(result);
-      reply.add(pair.key, result);
-      return KeyResult::kAnswered;
-    }
-    case Kind::kDeclareBool: {
-      const std::optional<bool> theirs = parse_bool(pair.value);
-      if (!theirs) return reject();
-      if (key->flag != nullptr) {
-        parameters_.*key->flag = *theirs;
-      } else {
-        parameters_.tagged_solicited_only = *theirs;
-      }
-      return KeyResult::kAnswered;
-    }
-    case Kind::kDeclareNumber: {
-      const std::optional<uint64_t> theirs = parse_number(pair.value);
-      if (!theirs || *theirs < key->low || *theirs > key->high) return reject();
-      parameters_.*key->number = uint32_t(*theirs);
-      if (key->number == &P::max_unexpected) knows_unexpected_ = true;
-      return KeyResult::kAnswered;
-    }
-    case Kind::kNoDigest:
-      if (!lists(pair.value, "None")) return reject();
-      reply.add(pair.key, "None");
-      return KeyResult::kAnswered;
-    case Kind::kTaskReporting:
-      if (!lists(pair.value, "RFC3720")) return reject();
-      reply.add(pair.key, "RFC3720");
-      return KeyResult::kAnswered;
-    case Kind::kIgnored:
-      return KeyResult::kAnswered;
-  }
-  return KeyResult::kNotUnderstood;
+  if (settle(*key, pair.value, reply)) return KeyResult::kAnswered;
+  reply.add(pair.key, "Reject");
+  return KeyResult::kRejected;
 }
 
 void Responder::declare(TextWriter& reply) {

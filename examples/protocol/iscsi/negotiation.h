@@ -61,6 +61,8 @@ enum class KeyResult : uint8_t {
   kNotUnderstood  // "NotUnderstood" was answered
 };
 
+struct NegotiatedKey;  // a row of the table in negotiation.cc
+
 // The target's side. Feed it every operational key of a login; it answers in the order of the keys
 // and narrows `parameters`.
 class Responder {
@@ -80,6 +82,12 @@ class Responder {
 
  private:
   bool takes_unsolicited(uint64_t first_burst, uint64_t target_recv) const;
+  // Each: false for a value outside what the key allows.
+  bool settle(const NegotiatedKey& key, std::string_view value, TextWriter& reply);
+  bool settle_flag(const NegotiatedKey& key, std::string_view value, TextWriter& reply);
+  bool settle_number(const NegotiatedKey& key, std::string_view value, TextWriter& reply);
+  bool take_flag(const NegotiatedKey& key, std::string_view value);
+  bool take_number(const NegotiatedKey& key, std::string_view value);
 
   Limits limits_;
   bool discovery_;
