@@ -335,11 +335,11 @@ int usage() {
   return 2;
 }
 
-int run(int argc, char** argv) {
-  if (argc < 2) return usage();
-  const std::string_view mode = argv[1];
-  if (mode != "reqrep" && mode != "stream") return usage();
-  Shape shape;
+// False: wrong usage.
+bool parse(int argc, char** argv, std::string_view& mode, Shape& shape) {
+  if (argc < 2) return false;
+  mode = argv[1];
+  if (mode != "reqrep" && mode != "stream") return false;
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--request") {
@@ -353,14 +353,18 @@ int run(int argc, char** argv) {
     } else if (name == "--seconds") {
       shape.seconds = std::strtod(argv[i + 1], nullptr);
     } else {
-      return usage();
+      return false;
     }
   }
   if (mode == "stream") shape.reply = 0;
-  if (shape.request == 0 || shape.depth == 0 || (mode == "reqrep" && shape.reply == 0) ||
-      shape.connections == 0 || (mode == "stream" && shape.connections != 1)) {
-    return usage();
-  }
+  return shape.request != 0 && shape.depth != 0 && (mode == "stream" || shape.reply != 0) &&
+         shape.connections != 0 && (mode == "reqrep" || shape.connections == 1);
+}
+
+int run(int argc, char** argv) {
+  std::string_view mode;
+  Shape shape;
+  if (!parse(argc, argv, mode, shape)) return usage();
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;

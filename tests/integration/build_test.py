@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""The scripts that build can be run on one checkout in any order.
+"""The scripts that build can be run on one checkout in any order, and tests/run reports what it did.
 
-    tests/integration/build_test.py
+    tests/integration/build_test.py [AnyOrder | Summary]
 
-Takes the command with which each script calls .ci/build, and configures one folder with it in every
-order of two, without building. A target that the earlier script left out is an error then.
+AnyOrder takes the command with which each script calls .ci/build, and configures one folder with it
+in every order of two, without building. A target that the earlier script left out is an error then.
+Summary runs tests/run with a build and a ctest that only print.
 """
 import itertools
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -58,6 +61,52 @@ class AnyOrder(unittest.TestCase):
                                  check=False)
             self.assertNotEqual(run.returncode, 0)
             self.assertIn(message, run.stderr)
+
+    def test_a_build_that_nobody_watches_prints_its_count(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = subprocess.run([ROOT / ".ci/build", "--dry-run", "--dir", folder, "release",
+                                  "mrpool"], capture_output=True, text=True, check=True)
+        self.assertRegex(run.stdout, r"^\[ \d+/\d+ \] \d+ s\n$")
+
+
+class Summary(unittest.TestCase):
+    def run_with(self, ctest_output, ctest_status=0, build_status=0):
+        """tests/run --fast in a copy of the tree that has nothing but scripts that print."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for script, body in ((".ci/install", "true"),
+                                 (".ci/build", f"echo '[ 412/412 ] 95 s'; exit {build_status}"),
+                                 ("bin/ctest", f"echo '{ctest_output}'; exit {ctest_status}")):
+                path = root / script
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(f"#!/bin/sh\n{body}\n")
+                path.chmod(0o755)
+            (root / "tests").mkdir()
+            shutil.copy(ROOT / "tests/run", root / "tests/run")
+            path = f"{root}/bin:{os.environ['PATH']}"
+            run = subprocess.run([root / "tests/run", "--fast"], capture_output=True, text=True,
+                                 env={**os.environ, "PATH": path}, check=False)
+        return run.returncode, run.stdout.splitlines()
+
+    def test_each_stage_and_a_closing_line(self):
+        status, lines = self.run_with("100% tests passed, 0 tests failed out of 312")
+        self.assertEqual(status, 0)
+        self.assertEqual(lines[-1], "100% tests passed, 0 tests failed out of 312")
+        self.assertRegex("\n".join(lines[-4:]),
+                         r"build dev +412 steps\n.*quick tests +312 tests, 0 failed")
+
+    def test_a_failed_test_is_counted(self):
+        status, lines = self.run_with("99% tests passed, 3 tests failed out of 312", ctest_status=8)
+        self.assertEqual(status, 1)
+        self.assertEqual(lines[-1], "99% tests passed, 3 tests failed out of 312")
+        self.assertIn("FAILED: 312 tests, 3 failed", lines[-2])
+
+    def test_a_failed_build_is_no_success(self):
+        status, lines = self.run_with("not reached", build_status=1)
+        self.assertEqual(status, 1)
+        self.assertEqual(lines[-1], "0% tests passed, 1 tests failed out of 1")
+        self.assertIn("FAILED", lines[-2])
+        self.assertNotIn("not reached", "\n".join(lines))
 
 
 if __name__ == "__main__":
