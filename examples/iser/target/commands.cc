@@ -22,10 +22,6 @@ std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> me
   return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
 }
 
-scsi::Plan check(const scsi::Sense& sense) {
-  return {.status = scsi::Status::kCheckCondition, .sense = sense};
-}
-
 }  // namespace
 
 // Calls from executions, which know only themselves.
