@@ -4,102 +4,112 @@
 #include <cstring>
 #include <fstream>
 #include <string>
-#include <string_view>
 
+#include "absl/strings/str_format.h"
 #include "examples/audit/audit.h"
 #include "examples/audit/canary.h"
+#include "examples/base/command_line.h"
+#include "examples/base/exit_status.h"
 
+namespace mrpool::audit {
 namespace {
 
-constexpr const char* kHelp =
-    R"(mrpool-audit: what a device's keys give, and that they give nothing more
-
-  mrpool-audit [options] DEVICE
-
-  DEVICE                  uiwarp:// or verbs://10.0.0.1 (the address of an RDMA device)
-  --output-format FORMAT  table (default), json or markdown
-  --output FILE           write there instead of to the standard output
-  --canary RULE           break one rule on purpose, to see it caught; "list" names the rules
-
-Every access flag and forbidden combination is asked for; then each rule of the contract is tried
+constexpr const char* kProgram = "mrpool-audit";
+constexpr const char* kNotes =
+    R"(Every access flag and forbidden combination is asked for; then each rule of the contract is tried
 with real traffic between two ends on this machine.
 
-Exit status: 0 every rule holds, 1 the device breaks one, 2 the audit itself could not run.
-
-  mrpool-audit uiwarp://
-  mrpool-audit --output-format json --output rxe0.json verbs://10.0.0.1
-  mrpool-audit --canary fast-bound uiwarp://
+Exit status:
+  0    every rule holds
+  1    the device breaks a rule
+  2    the audit itself could not run, or the command line is wrong
+)";
+constexpr const char* kExamples = R"(  $ mrpool-audit uiwarp://
+  $ mrpool-audit --output-format json --output rxe0.json verbs://10.0.0.1
+  $ mrpool-audit --canary fast-bound uiwarp://
 )";
 
+enum class Format : uint8_t { kTable, kJson, kMarkdown };
+
+struct Arguments {
+  std::string device;
+  Format format = Format::kTable;
+  std::string output;
+  std::string canary;
+};
+
+void declare(base::CommandLine& program, Arguments& arguments) {
+  program.operand("DEVICE", "uiwarp:// or verbs://HOST, the address of an RDMA device", "uiwarp://",
+                  arguments.device);
+  program.choice<Format>(
+      "output-format", "how the findings are printed", arguments.format,
+      {{"table", Format::kTable}, {"json", Format::kJson}, {"markdown", Format::kMarkdown}});
+  program.text("output", "FILE", "write there instead of to the standard output", arguments.output);
+  program.text("canary", "RULE", "break one rule on purpose, to see it caught", arguments.canary);
+  program.answer("list-canaries", "print the rules that --canary can break", [] {
+    std::string list;
+    for (const CanaryRule& rule : canary_rules()) {
+      absl::StrAppendFormat(&list, "%-16s %s\n", std::string(rule.name), std::string(rule.meaning));
+    }
+    return list;
+  });
+  program.notes(kNotes);
+  program.examples(kExamples);
+}
+
 int fail(const std::string& problem) {
-  std::fprintf(stderr, "mrpool-audit: %s\n", problem.c_str());
-  return 2;
+  std::fprintf(stderr, "%s: %s\n", kProgram, problem.c_str());
+  return base::kExitUsage;
 }
 int fail(const absl::Status& status) { return fail(std::string(status.message())); }
-int usage(const std::string& problem) { return fail(problem + " (see --help)"); }
 
-// The exit status, unless what was printed could not be written.
-int end_of_output(int status) {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
-  return fail(std::string("cannot write the output: ") + std::strerror(errno));
+std::string text_of(const Report& report, Format format) {
+  switch (format) {
+    case Format::kTable:
+      return to_table(report);
+    case Format::kJson:
+      return to_json(report);
+    case Format::kMarkdown:
+      return to_markdown(report);
+  }
+  return {};
+}
+
+int audit_device(const Arguments& arguments) {
+  absl::StatusOr<Address> address = Address::parse(arguments.device);
+  if (!address.ok()) return fail(address.status());
+  if (address->transport == "uiwarp" && address->host.empty()) address->host = "127.0.0.1";
+  absl::StatusOr<std::shared_ptr<Device>> device = Device::open(*address);
+  if (!device.ok()) return fail(device.status());
+  if (!arguments.canary.empty()) {
+    device = make_canary(*std::move(device), arguments.canary);
+    if (!device.ok()) return fail(device.status());
+  }
+  const absl::StatusOr<Report> report = audit::run(**device, *address);
+  if (!report.ok()) return fail(report.status());
+
+  const std::string text = text_of(*report, arguments.format);
+  const int verdict = report->passed() ? base::kExitOk : base::kExitIo;
+  if (arguments.output.empty()) {
+    std::fputs(text.c_str(), stdout);
+    return base::end_of_output(kProgram, verdict);
+  }
+  if (!(std::ofstream(arguments.output) << text).flush()) {
+    return fail("cannot write " + arguments.output + ": " + std::strerror(errno));
+  }
+  return verdict;
 }
 
 }  // namespace
+}  // namespace mrpool::audit
 
 int main(int argc, char** argv) {
-  std::string uri, format = "table", output, canary;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    std::string* value = argument == "--output-format" ? &format
-                         : argument == "--output"      ? &output
-                         : argument == "--canary"      ? &canary
-                                                       : nullptr;
-    if (argument == "--help" || argument == "-h") {
-      std::fputs(kHelp, stdout);
-      return end_of_output(0);
-    }
-    if (value != nullptr) {
-      if (++i == argc) return usage(argument + " needs a value");
-      *value = argv[i];
-    } else if (argument.starts_with("-")) {
-      return usage("no option " + argument);
-    } else if (!uri.empty()) {
-      return usage("one device at a time: " + uri + " or " + argument);
-    } else {
-      uri = argument;
-    }
-  }
-  if (canary == "list") {
-    for (const mrpool::audit::CanaryRule& rule : mrpool::audit::canary_rules()) {
-      std::printf("%-16s %s\n", std::string(rule.name).c_str(), std::string(rule.meaning).c_str());
-    }
-    return end_of_output(0);
-  }
-  if (format != "table" && format != "json" && format != "markdown") {
-    return usage("--output-format " + format + ": table, json or markdown");
-  }
-  if (uri.empty()) return usage("which device? for example uiwarp://");
-
-  absl::StatusOr<mrpool::Address> address = mrpool::Address::parse(uri);
-  if (!address.ok()) return fail(address.status());
-  if (address->transport == "uiwarp" && address->host.empty()) address->host = "127.0.0.1";
-  absl::StatusOr<std::shared_ptr<mrpool::Device>> device = mrpool::Device::open(*address);
-  if (!device.ok()) return fail(device.status());
-  if (!canary.empty()) {
-    device = mrpool::audit::make_canary(*std::move(device), canary);
-    if (!device.ok()) return fail(device.status());
-  }
-  const absl::StatusOr<mrpool::audit::Report> report = mrpool::audit::run(**device, *address);
-  if (!report.ok()) return fail(report.status());
-
-  const std::string text = format == "json"       ? to_json(*report)
-                           : format == "markdown" ? to_markdown(*report)
-                                                  : to_table(*report);
-  if (output.empty()) {
-    std::fputs(text.c_str(), stdout);
-    return end_of_output(report->passed() ? 0 : 1);
-  } else if (!(std::ofstream(output) << text).flush()) {
-    return fail("cannot write " + output + ": " + std::strerror(errno));
-  }
-  return report->passed() ? 0 : 1;
+  namespace audit = mrpool::audit;
+  mrpool::base::hold_standard_streams();
+  mrpool::base::CommandLine program(audit::kProgram,
+                                    "What a device's keys give, and that they give nothing more.");
+  audit::Arguments arguments;
+  audit::declare(program, arguments);
+  if (const auto status = program.begin(argc, argv)) return *status;
+  return audit::audit_device(arguments);
 }

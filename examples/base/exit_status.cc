@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-namespace mrpool::load {
+namespace mrpool::base {
 
 void hold_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -47,4 +47,4 @@ int end_of_output(const char* program, int status) {
   return status != kExitOk ? status : kExitIo;
 }
 
-}  // namespace mrpool::load
+}  // namespace mrpool::base

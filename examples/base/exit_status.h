@@ -1,17 +1,25 @@
-// How the initiators end: what they say of an error, and exit statuses that scripts may rely on.
+// How programs end: what they say of an error, and exit statuses that scripts may rely on.
 //
 // Thread safety: the main thread.
 #pragma once
 
 #include "absl/status/status.h"
 
-namespace mrpool::load {
+namespace mrpool::base {
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitIo = 1;          // an I/O failed, or data was wrong
 inline constexpr int kExitUsage = 2;       // the command line
 inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
 inline constexpr int kExitInterrupted = 130;
+// The same for the end of an initiator's --help.
+inline constexpr const char* kExitStatuses = R"(Exit status:
+  0    done
+  1    an I/O failed, data was wrong, or the output could not be written
+  2    the command line is wrong
+  3    no connection: unreachable, refused or lost for good
+  130  interrupted
+)";
 
 // The first call of main: a standard stream that the caller has closed becomes /dev/null, so that
 // no file of ours takes its number and gets our messages among its data.
@@ -23,4 +31,4 @@ void hold_standard_streams();
 // The last call of main: `status`, unless what was printed could not all be written to stdout.
 [[nodiscard]] int end_of_output(const char* program, int status);
 
-}  // namespace mrpool::load
+}  // namespace mrpool::base

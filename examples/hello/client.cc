@@ -46,6 +46,6 @@ awaitable<void> ask(Reactor& reactor, Address address) {
 }  // namespace hello
 
 int main(int argc, char** argv) {
-  return hello::run(argc, argv, hello::ask,
-                    "hello_client ADDRESS      e.g. hello_client uiwarp://127.0.0.1:4711\n");
+  return hello::run(argc, argv, hello::ask, "hello_client",
+                    "Lends a server 64 bytes of memory for one question.");
 }

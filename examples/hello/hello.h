@@ -9,8 +9,8 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
+#include "examples/base/command_line.h"
 #include "mrpool/asio.h"
 
 namespace hello {
@@ -39,15 +39,17 @@ inline void require(mrpool::PostStatus posted, mrpool::WcStatus status) {
 
 // Runs `side(reactor, address)` to its end on a reactor of its own; the program's exit status.
 template <typename Side>
-int run(int argc, char** argv, Side side, const char* help) {
-  if (argc < 2 || std::string_view(argv[1]) == "--help") {
-    std::fputs(help, argc < 2 ? stderr : stdout);
-    return argc < 2 ? 2 : 0;
-  }
+int run(int argc, char** argv, Side side, const char* program, const char* summary) {
+  std::string where;
+  mrpool::base::CommandLine command_line(program, summary);
+  command_line.operand("ADDRESS",
+                       "where the server listens: uiwarp://HOST:PORT or verbs://HOST:PORT",
+                       "uiwarp://127.0.0.1:4711", where);
+  if (const auto status = command_line.begin(argc, argv)) return *status;
   int exit_status = 0;
   try {
     const auto reactor = mrpool::Reactor::create().value();
-    const auto address = mrpool::Address::parse(argv[1]).value();
+    const auto address = mrpool::Address::parse(where).value();
     boost::asio::co_spawn(mrpool::io_context(*reactor), side(*reactor, address),
                           [&](std::exception_ptr failure) {
                             reactor->stop();
@@ -55,7 +57,7 @@ int run(int argc, char** argv, Side side, const char* help) {
                           });
     reactor->run();
   } catch (const std::exception& failure) {
-    std::fprintf(stderr, "%s: %s\n", argv[0], failure.what());
+    std::fprintf(stderr, "%s: %s\n", program, failure.what());
     exit_status = 1;
   }
   return exit_status;

@@ -53,6 +53,6 @@ awaitable<void> serve(Reactor& reactor, Address address) {
 }  // namespace hello
 
 int main(int argc, char** argv) {
-  return hello::run(argc, argv, hello::serve,
-                    "hello_server ADDRESS      e.g. hello_server uiwarp://127.0.0.1:4711\n");
+  return hello::run(argc, argv, hello::serve, "hello_server",
+                    "Serves one client: reads its question by RDMA and writes the answer.");
 }

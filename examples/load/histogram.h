@@ -35,6 +35,14 @@ class Histogram {
   double stddev() const;
   // The value `percent` of the samples do not exceed; 0 without samples.
   uint64_t percentile(double percent) const;
+  // Calls `call(ns, samples)` for the buckets with samples, smallest first; `ns` is the largest
+  // value of the bucket.
+  template <typename Each>
+  void each(const Each& call) const {
+    for (size_t i = 0; i < kBuckets; ++i) {
+      if (buckets_[i] != 0) call(upper_end(i), buckets_[i]);
+    }
+  }
 
  private:
   static constexpr int kLinearBits = 6;

@@ -1,6 +1,8 @@
 #include "examples/load/options.h"
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
@@ -12,39 +14,54 @@ namespace {
 constexpr std::array<std::string_view, 6> kPatterns{"read",      "write", "randread",
                                                     "randwrite", "rw",    "randrw"};
 
+constexpr const char* kNotes =
+    R"(Without --runtime one pass is made over the region, with it the load goes on for that long. With
+--verify every block carries a CRC32C, its place and the number of its write: damaged, misplaced and
+stale data are told apart, and at the end all that was written is read back. Jobs of sequential and
+of verified loads each work on their own slice of the region.
+)";
+
 absl::Status bad(std::string text) { return absl::InvalidArgumentError(text); }
 
 }  // namespace
 
 std::string_view to_string(Pattern pattern) { return kPatterns[size_t(pattern)]; }
 
-void add_options(Args& args, Options& options) {
-  args.choice("rw", {kPatterns.begin(), kPatterns.end()}, "the load (default randread)",
-              [&options](size_t i) { options.rw = Pattern(i); });
-  args.size("bs", "bytes of one I/O (default 4k)", options.bs);
-  args.value("iodepth", "N", "I/Os outstanding per job (default 1)", options.iodepth);
-  args.value("numjobs", "N", "jobs, each with a queue and a thread of its own (default 1)",
-             options.numjobs);
-  args.size("offset", "where the region starts (default 0)", options.offset);
-  args.size("size", "length of the region (default: to the end)", options.size);
-  args.duration("runtime", "how long; without it, one pass over the region", options.runtime);
-  args.duration("ramp_time", "unmeasured start of a timed run (default 0)", options.ramp_time);
-  args.value("rwmixread", "PERCENT", "share of reads in rw and randrw (default 50)",
-             options.rwmixread);
-  args.value("rate_iops", "N", "I/Os per second and job at most", options.rate_iops);
-  args.choice("verify", {"none", "crc32c"},
-              "check every block read, and read back at the end what was written",
-              [&options](size_t i) { options.verify = i == 1; });
-  args.value("randseed", "N", "seed of offsets and data (default: drawn, and printed)",
-             options.randseed);
-  args.choice("output-format", {"normal", "json"}, "json has fio's keys (default normal)",
-              [&options](size_t i) { options.json = i == 1; });
-  args.flag("group_reporting", "one result for all jobs instead of one each",
-            options.group_reporting);
-  args.choice("eta", {"auto", "always", "never"}, "the live line on stderr (default auto)",
-              [&options](size_t i) {
-                options.eta = std::array{"auto", "always", "never"}[i];
-              });
+void add_options(base::CommandLine& command, Options& options, const Limits& limits) {
+  std::vector<std::pair<std::string, Pattern>> patterns;
+  for (size_t i = 0; i < kPatterns.size(); ++i) patterns.emplace_back(kPatterns[i], Pattern(i));
+  command.section("Load");
+  command.choice("rw", "the load", options.rw, std::move(patterns));
+  command.size("bs", "bytes of one I/O", options.bs, {.least = 1});
+  command.count("iodepth", "I/Os outstanding per job", options.iodepth,
+                {.least = 1, .most = limits.iodepth});
+  command.count("numjobs", "jobs, each with a queue of its own", options.numjobs,
+                {.least = 1, .most = limits.numjobs});
+  command.size("offset", "where the region starts", options.offset);
+  command.size("size", "length of the region (default: to the end)", options.size);
+  command.duration("runtime", "how long; without it, one pass over the region", options.runtime);
+  command.duration("ramp_time", "unmeasured start of a timed run", options.ramp_time);
+  command.count("rwmixread", "percentage of reads in rw and randrw", options.rwmixread,
+                {.most = 100});
+  command.count("rate_iops", "I/Os per second and job at most (default: no limit)",
+                options.rate_iops);
+  command.choice<bool>("verify",
+                       "check every block read, and read back at the end what was written",
+                       options.verify, {{"none", false}, {"crc32c", true}});
+  command.count("randseed", "seed of offsets and data (default: drawn, and printed)",
+                options.randseed);
+  command.section("Report");
+  command.choice<OutputFormat>("output-format",
+                               "json has fio's keys, json+ the latency histogram too",
+                               options.output_format,
+                               {{"normal", OutputFormat::kNormal},
+                                {"json", OutputFormat::kJson},
+                                {"json+", OutputFormat::kJsonPlus}});
+  command.flag("group_reporting", "one result for all jobs instead of one each",
+               options.group_reporting);
+  command.choice<std::string>("eta", "the live line on stderr; auto: on a terminal", options.eta,
+                              {{"auto", "auto"}, {"always", "always"}, {"never", "never"}});
+  command.notes(kNotes);
 }
 
 absl::Status finish_options(Options& options, uint64_t device_size, uint32_t block_size) {
@@ -56,11 +73,6 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
     return bad(absl::StrCat("--offset ", options.offset,
                             " is not a multiple of the logical block size ", block_size));
   }
-  if (options.iodepth == 0) return bad("--iodepth must be at least 1");
-  if (options.numjobs == 0) return bad("--numjobs must be at least 1");
-  if (options.rwmixread > 100) {
-    return bad(absl::StrCat("--rwmixread ", options.rwmixread, " is more than 100 percent"));
-  }
   if (options.ramp_time.count() > 0 && options.runtime.count() == 0) {
     return bad("--ramp_time needs --runtime");
   }
@@ -71,7 +83,7 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
   if (options.size == 0) options.size = room;
   if (options.size > room) {
     return bad(absl::StrCat("--offset + --size ends ", options.size - room,
-                            " bytes behind the end, which is at ", format_size(device_size)));
+                            " bytes after the end, which is at ", base::format_size(device_size)));
   }
   if (options.size / options.bs < options.numjobs) {
     return bad(absl::StrCat("--size ", options.size, " holds ", options.size / options.bs,
@@ -87,7 +99,7 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
     if (options.size / options.bs > kMaxBlocks) {
       return bad(absl::StrCat("--verify keeps a record of each block, and ",
                               options.size / options.bs, " are too many: give --size, at most ",
-                              format_size(kMaxBlocks * options.bs)));
+                              base::format_size(kMaxBlocks * options.bs)));
     }
   }
   return absl::OkStatus();

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "examples/base/args.h"
+#include "examples/base/command_line.h"
 
 namespace mrpool::load {
 
@@ -22,6 +22,8 @@ constexpr bool is_random(Pattern p) {
 constexpr bool has_writes(Pattern p) { return p != Pattern::kRead && p != Pattern::kRandRead; }
 constexpr bool has_reads(Pattern p) { return p != Pattern::kWrite && p != Pattern::kRandWrite; }
 constexpr bool is_mixed(Pattern p) { return p == Pattern::kReadWrite || p == Pattern::kRandRw; }
+
+enum class OutputFormat : uint8_t { kNormal, kJson, kJsonPlus };
 
 struct Options {
   Pattern rw = Pattern::kRandRead;
@@ -36,16 +38,21 @@ struct Options {
   uint64_t rate_iops = 0;                 // per job; 0: as fast as it goes
   bool verify = false;                    // crc32c headers, sequence checks, read back at the end
   uint64_t randseed = 0;                  // 0: drawn and printed
-  bool json = false;
+  OutputFormat output_format = OutputFormat::kNormal;
   bool group_reporting = false;
   std::string eta = "auto";  // live line: auto (on a terminal), always, never
 };
 
-// Declares fio's options on `args`, writing to `options`.
-void add_options(Args& args, Options& options);
+// What an initiator can do at once.
+struct Limits {
+  uint32_t iodepth;
+  uint32_t numjobs;
+};
+// Declares fio's options on `command`, writing to `options`, and the notes that go with them.
+void add_options(base::CommandLine& command, Options& options, const Limits& limits);
 
 // Checks the options against each other and against a device of `device_size` bytes with logical
-// blocks of `block_size`, and fills in `size`. InvalidArgument names the option and the mend.
+// blocks of `block_size`, and fills in `size`. InvalidArgument names the option and what to write.
 [[nodiscard]] absl::Status finish_options(Options& options, uint64_t device_size,
                                           uint32_t block_size);
 

@@ -22,14 +22,20 @@ double per_second(uint64_t n, std::chrono::nanoseconds runtime) {
   return runtime.count() == 0 ? 0 : double(n) * 1e9 / double(runtime.count());
 }
 
-json::object latency_json(const Histogram& h) {
+json::object latency_json(const Histogram& h, bool bins) {
   json::object percentiles;
   for (const double p : kPercentiles) percentiles[absl::StrFormat("%.6f", p)] = h.percentile(p);
-  return {{"min", h.min()},       {"max", h.max()}, {"mean", h.mean()},
-          {"stddev", h.stddev()}, {"N", h.count()}, {"percentile", std::move(percentiles)}};
+  json::object latency{{"min", h.min()},   {"max", h.max()},
+                       {"mean", h.mean()}, {"stddev", h.stddev()},
+                       {"N", h.count()},   {"percentile", std::move(percentiles)}};
+  if (!bins) return latency;
+  json::object list;
+  h.each([&](uint64_t ns, uint64_t samples) { list[absl::StrCat(ns)] = samples; });
+  latency["bins"] = std::move(list);
+  return latency;
 }
 
-json::object direction_json(const DirectionStats& d, std::chrono::nanoseconds runtime) {
+json::object direction_json(const DirectionStats& d, std::chrono::nanoseconds runtime, bool bins) {
   const double bandwidth = per_second(d.bytes, runtime);
   return {{"io_bytes", d.bytes},
           {"io_kbytes", d.bytes / 1024},
@@ -38,8 +44,8 @@ json::object direction_json(const DirectionStats& d, std::chrono::nanoseconds ru
           {"iops", per_second(d.ios, runtime)},
           {"runtime", uint64_t(runtime.count() / 1'000'000)},
           {"total_ios", d.ios},
-          {"clat_ns", latency_json(d.latency)},
-          {"lat_ns", latency_json(d.latency)}};
+          {"clat_ns", latency_json(d.latency, bins)},
+          {"lat_ns", latency_json(d.latency, bins)}};
 }
 
 json::object options_json(const Options& options) {
@@ -57,12 +63,13 @@ json::object options_json(const Options& options) {
 
 json::object job_json(const Options& options, const JobStats& job, const std::string& name,
                       uint64_t group) {
+  const bool bins = options.output_format == OutputFormat::kJsonPlus;
   return {{"jobname", name},
           {"groupid", group},
           {"error", job.io_errors + job.verify_errors == 0 ? 0 : 5},  // EIO, as fio has it
           {"job options", options_json(options)},
-          {"read", direction_json(job.direction[0], job.runtime)},
-          {"write", direction_json(job.direction[1], job.runtime)},
+          {"read", direction_json(job.direction[0], job.runtime, bins)},
+          {"write", direction_json(job.direction[1], job.runtime, bins)},
           {"total_err", job.io_errors + job.verify_errors},
           {"io_errors", job.io_errors},
           {"verified", job.verified},
@@ -79,11 +86,13 @@ JobStats merged(std::span<const JobStats> jobs) {
 void add_direction(std::string& text, const char* name, const DirectionStats& d,
                    std::chrono::nanoseconds runtime) {
   if (d.ios == 0) return;
-  const auto ns = [](double n) { return format_duration(std::chrono::nanoseconds(int64_t(n))); };
+  const auto ns = [](double n) {
+    return base::format_duration(std::chrono::nanoseconds(int64_t(n)));
+  };
   const Histogram& h = d.latency;
-  absl::StrAppend(&text, "  ", name, ": ", format_count(per_second(d.ios, runtime)), " IOPS, ",
-                  format_size(uint64_t(per_second(d.bytes, runtime))), "/s, ", format_size(d.bytes),
-                  " in ", format_duration(runtime), "\n");
+  absl::StrAppend(&text, "  ", name, ": ", base::format_count(per_second(d.ios, runtime)),
+                  " IOPS, ", base::format_size(uint64_t(per_second(d.bytes, runtime))), "/s, ",
+                  base::format_size(d.bytes), " in ", base::format_duration(runtime), "\n");
   absl::StrAppend(&text, "    latency: avg ", ns(h.mean()), ", min ", ns(double(h.min())), ", max ",
                   ns(double(h.max())), ", stdev ", ns(h.stddev()), "\n   ");
   for (const double p : {50.0, 90.0, 99.0, 99.9, 99.99}) {
@@ -113,7 +122,7 @@ std::string to_text(const Options& options, std::span<const JobStats> jobs) {
   std::string text;
   const auto add = [&](const JobStats& job, const std::string& name) {
     absl::StrAppend(&text, name, ": ", std::string(to_string(options.rw)), ", bs ",
-                    format_size(options.bs), ", depth ", options.iodepth, "\n");
+                    base::format_size(options.bs), ", depth ", options.iodepth, "\n");
     add_direction(text, "read", job.direction[0], job.runtime);
     add_direction(text, "write", job.direction[1], job.runtime);
   };
@@ -148,8 +157,9 @@ std::string LiveLine::tick(std::span<const Progress> jobs, std::chrono::nanoseco
   static constexpr std::array<const char*, 2> kNames{" read ", " write "};
   for (size_t i = 0; i < 2; ++i) {
     if (ios[i] == 0) continue;
-    absl::StrAppend(&text, kNames[i], format_count(per_second(ios[i] - ios_[i], passed)), " IOPS ",
-                    format_size(uint64_t(per_second(bytes[i] - bytes_[i], passed))), "/s");
+    absl::StrAppend(&text, kNames[i], base::format_count(per_second(ios[i] - ios_[i], passed)),
+                    " IOPS ", base::format_size(uint64_t(per_second(bytes[i] - bytes_[i], passed))),
+                    "/s");
     ios_[i] = ios[i];
     bytes_[i] = bytes[i];
   }

@@ -23,7 +23,7 @@ struct ReportContext {
 // One entry per job, or one for all with options.group_reporting. Keys as fio 3 has them:
 // jobs[].read|write.{io_bytes,bw_bytes,bw,iops,runtime,total_ios}, .clat_ns and .lat_ns
 // {min,max,mean,stddev,N,percentile{"50.000000",...}}; clat and lat are the same here, because an
-// I/O is submitted where it is started.
+// I/O is submitted where it is started. json+ adds .bins {latency: number of I/Os}.
 std::string to_json(const Options& options, std::span<const JobStats> jobs,
                     const ReportContext& context);
 

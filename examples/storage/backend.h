@@ -36,6 +36,7 @@ struct Backend {
   std::string_view example;                   // "file:/srv/disk.img"
   std::string_view summary;                   // one line for the help text
   std::span<const std::string_view> options;  // a flag, or "key=VALUE" for one that has a value
+  absl::Status (*check)(const Spec& spec);    // what can be said without opening anything
   absl::StatusOr<std::shared_ptr<Volume>> (*open)(const Spec& spec);
 };
 

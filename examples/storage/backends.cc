@@ -48,6 +48,32 @@ absl::Status unknown_option(const Spec& spec, const Backend& backend, const std:
                                                  "; there are ", there_are));
 }
 
+absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& options,
+                                     Spec& spec) {
+  spec.text = text;
+  const size_t colon = spec.text.find(':');
+  const Backend* backend =
+      colon == std::string::npos ? nullptr : find(std::string_view(text).substr(0, colon));
+  if (backend == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", spec.text, "\" names no storage; write ", examples()));
+  }
+  const std::vector<std::string> parts = absl::StrSplit(spec.text.substr(colon + 1), ',');
+  spec.target = parts[0];
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (std::ranges::find(kBlockSizeOptions, parts[i]) != std::end(kBlockSizeOptions)) continue;
+    if (!known(*backend, parts[i])) return unknown_option(spec, *backend, parts[i]);
+    spec.options.push_back(parts[i]);
+  }
+  spec.block_size = block_size_of(text, options.block_size);
+  if (!valid_block_size(spec.block_size)) {
+    return absl::InvalidArgumentError(absl::StrCat("block size ", spec.block_size,
+                                                   " is not supported; use ", kBlockSizes[0],
+                                                   " or ", kBlockSizes[1]));
+  }
+  return backend;
+}
+
 }  // namespace
 
 std::span<const Backend* const> backends() { return kBackends; }
@@ -97,30 +123,17 @@ uint32_t block_size_of(std::string_view spec, uint32_t otherwise) {
   return otherwise;
 }
 
+absl::Status check(std::string_view text, const OpenOptions& options) {
+  Spec spec;
+  const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
+  return backend.ok() ? (*backend)->check(spec) : backend.status();
+}
+
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOptions& options) {
   Spec spec;
-  spec.text = text;
-  const size_t colon = spec.text.find(':');
-  const Backend* backend =
-      colon == std::string::npos ? nullptr : find(std::string_view(text).substr(0, colon));
-  if (backend == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", spec.text, "\" names no storage; write ", examples()));
-  }
-  const std::vector<std::string> parts = absl::StrSplit(spec.text.substr(colon + 1), ',');
-  spec.target = parts[0];
-  for (size_t i = 1; i < parts.size(); ++i) {
-    if (std::ranges::find(kBlockSizeOptions, parts[i]) != std::end(kBlockSizeOptions)) continue;
-    if (!known(*backend, parts[i])) return unknown_option(spec, *backend, parts[i]);
-    spec.options.push_back(parts[i]);
-  }
-  spec.block_size = block_size_of(text, options.block_size);
-  if (!valid_block_size(spec.block_size)) {
-    return absl::InvalidArgumentError(absl::StrCat("block size ", spec.block_size,
-                                                   " is not supported; use ", kBlockSizes[0],
-                                                   " or ", kBlockSizes[1]));
-  }
-  return backend->open(spec);
+  const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
+  if (!backend.ok()) return backend.status();
+  return (*backend)->open(spec);
 }
 
 }  // namespace mrpool::storage

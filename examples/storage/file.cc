@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
 #include "examples/storage/descriptor.h"
 #include "examples/storage/io_util.h"
 #include "examples/storage/sync_thread.h"
@@ -340,18 +341,30 @@ absl::StatusOr<uint64_t> size_of(const std::string& path, int fd, uint32_t block
   return bytes;
 }
 
-absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
-  const std::string& path = spec.target;
-  if (path.empty()) {
+absl::StatusOr<FileOptions> parse_options(const Spec& spec) {
+  if (spec.target.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", spec.text, "\": the path is missing; write file:/srv/disk.img"));
   }
   FileOptions options{.direct = spec.has("direct"), .read_only = spec.has("ro")};
   if (const auto written = spec.value("size")) {
-    const auto size = parse_size(*written);
-    if (!size.ok()) return size.status();
+    const auto size = base::parse_size(*written);
+    if (!size.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", spec.text, "\": ", size.status().message()));
+    }
     options.size = *size;
   }
+  return options;
+}
+
+absl::Status check_file(const Spec& spec) { return parse_options(spec).status(); }
+
+absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
+  const std::string& path = spec.target;
+  const absl::StatusOr<FileOptions> parsed = parse_options(spec);
+  if (!parsed.ok()) return parsed.status();
+  const FileOptions& options = *parsed;
   auto fd = open_locked(path, spec.block_size, options);
   if (!fd.ok()) return fd.status();
   const auto bytes = size_of(path, fd->get(), spec.block_size, options);
@@ -386,6 +399,7 @@ constinit const Backend kFile = {
         "a regular file, made where size= is given, or a block device; direct: O_DIRECT, "
         "ro: read only",
     .options = kOptions,
+    .check = check_file,
     .open = open_file};
 
 }  // namespace mrpool::storage

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
 #include "examples/storage/io_util.h"
 #include "examples/storage/range_guard.h"
 
@@ -229,8 +230,11 @@ absl::StatusOr<std::unique_ptr<Channel>> NullVolume::open_channel(Reactor&) {
 }
 
 absl::StatusOr<uint64_t> size_of(const Spec& spec) {
-  const auto bytes = parse_size(spec.target);
-  if (!bytes.ok()) return bytes.status();
+  const auto bytes = base::parse_size(spec.target);
+  if (!bytes.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", spec.text, "\": ", bytes.status().message()));
+  }
   if (*bytes < spec.block_size || *bytes % spec.block_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat("\"", spec.text, "\": ", *bytes,
                                                    " bytes is not a whole number of ",
@@ -238,6 +242,8 @@ absl::StatusOr<uint64_t> size_of(const Spec& spec) {
   }
   return bytes;
 }
+
+absl::Status check_size(const Spec& spec) { return size_of(spec).status(); }
 
 absl::StatusOr<std::shared_ptr<Volume>> open_ram(const Spec& spec) {
   const auto bytes = size_of(spec);
@@ -262,12 +268,14 @@ constinit const Backend kRam = {.scheme = "ram",
                                 .example = "ram:64MiB",
                                 .summary = "memory, zeroes at each start",
                                 .options = {},
+                                .check = check_size,
                                 .open = open_ram};
 constinit const Backend kNull = {.scheme = "null",
                                  .target = "SIZE",
                                  .example = "null:1TiB",
                                  .summary = "forgets writes, reads as zeroes",
                                  .options = {},
+                                 .check = check_size,
                                  .open = open_null};
 
 }  // namespace mrpool::storage

@@ -72,43 +72,4 @@ Error from_errno(int error, Op op) {
   }
 }
 
-absl::StatusOr<uint64_t> parse_size(std::string_view text) {
-  const auto bad = [&] {
-    return absl::InvalidArgumentError(absl::StrCat("\"",
-                                                   absl::string_view(text.data(), text.size()),
-                                                   "\" is not a size; write 64MiB, 1TiB or 4096"));
-  };
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc()) return bad();
-  const std::string_view unit(end, size_t(text.data() + text.size() - end));
-  static constexpr struct {
-    std::string_view name;
-    uint64_t factor;
-  } kUnits[] = {
-      {"", 1},
-      {"B", 1},
-      {"k", 1u << 10},  // as fio reads it
-      {"K", 1u << 10},
-      {"M", 1u << 20},
-      {"G", 1u << 30},
-      {"KiB", 1u << 10},
-      {"MiB", 1u << 20},
-      {"GiB", 1u << 30},
-      {"TiB", uint64_t{1} << 40},
-      {"kB", 1000},
-      {"KB", 1000},
-      {"MB", 1000 * 1000},
-      {"GB", 1000 * 1000 * 1000},
-      {"TB", uint64_t{1000} * 1000 * 1000 * 1000},
-  };
-  for (const auto& u : kUnits) {
-    if (u.name != unit) continue;
-    uint64_t bytes = 0;
-    if (__builtin_mul_overflow(value, u.factor, &bytes)) return bad();
-    return bytes;
-  }
-  return bad();
-}
-
 }  // namespace mrpool::storage

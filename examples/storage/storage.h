@@ -137,13 +137,12 @@ uint32_t block_size_of(std::string_view spec, uint32_t otherwise);
 // options. InvalidArgument names the bad part and shows a right one. backends.cc has the kinds.
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view spec,
                                              const OpenOptions& options = {});
+// Whether open() would take the text. Nothing is opened.
+absl::Status check(std::string_view spec, const OpenOptions& options = {});
 
 // For --help: a line for each kind of storage, how it is written and what it is.
 std::string help();
 // For messages: "ram:64MiB, null:1TiB or file:/srv/disk.img".
 std::string examples();
-
-// "64MiB", "1TiB", "4096", "10GB" (powers of ten) in bytes.
-absl::StatusOr<uint64_t> parse_size(std::string_view text);
 
 }  // namespace mrpool::storage

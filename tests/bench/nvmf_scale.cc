@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/args.h"
+#include "examples/base/command_line.h"
 #include "examples/load/histogram.h"
 #include "examples/load/random.h"
 #include "examples/nvmf/host/session.h"
@@ -196,30 +196,22 @@ void Scale::completed(Io& io, const Outcome& outcome) {
   }
 }
 
-int main(std::span<char* const> arguments) {
+int main(int argc, char** argv) {
   Options options;
-  load::Args args("nvmf_scale ADDRESS --subnqn NQN [options]");
-  args.value("subnqn", "NQN", "the subsystem", options.subnqn);
-  args.value("connections", "N", "I/O connections (default 1)", options.connections);
-  args.value("iodepth", "N", "reads under way over all of them (default 128)", options.iodepth);
-  args.duration("seconds", "how long (default 2)", options.seconds);
-  args.duration("idle", "instead of reading, keep the connections open for", options.idle);
-  absl::Status status = args.parse(arguments.subspan(1));
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    return 0;
-  }
-  if (status.ok() && (args.positional().size() != 1 || options.connections == 0 ||
-                      options.iodepth == 0 || options.iodepth > 1000)) {
-    status = absl::InvalidArgumentError(
-        "one address, --connections of at least 1 and --iodepth of 1..1000 are needed");
-  }
-  if (status.ok()) {
-    options.address = args.positional()[0];
-    Scale scale(options);
-    status = scale.prepare();
-    if (status.ok()) status = scale.run();
-  }
+  base::CommandLine program("nvmf_scale", "Reads over many connections, or keeps them open.");
+  program.operand("ADDRESS", "where the target listens", "uiwarp://127.0.0.1:4420",
+                  options.address);
+  program.required("--subnqn NQN");
+  program.text("subnqn", "NQN", "the subsystem", options.subnqn);
+  program.count("connections", "I/O connections", options.connections, {.least = 1});
+  program.count("iodepth", "reads under way over all of them", options.iodepth,
+                {.least = 1, .most = 1000});
+  program.duration("seconds", "how long", options.seconds);
+  program.duration("idle", "instead of reading, keep the connections open for", options.idle);
+  if (const auto status = program.begin(argc, argv)) return *status;
+  Scale scale(options);
+  absl::Status status = scale.prepare();
+  if (status.ok()) status = scale.run();
   if (status.ok()) return 0;
   std::fprintf(stderr, "nvmf_scale: %s\n", std::string(status.message()).c_str());
   return 1;
@@ -228,4 +220,4 @@ int main(std::span<char* const> arguments) {
 }  // namespace
 }  // namespace mrpool::nvme::host
 
-int main(int argc, char** argv) { return mrpool::nvme::host::main({argv, size_t(argc)}); }
+int main(int argc, char** argv) { return mrpool::nvme::host::main(argc, argv); }

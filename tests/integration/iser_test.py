@@ -79,19 +79,19 @@ class Errors(IserTargetTest):
 
     def test_the_initiators_command_line(self):
         target = self.target("--lun", "ram:1MiB")
-        for options, word in ((["frobnicate", target.address], "frobnicate"), (["ls"], "address"),
+        for options, word in ((["frobnicate", target.address], "frobnicate"), (["ls"], "ADDRESS"),
                               (["inq", target.address], "--target"),
-                              (["read", target.address, *self.name, "--file", "/no/where"],
+                              (["read", target.address, *self.name, "--output", "/no/where"],
                                "/no/where"),
                               (["perf", target.address, *self.name, "--numjobs", "65"],
-                               "--numjobs 65"),
+                               "--numjobs: '65'"),
                               (["perf", target.address, *self.name, "--bs", "1000"],
                                "--bs 1000"),
                               (["inq", target.address, "--target", "disk"], "--target 'disk'"),
                               (["inq", target.address, *self.name, "--initiator", "me"],
                                "--initiator 'me'"),
                               (["inq", target.address, *self.name, "--lun", "99999"],
-                               "--lun 99999"),
+                               "--lun: '99999'"),
                               (["inq", target.address, *self.name, "--chap", "a:short"],
                                "--chap: the CHAP secret has 5 bytes"),
                               (["read", target.address, *self.name, "--offset", "5"],

@@ -3,17 +3,20 @@
 //   mrpool_simulation --seconds 120          fresh seeds; prints the seed of a failure
 //   mrpool_simulation --seed 7               that run again, exactly
 //   mrpool_simulation --plant stale-key      a system with a bug: succeeds when a seed shows it
-#include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "examples/base/command_line.h"
+#include "examples/base/exit_status.h"
 #include "tests/sim/iser_world.h"
 #include "tests/sim/nvmf_world.h"
 #include "tests/sim/world.h"
@@ -23,18 +26,11 @@ namespace {
 using mrpool::sim::Plant;
 using mrpool::sim::Simulation;
 
-constexpr const char* kHelp =
-    "mrpool_simulation [--world store|nvmf|iser] [--seconds S] [--seed N] [--plant BUG]\n"
-    "\n"
-    "  --world W     store: a small block store made to exercise the library (default);\n"
-    "                nvmf: the NVMe-oF target and initiator of examples/\n"
-    "                iser: the iSER target and initiator of examples/\n"
-    "  --seconds S   run fresh seeds for so long (default 10)\n"
-    "  --seed N      run this seed only and print a digest of what happened, or start with it\n"
-    "                when --seconds is given\n"
-    "  --plant BUG   put a bug into the system and succeed only when it is found: stale-key,\n"
-    "                double-completion, lost-credit, early-answer, late-write; world store\n"
-    "                knows lost-lease too\n";
+constexpr const char* kExamples =
+    R"(  $ mrpool_simulation --seconds 120        fresh seeds; prints the seed of a failure
+  $ mrpool_simulation --seed 7             that run again, exactly
+  $ mrpool_simulation --plant stale-key    a system with a bug: succeeds when a seed shows it
+)";
 
 constexpr struct {
   std::string_view name;
@@ -44,16 +40,6 @@ constexpr struct {
     {"lost-credit", Plant::kLostCredit},   {"lost-lease", Plant::kLostLease},
     {"early-answer", Plant::kEarlyAnswer}, {"late-write", Plant::kLateWrite},
 };
-
-int usage(const std::string& why) {
-  std::fprintf(stderr, "mrpool_simulation: %s\n\n%s", why.c_str(), kHelp);
-  return 2;
-}
-
-bool number(std::string_view text, uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
 
 struct Totals {
   uint64_t runs = 0, steps = 0, commands = 0;
@@ -90,42 +76,34 @@ void violated(const Simulation& world, const std::string& what) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  uint64_t seconds = 0, seed = 0;
-  bool fixed_seed = false;
+  constexpr uint64_t kSeconds = 10;
+  std::optional<uint64_t> seconds, fixed_seed;
   Plant plant = Plant::kNone;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view option = argv[i];
-    if (option == "--help" || option == "-h") {
-      std::fputs(kHelp, stdout);
-      return 0;
-    }
-    if (i + 1 == argc) return usage("'" + std::string(option) + "' is unknown or lacks its value");
-    const std::string_view value = argv[++i];
-    if (option == "--seconds") {
-      if (!number(value, seconds) || seconds == 0) return usage("--seconds wants a number above 0");
-    } else if (option == "--seed") {
-      if (!number(value, seed)) return usage("--seed wants a number");
-      fixed_seed = true;
-    } else if (option == "--world") {
-      const auto known = std::ranges::find(kWorlds, value, &WorldKind::name);
-      if (known == std::end(kWorlds)) return usage("no such world: " + std::string(value));
-      g_kind = known;
-    } else if (option == "--plant") {
-      for (const auto& known : kPlants) {
-        if (known.name == value) plant = known.plant;
-      }
-      if (plant == Plant::kNone) return usage("no such bug: " + std::string(value));
-    } else {
-      return usage("unknown option '" + std::string(option) + "'");
-    }
-  }
+  mrpool::base::CommandLine program("mrpool_simulation", "Runs whole systems under one seed each.");
+  std::vector<std::pair<std::string, const WorldKind*>> worlds;
+  for (const WorldKind& kind : kWorlds) worlds.emplace_back(kind.name, &kind);
+  std::vector<std::pair<std::string, Plant>> plants;
+  for (const auto& known : kPlants) plants.emplace_back(known.name, known.plant);
+  program.choice("world", "store: a small block store; nvmf, iser: those of examples/", g_kind,
+                 std::move(worlds));
+  program.count("seconds",
+                absl::StrCat("run fresh seeds for so long (default ", kSeconds, " without --seed)"),
+                seconds, {.least = 1});
+  program.count("seed", "run this seed only and print a digest; with --seconds, begin with it",
+                fixed_seed);
+  program.choice("plant", "put a bug into the system and succeed only when it is found", plant,
+                 std::move(plants));
+  program.examples(kExamples);
+  if (const auto status = program.begin(argc, argv)) return *status;
   if (plant == Plant::kLostLease && g_kind != &kWorlds[0]) {
-    return usage("only world store knows the bug lost-lease");
+    return mrpool::base::fail(
+        "mrpool_simulation",
+        absl::InvalidArgumentError("--plant: only --world store knows lost-lease"));
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was said stays said when a run is killed
-  const bool once = fixed_seed && seconds == 0;
-  if (seconds == 0) seconds = 10;
-  if (!fixed_seed) seed = std::random_device{}();
+  const bool once = fixed_seed && !seconds;
+  const double limit = double(seconds.value_or(kSeconds));
+  uint64_t seed = fixed_seed ? *fixed_seed : std::random_device{}();
 
   Totals totals;
   const auto start = std::chrono::steady_clock::now();
@@ -141,7 +119,7 @@ int main(int argc, char** argv) {
     totals.steps += world->steps;
     totals.commands += world->commands;
     ++seed;
-  } while (!once && elapsed() < static_cast<double>(seconds));
+  } while (!once && elapsed() < limit);
 
   std::printf("%llu runs, %llu steps, %llu commands, %.0f steps/s: all invariants held\n",
               static_cast<unsigned long long>(totals.runs),

@@ -5,8 +5,8 @@
 
 Checks include directions (directions.py), the length of functions (functions.py), code that stands
 twice (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests
-without a ledger entry, dead links in the documentation, and formatting. Prints one line a finding
-and exits 1 when there is one.
+without a ledger entry, dead links in the documentation, the options that its pages list (options.py),
+and formatting. Prints one line a finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import options  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
 # Pattern, where it is banned, why.
@@ -136,6 +137,7 @@ def main():
     check_links(findings.append)
     check_public_headers(findings.append, build)
     check_format(findings.append)
+    options.check(findings.append, build)
     for finding in findings:
         print(finding)
     print(f"{len(findings)} findings")

@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import options  # noqa: E402
 from source import strip_comments  # noqa: E402
 
 
@@ -82,6 +83,30 @@ class Duplicates(unittest.TestCase):
         texts = {"a": self.SIX, "b": self.SIX.replace("step", "stage")}
         self.assertEqual(list(duplicates.blocks(texts)), [])
         self.assertEqual(len(list(duplicates.blocks(texts, duplicates.without_names))), 1)
+
+
+class Options(unittest.TestCase):
+    HELP = ("Usage: p [options]\n\nOptions:\n  --bs SIZE               bytes\n"
+            "  --rw read|write         the load\n  --spin                  poll\n"
+            "  --a-very-long-one TEXT|none\n                          a text\n\n"
+            "General options:\n  -h, --help              print this\n")
+    PAGE = ("| option | meaning |\n| --- | --- |\n| `--bs SIZE` | bytes, as `--size` |\n"
+            "| `--rw read\\|write` | the load |\n| `--spin` | poll |\n"
+            "| `--a-very-long-one TEXT\\|none` | a text |\n")
+
+    def findings(self, page):
+        found = []
+        options.compare("page", "p", self.HELP, page, found.append)
+        return found
+
+    def test_a_page_lists_what_help_lists(self):
+        self.assertEqual(self.findings(self.PAGE), [])
+
+    def test_what_is_left_out_or_gone_is_found(self):
+        self.assertEqual(self.findings(self.PAGE.replace("--spin", "--spinn")),
+                         ["page: does not list --spin of p",
+                          "page: lists --spinn, which p --help does not"])
+        self.assertEqual(len(self.findings(self.PAGE.replace("SIZE", "BYTES"))), 2)
 
 
 class Source(unittest.TestCase):

@@ -34,17 +34,36 @@ absl::Status parse_chap(const char* option, const std::string& text, iscsi::Cred
 
 }  // namespace
 
-int fail(const absl::Status& status) { return load::fail("mrpool-iser", status); }
+int fail(const absl::Status& status) { return base::fail("mrpool-iser", status); }
 
-void add_options(load::Args& args, ClientOptions& options) {
-  args.value("target", "IQN", "the target's name", options.target);
-  args.value("lun", "N", "the logical unit, 0 by default", options.lun);
-  args.value("initiator", "IQN", "this side's name", options.initiator);
-  args.value("chap", "USER:SECRET", "proven to the target", options.chap);
-  args.value("mutual-chap", "USER:SECRET", "demanded of the target", options.mutual_chap);
-  args.flag("no-immediate-data", "sends no data with commands", options.no_immediate_data);
-  args.flag("no-remote-invalidation", "ends every key itself", options.no_remote_invalidation);
-  args.flag("spin", "polls without sleeping", options.spin);
+void add_options(base::CommandLine& command, ClientOptions& options) {
+  command.operand("ADDRESS", "where the target listens: uiwarp://HOST:PORT or verbs://HOST:PORT",
+                  "uiwarp://127.0.0.1:3260", options.address);
+  command.section("Connection");
+  command.text("initiator", "IQN", "this side's name", options.initiator);
+  const auto secret = [](std::string& to) {
+    return [&to](std::string_view text) {
+      iscsi::Credentials checked;
+      const absl::Status status = iscsi::parse_credentials(std::string(text), checked);
+      if (status.ok()) to = text;
+      return status;
+    };
+  };
+  command.secret("chap", "USER:SECRET", "proven to the target", secret(options.chap));
+  command.secret("mutual-chap", "USER:SECRET", "demanded of the target",
+                 secret(options.mutual_chap));
+  command.flag("no-immediate-data", "send no data with commands", options.no_immediate_data);
+  command.flag("no-remote-invalidation", "end every key on this side",
+               options.no_remote_invalidation);
+  command.flag("spin", "poll without ever sleeping: least latency, a whole core", options.spin);
+}
+
+void add_unit_options(base::CommandLine& command, ClientOptions& options) {
+  command.required("--target IQN");
+  command.section("Unit");
+  command.text("target", "IQN", "the target's name", options.target);
+  command.count("lun", "the logical unit", options.lun, {.most = kMaxLun});
+  add_options(command, options);
 }
 
 Client::~Client() {
@@ -68,10 +87,6 @@ absl::Status Client::open(uint32_t sessions) {
   if (absl::Status status = check_name("--target", options_.target); !status.ok()) return status;
   if (absl::Status status = check_name("--initiator", options_.initiator); !status.ok()) {
     return status;
-  }
-  if (options_.lun > kMaxLun) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--lun ", options_.lun, " is more than there can be, ", kMaxLun));
   }
   auto reactor =
       Reactor::create({.spin = options_.spin ? Nanoseconds::max() : ReactorOptions{}.spin});

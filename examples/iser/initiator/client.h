@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "examples/base/args.h"
+#include "examples/base/command_line.h"
 #include "examples/iser/initiator/session.h"
 #include "examples/load/buffer.h"
 #include "mrpool/reactor.h"
@@ -32,7 +32,10 @@ struct ClientOptions {
   bool no_remote_invalidation = false;
   bool spin = false;
 };
-void add_options(load::Args& args, ClientOptions& options);
+// Declares the address and what sessions need.
+void add_options(base::CommandLine& command, ClientOptions& options);
+// The same for commands that talk to a unit of one target.
+void add_unit_options(base::CommandLine& command, ClientOptions& options);
 
 class Client {
  public:
@@ -85,12 +88,12 @@ absl::StatusOr<Capacity> read_capacity(Client& client);
 // READ(16) or WRITE(16) of `blocks` blocks.
 scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
 
-// The subcommands; each returns the exit status (examples/base/exit_status.h).
-int ls(std::span<char* const> arguments);
-int inq(std::span<char* const> arguments);
-int read(std::span<char* const> arguments);
-int write(std::span<char* const> arguments);
-int perf(std::span<char* const> arguments);
+// The commands of mrpool-iser; each declares itself, with its options and what runs it.
+void add_ls(base::CommandLine& program);
+void add_inq(base::CommandLine& program);
+void add_read(base::CommandLine& program);
+void add_write(base::CommandLine& program);
+void add_perf(base::CommandLine& program);
 int fail(const absl::Status& status);
 
 }  // namespace mrpool::iser

@@ -19,32 +19,15 @@ constexpr size_t kAtOnce = 256 << 10;
 // What INQUIRY answers where there is no unit (SPC-4 §6.6.2: qualifier 011b, type 1fh).
 constexpr uint8_t kNoUnit = 0x7f;
 
-// Parses; true when there is something to run. Otherwise `exit` says how to end.
-bool parse(load::Args& args, std::span<char* const> arguments, ClientOptions& options,
-           bool needs_target, int& exit) {
-  const absl::Status parsed = args.parse(arguments);
-  exit = 0;
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    return false;
-  }
-  absl::Status status = parsed;
-  if (status.ok() && args.positional().size() != 1) {
-    status = absl::InvalidArgumentError(
-        "exactly one address is needed, as uiwarp://127.0.0.1:3260 (see --help)");
-  }
-  if (status.ok() && needs_target && options.target.empty()) {
-    status = absl::InvalidArgumentError("--target is needed; mrpool-iser ls ADDRESS shows them");
-  }
-  if (!status.ok()) {
-    exit = fail(status);
-    return false;
-  }
-  options.address = args.positional()[0];
-  return true;
+// InvalidArgument without the name of a target.
+absl::Status check_target(const ClientOptions& options) {
+  if (!options.target.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--target is missing; `mrpool-iser ls ",
+                                                 options.address, "` shows the targets"));
 }
 
 absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options) {
+  if (absl::Status status = check_target(options); !status.ok()) return status;
   auto client = Client::create(options);
   if (!client.ok()) return client.status();
   auto session = (*client)->log_in();
@@ -60,18 +43,18 @@ std::string text_field(std::span<const std::byte> data, size_t at, size_t size) 
 
 struct Span {
   uint64_t offset = 0;
-  uint64_t length = 0;  // 0: to the end
+  uint64_t size = 0;  // 0: to the end
 };
 
 absl::Status check(const Span& span, const Capacity& capacity) {
-  if (span.offset % capacity.block_size != 0 || span.length % capacity.block_size != 0) {
+  if (span.offset % capacity.block_size != 0 || span.size % capacity.block_size != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--offset ", span.offset, " and --length ", span.length,
+        absl::StrCat("--offset ", span.offset, " and --size ", span.size,
                      " must be multiples of the unit's blocks of ", capacity.block_size, " bytes"));
   }
-  if (span.offset > capacity.bytes() || span.length > capacity.bytes() - span.offset) {
+  if (span.offset > capacity.bytes() || span.size > capacity.bytes() - span.offset) {
     return absl::OutOfRangeError(
-        absl::StrCat("the unit has ", capacity.bytes(), " bytes; the range ends behind it"));
+        absl::StrCat("the unit has ", capacity.bytes(), " bytes; the range ends after it"));
   }
   return absl::OkStatus();
 }
@@ -82,7 +65,7 @@ absl::StatusOr<std::FILE*> open_file(const std::string& path, const char* mode,
   if (path == "-") return standard;
   std::FILE* const file = std::fopen(path.c_str(), mode);
   if (file != nullptr) return file;
-  return absl::InvalidArgumentError(absl::StrCat("--file '", path, "': ", std::strerror(errno)));
+  return absl::InvalidArgumentError(absl::StrCat("'", path, "': ", std::strerror(errno)));
 }
 
 absl::Status output_failed() {
@@ -93,10 +76,10 @@ absl::Status copy_out(Client& client, Span span, std::FILE* to) {
   const auto capacity = read_capacity(client);
   if (!capacity.ok()) return capacity.status();
   if (absl::Status status = check(span, *capacity); !status.ok()) return status;
-  if (span.length == 0) span.length = capacity->bytes() - span.offset;
+  if (span.size == 0) span.size = capacity->bytes() - span.offset;
   std::vector<std::byte> data(kAtOnce);
-  while (span.length != 0) {
-    const auto part = std::span(data).first(std::min<uint64_t>(span.length, data.size()));
+  while (span.size != 0) {
+    const auto part = std::span(data).first(std::min<uint64_t>(span.size, data.size()));
     absl::Status status = client.run(transfer_cdb(false, span.offset / capacity->block_size,
                                                   uint32_t(part.size() / capacity->block_size)),
                                      DataDirection::kIn, part);
@@ -105,7 +88,7 @@ absl::Status copy_out(Client& client, Span span, std::FILE* to) {
       return output_failed();
     }
     span.offset += part.size();
-    span.length -= part.size();
+    span.size -= part.size();
   }
   return std::fflush(to) == 0 ? absl::OkStatus() : output_failed();
 }
@@ -115,8 +98,8 @@ absl::Status copy_in(Client& client, Span span, std::FILE* from, uint64_t& writt
   if (!capacity.ok()) return capacity.status();
   if (absl::Status status = check(span, *capacity); !status.ok()) return status;
   std::vector<std::byte> data(kAtOnce);
-  uint64_t left = span.length != 0 ? span.length : capacity->bytes() - span.offset;
-  const bool bounded = span.length != 0;
+  uint64_t left = span.size != 0 ? span.size : capacity->bytes() - span.offset;
+  const bool bounded = span.size != 0;
   while (left != 0) {
     const size_t want = std::min<uint64_t>(left, data.size());
     const size_t got = std::fread(data.data(), 1, want, from);
@@ -151,15 +134,6 @@ struct Copy {
   std::string file = "-";
 };
 
-bool parse(load::Args& args, std::span<char* const> arguments, Copy& copy,
-           const std::string& default_length, std::string what_file, int& exit) {
-  add_options(args, copy.client);
-  args.size("offset", "first byte, 0 by default", copy.span.offset);
-  args.size("length", absl::StrCat("bytes, ", default_length, " by default"), copy.span.length);
-  args.value("file", "PATH", std::move(what_file), copy.file);
-  return parse(args, arguments, copy.client, true, exit);
-}
-
 // Moves between the unit and the file, or the stream that stands for it; returns the exit status.
 template <typename Move>
 int run(const Copy& copy, std::FILE* standard, const char* mode, Move move) {
@@ -169,7 +143,7 @@ int run(const Copy& copy, std::FILE* standard, const char* mode, Move move) {
   absl::Status status = client.ok() ? move(**client, *file) : client.status();
   if (client.ok()) (*client)->log_out();
   if (*file != standard && std::fclose(*file) != 0 && status.ok()) status = output_failed();
-  return status.ok() ? load::kExitOk : fail(status);
+  return status.ok() ? base::kExitOk : fail(status);
 }
 
 const char* kind_of(std::span<const std::byte> inquiry) {
@@ -212,16 +186,8 @@ absl::Status list_units(const ClientOptions& options) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-int ls(std::span<char* const> arguments) {
-  ClientOptions options;
-  load::Args args("mrpool-iser ls ADDRESS [options]: the targets of a portal, and their units");
-  bool units = false;
-  add_options(args, options);
-  args.flag("show-luns", "logs in to each target and lists its units", units);
-  int exit = 0;
-  if (!parse(args, arguments, options, false, exit)) return exit;
+int list_targets(const ClientOptions& options, bool units) {
+  int exit = base::kExitOk;
   ClientOptions discovery = options;
   discovery.target.clear();
   auto client = Client::create(discovery);
@@ -253,12 +219,7 @@ int ls(std::span<char* const> arguments) {
   return exit;
 }
 
-int inq(std::span<char* const> arguments) {
-  ClientOptions options;
-  load::Args args("mrpool-iser inq ADDRESS --target IQN [options]: what a unit says it is");
-  add_options(args, options);
-  int exit = 0;
-  if (!parse(args, arguments, options, true, exit)) return exit;
+int inquire(const ClientOptions& options) {
   auto client = connect(options);
   if (!client.ok()) return fail(client.status());
   std::array<std::byte, 255> data{};
@@ -285,30 +246,71 @@ int inq(std::span<char* const> arguments) {
   return 0;
 }
 
-int read(std::span<char* const> arguments) {
-  Copy copy;
-  load::Args args("mrpool-iser read ADDRESS --target IQN [options]: a unit to a file or stdout");
-  int exit = 0;
-  if (!parse(args, arguments, copy, "to the end", "where to; - is stdout", exit)) return exit;
+int read(const Copy& copy) {
   return run(copy, stdout, "wbe",
              [&](Client& client, std::FILE* to) { return copy_out(client, copy.span, to); });
 }
 
-int write(std::span<char* const> arguments) {
-  Copy copy;
-  load::Args args("mrpool-iser write ADDRESS --target IQN [options]: a file or stdin to a unit");
-  int exit = 0;
-  if (!parse(args, arguments, copy, "all of the input", "where from; - is stdin", exit)) {
-    return exit;
-  }
+int write(const Copy& copy) {
   uint64_t written = 0;
-  exit = run(copy, stdin, "rbe", [&](Client& client, std::FILE* from) {
+  const int exit = run(copy, stdin, "rbe", [&](Client& client, std::FILE* from) {
     return copy_in(client, copy.span, from, written);
   });
-  if (exit == 0) {
+  if (exit == base::kExitOk) {
     std::fprintf(stderr, "%llu bytes written\n", static_cast<unsigned long long>(written));
   }
   return exit;
+}
+
+}  // namespace
+
+void add_ls(base::CommandLine& program) {
+  struct Arguments {
+    ClientOptions client;
+    bool units = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  base::CommandLine& command =
+      program.command("ls", "list the targets of a portal, and their units",
+                      [arguments] { return list_targets(arguments->client, arguments->units); });
+  add_options(command, arguments->client);
+  command.section("Report");
+  command.flag("show-luns", "log in to each target and list its units", arguments->units);
+  command.examples("  $ mrpool-iser ls uiwarp://127.0.0.1:3260 --show-luns\n");
+}
+
+void add_inq(base::CommandLine& program) {
+  const auto options = std::make_shared<ClientOptions>();
+  base::CommandLine& command = program.command("inq", "show what a unit says it is",
+                                               [options] { return inquire(*options); });
+  add_unit_options(command, *options);
+  command.examples("  $ mrpool-iser inq uiwarp://127.0.0.1:3260 --target IQN --lun 1\n");
+}
+
+void add_read(base::CommandLine& program) {
+  const auto copy = std::make_shared<Copy>();
+  base::CommandLine& command = program.command(
+      "read", "copy a unit, or a range of it, to a file or stdout", [copy] { return read(*copy); });
+  add_unit_options(command, copy->client);
+  command.section("Copy");
+  command.text("output", "FILE", "where to; - is stdout", copy->file);
+  command.size("offset", "first byte of the range", copy->span.offset);
+  command.size("size", "bytes (default: to the end of the unit)", copy->span.size);
+  command.examples(
+      "  $ mrpool-iser read uiwarp://127.0.0.1:3260 --target IQN --size 48MiB "
+      "--output a.img\n");
+}
+
+void add_write(base::CommandLine& program) {
+  const auto copy = std::make_shared<Copy>();
+  base::CommandLine& command = program.command("write", "copy a file or stdin to a range of a unit",
+                                               [copy] { return write(*copy); });
+  add_unit_options(command, copy->client);
+  command.section("Copy");
+  command.text("input", "FILE", "what to write; - is stdin", copy->file);
+  command.size("offset", "first byte of the range", copy->span.offset);
+  command.size("size", "bytes at most (default: to the end of the input)", copy->span.size);
+  command.examples("  $ mrpool-iser write uiwarp://127.0.0.1:3260 --target IQN --input disk.img\n");
 }
 
 }  // namespace mrpool::iser

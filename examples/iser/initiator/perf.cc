@@ -28,9 +28,18 @@
 namespace mrpool::iser {
 namespace {
 
+// Each job is a session; all share one thread.
+constexpr load::Limits kLimits{.iodepth = 1024, .numjobs = 64};
+
+struct Arguments {
+  ClientOptions client;
+  load::Options load;
+};
+
 constexpr const char* kExamples =
-    R"(  mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --rw randrw --bs 4k --iodepth 32 \
-    --runtime 5 --verify crc32c
+    R"(  $ mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --rw randread --iodepth 32 --runtime 10
+  $ mrpool-iser perf verbs://10.0.0.1:3260 --target IQN --rw randrw --numjobs 4 --verify crc32c
+  $ mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --rw read --bs 128k --output-format json
 )";
 constexpr uint32_t kMaxTransfer = 1 << 20;
 
@@ -166,7 +175,7 @@ int report(const load::Options& load, const std::vector<load::JobStats>& stats,
            const SessionCounters& counters, const MrPoolStats& pool) {
   uint64_t errors = 0;
   for (const load::JobStats& job : stats) errors += job.io_errors + job.verify_errors;
-  if (load.json) {
+  if (load.output_format != load::OutputFormat::kNormal) {
     const load::ReportContext context{
         .program = "mrpool-iser",
         .job_name = "perf",
@@ -191,7 +200,7 @@ int report(const load::Options& load, const std::vector<load::JobStats>& stats,
         pool.in_use, static_cast<unsigned long long>(pool.repairs),
         static_cast<unsigned long long>(load.randseed));
   }
-  return errors == 0 ? load::kExitOk : load::kExitIo;
+  return errors == 0 ? base::kExitOk : base::kExitIo;
 }
 
 absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
@@ -271,37 +280,27 @@ absl::StatusOr<int> run(const ClientOptions& options, load::Options load) {
   return report(load, stats, counters, client.pool().stats());
 }
 
+int run_perf(const std::shared_ptr<Arguments>& arguments) {
+  ClientOptions options = arguments->client;
+  if (options.target.empty()) {
+    return fail(absl::InvalidArgumentError(absl::StrCat("--target is missing; `mrpool-iser ls ",
+                                                        options.address, "` shows the targets")));
+  }
+  options.depth = arguments->load.iodepth;
+  const absl::StatusOr<int> exit = run(options, arguments->load);
+  return exit.ok() ? *exit : fail(exit.status());
+}
+
 }  // namespace
 
-int perf(std::span<char* const> arguments) {
-  ClientOptions options;
-  load::Options load;
-  load::Args args("mrpool-iser perf ADDRESS --target IQN [options]");
-  load::add_options(args, load);
-  add_options(args, options);
-  args.epilogue(kExamples);
-  const absl::Status parsed = args.parse(arguments);
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    return 0;
-  }
-  if (!parsed.ok()) return fail(parsed);
-  if (args.positional().size() != 1 || options.target.empty()) {
-    return fail(absl::InvalidArgumentError(
-        "an address, as uiwarp://127.0.0.1:3260, and --target are needed (see --help)"));
-  }
-  if (load.iodepth == 0 || load.iodepth > 1024) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--iodepth ", load.iodepth, " is not within 1..1024")));
-  }
-  if (load.numjobs == 0 || load.numjobs > 64) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--numjobs ", load.numjobs, " is not within 1..64")));
-  }
-  options.address = args.positional()[0];
-  options.depth = load.iodepth;
-  const absl::StatusOr<int> exit = run(options, load);
-  return exit.ok() ? *exit : fail(exit.status());
+void add_perf(base::CommandLine& program) {
+  const auto arguments = std::make_shared<Arguments>();
+  base::CommandLine& command =
+      program.command("perf", "generate load, verify it, and report as fio does",
+                      [arguments] { return run_perf(arguments); });
+  add_unit_options(command, arguments->client);
+  load::add_options(command, arguments->load, kLimits);
+  command.examples(kExamples);
 }
 
 }  // namespace mrpool::iser

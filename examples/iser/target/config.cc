@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_object.h"
 #include "examples/base/json_text.h"
+#include "examples/base/units.h"
 #include "examples/iser/target/limits.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/text.h"
@@ -27,7 +28,7 @@ void read_size(JsonObject& object, std::string_view key, uint64_t& to) {
   std::string written;
   object.text(key, written);
   if (written.empty()) return;
-  const absl::StatusOr<uint64_t> bytes = storage::parse_size(written);
+  const absl::StatusOr<uint64_t> bytes = base::parse_size(written);
   if (!bytes.ok()) return object.refuse(key, std::string(bytes.status().message()));
   to = *bytes;
 }
@@ -135,7 +136,9 @@ absl::Status validate(const Config& config) {
     }
     for (const std::string& initiator : target.initiators) {
       if (!iscsi::valid_iscsi_name(initiator)) {
-        return wrong(target.name, absl::StrCat("initiator \"", initiator, "\" is no iSCSI name"));
+        return wrong(target.name,
+                     absl::StrCat("initiator \"", initiator,
+                                  "\" is no iSCSI name; write iqn.2026-11.org.example:host"));
       }
     }
     if (absl::Status status = check_authentication(target.authentication, target.name);

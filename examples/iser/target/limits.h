@@ -4,11 +4,13 @@
 // Thread safety: constants. Units: bytes unless the name says otherwise.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
 #include "examples/protocol/iscsi/iser_header.h"
 #include "examples/protocol/iscsi/pdu.h"
+#include "mrpool/reactor.h"
 
 namespace mrpool::iser_target {
 
@@ -52,6 +54,11 @@ static_assert(kMaxTransfer % kChunk == 0);
 // A transfer takes all its chunks at once; chunks are numbered by 16 bits.
 inline constexpr uint64_t kMinStaging = kMaxTransfer;
 inline constexpr uint64_t kMaxStaging = uint64_t{1 << 16} * kChunk;
+
+// What the options of the daemon may be.
+inline constexpr uint32_t kMaxMrs = 1 << 20;
+inline constexpr uint32_t kMaxConnections = 65536;
+inline constexpr Nanoseconds kMaxSpin = std::chrono::seconds(1);
 
 // Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of ours,
 // an asynchronous message, and a reject.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/base/exit_status.h"
 #include "examples/base/peer_log.h"
 #include "examples/iser/target/options.h"
 #include "examples/iser/target/server.h"
@@ -21,8 +22,10 @@
 namespace mrpool::iser_target {
 namespace {
 
+constexpr const char* kProgram = "mrpool-iser-target";
+
 int fail(const absl::Status& status) {
-  std::fprintf(stderr, "mrpool-iser-target: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "%s: %s\n", kProgram, std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? 2 : 1;  // 2: what the user wrote, 1: everything else
 }
 
@@ -74,7 +77,29 @@ void reload(std::span<const std::string> arguments, Site& site) {
   say_what_is_served(site);
 }
 
+// --check-config: what run() would serve, as far as it can be said without opening anything.
+int check(const Config& config) {
+  for (const TargetConfig& target : config.targets) {
+    for (const std::string& lun : target.luns) {
+      const absl::Status status = storage::check(lun, {.block_size = config.block_size});
+      if (!status.ok()) return fail(status);
+    }
+  }
+  for (const std::string& address : config.listen) {
+    std::printf("would listen on %s\n", address.c_str());
+  }
+  for (const TargetConfig& target : config.targets) {
+    for (size_t lun = 0; lun < target.luns.size(); ++lun) {
+      std::printf("would serve %s LUN %zu: %s, blocks of %u bytes\n", target.name.c_str(), lun,
+                  target.luns[lun].c_str(),
+                  storage::block_size_of(target.luns[lun], config.block_size));
+    }
+  }
+  return base::end_of_output(kProgram, base::kExitOk);
+}
+
 int run(const Options& options, std::span<const std::string> arguments) {
+  if (options.check_config) return check(options.config);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
   absl::StatusOr<std::unique_ptr<Reactor>> reactor = Reactor::create({.spin = options.spin});
@@ -121,12 +146,13 @@ int run(const Options& options, std::span<const std::string> arguments) {
 }  // namespace mrpool::iser_target
 
 int main(int argc, char** argv) {
+  mrpool::base::hold_standard_streams();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto options = mrpool::iser_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::iser_target::fail(options.status());
-  if (options->help) {
-    std::fputs(mrpool::iser_target::kHelp, stdout);
-    return 0;
+  if (options->answer) {
+    std::fputs(options->answer->c_str(), stdout);
+    return mrpool::base::end_of_output(mrpool::iser_target::kProgram, 0);
   }
   return mrpool::iser_target::run(*options, arguments);
 }

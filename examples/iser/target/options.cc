@@ -1,197 +1,173 @@
 #include "examples/iser/target/options.h"
 
 #include <functional>
-#include <map>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/command_line.h"
+#include "examples/iser/target/limits.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/text.h"
 #include "examples/storage/descriptor.h"
 #include "examples/storage/storage.h"
+#include "mrpool/device.h"
 
 namespace mrpool::iser_target {
-
-const char* const kHelp =
-    R"(mrpool-iser-target: an iSCSI target over RDMA (RFC 7145), in userspace
-
-  mrpool-iser-target --listen uiwarp://127.0.0.1:3260 \
-      --target iqn.2026-11.org.example:disk --lun ram:64MiB
-
-Portals (several may be given):
-  --listen URI            uiwarp://HOST:PORT or verbs://HOST:PORT; port 0 picks a free one
-
-Targets; what follows a --target belongs to it, and there may be several:
-  --target IQN            its name
-  --lun SPEC              LUN 0, 1, ...: ram:64MiB, null:1TiB, file:PATH[,direct][,ro][,size=1GiB]
-  --alias TEXT            a name for people
-  --chap USER:SECRET      initiators must prove this (secrets have 12 to 255 bytes)
-  --mutual-chap USER:SECRET  the target proves this when asked
-  --initiator IQN         only these may log in (several); without any, everybody
-
-The whole daemon:
-  --config FILE           JSON instead of --target; docs/iser_target.md has an example;
-                          SIGHUP reads it again, a broken file is refused whole
-  --state-dir DIR         persistent reservations with APTPL are kept here
-  --discovery-chap USER:SECRET, --discovery-mutual-chap USER:SECRET
-  --block-size N          512 (default) or 4096
-  --staging SIZE          memory for data under way, 32MiB by default; commands wait when it is full
-  --mrs N                 entries of the MR pool, 512 by default; transfers wait when it is empty
-  --max-connections N     more are refused, 256 by default; each takes about 1 MB
-  --no-initial-r2t        lets initiators send unsolicited Data-Out (InitialR2T=No)
-  --no-immediate-data     negotiates ImmediateData=No
-  --force-mr              registers local memory even where the device does not need it
-  --spin MICROSECONDS     polls that long before sleeping, 50 by default
-  --help
-
-SIGINT or SIGTERM ends it in good order; the counters at the end show no MR in use.
-)";
-
 namespace {
+
+constexpr const char* kNotes =
+    R"(What follows a --target belongs to it. SIGHUP reads the file of --config again; a broken file is
+refused whole. SIGINT and SIGTERM end the daemon in good order; the counters at the end show no MR
+and no staging memory in use.
+
+Exit status:
+  0    ended in good order
+  1    it could not serve, or something was still in use at the end
+  2    the command line or the configuration is wrong
+)";
+constexpr const char* kExamples =
+    R"(  $ mrpool-iser-target --listen uiwarp://127.0.0.1:3260 --target IQN --lun ram:64MiB
+  $ mrpool-iser-target --config /etc/mrpool/iser.json --check-config
+)";
 
 absl::StatusOr<Config> read_config(const std::string& path) {
   const absl::StatusOr<std::string> text = storage::read_text(path);
-  if (!text.ok()) return text.status();
-  return parse_json(*text);
+  if (!text.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--config: ", text.status().message()));
+  }
+  absl::StatusOr<Config> config = parse_json(*text);
+  if (config.ok()) return config;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": ", config.status().message()));
 }
 
-class Parser {
- public:
-  explicit Parser(Options& options) : options_(options) {
-    Config& config = options.config;
-    flag("--help", [this] { options_.help = true; });
-    flag("-h", [this] { options_.help = true; });
-    flag("--no-initial-r2t", [&config] { config.initial_r2t = false; });
-    flag("--no-immediate-data", [&config] { config.immediate_data = false; });
-    flag("--force-mr", [&config] { config.force_mr = true; });
-    value("--listen", [&config](const std::string& text) { return add(config.listen, text); });
-    value("--target", [&config](const std::string& text) {
-      config.targets.emplace_back().name = iscsi::normal_iscsi_name(text);
-      return absl::OkStatus();
-    });
-    of_target("--lun",
-              [](TargetConfig& target, const std::string& text) { return add(target.luns, text); });
-    of_target("--initiator", [](TargetConfig& target, const std::string& text) {
-      return add(target.initiators, iscsi::normal_iscsi_name(text));
-    });
-    of_target("--alias", [](TargetConfig& target, const std::string& text) {
-      target.alias = text;
-      return absl::OkStatus();
-    });
-    of_target("--chap", [](TargetConfig& target, const std::string& text) {
-      return iscsi::parse_credentials(text, target.authentication.incoming.emplace());
-    });
-    of_target("--mutual-chap", [](TargetConfig& target, const std::string& text) {
-      return iscsi::parse_credentials(text, target.authentication.outgoing.emplace());
-    });
-    value("--discovery-chap", [&config](const std::string& text) {
-      return iscsi::parse_credentials(text, config.discovery.incoming.emplace());
-    });
-    value("--discovery-mutual-chap", [&config](const std::string& text) {
-      return iscsi::parse_credentials(text, config.discovery.outgoing.emplace());
-    });
-    value("--state-dir", [&config](const std::string& text) {
-      config.state_dir = text;
-      return absl::OkStatus();
-    });
-    value("--staging", [&config](const std::string& text) {
-      const absl::StatusOr<uint64_t> bytes = storage::parse_size(text);
-      if (bytes.ok()) config.staging = *bytes;
-      return bytes.status();
-    });
-    number("--block-size", config.block_size);
-    number("--mrs", config.mrs);
-    number("--max-connections", config.max_connections);
-    value("--spin", [this](const std::string& text) {
-      uint32_t microseconds = 0;
-      if (absl::Status status = parse(text, microseconds, 0); !status.ok()) return status;
-      options_.spin = std::chrono::microseconds(microseconds);
-      return absl::OkStatus();
-    });
-    value("--config", [this](const std::string& text) {
-      absl::StatusOr<Config> read = read_config(text);
-      if (!read.ok()) return read.status();
-      // Portals may come from both sides: a file is shared, a port often is not.
-      std::vector<std::string> listen = std::move(options_.config.listen);
-      options_.config = *std::move(read);
-      for (std::string& uri : options_.config.listen) listen.push_back(std::move(uri));
-      options_.config.listen = std::move(listen);
-      return absl::OkStatus();
-    });
-  }
+base::CommandLine::Setter credentials(std::optional<iscsi::Credentials>& to) {
+  return [&to](std::string_view text) {
+    return iscsi::parse_credentials(std::string(text), to.emplace());
+  };
+}
 
-  absl::Status run(std::span<const std::string> arguments) {
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      std::string name = arguments[i];
-      std::optional<std::string> text;
-      if (const size_t equals = name.find('='); equals != std::string::npos) {
-        text = name.substr(equals + 1);
-        name.resize(equals);
-      }
-      if (const auto found = flags_.find(name); found != flags_.end()) {
-        if (text) return wrong(name, "takes no value");
-        found->second();
-        continue;
-      }
-      const auto found = values_.find(name);
-      if (found == values_.end()) return wrong(name, "is not an option; see --help");
-      if (!text) {
-        if (++i == arguments.size()) return wrong(name, "needs a value");
-        text = arguments[i];
-      }
-      if (absl::Status status = found->second(*text); !status.ok()) {
-        // A secret is not shown, not even a wrong one: logs are read by many.
-        const bool secret = name.ends_with("chap");
-        return wrong(secret ? name : absl::StrCat(name, " ", *text), std::string(status.message()));
-      }
-    }
-    return absl::OkStatus();
+// Options of the target in front of them. `from` is how many targets a file brought.
+class TargetOptions {
+ public:
+  TargetOptions(base::CommandLine& program, Config& config)
+      : program_(program), config_(config), from_(config.targets.size()) {}
+
+  void declare() {
+    program_.section("Targets");
+    program_.option(
+        "target", "IQN", "a target's name; may be repeated", [this](std::string_view text) {
+          config_.targets.emplace_back().name = iscsi::normal_iscsi_name(std::string(text));
+          return absl::OkStatus();
+        });
+    program_.option("lun", "STORAGE",
+                    absl::StrCat("may be repeated, LUNs count from 0:\n", storage::help()),
+                    of_target([](TargetConfig& target, std::string_view text) {
+                      target.luns.emplace_back(text);
+                      return storage::check(text);
+                    }));
+    program_.option("alias", "TEXT", "a name for people",
+                    of_target([](TargetConfig& target, std::string_view text) {
+                      target.alias = text;
+                      return absl::OkStatus();
+                    }));
+    program_.secret("chap", "USER:SECRET", "what initiators must prove",
+                    of_target([](TargetConfig& target, std::string_view text) {
+                      return credentials(target.authentication.incoming)(text);
+                    }));
+    program_.secret("mutual-chap", "USER:SECRET", "what the target proves when asked",
+                    of_target([](TargetConfig& target, std::string_view text) {
+                      return credentials(target.authentication.outgoing)(text);
+                    }));
+    program_.option("initiator", "IQN", "who may log in; may be repeated (default: everybody)",
+                    of_target([](TargetConfig& target, std::string_view text) {
+                      target.initiators.push_back(iscsi::normal_iscsi_name(std::string(text)));
+                      return absl::OkStatus();
+                    }));
   }
 
  private:
-  using Value = std::function<absl::Status(const std::string&)>;
-
-  static absl::Status wrong(const std::string& what, const std::string& why) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
-  }
-  static absl::Status add(std::vector<std::string>& list, const std::string& text) {
-    list.push_back(text);
-    return absl::OkStatus();
-  }
-  static absl::Status parse(const std::string& text, uint32_t& to, uint32_t least) {
-    const std::optional<uint64_t> number = iscsi::parse_number(text);
-    if (!number || *number < least || *number > 0xffffffff) {
-      return absl::InvalidArgumentError(absl::StrCat("not a whole number of at least ", least));
-    }
-    to = uint32_t(*number);
-    return absl::OkStatus();
-  }
-  void flag(const std::string& name, std::function<void()> set) { flags_[name] = std::move(set); }
-  void value(const std::string& name, Value set) { values_[name] = std::move(set); }
-  void number(const std::string& name, uint32_t& to) {
-    value(name, [&to](const std::string& text) { return parse(text, to, 1); });
-  }
-  void of_target(const std::string& name,
-                 std::function<absl::Status(TargetConfig&, const std::string&)> set) {
-    value(name, [this, set = std::move(set)](const std::string& text) -> absl::Status {
-      if (options_.config.targets.empty()) {
-        return absl::InvalidArgumentError("belongs behind the --target it is for");
+  base::CommandLine::Setter of_target(
+      std::function<absl::Status(TargetConfig&, std::string_view)> set) {
+    return [this, set = std::move(set)](std::string_view text) -> absl::Status {
+      if (config_.targets.size() == from_) {
+        return absl::InvalidArgumentError("comes after the --target it is for");
       }
-      return set(options_.config.targets.back(), text);
-    });
+      return set(config_.targets.back(), text);
+    };
   }
 
-  Options& options_;
-  std::map<std::string, std::function<void()>> flags_;
-  std::map<std::string, Value> values_;
+  base::CommandLine& program_;
+  Config& config_;
+  const size_t from_;
 };
+
+void declare_served(base::CommandLine& program, Options& options) {
+  Config& config = options.config;
+  program.section("What is served");
+  program.option("listen", "ADDRESS",
+                 "uiwarp://HOST:PORT or verbs://HOST:PORT; port 0 picks one; may be repeated",
+                 [&config](std::string_view text) {
+                   config.listen.emplace_back(text);
+                   return Address::parse(text).status();
+                 });
+  program.text("config", "FILE", "all of this, as JSON; see docs", options.config_file);
+  program.flag("check-config", "print what would be served, open nothing, and end",
+               options.check_config);
+  program.text("state-dir", "DIR", "where persistent reservations with APTPL are kept",
+               config.state_dir);
+  program.secret("discovery-chap", "USER:SECRET", "what a discovery session must prove",
+                 credentials(config.discovery.incoming));
+  program.secret("discovery-mutual-chap", "USER:SECRET", "what discovery proves when asked",
+                 credentials(config.discovery.outgoing));
+}
+
+void declare_how(base::CommandLine& program, Options& options) {
+  Config& config = options.config;
+  program.section("How");
+  program.choice<uint32_t>("block-size", "of storage that does not say ,bs=", config.block_size,
+                           {{"512", 512}, {"4096", 4096}});
+  program.duration("spin", "how long to poll before sleeping", options.spin,
+                   {.most = kMaxSpin, .forever = true});
+  program.size("staging", "memory for data under way; commands wait for it", config.staging,
+               {.least = kMinStaging, .most = kMaxStaging});
+  program.count("mrs", "entries of each device's MR pool; transfers wait for them", config.mrs,
+                {.least = 1, .most = kMaxMrs});
+  program.flag("force-mr", "register local memory for every transfer, needed or not",
+               config.force_mr);
+  program.count("max-connections", "more are refused", config.max_connections,
+                {.least = 1, .most = kMaxConnections});
+  program.flag("no-initial-r2t", "let initiators send unsolicited Data-Out (InitialR2T=No)",
+               config.initial_r2t, false);
+  program.flag("no-immediate-data", "negotiate ImmediateData=No", config.immediate_data, false);
+}
+
+// `options` holds what the file says, or the defaults.
+absl::Status parse_onto(Options& options, std::span<const std::string> arguments) {
+  base::CommandLine program("mrpool-iser-target",
+                            "An iSCSI target over RDMA (RFC 7145), in userspace.");
+  declare_served(program, options);
+  TargetOptions targets(program, options.config);
+  targets.declare();
+  declare_how(program, options);
+  program.notes(kNotes);
+  program.examples(kExamples);
+  absl::Status status = program.parse(arguments);
+  options.answer = program.answer();
+  return status;
+}
 
 }  // namespace
 
 absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments) {
   Options options;
-  Parser parser(options);
-  if (absl::Status status = parser.run(arguments); !status.ok()) return status;
-  if (options.help) return options;
+  if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
+  if (options.answer) return options;
+  if (!options.config_file.empty()) {
+    absl::StatusOr<Config> config = read_config(options.config_file);
+    if (!config.ok()) return config.status();
+    options = Options{};
+    options.config = *std::move(config);
+    if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
+  }
   if (absl::Status status = validate(options.config); !status.ok()) return status;
   return options;
 }

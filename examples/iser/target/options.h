@@ -3,6 +3,7 @@
 // Thread safety: values.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -12,15 +13,16 @@
 
 namespace mrpool::iser_target {
 
-extern const char* const kHelp;
-
 struct Options {
-  bool help = false;
   Config config;
+  std::string config_file;
+  bool check_config = false;
   Nanoseconds spin = std::chrono::microseconds(50);
+  std::optional<std::string> answer;  // what to print instead of running, as for --help
 };
 
-// Reads a --config file too. InvalidArgument names the option and the mend.
+// Reads the file of --config too; what the command line says goes before what the file says.
+// InvalidArgument names the option and what to write.
 absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments);
 
 }  // namespace mrpool::iser_target

@@ -1,25 +1,22 @@
-// The subcommands of mrpool-nvmf. Each parses its arguments, does its work, prints, and returns the
-// exit status.
+// The commands of mrpool-nvmf. Each declares itself, with its options and what runs it.
 //
 // Thread safety: the main thread.
 #pragma once
 
-#include <span>
-
 #include "absl/status/status.h"
+#include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
 
 namespace mrpool::nvme::host {
 
-using load::kExitIo;
-using load::kExitOk;
-using load::kExitUsage;
+using base::kExitIo;
+using base::kExitOk;
 
-int discover(std::span<char* const> arguments);
-int identify(std::span<char* const> arguments);
-int read(std::span<char* const> arguments);
-int write(std::span<char* const> arguments);
-int perf(std::span<char* const> arguments);
+void add_discover(base::CommandLine& program);
+void add_identify(base::CommandLine& program);
+void add_read(base::CommandLine& program);
+void add_write(base::CommandLine& program);
+void add_perf(base::CommandLine& program);
 
 // Prints "mrpool-nvmf: MESSAGE" and picks the exit status that goes with it.
 int fail(const absl::Status& status);

@@ -7,10 +7,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/args.h"
 #include "examples/base/units.h"
 #include "examples/nvmf/host/commands.h"
 #include "examples/nvmf/host/copy.h"
@@ -25,7 +25,7 @@ struct Job {
   HostOptions host;
   CopyOptions copy;
   std::string file = "-";
-  std::string progress = "auto";
+  std::string eta = "auto";
   bool to_namespace = false;
 };
 
@@ -79,12 +79,12 @@ class ProgressLine {
  private:
   std::string line(uint64_t bytes) const {
     const double seconds = std::chrono::duration<double>(elapsed()).count();
-    std::string text = load::format_size(bytes);
+    std::string text = base::format_size(bytes);
     if (total_ != 0) {
-      absl::StrAppend(&text, " of ", load::format_size(total_), ", ", bytes * 100 / total_, "%");
+      absl::StrAppend(&text, " of ", base::format_size(total_), ", ", bytes * 100 / total_, "%");
     }
     if (seconds > 0) {
-      absl::StrAppend(&text, ", ", load::format_size(uint64_t(double(bytes) / seconds)), "/s");
+      absl::StrAppend(&text, ", ", base::format_size(uint64_t(double(bytes) / seconds)), "/s");
     }
     return text;
   }
@@ -144,7 +144,7 @@ int run(Job& job) {
   if (!file.ok()) return fail(file.status());
   auto host = Host::create(job.host, 1, uint16_t(job.copy.depth));
   if (!host.ok()) return fail(host.status());
-  const bool show = job.progress == "always" || (job.progress == "auto" && isatty(STDERR_FILENO));
+  const bool show = job.eta == "always" || (job.eta == "auto" && isatty(STDERR_FILENO));
   ProgressLine progress(show,
                         job.copy.size != 0 || !job.to_namespace ? job.copy.size : file->size());
   job.copy.progress = [&progress](uint64_t bytes) { return progress.update(bytes); };
@@ -153,64 +153,50 @@ int run(Job& job) {
   if (!copied.ok()) return fail(copied.status());
   const double seconds = std::chrono::duration<double>(progress.elapsed()).count();
   std::fprintf(stderr, "%s %s (%llu bytes) at offset %llu of namespace %u in %s, %s/s\n",
-               job.to_namespace ? "wrote" : "read", load::format_size(*copied).c_str(),
+               job.to_namespace ? "wrote" : "read", base::format_size(*copied).c_str(),
                static_cast<unsigned long long>(*copied),
                static_cast<unsigned long long>(job.copy.offset), job.host.nsid,
-               load::format_duration(progress.elapsed()).c_str(),
-               load::format_size(uint64_t(double(*copied) / seconds)).c_str());
+               base::format_duration(progress.elapsed()).c_str(),
+               base::format_size(uint64_t(double(*copied) / seconds)).c_str());
   return kExitOk;
 }
 
-int copy_command(std::span<char* const> arguments, bool to_namespace) {
-  Job job;
-  job.to_namespace = to_namespace;
-  const std::string name = to_namespace ? "write" : "read";
-  load::Args args(absl::StrCat("mrpool-nvmf ", name, " ADDRESS --subnqn NQN [options]"));
-  add_options(args, job.host, HostOptionSet::kNamespace);
+void add_copy(base::CommandLine& program, bool to_namespace) {
+  const auto job = std::make_shared<Job>();
+  job->to_namespace = to_namespace;
+  base::CommandLine& command =
+      program.command(to_namespace ? "write" : "read",
+                      to_namespace ? "copy a file or stdin to a range of a namespace"
+                                   : "copy a range of a namespace to a file or stdout",
+                      [job] { return run(*job); });
+  add_options(command, job->host, HostOptionSet::kNamespace);
+  command.section("Copy");
   if (to_namespace) {
-    args.value("input", "FILE", "what to write; - is stdin (default -)", job.file);
+    command.text("input", "FILE", "what to write; - is stdin", job->file);
   } else {
-    args.value("output", "FILE", "where to; - is stdout (default -)", job.file);
+    command.text("output", "FILE", "where to; - is stdout", job->file);
   }
-  args.size("offset", "first byte of the range (default 0)", job.copy.offset);
-  args.size("size",
-            to_namespace ? "bytes at most (default: to the end of the input)"
-                         : "bytes (default: to the end of the namespace)",
-            job.copy.size);
-  args.size("bs", "bytes of one command (default 256k)", job.copy.chunk);
-  args.value("iodepth", "N", "commands under way (default 8)", job.copy.depth);
-  args.choice("progress", {"auto", "always", "never"}, "a live line on stderr (default auto)",
-              [&job](size_t i) { job.progress = i == 0   ? "auto"
-                                                : i == 1 ? "always"
-                                                         : "never"; });
-  args.epilogue(
+  command.size("offset", "first byte of the range", job->copy.offset);
+  command.size("size",
+               to_namespace ? "bytes at most (default: to the end of the input)"
+                            : "bytes (default: to the end of the namespace)",
+               job->copy.size);
+  command.size("bs", "bytes of one command", job->copy.chunk, {.least = 1});
+  command.count("iodepth", "commands under way", job->copy.depth, {.least = 1, .most = kMaxDepth});
+  command.choice<std::string>("eta", "the live line on stderr; auto: on a terminal", job->eta,
+                              {{"auto", "auto"}, {"always", "always"}, {"never", "never"}});
+  command.examples(
       to_namespace
-          ? "  mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN --input disk.img\n"
-            "  zcat disk.img.gz | mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN\n"
-          : "  mrpool-nvmf read uiwarp://127.0.0.1:4420 --subnqn NQN --size 48MiB --output "
-            "disk.img\n"
-            "  mrpool-nvmf read uiwarp://127.0.0.1:4420 --subnqn NQN --nsid 2 | sha256sum\n");
-  const absl::Status status = args.parse(arguments);
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    return kExitOk;
-  }
-  if (!status.ok()) return fail(status);
-  if (args.positional().size() != 1) {
-    return fail(absl::InvalidArgumentError(
-        "exactly one address is needed, as uiwarp://127.0.0.1:4420 (see --help)"));
-  }
-  if (job.copy.depth == 0 || job.copy.depth > 1023) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--iodepth ", job.copy.depth, " is not within 1..1023")));
-  }
-  job.host.address = args.positional()[0];
-  return run(job);
+          ? "  $ mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN --input disk.img\n"
+            "  $ zcat disk.img.gz | mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN\n"
+          : "  $ mrpool-nvmf read uiwarp://127.0.0.1:4420 --subnqn NQN --size 48MiB --output "
+            "a.img\n"
+            "  $ mrpool-nvmf read uiwarp://127.0.0.1:4420 --subnqn NQN --nsid 2 | sha256sum\n");
 }
 
 }  // namespace
 
-int read(std::span<char* const> arguments) { return copy_command(arguments, false); }
-int write(std::span<char* const> arguments) { return copy_command(arguments, true); }
+void add_read(base::CommandLine& program) { add_copy(program, false); }
+void add_write(base::CommandLine& program) { add_copy(program, true); }
 
 }  // namespace mrpool::nvme::host

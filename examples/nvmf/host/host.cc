@@ -22,27 +22,29 @@ void handle_signal(int signal_number) {
 
 }  // namespace
 
-void add_options(load::Args& args, HostOptions& options, HostOptionSet set) {
+void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet set) {
+  command.operand("ADDRESS", "where the target listens: uiwarp://HOST:PORT or verbs://HOST:PORT",
+                  "uiwarp://127.0.0.1:4420", options.address);
+  command.section("Connection");
   if (set != HostOptionSet::kAddressOnly) {
-    args.value("subnqn", "NQN", "the subsystem to connect to", options.subnqn);
+    command.required("--subnqn NQN");
+    command.text("subnqn", "NQN", "the subsystem to connect to", options.subnqn);
   }
   if (set == HostOptionSet::kNamespace || set == HostOptionSet::kLoad) {
-    args.value("nsid", "N", "the namespace (default 1)", options.nsid);
+    command.count("nsid", "the namespace", options.nsid, {.least = 1});
   }
-  args.value("host-nqn", "NQN", "who we are (default: /etc/nvme/hostnqn, else a random UUID)",
-             options.host_nqn);
-  args.duration("connect-timeout", "for one connection (default 5s)", options.connect_timeout);
-  args.duration("timeout", "for one command (default 30s)", options.timeout);
+  command.text("host-nqn", "NQN", "who we are (default: /etc/nvme/hostnqn, else a random UUID)",
+               options.host_nqn);
+  command.duration("connect-timeout", "for one connection", options.connect_timeout);
+  command.duration("timeout", "for one command", options.timeout);
   if (set == HostOptionSet::kAddressOnly || set == HostOptionSet::kSubsystem) return;
-  args.duration("keep-alive", "keep-alive time-out; 0 switches it off (default 10s)",
-                options.keep_alive);
-  args.flag("reconnect", "after a lost connection, connect again and repeat what was under way",
-            options.reconnect);
-  args.duration("reconnect-delay", "between attempts (default 500ms)", options.reconnect_delay);
-  args.duration("ctrl-loss-tmo", "give up reconnecting after this long (default 10m)",
-                options.loss_timeout);
+  command.duration("keep-alive", "keep-alive time-out; 0 switches it off", options.keep_alive);
+  command.flag("reconnect", "after a lost connection, connect again and repeat what was under way",
+               options.reconnect);
+  command.duration("reconnect-delay", "between attempts", options.reconnect_delay);
+  command.duration("ctrl-loss-tmo", "give up reconnecting after this long", options.loss_timeout);
   if (set != HostOptionSet::kLoad) return;
-  args.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
+  command.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
 }
 
 absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, uint32_t queues,

@@ -9,13 +9,13 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "examples/base/args.h"
+#include "examples/base/command_line.h"
 #include "examples/nvmf/host/session.h"
 
 namespace mrpool::nvme::host {
 
 struct HostOptions {
-  std::string address;  // positional
+  std::string address;
   std::string subnqn;
   std::string host_nqn;
   uint32_t nsid = 1;
@@ -30,7 +30,8 @@ struct HostOptions {
 
 // Which of the options a subcommand takes.
 enum class HostOptionSet : uint8_t { kAddressOnly, kSubsystem, kNamespace, kLoad };
-void add_options(load::Args& args, HostOptions& options, HostOptionSet set);
+// Declares the address and these options.
+void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet set);
 
 class Host final : private Session::News {
  public:

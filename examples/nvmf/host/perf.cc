@@ -3,6 +3,7 @@
 
 #include <boost/json/object.hpp>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -17,18 +18,13 @@
 namespace mrpool::nvme::host {
 namespace {
 
-constexpr const char* kExamples =
-    R"(Without --runtime one pass is made over the region, with it the load goes on for that long. With
---verify every block carries a CRC32C, its place and the number of its write: damaged, misplaced and
-stale data are told apart, and at the end all that was written is read back. Jobs of sequential and
-of verified loads each work on their own slice of the region.
+// Queues of a controller are numbered by 16 bits; each costs a thread here.
+constexpr load::Limits kLimits{.iodepth = kMaxDepth, .numjobs = 1024};
 
-  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randread --bs 4k --iodepth 32 \
-    --runtime 10
-  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randrw --bs 4k --iodepth 32 \
-    --numjobs 4 --runtime 5 --verify crc32c --reconnect
-  mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw read --bs 128k --iodepth 16 \
-    --output-format json | jq '.jobs[0].read.iops'
+constexpr const char* kExamples =
+    R"(  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randread --iodepth 32 --runtime 10
+  $ mrpool-nvmf perf verbs://10.0.0.1:4420 --subnqn NQN --rw randrw --numjobs 4 --verify crc32c
+  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw read --bs 128k --output-format json
 )";
 
 class Perf {
@@ -151,7 +147,7 @@ void Perf::tick() {
 int Perf::report() const {
   uint64_t errors = 0;
   for (const load::JobStats& job : stats_) errors += job.io_errors + job.verify_errors;
-  if (load_.json) {
+  if (load_.output_format != load::OutputFormat::kNormal) {
     const load::ReportContext context{
         .program = "mrpool-nvmf",
         .job_name = "perf",
@@ -182,35 +178,7 @@ int Perf::report() const {
   return errors == 0 ? kExitOk : kExitIo;
 }
 
-}  // namespace
-
-int perf(std::span<char* const> arguments) {
-  HostOptions options;
-  load::Options load;
-  load::Args args("mrpool-nvmf perf ADDRESS --subnqn NQN [options]");
-  load::add_options(args, load);
-  args.value("queues", "N", "the same as --numjobs", load.numjobs);
-  add_options(args, options, HostOptionSet::kLoad);
-  args.epilogue(kExamples);
-  const absl::Status parsed = args.parse(arguments);
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    return kExitOk;
-  }
-  if (!parsed.ok()) return fail(parsed);
-  if (args.positional().size() != 1) {
-    return fail(absl::InvalidArgumentError(
-        "exactly one address is needed, as uiwarp://127.0.0.1:4420 (see --help)"));
-  }
-  options.address = args.positional()[0];
-  if (load.iodepth == 0 || load.iodepth > 1023) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--iodepth ", load.iodepth, " is not within 1..1023")));
-  }
-  if (load.numjobs == 0 || load.numjobs > 1024) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--numjobs ", load.numjobs, " is not within 1..1024")));
-  }
+int run(const HostOptions& options, const load::Options& load) {
   auto host = Host::create(options, load.numjobs, uint16_t(load.iodepth));
   if (!host.ok()) return fail(host.status());
   Perf perf(**host, options, load);
@@ -218,6 +186,22 @@ int perf(std::span<char* const> arguments) {
   const absl::Status status = (*host)->run(perf.run());
   if (!status.ok()) return fail(status);
   return perf.report();
+}
+
+}  // namespace
+
+void add_perf(base::CommandLine& program) {
+  struct Arguments {
+    HostOptions host;
+    load::Options load;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  base::CommandLine& command =
+      program.command("perf", "generate load, verify it, and report as fio does",
+                      [arguments] { return run(arguments->host, arguments->load); });
+  add_options(command, arguments->host, HostOptionSet::kLoad);
+  load::add_options(command, arguments->load, kLimits);
+  command.examples(kExamples);
 }
 
 }  // namespace mrpool::nvme::host

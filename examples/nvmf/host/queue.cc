@@ -13,7 +13,7 @@ namespace {
 // from the answer to its present one.
 constexpr int kSlotBits = 10;
 constexpr uint16_t kSlotMask = (1u << kSlotBits) - 1;
-constexpr uint16_t kMaxDepth = kSlotMask;
+static_assert(kMaxDepth == kSlotMask);
 
 constexpr size_t kConnectDataBytes = sizeof(ConnectData);
 constexpr Nanoseconds kCloseTimeout = std::chrono::seconds(1);

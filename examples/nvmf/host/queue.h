@@ -35,6 +35,9 @@
 namespace mrpool::nvme::host {
 
 // What a host reports itself when no controller did: [base] path related status, type 3.
+// Commands a queue can have under way.
+inline constexpr uint16_t kMaxDepth = 1023;
+
 inline constexpr Status kHostPathing{0x370};    // the connection is gone
 inline constexpr Status kAbortedByHost{0x371};  // the queue was closed
 

@@ -3,12 +3,12 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "examples/base/args.h"
 #include "examples/base/units.h"
 #include "examples/nvmf/host/commands.h"
 #include "examples/nvmf/host/discovery.h"
@@ -25,36 +25,6 @@ std::string text_of(const char (&field)[N]) {
   absl::string_view text(field, N);
   text = text.substr(0, text.find('\0'));
   return std::string(absl::StripAsciiWhitespace(text));
-}
-
-struct Format {
-  bool json = false;
-  void add_to(load::Args& args) {
-    args.choice("output-format", {"normal", "json"}, "(default normal)",
-                [this](size_t i) { json = i == 1; });
-  }
-};
-
-// Parses; true: go on. Otherwise `exit_status` is the answer.
-bool parse(load::Args& args, std::span<char* const> arguments, std::string& address,
-           int& exit_status) {
-  const absl::Status status = args.parse(arguments);
-  if (args.help_wanted()) {
-    std::fputs(args.help().c_str(), stdout);
-    exit_status = kExitOk;
-    return false;
-  }
-  if (!status.ok()) {
-    exit_status = fail(status);
-    return false;
-  }
-  if (args.positional().size() != 1) {
-    exit_status = fail(absl::InvalidArgumentError(
-        "exactly one address is needed, as uiwarp://127.0.0.1:4420 (see --help)"));
-    return false;
-  }
-  address = args.positional()[0];
-  return true;
 }
 
 void print(const json::value& document) { std::puts(json::serialize(document).c_str()); }
@@ -173,41 +143,47 @@ Async<absl::Status> run_identify(Host& host, bool as_json) {
     const json::object& fields = ns.as_object();
     const uint64_t bytes =
         fields.at("nsze").to_number<uint64_t>() * fields.at("block_size").to_number<uint64_t>();
-    print_text(absl::StrCat("namespace, ", load::format_size(bytes)).c_str(), fields);
+    print_text(absl::StrCat("namespace, ", base::format_size(bytes)).c_str(), fields);
   }
   co_return absl::OkStatus();
 }
 
-// Connects to the controller that `options` name and runs `work` with it; returns the exit status.
-int show(std::span<char* const> arguments, std::string usage, std::string example,
-         HostOptions options, HostOptionSet set, Async<absl::Status> (*work)(Host&, bool as_json)) {
-  Format format;
-  load::Args args(std::move(usage));
-  add_options(args, options, set);
-  format.add_to(args);
-  args.epilogue(std::move(example));
-  int exit_status = kExitOk;
-  if (!parse(args, arguments, options.address, exit_status)) return exit_status;
-  auto host = Host::create(options, 0, 1);
-  if (!host.ok()) return fail(host.status());
-  const absl::Status status = (*host)->run(work(**host, format.json));
-  return status.ok() ? kExitOk : fail(status);
+// Declares a command that connects to the controller that `options` name and runs `work` with it.
+void add_show(base::CommandLine& program, const char* name, const char* summary,
+              const char* example, const HostOptions& defaults, HostOptionSet set,
+              Async<absl::Status> (*work)(Host&, bool as_json)) {
+  struct Arguments {
+    HostOptions host;
+    bool json = false;
+  };
+  const auto arguments = std::make_shared<Arguments>(Arguments{defaults});
+  base::CommandLine& command = program.command(name, summary, [arguments, work] {
+    auto host = Host::create(arguments->host, 0, 1);
+    if (!host.ok()) return fail(host.status());
+    const absl::Status status = (*host)->run(work(**host, arguments->json));
+    return status.ok() ? kExitOk : fail(status);
+  });
+  add_options(command, arguments->host, set);
+  command.section("Report");
+  command.choice<bool>("output-format", "how it is printed", arguments->json,
+                       {{"normal", false}, {"json", true}});
+  command.examples(example);
 }
 
 }  // namespace
 
-int discover(std::span<char* const> arguments) {
+void add_discover(base::CommandLine& program) {
   HostOptions options;
   options.subnqn = kDiscoveryNqn;
-  return show(arguments, "mrpool-nvmf discover ADDRESS [options]",
-              "  mrpool-nvmf discover uiwarp://127.0.0.1:4420\n", options,
-              HostOptionSet::kAddressOnly, &run_discover);
+  add_show(program, "discover", "list the subsystems a target offers",
+           "  $ mrpool-nvmf discover uiwarp://127.0.0.1:4420\n", options,
+           HostOptionSet::kAddressOnly, &run_discover);
 }
 
-int identify(std::span<char* const> arguments) {
-  return show(arguments, "mrpool-nvmf identify ADDRESS --subnqn NQN [options]",
-              "  mrpool-nvmf identify uiwarp://127.0.0.1:4420 --subnqn NQN\n", {},
-              HostOptionSet::kSubsystem, &run_identify);
+void add_identify(base::CommandLine& program) {
+  add_show(program, "identify", "show a controller and its namespaces",
+           "  $ mrpool-nvmf identify uiwarp://127.0.0.1:4420 --subnqn NQN\n", {},
+           HostOptionSet::kSubsystem, &run_identify);
 }
 
 }  // namespace mrpool::nvme::host

@@ -71,7 +71,8 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
   }
   if (subsystem.hosts.has_value()) {
     for (const std::string& host : *subsystem.hosts) {
-      if (!nvme::valid_nqn(host)) return bad("host \"", host, "\" is no NQN");
+      if (!nvme::valid_nqn(host))
+        return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
     }
   }
   std::set<uint32_t> used;

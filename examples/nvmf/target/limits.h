@@ -37,6 +37,15 @@ inline constexpr size_t kSerialBytes = 20;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;
+// What the options of the daemon may be.
+inline constexpr uint32_t kMaxThreads = 256;
+inline constexpr uint32_t kMaxMrs = 1 << 20;
+inline constexpr uint32_t kMaxConnections = 65536;  // of a thread
+inline constexpr Nanoseconds kMaxSpin = std::chrono::seconds(1);
+inline constexpr Nanoseconds kMaxStallTimeout = std::chrono::hours(1);
+// Compare of the longest transfer takes two of them at once; buffers are numbered by 32 bits.
+inline constexpr uint64_t kMinStaging = 2 * uint64_t{kMaxTransfer};
+inline constexpr uint64_t kMaxStaging = uint64_t{8191} << 20;
 // Identify WCTEMP, in kelvins; also what the over-temperature threshold is until the host sets one.
 inline constexpr uint16_t kWarningKelvin = 273 + 70;
 // Identify KAS: the keep-alive timer counts in 100 ms.

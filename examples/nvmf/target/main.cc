@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "examples/base/exit_status.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 #include "mrpool/reactor.h"
@@ -17,8 +18,10 @@
 namespace mrpool::nvmf_target {
 namespace {
 
+constexpr const char* kProgram = "mrpool-nvmf-target";
+
 int fail(const absl::Status& status) {
-  std::fprintf(stderr, "mrpool-nvmf-target: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "%s: %s\n", kProgram, std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? 2 : 1;  // 2: what the user wrote, 1: everything else
 }
 
@@ -84,6 +87,26 @@ bool say_figures(const Service& service, Target& target, size_t buffers_missing)
   return clean;
 }
 
+// --check-config: what run() would serve, as far as it can be said without opening anything.
+int check(const Config& config) {
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      const absl::Status status = storage::check(ns.storage, {.block_size = ns.block_size});
+      if (!status.ok()) return fail(status);
+    }
+  }
+  for (const std::string& address : config.listen) {
+    std::printf("would listen on %s\n", address.c_str());
+  }
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      std::printf("would serve %s namespace %u: %s, blocks of %u bytes\n", subsystem.nqn.c_str(),
+                  ns.nsid, ns.storage.c_str(), ns.block_size);
+    }
+  }
+  return base::end_of_output(kProgram, base::kExitOk);
+}
+
 int run(const DaemonOptions& options) {
   // Signals are taken by sigwait below; threads made from here on inherit the mask.
   sigset_t signals;
@@ -99,6 +122,7 @@ int run(const DaemonOptions& options) {
     if (!read.ok()) return fail(read.status());
     config = std::move(*read);
   }
+  if (options.check_config) return check(config);
   std::vector<std::unique_ptr<Reactor>> reactors;
   Service service(options.service);
   for (uint32_t i = 0; i < options.threads; ++i) {
@@ -147,12 +171,13 @@ int run(const DaemonOptions& options) {
 }  // namespace mrpool::nvmf_target
 
 int main(int argc, char** argv) {
+  mrpool::base::hold_standard_streams();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const auto options = mrpool::nvmf_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::nvmf_target::fail(options.status());
-  if (options->help) {
-    std::fputs(mrpool::nvmf_target::kHelp, stdout);
-    return 0;
+  if (options->answer) {
+    std::fputs(options->answer->c_str(), stdout);
+    return mrpool::base::end_of_output(mrpool::nvmf_target::kProgram, 0);
   }
   return mrpool::nvmf_target::run(*options);
 }

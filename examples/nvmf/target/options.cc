@@ -1,200 +1,147 @@
 #include "examples/nvmf/target/options.h"
 
-#include <charconv>
-#include <optional>
-
 #include "absl/strings/str_cat.h"
+#include "examples/base/command_line.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/storage/descriptor.h"
+#include "mrpool/device.h"
 
 namespace mrpool::nvmf_target {
-
-const char kHelp[] = R"(mrpool-nvmf-target: an NVMe over Fabrics target on RDMA
-
-  mrpool-nvmf-target --listen ADDRESS --subnqn NQN --namespace STORAGE [options]
-  mrpool-nvmf-target --config FILE [options]
-
-What is served
-  --listen ADDRESS        uiwarp://127.0.0.1:4420 or verbs://10.0.0.1:4420; may be repeated
-  --subnqn NQN            the subsystem's name
-  --namespace STORAGE     ram:64MiB | null:1TiB | file:PATH[,direct][,ro][,size=10GiB], each with
-                          [,bs=512|4096]; may be repeated, namespace ids count from 1
-  --host-nqn NQN          a host that may connect; may be repeated; any host when absent
-  --config FILE           all of this, for several subsystems, as JSON (docs/nvmf_target.md);
-                          SIGHUP reads it again, a broken file is refused whole
-
-How
-  --threads N             reactors, one thread each (1)
-  --spin MICROSECONDS     how long to poll before sleeping (50); "forever" never sleeps
-  --in-capsule BYTES      write data that may come with the command (4096)
-  --buffers MIB           staging memory of each thread (32)
-  --mrs N                 entries of each device's MR pool (1024)
-  --force-mr              register local memory for every transfer, needed or not
-  --strict-ordering       switch relaxed ordering off
-  --max-connections N     of each thread (2048)
-  --stall-timeout SECONDS drop a connection whose transfers make no progress for that long (15)
-  --no-traffic-keep-alive only Keep Alive commands keep an association alive
-  --verbose               say why connections end
-
-Examples
-  mrpool-nvmf-target --listen uiwarp://127.0.0.1:4420 \
-      --subnqn nqn.2024-01.org.example:disk1 --namespace ram:64MiB
-  nvme connect -t rdma -a 10.77.0.1 -s 4420 -n nqn.2024-01.org.example:disk1
-)";
-
 namespace {
 
-absl::Status bad(std::string_view option, std::string_view value, std::string_view mend) {
-  const auto v = [](std::string_view s) { return absl::string_view(s.data(), s.size()); };
-  return absl::InvalidArgumentError(
-      absl::StrCat(v(option), " \"", v(value), "\": ", v(mend), "; see --help"));
+constexpr const char* kNotes =
+    R"(SIGHUP reads the file of --config again; a broken file is refused whole. SIGINT and SIGTERM end the
+daemon in good order; the counters at the end show no MR and no buffer in use.
+
+Exit status:
+  0    ended in good order
+  1    it could not serve, or something was still in use at the end
+  2    the command line or the configuration is wrong
+)";
+constexpr const char* kExamples =
+    R"(  $ mrpool-nvmf-target --listen uiwarp://127.0.0.1:4420 --subnqn NQN --namespace ram:64MiB
+  $ mrpool-nvmf-target --config /etc/mrpool/nvmf.json --check-config
+)";
+
+template <typename... Parts>
+absl::Status bad(const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-absl::Status number(std::string_view option, std::string_view text, uint64_t least, uint64_t most,
-                    uint64_t& out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (error != std::errc() || end != text.data() + text.size() || out < least || out > most) {
-    return bad(option, text,
-               std::string("write a whole number from ") + std::to_string(least) + " to " +
-                   std::to_string(most));
+absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
+
+void declare_served(base::CommandLine& program, DaemonOptions& options,
+                    SubsystemConfig& subsystem) {
+  program.section("What is served");
+  program.option("listen", "ADDRESS",
+                 "uiwarp://HOST:PORT or verbs://HOST:PORT; port 0 picks one; may be repeated",
+                 [&options](std::string_view text) {
+                   options.config.listen.emplace_back(text);
+                   return Address::parse(text).status();
+                 });
+  program.option("subnqn", "NQN", "the subsystem's name", [&subsystem](std::string_view text) {
+    if (!subsystem.nqn.empty()) {
+      return bad("'", view(text), "' would be the second subsystem; use --config for several");
+    }
+    subsystem.nqn = text;
+    return absl::OkStatus();
+  });
+  program.option("namespace", "STORAGE",
+                 absl::StrCat("may be repeated, ids count from 1:\n", storage::help()),
+                 [&subsystem](std::string_view text) {
+                   subsystem.namespaces.emplace_back().storage = text;
+                   return storage::check(text);
+                 });
+  program.option("host-nqn", "NQN", "a host that may connect; may be repeated (default: any host)",
+                 [&subsystem](std::string_view text) {
+                   if (!subsystem.hosts) subsystem.hosts.emplace();
+                   subsystem.hosts->emplace(text);
+                   return absl::OkStatus();
+                 });
+  program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
+               subsystem.traffic_keep_alive, false);
+  program.text("config", "FILE", "all of this, for several subsystems, as JSON; see docs",
+               options.config_file);
+  program.flag("check-config", "print what would be served, open nothing, and end",
+               options.check_config);
+}
+
+void declare_how(base::CommandLine& program, DaemonOptions& options) {
+  WorkerOptions& worker = options.service.worker;
+  DeviceContext::Options& device = options.service.device;
+  program.section("How");
+  program.count("threads", "reactors, a thread each", options.threads,
+                {.least = 1, .most = kMaxThreads});
+  program.duration("spin", "how long to poll before sleeping", options.spin,
+                   {.most = kMaxSpin, .forever = true});
+  program.size("in-capsule", "write data that may come with the command, a multiple of 16",
+               worker.in_capsule, {.most = kMaxInCapsule});
+  program.size("staging", "memory of each thread for data under way; commands wait for it",
+               worker.staging_bytes, {.least = kMinStaging, .most = kMaxStaging});
+  program.count("mrs", "entries of each device's MR pool; transfers wait for them", device.mrs,
+                {.least = 1, .most = kMaxMrs});
+  program.flag("force-mr", "register local memory for every transfer, needed or not",
+               device.force_mr);
+  program.flag("strict-ordering", "switch relaxed ordering off", device.relaxed_ordering, false);
+  program.count("max-connections", "of each thread; more are refused", worker.max_queues,
+                {.least = 1, .most = kMaxConnections});
+  program.duration("stall-timeout", "drop a connection whose transfers stand still for so long",
+                   worker.stall_timeout,
+                   {.least = std::chrono::seconds(1), .most = kMaxStallTimeout});
+  program.flag("verbose", "say why connections end", worker.verbose);
+}
+
+// What no option can check alone.
+absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
+  if (options.service.worker.in_capsule % 16 != 0) {
+    return bad("--in-capsule ", options.service.worker.in_capsule, " is not a multiple of 16");
   }
-  return absl::OkStatus();
+  options.service.workers = options.threads;
+  if (!options.config_file.empty()) {
+    if (!subsystem.traffic_keep_alive) {
+      return bad(
+          "--no-traffic-keep-alive is for the subsystem of the command line; write "
+          "\"traffic_based_keep_alive\": false into the file of --config");
+    }
+    if (!subsystem.nqn.empty() || !subsystem.namespaces.empty() || subsystem.hosts ||
+        !options.config.listen.empty()) {
+      return bad(
+          "--config takes the place of --listen, --subnqn, --namespace and --host-nqn; put them "
+          "into the file");
+    }
+    return absl::OkStatus();
+  }
+  if (subsystem.nqn.empty()) return bad("--subnqn is missing; see --help for an example");
+  if (subsystem.namespaces.empty()) {
+    return bad("--namespace is missing; for example --namespace ram:64MiB");
+  }
+  options.config.subsystems.push_back(std::move(subsystem));
+  return complete(options.config);
 }
 
 }  // namespace
 
 absl::StatusOr<Config> read_config(const std::string& path) {
   const absl::StatusOr<std::string> text = storage::read_text(path);
-  if (!text.ok()) return text.status();
+  if (!text.ok()) return bad("--config: ", text.status().message());
   auto config = parse_config(*text);
-  if (!config.ok()) {
-    return absl::Status(config.status().code(),
-                        absl::StrCat(path, ": ", config.status().message()));
-  }
+  if (!config.ok()) return bad(path, ": ", config.status().message());
   return config;
 }
 
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments) {
   DaemonOptions options;
   SubsystemConfig subsystem;
-  bool simple = false;  // --subnqn and its kind were used
-  bool traffic_keep_alive = true;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    std::string name = arguments[i];
-    std::optional<std::string> inline_value;
-    if (const size_t equals = name.find('='); name.starts_with("--") && equals != name.npos) {
-      inline_value = name.substr(equals + 1);
-      name.resize(equals);
-    }
-    // Options without a value.
-    if (!inline_value.has_value()) {
-      if (name == "--help" || name == "-h") {
-        options.help = true;
-        return options;
-      }
-      if (name == "--force-mr") {
-        options.service.device.force_mr = true;
-        continue;
-      }
-      if (name == "--strict-ordering") {
-        options.service.device.relaxed_ordering = false;
-        continue;
-      }
-      if (name == "--no-traffic-keep-alive") {
-        traffic_keep_alive = false;
-        continue;
-      }
-      if (name == "--verbose") {
-        options.service.worker.verbose = true;
-        continue;
-      }
-    }
-    static constexpr std::string_view kWithValue[] = {
-        "--listen",  "--subnqn",          "--namespace",     "--host-nqn",
-        "--config",  "--threads",         "--in-capsule",    "--spin",
-        "--buffers", "--max-connections", "--stall-timeout", "--mrs"};
-    if (std::find(std::begin(kWithValue), std::end(kWithValue), name) == std::end(kWithValue)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", arguments[i], "\" is no option; see --help"));
-    }
-    if (!inline_value.has_value() && i + 1 == arguments.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(name, " needs a value; see --help"));
-    }
-    const std::string value = inline_value.has_value() ? *inline_value : arguments[++i];
-    uint64_t n = 0;
-    absl::Status status;
-    if (name == "--listen") {
-      options.config.listen.push_back(value);
-    } else if (name == "--subnqn") {
-      if (!subsystem.nqn.empty()) {
-        return bad(name, value, "one subsystem on the command line; use --config for several");
-      }
-      subsystem.nqn = value;
-      simple = true;
-    } else if (name == "--namespace") {
-      NamespaceConfig ns;
-      ns.storage = value;
-      subsystem.namespaces.push_back(std::move(ns));
-      simple = true;
-    } else if (name == "--host-nqn") {
-      if (!subsystem.hosts.has_value()) subsystem.hosts.emplace();
-      subsystem.hosts->insert(value);
-      simple = true;
-    } else if (name == "--config") {
-      options.config_file = value;
-    } else if (name == "--threads") {
-      status = number(name, value, 1, 256, n);
-      options.threads = uint32_t(n);
-    } else if (name == "--spin") {
-      if (value == "forever") {
-        options.spin = Nanoseconds::max();
-      } else {
-        status = number(name, value, 0, 1'000'000, n);
-        options.spin = std::chrono::microseconds(n);
-      }
-    } else if (name == "--in-capsule") {
-      status = number(name, value, 0, kMaxInCapsule, n);
-      if (status.ok() && n % 16 != 0) status = bad(name, value, "write a multiple of 16");
-      options.service.worker.in_capsule = uint32_t(n);
-    } else if (name == "--buffers") {
-      // Compare of the longest transfer takes two of them at once.
-      status = number(name, value, 2 * kMaxTransfer >> 20, 8191, n);
-      options.service.worker.staging_bytes = n << 20;
-    } else if (name == "--mrs") {
-      status = number(name, value, 1, 1 << 20, n);
-      options.service.device.mrs = uint32_t(n);
-    } else if (name == "--max-connections") {
-      status = number(name, value, 1, 65536, n);
-      options.service.worker.max_queues = uint32_t(n);
-    } else if (name == "--stall-timeout") {
-      status = number(name, value, 1, 3600, n);
-      options.service.worker.stall_timeout = std::chrono::seconds(n);
-    }
-    if (!status.ok()) return status;
-  }
-  options.service.workers = options.threads;
-  if (!options.config_file.empty()) {
-    if (!traffic_keep_alive) {
-      return absl::InvalidArgumentError(
-          "--no-traffic-keep-alive is for the subsystem of the command line; write "
-          "\"traffic_based_keep_alive\": false into the file of --config");
-    }
-    if (simple || !options.config.listen.empty()) {
-      return absl::InvalidArgumentError(
-          "--config takes the place of --listen, --subnqn, --namespace and --host-nqn; put them "
-          "into the file");
-    }
-    return options;
-  }
-  subsystem.traffic_keep_alive = traffic_keep_alive;
-  if (subsystem.nqn.empty()) {
-    return absl::InvalidArgumentError("--subnqn is missing; see --help for an example");
-  }
-  if (subsystem.namespaces.empty()) {
-    return absl::InvalidArgumentError("--namespace is missing; for example --namespace ram:64MiB");
-  }
-  options.config.subsystems.push_back(std::move(subsystem));
-  if (absl::Status status = complete(options.config); !status.ok()) return status;
+  base::CommandLine program("mrpool-nvmf-target",
+                            "An NVMe over Fabrics target on RDMA, in userspace.");
+  declare_served(program, options, subsystem);
+  declare_how(program, options);
+  program.notes(kNotes);
+  program.examples(kExamples);
+  if (absl::Status status = program.parse(arguments); !status.ok()) return status;
+  options.answer = program.answer();
+  if (options.answer) return options;
+  if (absl::Status status = check(options, subsystem); !status.ok()) return status;
   return options;
 }
 

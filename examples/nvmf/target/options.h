@@ -1,9 +1,11 @@
 // The daemon's command line.
 //
-// Pure: arguments in, checked options or an error that names the bad value and the mend.
+// Pure but for the file of --config: arguments in, checked options or an error that names the bad
+// value and what to write.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -16,15 +18,15 @@ namespace mrpool::nvmf_target {
 struct DaemonOptions {
   Config config;            // from the arguments, when there is no file
   std::string config_file;  // re-read on SIGHUP
+  bool check_config = false;
   uint32_t threads = 1;
   Nanoseconds spin = std::chrono::microseconds(50);
   Service::Options service;
-  bool help = false;
+  std::optional<std::string> answer;  // what to print instead of running, as for --help
 };
 
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments);
 // Reads and checks the file of --config.
 absl::StatusOr<Config> read_config(const std::string& path);
-extern const char kHelp[];
 
 }  // namespace mrpool::nvmf_target

@@ -52,7 +52,7 @@ def measure(group):
         path = os.path.join(os.path.abspath(folder), "disk")
         group.run(["fio", "--name=fill", f"--filename={path}", "--rw=write", "--bs=1m",
                    f"--size={SIZE}", "--end_fsync=1", "--output-format=json"])
-        with Target(group, f"file:{path},direct", options=("--spin", "20000")) as target:
+        with Target(group, f"file:{path},direct", options=("--spin", "20ms")) as target:
             jobs = []
             for load in LOADS:
                 jobs.append(lambda l=load: direct(path, l, seconds, group))

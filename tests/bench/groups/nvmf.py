@@ -44,7 +44,7 @@ def syscalls(group, folder):
     """Calls of the target's data path per I/O: a preloaded library counts them."""
     counts = os.path.join(folder, "syscalls.json")
     counter = os.path.join(group.bin, "count_syscalls.so")
-    with Target(group, "ram:64MiB", options=("--spin", "20000"),
+    with Target(group, "ram:64MiB", options=("--spin", "20ms"),
                 env={"LD_PRELOAD": counter, "COUNT_SYSCALLS": counts}) as target:
         job, argv = perf(group, target, 1, "--rw", "randread", "--bs", "4k", "--iodepth", 32,
                          "--runtime", "300ms" if group.quick else "1s")
@@ -64,7 +64,7 @@ def measure(group):
                 f"file:{os.path.abspath(folder)}/{device},direct,size=64MiB", device=suffix,
                 # Both stay up for the whole group and only one is used at a time: an idle one must
                 # not take the core from the other.
-                options=("--spin", "20000")))
+                options=("--spin", "20ms")))
             for device, suffix in DEVICES.items()}
         for target in targets.values():
             # The first touch of a virtual machine's page is the host's work, milliseconds of it.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,11 +13,11 @@ namespace {
 
 using testing::HasSubstr;
 
-absl::StatusOr<Options> parse(std::vector<const char*> argv, uint64_t device = 64 << 20) {
+absl::StatusOr<Options> parse(std::vector<std::string> arguments, uint64_t device = 64 << 20) {
   Options options;
-  Args args("test");
-  add_options(args, options);
-  absl::Status status = args.parse({const_cast<char* const*>(argv.data()), argv.size()});
+  base::CommandLine command("test", "A test.");
+  add_options(command, options, {.iodepth = 1023, .numjobs = 64});
+  absl::Status status = command.parse(arguments);
   if (status.ok()) status = finish_options(options, device, 512);
   if (!status.ok()) return status;
   return options;
@@ -36,7 +37,8 @@ TEST(Options, NamesAreFios) {
   EXPECT_EQ(o->runtime, std::chrono::seconds(5));
   EXPECT_EQ(o->size, 16u << 20);
   EXPECT_EQ(o->rwmixread, 70u);
-  EXPECT_TRUE(o->verify && o->json && o->group_reporting);
+  EXPECT_TRUE(o->verify && o->group_reporting);
+  EXPECT_EQ(o->output_format, OutputFormat::kJson);
 }
 
 TEST(Options, SizeDefaultsToTheRestOfTheDevice) {
@@ -44,13 +46,14 @@ TEST(Options, SizeDefaultsToTheRestOfTheDevice) {
 }
 
 TEST(Options, RefusalsNameTheOption) {
-  const auto refusal = [](std::vector<const char*> argv, uint64_t device = 64 << 20) {
+  const auto refusal = [](std::vector<std::string> argv, uint64_t device = 64 << 20) {
     return std::string(parse(std::move(argv), device).status().message());
   };
   EXPECT_THAT(refusal({"--bs", "1000"}), HasSubstr("--bs 1000"));
   EXPECT_THAT(refusal({"--size", "65m"}), HasSubstr("--size"));
   EXPECT_THAT(refusal({"--offset", "64m"}), HasSubstr("--offset"));
-  EXPECT_THAT(refusal({"--iodepth", "0"}), HasSubstr("--iodepth"));
+  EXPECT_THAT(refusal({"--iodepth", "0"}), HasSubstr("--iodepth: '0' is not"));
+  EXPECT_THAT(refusal({"--numjobs", "65"}), HasSubstr("from 1 to 64"));
   EXPECT_THAT(refusal({"--numjobs", "4", "--size", "8k"}), HasSubstr("4 jobs"));
   EXPECT_THAT(refusal({"--rwmixread", "101"}), HasSubstr("--rwmixread"));
   EXPECT_THAT(refusal({"--ramp_time", "1"}), HasSubstr("--runtime"));

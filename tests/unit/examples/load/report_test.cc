@@ -34,6 +34,25 @@ TEST(Report, JsonHasFiosKeys) {
   EXPECT_EQ(document.at("jobs").at(0).at("error").to_number<int>(), 0);
 }
 
+TEST(Report, JsonPlusHasTheHistogram) {
+  const JobStats jobs[] = {two_seconds_of_reads()};
+  Options options;
+  const auto latency = [&] {
+    return boost::json::parse(to_json(options, jobs, {"program", "perf", {}}))
+        .at("jobs")
+        .at(0)
+        .at("read")
+        .at("clat_ns")
+        .as_object();
+  };
+  EXPECT_FALSE(latency().contains("bins"));
+  options.output_format = OutputFormat::kJsonPlus;
+  const boost::json::object with = latency();
+  uint64_t samples = 0;
+  for (const auto& bin : with.at("bins").as_object()) samples += bin.value().to_number<uint64_t>();
+  EXPECT_EQ(samples, 1000u);
+}
+
 TEST(Report, GroupReportingAddsUpAndKeepsTheTime) {
   const JobStats jobs[] = {two_seconds_of_reads(), two_seconds_of_reads()};
   Options options;

@@ -81,9 +81,9 @@ TEST(Options, MistakesAreNamed) {
     EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun",
                                 "ram:1MiB", "--staging", staging})
                              .status()),
-                HasSubstr("between 1MiB"));
+                HasSubstr("from 1MiB to 4GiB"));
   }
-  EXPECT_TRUE(parse({"--help"})->help);
+  EXPECT_TRUE(parse({"--help"})->answer.has_value());
 }
 
 TEST(Config, ATargetHasAsManyLunsAsHaveAnAddress) {

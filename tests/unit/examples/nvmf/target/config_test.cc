@@ -85,8 +85,9 @@ const std::vector<std::string> kArguments = {"--listen",
 
 TEST(CommandLine, IsRead) {
   std::vector<std::string> list = kArguments;
-  for (const char* more : {"--threads", "4", "--spin", "forever", "--force-mr", "--verbose",
-                           "--no-traffic-keep-alive", "--in-capsule=8192"}) {
+  for (const char* more :
+       {"--threads", "4", "--spin", "forever", "--force-mr", "--verbose", "--no-traffic-keep-alive",
+        "--in-capsule=8k", "--staging", "64MiB", "--stall-timeout", "500s"}) {
     list.emplace_back(more);
   }
   const auto options = arguments(list);
@@ -95,6 +96,8 @@ TEST(CommandLine, IsRead) {
   EXPECT_EQ(options->spin, Nanoseconds::max());
   EXPECT_TRUE(options->service.device.force_mr);
   EXPECT_EQ(options->service.worker.in_capsule, 8192u);
+  EXPECT_EQ(options->service.worker.staging_bytes, 64u << 20);
+  EXPECT_EQ(options->service.worker.stall_timeout, std::chrono::seconds(500));
   const SubsystemConfig& subsystem = options->config.subsystems.at(0);
   EXPECT_FALSE(subsystem.traffic_keep_alive);
   ASSERT_EQ(subsystem.namespaces.size(), 2u);
@@ -112,7 +115,10 @@ TEST(CommandLine, ErrorsNameTheValue) {
   };
   EXPECT_EQ(message({}), "");
   EXPECT_NE(message({"--frobnicate"}).find("--frobnicate"), std::string::npos);
-  EXPECT_NE(message({"--threads", "0"}).find("\"0\""), std::string::npos);
+  EXPECT_NE(message({"--threads", "0"}).find("'0'"), std::string::npos);
+  EXPECT_NE(message({"--spin", "50"}).find("from 0ns to 1s"), std::string::npos);
+  EXPECT_NE(message({"--staging", "1MiB"}).find("from 2MiB"), std::string::npos);
+  EXPECT_NE(message({"--namespace", "tape:1"}).find("ram:64MiB"), std::string::npos);
   EXPECT_NE(message({"--threads", "two"}).find("whole number"), std::string::npos);
   EXPECT_NE(message({"--threads"}).find("needs a value"), std::string::npos);
   EXPECT_NE(message({"--in-capsule", "100"}).find("multiple of 16"), std::string::npos);
@@ -124,7 +130,7 @@ TEST(CommandLine, ErrorsNameTheValue) {
   const auto keep_alive = arguments({"--config", "f", "--no-traffic-keep-alive"});
   EXPECT_FALSE(keep_alive.ok());
   EXPECT_NE(keep_alive.status().message().find("traffic_based_keep_alive"), std::string::npos);
-  EXPECT_TRUE(arguments({"--help"})->help);
+  EXPECT_TRUE(arguments({"--help"})->answer.has_value());
 }
 
 }  // namespace
