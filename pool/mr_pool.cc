@@ -288,16 +288,20 @@ void MrPool::Waiter::run(Task& task) {
 }
 
 bool MrPool::cancel(Waiter& waiter) {
-  Lease returned;  // goes back behind the lock
+  Lease returned;  // goes back after the lock
   const std::lock_guard lock(impl_->waiters_mutex);
-  if (waiter.phase_ == Waiter::Phase::kGranted) {
-    returned = Lease(std::exchange(waiter.granted_, nullptr));
-    return false;
+  switch (waiter.phase_) {
+    case Waiter::Phase::kIdle:
+      return false;
+    case Waiter::Phase::kQueued:
+      unlink(waiter);
+      break;
+    case Waiter::Phase::kGranted:
+      returned = Lease(std::exchange(waiter.granted_, nullptr));
+      waiter.home_->cancel(waiter);
+      break;
   }
-  if (waiter.phase_ == Waiter::Phase::kQueued) {
-    unlink(waiter);
-    waiter.phase_ = Waiter::Phase::kIdle;
-  }
+  waiter.phase_ = Waiter::Phase::kIdle;
   return true;
 }
 

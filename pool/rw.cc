@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/callback.h"
 #include "pool/report.h"
 #include "pool/rw_plan.h"
 
@@ -140,13 +141,6 @@ class RwContext::Impl {
     WcStatus failed = WcStatus::kSuccess;  // first failure of its requests
   };
 
-  // On the heap, because a wait that was granted outlives the context until its task has run.
-  struct MrWaiter : MrPool::Waiter {
-    MrWaiter(Reactor& home, Impl& impl) : Waiter(home, &Impl::mr_ready), context(&impl) {}
-    Impl* context;
-    bool pending = false;
-  };
-
   struct Posted {
     enum Verdict : uint8_t { kStep, kWaitForCredit, kWait, kRefused } verdict;
     PostStatus refusal = PostStatus::kOk;
@@ -170,7 +164,7 @@ class RwContext::Impl {
   void leave_queue(RwOperation& operation);
   void settle(RwOperation& operation);
   static void step_completed(Completion& completion, const WorkCompletion& wc);
-  static void mr_ready(MrPool::Waiter& waiter, MrPool::Lease lease);
+  void mr_ready(MrPool::Lease lease);
 
   Qp& qp_;
   MrPool* const pool_;
@@ -186,7 +180,8 @@ class RwContext::Impl {
   uint32_t waiting_ = 0;
   uint64_t tickets_ = 0;
   Queue queues_[2];  // by RwDirection: operations with steps still to post
-  MrWaiter* waiter_;
+  Bound<MrPool::Waiter, &Impl::mr_ready> waiter_;
+  bool waits_for_mr_ = false;
   MrPool::Lease granted_;  // from the waiter, for the step that asked
   bool pumping_ = false;
   bool stopped_ = false;
@@ -200,7 +195,7 @@ RwContext::Impl::Impl(Qp& qp, MrPool* pool, const RwLimits& limits)
               rw_shape(qp.pd().caps(), limits, RwDirection::kWrite)},
       all_slots_(rw_queue_needs(qp.pd().caps(), limits).send_wr),
       slots_(all_slots_),
-      waiter_(new MrWaiter(qp.reactor(), *this)) {
+      waiter_(*this, qp.reactor()) {
   // No more steps than slots can be in flight.
   steps_ = std::vector<Step>(slots_ / std::min(shapes_[0].slots(), shapes_[1].slots()));
   for (Step& step : steps_) {
@@ -215,11 +210,6 @@ RwContext::Impl::~Impl() {
   if (in_flight_ != 0) {
     internal::fatal(absl::StrCat("RwContext destroyed with ", in_flight_,
                                  " operations in flight; destroy its Qp first"));
-  }
-  if (waiter_->pending) {
-    waiter_->context = nullptr;  // mr_ready deletes it
-  } else {
-    delete waiter_;
   }
 }
 
@@ -390,25 +380,19 @@ PostStatus RwContext::Impl::map_and_register(Step& step, const State& op, Sge& s
 
 // An MR for `step`, or false with a wait under way.
 bool RwContext::Impl::lease_mr(Step& step) {
-  if (waiter_->pending) return false;
+  if (waits_for_mr_) return false;
   step.lease = granted_ ? std::move(granted_) : pool_->get();
   if (step.lease) return true;
-  waiter_->pending = true;
-  pool_->get(*waiter_);
+  waits_for_mr_ = true;
+  pool_->get(waiter_);
   return false;
 }
 
-void RwContext::Impl::mr_ready(MrPool::Waiter& waiter, MrPool::Lease lease) {
-  auto& self = static_cast<MrWaiter&>(waiter);
-  self.pending = false;
-  if (self.context == nullptr) {
-    delete &self;
-    return;
-  }
-  Impl& context = *self.context;
-  context.granted_ = std::move(lease);
-  context.pump();
-  context.granted_.reset();  // whoever asked has failed meanwhile
+void RwContext::Impl::mr_ready(MrPool::Lease lease) {
+  waits_for_mr_ = false;
+  granted_ = std::move(lease);
+  pump();
+  granted_.reset();  // whoever asked has failed meanwhile
 }
 
 // `step` has requests in the send queue from now on.
@@ -506,7 +490,7 @@ void RwContext::Impl::settle(RwOperation& operation) {
 
 void RwContext::Impl::stop() {
   stopped_ = true;
-  if (waiter_->pending && pool_->cancel(*waiter_)) waiter_->pending = false;
+  if (std::exchange(waits_for_mr_, false)) pool_->cancel(waiter_);
   for (Queue& waiting : queues_) {
     while (waiting.first != nullptr) fail(*waiting.first, WcStatus::kFlushed);
   }

@@ -172,11 +172,11 @@ class MrPool {
     uint32_t slot_id_;
   };
 
-  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned true. May be
-  // used again from then on, from inside `ready` too.
+  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned. May be used
+  // again from then on, from inside `ready` too.
   class Waiter : private Task {
    public:
-    // `lease` is empty only when cancel() came between the grant and this call.
+    // `lease` is not empty.
     using Ready = void (*)(Waiter& self, Lease lease);
     // `ready` runs on `home`'s thread, never from inside get(Waiter&).
     Waiter(Reactor& home, Ready ready) : Task(&Waiter::run), home_(&home), ready_(ready) {}
@@ -205,9 +205,14 @@ class MrPool {
   Lease get(SourceLocation where = SourceLocation::current());
   // Queues `waiter` behind those already waiting; `ready` runs once an entry is its.
   void get(Waiter& waiter, SourceLocation where = SourceLocation::current());
-  // Takes a get back, from the waiter's home thread. True: `waiter` is forgotten and `ready` will
-  // not run. False: it had been served; its entry has gone back to the pool, and `ready` still
-  // runs, with an empty lease.
+  // Takes a get back, on the thread of the waiter's home. It is final: when cancel() returns,
+  // `ready` will not run any more for this get, and the waiter may be destroyed or used again.
+  //
+  //   the waiter                              returns   `ready`             the MR
+  //   waits for an MR                         true      does not run        none was its
+  //   was given one, `ready` has not run yet  true      does not run        is free again
+  //   is idle: `ready` ran, or no get()       false     ran, or never will  the caller's lease
+  //   runs `ready` now (a call from inside)   false     runs                the caller's lease
   bool cancel(Waiter& waiter);
 
   // Re-creates keys on the repair list; returns how many entries became free. Takes locks and, on

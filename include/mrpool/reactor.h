@@ -25,7 +25,7 @@ namespace mrpool {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-// A call handed to a reactor from any thread. Reusable once it ran.
+// A call handed to a reactor from any thread. Reusable once it ran or was taken back.
 struct Task {
   using Run = void (*)(Task& self);
   explicit constexpr Task(Run run_fn) : run(run_fn) {}
@@ -111,6 +111,9 @@ class Reactor {
 
   // Runs `task` on the loop, in the order of posting from each thread. Lock-free, no allocation.
   virtual void post(Task& task) = 0;
+  // Takes a posted task back. True: it was queued here, will not run, and is the caller's again.
+  // False: it is not queued here, because it ran or runs now. Linear in the tasks queued.
+  virtual bool cancel(Task& task) = 0;
 
   virtual void add_poller(Poller& poller) = 0;
   virtual void remove_poller(Poller& poller) = 0;

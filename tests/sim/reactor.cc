@@ -1,20 +1,20 @@
 #include "tests/sim/reactor.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace mrpool::sim {
 
 size_t SimReactor::poll() {
   now_ += round_time_;
   size_t worked = 0;
-  Task* task = tasks_;
-  tasks_ = nullptr;
+  batch_ = std::exchange(tasks_, nullptr);
   tasks_end_ = &tasks_;
-  while (task != nullptr) {
-    Task* const next = task->next;
+  while (batch_ != nullptr) {
+    Task& task = *batch_;
+    batch_ = task.next;
     ++worked;
-    task->run(*task);
-    task = next;
+    task.run(task);
   }
   for (size_t i = 0; i < pollers_.size(); ++i) {
     if (pollers_[i] != nullptr && pollers_[i]->poll()) ++worked;
@@ -54,6 +54,18 @@ void SimReactor::post(Task& task) {
   task.next = nullptr;
   *tasks_end_ = &task;
   tasks_end_ = &task.next;
+}
+
+bool SimReactor::cancel(Task& task) {
+  for (Task** list : {&batch_, &tasks_}) {
+    for (Task** link = list; *link != nullptr; link = &(*link)->next) {
+      if (*link != &task) continue;
+      *link = task.next;
+      if (tasks_end_ == &task.next) tasks_end_ = link;
+      return true;
+    }
+  }
+  return false;
 }
 
 void SimReactor::add_poller(Poller& poller) { pollers_.push_back(&poller); }

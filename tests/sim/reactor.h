@@ -29,6 +29,7 @@ class SimReactor final : public Reactor {
   bool arm() override;
   int fd() override { return -1; }
   void post(Task& task) override;
+  bool cancel(Task& task) override;
   void add_poller(Poller& poller) override;
   void remove_poller(Poller& poller) override;
   Nanoseconds now() const override { return now_; }
@@ -43,7 +44,8 @@ class SimReactor final : public Reactor {
   Nanoseconds now_ = std::chrono::seconds(1);
   TimerHeap timers_;
   std::vector<Poller*> pollers_;  // null where one was removed during a round
-  Task* tasks_ = nullptr;         // oldest first
+  Task* batch_ = nullptr;         // tasks of this round that have not run, oldest first
+  Task* tasks_ = nullptr;         // those of the next one
   Task** tasks_end_ = &tasks_;
   bool stopped_ = false;
 };

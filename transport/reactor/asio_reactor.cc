@@ -108,10 +108,11 @@ size_t AsioReactor::poll() {
 
 size_t AsioReactor::run_tasks() {
   size_t count = 0;
-  for (Task* task = tasks_.take(); task != nullptr; ++count) {
-    Task* next = task->next;  // the task may be posted again, or be gone, once it ran
-    task->run(*task);
-    task = next;
+  batch_ = tasks_.take();
+  for (; batch_ != nullptr; ++count) {
+    Task& task = *batch_;
+    batch_ = task.next;  // the task may be posted again, or be gone, once it ran
+    task.run(task);
   }
   return count;
 }
@@ -216,6 +217,11 @@ void AsioReactor::stop() {
 
 void AsioReactor::post(Task& task) {
   if (tasks_.push(task)) ::eventfd_write(event_.native_handle(), 1);
+}
+
+bool AsioReactor::cancel(Task& task) {
+  check_thread("cancel");
+  return TaskQueue::unlink(batch_, task) || tasks_.remove(task);
 }
 
 int AsioReactor::fd() {

@@ -33,6 +33,7 @@ class AsioReactor final : public Reactor {
   bool arm() override;
   int fd() override;
   void post(Task& task) override;
+  bool cancel(Task& task) override;
   void add_poller(Poller& poller) override;
   void remove_poller(Poller& poller) override;
   Nanoseconds now() const override;
@@ -66,6 +67,7 @@ class AsioReactor final : public Reactor {
   int epoll_fd_ = -1;      // found at the first fd()
 
   TaskQueue tasks_;
+  Task* batch_ = nullptr;         // of this round, still to run
   std::vector<Poller*> pollers_;  // null where one was removed during the round
   bool pollers_changed_ = false;
   TimerHeap timers_;

@@ -8,12 +8,16 @@
 // The producer that replaces asleep_ is the only one that has to wake the consumer, so a sleep
 // costs one wake-up however many tasks arrive.
 //
+// A task that is taken back may be anywhere in that list, so remove() first moves the list to
+// later_, which the consumer alone reads and writes.
+//
 // Thread safety: push: any thread, lock-free. The rest: the consumer.
-// Memory ordering: the release in push pairs with the acquire in take, so what a producer wrote
+// Memory ordering: the release in push pairs with the acquire in collect, so what a producer wrote
 // before push is visible when the task runs.
 #pragma once
 
 #include <atomic>
+#include <utility>
 
 #include "mrpool/reactor.h"
 
@@ -34,9 +38,40 @@ class TaskQueue {
   // Everything queued, oldest first, linked by `next`; ends a sleep.
   Task* take() {
     // Nothing there in most rounds: a load is cheaper than an exchange.
-    if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    if (head_.load(std::memory_order_relaxed) != nullptr) collect();
+    return std::exchange(later_, nullptr);
+  }
+
+  // Takes `task` out. False when it is not queued. Does not end a sleep.
+  bool remove(Task& task) {
+    const Task* head = head_.load(std::memory_order_relaxed);
+    if (head != nullptr && head != &asleep_) collect();
+    return unlink(later_, task);
+  }
+
+  // Takes `task` out of a list that take() returned.
+  static bool unlink(Task*& list, Task& task) {
+    for (Task** link = &list; *link != nullptr; link = &(*link)->next) {
+      if (*link != &task) continue;
+      *link = task.next;
+      return true;
+    }
+    return false;
+  }
+
+  // From here on a push reports that the consumer must be woken. False when tasks wait already.
+  bool sleep() {
+    if (later_ != nullptr) return false;
+    Task* expected = nullptr;
+    return head_.compare_exchange_strong(expected, &asleep_, std::memory_order_relaxed) ||
+           expected == &asleep_;
+  }
+
+ private:
+  // Moves what producers queued to the end of later_.
+  void collect() {
     Task* newest = head_.exchange(nullptr, std::memory_order_acquire);
-    if (newest == &asleep_) return nullptr;
+    if (newest == &asleep_) return;
     Task* oldest = nullptr;
     while (newest != nullptr) {
       Task* older = newest->next;
@@ -44,19 +79,14 @@ class TaskQueue {
       oldest = newest;
       newest = older;
     }
-    return oldest;
+    Task** end = &later_;
+    while (*end != nullptr) end = &(*end)->next;
+    *end = oldest;
   }
 
-  // From here on a push reports that the consumer must be woken. False when tasks wait already.
-  bool sleep() {
-    Task* expected = nullptr;
-    return head_.compare_exchange_strong(expected, &asleep_, std::memory_order_relaxed) ||
-           expected == &asleep_;
-  }
-
- private:
   std::atomic<Task*> head_{nullptr};
-  Task asleep_{nullptr};  // never runs; its address is the mark
+  Task* later_ = nullptr;  // oldest first
+  Task asleep_{nullptr};   // never runs; its address is the mark
 };
 
 }  // namespace mrpool

@@ -138,6 +138,10 @@ class FakeReactor : public Reactor {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(&task);
   }
+  bool cancel(Task& task) override {
+    const std::lock_guard lock(mutex_);
+    return std::erase(tasks_, &task) > 0;
+  }
   void add_poller(Poller&) override {}
   void remove_poller(Poller&) override {}
   Nanoseconds now() const override { return Nanoseconds(0); }

@@ -389,7 +389,7 @@ TEST_P(MrPoolWaiters, CanCancelWhileQueued) {
   for (Request* r : {&r1, &r2, &r3}) pool->get(*r);
   EXPECT_TRUE(pool->cancel(r2));
   EXPECT_TRUE(pool->cancel(r1));
-  EXPECT_TRUE(pool->cancel(r1));  // idle: nothing will run
+  EXPECT_FALSE(pool->cancel(r1));  // idle: there is nothing to take back
   lease.reset();
   reactor.poll();
   EXPECT_EQ(log, (std::vector{&r3}));
@@ -397,18 +397,68 @@ TEST_P(MrPoolWaiters, CanCancelWhileQueued) {
   EXPECT_TRUE(pool->get());  // nobody waits any more
 }
 
-TEST_P(MrPoolWaiters, CancelAfterTheGrantReturnsTheLease) {
+TEST_P(MrPoolWaiters, CancelAfterTheGrantIsFinal) {
   auto pool = make_pool(pd, 1, GetParam());
   auto lease = pool->get();
-  Request r1(reactor, log), r2(reactor, log);
-  pool->get(r1);
-  pool->get(r2);
-  lease.reset();  // r1's
-  EXPECT_FALSE(pool->cancel(r1));
+  Request r2(reactor, log);
+  {
+    Request r1(reactor, log);
+    pool->get(r1);
+    pool->get(r2);
+    lease.reset();  // r1's, whose `ready` is on its way
+    EXPECT_TRUE(pool->cancel(r1));
+    EXPECT_FALSE(pool->cancel(r1));
+  }  // destroyed at once
   reactor.poll();
-  EXPECT_EQ(log, (std::vector{&r1, &r2}));
-  EXPECT_FALSE(r1.lease);
+  EXPECT_EQ(log, (std::vector{&r2}));
   EXPECT_TRUE(r2.lease);
+}
+
+TEST_P(MrPoolWaiters, MayWaitAgainAfterCancel) {
+  auto pool = make_pool(pd, 1, GetParam());
+  Request r1(reactor, log);
+  for (int i = 0; i < 3; ++i) {
+    pool->get(r1);
+    EXPECT_TRUE(pool->cancel(r1));
+    EXPECT_EQ(pool->stats().in_use, 0u);
+  }
+  pool->get(r1);
+  reactor.poll();
+  EXPECT_EQ(log, (std::vector{&r1}));
+  EXPECT_TRUE(r1.lease);
+}
+
+TEST_P(MrPoolWaiters, CancelFromInsideReadyTakesNothingBack) {
+  auto pool = make_pool(pd, 1, GetParam());
+  struct Cancels : MrPool::Waiter {
+    Cancels(Reactor& home, MrPool& p) : Waiter(home, &Cancels::ready), pool(p) {}
+    static void ready(Waiter& waiter, MrPool::Lease lease) {
+      auto& self = static_cast<Cancels&>(waiter);
+      EXPECT_FALSE(self.pool.cancel(self));
+      EXPECT_TRUE(lease);
+      ++self.times;
+    }
+    MrPool& pool;
+    int times = 0;
+  } waiter(reactor, *pool);
+  pool->get(waiter);
+  reactor.poll();
+  EXPECT_EQ(waiter.times, 1);
+}
+
+TEST_P(MrPoolWaiters, CancelIsFinalOnARealReactor) {
+  auto loop = Reactor::create();
+  ASSERT_TRUE(loop.ok()) << loop.status();
+  auto pool = make_pool(pd, 1, GetParam());
+  Request last(**loop, log);
+  {
+    Request first(**loop, log);
+    pool->get(first);
+    pool->get(last);
+    EXPECT_TRUE(pool->cancel(first));
+  }
+  (*loop)->poll();
+  EXPECT_EQ(log, (std::vector{&last}));
 }
 
 TEST_P(MrPoolWaiters, MayBeUsedAgainFromReady) {

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "transport/reactor/timer_heap.h"
 
 namespace mrpool {
@@ -133,6 +135,91 @@ TEST(Reactor, ManyThreadsPostAndEachKeepsItsOrder) {
     EXPECT_EQ(log.size(), size_t{kPerThread});
     EXPECT_TRUE(std::ranges::is_sorted(log));
   }
+}
+
+// A task that notes that it ran and, where asked, takes another one back.
+struct TakingBack : Task {
+  TakingBack(Reactor& reactor, std::vector<int>& log, int name)
+      : Task(to_method<&TakingBack::note>), reactor(reactor), log(log), name(name) {}
+  void note() {
+    log.push_back(name);
+    if (victim == nullptr) return;
+    EXPECT_TRUE(reactor.cancel(*std::exchange(victim, nullptr)));
+  }
+  Reactor& reactor;
+  std::vector<int>& log;
+  int name;
+  Task* victim = nullptr;
+};
+
+TEST(Reactor, ATaskThatIsTakenBackDoesNotRun) {
+  auto reactor = make_reactor();
+  std::vector<int> log;
+  TakingBack first(*reactor, log, 1), second(*reactor, log, 2), third(*reactor, log, 3);
+  for (Task* task : {&first, &second, &third}) reactor->post(*task);
+  EXPECT_TRUE(reactor->cancel(second));
+  EXPECT_FALSE(reactor->cancel(second));
+  reactor->post(second);  // is the caller's again
+  reactor->poll();
+  EXPECT_THAT(log, ElementsAre(1, 3, 2));
+  EXPECT_FALSE(reactor->cancel(first));  // ran
+}
+
+TEST(Reactor, ATaskTakesBackOneOfItsRoundAndOneOfTheNext) {
+  auto reactor = make_reactor();
+  std::vector<int> log;
+  TakingBack first(*reactor, log, 1), second(*reactor, log, 2), third(*reactor, log, 3);
+  first.victim = &third;  // of the same round
+  for (Task* task : {&first, &second, &third}) reactor->post(*task);
+  reactor->poll();
+  EXPECT_THAT(log, ElementsAre(1, 2));
+  second.victim = &third;
+  reactor->post(second);
+  reactor->post(third);
+  EXPECT_TRUE(reactor->cancel(third));
+  reactor->post(third);
+  reactor->poll();
+  EXPECT_THAT(log, ElementsAre(1, 2, 2));
+  EXPECT_EQ(reactor->poll(), 0u);
+}
+
+TEST(Reactor, TakingATaskBackDoesNotKeepTheLoopAsleep) {
+  auto reactor = make_reactor();
+  std::vector<int> log;
+  TakingBack never(*reactor, log, 1), task(*reactor, log, 2);
+  while (reactor->poll() != 0 || !reactor->arm()) {
+  }
+  EXPECT_FALSE(reactor->cancel(never));  // nothing is queued, and the mark of the sleep stays
+  reactor->post(task);
+  pollfd ready{.fd = reactor->fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&ready, 1, 1000), 1);
+  reactor->post(never);
+  EXPECT_TRUE(reactor->cancel(never));
+  EXPECT_FALSE(reactor->arm());  // `task` waits
+  reactor->poll();
+  EXPECT_THAT(log, ElementsAre(2));
+}
+
+TEST(Reactor, TasksAreTakenBackWhileOthersPost) {
+  auto reactor = make_reactor();
+  std::vector<int> kept, taken;
+  constexpr int kPosts = 20000;
+  std::vector<std::unique_ptr<TakingBack>> theirs;
+  for (int i = 0; i < kPosts; ++i) {
+    theirs.push_back(std::make_unique<TakingBack>(*reactor, kept, i));
+  }
+  std::thread other([&] {
+    for (const auto& task : theirs) reactor->post(*task);
+  });
+  TakingBack ours(*reactor, taken, 1);
+  while (kept.size() < kPosts) {
+    reactor->post(ours);
+    EXPECT_TRUE(reactor->cancel(ours));
+    reactor->poll();
+  }
+  other.join();
+  EXPECT_TRUE(taken.empty());
+  EXPECT_TRUE(std::ranges::is_sorted(kept));
 }
 
 TEST(Reactor, StopBeforeRunIsNotLost) {
