@@ -8,7 +8,7 @@
 // intrusive object:
 //   auto lease = co_await async_get(pool, reactor);
 //   auto [posted, wc] = co_await async_post(qp, write);
-// AsioQp and AsioListener do the same for connections.
+// AsioLoan does the same for the key of one I/O, AsioQp and AsioListener for connections.
 //
 // Thread safety: everything here is called, and calls back, on the reactor's thread; a handler with
 // an executor of its own runs there. Handlers never run inside the call that starts an operation.
@@ -39,7 +39,9 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
+#include "mrpool/lender.h"
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
 #include "mrpool/reactor.h"
@@ -287,6 +289,68 @@ auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
       },
       token, &context, &reactor, direction, local, remote);
 }
+
+// A Loan (mrpool/lender.h) whose steps are awaited. One step at a time; begun, ended and destroyed
+// as a Loan is. Lender::post() does not wait and takes loan().
+class AsioLoan {
+ public:
+  explicit AsioLoan(Reactor& reactor) : reactor_(reactor), loan_(*this, reactor) {}
+
+  // Lender::begin. Handler: void(LoanStatus): kReady, kNotMapped, kAccessDenied, or kReturned when
+  // it was cancelled through the handler's cancellation slot. The array `memory` must stay until
+  // then.
+  template <typename Token = boost::asio::use_awaitable_t<>>
+  auto async_begin(Lender& lender, std::span<const Sge> memory, Access rights,
+                   Token&& token = Token()) {
+    return boost::asio::async_initiate<Token, void(LoanStatus)>(
+        [](auto handler, AsioLoan* self, Lender* from, std::span<const Sge> sges, Access access) {
+          self->await(std::move(handler), *from, from->begin(self->loan_, sges, access));
+        },
+        token, this, &lender, memory, rights);
+  }
+  // Lender::end, with the peer's answer or without. Handler: void(LoanStatus): kReturned, or what
+  // went wrong.
+  template <typename Token = boost::asio::use_awaitable_t<>>
+  auto async_end(Lender& lender, const WorkCompletion& answer = {}, Token&& token = Token()) {
+    return boost::asio::async_initiate<Token, void(LoanStatus)>(
+        [](auto handler, AsioLoan* self, Lender* from, WorkCompletion wc) {
+          self->await(std::move(handler), *from, from->end(self->loan_, wc));
+        },
+        token, this, &lender, answer);
+  }
+
+  Loan& loan() { return loan_; }
+  RemoteBuffer remote() const { return loan_.remote(); }
+
+ private:
+  using Signal = asio_detail::Signal<LoanStatus>;
+
+  template <typename Handler>
+  void await(Handler handler, Lender& lender, LoanStatus started) {
+    using Op = asio_detail::Operation<Handler, Signal>;
+    auto slot = boost::asio::get_associated_cancellation_slot(handler);
+    Op& op = Op::make(std::move(handler), reactor_, [](Signal& signal, LoanStatus status) {
+      auto& done = static_cast<Op&>(signal);
+      boost::asio::get_associated_cancellation_slot(done.handler()).clear();
+      done.complete(status);
+    });
+    if (started != LoanStatus::kPending) return op.complete_later(started);
+    waiting_ = &op;
+    if (!slot.is_connected()) return;
+    slot.assign([this, &lender, waiting = &op](boost::asio::cancellation_type) mutable {
+      // Only a wait for an MR can be cut short, and the signal may be emitted again.
+      if (waiting == nullptr || loan_.state() != Loan::State::kWaiting) return;
+      (void)lender.end(loan_);
+      waiting_ = nullptr;
+      std::exchange(waiting, nullptr)->complete_later(LoanStatus::kReturned);
+    });
+  }
+  void done(LoanStatus status) { std::exchange(waiting_, nullptr)->done(status); }
+
+  Reactor& reactor_;
+  Signal* waiting_ = nullptr;
+  Bound<Loan, &AsioLoan::done> loan_;
+};
 
 // A Qp that is told of its connection by completion tokens. One operation of each kind at a time.
 // Handlers on the reactor's own executor run from inside the connection's events, so a receive that
