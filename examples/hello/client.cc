@@ -23,21 +23,18 @@ awaitable<void> ask(Reactor& reactor, Address address) {
   const Sge lent = mr->sge(0, sizeof slot.lent);
   const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
 
-  // Lease an MR, register the text with exactly these rights, tell the server: one chain.
-  MrPool::Lease lease = co_await async_get(*pool, reactor);
-  lease.map({&text, 1});
-  WorkRequest tell{.signalled = false, .sges = {&lent, 1}};
-  WorkRequest registration;
-  require(lease.prepare_register(kLent, registration), WcStatus::kSuccess);
-  registration.next = &tell;
-  slot.lent = {lease.mr().remote_addr(), lease.mr().length(), lease.mr().rkey()};
-  require(qp->post_send(registration).status, WcStatus::kSuccess);
+  // A key for the text with exactly these rights, registered in one chain with the message.
+  auto lender = Lender::create(*qp, *pool).value();
+  AsioLoan loan(reactor);
+  require(co_await loan.async_begin(*lender, {&text, 1}, kLent), LoanStatus::kReady);
+  slot.lent = loan.remote();
+  const WorkRequest tell{.signalled = false, .sges = {&lent, 1}};
+  require(lender->post(loan.loan(), tell).status, WcStatus::kSuccess);
 
   // The server's message ends the life of the key.
   auto [expected, done] = co_await async_receive(*qp, {});
   require(expected, done.status);
-  require(done.invalidated, "the server kept the key");
-  lease.invalidated();
+  require(co_await loan.async_end(*lender, done), LoanStatus::kReturned);
   std::printf("the server says: %.64s\n", slot.text);
   qp->disconnect();
   co_await qp.async_disconnected();

@@ -16,10 +16,10 @@
 namespace hello {
 
 using boost::asio::awaitable;
-using mrpool::Access, mrpool::Address, mrpool::AsioListener, mrpool::AsioQp, mrpool::Device,
-    mrpool::MrPool, mrpool::Opcode, mrpool::QpOptions, mrpool::Reactor, mrpool::RwContext,
-    mrpool::RwDirection, mrpool::RwLimits, mrpool::RwQueueNeeds, mrpool::Sge, mrpool::WcStatus,
-    mrpool::WorkRequest;
+using mrpool::Access, mrpool::Address, mrpool::AsioListener, mrpool::AsioLoan, mrpool::AsioQp,
+    mrpool::Device, mrpool::Lender, mrpool::LoanStatus, mrpool::MrPool, mrpool::Opcode,
+    mrpool::QpOptions, mrpool::Reactor, mrpool::RwContext, mrpool::RwDirection, mrpool::RwLimits,
+    mrpool::RwQueueNeeds, mrpool::Sge, mrpool::WcStatus, mrpool::WorkRequest;
 
 // The client's first message is `lent`, which names the client's `text`.
 struct Slot {
@@ -35,6 +35,9 @@ inline void require(const absl::Status& status) { require(status.ok(), status.To
 inline void require(mrpool::PostStatus posted, mrpool::WcStatus status) {
   require(posted == mrpool::PostStatus::kOk, std::string(to_string(posted)));
   require(status == mrpool::WcStatus::kSuccess, std::string(to_string(status)));
+}
+inline void require(mrpool::LoanStatus status, mrpool::LoanStatus wanted) {
+  require(status == wanted, std::string(to_string(status)));
 }
 
 // Runs `side(reactor, address)` to its end on a reactor of its own; the program's exit status.
