@@ -20,6 +20,7 @@
 #include <optional>
 #include <utility>
 
+#include "mrpool/callback.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::nvme::host {
@@ -116,9 +117,9 @@ struct Detached {
 inline internal::Detached spawn(Async<void> work) { co_await work; }
 
 // Goes on in the thread of `reactor`.
-class [[nodiscard]] on final : private Task {
+class [[nodiscard]] on final : public Task {
  public:
-  explicit on(Reactor& reactor) : Task(&resume), reactor_(reactor) {}
+  explicit on(Reactor& reactor) : Task(to_method<&on::resume>), reactor_(reactor) {}
   bool await_ready() const { return reactor_.in_thread(); }
   void await_suspend(std::coroutine_handle<> caller) {
     caller_ = caller;
@@ -127,15 +128,16 @@ class [[nodiscard]] on final : private Task {
   void await_resume() const noexcept {}
 
  private:
-  static void resume(Task& self) { static_cast<on&>(self).caller_.resume(); }
+  void resume() { caller_.resume(); }
   Reactor& reactor_;
   std::coroutine_handle<> caller_;
 };
 
 // Goes on after `delay`, in the same thread, which must be that of `reactor`.
-class [[nodiscard]] pause final : private Timer {
+class [[nodiscard]] pause final : public Timer {
  public:
-  pause(Reactor& reactor, Nanoseconds delay) : Timer(&resume), reactor_(reactor), delay_(delay) {}
+  pause(Reactor& reactor, Nanoseconds delay)
+      : Timer(to_method<&pause::resume>), reactor_(reactor), delay_(delay) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> caller) {
     caller_ = caller;
@@ -144,7 +146,7 @@ class [[nodiscard]] pause final : private Timer {
   void await_resume() const noexcept {}
 
  private:
-  static void resume(Timer& self) { static_cast<pause&>(self).caller_.resume(); }
+  void resume() { caller_.resume(); }
   Reactor& reactor_;
   Nanoseconds delay_;
   std::coroutine_handle<> caller_;

@@ -16,6 +16,8 @@ constexpr uint16_t kSlotMask = (1u << kSlotBits) - 1;
 static_assert(kMaxDepth == kSlotMask);
 
 constexpr size_t kConnectDataBytes = sizeof(ConnectData);
+// The capsule, and what its key needs.
+constexpr uint32_t kSendsPerCommand = 1 + Lender::kSendRequests;
 constexpr Nanoseconds kCloseTimeout = std::chrono::seconds(1);
 
 // What must have happened before a command is over.
@@ -56,34 +58,20 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
 
 // A place for one command at the controller: its capsule, key and completions.
 struct Queue::Slot {
-  struct SendDone final : Completion {
-    explicit SendDone(Slot& owner) : Completion(&run), slot(owner) {}
-    static void run(Completion& self, const WorkCompletion& wc) {
-      Slot& slot = static_cast<SendDone&>(self).slot;
-      // Flushed ones are seen to by on_disconnected, all at once.
-      if (wc.status == WcStatus::kSuccess) slot.queue.part_done(slot, kSent);
-    }
-    Slot& slot;
-  };
-  struct InvalidateDone final : Completion {
-    explicit InvalidateDone(Slot& owner) : Completion(&run), slot(owner) {}
-    static void run(Completion& self, const WorkCompletion& wc) {
-      Slot& slot = static_cast<InvalidateDone&>(self).slot;
-      if (wc.status != WcStatus::kSuccess) return;
-      slot.lease.invalidated();
-      slot.queue.part_done(slot, kKeyDead);
-    }
-    Slot& slot;
-  };
+  Slot(Queue& owner, uint16_t index)
+      : queue(owner), loan(*this, *owner.options_.reactor), command_id(index) {}
 
-  Slot(Queue& owner, uint16_t index) : queue(owner), command_id(index) {}
+  void sent(const WorkCompletion& wc) {
+    // Flushed ones are seen to by on_disconnected, all at once.
+    if (wc.status == WcStatus::kSuccess) queue.part_done(*this, kSent);
+  }
+  void key_done(LoanStatus status) { queue.key_done(*this, status); }
 
   Queue& queue;
-  SendDone send_done{*this};
-  InvalidateDone invalidate_done{*this};
+  Bound<Completion, &Slot::sent> send_done{*this};
+  Bound<Loan, &Slot::key_done> loan;
   Request* request = nullptr;
-  MrPool::Lease lease;
-  Sge sges[2];  // capsule, and data that travels in it
+  Sge sges[2];  // capsule, and the data
   Outcome outcome;
   Nanoseconds started{0};
   uint16_t command_id;
@@ -91,50 +79,17 @@ struct Queue::Slot {
 };
 
 struct Queue::Response final : Completion {
-  Response(Queue& owner, const Sge& place) : Completion(&run), queue(owner), sge(place) {
+  Response(Queue& owner, const Sge& place)
+      : Completion(to_method<&Response::received>), queue(owner), sge(place) {
     receive.completion = this;
     receive.sges = {&sge, 1};
   }
-  static void run(Completion& self, const WorkCompletion& wc) {
-    auto& response = static_cast<Response&>(self);
-    if (wc.status == WcStatus::kSuccess) response.queue.on_response(response, wc);
+  void received(const WorkCompletion& wc) {
+    if (wc.status == WcStatus::kSuccess) queue.on_response(*this, wc);
   }
   Queue& queue;
   Sge sge;
   RecvRequest receive;
-};
-
-struct Queue::Ticker final : Timer {
-  explicit Ticker(Queue& owner) : Timer(&run), queue(owner) {}
-  static void run(Timer& self) { static_cast<Ticker&>(self).queue.tick(); }
-  Queue& queue;
-};
-
-// Ends hopeless requests from the loop instead of from inside submit().
-struct Queue::Failer final : Task {
-  explicit Failer(Queue& owner) : Task(&run_it), queue(owner) {}
-  static void run_it(Task& self) {
-    auto& failer = static_cast<Failer&>(self);
-    failer.queued = false;
-    if (failer.queue.hopeless()) failer.queue.fail_waiting(kHostPathing);
-  }
-  Queue& queue;
-  bool queued = false;
-};
-
-struct Queue::LeaseWaiter final : MrPool::Waiter {
-  explicit LeaseWaiter(Queue& owner)
-      : MrPool::Waiter(*owner.options_.reactor, &run), queue(owner) {}
-  static void run(MrPool::Waiter& self, MrPool::Lease lease) {
-    auto& waiter = static_cast<LeaseWaiter&>(self);
-    waiter.waiting = false;
-    waiter.queue.spare_lease_ = std::move(lease);
-    waiter.queue.run_waiting();
-    // A queue that cannot use it now must not keep it from others.
-    waiter.queue.spare_lease_.reset();
-  }
-  Queue& queue;
-  bool waiting = false;
 };
 
 absl::StatusOr<std::unique_ptr<Queue>> Queue::create(const QueueOptions& options, Owner& owner) {
@@ -170,18 +125,14 @@ absl::Status Queue::allocate() {
   }
   free_.reserve(depth);
   for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) free_.push_back(slot->get());
-  ticker_ = std::make_unique<Ticker>(*this);
-  failer_ = std::make_unique<Failer>(*this);
-  lease_waiter_ = std::make_unique<LeaseWaiter>(*this);
   const DeviceCaps& caps = options_.pd->caps();
-  // Of a window's end the host may never hear: soft RoCE does not tell a user which key a SEND
-  // ended, and Linux 6.1 crashes when it is asked to end that key once more. So only real
-  // registrations are left to the controller.
-  keys_end_ = caps.send_with_inv && caps.registration == Registration::kFastReg;
+  peer_ends_keys_ = peer_may_invalidate(caps);
+  registers_ = caps.registration != Registration::kPreRegistered;
 
   // A command posts its registration and its capsule, and its local invalidation where the
   // controller did not see to it; then there is one receive for its response.
-  auto cq = options_.device->create_cq(*options_.reactor, {.depth = uint32_t(depth) * (3 + 1)});
+  auto cq = options_.device->create_cq(*options_.reactor,
+                                       {.depth = uint32_t(depth) * (kSendsPerCommand + 1)});
   if (!cq.ok()) return cq.status();
   cq_ = *std::move(cq);
   return absl::OkStatus();
@@ -189,14 +140,11 @@ absl::Status Queue::allocate() {
 
 Queue::~Queue() {
   state_ = State::kGivenUp;
-  if (lease_waiter_ != nullptr && lease_waiter_->waiting &&
-      !options_.pool->cancel(*lease_waiter_)) {
-    while (lease_waiter_->waiting) options_.reactor->poll();
-  }
   qp_.reset();  // flushes; retrieve() has the rest
+  if (lender_ != nullptr) lender_->stop();
   for (const auto& slot : slots_) retrieve(*slot);
   fail_waiting(kAbortedByHost);
-  while (failer_ != nullptr && failer_->queued) options_.reactor->poll();
+  if (failer_queued_) options_.reactor->cancel(failer_);
 }
 
 bool Queue::hopeless() const {
@@ -218,7 +166,7 @@ Async<absl::Status> Queue::open(uint16_t controller_id) {
   const QpOptions qp_options{
       .send_cq = cq_.get(),
       .recv_cq = cq_.get(),
-      .max_send_wr = uint32_t(options_.depth) * 3,
+      .max_send_wr = options_.depth * kSendsPerCommand,
       .max_recv_wr = options_.depth,
       .max_send_sge = 2,
       .max_recv_sge = 1,
@@ -238,7 +186,9 @@ Async<absl::Status> Queue::open(uint16_t controller_id) {
     co_return qp.status();
   }
   qp_ = *std::move(qp);
-  absl::Status status = post_responses();
+  auto lender = Lender::create(*qp_, *options_.pool);
+  if (lender.ok()) lender_ = *std::move(lender);
+  absl::Status status = lender.ok() ? post_responses() : lender.status();
   if (status.ok()) {
     co_await changed_;
     if (qp_ != nullptr) {
@@ -293,7 +243,7 @@ Async<absl::Status> Queue::join(uint16_t controller_id) {
 
 void Queue::on_connected(Qp&, const ConnectionInfo&) {
   state_ = State::kJoining;
-  ticker_->arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
+  ticker_.arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
   changed_.set();
 }
 
@@ -303,10 +253,12 @@ void Queue::on_rejected(Qp&, std::span<const std::byte> private_data) {
 
 void Queue::on_disconnected(Qp&, const Disconnect& why) {
   const State before = state_;
-  ticker_->cancel();
+  ticker_.cancel();
   if (why_.empty()) why_ = explain(options_.address, why);
   if (state_ != State::kGivenUp) state_ = State::kDown;
+  if (lender_ != nullptr) lender_->stop();
   qp_.reset();
+  drop_lending();
   // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
   if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
@@ -345,10 +297,7 @@ Async<> Queue::close() {
 void Queue::give_up() {
   state_ = State::kGivenUp;
   if (qp_ != nullptr) qp_->abort();
-  if (waiting_head_ != nullptr && !failer_->queued) {
-    failer_->queued = true;
-    options_.reactor->post(*failer_);
-  }
+  if (waiting_head_ != nullptr) fail_later();
 }
 
 void Queue::tick() {
@@ -365,7 +314,7 @@ void Queue::tick() {
     break;
   }
   if (qp_ != nullptr) {
-    ticker_->arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
+    ticker_.arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
   }
 }
 
@@ -374,85 +323,104 @@ void Queue::tick() {
 void Queue::submit(Request& request) {
   if (is_connect(request)) {
     // Goes ahead of what waits for it, also when it has to wait for an MR.
-    if (free_.empty() || !start(request)) push_waiting_first(request);
+    if (!has_slot() || !start(request)) push_waiting_first(request);
     return;
   }
   const bool open = state_ == State::kReady && waiting_head_ == nullptr;
-  if (open && !free_.empty() && start(request)) return;
+  if (open && has_slot() && start(request)) return;
   push_waiting(request);
-  if (hopeless() && !failer_->queued) {
-    failer_->queued = true;
-    options_.reactor->post(*failer_);
-  }
+  if (hopeless()) fail_later();
+}
+
+// Small data to the controller goes with the command.
+bool Queue::fits_capsule(const Request& request) const {
+  return state_ == State::kReady && request.data.length <= in_capsule_bytes_ &&
+         direction_of(request.command) == DataDirection::kToController;
 }
 
 // False when the pool is empty: the request is to wait.
 bool Queue::start(Request& request) {
-  Slot& slot = *free_.back();
+  const bool has_data = request.data.length != 0;
+  const bool keyed = has_data && (lending_ != nullptr || !fits_capsule(request));
+  Slot* const taken = take_slot(request, keyed);
+  if (taken == nullptr) return false;
+  Slot& slot = *taken;
   Sqe command = request.command;
-  WorkRequest reg;
   WorkRequest send;
-  const WorkRequest* chain = &send;
-  size_t sges = 1;
-  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
-  if (request.data.length == 0) {
-    command.sgl = SglDescriptor::keyed({}, false);
-  } else if (state_ == State::kReady && request.data.length <= in_capsule_bytes_ &&
-             direction_of(command) == DataDirection::kToController) {
-    command.sgl = SglDescriptor::in_capsule(0, request.data.length);
-    slot.sges[1] = request.data;
-    sges = 2;
+  if (keyed) {
+    if (registers_) ++counters_.keys;
+    command.sgl = SglDescriptor::keyed(slot.loan.remote(), peer_ends_keys_);
+  } else if (has_data) {
     ++counters_.in_capsule;
+    command.sgl = SglDescriptor::in_capsule(0, request.data.length);
   } else {
-    if (!lease_for(slot, request.data)) return false;
-    if (slot.lease.needs_registration()) {
-      const PostStatus status = slot.lease.prepare_register(right_for(direction_of(command)), reg);
-      if (status != PostStatus::kOk) {
-        slot.lease.reset();
-        broken(absl::StrCat("registration: ", view(to_string(status))));
-        return false;
-      }
-      reg.next = &send;
-      chain = &reg;
-      ++counters_.keys;
-    }
-    const FastMr& mr = slot.lease.mr();
-    command.sgl =
-        SglDescriptor::keyed({mr.remote_addr(), request.data.length, mr.rkey()}, keys_end_);
+    command.sgl = SglDescriptor::keyed({}, false);
   }
+  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
   command.command_id = slot.command_id;
   command.flags = uint8_t((command.flags & kFuseMask) | kPsdtSgl);
   std::memcpy(slot.sges[0].addr, &command, sizeof command);
   send.completion = &slot.send_done;
-  send.sges = {slot.sges, sges};
+  send.sges = {slot.sges, has_data && !keyed ? 2u : 1u};
 
-  free_.pop_back();
   slot.request = &request;
   slot.missing = kSent | kAnswered;
   slot.started = options_.reactor->now();
   ++outstanding_;
   ++counters_.commands;
-  const PostResult result = qp_->post_send(*chain);
-  if (!result.ok()) {
-    if (result.refused == &reg) slot.lease.not_posted();
-    broken(absl::StrCat("posting a command: ", view(to_string(result.status))));
-  }
+  const PostResult result = keyed ? lender_->post(slot.loan, send) : qp_->post_send(send);
+  if (!result.ok()) broken(absl::StrCat("posting a command: ", view(to_string(result.status))));
   return true;
 }
 
-bool Queue::lease_for(Slot& slot, const Sge& data) {
-  slot.lease = spare_lease_ ? std::move(spare_lease_) : options_.pool->get();
-  if (slot.lease) {
-    if (slot.lease.map({&data, 1}) == 1) return true;
-    slot.lease.reset();
-    broken(absl::StrCat("the device cannot map a buffer of ", data.length, " bytes"));
-    return false;
+// A slot for `request`, with a key for its data where it needs one. Null: it is to wait for an MR,
+// or the connection is broken.
+Queue::Slot* Queue::take_slot(const Request& request, bool keyed) {
+  if (Slot* const slot = lending_; slot != nullptr) {
+    if (slot->loan.state() == Loan::State::kWaiting) return nullptr;
+    lending_ = nullptr;
+    return slot;
   }
-  if (!lease_waiter_->waiting) {
-    lease_waiter_->waiting = true;
-    options_.pool->get(*lease_waiter_);
+  Slot& slot = *free_.back();
+  slot.sges[1] = request.data;
+  if (keyed) {
+    const Access right = right_for(direction_of(request.command));
+    const LoanStatus begun = lender_->begin(slot.loan, {&slot.sges[1], 1}, right);
+    if (begun == LoanStatus::kPending) {
+      lending_ = &slot;
+    } else if (begun != LoanStatus::kReady) {
+      key_done(slot, begun);
+      return nullptr;
+    }
   }
-  return false;
+  free_.pop_back();
+  return lending_ == nullptr ? &slot : nullptr;
+}
+
+// A loan has its MR after a wait, or its key is dead.
+void Queue::key_done(Slot& slot, LoanStatus status) {
+  switch (status) {
+    case LoanStatus::kReady:
+      run_waiting();
+      if (lending_ == &slot) drop_lending();  // it cannot be used now: others may have the MR
+      break;
+    case LoanStatus::kReturned:
+      part_done(slot, kKeyDead);
+      break;
+    case LoanStatus::kLost:
+      break;  // on_disconnected retrieves the slot
+    default:
+      drop_lending();
+      broken(absl::StrCat("a key for ", slot.sges[1].length, " bytes: ", view(to_string(status))));
+      break;
+  }
+}
+
+// The first request that waits has to ask for an MR again.
+void Queue::drop_lending() {
+  if (lending_ == nullptr) return;
+  (void)lender_->end(lending_->loan);
+  free_.push_back(std::exchange(lending_, nullptr));
 }
 
 void Queue::on_response(Response& response, const WorkCompletion& wc) {
@@ -482,38 +450,30 @@ void Queue::on_response(Response& response, const WorkCompletion& wc) {
 
 // False when the controller broke the rules of invalidation.
 bool Queue::end_key(Slot& slot, const WorkCompletion& wc) {
-  if (!slot.lease || !slot.lease.needs_registration()) {
-    if (!wc.invalidated) return true;
-    broken(absl::StrCat("a response invalidated key ", wc.invalidated_rkey.value,
-                        ", which its command did not carry"));
-    return false;
-  }
-  if (wc.invalidated) {
-    if (wc.invalidated_rkey != slot.lease.mr().rkey()) {
-      broken(absl::StrCat("a response invalidated key ", wc.invalidated_rkey.value, " instead of ",
-                          slot.lease.mr().rkey().value));
+  const LoanStatus ended = lender_->end(slot.loan, wc);
+  switch (ended) {
+    case LoanStatus::kReturned:
+      if (wc.invalidated) ++counters_.remote_invalidations;
+      return true;
+    case LoanStatus::kPending:
+      ++counters_.local_invalidations;
+      slot.missing |= kKeyDead;
+      return true;
+    case LoanStatus::kWrongKey:
+      broken(absl::StrCat("a response invalidated key ", wc.invalidated_rkey.value,
+                          slot.loan.state() == Loan::State::kIdle
+                              ? ", which its command did not carry"
+                              : absl::StrCat(" instead of ", slot.loan.remote().rkey.value)));
       return false;
-    }
-    slot.lease.invalidated();
-    ++counters_.remote_invalidations;
-    return true;
+    default:
+      broken(absl::StrCat("ending a key: ", view(to_string(ended))));
+      return false;
   }
-  ++counters_.local_invalidations;
-  slot.missing |= kKeyDead;
-  WorkRequest invalidate;
-  slot.lease.prepare_invalidate(invalidate);
-  invalidate.signalled = true;
-  invalidate.completion = &slot.invalidate_done;
-  const PostResult result = qp_->post_send(invalidate);
-  if (result.ok()) return true;
-  broken(absl::StrCat("invalidating a key: ", view(to_string(result.status))));
-  return false;
 }
 
 void Queue::part_done(Slot& slot, uint8_t part) {
   slot.missing &= uint8_t(~part);
   if (slot.missing != 0) return;
-  slot.lease.reset();
   Request& request = *slot.request;
   slot.request = nullptr;
   --outstanding_;
@@ -526,7 +486,7 @@ void Queue::part_done(Slot& slot, uint8_t part) {
 // The connection is gone: what the controller had not finished is ours again.
 void Queue::retrieve(Slot& slot) {
   if (slot.request == nullptr) return;
-  slot.lease.reset();  // to the repair list where its key may be live
+  (void)lender_->end(slot.loan);
   slot.missing = 0;
   Request& request = *std::exchange(slot.request, nullptr);
   --outstanding_;
@@ -566,7 +526,7 @@ Request& Queue::pop_waiting() {
 }
 
 void Queue::run_waiting() {
-  while (waiting_head_ != nullptr && !free_.empty()) {
+  while (waiting_head_ != nullptr && has_slot()) {
     // While the queue joins its controller, nothing but Connect may go out.
     const bool joins = state_ == State::kJoining && is_connect(*waiting_head_);
     if ((state_ != State::kReady && !joins) || !start(*waiting_head_)) return;
@@ -575,10 +535,21 @@ void Queue::run_waiting() {
 }
 
 void Queue::fail_waiting(Status status) {
+  drop_lending();
   while (waiting_head_ != nullptr) {
     Request& request = pop_waiting();
     request.done_(request, {.status = status});
   }
+}
+
+void Queue::fail_later() {
+  if (std::exchange(failer_queued_, true)) return;
+  options_.reactor->post(failer_);
+}
+
+void Queue::fail_hopeless() {
+  failer_queued_ = false;
+  if (hopeless()) fail_waiting(kHostPathing);
 }
 
 }  // namespace mrpool::nvme::host

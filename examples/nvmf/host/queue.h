@@ -1,10 +1,9 @@
 // One NVMe-oF queue of a host: a connection, its submission slots, and the keys of its commands.
 //
 // A command is a Request of the caller's: submit it, and done() runs once with the outcome. For a
-// command with data the queue leases an MR, registers exactly the bytes with exactly the right the
-// command needs (remote read for data to the controller, remote write for data to the host), posts
-// the registration chained with the capsule, and asks the controller to invalidate the key with its
-// response. It checks that this happened, for the very key; where it did not, it invalidates
+// command with data the queue lends exactly the bytes (mrpool/lender.h) with exactly the right the
+// command needs: remote read for data to the controller, remote write for data to the host. It asks
+// the controller to invalidate the key with its response; where that did not happen, it invalidates
 // locally. done() runs when the response is here, the capsule's SEND has completed and the key is
 // dead: the buffer is the caller's again in every sense. Small data to the controller travels in
 // the capsule where the controller offers the room, and needs no key.
@@ -29,7 +28,9 @@
 #include "examples/nvmf/host/async.h"
 #include "examples/nvmf/host/identity.h"
 #include "examples/protocol/nvme/wire.h"
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
+#include "mrpool/lender.h"
 #include "mrpool/mr_pool.h"
 
 namespace mrpool::nvme::host {
@@ -139,9 +140,6 @@ class Queue final : private QpEvents {
   enum class State : uint8_t { kDown, kConnecting, kJoining, kReady, kClosing, kGivenUp };
   struct Slot;
   struct Response;
-  struct Ticker;
-  struct Failer;
-  struct LeaseWaiter;
 
   Queue(const QueueOptions& options, Owner& owner);
   absl::Status allocate();
@@ -154,8 +152,12 @@ class Queue final : private QpEvents {
   absl::Status post_responses();
   bool hopeless() const;
 
+  bool has_slot() const { return lending_ != nullptr || !free_.empty(); }
+  bool fits_capsule(const Request& request) const;
   bool start(Request& request);
-  bool lease_for(Slot& slot, const Sge& data);
+  Slot* take_slot(const Request& request, bool keyed);
+  void key_done(Slot& slot, LoanStatus status);
+  void drop_lending();
   void on_response(Response& response, const WorkCompletion& wc);
   bool end_key(Slot& slot, const WorkCompletion& wc);
   void part_done(Slot& slot, uint8_t part);
@@ -163,6 +165,8 @@ class Queue final : private QpEvents {
   void retrieve(Slot& slot);
   void run_waiting();
   void fail_waiting(Status status);
+  void fail_later();
+  void fail_hopeless();
   void push_waiting(Request& request);
   void push_waiting_first(Request& request);
   static bool is_connect(const Request& request);
@@ -175,13 +179,15 @@ class Queue final : private QpEvents {
   std::unique_ptr<Qp> qp_;
   std::unique_ptr<load::Buffer> rings_;  // capsules, then responses
   std::unique_ptr<load::Buffer> connect_data_;
+  std::unique_ptr<Lender> lender_;  // of qp_, or of the last one
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_;
   std::vector<std::unique_ptr<Response>> responses_;
-  std::unique_ptr<Ticker> ticker_;
-  std::unique_ptr<Failer> failer_;
-  std::unique_ptr<LeaseWaiter> lease_waiter_;
-  MrPool::Lease spare_lease_;  // what the waiter brought
+  Bound<Timer, &Queue::tick> ticker_{*this};
+  // Ends hopeless requests from the loop instead of from inside submit().
+  Bound<Task, &Queue::fail_hopeless> failer_{*this};
+  bool failer_queued_ = false;
+  Slot* lending_ = nullptr;  // begun for the first request that waits, which has no MR yet
 
   State state_ = State::kDown;
   Nanoseconds closing_since_{0};
@@ -190,18 +196,20 @@ class Queue final : private QpEvents {
   uint32_t outstanding_ = 0;
   uint32_t in_capsule_bytes_ = 0;
   uint16_t controller_id_ = kDynamicController;
-  bool broken_ = false;   // no response of this connection counts any more
-  bool keys_end_ = true;  // the device's keys can be invalidated
-  std::string why_;       // of the last disconnect
-  absl::Status refused_;  // what the private data of a rejection said
-  Event changed_;         // connected or disconnected
+  bool peer_ends_keys_ = false;  // with its responses, as asked
+  bool registers_ = false;       // keys are made for the I/O
+  bool broken_ = false;          // no response of this connection counts any more
+  std::string why_;              // of the last disconnect
+  absl::Status refused_;         // what the private data of a rejection said
+  Event changed_;                // connected or disconnected
   QueueCounters counters_;
 };
 
 // The awaitable of one command.
-class [[nodiscard]] Queue::Execution final : private Request {
+class [[nodiscard]] Queue::Execution final : public Request {
  public:
-  Execution(Queue& queue, const Sqe& sqe, Sge sge) : Request(&resume), queue_(queue) {
+  Execution(Queue& queue, const Sqe& sqe, Sge sge)
+      : Request(to_method<&Execution::resume>), queue_(queue) {
     command = sqe;
     data = sge;
   }
@@ -217,10 +225,9 @@ class [[nodiscard]] Queue::Execution final : private Request {
   Outcome await_resume() const noexcept { return outcome_; }
 
  private:
-  static void resume(Request& self, const Outcome& outcome) {
-    auto& execution = static_cast<Execution&>(self);
-    execution.outcome_ = outcome;
-    execution.caller_.resume();
+  void resume(const Outcome& outcome) {
+    outcome_ = outcome;
+    caller_.resume();
   }
   Queue& queue_;
   Outcome outcome_;
