@@ -116,9 +116,8 @@ void Client::wait(const std::function<void(const std::function<void()>& done)>& 
 
 absl::StatusOr<Session*> Client::log_in() {
   SessionOptions options{.address = address_, .depth = options_.depth};
-  // Of a memory window's end this side may never hear, and a region's own key must not end.
   options.remote_invalidation =
-      !options_.no_remote_invalidation && device_->caps().registration == Registration::kFastReg;
+      !options_.no_remote_invalidation && peer_may_invalidate(device_->caps());
   options.login.initiator = options_.initiator;
   options.login.target = options_.target;
   options.login.isid = {0x80, 0, 0, 0, 0, uint8_t(sessions_.size())};
@@ -185,7 +184,8 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
                          uint32_t* transferred) {
   constexpr int kAttempts = 8;  // a reset, a mode change, new LUNs: each is told once
   struct Waiting : Command {
-    Waiting() : Command([](Command& self) { static_cast<Waiting&>(self).finished(); }) {}
+    Waiting() : Command(to_method<&Waiting::finish>) {}
+    void finish() { finished(); }
     std::function<void()> finished;
   };
   if (data.size() > kBuffer) return absl::InvalidArgumentError("more than 1 MiB at once");

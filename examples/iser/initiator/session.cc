@@ -59,15 +59,13 @@ Session::Session(Reactor& reactor, Device& device, Pd& pd, MrPool& pool, Session
       pd_(pd),
       pool_(pool),
       options_(std::move(options)),
-      login_(options_.login),
-      timeout_(std::make_unique<Timeout>(*this)),
-      lease_waiter_(std::make_unique<LeaseWaiter>(*this)) {}
+      login_(options_.login) {}
 
 Session::~Session() {
-  qp_.reset();
-  // One that was served already still hears of it.
-  lease_waiter_->cancel();
-  while (lease_waiter_->waiting) reactor_.poll();
+  state_ = State::kClosed;
+  qp_.reset();  // flushes
+  if (lender_ != nullptr) lender_->stop();
+  drop_lending();
 }
 
 // --- Set-up ---
@@ -75,11 +73,11 @@ Session::~Session() {
 void Session::start(std::function<void(absl::Status)> ready) {
   ready_ = std::move(ready);
   state_ = State::kConnecting;
-  timeout_->arm(reactor_, options_.timeout);
+  timeout_.arm(reactor_, options_.timeout);
   if (absl::Status status = open(); !status.ok()) {
     state_ = State::kClosed;
     error_ = status;
-    timeout_->arm(reactor_, Nanoseconds(0));  // told from the loop
+    timeout_.arm(reactor_, Nanoseconds(0));  // told from the loop
   }
 }
 
@@ -109,9 +107,8 @@ absl::Status Session::open() {
     controls_.back()->offset = at;
     free_controls_.push_back(controls_.back().get());
   }
-  // A registration, the command, its Data-Outs and a local invalidation for each; one SEND for
-  // other PDUs.
-  const uint32_t sends = (3 + kMaxDataOuts) * options_.depth + kMisc;
+  // What its key needs, the command and its Data-Outs for each; one SEND for other PDUs.
+  const uint32_t sends = (Lender::kSendRequests + 1 + kMaxDataOuts) * options_.depth + kMisc;
   auto cq = device_.create_cq(reactor_, {.depth = sends + receives});
   if (!cq.ok()) return cq.status();
   cq_ = *std::move(cq);
@@ -129,6 +126,9 @@ absl::Status Session::open() {
                             {.private_data = ours, .timeout = options_.timeout}, *this);
   if (!qp.ok()) return qp.status();
   qp_ = *std::move(qp);
+  auto lender = Lender::create(*qp_, pool_);
+  if (!lender.ok()) return lender.status();
+  lender_ = *std::move(lender);
   for (const auto& receive : receives_) post(*receive);
   return absl::OkStatus();
 }
@@ -149,10 +149,12 @@ void Session::on_disconnected(Qp&, const Disconnect& why) {
   const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
   state_ = State::kClosed;
   ended_by_ = why.reason;
-  lease_waiter_->cancel();
+  if (lender_ != nullptr) lender_->stop();
+  drop_lending();
   if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || slot->answered) continue;
+    (void)lender_->end(slot->loan);
     slot->answered = true;
     slot->command->lost = true;
     half_done(*slot);
@@ -175,8 +177,13 @@ void Session::on_disconnected(Qp&, const Disconnect& why) {
   if (gone_ != nullptr) std::exchange(gone_, nullptr)();
 }
 
+void Session::timed_out() {
+  fail(absl::DeadlineExceededError(
+      absl::StrCat(options_.address.to_string(), ": no answer in time")));
+}
+
 void Session::told_ready(absl::Status status) {
-  timeout_->cancel();
+  timeout_.cancel();
   if (ready_ != nullptr) std::exchange(ready_, nullptr)(std::move(status));
 }
 
@@ -221,21 +228,64 @@ void Session::submit(Command& command) {
 }
 
 void Session::pump() {
-  while (state_ == State::kReady && !waiting_.empty() && !free_.empty() &&
+  while (state_ == State::kReady && !waiting_.empty() && (lending_ != nullptr || !free_.empty()) &&
          iscsi::sn_less_equal(cmd_sn_, max_cmd_sn_)) {
     if (!begin(*waiting_.front())) return;
     waiting_.pop_front();
   }
 }
 
-MrPool::Lease Session::lease() {
-  if (lease_waiter_->waiting) return {};
-  MrPool::Lease lease = spare_lease_ ? std::move(spare_lease_) : pool_.get();
-  if (!lease) {
-    lease_waiter_->waiting = true;
-    pool_.get(*lease_waiter_);
+// A slot for `command`, with a key for what moves by RDMA. Null: the command is to wait for an MR,
+// or the session has failed.
+Session::Slot* Session::take_slot(const Command& command, uint32_t unasked, uint32_t length) {
+  if (Slot* const slot = lending_; slot != nullptr) {
+    if (slot->loan.state() == Loan::State::kWaiting) return nullptr;
+    lending_ = nullptr;
+    return slot;
   }
-  return lease;
+  Slot& slot = *free_.back();
+  if (length > unasked) {
+    // The key begins where the target is to begin (iser_header.h).
+    slot.solicited = part(command.data, unasked, length - unasked);
+    const Access right = command.direction == DataDirection::kIn
+                             ? Access::kLocalWrite | Access::kRemoteWrite
+                             : Access::kRemoteRead;
+    const LoanStatus begun = lender_->begin(slot.loan, {&slot.solicited, 1}, right);
+    if (begun == LoanStatus::kPending) {
+      lending_ = &slot;
+    } else if (begun != LoanStatus::kReady) {
+      key_done(slot, begun);
+      return nullptr;
+    }
+  }
+  free_.pop_back();
+  return lending_ == nullptr ? &slot : nullptr;
+}
+
+// A loan has its MR after a wait, or its key is dead.
+void Session::key_done(Slot& slot, LoanStatus status) {
+  switch (status) {
+    case LoanStatus::kReady:
+      pump();
+      if (lending_ == &slot) drop_lending();  // it cannot be used now: others may have the MR
+      break;
+    case LoanStatus::kReturned:
+    case LoanStatus::kLost:
+      half_done(slot);
+      break;
+    default:
+      drop_lending();
+      fail(absl::InvalidArgumentError(absl::StrCat("a key for ", slot.solicited.length,
+                                                   " bytes: ", std::string(to_string(status)))));
+      break;
+  }
+}
+
+// The first command that waits has to ask for an MR again.
+void Session::drop_lending() {
+  if (lending_ == nullptr) return;
+  (void)lender_->end(lending_->loan);
+  free_.push_back(std::exchange(lending_, nullptr));
 }
 
 bool Session::begin(Command& command) {
@@ -244,45 +294,26 @@ bool Session::begin(Command& command) {
   const Unsolicited unasked = command.direction == DataDirection::kOut
                                   ? unsolicited_part(agreed, length, options_.send_first_burst)
                                   : Unsolicited{};
-  MrPool::Lease lease;
-  WorkRequest registration;
   const bool keyed = length > unasked.total;
-  if (keyed) {
-    lease = this->lease();
-    if (!lease) return false;  // it goes on when one comes back
-    // The key begins where the target is to begin (iser_header.h).
-    const Sge solicited = part(command.data, unasked.total, length - unasked.total);
-    if (lease.map({&solicited, 1}) != 1) {
-      fail(absl::InvalidArgumentError("a buffer that cannot be registered at once"));
-      return false;
-    }
-    const Access right = command.direction == DataDirection::kIn
-                             ? Access::kLocalWrite | Access::kRemoteWrite
-                             : Access::kRemoteRead;
-    if (lease.prepare_register(right, registration) != PostStatus::kOk) {
-      fail(absl::InternalError("the pool refuses the rights of an I/O"));
-      return false;
-    }
-  }
-  Slot& slot = *free_.back();
-  free_.pop_back();
+  Slot* const taken = take_slot(command, unasked.total, length);
+  if (taken == nullptr) return false;  // it goes on when an MR comes back
+  Slot& slot = *taken;
   slot.command = &command;
   slot.answered = false;
-  slot.lease = std::move(lease);
   slot.halves = 2;  // the SEND and the answer
   command.lost = false;
   command.sense.reset();
 
   iscsi::IserControl iser;
   if (keyed) {
-    const FastMr& mr = slot.lease.mr();
+    const RemoteBuffer lent = slot.loan.remote();
     const bool in = command.direction == DataDirection::kIn;
-    iser = in ? iscsi::IserControl{.read_valid = true,
-                                   .read_stag = mr.rkey().value,
-                                   .read_va = mr.remote_addr().value}
-              : iscsi::IserControl{.write_valid = true,
-                                   .write_stag = mr.rkey().value,
-                                   .write_va = mr.remote_addr().value};
+    iser =
+        in ? iscsi::IserControl{.read_valid = true,
+                                .read_stag = lent.rkey.value,
+                                .read_va = lent.addr.value}
+           : iscsi::IserControl{
+                 .write_valid = true, .write_stag = lent.rkey.value, .write_va = lent.addr.value};
     ++counters_.keys;
   }
   if (unasked.immediate != 0) ++counters_.immediate;
@@ -328,15 +359,9 @@ bool Session::begin(Command& command) {
     ++counters_.data_outs;
   }
   last->completion = &slot.sent;
-  WorkRequest* chain = &sends[0];
-  if (keyed && slot.lease.needs_registration()) {
-    registration.next = chain;
-    chain = &registration;
-  }
-  const PostResult posted = qp_->post_send(*chain);
+  const PostResult posted = keyed ? lender_->post(slot.loan, sends[0]) : qp_->post_send(sends[0]);
   if (!posted.ok()) {
     // Nobody will hear of it: on_disconnected takes the slot.
-    if (posted.refused == &registration) slot.lease.not_posted();
     --slot.halves;
     fail(absl::InternalError(
         absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));
@@ -398,7 +423,7 @@ void Session::close(std::function<void()> gone) {
   }
   if (state_ != State::kReady) return fail(absl::CancelledError("closed"));
   state_ = State::kClosing;
-  timeout_->arm(reactor_, options_.timeout);
+  timeout_.arm(reactor_, options_.timeout);
   send_control(iscsi::LogoutRequest{.immediate = true,
                                     .reason = iscsi::LogoutRequest::kCloseSession,
                                     .task_tag = kLogoutTag,

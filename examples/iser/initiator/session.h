@@ -1,10 +1,10 @@
 // An iSER initiator session: login, SCSI commands with a key for each I/O from an MR pool, text,
 // logout.
 //
-// Every command with data registers exactly the bytes that are to move by RDMA, with exactly the
-// right that needs: remote read for a write, remote write for a read. The target's SEND usually
-// ends the key's life; where it did not, the session ends it before the command is done, so the
-// buffer is the caller's again.
+// Every command with data lends the target exactly the bytes that are to move by RDMA
+// (mrpool/lender.h), with exactly the right that needs: remote read for a write, remote write for a
+// read. The target's SEND usually ends the key's life; where it did not, the session ends it before
+// the command is done, so the buffer is the caller's again.
 //
 // A command that finds the pool empty waits for an MR, and those behind it wait in order, whoever
 // else uses the pool.
@@ -28,7 +28,9 @@
 #include "examples/protocol/iscsi/pdu.h"
 #include "examples/protocol/scsi/opcodes.h"
 #include "examples/protocol/scsi/sense.h"
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
+#include "mrpool/lender.h"
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
 
@@ -145,8 +147,6 @@ class Session final : public QpEvents {
   struct Receive;
   struct Slot;
   struct Control;
-  struct Timeout;
-  struct LeaseWaiter;
   static constexpr size_t kManagements = 3;
 
   absl::Status open();
@@ -163,9 +163,11 @@ class Session final : public QpEvents {
   void send_login(const iscsi::InitiatorLogin::Request& request);
   void pump();
   bool begin(Command& command);
-  MrPool::Lease lease();
-  void end_key(Slot& slot);
-  void invalidated(Slot& slot);
+  Slot* take_slot(const Command& command, uint32_t unasked, uint32_t length);
+  bool end_key(Slot& slot, const WorkCompletion& answer);
+  void key_done(Slot& slot, LoanStatus status);
+  void drop_lending();
+  void timed_out();
   void half_done(Slot& slot);
   void finish(Slot& slot);
   void fail(absl::Status status);
@@ -200,13 +202,13 @@ class Session final : public QpEvents {
   std::unique_ptr<std::byte[], Free> memory_;
   std::unique_ptr<Mr> mr_;
   std::vector<std::unique_ptr<Receive>> receives_;
+  std::unique_ptr<Lender> lender_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_;
   std::vector<std::unique_ptr<Control>> controls_;
   std::vector<Control*> free_controls_;
-  std::unique_ptr<Timeout> timeout_;
-  std::unique_ptr<LeaseWaiter> lease_waiter_;
-  MrPool::Lease spare_lease_;  // granted to the first command that waits
+  Bound<Timer, &Session::timed_out> timeout_{*this};
+  Slot* lending_ = nullptr;  // begun for the first command that waits, which has no MR yet
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<Qp> qp_;
 };

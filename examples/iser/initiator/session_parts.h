@@ -40,23 +40,15 @@ inline std::string_view data_of(std::span<const std::byte> message) {
 }
 
 struct Session::Receive : Completion {
-  explicit Receive(Session& owner)
-      : Completion([](Completion& self, const WorkCompletion& wc) {
-          auto& receive = static_cast<Receive&>(self);
-          receive.session.received(receive, wc);
-        }),
-        session(owner) {}
+  explicit Receive(Session& owner) : Completion(to_method<&Receive::done>), session(owner) {}
+  void done(const WorkCompletion& wc) { session.received(*this, wc); }
   Session& session;
   size_t offset = 0;
 };
 
 struct Session::Control : Completion {
-  explicit Control(Session& owner)
-      : Completion([](Completion& self, const WorkCompletion&) {
-          auto& control = static_cast<Control&>(self);
-          control.session.free_controls_.push_back(&control);
-        }),
-        session(owner) {}
+  explicit Control(Session& owner) : Completion(to_method<&Control::done>), session(owner) {}
+  void done() { session.free_controls_.push_back(this); }
   Session& session;
   size_t offset = 0;
 };
@@ -64,67 +56,23 @@ struct Session::Control : Completion {
 // A command under way. It is done when its answer is here, its SEND has completed and its key is
 // dead.
 struct Session::Slot {
-  struct Sent : Completion {
-    explicit Sent(Slot& owner)
-        : Completion([](Completion& self, const WorkCompletion& wc) {
-            Slot& slot = static_cast<Sent&>(self).slot;
-            if (wc.status != WcStatus::kSuccess) slot.command->lost = true;
-            slot.session.half_done(slot);
-          }),
-          slot(owner) {}
-    Slot& slot;
-  };
-  struct Invalidated : Completion {
-    explicit Invalidated(Slot& owner)
-        : Completion([](Completion& self, const WorkCompletion& wc) {
-            Slot& slot = static_cast<Invalidated&>(self).slot;
-            if (wc.status == WcStatus::kSuccess) slot.lease.invalidated();
-            slot.session.half_done(slot);
-          }),
-          slot(owner) {}
-    Slot& slot;
-  };
-  explicit Slot(Session& owner) : session(owner), sent(*this), local_invalidation(*this) {}
+  explicit Slot(Session& owner) : session(owner), loan(*this, owner.reactor_) {}
+  void on_sent(const WorkCompletion& wc) {
+    if (wc.status != WcStatus::kSuccess) command->lost = true;
+    session.half_done(*this);
+  }
+  void key_done(LoanStatus status) { session.key_done(*this, status); }
+
   Session& session;
-  Sent sent;
-  Invalidated local_invalidation;
+  Bound<Completion, &Slot::on_sent> sent{*this};
+  Bound<Loan, &Slot::key_done> loan;
   Command* command = nullptr;
-  MrPool::Lease lease;
+  Sge solicited;  // what of its data moves by RDMA
   uint32_t index = 0;
   uint32_t cmd_sn = 0;
   size_t offset = 0;  // of the headers of the command and its Data-Outs
   bool answered = false;
   uint32_t halves = 0;
-};
-
-struct Session::Timeout : Timer {
-  explicit Timeout(Session& owner)
-      : Timer([](Timer& self) {
-          Session& session = static_cast<Timeout&>(self).session;
-          session.fail(absl::DeadlineExceededError(
-              absl::StrCat(session.options_.address.to_string(), ": no answer in time")));
-        }),
-        session(owner) {}
-  Session& session;
-};
-
-// Waits for an MR on behalf of the first command that is not under way.
-struct Session::LeaseWaiter final : MrPool::Waiter {
-  explicit LeaseWaiter(Session& owner) : Waiter(owner.reactor_, &run), session(owner) {}
-  static void run(MrPool::Waiter& self, MrPool::Lease lease) {
-    auto& waiter = static_cast<LeaseWaiter&>(self);
-    waiter.waiting = false;
-    waiter.session.spare_lease_ = std::move(lease);
-    waiter.session.pump();
-    // Nobody wanted it: the connection has ended meanwhile.
-    waiter.session.spare_lease_.reset();
-  }
-  // From now on it keeps no MR from others.
-  void cancel() {
-    if (waiting && session.pool_.cancel(*this)) waiting = false;
-  }
-  Session& session;
-  bool waiting = false;
 };
 
 }  // namespace mrpool::iser

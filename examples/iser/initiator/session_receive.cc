@@ -31,7 +31,7 @@ void Session::received(Receive& receive, const WorkCompletion& wc) {
       management_answer(message);
       break;
     case iscsi::Op::kLogoutResponse:
-      timeout_->cancel();
+      timeout_.cancel();
       qp_->disconnect();
       break;
     case iscsi::Op::kReject: {
@@ -82,6 +82,7 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
   }
   Slot& slot = *slots_[response.task_tag];
   Command& command = *slot.command;
+  if (!end_key(slot, wc)) return;  // on_disconnected takes the slot
   slot.answered = true;
   command.status = response.response == iscsi::ScsiResponse::kCompleted
                        ? scsi::Status(response.status)
@@ -95,18 +96,6 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
     const size_t size = std::min<size_t>(be::load16(data.data()), data.size() - 2);
     command.sense =
         scsi::decode_sense(std::span(reinterpret_cast<const uint8_t*>(data.data()) + 2, size));
-  }
-  if (wc.invalidated) {
-    // A target may end the key of its own command, and no other.
-    if (!slot.lease || slot.lease.state() != MrPool::State::kRegistered ||
-        slot.lease.mr().rkey() != wc.invalidated_rkey) {
-      fail(absl::InternalError("the target invalidated a key that is not its command's"));
-    } else {
-      ++counters_.remote_invalidations;
-      slot.lease.invalidated();
-    }
-  } else {
-    end_key(slot);
   }
   half_done(slot);
   pump();
@@ -140,32 +129,34 @@ void Session::management_answer(std::span<const std::byte> message) {
   };
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || slot->answered || !ended(*slot)) continue;
+    if (!end_key(*slot, {})) break;
     slot->answered = true;
     slot->command->status = scsi::Status::kTaskAborted;
     slot->command->transferred = 0;
-    end_key(*slot);
     half_done(*slot);
   }
   management.done(management);
   pump();
 }
 
-// A key that the target has left alive, or has never seen.
-void Session::end_key(Slot& slot) {
-  if (slot.lease && slot.lease.state() == MrPool::State::kRegistered &&
-      slot.lease.needs_registration()) {
-    invalidated(slot);
-  }
-}
-
-void Session::invalidated(Slot& slot) {
-  WorkRequest request;
-  slot.lease.prepare_invalidate(request);
-  request.completion = &slot.local_invalidation;
-  request.signalled = true;
-  if (qp_->post_send(request).ok()) {
-    ++slot.halves;
-    ++counters_.local_invalidations;
+// Sees to it that the command's key ends, by the target's answer or from here. A target may end the
+// key of its own command, and no other: false when it broke that rule, or nothing can be posted.
+bool Session::end_key(Slot& slot, const WorkCompletion& answer) {
+  const LoanStatus ended = lender_->end(slot.loan, answer);
+  switch (ended) {
+    case LoanStatus::kReturned:
+      if (answer.invalidated) ++counters_.remote_invalidations;
+      return true;
+    case LoanStatus::kPending:
+      ++slot.halves;
+      ++counters_.local_invalidations;
+      return true;
+    case LoanStatus::kWrongKey:
+      fail(absl::InternalError("the target invalidated a key that is not its command's"));
+      return false;
+    default:
+      fail(absl::InternalError(absl::StrCat("ending a key: ", std::string(to_string(ended)))));
+      return false;
   }
 }
 
@@ -176,7 +167,6 @@ void Session::half_done(Slot& slot) {
 void Session::finish(Slot& slot) {
   Command& command = *slot.command;
   slot.command = nullptr;
-  slot.lease.reset();
   free_.push_back(&slot);
   pump();  // who waited for the slot comes before what the caller may send now
   command.done(command);
