@@ -51,22 +51,23 @@ std::string to_string(const AsyncEvent& event) {
 
 // Sends Keep Alive at half the time-out. An answer that does not come is the queue's time-out.
 struct Controller::KeepAlive final : Timer, Request {
-  explicit KeepAlive(Controller& owner) : Timer(&expired), Request(&answered), controller(owner) {
+  explicit KeepAlive(Controller& owner)
+      : Timer(to_method<&KeepAlive::expired>),
+        Request(to_method<&KeepAlive::answered>),
+        controller(owner) {
     command = admin_command(AdminOpcode::kKeepAlive);
   }
-  static void expired(Timer& self) {
-    auto& keep_alive = static_cast<KeepAlive&>(self);
-    if (keep_alive.in_flight || !keep_alive.controller.admin_->ready()) return;
-    keep_alive.in_flight = true;
-    keep_alive.controller.admin_->submit(keep_alive);
+  void expired() {
+    if (in_flight || !controller.admin_->ready()) return;
+    in_flight = true;
+    controller.admin_->submit(*this);
   }
-  static void answered(Request& self, const Outcome& outcome) {
-    auto& keep_alive = static_cast<KeepAlive&>(self);
-    keep_alive.in_flight = false;
+  void answered(const Outcome& outcome) {
+    in_flight = false;
     if (ok(outcome.status)) {
-      keep_alive.start();
-    } else if (keep_alive.controller.admin_->ready()) {
-      keep_alive.controller.admin_->abort(absl::StrCat("Keep Alive: ", describe(outcome.status)));
+      start();
+    } else if (controller.admin_->ready()) {
+      controller.admin_->abort(absl::StrCat("Keep Alive: ", describe(outcome.status)));
     }
   }
   void start() {

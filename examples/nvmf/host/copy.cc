@@ -16,7 +16,7 @@ namespace {
 // One command under way, and the part of the buffer it moves.
 class Chunk final : public Request {
  public:
-  Chunk() : Request(&finished) {}
+  Chunk() : Request(to_method<&Chunk::finished>) {}
 
   void submit(Queue& queue, IoOpcode opcode, const NamespaceInfo& ns, uint64_t at, Sge sge) {
     offset = at;
@@ -38,11 +38,10 @@ class Chunk final : public Request {
   Sge room;
 
  private:
-  static void finished(Request& self, const Outcome& outcome) {
-    auto& chunk = static_cast<Chunk&>(self);
-    chunk.busy = false;
-    chunk.outcome = outcome;
-    chunk.done_event.set();
+  void finished(const Outcome& reported) {
+    busy = false;
+    outcome = reported;
+    done_event.set();
   }
 };
 

@@ -10,33 +10,14 @@ Nanoseconds clock_now() { return std::chrono::steady_clock::now().time_since_epo
 }  // namespace
 
 struct PerfJob::Slot final : Request {
-  Slot(PerfJob& owner, const Sge& place) : Request(&finished), job(owner) {
+  Slot(PerfJob& owner, const Sge& place) : Request(to_method<&Slot::finished>), job(owner) {
     data = place;
     command.nsid = owner.options_.ns.nsid;
   }
-  static void finished(Request& self, const Outcome& outcome) {
-    auto& slot = static_cast<Slot&>(self);
-    slot.job.completed(slot, outcome);
-  }
+  void finished(const Outcome& outcome) { job.completed(*this, outcome); }
   std::span<std::byte> bytes() const { return {data.addr, data.length}; }
   PerfJob& job;
   load::Io io;
-};
-
-struct PerfJob::Call final : Task {
-  Call(PerfJob& owner, void (*what)(PerfJob&)) : Task(&run_it), job(owner), call(what) {}
-  static void run_it(Task& self) {
-    auto& it = static_cast<Call&>(self);
-    it.call(it.job);
-  }
-  PerfJob& job;
-  void (*call)(PerfJob&);
-};
-
-struct PerfJob::RateTimer final : Timer {
-  explicit RateTimer(PerfJob& owner) : Timer(&expired), job(owner) {}
-  static void expired(Timer& self) { static_cast<RateTimer&>(self).job.pump(); }
-  PerfJob& job;
 };
 
 absl::StatusOr<std::unique_ptr<PerfJob>> PerfJob::create(const PerfJobOptions& options,
@@ -62,18 +43,7 @@ PerfJob::PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finishe
       finished_(finished),
       finished_on_(finished_on),
       workload_(options.load, options.index, options.run_id, *options.progress),
-      blocks_per_io_(options.load.bs / options.ns.block_size),
-      start_call_(std::make_unique<Call>(*this,
-                                         [](PerfJob& job) {
-                                           job.workload_.start(clock_now());
-                                           job.pump();
-                                         })),
-      stop_call_(std::make_unique<Call>(*this,
-                                        [](PerfJob& job) {
-                                          job.workload_.stop();
-                                          job.pump();
-                                        })),
-      rate_timer_(std::make_unique<RateTimer>(*this)) {}
+      blocks_per_io_(options.load.bs / options.ns.block_size) {}
 
 PerfJob::~PerfJob() {
   if (!thread_.joinable()) return;
@@ -86,15 +56,25 @@ void PerfJob::run() {
   // its thread must find the new one.
   reactor_->post(started_);
   thread_ = std::thread([this] { reactor_->run(); });
-  started_.up.wait();
+  up_.wait();
 }
 
 void PerfJob::start(Queue& queue) {
   queue_ = &queue;
-  reactor_->post(*start_call_);
+  reactor_->post(start_call_);
 }
 
-void PerfJob::stop() { reactor_->post(*stop_call_); }
+void PerfJob::start_now() {
+  workload_.start(clock_now());
+  pump();
+}
+
+void PerfJob::stop() { reactor_->post(stop_call_); }
+
+void PerfJob::stop_now() {
+  workload_.stop();
+  pump();
+}
 
 // Gives idle slots something to do.
 void PerfJob::pump() {
@@ -104,7 +84,7 @@ void PerfJob::pump() {
     const Nanoseconds now = clock_now();
     const load::Workload::Next next = workload_.next(now, slot.io, slot.bytes());
     if (next == load::Workload::Next::kLater) {
-      rate_timer_->arm(*reactor_, workload_.next_due() - now);
+      rate_timer_.arm(*reactor_, workload_.next_due() - now);
     }
     if (next != load::Workload::Next::kIo) break;
     idle_.pop_back();
@@ -138,7 +118,7 @@ void PerfJob::completed(Slot& slot, const Outcome& outcome) {
 void PerfJob::maybe_finish() {
   if (!workload_.done() || told_) return;
   told_ = true;
-  rate_timer_->cancel();
+  rate_timer_.cancel();
   finished_on_.post(finished_);
 }
 

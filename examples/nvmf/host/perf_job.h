@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "examples/load/workload.h"
 #include "examples/nvmf/host/session.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::nvme::host {
 
@@ -46,14 +47,15 @@ class PerfJob {
 
  private:
   struct Slot;
-  struct Call;
-  struct RateTimer;
 
   PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finished_on);
+  void start_now();
+  void stop_now();
   void pump();
   void submit(Slot& slot);
   void completed(Slot& slot, const Outcome& outcome);
   void maybe_finish();
+  void count_up() { up_.count_down(); }
 
   const PerfJobOptions options_;
   Task& finished_;
@@ -64,16 +66,13 @@ class PerfJob {
   std::unique_ptr<load::Buffer> buffer_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
-  std::unique_ptr<Call> start_call_;
-  std::unique_ptr<Call> stop_call_;
-  std::unique_ptr<RateTimer> rate_timer_;
+  Bound<Task, &PerfJob::start_now> start_call_{*this};
+  Bound<Task, &PerfJob::stop_now> stop_call_{*this};
+  Bound<Timer, &PerfJob::pump> rate_timer_{*this};
   Queue* queue_ = nullptr;
   bool told_ = false;
-  struct Started : Task {
-    Started() : Task([](Task& self) { static_cast<Started&>(self).up.count_down(); }) {}
-    std::latch up{1};
-  };
-  Started started_;
+  std::latch up_{1};
+  Bound<Task, &PerfJob::count_up> started_{*this};
   std::thread thread_;
 };
 

@@ -18,12 +18,11 @@ uint32_t session_mrs(const SessionOptions& options, uint32_t queues) {
 // A queue, and the way its loss travels from its reactor to the session's.
 struct Session::IoQueue {
   struct Loss final : Task {
-    explicit Loss(Session& owner) : Task(&run_it), session(owner) {}
-    static void run_it(Task& self) {
-      auto& loss = static_cast<Loss&>(self);
-      const std::string why = std::move(loss.why);
-      loss.posted.store(false, std::memory_order_release);
-      loss.session.lost(why);
+    explicit Loss(Session& owner) : Task(to_method<&Loss::report>), session(owner) {}
+    void report() {
+      const std::string reason = std::move(why);
+      posted.store(false, std::memory_order_release);
+      session.lost(reason);
     }
     Session& session;
     std::string why;
