@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "mrpool/callback.h"
 #include "tests/unit/pool/fake_device.h"
 
 namespace mrpool {
@@ -234,15 +235,14 @@ TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
   const auto end = Clock::now() + run_time();
 
   struct Request : MrPool::Waiter {
-    explicit Request(Reactor& home) : Waiter(home, &Request::ready) {}
-    static void ready(Waiter& waiter, MrPool::Lease lease) {
-      auto& self = static_cast<Request&>(waiter);
-      ASSERT_TRUE(self.pending);
-      ASSERT_TRUE(lease);
-      self.pending = false;
-      self.checker->took(lease);
-      self.lease = std::move(lease);
-      ++self.served;
+    explicit Request(Reactor& home) : Waiter(home, to_method<&Request::ready>) {}
+    void ready(MrPool::Lease given) {
+      ASSERT_TRUE(pending);
+      ASSERT_TRUE(given);
+      pending = false;
+      checker->took(given);
+      lease = std::move(given);
+      ++served;
     }
     Checker* checker = nullptr;
     bool pending = false;

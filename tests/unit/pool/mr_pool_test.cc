@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "mrpool/callback.h"
 #include "tests/unit/pool/fake_device.h"
 
 namespace mrpool {
@@ -328,11 +329,11 @@ TEST(MrPoolDeath, LeaksAreReportedWithTheirPlace) {
 // ------------------------------------------------------------------------------- waiters
 
 struct Request : MrPool::Waiter {
-  Request(Reactor& home, std::vector<Request*>& log) : Waiter(home, &Request::ready), log(log) {}
-  static void ready(Waiter& waiter, MrPool::Lease lease) {
-    auto& self = static_cast<Request&>(waiter);
-    self.lease = std::move(lease);
-    self.log.push_back(&self);
+  Request(Reactor& home, std::vector<Request*>& log)
+      : Waiter(home, to_method<&Request::ready>), log(log) {}
+  void ready(MrPool::Lease given) {
+    lease = std::move(given);
+    log.push_back(this);
   }
   std::vector<Request*>& log;
   MrPool::Lease lease;
@@ -431,12 +432,11 @@ TEST_P(MrPoolWaiters, MayWaitAgainAfterCancel) {
 TEST_P(MrPoolWaiters, CancelFromInsideReadyTakesNothingBack) {
   auto pool = make_pool(pd, 1, GetParam());
   struct Cancels : MrPool::Waiter {
-    Cancels(Reactor& home, MrPool& p) : Waiter(home, &Cancels::ready), pool(p) {}
-    static void ready(Waiter& waiter, MrPool::Lease lease) {
-      auto& self = static_cast<Cancels&>(waiter);
-      EXPECT_FALSE(self.pool.cancel(self));
+    Cancels(Reactor& home, MrPool& p) : Waiter(home, to_method<&Cancels::ready>), pool(p) {}
+    void ready(MrPool::Lease lease) {
+      EXPECT_FALSE(pool.cancel(*this));
       EXPECT_TRUE(lease);
-      ++self.times;
+      ++times;
     }
     MrPool& pool;
     int times = 0;
@@ -464,11 +464,10 @@ TEST_P(MrPoolWaiters, CancelIsFinalOnARealReactor) {
 TEST_P(MrPoolWaiters, MayBeUsedAgainFromReady) {
   auto pool = make_pool(pd, 1, GetParam());
   struct Again : MrPool::Waiter {
-    Again(Reactor& home, MrPool& p) : Waiter(home, &Again::ready), pool(p) {}
-    static void ready(Waiter& waiter, MrPool::Lease lease) {
+    Again(Reactor& home, MrPool& p) : Waiter(home, to_method<&Again::ready>), pool(p) {}
+    void ready(MrPool::Lease lease) {
       EXPECT_TRUE(lease);
-      auto& self = static_cast<Again&>(waiter);
-      if (++self.times < 5) self.pool.get(self);
+      if (++times < 5) pool.get(*this);
     }
     MrPool& pool;
     int times = 0;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <random>
 
+#include "mrpool/callback.h"
 #include "tests/unit/pool/fake_device.h"
 
 namespace mrpool {
@@ -18,12 +19,11 @@ using testing::FakeReactor;
 using ::testing::HasSubstr;
 
 struct Op : RwOperation {
-  Op() : RwOperation(&Op::finished) {}
-  static void finished(RwOperation& base, WcStatus status) {
-    auto& self = static_cast<Op&>(base);
-    ++self.times;
-    self.status = status;
-    if (self.then) self.then();
+  Op() : RwOperation(to_method<&Op::finished>) {}
+  void finished(WcStatus result) {
+    ++times;
+    status = result;
+    if (then) then();
   }
   int times = 0;
   WcStatus status{};
@@ -31,11 +31,11 @@ struct Op : RwOperation {
 };
 
 struct Sink : Completion {
-  Sink()
-      : Completion([](Completion& self, const WorkCompletion& wc) {
-          ++static_cast<Sink&>(self).times;
-          static_cast<Sink&>(self).status = wc.status;
-        }) {}
+  Sink() : Completion(to_method<&Sink::completed>) {}
+  void completed(const WorkCompletion& wc) {
+    ++times;
+    status = wc.status;
+  }
   int times = 0;
   WcStatus status{};
 };

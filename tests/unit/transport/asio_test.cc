@@ -31,12 +31,8 @@ std::unique_ptr<Reactor> make_reactor() {
 
 struct CallTask : Task {
   CallTask(void (*call)(void*), void* argument)
-      : Task([](Task& self) {
-          auto& task = static_cast<CallTask&>(self);
-          task.call(task.argument);
-        }),
-        call(call),
-        argument(argument) {}
+      : Task(to_method<&CallTask::make_call>), call(call), argument(argument) {}
+  void make_call() { call(argument); }
   void (*call)(void*);
   void* argument;
 };
@@ -119,8 +115,8 @@ TEST(AsioDriver, TimersArmedBetweenRoundsAreHeard) {
   auto guard = boost::asio::make_work_guard(io);
   AsioDriver driver(*reactor, io, Nanoseconds::zero());
   struct StopIo : Timer {
-    explicit StopIo(boost::asio::io_context& io)
-        : Timer([](Timer& self) { static_cast<StopIo&>(self).io.stop(); }), io(io) {}
+    explicit StopIo(boost::asio::io_context& io) : Timer(to_method<&StopIo::stop>), io(io) {}
+    void stop() { io.stop(); }
     boost::asio::io_context& io;
   } timer(io);
   boost::asio::steady_timer later(io, milliseconds(5));

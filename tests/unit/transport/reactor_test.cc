@@ -31,40 +31,22 @@ std::unique_ptr<Reactor> make_reactor(Nanoseconds spin = Nanoseconds::zero()) {
 // Calls itself a number and writes it down when it runs.
 struct Noted : Task {
   Noted(int number, std::vector<int>& log)
-      : Task([](Task& self) {
-          auto& noted = static_cast<Noted&>(self);
-          noted.log->push_back(noted.number);
-        }),
-        number(number),
-        log(&log) {}
+      : Task(to_method<&Noted::note>), number(number), log(&log) {}
+  void note() { log->push_back(number); }
   int number;
   std::vector<int>* log;
-};
-
-struct StopTask : Task {
-  explicit StopTask(Reactor& reactor)
-      : Task([](Task& self) { static_cast<StopTask&>(self).reactor.stop(); }), reactor(reactor) {}
-  Reactor& reactor;
 };
 
 struct NotedTimer : Timer {
   NotedTimer(int number, std::vector<int>& log)
-      : Timer([](Timer& self) {
-          auto& noted = static_cast<NotedTimer&>(self);
-          noted.log->push_back(noted.number);
-        }),
-        number(number),
-        log(&log) {}
+      : Timer(to_method<&NotedTimer::note>), number(number), log(&log) {}
+  void note() { log->push_back(number); }
   int number;
   std::vector<int>* log;
 };
 
-struct StopTimer : Timer {
-  explicit StopTimer(Reactor& reactor)
-      : Timer([](Timer& self) { static_cast<StopTimer&>(self).reactor.stop(); }),
-        reactor(reactor) {}
-  Reactor& reactor;
-};
+using StopTask = Bound<Task, &Reactor::stop>;
+using StopTimer = Bound<Timer, &Reactor::stop>;
 
 bool readable(int fd, int timeout_ms) {
   pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
@@ -96,8 +78,8 @@ TEST(Reactor, PostFromAnotherThreadWakesASleepingLoop) {
   constexpr int kTasks = 2000;
   std::atomic<int> ran{0};
   struct Counted : Task {
-    explicit Counted(std::atomic<int>& ran)
-        : Task([](Task& self) { static_cast<Counted&>(self).ran.fetch_add(1); }), ran(ran) {}
+    explicit Counted(std::atomic<int>& ran) : Task(to_method<&Counted::count>), ran(ran) {}
+    void count() { ran.fetch_add(1); }
     std::atomic<int>& ran;
   };
   std::thread loop([&] { reactor->run(); });
@@ -252,13 +234,11 @@ TEST(Reactor, TimersExpireInOrderAndCancelledOnesDoNot) {
 TEST(Reactor, ATimerThatArmsItselfWithoutDelayLeavesRoomForOthers) {
   auto reactor = make_reactor();
   struct Again : Timer {
-    explicit Again(Reactor& reactor)
-        : Timer([](Timer& self) {
-            auto& again = static_cast<Again&>(self);
-            ++again.count;
-            again.arm(again.reactor, Nanoseconds::zero());
-          }),
-          reactor(reactor) {}
+    explicit Again(Reactor& reactor) : Timer(to_method<&Again::repeat>), reactor(reactor) {}
+    void repeat() {
+      ++count;
+      arm(reactor, Nanoseconds::zero());
+    }
     Reactor& reactor;
     int count = 0;
   } again(*reactor);
@@ -280,20 +260,14 @@ TEST(Reactor, ALongDelayDoesNotWrapAround) {
 
 TEST(Reactor, ADelayCountsFromTheCallAlsoAfterALongSleep) {
   auto reactor = make_reactor();
-  struct Second : Timer {
-    explicit Second(Reactor& reactor)
-        : Timer([](Timer& self) { static_cast<Second&>(self).reactor.stop(); }), reactor(reactor) {}
-    Reactor& reactor;
-  } second(*reactor);
+  StopTimer second(*reactor);
   struct First : Task {
     First(Timer& second, Reactor& reactor)
-        : Task([](Task& self) {
-            auto& first = static_cast<First&>(self);
-            first.armed_at = std::chrono::steady_clock::now();
-            first.second.arm(first.reactor, milliseconds(20));
-          }),
-          second(second),
-          reactor(reactor) {}
+        : Task(to_method<&First::arm_second>), second(second), reactor(reactor) {}
+    void arm_second() {
+      armed_at = std::chrono::steady_clock::now();
+      second.arm(reactor, milliseconds(20));
+    }
     Timer& second;
     Reactor& reactor;
     std::chrono::steady_clock::time_point armed_at;
