@@ -22,6 +22,12 @@ Sge part(const Sge& whole, uint32_t offset, uint32_t length) {
   return {whole.addr + offset, length, whole.lkey};
 }
 
+// The right a target needs on a command's data, and no more.
+Access right_for(DataDirection direction) {
+  return direction == DataDirection::kIn ? Access::kLocalWrite | Access::kRemoteWrite
+                                         : Access::kRemoteRead;
+}
+
 // What of a write's data goes out unasked: with the command, and in Data-Outs behind it.
 struct Unsolicited {
   uint32_t immediate = 0;
@@ -65,7 +71,7 @@ Session::~Session() {
   state_ = State::kClosed;
   qp_.reset();  // flushes
   if (lender_ != nullptr) lender_->stop();
-  drop_lending();
+  drop_place();
 }
 
 // --- Set-up ---
@@ -100,7 +106,7 @@ absl::Status Session::open() {
     slots_.push_back(std::make_unique<Slot>(*this));
     slots_.back()->index = i;
     slots_.back()->offset = at;
-    free_.push_back(slots_.back().get());
+    free_.add(*slots_.back());
   }
   for (uint32_t i = 0; i < kMisc; ++i, at += kMessage) {
     controls_.push_back(std::make_unique<Control>(*this));
@@ -150,7 +156,7 @@ void Session::on_disconnected(Qp&, const Disconnect& why) {
   state_ = State::kClosed;
   ended_by_ = why.reason;
   if (lender_ != nullptr) lender_->stop();
-  drop_lending();
+  drop_place();
   if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || slot->answered) continue;
@@ -228,38 +234,11 @@ void Session::submit(Command& command) {
 }
 
 void Session::pump() {
-  while (state_ == State::kReady && !waiting_.empty() && (lending_ != nullptr || !free_.empty()) &&
+  while (state_ == State::kReady && !waiting_.empty() && free_.available() &&
          iscsi::sn_less_equal(cmd_sn_, max_cmd_sn_)) {
     if (!begin(*waiting_.front())) return;
     waiting_.pop_front();
   }
-}
-
-// A slot for `command`, with a key for what moves by RDMA. Null: the command is to wait for an MR,
-// or the session has failed.
-Session::Slot* Session::take_slot(const Command& command, uint32_t unasked, uint32_t length) {
-  if (Slot* const slot = lending_; slot != nullptr) {
-    if (slot->loan.state() == Loan::State::kWaiting) return nullptr;
-    lending_ = nullptr;
-    return slot;
-  }
-  Slot& slot = *free_.back();
-  if (length > unasked) {
-    // The key begins where the target is to begin (iser_header.h).
-    slot.solicited = part(command.data, unasked, length - unasked);
-    const Access right = command.direction == DataDirection::kIn
-                             ? Access::kLocalWrite | Access::kRemoteWrite
-                             : Access::kRemoteRead;
-    const LoanStatus begun = lender_->begin(slot.loan, {&slot.solicited, 1}, right);
-    if (begun == LoanStatus::kPending) {
-      lending_ = &slot;
-    } else if (begun != LoanStatus::kReady) {
-      key_done(slot, begun);
-      return nullptr;
-    }
-  }
-  free_.pop_back();
-  return lending_ == nullptr ? &slot : nullptr;
 }
 
 // A loan has its MR after a wait, or its key is dead.
@@ -267,25 +246,26 @@ void Session::key_done(Slot& slot, LoanStatus status) {
   switch (status) {
     case LoanStatus::kReady:
       pump();
-      if (lending_ == &slot) drop_lending();  // it cannot be used now: others may have the MR
+      if (free_.keeps_place(slot)) drop_place();  // not of use now: others may have the MR
       break;
     case LoanStatus::kReturned:
     case LoanStatus::kLost:
       half_done(slot);
       break;
     default:
-      drop_lending();
-      fail(absl::InvalidArgumentError(absl::StrCat("a key for ", slot.solicited.length,
-                                                   " bytes: ", std::string(to_string(status)))));
+      drop_place();
+      key_refused(status);
       break;
   }
 }
 
-// The first command that waits has to ask for an MR again.
-void Session::drop_lending() {
-  if (lending_ == nullptr) return;
-  (void)lender_->end(lending_->loan);
-  free_.push_back(std::exchange(lending_, nullptr));
+void Session::key_refused(LoanStatus status) {
+  fail(absl::InvalidArgumentError(
+      absl::StrCat("a key for the data of a command: ", std::string(to_string(status)))));
+}
+
+void Session::drop_place() {
+  if (lender_ != nullptr) free_.drop(*lender_);
 }
 
 bool Session::begin(Command& command) {
@@ -295,8 +275,15 @@ bool Session::begin(Command& command) {
                                   ? unsolicited_part(agreed, length, options_.send_first_burst)
                                   : Unsolicited{};
   const bool keyed = length > unasked.total;
-  Slot* const taken = take_slot(command, unasked.total, length);
-  if (taken == nullptr) return false;  // it goes on when an MR comes back
+  // The key begins where the target is to begin (iser_header.h).
+  const Sge solicited = keyed ? part(command.data, unasked.total, length - unasked.total) : Sge{};
+  Slot* taken = nullptr;
+  const LoanStatus begun = free_.take(*lender_, solicited, right_for(command.direction), taken);
+  if (begun == LoanStatus::kPending) return false;  // it goes on when an MR comes back
+  if (begun != LoanStatus::kReady) {
+    key_refused(begun);
+    return false;
+  }
   Slot& slot = *taken;
   slot.command = &command;
   slot.answered = false;

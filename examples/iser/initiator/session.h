@@ -23,6 +23,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/load/lending_slots.h"
 #include "examples/protocol/iscsi/initiator_login.h"
 #include "examples/protocol/iscsi/iser_header.h"
 #include "examples/protocol/iscsi/pdu.h"
@@ -163,10 +164,10 @@ class Session final : public QpEvents {
   void send_login(const iscsi::InitiatorLogin::Request& request);
   void pump();
   bool begin(Command& command);
-  Slot* take_slot(const Command& command, uint32_t unasked, uint32_t length);
   bool end_key(Slot& slot, const WorkCompletion& answer);
   void key_done(Slot& slot, LoanStatus status);
-  void drop_lending();
+  void key_refused(LoanStatus status);
+  void drop_place();
   void timed_out();
   void half_done(Slot& slot);
   void finish(Slot& slot);
@@ -204,11 +205,10 @@ class Session final : public QpEvents {
   std::vector<std::unique_ptr<Receive>> receives_;
   std::unique_ptr<Lender> lender_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> free_;
+  load::LendingSlots<Slot> free_;
   std::vector<std::unique_ptr<Control>> controls_;
   std::vector<Control*> free_controls_;
   Bound<Timer, &Session::timed_out> timeout_{*this};
-  Slot* lending_ = nullptr;  // begun for the first command that waits, which has no MR yet
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<Qp> qp_;
 };

@@ -67,7 +67,7 @@ struct Session::Slot {
   Bound<Completion, &Slot::on_sent> sent{*this};
   Bound<Loan, &Slot::key_done> loan;
   Command* command = nullptr;
-  Sge solicited;  // what of its data moves by RDMA
+  Sge lent;  // what of its data moves by RDMA
   uint32_t index = 0;
   uint32_t cmd_sn = 0;
   size_t offset = 0;  // of the headers of the command and its Data-Outs

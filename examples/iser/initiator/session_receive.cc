@@ -167,7 +167,7 @@ void Session::half_done(Slot& slot) {
 void Session::finish(Slot& slot) {
   Command& command = *slot.command;
   slot.command = nullptr;
-  free_.push_back(&slot);
+  free_.add(slot);
   pump();  // who waited for the slot comes before what the caller may send now
   command.done(command);
 }

@@ -71,7 +71,8 @@ struct Queue::Slot {
   Bound<Completion, &Slot::sent> send_done{*this};
   Bound<Loan, &Slot::key_done> loan;
   Request* request = nullptr;
-  Sge sges[2];  // capsule, and the data
+  Sge sges[2];  // capsule, and data that travels in it
+  Sge lent;     // data that does not
   Outcome outcome;
   Nanoseconds started{0};
   uint16_t command_id;
@@ -123,8 +124,7 @@ absl::Status Queue::allocate() {
     responses_.push_back(std::make_unique<Response>(
         *this, rings_->sge(capsule_bytes + i * sizeof(Cqe), sizeof(Cqe))));
   }
-  free_.reserve(depth);
-  for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) free_.push_back(slot->get());
+  for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) free_.add(**slot);
   const DeviceCaps& caps = options_.pd->caps();
   peer_ends_keys_ = peer_may_invalidate(caps);
   registers_ = caps.registration != Registration::kPreRegistered;
@@ -258,7 +258,7 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   if (state_ != State::kGivenUp) state_ = State::kDown;
   if (lender_ != nullptr) lender_->stop();
   qp_.reset();
-  drop_lending();
+  drop_place();
   // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
   if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
@@ -323,11 +323,11 @@ void Queue::tick() {
 void Queue::submit(Request& request) {
   if (is_connect(request)) {
     // Goes ahead of what waits for it, also when it has to wait for an MR.
-    if (!has_slot() || !start(request)) push_waiting_first(request);
+    if (!free_.available() || !start(request)) push_waiting_first(request);
     return;
   }
   const bool open = state_ == State::kReady && waiting_head_ == nullptr;
-  if (open && has_slot() && start(request)) return;
+  if (open && free_.available() && start(request)) return;
   push_waiting(request);
   if (hopeless()) fail_later();
 }
@@ -338,12 +338,18 @@ bool Queue::fits_capsule(const Request& request) const {
          direction_of(request.command) == DataDirection::kToController;
 }
 
-// False when the pool is empty: the request is to wait.
+// False: the request is to wait, for an MR or because the connection is broken.
 bool Queue::start(Request& request) {
   const bool has_data = request.data.length != 0;
-  const bool keyed = has_data && (lending_ != nullptr || !fits_capsule(request));
-  Slot* const taken = take_slot(request, keyed);
-  if (taken == nullptr) return false;
+  const bool keyed = has_data && (free_.keeps_place() || !fits_capsule(request));
+  Slot* taken = nullptr;
+  const LoanStatus begun = free_.take(*lender_, keyed ? request.data : Sge{},
+                                      right_for(direction_of(request.command)), taken);
+  if (begun == LoanStatus::kPending) return false;
+  if (begun != LoanStatus::kReady) {
+    key_refused(begun);
+    return false;
+  }
   Slot& slot = *taken;
   Sqe command = request.command;
   WorkRequest send;
@@ -352,6 +358,7 @@ bool Queue::start(Request& request) {
     command.sgl = SglDescriptor::keyed(slot.loan.remote(), peer_ends_keys_);
   } else if (has_data) {
     ++counters_.in_capsule;
+    slot.sges[1] = request.data;
     command.sgl = SglDescriptor::in_capsule(0, request.data.length);
   } else {
     command.sgl = SglDescriptor::keyed({}, false);
@@ -373,36 +380,12 @@ bool Queue::start(Request& request) {
   return true;
 }
 
-// A slot for `request`, with a key for its data where it needs one. Null: it is to wait for an MR,
-// or the connection is broken.
-Queue::Slot* Queue::take_slot(const Request& request, bool keyed) {
-  if (Slot* const slot = lending_; slot != nullptr) {
-    if (slot->loan.state() == Loan::State::kWaiting) return nullptr;
-    lending_ = nullptr;
-    return slot;
-  }
-  Slot& slot = *free_.back();
-  slot.sges[1] = request.data;
-  if (keyed) {
-    const Access right = right_for(direction_of(request.command));
-    const LoanStatus begun = lender_->begin(slot.loan, {&slot.sges[1], 1}, right);
-    if (begun == LoanStatus::kPending) {
-      lending_ = &slot;
-    } else if (begun != LoanStatus::kReady) {
-      key_done(slot, begun);
-      return nullptr;
-    }
-  }
-  free_.pop_back();
-  return lending_ == nullptr ? &slot : nullptr;
-}
-
 // A loan has its MR after a wait, or its key is dead.
 void Queue::key_done(Slot& slot, LoanStatus status) {
   switch (status) {
     case LoanStatus::kReady:
       run_waiting();
-      if (lending_ == &slot) drop_lending();  // it cannot be used now: others may have the MR
+      if (free_.keeps_place(slot)) drop_place();  // not of use now: others may have the MR
       break;
     case LoanStatus::kReturned:
       part_done(slot, kKeyDead);
@@ -410,17 +393,18 @@ void Queue::key_done(Slot& slot, LoanStatus status) {
     case LoanStatus::kLost:
       break;  // on_disconnected retrieves the slot
     default:
-      drop_lending();
-      broken(absl::StrCat("a key for ", slot.sges[1].length, " bytes: ", view(to_string(status))));
+      drop_place();
+      key_refused(status);
       break;
   }
 }
 
-// The first request that waits has to ask for an MR again.
-void Queue::drop_lending() {
-  if (lending_ == nullptr) return;
-  (void)lender_->end(lending_->loan);
-  free_.push_back(std::exchange(lending_, nullptr));
+void Queue::key_refused(LoanStatus status) {
+  broken(absl::StrCat("a key for the data of a command: ", view(to_string(status))));
+}
+
+void Queue::drop_place() {
+  if (lender_ != nullptr) free_.drop(*lender_);
 }
 
 void Queue::on_response(Response& response, const WorkCompletion& wc) {
@@ -477,7 +461,7 @@ void Queue::part_done(Slot& slot, uint8_t part) {
   Request& request = *slot.request;
   slot.request = nullptr;
   --outstanding_;
-  free_.push_back(&slot);
+  free_.add(slot);
   const Outcome outcome = slot.outcome;
   if (waiting_head_ != nullptr && state_ == State::kReady) run_waiting();
   request.done_(request, outcome);  // may destroy the queue
@@ -490,7 +474,7 @@ void Queue::retrieve(Slot& slot) {
   slot.missing = 0;
   Request& request = *std::exchange(slot.request, nullptr);
   --outstanding_;
-  free_.push_back(&slot);
+  free_.add(slot);
   // Connect and what set-up asks must not outlive their connection.
   if (options_.retain && options_.queue_id != 0 && request.command.opcode != kFabricsOpcode &&
       state_ != State::kGivenUp) {
@@ -526,7 +510,7 @@ Request& Queue::pop_waiting() {
 }
 
 void Queue::run_waiting() {
-  while (waiting_head_ != nullptr && has_slot()) {
+  while (waiting_head_ != nullptr && free_.available()) {
     // While the queue joins its controller, nothing but Connect may go out.
     const bool joins = state_ == State::kJoining && is_connect(*waiting_head_);
     if ((state_ != State::kReady && !joins) || !start(*waiting_head_)) return;
@@ -535,7 +519,7 @@ void Queue::run_waiting() {
 }
 
 void Queue::fail_waiting(Status status) {
-  drop_lending();
+  drop_place();
   while (waiting_head_ != nullptr) {
     Request& request = pop_waiting();
     request.done_(request, {.status = status});

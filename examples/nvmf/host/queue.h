@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "examples/load/buffer.h"
+#include "examples/load/lending_slots.h"
 #include "examples/nvmf/host/async.h"
 #include "examples/nvmf/host/identity.h"
 #include "examples/protocol/nvme/wire.h"
@@ -152,12 +153,11 @@ class Queue final : private QpEvents {
   absl::Status post_responses();
   bool hopeless() const;
 
-  bool has_slot() const { return lending_ != nullptr || !free_.empty(); }
   bool fits_capsule(const Request& request) const;
   bool start(Request& request);
-  Slot* take_slot(const Request& request, bool keyed);
   void key_done(Slot& slot, LoanStatus status);
-  void drop_lending();
+  void key_refused(LoanStatus status);
+  void drop_place();
   void on_response(Response& response, const WorkCompletion& wc);
   bool end_key(Slot& slot, const WorkCompletion& wc);
   void part_done(Slot& slot, uint8_t part);
@@ -181,13 +181,12 @@ class Queue final : private QpEvents {
   std::unique_ptr<load::Buffer> connect_data_;
   std::unique_ptr<Lender> lender_;  // of qp_, or of the last one
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> free_;
+  load::LendingSlots<Slot> free_;
   std::vector<std::unique_ptr<Response>> responses_;
   Bound<Timer, &Queue::tick> ticker_{*this};
   // Ends hopeless requests from the loop instead of from inside submit().
   Bound<Task, &Queue::fail_hopeless> failer_{*this};
   bool failer_queued_ = false;
-  Slot* lending_ = nullptr;  // begun for the first request that waits, which has no MR yet
 
   State state_ = State::kDown;
   Nanoseconds closing_since_{0};
