@@ -16,11 +16,12 @@ awaitable<void> ask(Reactor& reactor, Address address) {
   require(qp.connect(*device, address, *pd, {.send_cq = cq.get(), .recv_cq = cq.get()}));
   require(co_await qp.async_connected());
 
-  Slot slot{.lent = {}, .text = "is anybody there?"};
+  const bool end_key = peer_may_invalidate(device->caps());
+  Slot slot{.lent = {}, .end_key = end_key, .text = "is anybody there?"};
   auto mr =
       pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), base_access(device->caps(), kLent))
           .value();
-  const Sge lent = mr->sge(0, sizeof slot.lent);
+  const Sge lent = mr->sge(0, offsetof(Slot, text));
   const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
 
   // A key for the text with exactly these rights, registered in one chain with the message.
@@ -31,7 +32,7 @@ awaitable<void> ask(Reactor& reactor, Address address) {
   const WorkRequest tell{.signalled = false, .sges = {&lent, 1}};
   require(lender->post(loan.loan(), tell).status, WcStatus::kSuccess);
 
-  // The server's message ends the life of the key.
+  // The server's message ends the life of the key, or the lender does.
   auto [expected, done] = co_await async_receive(*qp, {});
   require(expected, done.status);
   require(co_await loan.async_end(*lender, done), LoanStatus::kReturned);

@@ -21,9 +21,11 @@ using mrpool::Access, mrpool::Address, mrpool::AsioListener, mrpool::AsioLoan, m
     mrpool::QpOptions, mrpool::Reactor, mrpool::RwContext, mrpool::RwDirection, mrpool::RwLimits,
     mrpool::RwQueueNeeds, mrpool::Sge, mrpool::WcStatus, mrpool::WorkRequest;
 
-// The client's first message is `lent`, which names the client's `text`.
+// The client's first message is what stands before `text`: the key to it, and whether the server is
+// to end the key with its answer.
 struct Slot {
   mrpool::RemoteBuffer lent;
+  bool end_key = false;
   char text[64];
 };
 

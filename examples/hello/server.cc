@@ -21,7 +21,7 @@ awaitable<void> serve(Reactor& reactor, Address address) {
   const RwQueueNeeds needs = rw_queue_needs(device->caps(), limits);
   Slot slot{};
   auto mr = pd->reg_mr(std::as_writable_bytes(std::span(&slot, 1)), needs.sink_access).value();
-  const Sge lent = mr->sge(0, sizeof slot.lent);
+  const Sge lent = mr->sge(0, offsetof(Slot, text));
   const Sge text = mr->sge(offsetof(Slot, text), sizeof slot.text);
 
   const uint32_t mrs = std::max(needs.pool_mrs, 1u);
@@ -45,7 +45,8 @@ awaitable<void> serve(Reactor& reactor, Address address) {
       co_await async_transfer(*rw, reactor, RwDirection::kWrite, {&text, 1}, slot.lent);
   require(answered, written);
 
-  WorkRequest done{.opcode = Opcode::kSendWithInv, .rkey = slot.lent.rkey};
+  WorkRequest done{.opcode = slot.end_key ? Opcode::kSendWithInv : Opcode::kSend,
+                   .rkey = slot.lent.rkey};
   co_await async_post(*qp, done);
   co_await qp.async_disconnected();
 }

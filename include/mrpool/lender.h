@@ -12,8 +12,8 @@
 //
 //   switch (lender->begin(loan, {&bytes, 1}, Access::kRemoteRead)) {
 //     case LoanStatus::kReady: break;     // go on
-//     case LoanStatus::kPending: return;  // done(loan, kReady) runs when an MR is there: go on
-//     then default: ...                        // refused: the device or the pool cannot do it
+//     case LoanStatus::kPending: return;  // done(loan, kReady) runs when an MR is there
+//     default: return refused();          // the device or the pool cannot do it
 //   }
 //   message.key = loan.remote();          // the bytes as the peer names them
 //   lender->post(loan, send);             // the registration and the SEND, in one chain
@@ -50,9 +50,10 @@
 // Thread safety: the Qp's reactor thread.
 // Ownership: the pool outlives the lender, the Qp its stop() or end. A Loan may be destroyed in
 // every state but kEnding, in kLent only when the Qp is disconnected; its MR then goes back,
-// through repair where its key may be live. Loans that wait must end before their lender. Memory:
-// begin, post and end allocate nothing. The send queue needs Lender::kSendRequests slots for each
-// loan beside the caller's requests.
+// through repair where its key may be live. Loans that wait must end before their lender.
+//
+// Memory: begin, post and end allocate nothing. Send queue: Lender::kSendRequests slots for each
+// loan, beside the caller's requests.
 #pragma once
 
 #include <cstdint>
@@ -135,9 +136,9 @@ class Lender {
   // wait: end() does.
   LoanStatus begin(Loan& loan, std::span<const Sge> memory, Access rights);
 
-  // Posts the registration of a loan that is ready, where the device needs one, and behind it
-  // `chain`, whose last request the caller has completed as it likes. Not ok: `refused` is the
-  // first request of `chain` that was not taken; end() the loan.
+  // Posts the registration of a loan that is ready, where the device needs one, and after it
+  // `chain`, in one post. Not ok: `refused` is the first request of `chain` that was not taken;
+  // end() the loan. kNotConnected after stop().
   PostResult post(Loan& loan, const WorkRequest& chain);
 
   // The peer has answered, with the receive `answer`: where it ended the loan's key, the loan is
