@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/io_command.h"
 #include "examples/nvmf/target/limits.h"

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/peer_log.h"
-#include "examples/nvmf/target/worker.h"
+#include "examples/engine/worker.h"
 
 namespace mrpool::nvmf_target {
 

@@ -17,11 +17,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/command.h"
 #include "examples/nvmf/target/controller.h"
-#include "examples/nvmf/target/device_context.h"
-#include "examples/nvmf/target/resources.h"
+#include "examples/engine/device_context.h"
+#include "examples/engine/channels.h"
 #include "examples/nvmf/target/target.h"
 #include "mrpool/qp.h"
 #include "mrpool/rw.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "examples/nvmf/target/queue.h"
-#include "examples/nvmf/target/worker.h"
+#include "examples/engine/worker.h"
 
 namespace mrpool::nvmf_target {
 

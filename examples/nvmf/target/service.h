@@ -17,9 +17,9 @@
 
 #include "absl/status/statusor.h"
 #include "examples/nvmf/target/config.h"
-#include "examples/nvmf/target/device_context.h"
+#include "examples/engine/device_context.h"
 #include "examples/nvmf/target/target.h"
-#include "examples/nvmf/target/worker.h"
+#include "examples/engine/worker.h"
 #include "mrpool/device.h"
 
 namespace mrpool::nvmf_target {

@@ -1,4 +1,4 @@
-#include "examples/nvmf/target/worker.h"
+#include "examples/engine/worker.h"
 
 #include <utility>
 

@@ -1,9 +1,9 @@
-#include "examples/nvmf/target/device_context.h"
+#include "examples/engine/device_context.h"
 
 #include <algorithm>
 #include <cstdio>
 
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/limits.h"
 
 namespace mrpool::nvmf_target {

@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/command.h"
-#include "examples/nvmf/target/device_context.h"
+#include "examples/engine/device_context.h"
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
 #include "mrpool/reactor.h"

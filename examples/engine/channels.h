@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "examples/nvmf/target/device_context.h"
+#include "examples/engine/device_context.h"
 #include "examples/storage/storage.h"
 #include "mrpool/mr.h"
 #include "mrpool/qp.h"

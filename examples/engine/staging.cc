@@ -1,4 +1,4 @@
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/staging.h"
 
 #include <sys/mman.h>
 
