@@ -1,21 +1,22 @@
-// What the queues of a worker share: ways to volumes, and devices as the worker reaches them.
+// A worker's ways to volumes: one channel to each, shared by the worker's links.
 //
-// Thread safety: the worker's thread. Ownership: the worker's.
+// Thread safety: the worker's thread. Ownership: the worker's; a channel stays for as long as a
+// link knows it, a command uses it, or a request is pending in it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <vector>
 
 #include "examples/engine/device_context.h"
 #include "examples/storage/storage.h"
 #include "mrpool/mr.h"
-#include "mrpool/qp.h"
+#include "mrpool/reactor.h"
 
-namespace mrpool::nvmf_target {
+namespace mrpool::engine {
 
-// A volume as this worker reaches it. `uses` counts commands, `handles` queues that know it.
+// A volume as this worker reaches it. `uses` counts commands, `handles` links that know it.
 struct ChannelSlot {
   std::shared_ptr<storage::Volume> volume;
   std::unique_ptr<storage::Channel> channel;
@@ -24,17 +25,21 @@ struct ChannelSlot {
   uint32_t handles = 0;
 };
 
-// A device as this worker reaches it.
-struct WorkerDevice {
-  DeviceContext* context = nullptr;
-  std::unique_ptr<Mr> staging;
-  // Completion queues are never resized: another one is made when these are full.
-  struct CompletionQueue {
-    std::unique_ptr<Cq> cq;
-    uint32_t depth = 0;
-    uint32_t used = 0;
-  };
-  std::vector<std::unique_ptr<CompletionQueue>> cqs;
+class Channels {
+ public:
+  explicit Channels(Reactor& reactor) : reactor_(reactor) {}
+
+  // Opens the channel when it is the first use; null when that fails. The volume's memory is
+  // registered with `device`, where there is one.
+  ChannelSlot* get(DeviceContext* device, const std::shared_ptr<storage::Volume>& volume);
+  // Closes those that nobody uses any more.
+  void prune();
+  void clear() { slots_.clear(); }
+  bool empty() const { return slots_.empty(); }
+
+ private:
+  Reactor& reactor_;
+  std::map<storage::Volume*, ChannelSlot> slots_;
 };
 
-}  // namespace mrpool::nvmf_target
+}  // namespace mrpool::engine

@@ -1,127 +1,92 @@
-// A worker: one reactor with its queues, staging memory and ways to the storage.
+// A worker: one reactor with its links, staging memory and ways to storage.
 //
-// Thread safety: the reactor's thread, except post() and the counters, from anywhere.
-// Ownership: owns queues, staging memory and channels. Device contexts and the Target outlive it;
+// Thread safety: the reactor's thread, except mailbox(), link_count() and index(), from anywhere.
+// Ownership: owns links, staging memory and channels. Device contexts and the protocol outlive it;
 // destroy it on its reactor's thread, or when that loop will not run again.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "examples/engine/staging.h"
-#include "examples/nvmf/target/command.h"
+#include "examples/engine/channels.h"
 #include "examples/engine/device_context.h"
-#include "examples/nvmf/target/queue.h"
-#include "examples/nvmf/target/target.h"
+#include "examples/engine/mailbox.h"
+#include "examples/engine/options.h"
+#include "examples/engine/protocol.h"
+#include "examples/engine/qp_link.h"
+#include "examples/engine/staging.h"
+#include "examples/engine/worker_device.h"
 #include "mrpool/reactor.h"
 
-namespace mrpool::nvmf_target {
-
-struct WorkerOptions {
-  uint64_t staging_bytes = 32 << 20;
-  uint32_t in_capsule = kDefaultInCapsule;
-  uint32_t max_queues = 2048;              // of this worker
-  uint64_t max_queue_memory = 2ull << 30;  // receive buffers and commands of all of them
-  Nanoseconds stall_timeout = std::chrono::seconds(15);
-  bool verbose = false;
-};
-
-// How an Abort finds its victim on another worker, and its answer the way back.
-class AbortRouter {
- public:
-  virtual void route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) = 0;
-  virtual void route_answer(const AbortWaiter& waiter, bool aborted) = 0;
-
- protected:
-  ~AbortRouter() = default;
-};
+namespace mrpool::engine {
 
 class Worker {
  public:
   static absl::StatusOr<std::unique_ptr<Worker>> create(uint32_t index, Reactor& reactor,
-                                                        Target& target, AbortRouter& aborts,
-                                                        const WorkerOptions& options);
+                                                        Protocol& protocol, const Options& options);
   ~Worker();
 
-  // Runs `call` on the loop; for set-up and administration.
-  void post(std::function<void()> call);
-
-  // Accepts or rejects; the private data has been looked at.
+  // Accepts or rejects a request that the protocol has accepted.
   void accept(DeviceContext& device, std::unique_ptr<ConnectRequest> request,
-              const QueueRequest& wanted);
-  Queue* find(uint64_t id);
-  void for_each_queue(const std::function<void(Queue&)>& each);
-  // Drops every queue; `drained` runs once the last one is gone and the storage is idle.
+              const Verdict& verdict);
+  // The session of the link with that id, or null.
+  Session* find(uint64_t id);
+  void for_each_link(const std::function<void(QpLink&)>& each);
+  // Stops every session; `drained` runs once the last link is gone and the storage is idle.
   void stop(std::function<void()> drained);
 
-  // For queues.
   uint32_t index() const { return index_; }
   Reactor& reactor() { return reactor_; }
-  Target& target() { return target_; }
-  AbortRouter& aborts() { return aborts_; }
-  const WorkerOptions& options() const { return options_; }
-  BufferPool& buffers() { return *buffers_; }
-  // Waits for staging memory, in order.
-  void wait_for_buffers(Command& command);
-  bool forget_waiter(Command& command);
-  bool buffers_awaited() const { return first_waiting_ != nullptr; }
-  void put_buffers(Command& command);
-  ChannelSlot* channel(DeviceContext& device, const std::shared_ptr<storage::Volume>& volume);
-  absl::StatusOr<WorkerDevice::CompletionQueue*> take_cq(WorkerDevice& device, uint32_t entries);
-  void queue_finished();
+  const Options& options() const { return options_; }
+  Mailbox& mailbox() { return mailbox_; }
+  Staging& staging() { return *staging_; }
+  const Staging& staging() const { return *staging_; }
+  Channels& channels() { return channels_; }
+  size_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
+  uint64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
+  uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
-  size_t queue_count() const { return queue_count_.load(std::memory_order_relaxed); }
+  // For links: one has finished. It is destroyed from the loop.
+  void link_finished();
 
  private:
-  struct Mailbox : Task {
-    explicit Mailbox(Worker& w);
-    Worker& worker;
-  };
   struct Ticker : Timer {
-    explicit Ticker(Worker& w);
+    explicit Ticker(Worker& owner);
     Worker& worker;
   };
 
-  Worker(uint32_t index, Reactor& reactor, Target& target, AbortRouter& aborts,
-         const WorkerOptions& options, std::unique_ptr<BufferPool> buffers);
+  Worker(uint32_t index, Reactor& reactor, Protocol& protocol, const Options& options,
+         std::unique_ptr<Staging> staging);
   absl::StatusOr<WorkerDevice*> device(DeviceContext& context);
-  void run_mail();
+  absl::Status admit(DeviceContext& context, ConnectRequest& request, const Verdict& verdict);
   void tick();
-  void serve_waiting();
-  void prune_channels();
   void sweep();
 
   const uint32_t index_;
   Reactor& reactor_;
-  Target& target_;
-  AbortRouter& aborts_;
-  const WorkerOptions options_;
-  const std::unique_ptr<BufferPool> buffers_;
-  std::map<DeviceContext*, WorkerDevice> devices_;
-  std::map<storage::Volume*, ChannelSlot> channels_;
-  std::unordered_map<uint64_t, std::unique_ptr<Queue>> queues_;
-  std::atomic<size_t> queue_count_{0};
-  uint64_t next_queue_ = 1;
-  uint64_t queue_memory_ = 0;
-  Command* first_waiting_ = nullptr;
-  Command* last_waiting_ = nullptr;
-  bool serving_ = false;
+  Protocol& protocol_;
+  const Options options_;
+  const std::unique_ptr<Staging> staging_;
+  std::map<DeviceContext*, std::unique_ptr<WorkerDevice>> devices_;
+  Channels channels_;
+  std::unordered_map<uint64_t, std::unique_ptr<QpLink>> links_;
+  std::atomic<size_t> link_count_{0};
+  std::atomic<uint64_t> accepted_{0};
+  std::atomic<uint64_t> refused_{0};
+  uint64_t next_link_ = 1;
+  uint64_t link_memory_ = 0;
   bool sweep_posted_ = false;
   bool stopping_ = false;
+  Nanoseconds stop_began_{};
   std::function<void()> drained_;
-  std::mutex mail_mutex_;
-  std::deque<std::function<void()>> mail_;
   Mailbox mailbox_;
   Ticker ticker_;
 };
 
-}  // namespace mrpool::nvmf_target
+}  // namespace mrpool::engine
