@@ -21,7 +21,8 @@ TEST(ServiceIo, WritesAndReadsBack) {
                   Status::kSuccess);
     EXPECT_TRUE(host.io.holds(2 << 20, bytes, int(blocks)));
   }
-  EXPECT_GT(world.service().pools().at(0).stats.gets, 0u) << "fetches go through the pool";
+  EXPECT_GT(world.service().engine().devices().at(0)->pool()->stats().gets, 0u)
+      << "fetches go through the pool";
 }
 
 TEST(ServiceIo, DataInTheCapsule) {
