@@ -37,8 +37,8 @@ class NvmeWorld {
   // With `faults` the storage of the open subsystem is what they make of it.
   explicit NvmeWorld(std::shared_ptr<storage::FaultPlan> open_faults) {
     nvmf_target::Service::Options options;
-    options.worker.staging_bytes = 2 << 20;  // the least that the longest Compare needs
-    options.device.mrs = 4;
+    options.engine.staging = 2 << 20;  // the least that the longest Compare needs
+    options.engine.mrs = 4;
     options.open_device = [this](const Address&) { return target_device_; };
     options.open_volume = [this](const nvmf_target::NamespaceConfig& ns) {
       auto volume = storage::open(ns.storage, {.block_size = ns.block_size});
@@ -57,10 +57,8 @@ class NvmeWorld {
     service->stop([&] { stopped = true; });
     for (int i = 0; i < 100'000 && !stopped; ++i) reactor.step();
     FUZZ_CHECK(stopped);
-    const nvmf_target::BufferPool& buffers = service->worker(0).buffers();
-    FUZZ_CHECK(buffers.available() == buffers.total());
-    for (const auto& pool : service->pools()) FUZZ_CHECK(pool.stats.in_use == 0);
-    FUZZ_CHECK(service->connections() == 0);
+    FUZZ_CHECK(service->engine().held() == 0);
+    FUZZ_CHECK(service->engine().connections() == 0);
     FUZZ_CHECK(service->target().controllers() == 0);
   }
 

@@ -27,10 +27,10 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 
   // Little of everything, so that commands wait for it.
   nvmf_target::Service::Options options;
-  options.workers = workers_ = 1 + static_cast<uint32_t>(below(2));
-  options.worker.staging_bytes = nvmf_target::BufferPool::kChunk * (1 + below(4));
-  options.device.mrs = 1 + static_cast<uint32_t>(below(4));
-  options.device.force_mr = chance(200);
+  options.engine.threads = workers_ = 1 + static_cast<uint32_t>(below(2));
+  options.engine.staging = engine::kChunk * (1 + below(4));
+  options.engine.mrs = 1 + static_cast<uint32_t>(below(4));
+  options.engine.force_mr = chance(200);
   options.open_device = [target_device](const Address&) { return target_device; };
   options.open_volume = [this](const nvmf_target::NamespaceConfig&) {
     return make_sim_volume(ram_, *this, bad_storage(*this));
@@ -44,7 +44,7 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
       {.nsid = 1, .storage = ram_->spec(), .block_size = 512, .uuid = {}});
   config.subsystems.push_back(std::move(subsystem));
   absl::Status status = nvmf_target::complete(config);
-  for (uint32_t i = 0; i < options.workers && status.ok(); ++i) {
+  for (uint32_t i = 0; i < options.engine.threads && status.ok(); ++i) {
     status = service_->add_worker(reactor);
   }
   if (status.ok()) status = service_->apply(config);
@@ -87,24 +87,27 @@ void NvmfWorld::connect() {
 
 std::string NvmfWorld::target_state() const {
   if (service_ == nullptr) return "not there";
-  std::string text = std::to_string(service_->connections()) + " connections, " +
+  std::string text = std::to_string(service_->engine().connections()) + " connections, " +
                      std::to_string(service_->target().controllers()) + " controllers";
-  for (const auto& pool : service_->pools()) {
-    text += ", " + std::to_string(pool.stats.in_use) + " of " + std::to_string(pool.stats.size) +
-            " MRs out";
+  for (const engine::DeviceContext* target : service_->engine().devices()) {
+    if (target->pool() == nullptr) continue;
+    const MrPoolStats stats = target->pool()->stats();
+    text += ", " + std::to_string(stats.in_use) + " of " + std::to_string(stats.size) + " MRs out";
   }
   for (uint32_t i = 0; i < workers_; ++i) {
-    const nvmf_target::BufferPool& buffers = service_->worker(i).buffers();
-    text += ", " + std::to_string(buffers.available()) + " of " + std::to_string(buffers.total()) +
-            " staging buffers free";
+    const engine::Staging& staging = service_->engine().worker(i).staging();
+    text += ", " + std::to_string(staging.available()) + " of " + std::to_string(staging.total()) +
+            " staging chunks free";
   }
   return text;
 }
 
 void NvmfWorld::check_target() {
   if (service_->target().controllers() != 0) violate("a controller was left behind");
-  for (const auto& pool : service_->pools()) {
-    if (pool.stats.in_use != 0) violate("the target's pool has MRs out");
+  for (const engine::DeviceContext* target : service_->engine().devices()) {
+    if (target->pool() != nullptr && target->pool()->stats().in_use != 0) {
+      violate("the target's pool has MRs out");
+    }
   }
 }
 
@@ -112,8 +115,7 @@ void NvmfWorld::stop_target(std::function<void()> stopped) { service_->stop(std:
 
 void NvmfWorld::check_stopped() {
   for (uint32_t i = 0; i < workers_; ++i) {
-    const nvmf_target::BufferPool& buffers = service_->worker(i).buffers();
-    if (buffers.available() != buffers.total()) violate("staging memory is lost");
+    if (service_->engine().worker(i).staging().in_use() != 0) violate("staging memory is lost");
   }
 }
 

@@ -34,7 +34,7 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
  private:
   void connect() override;
   void disturb() override;
-  size_t connections() const override { return service_->connections(); }
+  size_t connections() const override { return service_->engine().connections(); }
   std::string target_state() const override;
   void check_target() override;
   void stop_target(std::function<void()> stopped) override;

@@ -1,9 +1,9 @@
 // One command on its way through a queue: everything it needs, in one place that is reused.
 //
 // Stages of an I/O command (admin commands skip the storage):
-//   write    received → [buffers → fetching] → storage → answering
-//   read     received → [buffers] → storage → answering (data and completion in one chain)
-//   compare  received → buffers → fetching → storage → answering
+//   write    received → [staging → fetching] → storage → answering
+//   read     received → [staging] → storage → answering (data and completion in one chain)
+//   compare  received → staging → fetching → storage → answering
 // In brackets: only when the data did not come in the capsule, or cannot be gathered in place.
 //
 // Thread safety: the queue's worker. Ownership: the queue's; nothing here allocates.
@@ -13,39 +13,32 @@
 #include <cstdint>
 #include <vector>
 
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/channels.h"
+#include "examples/engine/limits.h"
+#include "examples/engine/link.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/io_command.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/sgl.h"
 #include "examples/protocol/nvme/wire.h"
 #include "examples/storage/storage.h"
-#include "mrpool/rw.h"
-#include "mrpool/work.h"
+#include "mrpool/types.h"
 
 namespace mrpool::nvmf_target {
 
 class Queue;
-struct ChannelSlot;
-
-// A receive and the buffer it fills.
-struct Receive : Completion {
-  explicit Receive(Done done) : Completion(done) {}
-  Queue* queue = nullptr;
-  std::byte* buffer = nullptr;
-  bool posted = false;
-};
 
 // What a command's data is for.
 enum class Purpose : uint8_t { kIo, kConnect, kAdminReply };
 
 enum class Stage : uint8_t {
   kFree,
-  kBuffers,    // waits for staging memory
+  kStaging,    // waits for staging memory
   kFetching,   // RDMA READs of the host's data
   kStorage,    // the backend works on it
-  kSending,    // RDMA WRITEs to the host, the completion behind them
-  kAnswering,  // only the completion is left
+  kSending,    // RDMA WRITEs to the host, before the last
+  kAnswering,  // the completion, and the last RDMA WRITE before it
   kJoining,    // a Connect that waits for an earlier connection's end
   kParked,     // an Asynchronous Event Request
   kAborting,   // an Abort that waits for its victim
@@ -59,16 +52,10 @@ struct AbortWaiter {
   bool set = false;
 };
 
-struct Command {
-  // Storage of the longest transfer, twice for Compare.
-  static constexpr uint32_t kMaxChunks = 2 * (kMaxTransfer / BufferPool::kChunk);
-
-  struct Send : Completion {
-    explicit Send(Done done, Command& c) : Completion(done), command(c) {}
-    Command& command;
-  };
-  struct Transfer : RwOperation {
-    explicit Transfer(Done done, Command& c) : RwOperation(done), command(c) {}
+struct Command : engine::Exchange {
+  struct Claim : engine::StagingClaim {
+    Claim(engine::StagingOwner& owner, Ready ready, Command& c)
+        : StagingClaim(owner, ready), command(c) {}
     Command& command;
   };
   struct Request : storage::Io {
@@ -76,47 +63,37 @@ struct Command {
     Command& command;
   };
 
-  Command(Completion::Done sent, RwOperation::Done transferred, storage::Io::Done stored)
-      : send(sent, *this), transfer(transferred, *this), io(stored, *this) {}
+  Command(Queue& q, uint32_t number, engine::StagingOwner& owner, Claim::Ready staged,
+          storage::Io::Done stored)
+      : queue(q), slot(number), staging(owner, staged, *this), io(stored, *this) {}
 
-  // Set once.
-  Queue* queue = nullptr;
-  uint32_t slot = 0;
-  nvme::Cqe* cqe = nullptr;  // in registered memory
+  Queue& queue;
+  const uint32_t slot;
 
   // Of the command under way.
   Stage stage = Stage::kFree;
-  bool owns_id = false;       // its command id is marked as in use
-  bool aborted = false;       // an Abort came in time: nothing more is started
-  bool can_gather = false;    // the namespace's memory is registered
-  bool holding = false;       // a kHold of the storage has to be released
-  bool transferring = false;  // `transfer` is under way
-  bool sending = false;       // `send` is under way
-  uint32_t serial = 0;        // counts the uses of this slot
+  bool owns_id = false;     // its command id is marked as in use
+  bool aborted = false;     // an Abort came in time: nothing more is started
+  bool can_gather = false;  // the namespace's memory is registered
+  bool holding = false;     // a kHold of the storage has to be released
+  uint32_t serial = 0;      // counts the uses of this slot
   Purpose purpose = Purpose::kIo;
-  uint16_t chunk_count = 0;    // held, or waited for in Stage::kBuffers
-  uint16_t chunk_base = 0;     // Compare: first chunk of what is read back
-  uint32_t descriptor = 0;     // of the SGL, next to transfer
-  uint64_t moved = 0;          // bytes transferred by earlier descriptors
-  uint32_t step = 0;           // next range (Dataset Management), nsid done (Flush of all)
-  Receive* receive = nullptr;  // the capsule, until its buffer is posted again
-  ChannelSlot* channel = nullptr;
-  const std::byte* gather = nullptr;  // read data in place, instead of chunks
+  uint64_t read_back = 0;              // Compare: where in staging memory the storage's data lies
+  uint32_t descriptor = 0;             // of the SGL, next to transfer
+  uint64_t moved = 0;                  // bytes transferred by earlier descriptors
+  uint32_t step = 0;                   // next range (Dataset Management), nsid done (Flush of all)
+  engine::Receive* receive = nullptr;  // the capsule, until its receive is released
+  engine::ChannelSlot* channel = nullptr;
+  const std::byte* gather = nullptr;  // read data in place, instead of staging memory
   Lkey gather_key;
   AbortWaiter waiter;
-  std::vector<std::byte> reply;     // admin data, until staging memory is there for it
-  Command* next_waiting = nullptr;  // for buffers
+  std::vector<std::byte> reply;  // admin data, until staging memory is there for it
   nvme::Sqe sqe;
   DataBuffers data;
   IoPlan plan;
-  std::array<uint16_t, kMaxChunks> chunks;
-  std::array<iovec, kMaxChunks> iov;
+  std::array<iovec, engine::kMaxChunks> iov;
 
-  WorkRequest answer;
-  Sge answer_sge;
-
-  Send send;
-  Transfer transfer;
+  Claim staging;
   Request io;
 };
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "examples/engine/limits.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::nvmf_target {
@@ -14,6 +15,7 @@ inline constexpr uint32_t kMaxQueueEntries = 1024;
 // Identify MDTS: 2^8 pages of 4 KiB.
 inline constexpr uint8_t kMdts = 8;
 inline constexpr uint32_t kMaxTransfer = 4096u << kMdts;
+static_assert(kMaxTransfer == engine::kMaxTransfer);
 // I/O queues of one controller.
 inline constexpr uint16_t kMaxIoQueues = 128;
 // Identify NN. Namespaces may come and go below it.
@@ -37,21 +39,10 @@ inline constexpr size_t kSerialBytes = 20;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;
-// What the options of the daemon may be.
-inline constexpr uint32_t kMaxThreads = 256;
-inline constexpr uint32_t kMaxMrs = 1 << 20;
-inline constexpr uint32_t kMaxConnections = 65536;  // of a thread
-inline constexpr Nanoseconds kMaxSpin = std::chrono::seconds(1);
-inline constexpr Nanoseconds kMaxStallTimeout = std::chrono::hours(1);
-// Compare of the longest transfer takes two of them at once; buffers are numbered by 32 bits.
-inline constexpr uint64_t kMinStaging = 2 * uint64_t{kMaxTransfer};
-inline constexpr uint64_t kMaxStaging = uint64_t{8191} << 20;
 // Identify WCTEMP, in kelvins; also what the over-temperature threshold is until the host sets one.
 inline constexpr uint16_t kWarningKelvin = 273 + 70;
 // Identify KAS: the keep-alive timer counts in 100 ms.
 inline constexpr uint16_t kKeepAliveGranularity = 1;
-// A controller is looked at this often for its keep-alive timer and stalled transfers.
-inline constexpr Nanoseconds kTick = std::chrono::milliseconds(250);
 // A connection that has not sent its Connect command by then is dropped.
 inline constexpr Nanoseconds kConnectTimeout = std::chrono::seconds(5);
 

@@ -95,7 +95,7 @@ Status Controller::smart_log(const AdminRequest& request, std::vector<std::byte>
     return Status::kInvalidField;
   }
   const Nanoseconds now = request.now;
-  const IoTotals totals = subsystem_->totals();
+  const Totals totals = subsystem_->totals();
   // Data units are thousands of 512 bytes, rounded up.
   const auto units = [](uint64_t bytes) { return (bytes + 511'999) / 512'000; };
   nvme_smart_log log{};

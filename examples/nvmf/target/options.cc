@@ -67,36 +67,35 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
 }
 
 void declare_how(base::CommandLine& program, DaemonOptions& options) {
-  WorkerOptions& worker = options.service.worker;
-  DeviceContext::Options& device = options.service.device;
+  engine::Options& engine = options.service.engine;
   program.section("How");
-  program.count("threads", "reactors, a thread each", options.threads,
-                {.least = 1, .most = kMaxThreads});
-  program.duration("spin", "how long to poll before sleeping", options.spin,
-                   {.most = kMaxSpin, .forever = true});
+  program.count("threads", "reactors, a thread each", engine.threads,
+                {.least = 1, .most = engine::kMaxThreads});
+  program.duration("spin", "how long to poll before sleeping", engine.spin,
+                   {.most = engine::kMaxSpin, .forever = true});
   program.size("in-capsule", "write data that may come with the command, a multiple of 16",
-               worker.in_capsule, {.most = kMaxInCapsule});
+               options.service.in_capsule, {.most = kMaxInCapsule});
   program.size("staging", "memory of each thread for data under way; commands wait for it",
-               worker.staging_bytes, {.least = kMinStaging, .most = kMaxStaging});
-  program.count("mrs", "entries of each device's MR pool; transfers wait for them", device.mrs,
-                {.least = 1, .most = kMaxMrs});
+               engine.staging, {.least = engine::kMinStaging, .most = engine::kMaxStaging});
+  program.count("mrs", "entries of each device's MR pool; transfers wait for them", engine.mrs,
+                {.least = 1, .most = engine::kMaxMrs});
   program.flag("force-mr", "register local memory for every transfer, needed or not",
-               device.force_mr);
-  program.flag("strict-ordering", "switch relaxed ordering off", device.relaxed_ordering, false);
-  program.count("max-connections", "of each thread; more are refused", worker.max_queues,
-                {.least = 1, .most = kMaxConnections});
+               engine.force_mr);
+  program.flag("strict-ordering", "switch relaxed ordering off", engine.relaxed_ordering, false);
+  program.count("max-connections", "of each thread; more are refused", engine.max_connections,
+                {.least = 1, .most = engine::kMaxConnections});
   program.duration("stall-timeout", "drop a connection whose transfers stand still for so long",
-                   worker.stall_timeout,
-                   {.least = std::chrono::seconds(1), .most = kMaxStallTimeout});
-  program.flag("verbose", "say why connections end", worker.verbose);
+                   engine.stall_timeout,
+                   {.least = std::chrono::seconds(1), .most = engine::kMaxStallTimeout});
+  program.flag("verbose", "say why connections end", engine.verbose);
 }
 
 // What no option can check alone.
 absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
-  if (options.service.worker.in_capsule % 16 != 0) {
-    return bad("--in-capsule ", options.service.worker.in_capsule, " is not a multiple of 16");
+  if (options.service.in_capsule % 16 != 0) {
+    return bad("--in-capsule ", options.service.options.service.in_capsule,
+               " is not a multiple of 16");
   }
-  options.service.workers = options.threads;
   if (!options.config_file.empty()) {
     if (!subsystem.traffic_keep_alive) {
       return bad(

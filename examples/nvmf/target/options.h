@@ -4,7 +4,6 @@
 // value and what to write.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,8 +18,6 @@ struct DaemonOptions {
   Config config;            // from the arguments, when there is no file
   std::string config_file;  // re-read on SIGHUP
   bool check_config = false;
-  uint32_t threads = 1;
-  Nanoseconds spin = std::chrono::microseconds(50);
   Service::Options service;
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };

@@ -1,91 +1,90 @@
-// An NVMe queue: one Qp, the commands on it, and their way through storage and back.
+// An NVMe queue, without I/O of its own: the commands on it, and their way through storage and
+// back.
 //
-// Flow control: a receive is posted for every entry the host may use, and posted again before the
-// completion that lets the host use it. A host that sends more than it may finds no receive and
-// loses its connection; so does one whose transfers make no progress for the stall timeout, because
-// it holds staging memory that others wait for.
+// Flow control: there is a receive for every entry the host may use, released before the completion
+// that lets the host use it again. A host that sends more than it may finds no receive and loses
+// its connection.
 //
-// Thread safety: the worker's thread. Ownership: the worker's; lives until the connection is gone
-// and the storage has answered everything.
+// Thread safety: the worker's thread. Ownership: the link's; lives until the connection is gone and
+// the storage has answered everything.
 #pragma once
 
 #include <bitset>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "examples/nvmf/target/buffers.h"
+#include "examples/engine/channels.h"
+#include "examples/engine/link.h"
+#include "examples/engine/link_layout.h"
+#include "examples/engine/staging.h"
 #include "examples/nvmf/target/command.h"
 #include "examples/nvmf/target/controller.h"
-#include "examples/nvmf/target/device_context.h"
-#include "examples/nvmf/target/resources.h"
 #include "examples/nvmf/target/target.h"
-#include "mrpool/qp.h"
-#include "mrpool/rw.h"
 
 namespace mrpool::nvmf_target {
 
-class Worker;
-
-class Queue final : public QpEvents {
+// How an Abort finds its victim on another worker, and its answer the way back.
+class AbortRouter {
  public:
-  Queue(Worker& worker, WorkerDevice& device, uint64_t id, const QueueRequest& request);
-  ~Queue();
+  virtual void route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) = 0;
+  virtual void route_answer(const AbortWaiter& waiter, bool aborted) = 0;
 
-  // Takes the connection. On failure the request has been rejected.
-  absl::Status open(ConnectRequest& request, uint32_t in_capsule);
+ protected:
+  ~AbortRouter() = default;
+};
 
-  // Bytes that a queue of so many entries can come to hold, connection buffers not counted.
-  static uint64_t worst_memory(uint32_t entries, uint32_t in_capsule);
+// What the queues of a worker share.
+struct QueueContext {
+  Target& target;
+  AbortRouter& aborts;
+  engine::Staging& staging;
+  engine::Channels& channels;
+  uint32_t worker = 0;
+  bool verbose = false;  // report why connections end
+};
 
-  uint64_t id() const { return id_; }
-  uint32_t entries() const { return entries_; }
-  // Nothing is under way any more and nothing will come: it may be destroyed.
-  bool finished() const { return closed_ && outstanding_ == 0; }
-  bool closed() const { return closed_; }
+class Queue final : public engine::Session {
+ public:
+  Queue(const QueueContext& context, engine::Link& link, const QueueRequest& request);
+  ~Queue() override;
 
-  // Ends the connection; completions of commands under way are dropped.
-  void drop(std::string_view why);
-  // A look from time to time: keep-alive, stalled transfers, connections that never connect.
-  void tick(Nanoseconds now);
+  // What a link for such a queue is made of.
+  static engine::LinkLayout layout(const QueueRequest& request, uint32_t in_capsule);
+
+  // Session.
+  void received(engine::Receive& receive, std::span<std::byte> message) override;
+  void transferred(engine::Exchange& exchange, bool success) override;
+  void sent(engine::Exchange& exchange) override;
+  void disconnected(const Disconnect& how, std::string_view why) override;
+  bool idle() const override { return outstanding_ == 0; }
+  void drained() override;
+  // Keep-alive, and connections that never send Connect.
+  void tick(Nanoseconds now) override;
+
   // Asynchronous events are there to be sent.
   void deliver_events();
   // A Connect that had to wait may be tried again.
   void connect_again();
-  // Nothing of the finished queue is under way: the target may let its successors in.
-  void drained();
-  // Staging memory is there for `command`, which has waited for it.
-  void buffers_ready(Command& command);
 
   // Tries to abort the command with that id. True: `waiter` gets its answer later through the
-  // worker. False: not aborted, answer at once.
+  // router. False: not aborted, answer at once.
   enum class AbortResult : uint8_t { kAborted, kNotAborted, kLater };
   AbortResult abort_command(uint16_t command_id, const AbortWaiter& waiter);
   // An Abort of this queue has its answer.
   void abort_answered(uint32_t slot, uint32_t serial, bool aborted);
-
-  // QpEvents.
-  void on_connected(Qp& qp, const ConnectionInfo& info) override;
-  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
-  void on_disconnected(Qp& qp, const Disconnect& why) override;
-
-  size_t memory_bytes() const;
-  const std::string& peer() const { return peer_; }
 
  private:
   friend struct QueueCallbacks;
 
   // A namespace as this queue reaches it.
   struct Handle {
-    ChannelSlot* channel = nullptr;
+    engine::ChannelSlot* channel = nullptr;
     Mr* memory = nullptr;
   };
 
   // Receiving.
-  void received(Receive& receive, const WorkCompletion& wc);
   Command* take_command();
   void grow();
   void dispatch(Command& command, std::span<const std::byte> capsule);
@@ -96,7 +95,8 @@ class Queue final : public QpEvents {
   void connect(Command& command);
 
   // Data from the host.
-  bool take_buffers(Command& command, uint32_t chunks);
+  bool take_staging(Command& command, uint32_t chunks);
+  void staged(Command& command);
   void fetch(Command& command);
   void fetch_next(Command& command);
   void fetched(Command& command);
@@ -115,7 +115,7 @@ class Queue final : public QpEvents {
   void finish_compare(Command& command);
   void next_range(Command& command);
   void next_flush(Command& command);
-  std::span<const iovec> scatter(Command& command, uint32_t first_chunk, uint64_t bytes);
+  std::span<const iovec> scatter(Command& command, uint64_t offset, uint64_t bytes);
 
   // Data to the host and answers.
   void send_reply(Command& command);
@@ -123,56 +123,33 @@ class Queue final : public QpEvents {
   void send_next(Command& command);
   size_t local_sges(const Command& command, uint64_t offset, uint64_t length,
                     std::span<Sge> out) const;
-  const WorkRequest& answer(Command& command, nvme::Status status, uint64_t result);
+  engine::Answer answer(Command& command, nvme::Status status, uint64_t result);
   void respond(Command& command, nvme::Status status, uint64_t result = 0);
-  void transferred(Command& command, WcStatus status);
   void transfer_failed(Command& command);
-  void sent(Command& command);
   void note_failure(Command& command, nvme::Status status);
   void release(Command& command);
   void finish(Command& command);
-  void close();
 
-  Worker& worker_;
-  WorkerDevice& device_;
-  const uint64_t id_;
+  const QueueContext& context_;
+  engine::Link& link_;
   const uint16_t queue_id_;
   const uint32_t entries_;
-  std::string peer_;
-  std::string local_;
-  std::string why_;
-  Nanoseconds opened_{};
-
-  std::unique_ptr<Qp> qp_;
-  std::unique_ptr<RwContext> rw_;
-  WorkerDevice::CompletionQueue* completion_queue_ = nullptr;
-  uint32_t completions_ = 0;  // places taken in it
-  Pages memory_;              // receive buffers, then completions
-  std::unique_ptr<Mr> mr_;
-  uint32_t receive_stride_ = 0;
-  uint32_t receive_bytes_ = 0;
-  std::vector<std::unique_ptr<Receive>> receives_;
+  const Nanoseconds opened_;
+  engine::StagingOwner owner_;
   // Twice the entries: a host may use an entry again before the Cq told that its last completion
   // went out. Made in slabs, when a deeper queue is first used.
   std::vector<std::unique_ptr<Command>> commands_;
   std::vector<Command*> free_;
-  uint32_t max_commands_ = 0;
+  const uint32_t max_commands_;
   uint32_t outstanding_ = 0;
-  uint32_t transfers_ = 0;
-  uint64_t progress_ = 0;
-  uint64_t seen_progress_ = 0;
-  Nanoseconds stalled_since_;
   std::unique_ptr<std::bitset<65536>> ids_;  // command ids in use
   uint32_t sq_head_ = 0;
   uint32_t sq_entries_ = 0;  // as Connect says
   bool sq_flow_ = true;
   bool traffic_ = false;
-  bool connected_ = false;
-  bool closing_ = false;
-  bool closed_ = false;
 
   std::shared_ptr<Controller> controller_;  // since Connect
-  IoCounters* counters_ = nullptr;
+  Counters* counters_ = nullptr;
   std::shared_ptr<const NamespaceTable> table_;
   uint64_t table_version_ = 0;
   std::vector<Handle> handles_;  // as table_->namespaces

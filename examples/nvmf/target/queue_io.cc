@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "examples/nvmf/target/queue.h"
-#include "examples/nvmf/target/worker.h"
 
 namespace mrpool::nvmf_target {
 
@@ -21,10 +20,10 @@ bool Queue::refresh_namespaces() {
   table_version_ = table_->version;
   for (const Namespace& ns : table_->namespaces) {
     Handle handle;
-    handle.channel = worker_.channel(*device_.context, ns.volume);
+    handle.channel = context_.channels.get(link_.device(), ns.volume);
     if (handle.channel != nullptr) {
       ++handle.channel->handles;
-      handle.memory = handle.channel->memory[device_.context].get();
+      handle.memory = handle.channel->memory[link_.device()].get();
     }
     handles_.push_back(handle);
   }
@@ -65,7 +64,7 @@ void Queue::dispatch_io(Command& command) {
 }
 
 void Queue::start_io(Command& command) {
-  const uint32_t chunks = BufferPool::chunks_for(command.plan.data_length);
+  const uint32_t chunks = engine::chunks_for(command.plan.data_length);
   switch (command.plan.kind) {
     case IoKind::kRead:
       return start_read(command);
@@ -73,13 +72,13 @@ void Queue::start_io(Command& command) {
       return start_write(command);
     case IoKind::kCompare: {
       const bool fetches = command.data.remote();
-      command.chunk_base = uint16_t(fetches ? chunks : 0);
-      if (!take_buffers(command, fetches ? 2 * chunks : chunks)) return;
+      command.read_back = fetches ? uint64_t{chunks} * engine::kChunk : 0;
+      if (!take_staging(command, fetches ? 2 * chunks : chunks)) return;
       return fetches ? fetch(command) : store(command);
     }
     case IoKind::kRanges:
       if (!command.data.remote()) return next_range(command);
-      if (take_buffers(command, chunks)) fetch(command);
+      if (take_staging(command, chunks)) fetch(command);
       return;
     case IoKind::kSimple:
       return store(command);
@@ -97,7 +96,7 @@ void Queue::start_read(Command& command) {
     command.io.length = command.plan.length;
     return submit(command);
   }
-  if (take_buffers(command, BufferPool::chunks_for(command.plan.data_length))) store(command);
+  if (take_staging(command, engine::chunks_for(command.plan.data_length))) store(command);
 }
 
 void Queue::start_write(Command& command) {
@@ -106,25 +105,20 @@ void Queue::start_write(Command& command) {
     const uint32_t alignment = command.channel->volume->geometry().buffer_alignment;
     if (reinterpret_cast<uintptr_t>(inside.data()) % alignment == 0) return store(command);
   }
-  if (!take_buffers(command, BufferPool::chunks_for(command.plan.data_length))) return;
+  if (!take_staging(command, engine::chunks_for(command.plan.data_length))) return;
   command.data.remote() ? fetch(command) : store(command);
 }
 
 // Staging memory.
 
-bool Queue::take_buffers(Command& command, uint32_t chunks) {
-  command.chunk_count = uint16_t(chunks);
-  // Behind those that already wait, so that a big command is not starved by small ones.
-  if (!worker_.buffers_awaited() &&
-      worker_.buffers().take({command.chunks.data(), command.chunk_count})) {
-    return true;
-  }
-  command.stage = Stage::kBuffers;
-  worker_.wait_for_buffers(command);
+bool Queue::take_staging(Command& command, uint32_t chunks) {
+  if (context_.staging.take(command.staging, chunks)) return true;
+  command.stage = Stage::kStaging;
   return false;
 }
 
-void Queue::buffers_ready(Command& command) {
+// Staging memory is there for `command`, which has waited for it.
+void Queue::staged(Command& command) {
   switch (command.purpose) {
     case Purpose::kConnect:
       return fetch(command);
@@ -137,42 +131,26 @@ void Queue::buffers_ready(Command& command) {
   fetches ? fetch(command) : store(command);
 }
 
-std::span<const iovec> Queue::scatter(Command& command, uint32_t first_chunk, uint64_t bytes) {
-  uint32_t n = 0;
-  for (; bytes > 0; ++n) {
-    const uint64_t part = std::min<uint64_t>(bytes, BufferPool::kChunk);
-    command.iov[n] = {worker_.buffers().chunk(command.chunks[first_chunk + n]), size_t(part)};
-    bytes -= part;
-  }
-  return {command.iov.data(), n};
+std::span<const iovec> Queue::scatter(Command& command, uint64_t offset, uint64_t bytes) {
+  const size_t count = context_.staging.vectors(command.staging, offset, bytes, command.iov);
+  return {command.iov.data(), count};
 }
 
 size_t Queue::local_sges(const Command& command, uint64_t offset, uint64_t length,
                          std::span<Sge> out) const {
-  if (command.gather != nullptr) {
-    out[0] = {const_cast<std::byte*>(command.gather) + offset, uint32_t(length),
-              command.gather_key};
-    return 1;
+  if (command.gather == nullptr) {
+    return context_.staging.sges(command.staging, offset, length, link_.staging_key(), out);
   }
-  size_t n = 0;
-  while (length > 0) {
-    const uint64_t in_chunk = offset % BufferPool::kChunk;
-    const uint64_t part = std::min<uint64_t>(length, BufferPool::kChunk - in_chunk);
-    const uint16_t chunk = command.chunks[offset / BufferPool::kChunk];
-    out[n++] = device_.staging->sge(worker_.buffers().offset(chunk) + in_chunk, uint32_t(part));
-    offset += part;
-    length -= part;
-  }
-  return n;
+  out[0] = {const_cast<std::byte*>(command.gather) + offset, uint32_t(length), command.gather_key};
+  return 1;
 }
 
 // What the host sent, from `offset` on, as far as it lies in one piece.
 std::span<const std::byte> Queue::host_data(const Command& command, uint64_t offset) const {
   if (!command.data.remote()) return command.data.in_capsule.subspan(size_t(offset));
-  const uint64_t in_chunk = offset % BufferPool::kChunk;
   const uint64_t left = command.data.length - offset;
-  return {worker_.buffers().chunk(command.chunks[offset / BufferPool::kChunk]) + in_chunk,
-          size_t(std::min<uint64_t>(left, BufferPool::kChunk - in_chunk))};
+  return {context_.staging.at(command.staging, offset),
+          size_t(std::min<uint64_t>(left, engine::kChunk - offset % engine::kChunk))};
 }
 
 // Data from the host.
@@ -181,7 +159,6 @@ void Queue::fetch(Command& command) {
   command.stage = Stage::kFetching;
   command.descriptor = 0;
   command.moved = 0;
-  ++transfers_;
   fetch_next(command);
 }
 
@@ -192,17 +169,11 @@ void Queue::fetch_next(Command& command) {
       ++command.descriptor;
       continue;
     }
-    std::array<Sge, Command::kMaxChunks> sges;
+    std::array<Sge, engine::kMaxChunks> sges;
     const size_t n = local_sges(command, command.moved, remote.length, sges);
-    command.transferring = true;
-    if (rw_->start(command.transfer, RwDirection::kRead, {sges.data(), n}, remote) !=
-        PostStatus::kOk) {
-      command.transferring = false;
-      transfer_failed(command);
-    }
+    if (!link_.read(command, {sges.data(), n}, remote)) transfer_failed(command);
     return;
   }
-  --transfers_;
   fetched(command);
 }
 
@@ -213,30 +184,16 @@ void Queue::fetched(Command& command) {
   store(command);
 }
 
-void Queue::transferred(Command& command, WcStatus status) {
-  command.transferring = false;
-  ++progress_;
-  if (command.sending && !command.transfer.last_posted()) command.sending = false;
-  if (status != WcStatus::kSuccess || closed_) return transfer_failed(command);
-  if (command.stage == Stage::kAnswering) {  // the last, with the completion behind it
-    --transfers_;
-    release(command);
-    if (!command.sending) finish(command);
-    return;
-  }
+void Queue::transferred(engine::Exchange& exchange, bool success) {
+  Command& command = static_cast<Command&>(exchange);
+  if (!success) return transfer_failed(command);
   command.moved += command.data.remote(command.descriptor).length;
   ++command.descriptor;
   command.stage == Stage::kFetching ? fetch_next(command) : send_next(command);
 }
 
 void Queue::transfer_failed(Command& command) {
-  --transfers_;
-  if (command.stage == Stage::kAnswering) {  // the completion was in the same chain
-    if (!command.sending) finish(command);
-    drop("data could not be sent");
-    return;
-  }
-  if (closing_ || !qp_->connected()) return finish(command);
+  if (link_.closing() || !link_.connected()) return finish(command);
   respond(command, Status::kDataTransferError);
 }
 
@@ -253,13 +210,13 @@ void Queue::store(Command& command) {
   io.length = plan.length;
   io.buffers = {};
   if (plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare) {
-    io.buffers = scatter(command, command.chunk_base, plan.length);
+    io.buffers = scatter(command, command.read_back, plan.length);
   } else if (plan.kind == IoKind::kWrite) {
     if (command.data.remote()) {
       io.buffers = scatter(command, 0, plan.length);
     } else {
       const std::span<const std::byte> inside = command.data.in_capsule;
-      if (command.chunk_count != 0) {  // badly aligned for the backend
+      if (command.staging.held() != 0) {  // badly aligned for the backend
         io.buffers = scatter(command, 0, plan.length);
         std::copy(inside.begin(), inside.end(), static_cast<std::byte*>(command.iov[0].iov_base));
       } else {
@@ -281,17 +238,17 @@ void Queue::stored(Command& command) {
   if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) {
     command.holding = true;
   }
-  if (closed_) return finish(command);
+  if (link_.closed()) return finish(command);
   if (error != storage::Error::kNone) return respond(command, to_status(error));
   const IoPlan& plan = command.plan;
   switch (plan.kind) {
     case IoKind::kRead:
-      IoCounters::add(counters_->reads, 1);
-      IoCounters::add(counters_->bytes_read, plan.length);
+      Counters::add(counters_->reads, 1);
+      Counters::add(counters_->bytes_read, plan.length);
       return send_data(command);
     case IoKind::kWrite:
-      IoCounters::add(counters_->writes, 1);
-      IoCounters::add(counters_->bytes_written, plan.length);
+      Counters::add(counters_->writes, 1);
+      Counters::add(counters_->bytes_written, plan.length);
       return respond(command, Status::kSuccess);
     case IoKind::kCompare:
       return finish_compare(command);
@@ -304,12 +261,11 @@ void Queue::stored(Command& command) {
 }
 
 void Queue::finish_compare(Command& command) {
-  IoCounters::add(counters_->reads, 1);
-  IoCounters::add(counters_->bytes_read, command.plan.length);
-  for (uint64_t at = 0; at < command.plan.length; at += BufferPool::kChunk) {
-    const size_t n = std::min<uint64_t>(command.plan.length - at, BufferPool::kChunk);
-    const std::byte* stored =
-        worker_.buffers().chunk(command.chunks[command.chunk_base + at / BufferPool::kChunk]);
+  Counters::add(counters_->reads, 1);
+  Counters::add(counters_->bytes_read, command.plan.length);
+  for (uint64_t at = 0; at < command.plan.length; at += engine::kChunk) {
+    const size_t n = std::min<uint64_t>(command.plan.length - at, engine::kChunk);
+    const std::byte* stored = context_.staging.at(command.staging, command.read_back + at);
     if (std::memcmp(host_data(command, at).data(), stored, n) != 0) {
       return respond(command, with_dnr(Status::kCompareFailure));
     }
@@ -386,16 +342,12 @@ void Queue::send_data(Command& command) {
   command.stage = Stage::kSending;
   command.descriptor = 0;
   command.moved = 0;
-  ++transfers_;
   send_next(command);
 }
 
 // One RDMA WRITE for each descriptor; the completion follows the last in the same chain.
 void Queue::send_next(Command& command) {
-  if (closing_) {
-    --transfers_;
-    return finish(command);
-  }
+  if (link_.closing()) return finish(command);
   while (command.descriptor < command.data.count) {
     const RemoteBuffer remote = command.data.remote(command.descriptor);
     const bool last = command.moved + remote.length == command.data.length;
@@ -403,21 +355,17 @@ void Queue::send_next(Command& command) {
       ++command.descriptor;
       continue;
     }
-    std::array<Sge, Command::kMaxChunks> sges;
+    std::array<Sge, engine::kMaxChunks> sges;
     const size_t n = local_sges(command, command.moved, remote.length, sges);
-    const WorkRequest* behind = nullptr;
-    if (last) {
-      command.stage = Stage::kAnswering;
-      command.sending = true;
-      behind = &answer(command, Status::kSuccess, 0);
+    if (!last) {
+      if (!link_.write(command, {sges.data(), n}, remote)) transfer_failed(command);
+      return;
     }
-    command.transferring = true;
-    if (rw_->start(command.transfer, RwDirection::kWrite, {sges.data(), n}, remote, behind) !=
-        PostStatus::kOk) {
-      command.transferring = command.sending = false;
-      transfer_failed(command);
-    }
-    return;
+    command.stage = Stage::kAnswering;
+    const engine::Answer end = answer(command, Status::kSuccess, 0);
+    if (link_.write(command, {sges.data(), n}, remote, &end)) return;
+    finish(command);
+    return link_.drop("data could not be sent");
   }
 }
 

@@ -65,9 +65,9 @@ void Subsystem::set_hosts(bool any, std::set<std::string, std::less<>> hosts) {
   hosts_ = std::move(hosts);
 }
 
-IoTotals Subsystem::totals() const {
-  IoTotals t;
-  for (const IoCounters& c : counters_) {
+Totals Subsystem::totals() const {
+  Totals t;
+  for (const Counters& c : counters_) {
     t.reads += c.reads.load(std::memory_order_relaxed);
     t.writes += c.writes.load(std::memory_order_relaxed);
     t.bytes_read += c.bytes_read.load(std::memory_order_relaxed);

@@ -37,7 +37,7 @@ struct NamespaceTable {
 };
 
 // What one worker did for a subsystem. Written by that worker only, read by anyone.
-struct alignas(64) IoCounters {
+struct alignas(64) Counters {
   std::atomic<uint64_t> reads{0};  // commands; Compare counts as a read
   std::atomic<uint64_t> writes{0};
   std::atomic<uint64_t> bytes_read{0};
@@ -51,7 +51,7 @@ struct alignas(64) IoCounters {
 };
 
 // Their sums.
-struct IoTotals {
+struct Totals {
   uint64_t reads = 0;
   uint64_t writes = 0;
   uint64_t bytes_read = 0;
@@ -88,8 +88,8 @@ class Subsystem {
   bool allows(std::string_view host_nqn) const;
   void set_hosts(bool any, std::set<std::string, std::less<>> hosts);
 
-  IoCounters& counters(uint32_t worker) { return counters_[worker]; }
-  IoTotals totals() const;
+  Counters& counters(uint32_t worker) { return counters_[worker]; }
+  Totals totals() const;
 
  private:
   mutable std::mutex mutex_;
@@ -97,7 +97,7 @@ class Subsystem {
   bool allow_any_host_;
   std::set<std::string, std::less<>> hosts_;
   std::atomic<uint64_t> version_{0};
-  std::vector<IoCounters> counters_;
+  std::vector<Counters> counters_;
 };
 
 }  // namespace mrpool::nvmf_target

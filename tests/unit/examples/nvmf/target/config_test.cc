@@ -92,12 +92,12 @@ TEST(CommandLine, IsRead) {
   }
   const auto options = arguments(list);
   ASSERT_TRUE(options.ok()) << options.status();
-  EXPECT_EQ(options->threads, 4u);
-  EXPECT_EQ(options->spin, Nanoseconds::max());
-  EXPECT_TRUE(options->service.device.force_mr);
-  EXPECT_EQ(options->service.worker.in_capsule, 8192u);
-  EXPECT_EQ(options->service.worker.staging_bytes, 64u << 20);
-  EXPECT_EQ(options->service.worker.stall_timeout, std::chrono::seconds(500));
+  EXPECT_EQ(options->service.engine.threads, 4u);
+  EXPECT_EQ(options->service.engine.spin, Nanoseconds::max());
+  EXPECT_TRUE(options->service.engine.force_mr);
+  EXPECT_EQ(options->service.in_capsule, 8192u);
+  EXPECT_EQ(options->service.engine.staging, 64u << 20);
+  EXPECT_EQ(options->service.engine.stall_timeout, std::chrono::seconds(500));
   const SubsystemConfig& subsystem = options->config.subsystems.at(0);
   EXPECT_FALSE(subsystem.traffic_keep_alive);
   ASSERT_EQ(subsystem.namespaces.size(), 2u);

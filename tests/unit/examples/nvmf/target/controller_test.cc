@@ -286,11 +286,11 @@ TEST_F(ControllerTest, LogPages) {
 
 TEST_F(ControllerTest, SmartLogCounts) {
   auto c = enabled();
-  IoCounters& counters = c->subsystem().counters(0);
-  IoCounters::add(counters.reads, 7);
-  IoCounters::add(counters.bytes_read, 512'000 * 3 + 1);
-  IoCounters::add(counters.writes, 2);
-  IoCounters::add(counters.media_errors, 1);
+  Counters& counters = c->subsystem().counters(0);
+  Counters::add(counters.reads, 7);
+  Counters::add(counters.bytes_read, 512'000 * 3 + 1);
+  Counters::add(counters.writes, 2);
+  Counters::add(counters.media_errors, 1);
   const auto smart = page<nvme_smart_log>(log(*c, 2, 512));
   EXPECT_EQ(smart.host_reads[0], 7);
   EXPECT_EQ(smart.data_units_read[0], 4);

@@ -41,7 +41,7 @@ class World {
  public:
   explicit World(const std::function<void(Service::Options&)>& change = {}) {
     Service::Options options;
-    options.worker.staging_bytes = 8 << 20;
+    options.engine.staging = 8 << 20;
     options.open_device = [this](const Address&) { return target_device_; };
     options.open_volume = [this](const NamespaceConfig& ns) {
       auto volume = storage::open(ns.storage, {.block_size = ns.block_size});
@@ -51,7 +51,7 @@ class World {
     };
     if (change) change(options);
     service_ = std::make_unique<Service>(options);
-    for (uint32_t i = 0; i < options.workers; ++i) {
+    for (uint32_t i = 0; i < options.engine.threads; ++i) {
       EXPECT_TRUE(service_->add_worker(reactor).ok());
     }
     pd = std::move(*host_device->alloc_pd());
@@ -99,9 +99,7 @@ class World {
   }
   void expect_nothing_held() {
     run_for(std::chrono::milliseconds(10));
-    const BufferPool& buffers = service_->worker(0).buffers();
-    EXPECT_EQ(buffers.available(), buffers.total());
-    for (const auto& pool : service_->pools()) EXPECT_EQ(pool.stats.in_use, 0u);
+    EXPECT_EQ(service_->engine().held(), 0u);
   }
   Service& service() { return *service_; }
 

@@ -21,7 +21,8 @@ TEST(ServiceIo, WritesAndReadsBack) {
                   Status::kSuccess);
     EXPECT_TRUE(host.io.holds(2 << 20, bytes, int(blocks)));
   }
-  EXPECT_GT(world.service().pools().at(0).stats.gets, 0u) << "fetches go through the pool";
+  EXPECT_GT(world.service().engine().devices().at(0)->pool()->stats().gets, 0u)
+      << "fetches go through the pool";
 }
 
 TEST(ServiceIo, DataInTheCapsule) {
@@ -106,8 +107,8 @@ TEST(ServiceIo, CompareZeroesDeallocateFlush) {
 // More commands at once than staging memory, MRs and READ credits: all are served, in order.
 TEST(ServiceIo, ShortagesMakeCommandsWait) {
   World world([](Service::Options& options) {
-    options.device.mrs = 1;
-    options.worker.staging_bytes = 2 << 20;  // two longest transfers, one longest Compare
+    options.engine.mrs = 1;
+    options.engine.staging = 2 << 20;  // two longest transfers, one longest Compare
   });
   world.serve({"ram:8MiB"});
   Host host(world, 64);
@@ -124,11 +125,11 @@ TEST(ServiceIo, ShortagesMakeCommandsWait) {
   }
 }
 
-// Pools of one and two entries, of MRs and of staging buffers, with a full queue on top: work waits
+// Pools of one and two entries, of MRs and of staging chunks, with a full queue on top: work waits
 // in order, nothing is refused, nothing stands still.
 struct Shortage {
   uint32_t mrs;
-  uint32_t buffers;
+  uint32_t chunks;
 };
 
 class Shortages : public ::testing::TestWithParam<Shortage> {};
@@ -137,13 +138,13 @@ TEST_P(Shortages, CommandsWaitInOrder) {
   constexpr uint32_t kCommands = 31, kBlocks = 16;
   constexpr size_t kBytes = kBlocks * 4096, kBack = 2 << 20;
   World world([](Service::Options& options) {
-    options.device.mrs = GetParam().mrs;
-    options.device.force_mr = true;  // reads take an MR too
-    options.worker.staging_bytes = GetParam().buffers * BufferPool::kChunk;
+    options.engine.mrs = GetParam().mrs;
+    options.engine.force_mr = true;  // reads take an MR too
+    options.engine.staging = GetParam().chunks * engine::kChunk;
   });
-  // Not RAM in place: reads go through staging buffers as well.
+  // Not RAM in place: reads go through staging memory as well.
   world.serve({"ram:8MiB"}, /*with_faults=*/true);
-  ASSERT_EQ(world.service().worker(0).buffers().total(), GetParam().buffers);
+  ASSERT_EQ(world.service().engine().worker(0).staging().total(), GetParam().chunks);
   Host host(world);
   for (uint32_t i = 0; i < kCommands; ++i) host.io.fill(i * kBytes, kBytes, int(i + 1));
   for (const IoOpcode opcode : {IoOpcode::kWrite, IoOpcode::kRead}) {
@@ -163,8 +164,8 @@ TEST_P(Shortages, CommandsWaitInOrder) {
   for (uint32_t i = 0; i < kCommands; ++i) {
     EXPECT_TRUE(host.io.holds(kBack + i * kBytes, kBytes, int(i + 1))) << i;
   }
-  if (GetParam().buffers > GetParam().mrs) {
-    EXPECT_GT(world.service().pools().at(0).stats.waits, 0u);
+  if (GetParam().chunks > GetParam().mrs) {
+    EXPECT_GT(world.service().engine().devices().at(0)->pool()->stats().waits, 0u);
   }
 }
 
@@ -172,8 +173,8 @@ INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
                          ::testing::Values(Shortage{1, 1}, Shortage{1, 2}, Shortage{2, 1},
                                            Shortage{2, 2}, Shortage{1, 32}, Shortage{2, 32}),
                          [](const auto& each) {
-                           return "Mrs" + std::to_string(each.param.mrs) + "Buffers" +
-                                  std::to_string(each.param.buffers);
+                           return "Mrs" + std::to_string(each.param.mrs) + "Chunks" +
+                                  std::to_string(each.param.chunks);
                          });
 
 TEST(ServiceIo, StorageErrorsReachTheHost) {
@@ -240,7 +241,7 @@ TEST(ServiceAdmin, AbortOfWhatWaits) {
 // The backend hangs with all staging memory; what waits behind it can still be aborted, what the
 // backend has cannot.
 TEST(ServiceAdmin, AbortOfIo) {
-  World world([](Service::Options& options) { options.worker.staging_bytes = 1 << 20; });
+  World world([](Service::Options& options) { options.engine.staging = 1 << 20; });
   world.serve({"ram:2MiB"}, true);
   world.faults->add({.op = storage::Op::kWrite, .delay = seconds(3)});
   Host host(world);
@@ -406,7 +407,7 @@ TEST(ServiceLife, StopsWithIoInFlight) {
 }
 
 TEST(ServiceLife, TooManyConnectionsAreRefused) {
-  World world([](Service::Options& options) { options.worker.max_queues = 2; });
+  World world([](Service::Options& options) { options.engine.max_connections = 2; });
   world.serve({"ram:1MiB"});
   Host host(world);
   RawQueue third(world, 0);
@@ -425,7 +426,7 @@ TEST(ServiceLife, ABrokenConfigurationChangesNothing) {
   subsystem.namespaces.push_back({.nsid = 1, .storage = "file:/nonexistent/x", .uuid = {}});
   config.subsystems.push_back(subsystem);
   EXPECT_FALSE(world.service().apply(config).ok());
-  EXPECT_EQ(world.service().listening().size(), 1u);
+  EXPECT_EQ(world.service().engine().listening().size(), 1u);
   EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
 }
 

@@ -1,19 +1,15 @@
-#include "examples/nvmf/target/device_context.h"
+#include "examples/engine/device_context.h"
 
 #include <algorithm>
 #include <cstdio>
 
-#include "examples/nvmf/target/buffers.h"
-#include "examples/nvmf/target/limits.h"
-
-namespace mrpool::nvmf_target {
+namespace mrpool::engine {
 
 DeviceContext::DeviceContext(std::shared_ptr<Device> device, const Options& options)
-    : device_(std::move(device)), options_(options) {
-  // At the same time per queue; more wait in the RwContext, in order.
-  limits_.max_operations = 128;
+    : device_(std::move(device)), relaxed_ordering_(options.relaxed_ordering) {
+  limits_.max_operations = kMaxOperations;
   limits_.max_transfer = kMaxTransfer;
-  limits_.max_segments = BufferPool::chunks_for(kMaxTransfer) + 1;
+  limits_.max_segments = chunks_for(kMaxTransfer) + 1;  // one more where it starts inside a chunk
   limits_.force_mr = options.force_mr;
 }
 
@@ -36,7 +32,7 @@ absl::StatusOr<std::unique_ptr<DeviceContext>> DeviceContext::create(std::shared
 }
 
 Access DeviceContext::local_access(Access rights) const {
-  return options_.relaxed_ordering ? rights : rights | Access::kDisableRelaxedOrdering;
+  return relaxed_ordering_ ? rights : rights | Access::kDisableRelaxedOrdering;
 }
 
 Access DeviceContext::sink_access() const {
@@ -61,4 +57,4 @@ std::shared_ptr<Mr> DeviceContext::register_volume(storage::Volume& volume) {
   return shared;
 }
 
-}  // namespace mrpool::nvmf_target
+}  // namespace mrpool::engine

@@ -1,0 +1,26 @@
+// What the engine is told by a daemon's command line or its configuration file.
+//
+// Thread safety: values. Units: bytes unless the name says otherwise.
+#pragma once
+
+#include <cstdint>
+
+#include "examples/engine/limits.h"
+#include "mrpool/reactor.h"
+
+namespace mrpool::engine {
+
+struct Options {
+  uint32_t threads = 1;                // workers
+  Nanoseconds spin = kDefaultSpin;     // how long a worker polls before it sleeps
+  uint64_t staging = kDefaultStaging;  // of each worker
+  uint32_t mrs = kDefaultMrs;          // entries of each device's pool, where the device needs MRs
+  bool force_mr = false;               // register local memory for every transfer
+  bool relaxed_ordering = true;
+  uint32_t max_connections = kDefaultMaxConnections;      // of each worker
+  uint64_t max_connection_memory = kMaxConnectionMemory;  // of each worker
+  Nanoseconds stall_timeout = kDefaultStallTimeout;
+  bool verbose = false;  // report why connections end
+};
+
+}  // namespace mrpool::engine

@@ -1,0 +1,270 @@
+#include "examples/engine/qp_link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/engine/worker.h"
+
+namespace mrpool::engine {
+namespace {
+
+size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
+
+}  // namespace
+
+struct QpLink::PostedReceive : Receive, Completion {
+  explicit PostedReceive(QpLink& owner)
+      : Completion([](Completion& self, const WorkCompletion& wc) {
+          auto& receive = static_cast<PostedReceive&>(self);
+          receive.link.received(receive, wc);
+        }),
+        link(owner) {}
+  QpLink& link;
+  std::byte* data = nullptr;
+};
+
+struct QpLink::Message : Completion {
+  explicit Message(QpLink& owner)
+      : Completion([](Completion& self, const WorkCompletion&) {
+          auto& message = static_cast<Message&>(self);
+          message.link.free_messages_.push_back(&message);
+        }),
+        link(owner) {}
+  QpLink& link;
+  std::byte* data = nullptr;
+};
+
+Exchange::Sent::Sent(Exchange& owner)
+    : Completion([](Completion& self, const WorkCompletion&) {
+        Exchange& exchange = static_cast<Sent&>(self).exchange;
+        exchange.link_->part_done(exchange);
+      }),
+      exchange(owner) {}
+
+Exchange::Transfer::Transfer(Exchange& owner)
+    : RwOperation([](RwOperation& self, WcStatus status) {
+        Exchange& exchange = static_cast<Transfer&>(self).exchange;
+        exchange.link_->transferred(exchange, status, self.last_posted());
+      }),
+      exchange(owner) {}
+
+QpLink::QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayout& layout,
+               const ConnectionInfo& request)
+    : worker_(worker),
+      worker_device_(device),
+      layout_(layout),
+      stalled_since_(worker.reactor().now()) {
+  id_ = id;
+  peer_ = request.peer;
+  local_ = request.local;
+  device_ = &device.context();
+  staging_key_ = device.staging_key();
+  remote_invalidation_ = device_->caps().send_with_inv;
+}
+
+QpLink::~QpLink() {
+  // What the flush of the Qp calls is still there.
+  rw_.reset();
+  qp_.reset();
+}
+
+absl::Status QpLink::allocate() {
+  auto pages = Pages::create(round_up(layout_.registered(), 4096));
+  if (!pages.ok()) return pages.status();
+  pages_ = std::move(*pages);
+  auto mr = device_->pd().reg_mr(pages_.memory(), device_->local_access(Access::kLocalWrite));
+  if (!mr.ok()) return mr.status();
+  mr_ = std::move(*mr);
+  std::byte* at = pages_.memory().data() + layout_.receive_offset;
+  for (uint32_t i = 0; i < layout_.receives; ++i, at += layout_.receive_stride) {
+    receives_.push_back(std::make_unique<PostedReceive>(*this));
+    receives_.back()->data = at;
+  }
+  at = pages_.memory().data() + layout_.registered() -
+       size_t{layout_.messages} * layout_.message_bytes;
+  for (uint32_t i = 0; i < layout_.messages; ++i, at += layout_.message_bytes) {
+    messages_.push_back(std::make_unique<Message>(*this));
+    messages_.back()->data = at;
+    free_messages_.push_back(messages_.back().get());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QpLink::open(ConnectRequest& request, std::span<const std::byte> private_data) {
+  if (absl::Status status = allocate(); !status.ok()) return status;
+  const RwQueueNeeds needs = rw_queue_needs(device_->caps(), device_->limits());
+  QpOptions options;
+  // Every exchange may have its answer in the queue, besides other messages and what the transfers
+  // take.
+  options.max_send_wr = needs.send_wr + layout_.exchanges + layout_.messages;
+  options.max_recv_wr = layout_.receives;
+  options.max_send_sge = std::max(needs.send_sge, 1u);
+  options.max_recv_sge = 1;
+  auto places = worker_device_.take_places(options.max_send_wr + options.max_recv_wr);
+  if (!places.ok()) return places.status();
+  cq_ = std::move(*places);
+  options.send_cq = options.recv_cq = cq_.cq();
+  auto qp = request.accept(device_->pd(), options, {.private_data = private_data}, *this);
+  if (!qp.ok()) return qp.status();
+  qp_ = std::move(*qp);
+  auto rw = RwContext::create(*qp_, device_->pool(), device_->limits());
+  if (!rw.ok()) return rw.status();
+  rw_ = std::move(*rw);
+  for (const auto& receive : receives_) {
+    if (post(*receive) != PostStatus::kOk) {
+      return absl::InternalError("the device refuses a receive");
+    }
+  }
+  return absl::OkStatus();
+}
+
+size_t QpLink::memory_bytes() const {
+  return pages_.memory().size() + size_t{bound_} * layout_.exchange_bytes +
+         (qp_ == nullptr ? 0 : qp_->memory_bytes()) + sizeof *this;
+}
+
+// A look from time to time.
+void QpLink::tick(Nanoseconds now) {
+  if (closing_ || closed_) return;
+  if (transfers_ == 0 || progress_ != seen_progress_) {
+    seen_progress_ = progress_;
+    stalled_since_ = now;
+  } else if (now - stalled_since_ > worker_.options().stall_timeout) {
+    return drop("transfers make no progress");
+  }
+  session_->tick(now);
+}
+
+// Receiving.
+
+PostStatus QpLink::post(PostedReceive& receive) {
+  const Sge sge{receive.data, layout_.receive_bytes, mr_->lkey()};
+  RecvRequest request;
+  request.completion = &receive;
+  request.sges = {&sge, 1};
+  return qp_->post_recv(request);
+}
+
+void QpLink::received(PostedReceive& receive, const WorkCompletion& wc) {
+  if (wc.status != WcStatus::kSuccess || closing_) return;
+  session_->received(receive, {receive.data, wc.byte_len});
+}
+
+void QpLink::release_receive(Receive& receive) {
+  // Refused only when the connection has ended.
+  if (post(static_cast<PostedReceive&>(receive)) != PostStatus::kOk) closing_ = true;
+}
+
+// Sending.
+
+void QpLink::bind(Exchange& exchange) {
+  const size_t offset =
+      size_t{layout_.receives} * layout_.receive_stride + size_t{bound_++} * layout_.answer_bytes;
+  exchange.link_ = this;
+  exchange.room_ = pages_.memory().subspan(offset, layout_.answer_bytes);
+}
+
+bool QpLink::send(std::span<const std::byte> bytes) {
+  if (free_messages_.empty() || bytes.size() > layout_.message_bytes) return false;
+  Message& message = *free_messages_.back();
+  std::ranges::copy(bytes, message.data);
+  const Sge sge{message.data, uint32_t(bytes.size()), mr_->lkey()};
+  WorkRequest request;
+  request.completion = &message;
+  request.sges = {&sge, 1};
+  // One that cannot be posted any more has nobody to reach.
+  if (qp_->post_send(request).ok()) free_messages_.pop_back();
+  return true;
+}
+
+const WorkRequest& QpLink::prepare(Exchange& exchange, const Answer& answer) {
+  exchange.sge_ = {exchange.room_.data(), answer.bytes, mr_->lkey()};
+  WorkRequest& request = exchange.answer_;
+  request = {};
+  request.completion = &exchange.sent_;
+  request.solicited = layout_.solicited;
+  request.sges = {&exchange.sge_, 1};
+  if (answer.invalidate.has_value() && remote_invalidation_) {
+    request.opcode = Opcode::kSendWithInv;
+    request.rkey = *answer.invalidate;
+  }
+  return request;
+}
+
+bool QpLink::respond(Exchange& exchange, const Answer& answer) {
+  exchange.parts_ = 1;
+  return qp_->post_send(prepare(exchange, answer)).ok();
+}
+
+bool QpLink::write(Exchange& exchange, std::span<const Sge> from, const RemoteBuffer& to,
+                   const Answer* answer) {
+  const WorkRequest* last = nullptr;
+  exchange.parts_ = 0;
+  if (answer != nullptr) {
+    exchange.parts_ = 2;
+    last = &prepare(exchange, *answer);
+  }
+  ++transfers_;
+  if (rw_->start(exchange.transfer_, RwDirection::kWrite, from, to, last) == PostStatus::kOk) {
+    return true;
+  }
+  --transfers_;
+  return false;
+}
+
+bool QpLink::read(Exchange& exchange, std::span<const Sge> to, const RemoteBuffer& from) {
+  exchange.parts_ = 0;
+  ++transfers_;
+  if (rw_->start(exchange.transfer_, RwDirection::kRead, to, from) == PostStatus::kOk) return true;
+  --transfers_;
+  return false;
+}
+
+void QpLink::transferred(Exchange& exchange, WcStatus status, bool answer_posted) {
+  --transfers_;
+  ++progress_;
+  const bool success = status == WcStatus::kSuccess && !closed_;
+  if (exchange.parts_ == 0) return session_->transferred(exchange, success);
+  if (!success) drop("data could not be sent");  // the answer says otherwise
+  if (!answer_posted) --exchange.parts_;
+  if (--exchange.parts_ == 0) session_->sent(exchange);
+}
+
+void QpLink::part_done(Exchange& exchange) {
+  ++progress_;
+  if (--exchange.parts_ == 0) session_->sent(exchange);
+}
+
+// The end.
+
+void QpLink::disconnect(std::string_view why) {
+  if (closing_ || closed_) return;
+  closing_ = true;
+  why_ = why;
+  qp_->disconnect();
+}
+
+void QpLink::drop(std::string_view why) {
+  if (closed_) return;
+  if (!std::exchange(closing_, true)) why_ = why;
+  if (qp_ != nullptr) qp_->abort();
+}
+
+void QpLink::session_idle() {
+  if (closed_) worker_.link_finished();
+}
+
+Nanoseconds QpLink::now() const { return worker_.reactor().now(); }
+
+void QpLink::on_connected(Qp&, const ConnectionInfo& info) { local_ = info.local; }
+void QpLink::on_rejected(Qp&, std::span<const std::byte>) {}
+
+void QpLink::on_disconnected(Qp&, const Disconnect& how) {
+  closing_ = closed_ = true;
+  if (rw_ != nullptr) rw_->stop();
+  session_->disconnected(how, why_);
+  worker_.link_finished();
+}
+
+}  // namespace mrpool::engine

@@ -1,0 +1,96 @@
+// The Link on a queue pair: receives, answers, and RDMA through an RwContext and the MR pool.
+//
+// A link whose transfers make no progress for the stall time-out is dropped, because it holds
+// staging memory that others wait for.
+//
+// Thread safety: the worker's thread. Ownership: the worker's, which destroys it once finished();
+// owns its session.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "examples/engine/link.h"
+#include "examples/engine/link_layout.h"
+#include "examples/engine/worker_device.h"
+#include "mrpool/device.h"
+#include "mrpool/qp.h"
+#include "mrpool/rw.h"
+
+namespace mrpool::engine {
+
+class Worker;
+
+class QpLink final : public Link, public QpEvents {
+ public:
+  QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayout& layout,
+         const ConnectionInfo& request);
+  ~QpLink();
+
+  // Takes the connection; the session is set before. Not OK: the request is rejected, or will be
+  // when it is destroyed.
+  absl::Status open(ConnectRequest& request, std::span<const std::byte> private_data);
+  void set_session(std::unique_ptr<Session> session) { session_ = std::move(session); }
+  Session& session() { return *session_; }
+
+  // Nothing is under way any more and nothing will come: it may be destroyed.
+  bool finished() const { return closed_ && session_->idle(); }
+  const LinkLayout& layout() const { return layout_; }
+  size_t memory_bytes() const;
+  void tick(Nanoseconds now);
+
+  // Link.
+  void bind(Exchange& exchange) override;
+  void release_receive(Receive& receive) override;
+  bool send(std::span<const std::byte> message) override;
+  bool respond(Exchange& exchange, const Answer& answer) override;
+  bool write(Exchange& exchange, std::span<const Sge> from, const RemoteBuffer& to,
+             const Answer* answer) override;
+  bool read(Exchange& exchange, std::span<const Sge> to, const RemoteBuffer& from) override;
+  void disconnect(std::string_view why) override;
+  void drop(std::string_view why) override;
+  void session_idle() override;
+  Nanoseconds now() const override;
+  bool connected() const override { return qp_ != nullptr && qp_->connected(); }
+  uint16_t read_depth() const override { return qp_ == nullptr ? uint16_t{0} : qp_->ord(); }
+
+  // QpEvents.
+  void on_connected(Qp& qp, const ConnectionInfo& info) override;
+  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
+  void on_disconnected(Qp& qp, const Disconnect& why) override;
+
+ private:
+  friend class Exchange;
+  struct PostedReceive;
+  struct Message;
+
+  absl::Status allocate();
+  PostStatus post(PostedReceive& receive);
+  void received(PostedReceive& receive, const WorkCompletion& wc);
+  const WorkRequest& prepare(Exchange& exchange, const Answer& answer);
+  void transferred(Exchange& exchange, WcStatus status, bool answer_posted);
+  void part_done(Exchange& exchange);
+
+  Worker& worker_;
+  WorkerDevice& worker_device_;
+  const LinkLayout layout_;
+  std::string why_;
+  Pages pages_;  // receives, answers of exchanges, other messages
+  std::unique_ptr<Mr> mr_;
+  std::vector<std::unique_ptr<PostedReceive>> receives_;
+  std::vector<std::unique_ptr<Message>> messages_;
+  std::vector<Message*> free_messages_;
+  uint32_t bound_ = 0;      // exchanges
+  uint32_t transfers_ = 0;  // under way
+  uint64_t progress_ = 0;
+  uint64_t seen_progress_ = 0;
+  Nanoseconds stalled_since_;
+  std::unique_ptr<Session> session_;
+  CqPlaces cq_;
+  std::unique_ptr<Qp> qp_;
+  std::unique_ptr<RwContext> rw_;
+};
+
+}  // namespace mrpool::engine

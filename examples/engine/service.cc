@@ -1,0 +1,229 @@
+#include "examples/engine/service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/peer_log.h"
+
+namespace mrpool::engine {
+namespace {
+
+// One device serves all addresses of a transport that differ in nothing but where to listen; an
+// RDMA device is chosen by its host.
+std::string device_key(const Address& address) {
+  std::string key = absl::StrCat(address.transport, "?", address.options);
+  if (address.transport != "uiwarp") absl::StrAppend(&key, "@", address.host);
+  return key;
+}
+
+}  // namespace
+
+Service::Service(const Options& options, Protocol& protocol, OpenDevice open_device)
+    : options_(options), protocol_(protocol), open_device_(std::move(open_device)) {}
+
+Service::~Service() {
+  ports_.clear();
+  workers_.clear();
+}
+
+absl::Status Service::add_worker(Reactor& reactor) {
+  auto worker = Worker::create(uint32_t(workers_.size()), reactor, protocol_, options_);
+  if (!worker.ok()) return worker.status();
+  workers_.push_back(std::move(*worker));
+  ended_.emplace_back();
+  return absl::OkStatus();
+}
+
+void Service::destroy_worker(uint32_t index) {
+  ended_[index] = state_of(*workers_[index]);
+  workers_[index].reset();
+}
+
+absl::StatusOr<DeviceContext*> Service::device(const Address& address) {
+  const std::string key = device_key(address);
+  if (const auto at = devices_.find(key); at != devices_.end()) return at->second.get();
+  auto opened = open_device_(address);
+  if (!opened.ok()) return opened.status();
+  auto context = DeviceContext::create(std::move(*opened), options_);
+  if (!context.ok()) return context.status();
+  return devices_.emplace(key, std::move(*context)).first->second.get();
+}
+
+// Ports.
+
+Service::PortChange::PortChange(PortChange&& other) noexcept
+    : service_(other.service_),
+      wanted_(std::move(other.wanted_)),
+      added_(std::exchange(other.added_, {})) {}
+
+Service::PortChange::~PortChange() { service_->close_ports(std::move(added_)); }
+
+absl::StatusOr<std::unique_ptr<Port>> Service::open_port(const Address& address) {
+  auto where = device(address);
+  if (!where.ok()) return where.status();
+  auto port = std::make_unique<Port>(*this, **where, address);
+  absl::Status status;
+  workers_[0]->mailbox().run([&] {
+    auto listener = (*where)->device().listen(workers_[0]->reactor(), address, *port);
+    if (!listener.ok()) {
+      status = listener.status();
+      return;
+    }
+    port->listener = std::move(*listener);
+    port->address.port = port->listener->port();
+  });
+  if (!status.ok()) return status;
+  return port;
+}
+
+void Service::close_ports(Ports ports) {
+  if (ports.empty()) return;
+  workers_[0]->mailbox().run([&] { ports.clear(); });
+}
+
+absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string> addresses) {
+  PortChange change(*this);
+  change.wanted_.assign(addresses.begin(), addresses.end());
+  for (const std::string& text : addresses) {
+    if (ports_.contains(text) || change.added_.contains(text)) continue;
+    const auto address = Address::parse(text);
+    if (!address.ok()) return address.status();
+    auto port = open_port(*address);
+    if (!port.ok()) {
+      return absl::Status(port.status().code(), absl::StrCat(text, ": ", port.status().message()));
+    }
+    change.added_.emplace(text, std::move(*port));
+  }
+  return change;
+}
+
+void Service::commit(PortChange change) {
+  Ports gone;
+  for (auto at = ports_.begin(); at != ports_.end();) {
+    const auto here = at++;
+    if (std::ranges::find(change.wanted_, here->first) != change.wanted_.end()) continue;
+    gone.insert(ports_.extract(here));
+  }
+  ports_.merge(change.added_);
+  close_ports(std::move(gone));
+}
+
+std::vector<Service::Listening> Service::listening() const {
+  std::vector<Listening> all;
+  for (const auto& [text, port] : ports_) {
+    all.push_back({port->address, port->device().caps().iwarp});
+  }
+  return all;
+}
+
+// Connections.
+
+void Port::on_connect_request(std::unique_ptr<ConnectRequest> request) {
+  service_.dispatch(device_, std::move(request));
+}
+
+void Service::dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> request) {
+  Verdict verdict = protocol_.look(request->info(), device.caps());
+  if (!verdict.accepted) {
+    rejected_.fetch_add(1, std::memory_order_relaxed);
+    daemon::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ", verdict.why));
+    request->reject(verdict.private_data);
+    return;
+  }
+  const uint32_t next = next_worker_.fetch_add(1, std::memory_order_relaxed);
+  Worker& worker = *workers_[next % workers_.size()];
+  // std::function wants copies; the request has one owner.
+  auto held = std::make_shared<std::unique_ptr<ConnectRequest>>(std::move(request));
+  worker.mailbox().post([&worker, &device, held, verdict = std::move(verdict)] {
+    worker.accept(device, std::move(*held), verdict);
+  });
+}
+
+size_t Service::connections() const {
+  size_t count = 0;
+  for (const auto& worker : workers_) {
+    if (worker != nullptr) count += worker->link_count();
+  }
+  return count;
+}
+
+void Service::stop(std::function<void()> stopped) {
+  close_ports(std::exchange(ports_, {}));
+  stopped_ = std::move(stopped);
+  stopping_.store(uint32_t(workers_.size()));
+  for (const auto& worker : workers_) {
+    worker->mailbox().post([this, &worker = *worker] {
+      worker.stop([this] {
+        if (stopping_.fetch_sub(1) == 1) stopped_();
+      });
+    });
+  }
+}
+
+// Statistics.
+
+std::vector<const DeviceContext*> Service::devices() const {
+  std::vector<const DeviceContext*> all;
+  for (const auto& [key, context] : devices_) all.push_back(context.get());
+  return all;
+}
+
+Service::WorkerState Service::state_of(const Worker& worker) {
+  const Staging& staging = worker.staging();
+  return {.links = worker.link_count(),
+          .accepted = worker.accepted(),
+          .refused = worker.refused(),
+          .chunks = staging.total(),
+          .chunks_in_use = staging.in_use(),
+          .chunks_high_water = staging.high_water(),
+          .waits = staging.waits()};
+}
+
+size_t Service::held() const {
+  size_t count = 0;
+  for (const auto& [key, context] : devices_) {
+    if (context->pool() != nullptr) count += context->pool()->stats().in_use;
+  }
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    count += workers_[i] != nullptr ? workers_[i]->staging().in_use() : ended_[i].chunks_in_use;
+  }
+  return count;
+}
+
+void Service::add_statistics(Statistics& to) {
+  to.add("connections_rejected", rejected_.load(std::memory_order_relaxed));
+  for (const auto& [key, context] : devices_) {
+    Statistics& device = to.child("device").child(context->caps().name);
+    for_each(context->device().statistics(),
+             [&](std::string_view name, uint64_t value) { device.add(name, value); });
+    if (context->pool() == nullptr) continue;
+    const MrPoolStats stats = context->pool()->stats();
+    Statistics& pool = device.child("mrs");
+    pool.add("size", stats.size);
+    pool.add("in_use", stats.in_use);
+    pool.add("high_water", stats.high_water);
+    pool.add("in_repair", stats.in_repair);
+    pool.add("gets", stats.gets);
+    pool.add("exhaustions", stats.exhaustions);
+    pool.add("waits", stats.waits);
+    pool.add("repairs", stats.repairs);
+  }
+  for (uint32_t i = 0; i < workers(); ++i) {
+    WorkerState state = ended_[i];
+    if (workers_[i] != nullptr) {
+      workers_[i]->mailbox().run([&] { state = state_of(*workers_[i]); });
+    }
+    Statistics& worker = to.child("worker").child(std::to_string(i));
+    worker.add("connections", state.links);
+    worker.add("connections_accepted", state.accepted);
+    worker.add("connections_refused", state.refused);
+    Statistics& staging = worker.child("staging");
+    staging.add("chunks", state.chunks);
+    staging.add("in_use", state.chunks_in_use);
+    staging.add("high_water", state.chunks_high_water);
+    staging.add("waits", state.waits);
+  }
+}
+
+}  // namespace mrpool::engine

@@ -1,0 +1,123 @@
+// The engine put together: workers, devices and the ports that are listened on.
+//
+// Service knows nothing of threads: a daemon gives it one reactor per thread, a test or the
+// simulation gives it one for all. All listeners live on worker 0; connections are dealt out to the
+// workers in turn.
+//
+// Ports change in two steps, so that a configuration is served as a whole or not at all:
+// prepare() opens everything new, commit() cannot fail and closes what is gone. A change that is
+// destroyed without commit() closes what it opened.
+//
+// Thread safety: add_worker: before anything runs; prepare, commit, stop and add_statistics: one
+// thread, which may be another than the workers'. connections(): any thread.
+// Ownership: owns everything but the reactors and the protocol. Destroy it with no reactor running.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "examples/engine/device_context.h"
+#include "examples/engine/options.h"
+#include "examples/engine/port.h"
+#include "examples/engine/protocol.h"
+#include "examples/engine/statistics.h"
+#include "examples/engine/worker.h"
+#include "mrpool/device.h"
+
+namespace mrpool::engine {
+
+// How addresses become devices; replaced in tests.
+using OpenDevice = std::function<absl::StatusOr<std::shared_ptr<Device>>(const Address&)>;
+
+// Ports by the address they were asked for by.
+using Ports = std::map<std::string, std::unique_ptr<Port>>;
+
+class Service {
+ public:
+  Service(const Options& options, Protocol& protocol, OpenDevice open_device = &Device::open);
+  ~Service();
+
+  absl::Status add_worker(Reactor& reactor);
+
+  class [[nodiscard]] PortChange {
+   public:
+    PortChange(PortChange&& other) noexcept;
+    ~PortChange();
+
+   private:
+    friend class Service;
+    explicit PortChange(Service& service) : service_(&service) {}
+    Service* service_;
+    std::vector<std::string> wanted_;
+    Ports added_;
+  };
+  absl::StatusOr<PortChange> prepare(std::span<const std::string> addresses);
+  void commit(PortChange change);
+
+  // Stops listening and ends all connections; `stopped` runs, on any worker's thread, when all is
+  // quiet. Call the workers' reactors' loops meanwhile.
+  void stop(std::function<void()> stopped);
+  // What has to be destroyed on the worker's own thread, after its loop ended.
+  void destroy_worker(uint32_t index);
+
+  const Options& options() const { return options_; }
+  uint32_t workers() const { return uint32_t(workers_.size()); }
+  Worker& worker(uint32_t index) { return *workers_[index]; }
+  // The worker with that number, or null when there is none (any more).
+  Worker* find_worker(uint32_t index) {
+    return index < workers_.size() ? workers_[index].get() : nullptr;
+  }
+
+  // The ports listened on, in the order of the addresses they were asked for by.
+  struct Listening {
+    Address address;  // for port 0 with the one that was given
+    bool iwarp = false;
+  };
+  std::vector<Listening> listening() const;
+  std::vector<const DeviceContext*> devices() const;
+  size_t connections() const;
+  // MRs and staging chunks that are in use: 0 after a stop.
+  size_t held() const;
+  // Devices with their pools, and workers with their staging memory. What belongs to a worker's
+  // thread is read on it; of workers that were destroyed, the last state is kept.
+  void add_statistics(Statistics& to);
+
+ private:
+  friend class Port;
+  // What is kept of a worker.
+  struct WorkerState {
+    size_t links = 0;
+    uint64_t accepted = 0;
+    uint64_t refused = 0;
+    size_t chunks = 0;
+    size_t chunks_in_use = 0;
+    size_t chunks_high_water = 0;
+    uint64_t waits = 0;
+  };
+  static WorkerState state_of(const Worker& worker);
+
+  absl::StatusOr<DeviceContext*> device(const Address& address);
+  absl::StatusOr<std::unique_ptr<Port>> open_port(const Address& address);
+  void close_ports(Ports ports);
+  void dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> request);
+
+  const Options options_;
+  Protocol& protocol_;
+  const OpenDevice open_device_;
+  std::map<std::string, std::unique_ptr<DeviceContext>> devices_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<WorkerState> ended_;
+  Ports ports_;
+  std::atomic<uint32_t> next_worker_{0};
+  std::atomic<uint64_t> rejected_{0};
+  std::atomic<uint32_t> stopping_{0};
+  std::function<void()> stopped_;
+};
+
+}  // namespace mrpool::engine
