@@ -93,8 +93,7 @@ void declare_how(base::CommandLine& program, DaemonOptions& options) {
 // What no option can check alone.
 absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
   if (options.service.in_capsule % 16 != 0) {
-    return bad("--in-capsule ", options.service.options.service.in_capsule,
-               " is not a multiple of 16");
+    return bad("--in-capsule ", options.service.in_capsule, " is not a multiple of 16");
   }
   if (!options.config_file.empty()) {
     if (!subsystem.traffic_keep_alive) {
