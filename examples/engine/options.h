@@ -8,6 +8,10 @@
 #include "examples/engine/limits.h"
 #include "mrpool/reactor.h"
 
+namespace mrpool::base {
+class CommandLine;
+}  // namespace mrpool::base
+
 namespace mrpool::engine {
 
 struct Options {
@@ -22,5 +26,8 @@ struct Options {
   Nanoseconds stall_timeout = kDefaultStallTimeout;
   bool verbose = false;  // report why connections end
 };
+
+// Declares the options that all daemons share; they write to `options`, which must outlive parse().
+void declare_options(base::CommandLine& program, Options& options);
 
 }  // namespace mrpool::engine

@@ -212,6 +212,32 @@ class Reload(IserTargetTest):
         self.assert_verified(*self.job_of(out))
 
 
+class Neighbours(IserTargetTest):
+    """Sessions on different threads of one target."""
+
+    def test_two_loads_on_two_threads(self):
+        target = self.target("--lun", "ram:8MiB", "--lun", "ram:8MiB", "--threads", "2",
+                             "--verbose", "--stall-timeout", "5")
+        loads = [self.start("perf", target, *self.name, "--lun", str(lun), "--initiator",
+                            f"{IQN}-host{lun}", "--rw", "randrw", "--bs", "4k", "--iodepth", "8",
+                            "--runtime", "2", "--verify", "crc32c", "--output-format", "json",
+                            "--group_reporting", "--eta", "never") for lun in (0, 1)]
+        for load in loads:
+            out, err = load.communicate(timeout=PATIENCE)
+            self.assertEqual(load.returncode, 0, err)
+            self.assert_verified(*self.job_of(out))
+        self.assertEqual(target.stop(), 0)
+        for worker in (0, 1):
+            self.assertRegex(target.output(), rf"worker/{worker}/connections_accepted [1-9]")
+
+    def test_strict_ordering_moves_the_same_bytes(self):
+        target = self.target("--lun", "ram:1MiB", "--strict-ordering", "--threads", "2")
+        content = os.urandom(1 << 20)
+        self.run_host("write", target, *self.name, data=content)
+        out, _ = self.run_host("read", target, *self.name)
+        self.assertEqual(out, content)
+
+
 class Sanitizer(IserTargetTest):
     def test_verified_load_under_adversarial_placement(self):
         self.verified_under_adversarial_placement("--lun", "ram:8MiB",

@@ -33,13 +33,13 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   config_.listen = {"uiwarp://127.0.0.1:3260"};
-  config_.mrs = 1 + static_cast<uint32_t>(below(4));
-  config_.staging = iser_target::kMinStaging;
+  config_.engine.mrs = 1 + static_cast<uint32_t>(below(4));
+  config_.engine.staging = engine::kMinStaging;
   config_.initial_r2t = chance(500);
   config_.immediate_data = chance(700);
-  config_.force_mr = chance(300);
+  config_.engine.force_mr = chance(300);
   // Connections whose end the target has not heard of count.
-  config_.max_connections = count + static_cast<uint32_t>(below(3));
+  config_.engine.max_connections = count + static_cast<uint32_t>(below(3));
   const std::string unit = "ram:" + std::to_string(count * IserHost::kBlocks * kBlockBytes);
   for (const char* name : kNames) {
     config_.targets.push_back({.name = name, .luns = {unit, unit}});
@@ -59,13 +59,13 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   environment.random = [this](std::span<uint8_t> out) {
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(below(256));
   };
-  auto site = iser_target::Site::create(config_, {&reactor}, std::move(environment));
-  if (!site.ok()) violate("the target does not start: " + site.status().ToString());
-  site_ = std::move(*site);
-  site_->log = [this](std::string_view line) { heard(line); };
-  server_ = std::make_unique<iser_target::Server>(*site_, reactor, config_);
-  const auto address = server_->listen(config_.listen.front());
-  if (!address.ok()) violate("the target does not listen: " + address.status().ToString());
+  service_ = std::make_unique<iser_target::Service>(config_, std::move(environment));
+  service_->log = [this](std::string_view line) { heard(line); };
+  // All workers on the one reactor. The number draws nothing: seeds stay what they are.
+  const std::vector<Reactor*> reactors(1 + seed % 3, &reactor);
+  if (absl::Status status = service_->start(reactors); !status.ok()) {
+    violate("the target does not start: " + status.ToString());
+  }
 
   for (uint32_t target = 0; target < kTargets; ++target) {
     for (uint16_t lun = 0; lun < kUnits; ++lun) {
@@ -77,8 +77,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 
 IserWorld::~IserWorld() {
   hosts_.clear();
-  server_.reset();
-  site_.reset();
+  service_.reset();
 }
 
 std::span<std::byte> IserWorld::block(uint32_t target, uint16_t unit, uint32_t number) {
@@ -122,28 +121,29 @@ void IserWorld::disturb() {
   }
 }
 
+size_t IserWorld::connections() const { return service_->engine().connections(); }
+
 std::string IserWorld::target_state() const {
-  if (server_ == nullptr) return "not there";
-  const MrPoolStats stats = server_->pool_stats();
-  std::string text = std::to_string(server_->connections()) + " connections, " +
-                     std::to_string(stats.in_use) + " of " + std::to_string(stats.size) +
-                     " MRs out, " + std::to_string(server_->staging_in_use()) +
-                     " staging buffers in use";
-  for (const auto& target : site_->targets()) {
-    const auto& sessions = target->sessions(0);
-    text += "; " + std::to_string(sessions.open.size()) + " sessions and " +
-            std::to_string(sessions.ending.size()) + " that end";
+  std::string text = std::to_string(connections()) + " connections, " +
+                     std::to_string(service_->engine().held()) + " MRs and chunks held";
+  for (const auto& target : service_->site().targets()) {
+    for (uint32_t worker = 0; worker < service_->site().workers(); ++worker) {
+      const auto& sessions = target->sessions(worker);
+      text += "; " + std::to_string(sessions.open.size()) + " sessions and " +
+              std::to_string(sessions.ending.size()) + " that end";
+    }
   }
   return text;
 }
 
-void IserWorld::stop_target(std::function<void()> stopped) { server_->stop(std::move(stopped)); }
+void IserWorld::stop_target(std::function<void()> stopped) { service_->stop(std::move(stopped)); }
 
 void IserWorld::check_target() {
-  if (server_->pool_stats().in_use != 0) violate("the target's pool has MRs out");
-  if (server_->staging_in_use() != 0) violate("staging memory is lost");
-  for (const auto& target : site_->targets()) {
-    if (!target->sessions(0).empty()) violate("a session was left behind");
+  if (service_->engine().held() != 0) violate("the target's MRs or staging memory are lost");
+  for (const auto& target : service_->site().targets()) {
+    for (uint32_t worker = 0; worker < service_->site().workers(); ++worker) {
+      if (!target->sessions(worker).empty()) violate("a session was left behind");
+    }
     const auto table = target->units();
     for (const auto& [lun, unit] : table->units) {
       // Held by its table alone, and no write passes its gate.

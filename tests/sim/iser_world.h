@@ -20,8 +20,7 @@
 #include <string_view>
 #include <vector>
 
-#include "examples/iser/target/server.h"
-#include "examples/iser/target/site.h"
+#include "examples/iser/target/service.h"
 #include "examples/storage/storage.h"
 #include "tests/sim/host_world.h"
 
@@ -47,7 +46,7 @@ class IserWorld final : public HostWorld<IserHost> {
  private:
   void disturb() override;
   void calm_down() override { silent_until_ = {}; }
-  size_t connections() const override { return server_->connections(); }
+  size_t connections() const override;
   std::string target_state() const override;
   void check_target() override;
   void stop_target(std::function<void()> stopped) override;
@@ -55,8 +54,7 @@ class IserWorld final : public HostWorld<IserHost> {
 
   std::vector<std::shared_ptr<storage::Volume>> ram_;
   iser_target::Config config_;
-  std::unique_ptr<iser_target::Site> site_;
-  std::unique_ptr<iser_target::Server> server_;
+  std::unique_ptr<iser_target::Service> service_;
   Nanoseconds silent_until_{};
 };
 

@@ -304,7 +304,6 @@ void Connection::staged(Task& task) {
 }
 
 void Connection::fetched(Task& task, bool success) {
-  moved_ = link_.now();
   if (!success) task.aborted = true;  // the connection is going down
   if (task.aborted) return finish(task);
   execute(task);
@@ -466,6 +465,8 @@ void Connection::respond(Task& task) {
   response.window = window();
   response.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
   task.state = State::kResponding;
+  // Others wait for staging memory; who reads slowly waits for its answer alone.
+  if (!moves_in && task.chunk_count != 0) link_.give_chunks(task);
   const std::optional<Rkey> invalidate = key_to_invalidate(task);
   if (moves_in) {
     if (!task.iser.read_valid) {
@@ -480,10 +481,7 @@ void Connection::respond(Task& task) {
   }
 }
 
-void Connection::sent(Task& task) {
-  moved_ = link_.now();
-  end(task);
-}
+void Connection::sent(Task& task) { end(task); }
 
 // The task was aborted, or its connection is gone.
 void Connection::finish(Task& task) {

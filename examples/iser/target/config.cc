@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +43,19 @@ void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::
     return object.refuse(key, std::string(status.message()));
   }
   to = std::move(credentials);
+}
+
+void read_engine(JsonObject& object, engine::Options& options) {
+  read_size(object, "staging", options.staging);
+  object.number("threads", options.threads);
+  object.number("mrs", options.mrs);
+  object.number("max_connections", options.max_connections);
+  object.flag("force_mr", options.force_mr);
+  object.flag("relaxed_ordering", options.relaxed_ordering);
+  object.flag("verbose", options.verbose);
+  uint32_t seconds = 0;
+  object.number("stall_timeout", seconds);
+  if (seconds != 0) options.stall_timeout = std::chrono::seconds(seconds);
 }
 
 TargetConfig read_target(JsonObject& object) {
@@ -85,12 +99,9 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   read_secret(object, "discovery_chap", config.discovery.incoming);
   read_secret(object, "discovery_mutual_chap", config.discovery.outgoing);
   object.number("block_size", config.block_size);
-  read_size(object, "staging", config.staging);
-  object.number("mrs", config.mrs);
-  object.number("max_connections", config.max_connections);
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
-  object.flag("force_mr", config.force_mr);
+  read_engine(object, config.engine);
   object.objects("targets", [&](JsonObject& each) { config.targets.push_back(read_target(each)); });
   if (absl::Status status = object.finish(); !status.ok()) return status;
   return config;
@@ -111,12 +122,15 @@ absl::Status validate(const Config& config) {
   if (config.block_size != 512 && config.block_size != 4096) {
     return wrong("block_size", absl::StrCat(config.block_size, " is neither 512 nor 4096"));
   }
-  if (config.staging < kMinStaging || config.staging > kMaxStaging) {
-    return wrong("staging",
-                 absl::StrCat(config.staging, " bytes are not between ", kMinStaging >> 20,
-                              "MiB, one transfer of the largest size, "
-                              "and ",
-                              kMaxStaging >> 20, "MiB"));
+  if (config.engine.staging < engine::kMinStaging || config.engine.staging > engine::kMaxStaging) {
+    return wrong("staging", absl::StrCat(config.engine.staging, " bytes are not between ",
+                                         engine::kMinStaging >> 20,
+                                         "MiB, one transfer of the largest size, "
+                                         "and ",
+                                         engine::kMaxStaging >> 20, "MiB"));
+  }
+  if (config.engine.threads > engine::kMaxThreads) {
+    return wrong("threads", absl::StrCat("at most ", engine::kMaxThreads));
   }
   if (absl::Status status = check_authentication(config.discovery, "discovery"); !status.ok()) {
     return status;

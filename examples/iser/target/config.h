@@ -2,6 +2,8 @@
 //
 //   {"listen": ["uiwarp://0.0.0.0:3260"],
 //    "state_dir": "/var/lib/mrpool",
+//    "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
+//    "force_mr": false, "relaxed_ordering": true, "verbose": false,
 //    "discovery_chap": "user:secret", "discovery_mutual_chap": "user:secret",
 //    "targets": [{"name": "iqn.2026-11.org.example:disk",
 //                 "alias": "disk", "luns": ["ram:64MiB", "file:/srv/disk.img,direct"],
@@ -19,6 +21,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/engine/options.h"
 #include "examples/protocol/iscsi/login.h"
 
 namespace mrpool::iser_target {
@@ -37,12 +40,9 @@ struct Config {
   iscsi::Authentication discovery{};
   std::string state_dir{};  // where reservations outlive the process; empty: they do not
   uint32_t block_size = 512;
-  uint64_t staging = 32 << 20;  // bytes
-  uint32_t mrs = 512;           // entries of the MR pool
-  uint32_t max_connections = 256;
   bool initial_r2t = true;
   bool immediate_data = true;
-  bool force_mr = false;
+  engine::Options engine{};
 };
 
 // InvalidArgument names the key or value that is wrong and the mend.

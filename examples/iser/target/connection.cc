@@ -14,8 +14,6 @@ namespace {
 constexpr Nanoseconds kLoginTimeout = std::chrono::seconds(15);
 constexpr Nanoseconds kPingAfter = std::chrono::seconds(20);  // of silence
 constexpr Nanoseconds kGiveUpAfter = std::chrono::seconds(40);
-// Without a byte more of a transfer the peer owes us: its staging memory is others' too.
-constexpr Nanoseconds kStallLimit = std::chrono::seconds(10);
 constexpr size_t kMaxText = 65536;
 
 std::span<const std::byte, iscsi::kIserHeaderSize> iser_of(std::span<const std::byte> message) {
@@ -208,7 +206,6 @@ void Connection::answer_login(iscsi::Login::Answer& answer) {
 void Connection::enter_full_feature() {
   ++worker_.counters.logins;
   phase_ = Phase::kFullFeature;
-  moved_ = link_.now();
   parameters_ = login_.parameters();
   if (target_ == nullptr) return;
   look_at_units();
@@ -481,21 +478,10 @@ void Connection::tick() {
     return;
   }
   if (phase_ == Phase::kClosed) return;
-  if (!moving()) {
-    moved_ = now;
-  } else if (now - moved_ > kStallLimit) {
-    return drop("the initiator keeps transfers waiting");
-  }
   if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
   if (target_ != nullptr) look_at_units();
   if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
   if (now - heard_ > kPingAfter && !pinged_) ping();
-}
-
-bool Connection::moving() const {
-  return std::ranges::any_of(active_, [](const Task* task) {
-    return task->state == Task::State::kFetching || task->state == Task::State::kResponding;
-  });
 }
 
 void Connection::closed() {

@@ -34,8 +34,8 @@ class Connection final : public iscsi::LoginHost {
   void chunks_ready(Task& task);
   void fetched(Task& task, bool success);
   void sent(Task& task);
-  // From time to time: logins that take too long, peers that have gone silent or keep transfers
-  // waiting, units that are no longer served.
+  // From time to time: logins that take too long, peers that have gone silent, units that are no
+  // longer served.
   void tick();
   // The link is gone; every task it had has been called or will be by storage.
   void closed();
@@ -77,7 +77,6 @@ class Connection final : public iscsi::LoginHost {
   uint32_t new_text_tag();
   void logout(const iscsi::LogoutRequest& pdu);
   void ping();
-  bool moving() const;  // a transfer waits for the peer
   void answer_management(uint32_t task_tag, uint8_t response);
   void reject(iscsi::RejectReason reason, std::span<const std::byte> message);
   void violation(iscsi::RejectReason reason, std::span<const std::byte> message,
@@ -130,7 +129,6 @@ class Connection final : public iscsi::LoginHost {
   Nanoseconds started_;
   Nanoseconds heard_;  // of the peer, last
   bool pinged_ = false;
-  Nanoseconds moved_{};  // login ended, the last transfer did, or none was under way
 
   // The last login response, while tasks of the session it replaces are under way.
   std::optional<iscsi::Login::Answer> held_login_;

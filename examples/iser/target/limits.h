@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "examples/engine/limits.h"
 #include "examples/protocol/iscsi/iser_header.h"
 #include "examples/protocol/iscsi/pdu.h"
 #include "mrpool/reactor.h"
@@ -46,19 +47,11 @@ constexpr uint32_t receives(bool initial_r2t) {
 // LUNs that have an address of one level (SAM-5 §4.7).
 inline constexpr size_t kMaxLuns = 1 << 14;
 
-// Staging memory: what is fetched or read before it moves on.
-inline constexpr uint32_t kChunk = 64 << 10;
-inline constexpr uint32_t kMaxTransfer = 1 << 20;
+// The longest transfer, and the chunks of staging memory it takes.
+inline constexpr uint32_t kChunk = engine::kChunk;
+inline constexpr uint32_t kMaxTransfer = engine::kMaxTransfer;
 inline constexpr uint32_t kMaxChunks = kMaxTransfer / kChunk;
 static_assert(kMaxTransfer % kChunk == 0);
-// A transfer takes all its chunks at once; chunks are numbered by 16 bits.
-inline constexpr uint64_t kMinStaging = kMaxTransfer;
-inline constexpr uint64_t kMaxStaging = uint64_t{1 << 16} * kChunk;
-
-// What the options of the daemon may be.
-inline constexpr uint32_t kMaxMrs = 1 << 20;
-inline constexpr uint32_t kMaxConnections = 65536;
-inline constexpr Nanoseconds kMaxSpin = std::chrono::seconds(1);
 
 // Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of ours,
 // an asynchronous message, and a reject.

@@ -1,7 +1,7 @@
-// What the protocol needs of the connection under it. Two implementations: queue pairs (qp_link.h)
-// and, in tests, memory.
+// What the protocol needs of the connection under it. Two implementations: the engine's link
+// (session.h) and, in tests, memory.
 //
-// Thread safety: the reactor's thread. Calls back into Connection (chunks_ready, fetched, sent)
+// Thread safety: the worker's thread. Calls back into Connection (chunks_ready, fetched, sent)
 // come from the loop, never from inside a call of the Link.
 #pragma once
 
@@ -32,7 +32,7 @@ class Link {
   // Sends task.response; Connection::sent follows. `invalidate` ends the peer's key with it.
   // False, here and below: the connection is gone and nothing was started.
   [[nodiscard]] virtual bool respond(Task& task, std::optional<Rkey> invalidate) = 0;
-  // The same behind an RDMA WRITE of the first `length` bytes of the task's chunks.
+  // The same after an RDMA WRITE of the first `length` bytes of the task's chunks.
   [[nodiscard]] virtual bool push(Task& task, const RemoteBuffer& to,
                                   std::optional<Rkey> invalidate) = 0;
   // RDMA READ into the task's chunks from `offset` on; Connection::fetched follows.

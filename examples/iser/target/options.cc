@@ -125,19 +125,10 @@ void declare_how(base::CommandLine& program, Options& options) {
   program.section("How");
   program.choice<uint32_t>("block-size", "of storage that does not say ,bs=", config.block_size,
                            {{"512", 512}, {"4096", 4096}});
-  program.duration("spin", "how long to poll before sleeping", options.spin,
-                   {.most = kMaxSpin, .forever = true});
-  program.size("staging", "memory for data under way; commands wait for it", config.staging,
-               {.least = kMinStaging, .most = kMaxStaging});
-  program.count("mrs", "entries of each device's MR pool; transfers wait for them", config.mrs,
-                {.least = 1, .most = kMaxMrs});
-  program.flag("force-mr", "register local memory for every transfer, needed or not",
-               config.force_mr);
-  program.count("max-connections", "more are refused", config.max_connections,
-                {.least = 1, .most = kMaxConnections});
   program.flag("no-initial-r2t", "let initiators send unsolicited Data-Out (InitialR2T=No)",
                config.initial_r2t, false);
   program.flag("no-immediate-data", "negotiate ImmediateData=No", config.immediate_data, false);
+  engine::declare_options(program, config.engine);
 }
 
 // `options` holds what the file says, or the defaults.

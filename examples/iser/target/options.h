@@ -17,7 +17,6 @@ struct Options {
   Config config;
   std::string config_file;
   bool check_config = false;
-  Nanoseconds spin = std::chrono::microseconds(50);
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };
 

@@ -184,9 +184,9 @@ std::vector<iscsi::TargetRecord> Site::visible(std::string_view initiator,
   return records;
 }
 
-void Site::add_portal(const std::string& address) {
+void Site::set_portals(std::vector<std::string> addresses) {
   const std::lock_guard lock(mutex_);
-  portals_.push_back(address);
+  portals_ = std::move(addresses);
 }
 
 uint16_t Site::take_tsih() {

@@ -68,7 +68,7 @@ class Site {
   // it came to.
   std::vector<iscsi::TargetRecord> visible(std::string_view initiator,
                                            const std::string& local) const;
-  void add_portal(const std::string& address);
+  void set_portals(std::vector<std::string> addresses);
 
   // The handles of sessions under way (RFC 7143 §11.12.6); 0: none is free.
   uint16_t take_tsih();

@@ -67,27 +67,10 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
 }
 
 void declare_how(base::CommandLine& program, DaemonOptions& options) {
-  engine::Options& engine = options.service.engine;
   program.section("How");
-  program.count("threads", "reactors, a thread each", engine.threads,
-                {.least = 1, .most = engine::kMaxThreads});
-  program.duration("spin", "how long to poll before sleeping", engine.spin,
-                   {.most = engine::kMaxSpin, .forever = true});
   program.size("in-capsule", "write data that may come with the command, a multiple of 16",
                options.service.in_capsule, {.most = kMaxInCapsule});
-  program.size("staging", "memory of each thread for data under way; commands wait for it",
-               engine.staging, {.least = engine::kMinStaging, .most = engine::kMaxStaging});
-  program.count("mrs", "entries of each device's MR pool; transfers wait for them", engine.mrs,
-                {.least = 1, .most = engine::kMaxMrs});
-  program.flag("force-mr", "register local memory for every transfer, needed or not",
-               engine.force_mr);
-  program.flag("strict-ordering", "switch relaxed ordering off", engine.relaxed_ordering, false);
-  program.count("max-connections", "of each thread; more are refused", engine.max_connections,
-                {.least = 1, .most = engine::kMaxConnections});
-  program.duration("stall-timeout", "drop a connection whose transfers stand still for so long",
-                   engine.stall_timeout,
-                   {.least = std::chrono::seconds(1), .most = engine::kMaxStallTimeout});
-  program.flag("verbose", "say why connections end", engine.verbose);
+  engine::declare_options(program, options.service.engine);
 }
 
 // What no option can check alone.

@@ -3,78 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <future>
 #include <random>
-#include <thread>
 
 #include "examples/base/big_endian.h"
 #include "examples/iser/initiator/client.h"
-#include "examples/iser/target/server.h"
 #include "examples/protocol/iscsi/discovery.h"
+#include "tests/unit/examples/iser/initiator/daemon.h"
 
 namespace mrpool::iser {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr const char* kTarget = "iqn.2026-11.org.example:disk";
-
-// The daemon without its process.
-class Daemon {
- public:
-  explicit Daemon(iser_target::Config config) : config_(std::move(config)) {
-    config_.listen = {"uiwarp://127.0.0.1:0"};
-    if (config_.targets.empty()) {
-      config_.targets.push_back({.name = kTarget, .luns = {"ram:8MiB", "ram:1MiB"}});
-    }
-    std::promise<std::string> address;
-    std::future<std::string> listening = address.get_future();
-    thread_ = std::thread([this, &address] { run(address); });
-    address_ = listening.get();
-  }
-  ~Daemon() { stop(); }
-
-  void stop() {
-    if (!thread_.joinable()) return;
-    reactor_->post(stop_);
-    thread_.join();
-  }
-  const std::string& address() const { return address_; }
-  // After stop().
-  MrPoolStats pool;
-  size_t staging = 99;
-  iser_target::Totals counters;
-
- private:
-  struct Stop : Task {
-    explicit Stop(Daemon& owner)
-        : Task([](Task& self) {
-            Daemon& daemon = static_cast<Stop&>(self).daemon;
-            daemon.server_->stop([&daemon] { daemon.reactor_->stop(); });
-          }),
-          daemon(owner) {}
-    Daemon& daemon;
-  };
-
-  void run(std::promise<std::string>& address) {
-    reactor_ = *Reactor::create();
-    auto site = *iser_target::Site::create(config_, {reactor_.get()});
-    server_ = std::make_unique<iser_target::Server>(*site, *reactor_, config_);
-    address.set_value(*server_->listen(config_.listen[0]));
-    reactor_->run();
-    pool = server_->pool_stats();
-    staging = server_->staging_in_use();
-    counters = site->totals();
-    server_.reset();
-  }
-
-  iser_target::Config config_;
-  std::unique_ptr<Reactor> reactor_;
-  std::unique_ptr<iser_target::Server> server_;
-  Stop stop_{*this};
-  std::thread thread_;
-  std::string address_;
-};
 
 class Loopback : public testing::Test {
  protected:
@@ -143,8 +82,8 @@ TEST_F(Loopback, DataOfEverySizeComesBackAndEveryKeyDies) {
     EXPECT_EQ((*client)->pool().stats().in_use, 0u);
   }
   daemon.stop();
-  EXPECT_EQ(daemon.pool.in_use, 0u);
-  EXPECT_GT(daemon.pool.gets, 0u);
+  EXPECT_EQ(daemon.mrs_in_use, 0u);
+  EXPECT_GT(daemon.mr_gets, 0u);
   EXPECT_EQ(daemon.staging, 0u);
   EXPECT_EQ(daemon.counters.protocol_errors, 0u);
 }
@@ -171,6 +110,9 @@ struct Shortage {
   uint32_t target_mrs;
   uint64_t staging;  // bytes; a largest transfer needs 1 MiB
   uint32_t initiator_mrs;
+  engine::Options engine() const {
+    return {.staging = staging, .mrs = target_mrs, .force_mr = true};
+  }
 };
 
 class Shortages : public Loopback, public testing::WithParamInterface<Shortage> {};
@@ -178,7 +120,7 @@ class Shortages : public Loopback, public testing::WithParamInterface<Shortage> 
 TEST_P(Shortages, WorkWaitsInOrder) {
   constexpr size_t kSize = 64 << 10, kCount = 48, kSessions = 2, kDepth = 32;
   constexpr size_t kBlocks = kSize / 512;
-  Daemon daemon({.staging = GetParam().staging, .mrs = GetParam().target_mrs, .force_mr = true});
+  Daemon daemon({.engine = GetParam().engine()});
   auto reactor = *Reactor::create();
   const Address address = *Address::parse(daemon.address());
   auto device = *Device::open(address);
@@ -244,9 +186,9 @@ TEST_P(Shortages, WorkWaitsInOrder) {
   }
   sessions.clear();
   daemon.stop();
-  EXPECT_EQ(daemon.pool.in_use, 0u);
+  EXPECT_EQ(daemon.mrs_in_use, 0u);
   // Where the initiator has no more MRs than the target nobody waits there.
-  EXPECT_EQ(daemon.pool.waits > 0, GetParam().initiator_mrs > GetParam().target_mrs);
+  EXPECT_EQ(daemon.mr_waits > 0, GetParam().initiator_mrs > GetParam().target_mrs);
   EXPECT_EQ(daemon.staging, 0u);
 }
 
@@ -454,7 +396,7 @@ TEST_F(Loopback, ClientsThatVanishLeaveNothingBehind) {
     // The client is destroyed with its session open.
   }
   daemon.stop();
-  EXPECT_EQ(daemon.pool.in_use, 0u);
+  EXPECT_EQ(daemon.mrs_in_use, 0u);
   EXPECT_EQ(daemon.staging, 0u);
   EXPECT_EQ(daemon.counters.logins, 20u);
 }
@@ -464,7 +406,7 @@ TEST_F(Loopback, AStopWithSessionsOpenIsClean) {
   auto client = Client::create(options(daemon));
   ASSERT_TRUE((*client)->log_in().ok());
   daemon.stop();
-  EXPECT_EQ(daemon.pool.in_use, 0u);
+  EXPECT_EQ(daemon.mrs_in_use, 0u);
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ TEST(Config, JsonWithSeveralTargets) {
   EXPECT_EQ(config->targets[0].luns[1], "null:1GiB");
   EXPECT_EQ(config->targets[0].authentication.outgoing->user, "b");
   EXPECT_EQ(config->block_size, 4096u);
-  EXPECT_EQ(config->staging, 8u << 20);
+  EXPECT_EQ(config->engine.staging, 8u << 20);
   EXPECT_FALSE(config->initial_r2t);
 }
 
@@ -60,6 +60,23 @@ TEST(Options, BelongToTheTargetInFrontOfThem) {
   EXPECT_FALSE(options->config.initial_r2t);
 }
 
+TEST(Options, WhatTheEngineIsTold) {
+  const auto options =
+      parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun", "ram:1MiB", "--threads",
+             "3", "--strict-ordering", "--stall-timeout", "7", "--verbose", "--spin", "9"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->config.engine.threads, 3u);
+  EXPECT_FALSE(options->config.engine.relaxed_ordering);
+  EXPECT_EQ(options->config.engine.stall_timeout, std::chrono::seconds(7));
+  EXPECT_TRUE(options->config.engine.verbose);
+  EXPECT_EQ(options->config.engine.spin, std::chrono::microseconds(9));
+  const auto file = parse_json(R"({"threads": 2, "stall_timeout": 20, "relaxed_ordering": false})");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->engine.threads, 2u);
+  EXPECT_EQ(file->engine.stall_timeout, std::chrono::seconds(20));
+  EXPECT_FALSE(file->engine.relaxed_ordering);
+}
+
 TEST(Options, MistakesAreNamed) {
   EXPECT_THAT(error_of(parse({}).status()), HasSubstr("--listen"));
   EXPECT_THAT(error_of(parse({"--lun", "ram:1MiB"}).status()), HasSubstr("--target"));
@@ -81,7 +98,7 @@ TEST(Options, MistakesAreNamed) {
     EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun",
                                 "ram:1MiB", "--staging", staging})
                              .status()),
-                HasSubstr("from 1MiB to 4GiB"));
+                HasSubstr("from 2MiB to"));
   }
   EXPECT_TRUE(parse({"--help"})->answer.has_value());
 }

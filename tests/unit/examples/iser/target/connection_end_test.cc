@@ -190,19 +190,6 @@ TEST_F(HeldLogin, EndsWithItsConnection) {
   EXPECT_TRUE(link.out.empty());
 }
 
-// Whoever has asked to leave is not waited for longer than anybody else.
-TEST_F(ConnectionTest, ALogoutThatWaitsForAStalledTransferIsCutShort) {
-  Connection& connection = log_in();
-  deliver(connection, scsi(write10(0, 1), 512, true), {}, kWriteKey);
-  deliver(connection, iscsi::LogoutRequest{.immediate = true, .task_tag = 77});
-  link.clock += std::chrono::seconds(9);
-  connection.tick();
-  EXPECT_FALSE(link.dropped);
-  link.clock += std::chrono::seconds(2);
-  connection.tick();
-  EXPECT_TRUE(link.dropped);
-}
-
 // RFC 7143 §11.6.1: an initiator that gives up a command before it was sent fills the gap its CmdSN
 // leaves by aborting it.
 TEST_F(ConnectionTest, AnAbortOfACommandThatNeverCameFillsItsPlaceInCmdSn) {

@@ -207,38 +207,6 @@ TEST_F(ConnectionTest, ASilentInitiatorIsAskedAndThenGivenUp) {
   EXPECT_TRUE(link.dropped);
 }
 
-TEST_F(ConnectionTest, AnInitiatorThatKeepsATransferWaitingIsGivenUp) {
-  Connection& connection = log_in();
-  connection.tick();
-  deliver(connection, scsi(write10(0, 1), 512, true), {}, kWriteKey);
-  link.clock += std::chrono::seconds(9);
-  deliver(connection, scsi(write10(0, 1), 512, true), {}, kWriteKey);
-  connection.tick();
-  connection.fetched(*link.fetching.front(), true);  // something moves
-  link.fetching.erase(link.fetching.begin());
-  settle(connection);
-  link.clock += std::chrono::seconds(9);
-  connection.tick();
-  EXPECT_FALSE(link.dropped);
-  link.clock += std::chrono::seconds(2);
-  deliver(connection, iscsi::NopOut{.task_tag = 99, .transfer_tag = 1});  // talking is not enough
-  connection.tick();
-  EXPECT_TRUE(link.dropped);
-}
-
-// The clock of a machine that has been up for a while: the first answer of a session is under way
-// when the target looks for the first time.
-TEST_F(ConnectionTest, TheFirstTransferHasAsLongAsAnyOther) {
-  link.clock = std::chrono::hours(1);
-  Connection& connection = only_log_in();
-  deliver(connection, scsi(scsi::Cdb{}));
-  connection.tick();
-  EXPECT_FALSE(link.dropped) << link.reason;
-  link.clock += std::chrono::seconds(11);
-  connection.tick();
-  EXPECT_TRUE(link.dropped);
-}
-
 TEST_F(ConnectionTest, ALoginThatTakesTooLongIsCutOff) {
   Connection& connection = connect();
   link.clock += std::chrono::seconds(60);

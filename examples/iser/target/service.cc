@@ -1,0 +1,108 @@
+#include "examples/iser/target/service.h"
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/iser/target/limits.h"
+#include "examples/iser/target/session.h"
+#include "examples/protocol/iscsi/iser_header.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+iscsi::Limits negotiation(const Config& config) {
+  return {.initial_r2t = config.initial_r2t,
+          .immediate_data = config.immediate_data,
+          .max_burst = kMaxTransfer,
+          .first_burst = config.initial_r2t ? 65536 : kFirstBurstUnsolicited,
+          .target_recv = kRecvData,
+          .max_unexpected = kMaxUnexpected,
+          .unsolicited_pdus = kMaxPieces};
+}
+
+// Remote invalidation where both sides and the device do it; a peer that says nothing does not.
+bool invalidates(const ConnectionInfo& request, const DeviceCaps& caps) {
+  const auto theirs = iscsi::ConnectPrivateData::decode(request.private_data);
+  return theirs && !theirs->send_with_inv_not_used && caps.send_with_inv;
+}
+
+// What SendTargets reports: a wildcard is no address, the one the initiator came to is used then.
+std::vector<std::string> portals(const engine::Service& engine) {
+  std::vector<std::string> all;
+  for (const engine::Service::Listening& port : engine.listening()) {
+    const std::string& host = port.address.host;
+    if (host.empty() || host == "0.0.0.0" || host == "::") continue;
+    const bool v6 = host.find(':') != std::string::npos;
+    all.push_back(absl::StrCat(v6 ? "[" : "", host, v6 ? "]" : "", ":", port.address.port));
+  }
+  return all;
+}
+
+}  // namespace
+
+Service::Service(const Config& config, Environment environment)
+    : config_(config),
+      environment_(std::move(environment)),
+      limits_(negotiation(config)),
+      engine_(config.engine, *this, environment_.open_device) {}
+
+absl::Status Service::start(std::span<Reactor* const> reactors) {
+  for (Reactor* reactor : reactors) {
+    if (absl::Status status = engine_.add_worker(*reactor); !status.ok()) return status;
+  }
+  absl::StatusOr<std::unique_ptr<Site>> site =
+      Site::create(config_, {reactors.begin(), reactors.end()}, environment_);
+  if (!site.ok()) return site.status();
+  site_ = *std::move(site);
+  site_->log = log;
+  auto ports = engine_.prepare(config_.listen);
+  if (!ports.ok()) return ports.status();
+  engine_.commit(*std::move(ports));
+  site_->set_portals(portals(engine_));
+  return absl::OkStatus();
+}
+
+absl::Status Service::apply(const Config& config) {
+  auto ports = engine_.prepare(config.listen);
+  if (!ports.ok()) return ports.status();
+  if (absl::Status status = site_->apply(config); !status.ok()) return status;
+  engine_.commit(*std::move(ports));
+  site_->set_portals(portals(engine_));
+  return absl::OkStatus();
+}
+
+engine::Verdict Service::look(const ConnectionInfo& request, const DeviceCaps& caps) {
+  std::array<std::byte, iscsi::ConnectPrivateData::kSize> ours;
+  iscsi::ConnectPrivateData{.zero_based_not_used = true,
+                            .send_with_inv_not_used = !invalidates(request, caps)}
+      .encode(ours);
+  return {.accepted = true,
+          .private_data = {ours.begin(), ours.end()},
+          .layout = Session::layout(limits_)};
+}
+
+std::unique_ptr<engine::Session> Service::make_session(engine::Worker& worker, engine::Link& link,
+                                                       const ConnectionInfo& request) {
+  return std::make_unique<Session>(*site_, site_->worker(worker.index()), worker, link, limits_,
+                                   invalidates(request, link.device()->caps()));
+}
+
+void Service::add_statistics(engine::Statistics& to) const {
+  if (site_ == nullptr) return;
+  const Totals totals = site_->totals();
+  engine::Statistics& node = to.child("iser");
+  node.add("logins", totals.logins);
+  node.add("refused_logins", totals.refused_logins);
+  node.add("commands", totals.commands);
+  node.add("reads", totals.reads);
+  node.add("writes", totals.writes);
+  node.add("bytes_read", totals.bytes_read);
+  node.add("bytes_written", totals.bytes_written);
+  node.add("check_conditions", totals.check_conditions);
+  node.add("aborted", totals.aborted);
+  node.add("rejects", totals.rejects);
+  node.add("protocol_errors", totals.protocol_errors);
+}
+
+}  // namespace mrpool::iser_target

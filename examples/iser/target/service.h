@@ -1,0 +1,59 @@
+// iSER, plugged into the engine: the site that is served, and a session for every connection.
+//
+// Thread safety: start, apply and stop: one thread, which may be another than the workers'.
+// Protocol: the workers' threads. Ownership: owns everything but the reactors. Destroy it with no
+// reactor running.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "examples/engine/protocol.h"
+#include "examples/engine/service.h"
+#include "examples/engine/statistics.h"
+#include "examples/iser/target/config.h"
+#include "examples/iser/target/environment.h"
+#include "examples/iser/target/site.h"
+#include "examples/protocol/iscsi/negotiation.h"
+
+namespace mrpool::iser_target {
+
+class Service final : public engine::Protocol {
+ public:
+  // What is the whole daemon's comes from `config` and stays as it is.
+  explicit Service(const Config& config, Environment environment = {});
+
+  // One worker for each reactor; then serves the configuration.
+  absl::Status start(std::span<Reactor* const> reactors);
+  // Serves other portals and targets from now on: all of them, or nothing when the status is not
+  // OK. What has not changed is not touched.
+  absl::Status apply(const Config& config);
+  // As engine::Service::stop.
+  void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
+
+  engine::Service& engine() { return engine_; }
+  const engine::Service& engine() const { return engine_; }
+  Site& site() { return *site_; }  // since start()
+  void add_statistics(engine::Statistics& to) const;
+
+  // Receives what the site reports; to be set before start().
+  std::function<void(std::string_view line)> log = [](std::string_view) {};
+
+  // Protocol.
+  engine::Verdict look(const ConnectionInfo& request, const DeviceCaps& caps) override;
+  std::unique_ptr<engine::Session> make_session(engine::Worker& worker, engine::Link& link,
+                                                const ConnectionInfo& request) override;
+
+ private:
+  absl::Status listen(const Config& config);
+
+  const Config config_;
+  const Environment environment_;
+  const iscsi::Limits limits_;
+  std::unique_ptr<Site> site_;
+  engine::Service engine_;  // its sessions end before the site
+};
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,171 @@
+#include "examples/iser/target/session.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+constexpr uint32_t kSlab = 16;  // tasks made at once
+constexpr uint32_t kAnswerBytes = 128;
+static_assert(sizeof(Task::response) <= kAnswerBytes);
+constexpr uint32_t kMessageBytes = (kHeaders + kRecvData + 15) / 16 * 16;
+
+}  // namespace
+
+// A task with what the link needs for it.
+struct Session::Slot : Task, engine::Exchange {
+  struct Claim : engine::StagingClaim {
+    explicit Claim(Slot& owner)
+        : StagingClaim(owner.session.owner_,
+                       [](StagingClaim& self) {
+                         Slot& slot = static_cast<Claim&>(self).slot;
+                         slot.session.chunks_taken(slot);
+                         slot.connection->chunks_ready(slot);
+                       }),
+          slot(owner) {}
+    Slot& slot;
+  };
+
+  explicit Slot(Session& owner) : Task(execution_done()), session(owner), claim(*this) {}
+  Session& session;
+  Claim claim;
+};
+
+Session::Session(Site& site, SiteWorker& site_worker, engine::Worker& worker, engine::Link& link,
+                 const iscsi::Limits& limits, bool remote_invalidation)
+    : engine::Session(link),
+      site_(site),
+      staging_(worker.staging()),
+      verbose_(worker.options().verbose),
+      remote_invalidation_(remote_invalidation),
+      connection_(site, site_worker, *this, limits) {}
+
+Session::~Session() = default;
+
+engine::LinkLayout Session::layout(const iscsi::Limits& limits) {
+  return {.receives = receives(limits.initial_r2t),
+          .receive_bytes = kReceiveSize,
+          .receive_stride = kReceiveStride,
+          .receive_offset = kReceiveOffset,
+          .exchanges = kTasks,
+          .exchange_bytes = sizeof(Slot),
+          .answer_bytes = kAnswerBytes,
+          .messages = kControlSends,
+          .message_bytes = kMessageBytes,
+          .solicited = true};
+}
+
+// --- engine::Session ---
+
+void Session::received(engine::Receive& receive, std::span<std::byte> message) {
+  if (!connection_.received(message, &receive)) link().release_receive(receive);
+}
+
+void Session::transferred(engine::Exchange& exchange, bool success) {
+  connection_.fetched(static_cast<Slot&>(exchange), success);
+}
+
+void Session::sent(engine::Exchange& exchange) { connection_.sent(static_cast<Slot&>(exchange)); }
+
+void Session::disconnected(const Disconnect& how, std::string_view why) {
+  const bool local = how.reason == DisconnectReason::kLocal;
+  if (local && !why.empty()) {
+    site_.log(absl::StrCat(peer(), ": dropped: ", std::string(why)));
+  } else if (verbose_ || (!local && how.reason != DisconnectReason::kPeer)) {
+    site_.log(absl::StrCat(peer(), ": ", std::string(to_string(how.reason)), " ",
+                           std::string(how.detail)));
+  }
+  connection_.closed();
+}
+
+void Session::tick(Nanoseconds) { connection_.tick(); }
+
+// --- Link ---
+
+void Session::grow() {
+  for (uint32_t i = 0; i < kSlab && slots_.size() < kTasks; ++i) {
+    slots_.push_back(std::make_unique<Slot>(*this));
+    link().bind(*slots_.back());
+    free_slots_.push_back(slots_.back().get());
+  }
+}
+
+Task* Session::take_task() {
+  if (free_slots_.empty()) grow();
+  if (free_slots_.empty()) return nullptr;
+  Slot* slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void Session::release(Task& task) {
+  free_slots_.push_back(&static_cast<Slot&>(task));
+  if (connection_.idle()) link().session_idle();
+}
+
+void Session::release_receive(void* receive) {
+  link().release_receive(*static_cast<engine::Receive*>(receive));
+}
+
+bool Session::send(std::span<const std::byte> pdu) { return link().send(pdu); }
+
+engine::Answer Session::answer(Slot& slot, std::optional<Rkey> invalidate) {
+  std::memcpy(slot.answer_room().data(), slot.response.data(), slot.response_size);
+  return {.bytes = slot.response_size, .invalidate = invalidate};
+}
+
+bool Session::respond(Task& task, std::optional<Rkey> invalidate) {
+  Slot& slot = static_cast<Slot&>(task);
+  return link().respond(slot, answer(slot, invalidate));
+}
+
+bool Session::push(Task& task, const RemoteBuffer& to, std::optional<Rkey> invalidate) {
+  Slot& slot = static_cast<Slot&>(task);
+  std::array<Sge, kMaxChunks> sges;
+  const size_t count = staging_.sges(slot.claim, 0, to.length, link().staging_key(), sges);
+  const engine::Answer last = answer(slot, invalidate);
+  return link().write(slot, {sges.data(), count}, to, &last);
+}
+
+bool Session::fetch(Task& task, const RemoteBuffer& from, uint64_t offset) {
+  Slot& slot = static_cast<Slot&>(task);
+  std::array<Sge, kMaxChunks> sges;
+  const size_t count = staging_.sges(slot.claim, offset, from.length, link().staging_key(), sges);
+  return link().read(slot, {sges.data(), count}, from);
+}
+
+bool Session::take_chunks(Task& task, uint64_t bytes) {
+  Slot& slot = static_cast<Slot&>(task);
+  if (!staging_.take(slot.claim, engine::chunks_for(bytes))) return false;
+  chunks_taken(slot);
+  return true;
+}
+
+void Session::chunks_taken(Slot& slot) {
+  slot.chunk_count = slot.claim.held();
+  for (uint32_t i = 0; i < slot.chunk_count; ++i) {
+    const std::byte* at = staging_.at(slot.claim, uint64_t{i} * kChunk);
+    slot.chunks[i] = uint16_t((at - staging_.memory().data()) / kChunk);
+  }
+}
+
+void Session::give_chunks(Task& task) {
+  staging_.put(static_cast<Slot&>(task).claim);
+  task.chunk_count = 0;
+}
+
+void Session::cancel_chunks(Task& task) { staging_.cancel(static_cast<Slot&>(task).claim); }
+
+std::span<std::byte> Session::chunk(uint16_t index) {
+  return staging_.memory().subspan(size_t{index} * kChunk, kChunk);
+}
+
+void Session::disconnect() { link().disconnect({}); }
+
+void Session::drop(std::string_view why) { link().drop(why); }
+
+}  // namespace mrpool::iser_target
