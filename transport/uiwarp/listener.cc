@@ -51,6 +51,7 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
 
   void reject(std::span<const std::byte> private_data) override {
     if (stream_ == nullptr) return;
+    device_->registry().count(&TransportStatistics::connections_rejected);
     const size_t room = kMaxMpaPrivateBytes - (request_.enhanced ? kMpaEnhancedBytes : 0);
     auto* farewell = new Farewell(
         std::move(context_), std::move(stream_),
@@ -126,6 +127,7 @@ class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
     UiwarpListener& listener = listener_;
     std::unique_ptr<ConnectRequest> request;
     if (!finished && !broken_) request = answer();
+    if (request == nullptr) listener.count_dropped();
     listener.forget(*this);  // destroys this
     if (request != nullptr) listener.handler_.on_connect_request(std::move(request));
   }
@@ -189,8 +191,15 @@ absl::Status UiwarpListener::open(Network& network, const Address& address) {
 }
 
 void UiwarpListener::on_accept(std::unique_ptr<Stream> stream) {
-  if (pending_.size() == kMaxPending) pending_.erase(pending_.begin());
+  if (pending_.size() == kMaxPending) {
+    pending_.erase(pending_.begin());
+    count_dropped();
+  }
   pending_.push_back(std::make_unique<Handshake>(*this, std::move(stream)));
+}
+
+void UiwarpListener::count_dropped() {
+  device_->registry().count(&TransportStatistics::connections_dropped);
 }
 
 void UiwarpListener::forget(const Handshake& handshake) {

@@ -39,6 +39,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
     UiwarpCq& recv_cq;
     UiwarpSrq* srq;
     OrderingSanitizer* sanitizer;
+    CounterRegistry& registry;
     QpOptions options;
     MpaLimits limits;
     QpEvents& events;
@@ -62,6 +63,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   Reactor& reactor() override { return context_->reactor(); }
   uint16_t ord() const override { return announced_ ? core_.ord() : uint16_t{0}; }
   size_t memory_bytes() const override;
+  TransportStatistics statistics() const override { return core_.counters().snapshot(); }
 
   // For the Context's round. True when there was something to do.
   bool receive();
@@ -107,6 +109,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   const size_t send_entries_;
   const size_t recv_entries_;
   const MpaLimits limits_;
+  CounterRegistry& registry_;
   QpEvents& events_;
   QpCore core_;
   Receiver receiver_;

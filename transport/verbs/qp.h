@@ -29,6 +29,7 @@
 #include "transport/verbs/cm_channel.h"
 #include "transport/verbs/cq.h"
 #include "transport/verbs/pd.h"
+#include "transport/verbs/qp_counters.h"
 #include "transport/verbs/srq.h"
 
 namespace mrpool::verbs {
@@ -55,6 +56,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   Reactor& reactor() override { return reactor_; }
   uint16_t ord() const override { return ord_; }
   size_t memory_bytes() const override;
+  TransportStatistics statistics() const override { return counters_.snapshot(); }
 
  private:
   enum class State : uint8_t { kConnecting, kConnected, kClosing, kEnding, kEnded };
@@ -62,6 +64,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     Completion* completion = nullptr;
     Rkey rkey;  // kLocalInv
     Opcode opcode = Opcode::kSend;
+    uint32_t length = 0;
     bool signalled = false;  // the caller wants to hear of success
     bool silent = false;     // the device reports nothing when it goes well
     bool finished = false;   // the device has reported `status`
@@ -151,6 +154,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   QpEvents& events_;
   const QpOptions options_;
   const uint32_t owner_;
+  QpCounters counters_;
 
   rdma_cm_id* id_ = nullptr;
   State state_ = State::kConnecting;
