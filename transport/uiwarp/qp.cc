@@ -14,16 +14,13 @@ constexpr Nanoseconds kCloseTime = std::chrono::seconds(5);
 
 }  // namespace
 
-UiwarpQp::Deadline::Deadline(UiwarpQp& owner_in)
-    : Timer([](Timer& self) {
-        UiwarpQp& qp = static_cast<Deadline&>(self).owner;
-        if (qp.state_ == State::kClosing) {
-          qp.end(DisconnectReason::kLocal, "the peer did not close in time");
-        } else {
-          qp.end(DisconnectReason::kTimeout, "the peer did not answer in time");
-        }
-      }),
-      owner(owner_in) {}
+void UiwarpQp::deadline_passed() {
+  if (state_ == State::kClosing) {
+    end(DisconnectReason::kLocal, "the peer did not close in time");
+  } else {
+    end(DisconnectReason::kTimeout, "the peer did not answer in time");
+  }
+}
 
 UiwarpQp::UiwarpQp(const Params& params)
     : pd_(params.pd),
@@ -40,8 +37,7 @@ UiwarpQp::UiwarpQp(const Params& params)
             params.options, params.send_cq, params.recv_cq,
             params.srq != nullptr ? &params.srq->queue() : nullptr,
             params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
-      receiver_(core_.segments()),
-      deadline_(*this) {
+      receiver_(core_.segments()) {
   send_cq_.attach(send_entries_);
   recv_cq_.attach(recv_entries_);
   registry_.add(core_.counters());

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/mpa.h"
@@ -98,6 +99,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   bool write_batch();
   void try_to_close();
   void core_failed();
+  void deadline_passed();
   void write_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
   void send_terminate(const Terminate& terminate);
@@ -117,11 +119,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   bool announced_ = false;  // on_connected ran
   bool shut_down_ = false;
 
-  struct Deadline : Timer {
-    explicit Deadline(UiwarpQp& owner);
-    UiwarpQp& owner;
-  };
-  Deadline deadline_;
+  Bound<Timer, &UiwarpQp::deadline_passed> deadline_{*this};
 
   std::unique_ptr<Dial> dial_;
   std::unique_ptr<Stream> stream_;

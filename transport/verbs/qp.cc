@@ -38,7 +38,6 @@ VerbsQp::VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel>
       events_(events),
       options_(options),
       owner_(device_->next_owner()),
-      timer_([](Timer& timer) { static_cast<QpTimer&>(timer).qp.on_timer(); }, *this),
       private_data_(params.private_data.begin(), params.private_data.end()),
       sends_(options.max_send_wr),
       recvs_(options.srq != nullptr ? 0 : options.max_recv_wr) {

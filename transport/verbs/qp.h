@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
 #include "transport/verbs/cm_channel.h"
 #include "transport/verbs/cq.h"
@@ -82,12 +83,6 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     uint32_t posted = 0;
     uint32_t done = 0;
   };
-  // Both kinds of timer know their Qp by their place in it.
-  struct QpTimer : Timer {
-    QpTimer(Expired expired, VerbsQp& owner) : Timer(expired), qp(owner) {}
-    VerbsQp& qp;
-  };
-
   // Stands around a callback that may destroy the Qp; then nothing of it may be touched.
   class Alive {
    public:
@@ -162,7 +157,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   bool told_peer_ = false;
   DisconnectReason reason_ = DisconnectReason::kLocal;
   std::string detail_;
-  QpTimer timer_;
+  Bound<Timer, &VerbsQp::on_timer> timer_{*this};
   bool* gone_ = nullptr;  // the innermost Alive's
   uint32_t number_ = 0;   // the device's, while the completion queues know it
 
