@@ -1,4 +1,4 @@
-// The one place that knows every transport.
+// The one place that knows every transport: scheme → how a device is opened.
 #include "transport/uiwarp/open.h"
 
 #include <memory>
@@ -7,24 +7,34 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "mrpool/device.h"
-#include "transport/uiwarp/socket.h"
 #include "transport/verbs/open.h"
 
 namespace mrpool {
+namespace {
+
+struct Transport {
+  const char* scheme;  // of the address, in front of "://"
+  absl::StatusOr<std::shared_ptr<Device>> (*open)(const Address& address);
+};
+
+// To add a transport, add its line.
+constexpr Transport kTransports[] = {
+    {"uiwarp", uiwarp::open_device},
+    {"verbs", verbs::open_device},
+};
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<Device>> Device::open(const Address& address) {
-  if (address.transport == "uiwarp") {
-    const absl::StatusOr<uiwarp::DeviceOptions> options = uiwarp::parse_options(address.options);
-    if (!options.ok()) return options.status();
-    return uiwarp::make_device(*options, uiwarp::make_socket_network());
+  for (const Transport& transport : kTransports) {
+    if (address.transport == transport.scheme) return transport.open(address);
   }
-  if (address.transport == "verbs") {
-    return verbs::open_device(address);
-  }
-  return absl::InvalidArgumentError(absl::StrCat("address '", address.to_string(),
-                                                 "': unknown transport '", address.transport,
-                                                 "'; there are uiwarp and verbs"));
+  const auto scheme = [](std::string* out, const Transport& each) { out->append(each.scheme); };
+  return absl::InvalidArgumentError(
+      absl::StrCat("address '", address.to_string(), "': unknown transport '", address.transport,
+                   "'; known are: ", absl::StrJoin(kTransports, ", ", scheme)));
 }
 
 }  // namespace mrpool

@@ -98,7 +98,8 @@ class Pd {
 
 class Device {
  public:
-  // Opens the device `address` names. Unimplemented when this build lacks the transport.
+  // Opens the device `address` names. InvalidArgument: the transport is unknown, the message lists
+  // those there are; or its options are wrong.
   static absl::StatusOr<std::shared_ptr<Device>> open(const Address& address);
   virtual ~Device() = default;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mrpool/callback.h"
 #include "transport/uiwarp/check.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/qp.h"
@@ -35,7 +36,6 @@ class Lingerer final : public StreamEvents, public Deferred {
   Lingerer(Context& context, std::unique_ptr<Stream> stream, std::span<const std::byte> last_words)
       : context_(context),
         stream_(std::move(stream)),
-        timer_(*this),
         words_(last_words.begin(), last_words.end()) {
     stream_->attach(context_.reactor(), *this);
     timer_.arm(context_.reactor(), kLingerTime);
@@ -48,16 +48,10 @@ class Lingerer final : public StreamEvents, public Deferred {
   }
 
  private:
-  struct Expiry : Timer {
-    explicit Expiry(Lingerer& owner_in)
-        : Timer([](Timer& self) {
-            Lingerer& owner = static_cast<Expiry&>(self).owner;
-            owner.expired_ = true;
-            owner.context_.defer(owner);
-          }),
-          owner(owner_in) {}
-    Lingerer& owner;
-  };
+  void expire() {
+    expired_ = true;
+    context_.defer(*this);
+  }
 
   // False: there is no point in staying.
   bool speak() {
@@ -86,7 +80,7 @@ class Lingerer final : public StreamEvents, public Deferred {
 
   Context& context_;
   std::unique_ptr<Stream> stream_;
-  Expiry timer_;
+  Bound<Timer, &Lingerer::expire> timer_{*this};
   bool expired_ = false;
   bool shut_down_ = false;
   std::vector<std::byte> words_;

@@ -130,6 +130,7 @@ absl::StatusOr<std::unique_ptr<UiwarpQp>> UiwarpDevice::make_qp(
                                                      .recv_cq = recv_cq,
                                                      .srq = srq,
                                                      .sanitizer = sanitizer_.get(),
+                                                     .registry = registry_,
                                                      .options = options,
                                                      .limits = limits(options),
                                                      .events = events});

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "mrpool/device.h"
+#include "transport/counters/registry.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/mpa.h"
@@ -34,6 +35,7 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
   absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
                                               const QpOptions& options, const ConnectParams& params,
                                               QpEvents& events) override;
+  TransportStatistics statistics() const override { return registry_.total(); }
 
   // Checks the options against the device and makes a Qp that has no stream yet.
   absl::StatusOr<std::unique_ptr<UiwarpQp>> make_qp(Pd& pd, const QpOptions& options,
@@ -41,6 +43,7 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
                                                     QpEvents& events);
   MpaLimits limits(const QpOptions& options) const;
   KeyTable& keys() { return keys_; }
+  CounterRegistry& registry() { return registry_; }
   const OrderingSanitizer* sanitizer() const { return sanitizer_.get(); }
 
  private:
@@ -51,6 +54,7 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
   DeviceCaps caps_;
   const std::unique_ptr<OrderingSanitizer> sanitizer_;  // null: placement is plain
   KeyTable keys_;
+  CounterRegistry registry_{zero_statistics()};
   std::atomic<uint64_t> next_id_{1};  // of Pds and Qps
   std::mutex mutex_;
   std::map<Reactor*, std::weak_ptr<Context>> contexts_;

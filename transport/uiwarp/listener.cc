@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mrpool/callback.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/device.h"
 
@@ -51,12 +52,13 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
 
   void reject(std::span<const std::byte> private_data) override {
     if (stream_ == nullptr) return;
+    device_->registry().count(&TransportStatistics::connections_rejected);
     const size_t room = kMaxMpaPrivateBytes - (request_.enhanced ? kMpaEnhancedBytes : 0);
     auto* farewell = new Farewell(
         std::move(context_), std::move(stream_),
         encode_mpa(make_reject(request_, private_data.first(std::min(private_data.size(), room)))));
     if (home_.in_thread()) {
-      farewell->run(*farewell);
+      farewell->send();
     } else {
       home_.post(*farewell);
     }
@@ -70,14 +72,14 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
   struct Farewell : Task {
     Farewell(std::shared_ptr<Context> context_in, std::unique_ptr<Stream> stream_in,
              std::vector<std::byte> frame_in)
-        : Task([](Task& self) {
-            auto& farewell = static_cast<Farewell&>(self);
-            farewell.context->linger(std::move(farewell.stream), farewell.frame);
-            delete &farewell;
-          }),
+        : Task(to_method<&Farewell::send>),
           context(std::move(context_in)),
           stream(std::move(stream_in)),
           frame(std::move(frame_in)) {}
+    void send() {
+      context->linger(std::move(stream), frame);
+      delete this;
+    }
     std::shared_ptr<Context> context;
     std::unique_ptr<Stream> stream;
     std::vector<std::byte> frame;
@@ -98,7 +100,7 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
 class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
  public:
   Handshake(UiwarpListener& listener, std::unique_ptr<Stream> stream)
-      : listener_(listener), stream_(std::move(stream)), timer_(*this), bytes_(kMpaHeaderBytes) {
+      : listener_(listener), stream_(std::move(stream)), bytes_(kMpaHeaderBytes) {
     stream_->attach(listener_.context_->reactor(), *this);
     timer_.arm(listener_.context_->reactor(), kSetupTime);
     listener_.context_->defer(*this);
@@ -126,21 +128,16 @@ class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
     UiwarpListener& listener = listener_;
     std::unique_ptr<ConnectRequest> request;
     if (!finished && !broken_) request = answer();
+    if (request == nullptr) listener.count_dropped();
     listener.forget(*this);  // destroys this
     if (request != nullptr) listener.handler_.on_connect_request(std::move(request));
   }
 
  private:
-  struct Expiry : Timer {
-    explicit Expiry(Handshake& owner_in)
-        : Timer([](Timer& self) {
-            Handshake& owner = static_cast<Expiry&>(self).owner;
-            owner.expired_ = true;
-            owner.listener_.context_->defer(owner);
-          }),
-          owner(owner_in) {}
-    Handshake& owner;
-  };
+  void expire() {
+    expired_ = true;
+    listener_.context_->defer(*this);
+  }
 
   // The header is there. True when private data follows that must still come.
   bool more_to_read() {
@@ -167,7 +164,7 @@ class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
 
   UiwarpListener& listener_;
   std::unique_ptr<Stream> stream_;
-  Expiry timer_;
+  Bound<Timer, &Handshake::expire> timer_{*this};
   std::vector<std::byte> bytes_;
   size_t have_ = 0;
   bool broken_ = false;
@@ -189,8 +186,15 @@ absl::Status UiwarpListener::open(Network& network, const Address& address) {
 }
 
 void UiwarpListener::on_accept(std::unique_ptr<Stream> stream) {
-  if (pending_.size() == kMaxPending) pending_.erase(pending_.begin());
+  if (pending_.size() == kMaxPending) {
+    pending_.erase(pending_.begin());
+    count_dropped();
+  }
   pending_.push_back(std::make_unique<Handshake>(*this, std::move(stream)));
+}
+
+void UiwarpListener::count_dropped() {
+  device_->registry().count(&TransportStatistics::connections_dropped);
 }
 
 void UiwarpListener::forget(const Handshake& handshake) {

@@ -35,6 +35,7 @@ class UiwarpListener final : public Listener, public AcceptHandler {
  private:
   class Handshake;
   void forget(const Handshake& handshake);
+  void count_dropped();
 
   std::shared_ptr<UiwarpDevice> device_;
   std::shared_ptr<Context> context_;

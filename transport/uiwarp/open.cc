@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "transport/uiwarp/device.h"
+#include "transport/uiwarp/socket.h"
 
 namespace mrpool {
 namespace uiwarp {
@@ -57,6 +58,12 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
     return absl::InvalidArgumentError("uiwarp option poison=on needs placement=adversarial");
   }
   return options;
+}
+
+absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address) {
+  const absl::StatusOr<DeviceOptions> options = parse_options(address.options);
+  if (!options.ok()) return options.status();
+  return make_device(*options, make_socket_network());
 }
 
 std::shared_ptr<Device> make_device(const DeviceOptions& options,

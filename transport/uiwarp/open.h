@@ -1,7 +1,7 @@
 // The uiwarp device: RDMA over TCP in userspace (iWARP), on a Network that is handed in.
 //
-// Device::open makes one from an address; tests and simulations make one here, on a network and
-// under a seed of their own.
+// Device::open opens one from an address by open_device; tests and simulations make one on a
+// network and under a seed of their own.
 //
 // Thread safety: as mrpool/device.h says of every Device. parse_options is pure.
 #pragma once
@@ -34,6 +34,10 @@ struct DeviceOptions {
 
 // InvalidArgument names the option or value that is wrong and the ones there are.
 absl::StatusOr<DeviceOptions> parse_options(std::string_view text);
+
+// A device on TCP sockets. The address's host and port choose nothing here. InvalidArgument: its
+// options.
+absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address);
 
 // `network` is shared by all connections of the device.
 std::shared_ptr<Device> make_device(const DeviceOptions& options, std::shared_ptr<Network> network);

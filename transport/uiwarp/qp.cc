@@ -14,16 +14,13 @@ constexpr Nanoseconds kCloseTime = std::chrono::seconds(5);
 
 }  // namespace
 
-UiwarpQp::Deadline::Deadline(UiwarpQp& owner_in)
-    : Timer([](Timer& self) {
-        UiwarpQp& qp = static_cast<Deadline&>(self).owner;
-        if (qp.state_ == State::kClosing) {
-          qp.end(DisconnectReason::kLocal, "the peer did not close in time");
-        } else {
-          qp.end(DisconnectReason::kTimeout, "the peer did not answer in time");
-        }
-      }),
-      owner(owner_in) {}
+void UiwarpQp::deadline_passed() {
+  if (state_ == State::kClosing) {
+    end(DisconnectReason::kLocal, "the peer did not close in time");
+  } else {
+    end(DisconnectReason::kTimeout, "the peer did not answer in time");
+  }
+}
 
 UiwarpQp::UiwarpQp(const Params& params)
     : pd_(params.pd),
@@ -34,20 +31,22 @@ UiwarpQp::UiwarpQp(const Params& params)
       recv_entries_(params.srq != nullptr ? params.srq->queue().capacity()
                                           : params.options.max_recv_wr),
       limits_(params.limits),
+      registry_(params.registry),
       events_(params.events),
       core_(*this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps,
             params.options, params.send_cq, params.recv_cq,
             params.srq != nullptr ? &params.srq->queue() : nullptr,
             params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
-      receiver_(core_.segments()),
-      deadline_(*this) {
+      receiver_(core_.segments()) {
   send_cq_.attach(send_entries_);
   recv_cq_.attach(recv_entries_);
+  registry_.add(core_.counters());
 }
 
 UiwarpQp::~UiwarpQp() {
   check_thread(reactor(), "~Qp");
   end(DisconnectReason::kLocal, {});
+  registry_.remove(core_.counters());
   deferred_node.unlink();
   send_cq_.dispatch_for(this);
   if (&recv_cq_ != &send_cq_) recv_cq_.dispatch_for(this);
@@ -112,9 +111,9 @@ void UiwarpQp::send_terminate(const Terminate& terminate) {
   const size_t bytes = encode_terminate(terminate, payload);
   const size_t ulpdu = kUntaggedHeaderBytes + bytes;
   store_be16(fpdu.data(), static_cast<uint16_t>(ulpdu));
-  encode_segment(
-      {.kind = MessageKind::kTerminate, .last = true, .queue = kTerminateQueue, .msn = 1},
-      fpdu.data() + kLengthBytes);
+  const SegmentHeader header{
+      .kind = MessageKind::kTerminate, .last = true, .queue = kTerminateQueue, .msn = 1};
+  encode_segment(header, fpdu.data() + kLengthBytes);
   const size_t covered = kLengthBytes + ulpdu + pad_bytes(ulpdu);
   std::memset(payload + bytes, 0, pad_bytes(ulpdu) + kCrcBytes);
   if (core_.crc()) {
@@ -125,6 +124,8 @@ void UiwarpQp::send_terminate(const Terminate& terminate) {
   const iovec piece{fpdu.data(), covered + kCrcBytes};
   const StreamResult result = stream_->writev({&piece, 1});
   if (result.error != 0) return;
+  core_.counters().sent.count(header, bytes);
+  core_.counters().terminate_sent.set(terminate.code);
   context_->linger(std::move(stream_),
                    std::span(fpdu).subspan(result.bytes, piece.iov_len - result.bytes));
 }
@@ -134,6 +135,7 @@ void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode co
   const bool was_up = state_ == State::kConnected || state_ == State::kClosing;
   state_ = State::kEnded;
   reason_ = reason;
+  core_.counters().end(reason);
   code_ = code;
   detail_ = std::move(detail);
   deadline_.cancel();
@@ -175,6 +177,7 @@ void UiwarpQp::run() {
   }
   if (announced_) return;
   announced_ = true;
+  core_.counters().opened.add();
   context_->make_hot(*this);
   context_->make_dirty(*this);
   const std::string local = stream_->local_name();

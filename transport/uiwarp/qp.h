@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/mpa.h"
@@ -39,6 +40,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
     UiwarpCq& recv_cq;
     UiwarpSrq* srq;
     OrderingSanitizer* sanitizer;
+    CounterRegistry& registry;
     QpOptions options;
     MpaLimits limits;
     QpEvents& events;
@@ -62,6 +64,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   Reactor& reactor() override { return context_->reactor(); }
   uint16_t ord() const override { return announced_ ? core_.ord() : uint16_t{0}; }
   size_t memory_bytes() const override;
+  TransportStatistics statistics() const override { return core_.counters().snapshot(); }
 
   // For the Context's round. True when there was something to do.
   bool receive();
@@ -96,6 +99,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   bool write_batch();
   void try_to_close();
   void core_failed();
+  void deadline_passed();
   void write_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
   void send_terminate(const Terminate& terminate);
@@ -107,6 +111,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   const size_t send_entries_;
   const size_t recv_entries_;
   const MpaLimits limits_;
+  CounterRegistry& registry_;
   QpEvents& events_;
   QpCore core_;
   Receiver receiver_;
@@ -114,11 +119,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   bool announced_ = false;  // on_connected ran
   bool shut_down_ = false;
 
-  struct Deadline : Timer {
-    explicit Deadline(UiwarpQp& owner);
-    UiwarpQp& owner;
-  };
-  Deadline deadline_;
+  Bound<Timer, &UiwarpQp::deadline_passed> deadline_{*this};
 
   std::unique_ptr<Dial> dial_;
   std::unique_ptr<Stream> stream_;

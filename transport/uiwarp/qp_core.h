@@ -61,6 +61,9 @@ class QpCore {
   // What the ordering sanitizer holds back on this Qp; null without it.
   WithheldData* withheld() { return state_.placement.withheld(); }
 
+  QpCounters& counters() { return state_.counters; }
+  const QpCounters& counters() const { return state_.counters; }
+
   bool crc() const { return state_.agreement.crc; }
   uint16_t ord() const { return state_.agreement.ord; }
   uint16_t ird() const { return state_.agreement.ird; }

@@ -12,6 +12,7 @@
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/mpa.h"
 #include "transport/uiwarp/placement.h"
+#include "transport/uiwarp/qp_counters.h"
 #include "transport/uiwarp/reads.h"
 #include "transport/uiwarp/terminate.h"
 
@@ -35,6 +36,7 @@ struct QpState {
 
   OwnReads own_reads;
   PeerReads peer_reads;
+  QpCounters counters;
 
   // The first error stays; nothing is received or sent after it.
   std::optional<Terminate> violation;       // for the peer

@@ -62,6 +62,7 @@ class OwnReads {
     ring_.allocate(size_t{ord} + 1);  // and the ready READ
   }
   bool full() const { return ring_.count() >= ord_; }
+  uint32_t count() const { return ring_.count(); }
   bool empty() const { return ring_.empty(); }
   // Bytes that are still to come.
   uint64_t bytes() const { return bytes_; }
@@ -106,6 +107,7 @@ class PeerReads {
 
   void start(uint16_t ird) { ring_.allocate(ird); }
   bool full() const { return ring_.count() == ring_.capacity(); }
+  uint32_t count() const { return ring_.count(); }
   bool empty() const { return ring_.empty(); }
   void add(const ReadRequest& request) { ring_.push({.request = request}); }
   Read& oldest() { return ring_.front(); }

@@ -35,6 +35,7 @@ void ReceiveSide::flush() {
 
 void ReceiveSide::complete_receive(const WorkCompletion& wc) {
   receiving_ = false;
+  if (wc.status != WcStatus::kSuccess) state_.counters.completed(wc.status);
   if (receive_.completion != nullptr) cq_.push(receive_.completion, wc, state_.placement.here());
 }
 
@@ -47,12 +48,24 @@ bool ReceiveSide::refuse(const TerminateCode& code, const std::optional<ReadRequ
   return false;
 }
 
+bool ReceiveSide::refuse_key(KeyError error, const TerminateCode& code,
+                             const std::optional<ReadRequest>& read) {
+  state_.counters.refused(error);
+  return refuse(code, read);
+}
+
+void ReceiveSide::violation(const TerminateCode& code) {
+  if (code == term::kMpaCrc) state_.counters.crc_errors.add();
+  state_.fail({.code = code});
+}
+
 bool ReceiveSide::empty_fpdu() {
   if (state_.agreement.rtr != Rtr::kZeroLength || state_.gate_open) {
     violation(term::kMpaLength);
     return false;
   }
   state_.gate_open = true;
+  state_.counters.empty_fpdus_received.add();
   return true;
 }
 
@@ -87,7 +100,7 @@ bool ReceiveSide::begin_write(size_t payload) {
   landing_ = Landing::kWrite;
   KeyRange range;
   const KeyError error = tagged_range(0, payload, range);
-  return error == KeyError::kNone ? true : refuse(tagged_error(error));
+  return error == KeyError::kNone || refuse_key(error, tagged_error(error));
 }
 
 bool ReceiveSide::begin_response(const SegmentHeader& header, size_t payload) {
@@ -106,14 +119,17 @@ bool ReceiveSide::begin_response(const SegmentHeader& header, size_t payload) {
   const KeyError error = tagged_range(0, payload, range);
   if (error == KeyError::kNone) return true;
   if (read.slot != OwnReads::kReadyRead) owner_.read_refused(read.slot);
-  return refuse(tagged_error(error));
+  return refuse_key(error, tagged_error(error));
 }
 
 bool ReceiveSide::begin_send(const SegmentHeader& header, size_t payload) {
   if (header.queue != kSendQueue) return refuse(term::kUntaggedQueue);
   if (header.msn != expected_send_msn_) return refuse(term::kUntaggedMsnRange);
   if (!receiving_) {
-    if (receives_.empty()) return refuse(term::kUntaggedNoBuffer);
+    if (receives_.empty()) {
+      state_.counters.receives_missing.add();
+      return refuse(term::kUntaggedNoBuffer);
+    }
     receives_.take(receive_);
     receiving_ = true;
     received_ = 0;
@@ -134,7 +150,10 @@ bool ReceiveSide::begin_control(const SegmentHeader& header, size_t payload) {
   if (header.mo != 0) return refuse(term::kUntaggedOffset);
   if (read) {
     if (payload != kReadRequestBytes || !header.last) return refuse(term::kUntaggedTooLong);
-    if (state_.peer_reads.full()) return refuse(term::kUntaggedNoBuffer);
+    if (state_.peer_reads.full()) {
+      state_.counters.read_requests_over_limit.add();
+      return refuse(term::kUntaggedNoBuffer);
+    }
   } else if (payload > kMaxTerminateBytes) {
     return refuse(term::kUntaggedTooLong);
   }
@@ -224,7 +243,7 @@ bool ReceiveSide::place_receive(size_t offset, const std::byte* from, size_t byt
 bool ReceiveSide::place_tagged(size_t offset, const std::byte* from, size_t bytes) {
   KeyRange range;
   const KeyError error = tagged_range(offset, bytes, range);
-  if (error != KeyError::kNone) return refuse(tagged_error(error));
+  if (error != KeyError::kNone) return refuse_key(error, tagged_error(error));
   state_.placement.copy(
       range, from, bytes,
       landing_ == Landing::kWrite ? Placement::Kind::kWrite : Placement::Kind::kReadResponse);
@@ -234,6 +253,7 @@ bool ReceiveSide::place_tagged(size_t offset, const std::byte* from, size_t byte
 bool ReceiveSide::end() {
   // Whatever the initiator sends first makes the responder ready to send.
   state_.gate_open = true;
+  state_.counters.received.count(segment_, payload_);
   switch (segment_.kind) {
     case MessageKind::kWrite:
       return true;
@@ -272,6 +292,7 @@ bool ReceiveSide::end_send() {
                       key->live.load(std::memory_order_acquire) == segment_.invalidate &&
                       key->qp.load(std::memory_order_relaxed) == state_.user.qp;
     if (!mine) {
+      state_.counters.invalidations_refused.add();
       complete_receive(
           {.status = WcStatus::kRemoteInvalidRequest, .opcode = Opcode::kRecv, .qp = &state_.qp});
       return refuse(term::kCannotInvalidate);
@@ -291,10 +312,11 @@ bool ReceiveSide::end_read_request() {
     const KeyError error =
         state_.keys.resolve_remote(request.source_stag, request.source_offset, request.length,
                                    Access::kRemoteRead, state_.user, range);
-    if (error != KeyError::kNone) return refuse(source_error(error), request);
+    if (error != KeyError::kNone) return refuse_key(error, source_error(error), request);
   }
   ++expected_read_msn_;
   state_.peer_reads.add(request);
+  state_.counters.peer_reads_outstanding_max.raise(state_.peer_reads.count());
   return true;
 }
 
@@ -302,6 +324,7 @@ bool ReceiveSide::end_terminate() {
   state_.peer_terminate = decode_terminate({control_.data(), payload_});
   if (!state_.peer_terminate)
     state_.peer_terminate = Terminate{.code = term::kOperationUnspecified};
+  state_.counters.terminate_received.set(state_.peer_terminate->code);
   owner_.peer_terminated(*state_.peer_terminate);
   return false;
 }

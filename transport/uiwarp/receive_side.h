@@ -55,7 +55,7 @@ class ReceiveSide final : public SegmentHandler {
   bool place(size_t offset, const std::byte* from, size_t bytes) override;
   bool end() override;
   bool empty_fpdu() override;
-  void violation(const TerminateCode& code) override { state_.fail({.code = code}); }
+  void violation(const TerminateCode& code) override;
 
   size_t memory_bytes() const { return own_receives_.memory_bytes(); }
 
@@ -74,6 +74,8 @@ class ReceiveSide final : public SegmentHandler {
   bool end_terminate();
   void complete_receive(const WorkCompletion& wc);
   bool refuse(const TerminateCode& code, const std::optional<ReadRequest>& read = std::nullopt);
+  bool refuse_key(KeyError error, const TerminateCode& code,
+                  const std::optional<ReadRequest>& read = std::nullopt);
   KeyError tagged_range(size_t offset, size_t bytes, KeyRange& range) const;
   template <typename Visit>
   bool visit_receive(size_t offset, size_t bytes, Visit&& visit);

@@ -123,6 +123,7 @@ void SendQueue::flush() {
     if (slot.completion == nullptr) continue;
     // Also what was done after a READ that was not: once flushed, always flushed.
     const WcStatus status = slot.status == WcStatus::kSuccess ? WcStatus::kFlushed : slot.status;
+    state_.counters.completed(status);
     cq_.push(slot.completion, {.status = status, .opcode = slot.opcode, .qp = &state_.qp});
   }
   next_ = tail_;

@@ -91,6 +91,7 @@ void SendSide::emit(TxBatch& batch, const SegmentHeader& header, uint32_t payloa
     store_le32(trailer + pad, crc.value());
   }
   built_sequence_ += fpdu_bytes(ulpdu);
+  state_.counters.sent.count(header, payload);
 }
 
 void SendSide::emit_read_request(TxBatch& batch, const ReadRequest& request) {
@@ -164,6 +165,7 @@ SendSide::Step SendSide::step_response(TxBatch& batch) {
                                    payload, Access::kRemoteRead, state_.user, range);
     if (error == KeyError::kNone && !bases_live(range, payload)) error = KeyError::kInvalid;
     if (error != KeyError::kNone) {
+      state_.counters.refused(error);
       state_.fail(
           {.code = source_error(error),
            .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
@@ -302,6 +304,7 @@ SendSide::Step SendSide::send_read(TxBatch& batch, SendSlot& slot, uint32_t inde
                         .stag = request.sink_stag,
                         .offset = request.sink_offset,
                         .length = request.length});
+  state_.counters.reads_outstanding_max.raise(state_.own_reads.count());
   pass_request();
   return Step::kProgress;
 }

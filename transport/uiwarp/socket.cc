@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::uiwarp {
 namespace {
@@ -281,13 +282,12 @@ class SocketListener final : public StreamListener {
   // Shared with the handlers Asio holds; they may run after the listener is gone.
   struct State : Timer {
     State(Reactor& home, AcceptHandler& accept_handler)
-        : Timer([](Timer& self) {
-            State& state = static_cast<State&>(self);
-            wait(state.retry_self.lock());
-          }),
+        : Timer(to_method<&State::retry>),
           reactor(home),
           handler(accept_handler),
           acceptor(*home.io_context()) {}
+
+    void retry() { wait(retry_self.lock()); }
 
     static void wait(const std::shared_ptr<State>& state) {
       state->acceptor.async_wait(tcp::acceptor::wait_read, [state](error_code ec) {
@@ -352,15 +352,14 @@ class SocketDial final : public Dial {
   // Shared with the handlers Asio holds; they may run after the dial is gone.
   struct State : Timer {
     State(Reactor& home, const Address& to, DialHandler& dial_handler)
-        : Timer([](Timer& self) {
-            State& state = static_cast<State&>(self);
-            state.arm(state.reactor, kResolvePeriod);
-          }),
+        : Timer(to_method<&State::keep_polling>),
           reactor(home),
           address(to),
           handler(&dial_handler),
           resolver(*home.io_context()),
           socket(*home.io_context()) {}
+
+    void keep_polling() { arm(reactor, kResolvePeriod); }
 
     static void resolve(const std::shared_ptr<State>& state) {
       // Asio resolves on a thread of its own, whose answer does not make Reactor::fd() readable; a

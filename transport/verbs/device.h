@@ -13,7 +13,9 @@
 #include <mutex>
 
 #include "mrpool/device.h"
+#include "transport/counters/registry.h"
 #include "transport/verbs/cm_channel.h"
+#include "transport/verbs/qp_counters.h"
 
 namespace mrpool::verbs {
 
@@ -33,6 +35,7 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
   absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
                                               const QpOptions& options, const ConnectParams& params,
                                               QpEvents& events) override;
+  TransportStatistics statistics() const override { return registry_.total(); }
 
   ibv_context* context() const { return id_->verbs; }
   const ibv_device_attr& attributes() const { return attributes_; }
@@ -40,6 +43,7 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
   size_t max_private_data(rdma_cm_event_type message) const;
 
   absl::StatusOr<std::shared_ptr<CmChannel>> channel_for(Reactor& reactor);
+  CounterRegistry& registry() { return registry_; }
   uint32_t next_owner() { return owners_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
@@ -49,6 +53,7 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
   ibv_cq* plug_ = nullptr;  // siw only, see device.cc
   ibv_device_attr attributes_{};
   DeviceCaps caps_;
+  CounterRegistry registry_{zero_statistics()};
   std::atomic<uint32_t> owners_{1};
   std::mutex mutex_;
   std::map<Reactor*, std::weak_ptr<CmChannel>> channels_;

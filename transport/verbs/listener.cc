@@ -95,6 +95,7 @@ absl::StatusOr<std::unique_ptr<Qp>> VerbsConnectRequest::accept(Pd& pd, const Qp
 
 void VerbsConnectRequest::reject(std::span<const std::byte> private_data) {
   if (id_ == nullptr) return;
+  device_->registry().count(&TransportStatistics::connections_rejected);
   const size_t limit = device_->max_private_data(RDMA_CM_EVENT_REJECTED);
   const auto length = uint8_t(std::min(private_data.size(), limit));
   rdma_reject(id_, private_data.data(), length);

@@ -38,16 +38,19 @@ VerbsQp::VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel>
       events_(events),
       options_(options),
       owner_(device_->next_owner()),
-      timer_([](Timer& timer) { static_cast<QpTimer&>(timer).qp.on_timer(); }, *this),
       private_data_(params.private_data.begin(), params.private_data.end()),
       sends_(options.max_send_wr),
-      recvs_(options.srq != nullptr ? 0 : options.max_recv_wr) {}
+      recvs_(options.srq != nullptr ? 0 : options.max_recv_wr) {
+  device_->registry().add(counters_);
+}
 
 VerbsQp::~VerbsQp() {
   if (gone_ != nullptr) *gone_ = true;
+  if (id_ != nullptr && state_ != State::kEnding) counters_.end(DisconnectReason::kLocal);
   state_ = State::kEnded;
   if (number_ != 0 && id_ == nullptr) detach();  // from inside its own tear_down
   tear_down();
+  device_->registry().remove(counters_);
 }
 
 void VerbsQp::disconnect() {
@@ -103,6 +106,7 @@ void VerbsQp::on_timer() {
 
 void VerbsQp::end(DisconnectReason reason, std::string_view detail, Nanoseconds delay) {
   const bool was_connected = state_ == State::kConnected || state_ == State::kClosing;
+  if (state_ != State::kEnding && state_ != State::kEnded) counters_.end(reason);
   state_ = State::kEnding;
   reason_ = reason;
   detail_ = std::string(detail);
@@ -126,6 +130,7 @@ bool VerbsQp::tear_down() {
     detach();
   }
   const auto flush = [&](Completion* completion, Opcode opcode) {
+    counters_.failed(WcStatus::kFlushed);
     if (completion != nullptr) completion->done(completed(WcStatus::kFlushed, opcode));
     return !alive.gone();
   };

@@ -25,10 +25,12 @@
 #include <string>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
 #include "transport/verbs/cm_channel.h"
 #include "transport/verbs/cq.h"
 #include "transport/verbs/pd.h"
+#include "transport/verbs/qp_counters.h"
 #include "transport/verbs/srq.h"
 
 namespace mrpool::verbs {
@@ -55,6 +57,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   Reactor& reactor() override { return reactor_; }
   uint16_t ord() const override { return ord_; }
   size_t memory_bytes() const override;
+  TransportStatistics statistics() const override { return counters_.snapshot(); }
 
  private:
   enum class State : uint8_t { kConnecting, kConnected, kClosing, kEnding, kEnded };
@@ -62,6 +65,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     Completion* completion = nullptr;
     Rkey rkey;  // kLocalInv
     Opcode opcode = Opcode::kSend;
+    uint32_t length = 0;
     bool signalled = false;  // the caller wants to hear of success
     bool silent = false;     // the device reports nothing when it goes well
     bool finished = false;   // the device has reported `status`
@@ -79,12 +83,6 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     uint32_t posted = 0;
     uint32_t done = 0;
   };
-  // Both kinds of timer know their Qp by their place in it.
-  struct QpTimer : Timer {
-    QpTimer(Expired expired, VerbsQp& owner) : Timer(expired), qp(owner) {}
-    VerbsQp& qp;
-  };
-
   // Stands around a callback that may destroy the Qp; then nothing of it may be touched.
   class Alive {
    public:
@@ -151,6 +149,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   QpEvents& events_;
   const QpOptions options_;
   const uint32_t owner_;
+  QpCounters counters_;
 
   rdma_cm_id* id_ = nullptr;
   State state_ = State::kConnecting;
@@ -158,7 +157,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   bool told_peer_ = false;
   DisconnectReason reason_ = DisconnectReason::kLocal;
   std::string detail_;
-  QpTimer timer_;
+  Bound<Timer, &VerbsQp::on_timer> timer_{*this};
   bool* gone_ = nullptr;  // the innermost Alive's
   uint32_t number_ = 0;   // the device's, while the completion queues know it
 

@@ -245,6 +245,7 @@ void VerbsQp::on_cm_event(const CmEvent& event) {
 void VerbsQp::established(std::span<const std::byte> private_data) {
   timer_.cancel();
   state_ = State::kConnected;
+  counters_.opened.add();
   info_.private_data = private_data;
   const Alive alive(*this);
   events_.on_connected(*this, info_);

@@ -29,6 +29,12 @@ DisconnectReason reason_of(WcStatus status) {
   }
 }
 
+uint32_t total_length(std::span<const Sge> sges) {
+  uint32_t length = 0;
+  for (const Sge& sge : sges) length += sge.length;
+  return length;
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------- posting
@@ -55,6 +61,7 @@ PostResult VerbsQp::post_send(const WorkRequest& chain) {
       sends_.at(sequence) = {.completion = next->completion,
                              .rkey = next->rkey,
                              .opcode = next->opcode,
+                             .length = total_length(next->sges),
                              .signalled = next->signalled,
                              .silent = (batch[count].send_flags & IBV_SEND_SIGNALED) == 0};
       if (next->opcode == Opcode::kRegMr) static_cast<WindowMr*>(next->mr)->claim(owner_);
@@ -151,6 +158,7 @@ void VerbsQp::complete_send(const ibv_wc& wc) {
   SendSlot& slot = sends_.at(sequence);
   slot.finished = true;
   slot.status = to_status(wc.status);
+  counters_.gave_up(wc.status);
   if (int32_t(sequence + 1 - latest_send_) > 0) latest_send_ = sequence + 1;
   release_sends();
 }
@@ -166,6 +174,7 @@ void VerbsQp::release_sends() {
     const bool behind_failure = send_failed_ && slot.status == WcStatus::kSuccess;
     const WcStatus status = behind_failure ? WcStatus::kFlushed : slot.status;
     send_failed_ = status != WcStatus::kSuccess;
+    if (send_failed_) counters_.failed(status);
     if (slot.completion != nullptr && (slot.signalled || send_failed_)) {
       const Alive alive(*this);
       slot.completion->done(completed(status, slot.opcode));
@@ -180,6 +189,7 @@ void VerbsQp::release_sends() {
 }
 
 void VerbsQp::succeeded(const SendSlot& slot) {
+  counters_.succeeded(slot.opcode, slot.length);
   if (slot.opcode == Opcode::kLocalInv) invalidated(slot.rkey);
 }
 
@@ -203,6 +213,11 @@ void VerbsQp::complete_recv(const ibv_wc& wc) {
     result.invalidated = true;
     result.invalidated_rkey = Rkey{wc.invalidated_rkey};
     invalidated(result.invalidated_rkey);
+  }
+  if (result.status == WcStatus::kSuccess) {
+    counters_.succeeded(Opcode::kRecv, result.byte_len);
+  } else {
+    counters_.failed(result.status);
   }
   if (completion != nullptr) {
     const Alive alive(*this);

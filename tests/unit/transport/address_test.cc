@@ -77,5 +77,15 @@ TEST(Address, WritesWhatItReads) {
   }
 }
 
+TEST(Device, OpensTheTransportsItKnowsAndNamesThem) {
+  EXPECT_TRUE(Device::open({.transport = "uiwarp", .host = "", .port = 0, .options = {}}).ok());
+  const auto device =
+      Device::open({.transport = "carrier", .host = "10.0.0.1", .port = 1, .options = {}});
+  ASSERT_FALSE(device.ok());
+  EXPECT_EQ(device.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(device.status().message()),
+              HasSubstr("unknown transport 'carrier'; known are: uiwarp, verbs"));
+}
+
 }  // namespace
 }  // namespace mrpool

@@ -58,79 +58,87 @@ TEST_P(Seeded, TransfersArriveIntact) {
   run_fast_registration(world.pair, unit);
 }
 
+// One side of MixedTrafficBothWays, with all that it posts.
+struct Party {
+  static constexpr size_t kSpan = 2000;
+  static constexpr int kRounds = 15;
+
+  Party(Side& me_in, Side& peer_in)
+      : me(me_in),
+        peer(peer_in),
+        source(*me.pd, kSpan, Access::kNone),
+        sink(*me.pd, kRounds * kSpan, kSink),
+        remote(*peer.pd, kRounds * kSpan, kSink | Access::kRemoteRead),
+        inbox(*peer.pd, kRounds * kSpan, Access::kLocalWrite) {}
+
+  void prepare(unsigned seed) {
+    source.pattern(seed);
+    for (int i = 0; i < kRounds; ++i) {
+      const Sge sge = inbox.mr->sge(i * kSpan, kSpan);
+      ASSERT_EQ(peer.qp->post_recv({.completion = &receives[i], .sges = {&sge, 1}}),
+                PostStatus::kOk);
+    }
+  }
+  // A WRITE, a READ of what it wrote, and a SEND, in one chain.
+  void post_round(int i, uint32_t size) {
+    const Sge from = source.mr->sge(kSpan - size, size);
+    const Sge to = sink.mr->sge(i * kSpan, size);
+    for (Recorded* each : {&writes[i], &reads[i], &sends[i]}) {
+      each->log = &order;
+      posted.push_back(each);
+    }
+    WorkRequest send{.completion = &sends[i], .sges = {&from, 1}};
+    WorkRequest read{.next = &send,
+                     .completion = &reads[i],
+                     .opcode = Opcode::kRdmaRead,
+                     .sges = {&to, 1},
+                     .remote_addr = remote.at(i * kSpan),
+                     .rkey = remote.mr->rkey()};
+    ASSERT_EQ(me.send({.next = &read,
+                       .completion = &writes[i],
+                       .opcode = Opcode::kRdmaWrite,
+                       .sges = {&from, 1},
+                       .remote_addr = remote.at(i * kSpan),
+                       .rkey = remote.mr->rkey()}),
+              PostStatus::kOk);
+  }
+  bool done() const { return order.size() == 3 * kRounds && receives.back().done(); }
+  void check() const {
+    EXPECT_EQ(order, posted) << "completions left their order";
+    for (int i = 0; i < kRounds; ++i) {
+      EXPECT_TRUE(writes[i].good() && reads[i].good() && sends[i].good());
+      ASSERT_TRUE(receives[i].good());
+      const uint32_t size = receives[i].wc.byte_len;
+      const std::byte* expected = source.memory.data() + kSpan - size;
+      EXPECT_EQ(std::memcmp(inbox.memory.data() + i * kSpan, expected, size), 0);
+      EXPECT_EQ(std::memcmp(sink.memory.data() + i * kSpan, expected, size), 0);
+    }
+  }
+
+  Side& me;
+  Side& peer;
+  Buffer source, sink, remote, inbox;
+  std::array<Recorded, kRounds> writes, reads, sends, receives;
+  std::vector<Recorded*> order, posted;
+};
+
 // Everything at once in both directions: completions in order, every byte where it belongs.
 TEST_P(Seeded, MixedTrafficBothWays) {
   SCOPED_TRACE(GetParam());
   World world(GetParam() + 1000);
   world.connect();
   std::mt19937_64 draw(GetParam());
-  constexpr size_t kSpan = 2000;
-  constexpr int kRounds = 15;
-  struct Party {
-    Party(Side& me_in, Side& peer_in)
-        : me(me_in),
-          peer(peer_in),
-          source(*me.pd, kSpan, Access::kNone),
-          sink(*me.pd, kRounds * kSpan, kSink),
-          remote(*peer.pd, kRounds * kSpan, kSink | Access::kRemoteRead),
-          inbox(*peer.pd, kRounds * kSpan, Access::kLocalWrite) {}
-    Side& me;
-    Side& peer;
-    Buffer source, sink, remote, inbox;
-    std::array<Recorded, kRounds> writes, reads, sends, receives;
-    std::vector<Recorded*> order, posted;
-  };
   Party parties[] = {{world.pair.client, world.pair.server},
                      {world.pair.server, world.pair.client}};
-  for (Party& party : parties) {
-    party.source.pattern(static_cast<unsigned>(draw()));
-    for (int i = 0; i < kRounds; ++i) {
-      const Sge sge = party.inbox.mr->sge(i * kSpan, kSpan);
-      ASSERT_EQ(party.peer.qp->post_recv({.completion = &party.receives[i], .sges = {&sge, 1}}),
-                PostStatus::kOk);
-    }
-  }
-  for (int i = 0; i < kRounds; ++i) {
+  for (Party& party : parties) party.prepare(static_cast<unsigned>(draw()));
+  for (int i = 0; i < Party::kRounds; ++i) {
     for (Party& party : parties) {
-      const auto size = static_cast<uint32_t>(1 + draw() % kSpan);
-      const Sge from = party.source.mr->sge(kSpan - size, size);
-      const Sge to = party.sink.mr->sge(i * kSpan, size);
-      for (Recorded* each : {&party.writes[i], &party.reads[i], &party.sends[i]}) {
-        each->log = &party.order;
-        party.posted.push_back(each);
-      }
-      WorkRequest send{.completion = &party.sends[i], .sges = {&from, 1}};
-      WorkRequest read{.next = &send,
-                       .completion = &party.reads[i],
-                       .opcode = Opcode::kRdmaRead,
-                       .sges = {&to, 1},
-                       .remote_addr = party.remote.at(i * kSpan),
-                       .rkey = party.remote.mr->rkey()};
-      ASSERT_EQ(party.me.send({.next = &read,
-                               .completion = &party.writes[i],
-                               .opcode = Opcode::kRdmaWrite,
-                               .sges = {&from, 1},
-                               .remote_addr = party.remote.at(i * kSpan),
-                               .rkey = party.remote.mr->rkey()}),
-                PostStatus::kOk);
+      party.post_round(i, static_cast<uint32_t>(1 + draw() % Party::kSpan));
     }
   }
-  ASSERT_TRUE(world.until([&] {
-    return parties[0].order.size() == 3 * kRounds && parties[1].order.size() == 3 * kRounds &&
-           parties[0].receives.back().done() && parties[1].receives.back().done();
-  })) << parties[0].order.size()
-      << " " << parties[1].order.size();
-  for (Party& party : parties) {
-    EXPECT_EQ(party.order, party.posted) << "completions left their order";
-    for (int i = 0; i < kRounds; ++i) {
-      EXPECT_TRUE(party.writes[i].good() && party.reads[i].good() && party.sends[i].good());
-      ASSERT_TRUE(party.receives[i].good());
-      const uint32_t size = party.receives[i].wc.byte_len;
-      const std::byte* expected = party.source.memory.data() + kSpan - size;
-      EXPECT_EQ(std::memcmp(party.inbox.memory.data() + i * kSpan, expected, size), 0);
-      EXPECT_EQ(std::memcmp(party.sink.memory.data() + i * kSpan, expected, size), 0);
-    }
-  }
+  ASSERT_TRUE(world.until([&] { return parties[0].done() && parties[1].done(); }))
+      << parties[0].order.size() << " " << parties[1].order.size();
+  for (const Party& party : parties) party.check();
 }
 
 // The connection breaks at a moment of the seed's choosing: every request completes exactly once,
