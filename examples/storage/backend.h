@@ -7,27 +7,20 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/storage/spec.h"
 #include "examples/storage/storage.h"
 
 namespace mrpool::storage {
 
-// An address taken apart. Only options that the backend has are in it.
-struct Spec {
-  std::string text;                  // as it was written
-  std::string target;                // from the colon to the first comma
-  std::vector<std::string> options;  // "direct", "size=10GiB"; not "bs="
-  uint32_t block_size = 0;           // one of kBlockSizes
-
-  bool has(std::string_view flag) const;
-  // What follows "key=".
-  std::optional<std::string_view> value(std::string_view key) const;
+// An address taken apart. Only options that the backend has are in it, besides "bs".
+struct Spec : StoreSpec {
+  std::string text;         // as it was written
+  uint32_t block_size = 0;  // one of kBlockSizes
 };
 
 struct Backend {

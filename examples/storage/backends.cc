@@ -1,8 +1,6 @@
 #include <algorithm>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "examples/storage/backend.h"
 #include "examples/storage/file.h"
 #include "examples/storage/ram.h"
@@ -24,18 +22,22 @@ const Backend* find(std::string_view scheme) {
 }
 
 // "size=VALUE" fits "size=10GiB"; "direct" fits itself.
-bool fits(std::string_view option, std::string_view written) {
-  const size_t equals = option.find('=');
-  return equals == option.npos ? option == written
-                               : written.starts_with(option.substr(0, equals + 1));
+bool fits(std::string_view known, const StoreSpec::Option& option) {
+  const size_t equals = known.find('=');
+  return known.substr(0, equals) == option.name && (equals != known.npos) == option.has_value;
 }
 
-bool known(const Backend& backend, std::string_view written) {
+bool is_known(const Backend& backend, const StoreSpec::Option& option) {
+  if (option.name == "bs") {
+    return std::ranges::find(kBlockSizeOptions, "bs=" + option.value) !=
+           std::end(kBlockSizeOptions);
+  }
   return std::ranges::any_of(backend.options,
-                             [written](std::string_view option) { return fits(option, written); });
+                             [&option](std::string_view known) { return fits(known, option); });
 }
 
-absl::Status unknown_option(const Spec& spec, const Backend& backend, const std::string& option) {
+absl::Status unknown_option(const Spec& spec, const Backend& backend,
+                            const StoreSpec::Option& option) {
   std::string there_are;
   for (const auto options :
        {backend.options, std::span<const std::string_view>(kBlockSizeOptions)}) {
@@ -43,29 +45,25 @@ absl::Status unknown_option(const Spec& spec, const Backend& backend, const std:
       absl::StrAppend(&there_are, there_are.empty() ? "" : ", ", view(each));
     }
   }
-  return absl::InvalidArgumentError(absl::StrCat("\"", spec.text, "\": option \"", option,
-                                                 "\" is not known for ", view(backend.scheme),
-                                                 "; there are ", there_are));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", spec.text, "\": option \"", option.name,
+      option.has_value ? absl::StrCat("=", escape(option.value)) : "", "\" is not known for ",
+      view(backend.scheme), "; there are ", there_are, " (write %2C for a comma in a name)"));
 }
 
 absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& options,
                                      Spec& spec) {
-  spec.text = text;
-  const size_t colon = spec.text.find(':');
-  const Backend* backend =
-      colon == std::string::npos ? nullptr : find(std::string_view(text).substr(0, colon));
+  absl::StatusOr<StoreSpec> parsed = parse_spec(text);
+  if (!parsed.ok()) return parsed.status();
+  spec = {*std::move(parsed), std::string(text), block_size_of(text, options.block_size)};
+  const Backend* backend = find(spec.scheme);
   if (backend == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", spec.text, "\" names no storage; write ", examples()));
   }
-  const std::vector<std::string> parts = absl::StrSplit(spec.text.substr(colon + 1), ',');
-  spec.target = parts[0];
-  for (size_t i = 1; i < parts.size(); ++i) {
-    if (std::ranges::find(kBlockSizeOptions, parts[i]) != std::end(kBlockSizeOptions)) continue;
-    if (!known(*backend, parts[i])) return unknown_option(spec, *backend, parts[i]);
-    spec.options.push_back(parts[i]);
+  for (const StoreSpec::Option& option : spec.options) {
+    if (!is_known(*backend, option)) return unknown_option(spec, *backend, option);
   }
-  spec.block_size = block_size_of(text, options.block_size);
   if (!valid_block_size(spec.block_size)) {
     return absl::InvalidArgumentError(absl::StrCat("block size ", spec.block_size,
                                                    " is not supported; use ", kBlockSizes[0],
@@ -77,19 +75,6 @@ absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& o
 }  // namespace
 
 std::span<const Backend* const> backends() { return kBackends; }
-
-bool Spec::has(std::string_view flag) const {
-  return std::ranges::find(options, flag) != options.end();
-}
-
-std::optional<std::string_view> Spec::value(std::string_view key) const {
-  for (const std::string_view option : options) {
-    if (option.starts_with(key) && option.substr(key.size()).starts_with('=')) {
-      return option.substr(key.size() + 1);
-    }
-  }
-  return std::nullopt;
-}
 
 std::string examples() {
   std::string text;
@@ -109,18 +94,17 @@ std::string help() {
     }
     absl::StrAppend(&text, form, "[,bs=512|4096]: ", view(backend->summary), "\n");
   }
+  absl::StrAppend(&text, "A comma in PATH or NAME is written %2C, a percent sign %25.\n");
   return text;
 }
 
 uint32_t block_size_of(std::string_view spec, uint32_t otherwise) {
-  const std::vector<std::string> parts = absl::StrSplit(std::string(spec), ',');
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const auto found = std::ranges::find(kBlockSizeOptions, parts[i]);
-    if (found != std::end(kBlockSizeOptions)) {
-      otherwise = kBlockSizes[found - std::begin(kBlockSizeOptions)];
-    }
-  }
-  return otherwise;
+  const absl::StatusOr<StoreSpec> parsed = parse_spec(spec);
+  const StoreSpec::Option* option = parsed.ok() ? parsed->find("bs") : nullptr;
+  if (option == nullptr) return otherwise;
+  const auto found = std::ranges::find(kBlockSizeOptions, "bs=" + option->value);
+  if (found == std::end(kBlockSizeOptions)) return otherwise;
+  return kBlockSizes[found - std::begin(kBlockSizeOptions)];
 }
 
 absl::Status check(std::string_view text, const OpenOptions& options) {

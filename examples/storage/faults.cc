@@ -1,6 +1,10 @@
 #include "examples/storage/faults.h"
 
+#include <algorithm>
 #include <new>
+
+#include "examples/storage/outstanding.h"
+#include "examples/storage/wrapper.h"
 
 namespace mrpool::storage {
 
@@ -48,13 +52,16 @@ class FaultyChannel final : public Channel {
       return fault.error != Error::kNone || inner_->submit(io);
     }
     static_assert(sizeof(Delayed) <= sizeof io.scratch);
-    ++delayed_;
+    delayed_.add(io, reactor_.now());
     auto* delayed = new (io.scratch) Delayed(*this, io, fault.error);
     delayed->arm(reactor_, fault.delay);
     return false;
   }
   void release(Io& io) override { inner_->release(io); }
-  uint32_t pending() const override { return delayed_ + inner_->pending(); }
+  uint32_t pending() const override { return delayed_.count() + inner_->pending(); }
+  Nanoseconds oldest_age(Nanoseconds now) const override {
+    return std::max(delayed_.oldest_age(now), inner_->oldest_age(now));
+  }
 
  private:
   // Lives in the request's scratch space until the delay is over.
@@ -66,7 +73,7 @@ class FaultyChannel final : public Channel {
             Io& io = *d.io;
             const Error error = d.error;
             d.~Delayed();
-            --channel.delayed_;
+            channel.delayed_.remove(io);
             io.error = error;
             if (error != Error::kNone || channel.inner_->submit(io)) io.done(io);
           }),
@@ -81,25 +88,22 @@ class FaultyChannel final : public Channel {
   const std::unique_ptr<Channel> inner_;
   const std::shared_ptr<FaultPlan> plan_;
   Reactor& reactor_;
-  uint32_t delayed_ = 0;
+  Outstanding delayed_;
 };
 
-class FaultyVolume final : public Volume {
+class FaultyVolume final : public VolumeWrapper {
  public:
   FaultyVolume(std::shared_ptr<Volume> inner, std::shared_ptr<FaultPlan> plan)
-      : inner_(std::move(inner)), plan_(std::move(plan)) {}
-  const Geometry& geometry() const override { return inner_->geometry(); }
-  const std::string& spec() const override { return inner_->spec(); }
+      : VolumeWrapper(std::move(inner)), plan_(std::move(plan)) {}
   std::span<std::byte> memory() override { return {}; }
   std::byte* locate(uint64_t, uint64_t) override { return nullptr; }
   absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override {
-    auto channel = inner_->open_channel(reactor);
+    auto channel = inner().open_channel(reactor);
     if (!channel.ok()) return channel.status();
     return std::make_unique<FaultyChannel>(std::move(*channel), plan_, reactor);
   }
 
  private:
-  const std::shared_ptr<Volume> inner_;
   const std::shared_ptr<FaultPlan> plan_;
 };
 

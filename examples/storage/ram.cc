@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
+#include "examples/storage/claim.h"
 #include "examples/storage/io_util.h"
+#include "examples/storage/outstanding.h"
 #include "examples/storage/range_guard.h"
 
 namespace mrpool::storage {
@@ -38,27 +40,45 @@ class Mapping {
   std::span<std::byte> memory_;
 };
 
-class RamVolume final : public Volume, public std::enable_shared_from_this<RamVolume> {
+// RAM and null are what they are as long as they are open, and keep their size.
+class UnchangingVolume : public Volume {
  public:
-  RamVolume(std::string spec, Mapping mapping, uint32_t block_size)
-      : spec_(std::move(spec)),
+  UnchangingVolume(std::string spec, std::shared_ptr<const Claim> claim, const Geometry& geometry)
+      : spec_(std::move(spec)), claim_(std::move(claim)), geometry_(geometry) {}
+  Geometry geometry() const override { return geometry_; }
+  const std::string& spec() const override { return spec_; }
+  const StoreIdentity& identity() const override { return claim_->identity; }
+  absl::Status still_there() const override { return absl::OkStatus(); }
+  absl::StatusOr<SizeChange> refresh(uint64_t grow_to) override {
+    if (grow_to <= geometry_.bytes()) return SizeChange::kSame;
+    return absl::FailedPreconditionError(absl::StrCat(
+        spec_, " cannot grow to ", grow_to, " bytes while it is open; close it and open it anew"));
+  }
+
+ private:
+  const std::string spec_;
+  const std::shared_ptr<const Claim> claim_;
+  const Geometry geometry_;
+};
+
+class RamVolume final : public UnchangingVolume, public std::enable_shared_from_this<RamVolume> {
+ public:
+  RamVolume(std::string spec, std::shared_ptr<const Claim> claim, Mapping mapping,
+            uint32_t block_size)
+      : UnchangingVolume(std::move(spec), std::move(claim),
+                         {.block_size = block_size,
+                          .blocks = mapping.memory().size() / block_size,
+                          .deallocate = true}),
         mapping_(std::move(mapping)),
-        geometry_{.block_size = block_size,
-                  .blocks = mapping_.memory().size() / block_size,
-                  .deallocate = true},
         guard_(mapping_.memory().size()) {}
 
-  const Geometry& geometry() const override { return geometry_; }
-  const std::string& spec() const override { return spec_; }
   std::span<std::byte> memory() override { return mapping_.memory(); }
   std::byte* locate(uint64_t offset, uint64_t) override { return memory().data() + offset; }
   absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
   RangeGuard& guard() { return guard_; }
 
  private:
-  const std::string spec_;
   const Mapping mapping_;
-  const Geometry geometry_;
   RangeGuard guard_;
 };
 
@@ -77,11 +97,12 @@ class RamChannel final : public Channel, private Poller {
     io.progress = 0;
     if (io.error != Error::kNone || advance(io)) return true;
     waiting_.push(io);
-    ++pending_;
+    outstanding_.add(io, reactor_.now());
     return false;
   }
   void release(Io& io) override { volume_->guard().unshare(io.offset, io.length); }
-  uint32_t pending() const override { return pending_; }
+  uint32_t pending() const override { return outstanding_.count(); }
+  Nanoseconds oldest_age(Nanoseconds now) const override { return outstanding_.oldest_age(now); }
 
  private:
   // While another reactor's I/O holds a range nothing here tells when it ends: look again soon.
@@ -158,7 +179,7 @@ class RamChannel final : public Channel, private Poller {
       const uint64_t before = io->progress;
       if (advance(*io)) {
         progress = true;
-        --pending_;
+        outstanding_.remove(*io);
         io->done(*io);
       } else {
         progress |= io->progress != before;
@@ -177,7 +198,7 @@ class RamChannel final : public Channel, private Poller {
   Reactor& reactor_;
   Timer wake_{[](Timer&) {}};  // only to end a sleep
   IoList waiting_;
-  uint32_t pending_ = 0;
+  Outstanding outstanding_;
 };
 
 absl::StatusOr<std::unique_ptr<Channel>> RamVolume::open_channel(Reactor& reactor) {
@@ -185,17 +206,17 @@ absl::StatusOr<std::unique_ptr<Channel>> RamVolume::open_channel(Reactor& reacto
 }
 
 // Reads show one block of zeroes over and over, so that nothing but zeroes ever leaves.
-class NullVolume final : public Volume {
+class NullVolume final : public UnchangingVolume {
  public:
   static constexpr uint64_t kZeroes = 2 << 20;  // the longest read without a copy
 
-  NullVolume(std::string spec, Mapping zeroes, uint64_t bytes, uint32_t block_size)
-      : spec_(std::move(spec)),
-        zeroes_(std::move(zeroes)),
-        geometry_{.block_size = block_size, .blocks = bytes / block_size, .deallocate = true} {}
+  NullVolume(std::string spec, std::shared_ptr<const Claim> claim, Mapping zeroes, uint64_t bytes,
+             uint32_t block_size)
+      : UnchangingVolume(
+            std::move(spec), std::move(claim),
+            {.block_size = block_size, .blocks = bytes / block_size, .deallocate = true}),
+        zeroes_(std::move(zeroes)) {}
 
-  const Geometry& geometry() const override { return geometry_; }
-  const std::string& spec() const override { return spec_; }
   std::span<std::byte> memory() override { return zeroes_.memory(); }
   std::byte* locate(uint64_t, uint64_t length) override {
     return length <= kZeroes ? zeroes_.memory().data() : nullptr;
@@ -203,9 +224,7 @@ class NullVolume final : public Volume {
   absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
 
  private:
-  const std::string spec_;
   const Mapping zeroes_;
-  const Geometry geometry_;
 };
 
 class NullChannel final : public Channel {
@@ -220,13 +239,14 @@ class NullChannel final : public Channel {
   }
   void release(Io&) override {}
   uint32_t pending() const override { return 0; }
+  Nanoseconds oldest_age(Nanoseconds) const override { return {}; }
 
  private:
   const Geometry geometry_;
 };
 
 absl::StatusOr<std::unique_ptr<Channel>> NullVolume::open_channel(Reactor&) {
-  return std::make_unique<NullChannel>(geometry_);
+  return std::make_unique<NullChannel>(geometry());
 }
 
 absl::StatusOr<uint64_t> size_of(const Spec& spec) {
@@ -243,23 +263,48 @@ absl::StatusOr<uint64_t> size_of(const Spec& spec) {
   return bytes;
 }
 
-absl::Status check_size(const Spec& spec) { return size_of(spec).status(); }
+absl::StatusOr<StoreIdentity> identity_of(const Spec& spec) {
+  const StoreSpec::Option* name = spec.find("name");
+  if (name == nullptr) return StoreIdentity::unnamed();
+  if (!name->value.empty()) return StoreIdentity::named(name->value);
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", spec.text, "\": the name is missing; write name=scratch"));
+}
+
+absl::Status check_memory(const Spec& spec) {
+  const auto bytes = size_of(spec);
+  return bytes.ok() ? identity_of(spec).status() : bytes.status();
+}
+
+absl::StatusOr<std::shared_ptr<const Claim>> claim_of(const Spec& spec) {
+  const absl::StatusOr<StoreIdentity> identity = identity_of(spec);
+  if (!identity.ok()) return identity.status();
+  return take_claim(*identity, spec.text, false, {});
+}
 
 absl::StatusOr<std::shared_ptr<Volume>> open_ram(const Spec& spec) {
   const auto bytes = size_of(spec);
   if (!bytes.ok()) return bytes.status();
+  auto claim = claim_of(spec);
+  if (!claim.ok()) return claim.status();
   auto mapping = Mapping::create(*bytes);
   if (!mapping.ok()) return mapping.status();
-  return std::make_shared<RamVolume>(spec.text, std::move(*mapping), spec.block_size);
+  return std::make_shared<RamVolume>(spec.text, std::move(*claim), std::move(*mapping),
+                                     spec.block_size);
 }
 
 absl::StatusOr<std::shared_ptr<Volume>> open_null(const Spec& spec) {
   const auto bytes = size_of(spec);
   if (!bytes.ok()) return bytes.status();
+  auto claim = claim_of(spec);
+  if (!claim.ok()) return claim.status();
   auto zeroes = Mapping::create(NullVolume::kZeroes);
   if (!zeroes.ok()) return zeroes.status();
-  return std::make_shared<NullVolume>(spec.text, std::move(*zeroes), *bytes, spec.block_size);
+  return std::make_shared<NullVolume>(spec.text, std::move(*claim), std::move(*zeroes), *bytes,
+                                      spec.block_size);
 }
+
+constexpr std::string_view kOptions[] = {"name=NAME"};
 
 }  // namespace
 
@@ -267,15 +312,15 @@ constinit const Backend kRam = {.scheme = "ram",
                                 .target = "SIZE",
                                 .example = "ram:64MiB",
                                 .summary = "memory, zeroes at each start",
-                                .options = {},
-                                .check = check_size,
+                                .options = kOptions,
+                                .check = check_memory,
                                 .open = open_ram};
 constinit const Backend kNull = {.scheme = "null",
                                  .target = "SIZE",
                                  .example = "null:1TiB",
                                  .summary = "forgets writes, reads as zeroes",
-                                 .options = {},
-                                 .check = check_size,
+                                 .options = kOptions,
+                                 .check = check_memory,
                                  .open = open_null};
 
 }  // namespace mrpool::storage

@@ -1,5 +1,7 @@
 // Volumes without a disk: RAM, and null, which forgets writes and reads as zeroes.
 //
+// Their identity is the name they are given by "name=", unique in the process, or one of their own.
+//
 // Thread safety and ownership: as storage.h says of Volume.
 #pragma once
 

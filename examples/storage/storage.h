@@ -26,7 +26,9 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/storage/identity.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::storage {
@@ -77,6 +79,9 @@ struct Io {
 
   // The channel's, while the request is under way.
   Io* next = nullptr;
+  Io* older = nullptr;
+  Io* newer = nullptr;
+  Nanoseconds submitted{};  // the reactor's time
   uint64_t progress = 0;
   void* owner = nullptr;
   alignas(16) std::byte scratch[96];
@@ -109,14 +114,29 @@ class Channel {
   virtual void release(Io& io) = 0;
   // Requests that submit() left pending.
   virtual uint32_t pending() const = 0;
+  // How long the oldest pending request has waited by `now`, the reactor's time; zero without any.
+  // A store that hangs shows itself by an age that grows.
+  virtual Nanoseconds oldest_age(Nanoseconds now) const = 0;
 };
+
+enum class SizeChange : uint8_t { kSame, kGrown, kShrunk };
 
 class Volume {
  public:
   virtual ~Volume() = default;
-  virtual const Geometry& geometry() const = 0;
+  // As it is now: `blocks` changes with refresh(), from any thread, the rest never does.
+  virtual Geometry geometry() const = 0;
   // The address it was opened by.
   virtual const std::string& spec() const = 0;
+  // What it is, whatever the address.
+  virtual const StoreIdentity& identity() const = 0;
+  // Whether the address still leads to this store. NotFound: it leads nowhere; FailedPrecondition:
+  // to another one, since the file was replaced. Costs a stat(2), which may block.
+  virtual absl::Status still_there() const = 0;
+  // Looks at the store's size again, after growing a file that is smaller than `grow_to` bytes
+  // (zero: it is not grown), and takes the new one for geometry(). Blocks as still_there() does.
+  // Until it is called, requests beyond the end of a store that has shrunk fail with kOutOfRange.
+  virtual absl::StatusOr<SizeChange> refresh(uint64_t grow_to) = 0;
   // Memory that reads may gather from without a copy (RAM, null), page aligned, there as long as
   // the volume; register it once. Empty where there is none.
   virtual std::span<std::byte> memory() = 0;
@@ -134,7 +154,9 @@ struct OpenOptions {
 uint32_t block_size_of(std::string_view spec, uint32_t otherwise);
 
 // Opens "SCHEME:TARGET[,OPTION...]", as help() lists them, each with ",bs=512|4096" to override the
-// options. InvalidArgument names the bad part and shows a right one. backends.cc has the kinds.
+// options; backends.cc has the kinds, spec.h the syntax. InvalidArgument names what is wrong and
+// shows the fix: a bad part, a size that is no whole number of blocks. FailedPrecondition names who
+// has the store already (claim.h).
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view spec,
                                              const OpenOptions& options = {});
 // Whether open() would take the text. Nothing is opened.

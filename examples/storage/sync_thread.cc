@@ -1,7 +1,6 @@
 #include "examples/storage/sync_thread.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,62 +9,39 @@
 #include <new>
 #include <vector>
 
+#include "examples/storage/file_size.h"
+
 namespace mrpool::storage {
 
 // Lives in the request's scratch space while the helper has it.
-struct SyncThread::Job : Task {
+struct SyncThread::Job : HelperJob {
   Job(Io& request, Reactor& home, Finished done)
-      : Task([](Task& self) {
-          Job& job = static_cast<Job&>(self);
-          const Finished finish = job.finished;
-          Io& io_done = *job.io;
-          finish(io_done);
-        }),
-        io(&request),
-        reactor(&home),
+      : HelperJob(request, home,
+                  [](Task& self) {
+                    Job& job = static_cast<Job&>(static_cast<HelperJob&>(self));
+                    const Finished finish = job.finished;
+                    Io& io_done = *job.io;
+                    finish(io_done);
+                  }),
         finished(done) {}
-  Io* io;
-  Reactor* reactor;
   Finished finished;
   bool needs_sync = false;
 };
 
 SyncThread::SyncThread(int fd) : fd_(fd), thread_([this] { run(); }) {}
 
-SyncThread::~SyncThread() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
-}
+SyncThread::~SyncThread() { queue_.stop(); }
 
 void SyncThread::submit(Io& io, Reactor& reactor, Finished finished) {
   static_assert(sizeof(Job) <= sizeof io.scratch);
   new (io.scratch) Job(io, reactor, finished);
-  {
-    const std::lock_guard lock(mutex_);
-    jobs_.push(io);
-  }
-  wake_.notify_one();
+  queue_.push(io);
 }
 
 void SyncThread::run() {
-  // The program's signals are for others: here one would end a system call half way (EINTR, on FUSE
-  // for fdatasync too), which must not look like a fault of the disk.
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   const auto job = [](Io& io) -> Job& { return *std::launder(reinterpret_cast<Job*>(io.scratch)); };
-  while (true) {
-    Io* batch = nullptr;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
-      batch = jobs_.take();
-    }
+  while (Io* batch = queue_.take()) {
     bool sync = false;
     for (Io* io = batch; io != nullptr; io = io->next) {
       Job& j = job(*io);
@@ -98,16 +74,8 @@ Error SyncThread::work(Io& io, bool& needs_sync) {
     case Op::kWriteZeroes:
       needs_sync = io.fua;
       return zero(io);
-    case Op::kDeallocate: {
-      if (io.length == 0) return Error::kNone;
-      // A hint: a file system or device that cannot is no error.
-      if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off_t(io.offset),
-                    off_t(io.length)) == 0 ||
-          errno == EOPNOTSUPP) {
-        return Error::kNone;
-      }
-      return from_errno(errno, io.op);
-    }
+    case Op::kDeallocate:
+      return deallocate(io);
     case Op::kRead:
     case Op::kHold:
       break;
@@ -115,8 +83,21 @@ Error SyncThread::work(Io& io, bool& needs_sync) {
   return Error::kUnsupported;
 }
 
+Error SyncThread::deallocate(const Io& io) {
+  if (io.length == 0) return Error::kNone;
+  if (ends_before(fd_, io.offset + io.length)) return Error::kOutOfRange;
+  // A hint: a file system or device that cannot is no error.
+  if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off_t(io.offset),
+                off_t(io.length)) == 0 ||
+      errno == EOPNOTSUPP) {
+    return Error::kNone;
+  }
+  return from_errno(errno, io.op);
+}
+
 Error SyncThread::zero(const Io& io) {
   if (io.length == 0) return Error::kNone;
+  if (ends_before(fd_, io.offset + io.length)) return Error::kOutOfRange;
   const int mode = (io.deallocate ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
   if (fallocate(fd_, mode | FALLOC_FL_KEEP_SIZE, off_t(io.offset), off_t(io.length)) == 0) {
     return Error::kNone;

@@ -7,18 +7,16 @@
 // Ownership: the descriptor is borrowed. The destructor waits for what was submitted.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
-#include "examples/storage/io_util.h"
+#include "examples/storage/helper_queue.h"
 #include "examples/storage/storage.h"
 
 namespace mrpool::storage {
 
 class SyncThread {
  public:
+  // Throws std::system_error when there is no thread to be had.
   explicit SyncThread(int fd);
   ~SyncThread();
   SyncThread(const SyncThread&) = delete;
@@ -33,16 +31,14 @@ class SyncThread {
   struct Job;
   void run();
   Error work(Io& io, bool& needs_sync);
+  Error deallocate(const Io& io);
   Error zero(const Io& io);
   Error write_zeroes(uint64_t offset, uint64_t length);
 
   const int fd_;
   bool broken_ = false;  // a sync failed; the thread's own
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  IoList jobs_;
-  bool stop_ = false;
-  std::thread thread_;
+  HelperQueue queue_;
+  std::jthread thread_;
 };
 
 }  // namespace mrpool::storage

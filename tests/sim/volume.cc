@@ -1,9 +1,13 @@
 #include "tests/sim/volume.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
 #include <vector>
+
+#include "examples/storage/outstanding.h"
+#include "examples/storage/wrapper.h"
 
 namespace mrpool::sim {
 
@@ -24,12 +28,15 @@ class SimChannel final : public storage::Channel {
     const Nanoseconds most = slow ? options_.slow : options_.max_delay;
     static_assert(sizeof(Delayed) <= sizeof io.scratch);
     auto* delayed = new (io.scratch) Delayed(*this, io);
-    ++delayed_;
+    delayed_.add(io, reactor_.now());
     delayed->arm(reactor_, Nanoseconds(simulation_.below(static_cast<uint64_t>(most.count()) + 1)));
     return false;
   }
   void release(Io& io) override { inner_->release(io); }
-  uint32_t pending() const override { return delayed_ + inner_->pending(); }
+  uint32_t pending() const override { return delayed_.count() + inner_->pending(); }
+  Nanoseconds oldest_age(Nanoseconds now) const override {
+    return std::max(delayed_.oldest_age(now), inner_->oldest_age(now));
+  }
 
  private:
   // Lives in the request's scratch space until the delay is over.
@@ -40,7 +47,7 @@ class SimChannel final : public storage::Channel {
             SimChannel& channel = delayed.channel;
             Io& io = delayed.io;
             delayed.~Delayed();
-            --channel.delayed_;
+            channel.delayed_.remove(io);
             channel.carry_out(io);
           }),
           channel(c),
@@ -101,32 +108,29 @@ class SimChannel final : public storage::Channel {
   Reactor& reactor_;
   Simulation& simulation_;
   const SimVolumeOptions options_;
-  uint32_t delayed_ = 0;
+  storage::Outstanding delayed_;
   std::vector<std::unique_ptr<Late>> late_;
 };
 
-class SimVolume final : public storage::Volume {
+class SimVolume final : public storage::VolumeWrapper {
  public:
   SimVolume(std::shared_ptr<storage::Volume> inner, Simulation& simulation,
             const SimVolumeOptions& options)
-      : inner_(std::move(inner)), simulation_(simulation), options_(options) {}
+      : VolumeWrapper(std::move(inner)), simulation_(simulation), options_(options) {}
 
-  const storage::Geometry& geometry() const override { return inner_->geometry(); }
-  const std::string& spec() const override { return inner_->spec(); }
   std::span<std::byte> memory() override {
-    return options_.gather ? inner_->memory() : std::span<std::byte>();
+    return options_.gather ? VolumeWrapper::memory() : std::span<std::byte>();
   }
   std::byte* locate(uint64_t offset, uint64_t length) override {
-    return options_.gather ? inner_->locate(offset, length) : nullptr;
+    return options_.gather ? VolumeWrapper::locate(offset, length) : nullptr;
   }
   absl::StatusOr<std::unique_ptr<storage::Channel>> open_channel(Reactor& reactor) override {
-    auto inner = inner_->open_channel(reactor);
-    if (!inner.ok()) return inner.status();
-    return std::make_unique<SimChannel>(std::move(*inner), reactor, simulation_, options_);
+    auto channel = inner().open_channel(reactor);
+    if (!channel.ok()) return channel.status();
+    return std::make_unique<SimChannel>(std::move(*channel), reactor, simulation_, options_);
   }
 
  private:
-  const std::shared_ptr<storage::Volume> inner_;
   Simulation& simulation_;
   const SimVolumeOptions options_;
 };

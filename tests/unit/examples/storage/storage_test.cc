@@ -2,12 +2,8 @@
 #include "examples/storage/storage.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,59 +11,10 @@
 #include "examples/storage/backend.h"
 #include "examples/storage/faults.h"
 #include "examples/storage/range_guard.h"
+#include "tests/unit/examples/storage/storage_fixture.h"
 
 namespace mrpool::storage {
 namespace {
-
-// One request with its buffer, run to its end.
-class Request : public Io {
- public:
-  explicit Request(Op o, uint64_t at, uint64_t bytes, size_t pieces = 1)
-      : Io([](Io& self) { static_cast<Request&>(self).finished = true; }) {
-    op = o;
-    offset = at;
-    length = bytes;
-    memory.reset(static_cast<std::byte*>(aligned_alloc(4096, std::max<size_t>(bytes, 4096))));
-    for (size_t i = 0; i < pieces; ++i) {
-      list.push_back({memory.get() + i * (bytes / pieces), size_t(bytes / pieces)});
-    }
-    buffers = list;
-  }
-  Error run(Channel& channel, Reactor& reactor) {
-    finished = channel.submit(*this);
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (!finished && std::chrono::steady_clock::now() < deadline) reactor.poll();
-    EXPECT_TRUE(finished);
-    return error;
-  }
-  void fill(uint64_t seed) {
-    std::mt19937_64 rng(seed);
-    for (uint64_t i = 0; i < length; ++i) memory.get()[i] = std::byte(rng());
-  }
-  std::string_view bytes() const {
-    return {reinterpret_cast<const char*>(memory.get()), size_t(length)};
-  }
-
-  bool finished = false;
-  struct Free {
-    void operator()(std::byte* p) const { free(p); }
-  };
-  std::unique_ptr<std::byte, Free> memory;
-  std::vector<iovec> list;
-};
-
-class TempDir {
- public:
-  TempDir() {
-    char name[] = "/var/tmp/mrpool_storage_XXXXXX";
-    path_ = mkdtemp(name);
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 struct Case {
   std::string name;
@@ -214,6 +161,8 @@ TEST(Ram, AHeldRangeDoesNotChange) {
   EXPECT_FALSE(write.finished);
   EXPECT_EQ(volume->memory()[4096], std::byte{0});
   EXPECT_EQ(channel->pending(), 2u);
+  EXPECT_EQ(channel->oldest_age(write.submitted + std::chrono::seconds(5)),
+            std::chrono::seconds(5));
   channel->release(hold);
   for (int i = 0; i < 100 && !(write.finished && reader.finished); ++i) reactor->poll();
   EXPECT_TRUE(write.finished);
@@ -261,43 +210,6 @@ TEST(RangeGuard, WriterMarksAndReadersStayOut) {
   guard.unshare(20000, 1);
 }
 
-TEST(File, DataSurvivesClosing) {
-  TempDir dir;
-  const std::string spec = "file:" + dir.file("disk");
-  std::string written;
-  {
-    auto reactor = std::move(*Reactor::create());
-    auto volume = *open(spec + ",size=1MiB");
-    auto channel = std::move(*volume->open_channel(*reactor));
-    Request write(Op::kWrite, 8192, 4096);
-    write.fill(77);
-    EXPECT_EQ(write.run(*channel, *reactor), Error::kNone);
-    EXPECT_EQ(Request(Op::kFlush, 0, 0).run(*channel, *reactor), Error::kNone);
-    written = write.bytes();
-    EXPECT_FALSE(open(spec).ok()) << "the file is locked";
-  }
-  auto reactor = std::move(*Reactor::create());
-  auto volume = open(spec + ",ro");
-  ASSERT_TRUE(volume.ok()) << volume.status();
-  auto channel = std::move(*(*volume)->open_channel(*reactor));
-  Request read(Op::kRead, 8192, 4096);
-  EXPECT_EQ(read.run(*channel, *reactor), Error::kNone);
-  EXPECT_EQ(read.bytes(), written);
-  EXPECT_EQ(Request(Op::kWrite, 0, 4096).run(*channel, *reactor), Error::kReadOnly);
-  EXPECT_EQ(Request(Op::kFlush, 0, 0).run(*channel, *reactor), Error::kNone);
-}
-
-// The file shrinks behind our back: a short read is a media error, not a hang or stale bytes.
-TEST(File, AShortReadIsAMediaError) {
-  TempDir dir;
-  auto reactor = std::move(*Reactor::create());
-  auto volume = *open("file:" + dir.file("disk") + ",size=1MiB");
-  auto channel = std::move(*volume->open_channel(*reactor));
-  ASSERT_EQ(truncate(dir.file("disk").c_str(), 512 << 10), 0);
-  EXPECT_EQ(Request(Op::kRead, (512 << 10) - 4096, 8192).run(*channel, *reactor),
-            Error::kMediaRead);
-}
-
 TEST(Errors, FollowErrno) {
   EXPECT_EQ(from_errno(ENOSPC, Op::kWrite), Error::kNoSpace);
   EXPECT_EQ(from_errno(EIO, Op::kWrite), Error::kMediaWrite);
@@ -305,10 +217,7 @@ TEST(Errors, FollowErrno) {
 }
 
 TEST(Open, NamesWhatIsWrong) {
-  const auto message = [](std::string_view spec) {
-    auto volume = open(spec);
-    return volume.ok() ? std::string() : std::string(volume.status().message());
-  };
+  const auto message = [](std::string_view spec) { return why_not(spec); };
   EXPECT_NE(message("tape:1"), "");
   EXPECT_NE(message("ram:12x").find("12x"), std::string::npos);
   EXPECT_NE(message("ram:1000").find("whole number"), std::string::npos);
@@ -331,15 +240,6 @@ TEST(Open, ListsWhatThereIs) {
   EXPECT_EQ(examples(), "ram:64MiB, null:1TiB or file:/srv/disk.img");
   EXPECT_NE(open("file:/x,bogus").status().message().find("there are direct, ro, size="),
             std::string::npos);
-}
-
-TEST(Open, TakesASpecApart) {
-  Spec spec;
-  spec.options = {"direct", "size=1MiB"};
-  EXPECT_TRUE(spec.has("direct"));
-  EXPECT_FALSE(spec.has("size"));
-  EXPECT_EQ(spec.value("size"), "1MiB");
-  EXPECT_EQ(spec.value("siz"), std::nullopt);
 }
 
 TEST(Open, LeavesNothingBehindWhenItFails) {
@@ -365,7 +265,9 @@ TEST(Faults, FailAndDelayByRule) {
   read.finished = channel->submit(read);
   EXPECT_FALSE(read.finished);
   EXPECT_EQ(channel->pending(), 1u);
+  EXPECT_EQ(channel->oldest_age(read.submitted + std::chrono::seconds(9)), std::chrono::seconds(9));
   while (!read.finished) reactor->poll();
+  EXPECT_EQ(channel->oldest_age(reactor->now()), Nanoseconds{});
   EXPECT_EQ(read.error, Error::kMediaRead);
   EXPECT_EQ(plan->injected(), 2u);
   EXPECT_TRUE(volume->memory().empty());

@@ -32,6 +32,7 @@ class Memory final : public storage::Channel {
   }
   void release(storage::Io&) override {}
   uint32_t pending() const override { return uint32_t(queue.size()); }
+  Nanoseconds oldest_age(Nanoseconds) const override { return {}; }
 
   void step() {
     storage::Io* io = queue.front();

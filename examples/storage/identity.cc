@@ -1,0 +1,90 @@
+#include "examples/storage/identity.h"
+
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "examples/storage/descriptor.h"
+
+namespace mrpool::storage {
+namespace {
+
+// The line a file of sysfs holds, with what cannot stand in an identifier replaced; empty: none.
+std::string line_of(const std::string& path) {
+  const absl::StatusOr<std::string> content = read_text(path);
+  if (!content.ok()) return {};
+  std::string line(absl::StripAsciiWhitespace(*content));
+  for (char& c : line) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && std::strchr(".-:+", c) == nullptr) c = '_';
+  }
+  return line;
+}
+
+// What the disk calls itself; empty: it does not.
+std::string disk_name(const std::string& sysfs) {
+  for (const char* attribute : {"/wwid", "/device/wwid", "/dm/uuid", "/serial", "/device/serial"}) {
+    if (std::string name = line_of(sysfs + attribute); !name.empty()) return name;
+  }
+  return {};
+}
+
+std::string block_name(dev_t number) {
+  const std::string sysfs = absl::StrCat("/sys/dev/block/", major(number), ":", minor(number));
+  const std::string partition = line_of(sysfs + "/partition");
+  if (partition.empty()) return disk_name(sysfs);
+  const std::string disk = disk_name(sysfs + "/..");
+  return disk.empty() ? disk : absl::StrCat(disk, "-part", partition);
+}
+
+}  // namespace
+
+StoreIdentity StoreIdentity::of(int fd, const struct stat& info) {
+  if (S_ISBLK(info.st_mode)) {
+    StoreIdentity identity(Kind::kBlockDevice, info.st_rdev, 0, {});
+    const std::string name = block_name(info.st_rdev);
+    identity.stable_ = !name.empty();
+    identity.text_ = name.empty()
+                         ? absl::StrCat("block:", major(info.st_rdev), "-", minor(info.st_rdev))
+                         : "block:" + name;
+    return identity;
+  }
+  StoreIdentity identity(Kind::kFile, info.st_dev, info.st_ino, {});
+  struct statfs system {};
+  uint64_t id = 0;
+  if (::fstatfs(fd, &system) == 0) std::memcpy(&id, &system.f_fsid, sizeof id);
+  identity.stable_ = id != 0;
+  identity.text_ =
+      id != 0
+          ? absl::StrCat("file:", absl::Hex(id, absl::kZeroPad16), ":", info.st_ino)
+          : absl::StrCat("file:", major(info.st_dev), "-", minor(info.st_dev), ":", info.st_ino);
+  return identity;
+}
+
+StoreIdentity StoreIdentity::named(const std::string& name) {
+  StoreIdentity identity(Kind::kNamed, 0, 0, name);
+  identity.text_ = "name:" + name;
+  return identity;
+}
+
+StoreIdentity StoreIdentity::unnamed() {
+  // Relaxed: only distinct numbers are asked for.
+  static std::atomic<uint64_t> last = 0;
+  StoreIdentity identity(Kind::kUnnamed, 0, last.fetch_add(1, std::memory_order_relaxed) + 1, {});
+  identity.text_ = absl::StrCat("unnamed:", identity.inode_);
+  identity.stable_ = false;
+  return identity;
+}
+
+bool StoreIdentity::is(const struct stat& info) const {
+  if (kind_ == Kind::kBlockDevice) return S_ISBLK(info.st_mode) && info.st_rdev == device_;
+  return kind_ == Kind::kFile && S_ISREG(info.st_mode) && info.st_dev == device_ &&
+         info.st_ino == inode_;
+}
+
+}  // namespace mrpool::storage

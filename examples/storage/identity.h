@@ -1,0 +1,54 @@
+// What a store is, whatever path or name it was opened by.
+//
+// A file is its device and inode, a block device its device number, RAM and null the name they were
+// given. Two volumes on one store have equal identities.
+//
+// Thread safety: values. Ownership: none.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <string>
+
+namespace mrpool::storage {
+
+class StoreIdentity {
+ public:
+  enum class Kind : uint8_t { kFile, kBlockDevice, kNamed, kUnnamed };
+
+  // An open file or block device; reads what sysfs and statfs know of it.
+  static StoreIdentity of(int fd, const struct stat& info);
+  // RAM or null of that name.
+  static StoreIdentity named(const std::string& name);
+  // RAM or null without a name: equal to itself only.
+  static StoreIdentity unnamed();
+
+  Kind kind() const { return kind_; }
+  // The same text after a restart: it can be kept. False for unnamed ones, and for files on file
+  // systems without an identifier of their own (named by a device number that may change).
+  bool stable() const { return stable_; }
+  // "file:5f3a09c2be11d004:1311", "block:naa.5002538d00000000-part1", "block:8-17", "name:scratch",
+  // "unnamed:3". Without blanks, commas and quotation marks.
+  const std::string& text() const { return text_; }
+  // Whether a file or device with this stat(2) is this store.
+  bool is(const struct stat& info) const;
+
+  bool operator==(const StoreIdentity& other) const {
+    return kind_ == other.kind_ && device_ == other.device_ && inode_ == other.inode_ &&
+           name_ == other.name_;
+  }
+
+ private:
+  StoreIdentity(Kind kind, uint64_t device, uint64_t inode, std::string name)
+      : kind_(kind), device_(device), inode_(inode), name_(std::move(name)) {}
+
+  Kind kind_;
+  uint64_t device_;  // of a file: what it lies on; of a block device: its number
+  uint64_t inode_;   // unnamed: a number
+  std::string name_;
+  std::string text_;
+  bool stable_ = true;
+};
+
+}  // namespace mrpool::storage

@@ -1,0 +1,143 @@
+#include "examples/storage/users.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "examples/storage/descriptor.h"
+
+namespace mrpool::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> entries(const fs::path& directory) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+    found.push_back(at->path());
+  }
+  return found;
+}
+
+std::vector<std::string> lines_of(const std::string& path) {
+  const auto text = read_text(path);
+  if (!text.ok()) return {};
+  return absl::StrSplit(*text, '\n');
+}
+
+// Whether the process has the file open and holds a lock through that.
+bool locks(const fs::path& process, const struct stat& file) {
+  for (const fs::path& link : entries(process / "fd")) {
+    struct stat open_file {};
+    if (::stat(link.c_str(), &open_file) != 0 || open_file.st_dev != file.st_dev ||
+        open_file.st_ino != file.st_ino) {
+      continue;
+    }
+    const auto info = read_text(process / "fdinfo" / link.filename());
+    if (info.ok() && info->find("\nlock:") != std::string::npos) return true;
+  }
+  return false;
+}
+
+// The device's own number and those of its partitions: a mounted partition keeps the disk too.
+std::vector<dev_t> numbers_of(dev_t device) {
+  std::vector<dev_t> numbers = {device};
+  const std::string sysfs = absl::StrCat("/sys/dev/block/", major(device), ":", minor(device));
+  for (const fs::path& entry : entries(sysfs)) {
+    if (!fs::exists(entry / "partition")) continue;
+    const auto text = read_text(entry / "dev");
+    if (!text.ok()) continue;
+    const std::vector<std::string> parts = absl::StrSplit(*text, ':');
+    uint32_t high = 0;
+    uint32_t low = 0;
+    if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &high) &&
+        absl::SimpleAtoi(parts[1], &low)) {
+      numbers.push_back(makedev(high, low));
+    }
+  }
+  return numbers;
+}
+
+bool is_one_of(const std::vector<dev_t>& numbers, const std::string& node) {
+  struct stat info {};
+  if (::stat(node.c_str(), &info) != 0 || !S_ISBLK(info.st_mode)) return false;
+  return std::find(numbers.begin(), numbers.end(), info.st_rdev) != numbers.end();
+}
+
+// Where one of the devices is mounted; empty: nowhere that is seen from here. A line of mountinfo:
+// "36 35 98:0 /root /mount/point options - type /dev/source options".
+std::string mount_of(const std::vector<dev_t>& numbers) {
+  for (const std::string& line : lines_of("/proc/self/mountinfo")) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ');
+    if (fields.size() < 10) continue;
+    for (const dev_t number : numbers) {
+      if (fields[2] == absl::StrCat(major(number), ":", minor(number))) return fields[4];
+    }
+    // Some file systems (btrfs) have a number of their own.
+    for (size_t i = 6; i + 2 < fields.size(); ++i) {
+      if (fields[i] == "-" && is_one_of(numbers, fields[i + 2])) return fields[4];
+    }
+  }
+  return {};
+}
+
+std::string swap_of(const std::vector<dev_t>& numbers) {
+  for (const std::string& line : lines_of("/proc/swaps")) {
+    const std::string node = line.substr(0, line.find(' '));
+    if (is_one_of(numbers, node)) return node;
+  }
+  return {};
+}
+
+std::string holder_of(const std::vector<dev_t>& numbers) {
+  for (const dev_t number : numbers) {
+    for (const fs::path& holder :
+         entries(absl::StrCat("/sys/dev/block/", major(number), ":", minor(number), "/holders"))) {
+      return holder.filename();
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+long process_that_locks(int fd) {
+  struct stat file {};
+  if (::fstat(fd, &file) != 0) return 0;
+  for (const fs::path& process : entries("/proc")) {
+    int64_t pid = 0;
+    if (absl::SimpleAtoi(process.filename().string(), &pid) && locks(process, file)) {
+      return long(pid);
+    }
+  }
+  return 0;
+}
+
+std::string users_of_device(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return "is in use by another program";
+  const std::vector<dev_t> numbers = numbers_of(info.st_rdev);
+  if (const std::string where = mount_of(numbers); !where.empty()) {
+    return absl::StrCat("is mounted at ", where, "; unmount it (umount ", where,
+                        ") or serve another device");
+  }
+  if (const std::string swap = swap_of(numbers); !swap.empty()) {
+    return absl::StrCat("is swap space; switch it off (swapoff ", swap,
+                        ") or serve another device");
+  }
+  if (const std::string holder = holder_of(numbers); !holder.empty()) {
+    return absl::StrCat("is part of ", holder, "; serve /dev/", holder, " or take ", holder,
+                        " apart");
+  }
+  return "is in use by another program; end it first, or serve another device";
+}
+
+}  // namespace mrpool::storage
