@@ -161,6 +161,19 @@ class CommandLines(unittest.TestCase):
                 return WITH[program] + NAMED[program]
         return WITH[program]
 
+    def test_a_configuration_is_checked_and_nothing_opened(self):
+        for program in ("mrpool-nvmf-target", "mrpool-iser-target"):
+            with tempfile.TemporaryDirectory() as folder:
+                disk = pathlib.Path(folder, "disk")
+                spec = f"file:{disk},size=1MiB,bs=512"
+                option = "--namespace" if "nvmf" in program else "--lun"
+                process = run(program, *WITH[program], option, spec)
+                self.assertEqual((process.returncode, process.stderr), (0, ""))
+                lines = process.stdout.splitlines()
+                self.assertEqual(lines[0], "would listen on uiwarp://127.0.0.1:0")
+                self.assertIn(f": {spec}, blocks of 512 bytes", lines[2])
+                self.assertFalse(disk.exists())
+
     def test_completions(self):
         for program, command in each_command():
             for shell in SHELLS:
