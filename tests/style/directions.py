@@ -15,7 +15,8 @@ DIRECTIONS = {
     "transport/counters": ("mrpool/",),
     "transport/uiwarp": ("mrpool/", "transport/counters/"),
     "transport/verbs": ("mrpool/", "transport/counters/"),
-    "transport/provider": ("mrpool/", "transport/uiwarp/"),
+    # User verbs' flags are translated in one place.
+    "transport/provider": ("mrpool/", "transport/uiwarp/", "transport/verbs/access_flags.h"),
     "examples/hello": BASE,
     "examples/base": BASE,
     # The protocols know neither each other nor what serves them.
@@ -33,7 +34,7 @@ DIRECTIONS = {
     "examples/iser/initiator": (*BASE, "examples/load/", "examples/protocol/iscsi/",
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
-    "examples/run": BASE,
+    "examples/run": (*BASE, "transport/provider/options.h"),
     "examples/ctl": BASE,
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }

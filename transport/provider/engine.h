@@ -1,0 +1,137 @@
+// The one device of the process, the reactor it lives on, and who drives that reactor.
+//
+// Who makes progress: a program that polls its Cqs drives the reactor itself, from ibv_poll_cq. A
+// thread of the engine looks now and then whether that is so, and sleeps again when it is.
+// When the program stopped polling, or armed a Cq to sleep on its channel, the thread drives the
+// reactor and sleeps in the kernel while nothing happens.
+//
+// One lock covers all state of the provider, the reactor included: a Session holds it. The thread
+// tries not to be inside while the program polls, so the lock has no second user on that path.
+//
+// fork: the child owns none of the parent's connections. Every Session of an object that the
+// parent made fails there; objects that the child makes belong to an engine of its own.
+//
+// Ownership: engines live until the process ends. Thread safety: any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "mrpool/device.h"
+#include "transport/provider/statistics.h"
+
+namespace mrpool::provider {
+
+class QpObject;
+
+class Engine final : public Poller {
+ public:
+  // The engine of this process, made at the first call; null with errno when that fails.
+  static Engine* get();
+
+  Device& device() { return *device_; }
+  Reactor& reactor() { return *reactor_; }
+  Cq& cq() { return *cq_; }
+  Statistics& statistics() { return statistics_; }
+  bool relaxed() const { return relaxed_; }
+
+  // All below: inside a Session.
+  // A round of the reactor for a program that polls.
+  void drive() {
+    polls_.fetch_add(1, std::memory_order_relaxed);
+    reactor_->poll();
+  }
+  // A Cq was armed (+1) or fired (-1).
+  void count_armed(int change);
+  // QPs whose sends wait for the peer to post receives; asked again in every round. False: it is
+  // among them already.
+  bool add_stalled(QpObject& qp);
+  void remove_stalled(QpObject& qp);
+  // QP numbers. A new one is 0 with errno when no port is left.
+  uint32_t add_qp(QpObject& qp);
+  void remove_qp(uint32_t number) { qps_.erase(number); }
+  QpObject* find_qp(uint32_t number);
+  // Which QP a connection of the device belongs to; null when it is gone.
+  void set_owner(const Qp& qp, QpObject& owner) { owners_[&qp] = &owner; }
+  void remove_owner(const Qp& qp) { owners_.erase(&qp); }
+  QpObject* owner_of(const Qp* qp) const;
+
+ private:
+  friend class Session;
+  struct Port;
+
+  Engine();
+  ~Engine();
+  bool open();
+  void serve();
+  // Leaves the reactor to the program for a moment, or until a Cq is armed.
+  void nap();
+  // Sleeps until the reactor has work or a Session wakes the thread.
+  void sleep();
+  void wait(bool on_reactor, bool bounded);
+  void wake();
+  static void before_fork();
+  static void after_fork_parent();
+  static void after_fork_child();
+  static void at_exit();
+  void finish();
+
+  // Poller.
+  bool poll() override;
+  bool arm() override;
+
+  std::mutex mutex_;
+  std::unique_ptr<Reactor> reactor_;
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<Cq> cq_;
+  Statistics statistics_;
+  bool relaxed_ = false;
+  bool report_ = false;
+  std::atomic<bool> forked_{false};
+
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::map<uint32_t, QpObject*> qps_;
+  std::unordered_map<const Qp*, QpObject*> owners_;
+  std::vector<QpObject*> stalled_;
+
+  // The thread.
+  std::atomic<uint64_t> polls_{0};
+  std::atomic<int> armed_{0};
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> ended_{false};
+  int wake_fd_ = -1;
+  int reactor_fd_ = -1;
+  std::thread thread_;
+};
+
+// The engine's lock, and the right to call the reactor. ok() is false in a forked child.
+class Session {
+ public:
+  explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
+    ok_ = !engine.forked_.load(std::memory_order_relaxed);
+    // The reactor belongs to the thread that ran the last round.
+    if (ok_ && !engine.reactor_->in_thread()) engine.reactor_->poll();
+  }
+  ~Session() {
+    // A round of ours has disarmed the reactor on which the thread sleeps.
+    if (ok_ && engine_.asleep_.load(std::memory_order_relaxed)) engine_.wake();
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  bool ok() const { return ok_; }
+  std::unique_lock<std::mutex>& lock() { return lock_; }
+
+ private:
+  Engine& engine_;
+  std::unique_lock<std::mutex> lock_;
+  bool ok_ = false;
+};
+
+}  // namespace mrpool::provider

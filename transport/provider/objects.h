@@ -1,0 +1,139 @@
+// What stands for libibverbs' objects: context, channel, Pd, Mr, Cq, Srq. The QP has qp_object.h.
+//
+// Thread safety: under the engine's lock, but for what is constant.
+// Ownership: the program's, from its create call to its destroy call.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/provider/engine.h"
+#include "transport/provider/event_queue.h"
+#include "transport/provider/handle.h"
+
+namespace mrpool::provider {
+
+// The address of the device, as its QPs are reached: the GID of each index.
+std::vector<ibv_gid> local_gids();
+
+// The structure that inline calls of <infiniband/verbs.h> reach their functions through.
+struct ContextObject {
+  explicit ContextObject(Engine& owner);
+  ~ContextObject();
+  static ContextObject* from(ibv_context* context);
+
+  Engine& engine;
+  EventQueue<ibv_async_event> async;
+  struct Abi {
+    verbs_context abi{};
+    ContextObject* object = nullptr;
+  } handle;
+  ibv_context* abi() { return &handle.abi.context; }
+};
+
+// The one device; programs may look at what is after the ABI's structure (mlx5dv does).
+ibv_device* device_abi();
+
+struct ChannelObject {
+  Handle<ibv_comp_channel, ChannelObject> handle;
+  EventQueue<ibv_cq*> events;
+  Engine* engine = nullptr;
+};
+
+struct MrObject;
+
+struct PdObject {
+  Handle<ibv_pd, PdObject> handle;
+  Engine* engine = nullptr;
+  std::shared_ptr<Pd> pd;
+  size_t users = 0;
+  // By lkey. Shared with nobody but looked at for each READ and each zero-based region.
+  std::unordered_map<uint32_t, MrObject*> mrs;
+  size_t zero_based = 0;
+
+  // Where the program's `sge` is. READ sinks get a key with the right that the device wants.
+  std::optional<Sge> translate(const ibv_sge& sge, bool read_sink);
+};
+
+struct MrObject {
+  Handle<ibv_mr, MrObject> handle;
+  PdObject* pd = nullptr;
+  Access access = Access::kNone;
+  bool zero_based = false;
+  std::unique_ptr<Mr> mr;
+  // On iWARP the peer writes the sink of a READ, so the sink needs a right that programs written
+  // for InfiniBand do not ask for. This second key, made at the first READ into the region, has it.
+  std::unique_ptr<Mr> sink;
+};
+
+struct CqObject {
+  Handle<ibv_cq, CqObject> handle;
+  Engine* engine = nullptr;
+  ChannelObject* channel = nullptr;
+  size_t users = 0;
+  enum class Arm : uint8_t { kNo, kSolicited, kAny } armed = Arm::kNo;
+  uint32_t events_taken = 0;  // by ibv_get_cq_event
+
+  // A ring of a power of two of entries; grows instead of overrunning.
+  std::vector<ibv_wc> ring;
+  size_t head = 0;
+  size_t count = 0;
+
+  void push(const ibv_wc& wc, bool solicited);
+  int pop(int entries, ibv_wc* wc);
+  // Drops the entries of a QP that is destroyed.
+  void purge(uint32_t qp_num);
+  void arm(bool solicited_only);
+  void disarm();
+};
+
+struct SrqObject;
+
+// A receive on its way. Those of an Srq are in its pool, those of a QP in its ring.
+struct ReceiveEntry final : Completion {
+  ReceiveEntry();
+  SrqObject* srq = nullptr;
+  QpObject* qp = nullptr;
+  uint64_t wr_id = 0;
+  std::vector<Sge> sges;
+  bool posted = false;
+};
+
+struct SrqObject {
+  Handle<ibv_srq, SrqObject> handle;
+  PdObject* pd = nullptr;
+  std::shared_ptr<Pd> device_pd;
+  std::unique_ptr<Srq> srq;
+  uint32_t limit = 0;
+  uint32_t max_sge = 0;
+  size_t users = 0;
+  uint32_t events_taken = 0;
+  std::vector<ReceiveEntry> entries;
+  std::vector<ReceiveEntry*> free;
+  bool gone = false;  // flushing inside the destructor
+
+  void completed(ReceiveEntry& entry, const WorkCompletion& wc);
+};
+
+// The number that programs see for a status of the device.
+ibv_wc_status to_ibv(WcStatus status);
+
+inline Engine& engine_of(ibv_context* context) { return ContextObject::from(context)->engine; }
+
+// For ABI functions that return an errno, and for those that return a pointer.
+inline int fail(int error) {
+  errno = error;
+  return error;
+}
+inline std::nullptr_t fail_null(int error) {
+  errno = error;
+  return nullptr;
+}
+// The errno that stands for a status of set-up.
+int to_errno(const absl::Status& status);
+
+}  // namespace mrpool::provider

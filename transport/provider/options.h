@@ -1,0 +1,19 @@
+// What mrpool-run hands to the provider through the environment.
+//
+// Thread safety: pure.
+#pragma once
+
+#include <string_view>
+
+namespace mrpool::provider {
+
+// Value "relaxed": every region is relaxed, as on a NIC that is set to force it. Anything else:
+// each region is strict unless the program asked for IBV_ACCESS_RELAXED_ORDERING.
+inline constexpr char kOrderingVariable[] = "MRPOOL_VERBS_ORDERING";
+// Value "1": what ran is written to standard error at exit.
+inline constexpr char kStatsVariable[] = "MRPOOL_VERBS_STATS";
+
+inline constexpr std::string_view kRelaxed = "relaxed";
+inline constexpr std::string_view kAsAsked = "as-asked";
+
+}  // namespace mrpool::provider

@@ -1,0 +1,182 @@
+// A QP of the program and the connection it is, once it is one.
+//
+// The device makes a Qp out of a connection, verbs make a QP first and connect it later. So the
+// object keeps what is posted early, in its own rings, and hands it over when there is a
+// connection.
+//
+// Credits. A device that meets a SEND without a receive ends the connection; verbs programs expect
+// it to wait. Each side therefore counts its posted receives into eight bytes of its peer's memory,
+// with an RDMA WRITE each time half of them are used up, and a SEND that has no credit waits here.
+// A QP with an SRQ gives no credits: its receives are not its own.
+//
+// Thread safety: under the engine's lock. Ownership: the program's.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "transport/provider/hello.h"
+#include "transport/provider/objects.h"
+#include "transport/provider/wr_batch.h"
+
+namespace mrpool::provider {
+
+// Who wants to know what became of a connection: the cm id.
+class ConnectionObserver {
+ public:
+  virtual void on_established(std::span<const std::byte> private_data,
+                              const ConnectionInfo* info) = 0;
+  virtual void on_rejected(std::span<const std::byte> private_data) = 0;
+  virtual void on_ended(bool was_established, DisconnectReason reason) = 0;
+
+ protected:
+  ~ConnectionObserver() = default;
+};
+
+class QpObject final : public QpEvents {
+ public:
+  QpObject(PdObject& pd, CqObject* send_cq, CqObject* recv_cq, SrqObject* srq,
+           const ibv_qp_init_attr& attr);
+  ~QpObject();
+  static QpObject* from(ibv_qp* qp) {
+    return Handle<ibv_qp_ex, QpObject>::from(reinterpret_cast<ibv_qp_ex*>(qp));
+  }
+  ibv_qp* abi() { return &handle_.abi.qp_base; }
+  ibv_qp_ex* abi_ex() { return &handle_.abi; }
+  Engine& engine() { return engine_; }
+  // Registers what the QP itself needs; once, before anything else.
+  absl::Status open();
+  // ibv_destroy_qp: closes the connection in good order, for a bounded time.
+  void close();
+
+  // Work. 0 or an errno.
+  int post_send(ibv_send_wr* wr, ibv_send_wr** bad);
+  int post_recv(ibv_recv_wr* wr, ibv_recv_wr** bad);
+  void sent(struct SendEntry& entry, const WorkCompletion& wc);
+  void received(ReceiveEntry& entry, const WorkCompletion& wc);
+  // For the engine's round: hands over what waited for a credit; true when there was something.
+  bool resume();
+  bool has_credit() const;
+
+  // Connecting: by rdma_cm.
+  int connect(const Address& address, std::span<const std::byte> private_data, uint8_t ord,
+              uint8_t ird, ConnectionObserver& observer);
+  int accept(ConnectRequest& request, const std::optional<Hello>& hello,
+             std::span<const std::byte> private_data, uint8_t ord, uint8_t ird,
+             ConnectionObserver& observer);
+  void disconnect();
+  void forget_observer() { observer_ = nullptr; }
+  bool linked() const { return qp_ != nullptr; }
+
+  // Connecting: by ibv_modify_qp. 0 or an errno.
+  int modify(const ibv_qp_attr& attr, int mask);
+  const ibv_qp_attr& attributes() const { return attr_; }
+  const ibv_qp_init_attr& init_attributes() const { return init_; }
+  void set_state(ibv_qp_state state);
+  // A peer's QP asks for this one. Answered now, or when the program gets to RTR.
+  void meet(std::unique_ptr<ConnectRequest> request, const Hello& hello);
+
+  // ibv_wr_*: see wr_batch.h.
+  WrBatch& batch() { return batch_; }
+
+ private:
+  // QpEvents.
+  void on_connected(Qp& qp, const ConnectionInfo& info) override;
+  void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
+  void on_disconnected(Qp& qp, const Disconnect& why) override;
+
+  QpOptions options(uint8_t ord, uint8_t ird) const;
+  Hello hello() const;
+  void take_credits(const std::optional<Hello>& hello);
+  void advertise();
+  void adopt(std::unique_ptr<Qp> qp);
+
+  int check(const ibv_send_wr& wr) const;
+  void fill(struct SendEntry& entry, const ibv_send_wr& wr, size_t index);
+  void pump();
+  bool hand_over(struct SendEntry& entry);
+  void hand_over(ReceiveEntry& entry);
+  void retire(struct SendEntry& entry, ibv_wc_status status);
+  void complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCompletion& wc);
+  void fail_qp();
+  void flush();
+  void reset();
+
+  int change_state(ibv_qp_state state);
+  int rendezvous();
+  int dial();
+  void answer();
+
+  Handle<ibv_qp_ex, QpObject> handle_;
+  WrBatch batch_;
+  Engine& engine_;
+  PdObject* pd_;
+  std::shared_ptr<Pd> device_pd_;
+  CqObject* send_cq_;
+  CqObject* recv_cq_;
+  SrqObject* srq_;
+  ibv_qp_init_attr init_;
+  ibv_qp_attr attr_{};
+
+  std::unique_ptr<Qp> qp_;
+  bool established_ = false;
+  bool by_cm_ = false;
+  bool peer_gone_ = false;  // not by rdma_cm: sends fail from now on, as without an answer
+  bool accepted_ = false;   // this side was called, it did not call
+  bool flushing_ = false;   // everything outstanding fails
+  ConnectionObserver* observer_ = nullptr;
+  std::unique_ptr<ConnectRequest> visitor_;
+  Hello visitor_hello_;
+
+  // Sends: [head_, next_) are with the device, [next_, tail_) wait.
+  std::vector<struct SendEntry> sends_;
+  uint64_t head_ = 0;
+  uint64_t next_ = 0;
+  uint64_t tail_ = 0;
+  std::vector<std::byte> inline_data_;
+  std::unique_ptr<Mr> inline_mr_;
+
+  // Receives, oldest first.
+  std::vector<ReceiveEntry> receives_;
+  uint64_t receive_head_ = 0;
+  uint64_t receive_tail_ = 0;
+
+  struct CreditWrite final : Completion {
+    explicit CreditWrite(QpObject& owner);
+    QpObject& owner;
+    bool busy = false;
+  };
+  struct Credits {
+    alignas(64) uint64_t from_peer = 0;  // big endian; the peer writes it
+    alignas(64) uint64_t to_peer = 0;    // big endian; the source of our WRITE
+  };
+  std::unique_ptr<Credits> credits_;
+  std::unique_ptr<Mr> credits_mr_;
+  CreditWrite credit_write_{*this};
+  bool limited_ = false;        // the peer counts its receives
+  bool giving_ = false;         // and we ours
+  uint64_t peer_receives_ = 0;  // from the hello
+  uint64_t sends_started_ = 0;
+  uint64_t told_ = 0;  // receives that the peer knows of
+  RemoteAddr credit_addr_{};
+  Rkey credit_rkey_{};
+};
+
+struct SendEntry final : Completion {
+  SendEntry();
+  QpObject* qp = nullptr;
+  uint64_t index = 0;
+  uint64_t wr_id = 0;
+  Opcode opcode = Opcode::kSend;
+  bool signalled = false;
+  bool solicited = false;
+  bool fence = false;
+  ibv_wc_status fault = IBV_WC_SUCCESS;  // found when it was handed over
+  RemoteAddr remote_addr{};
+  Rkey rkey{};
+  uint32_t length = 0;
+  std::vector<Sge> sges;
+};
+
+}  // namespace mrpool::provider

@@ -1,0 +1,355 @@
+// QpObject: posting, handing over to the device, completing.
+#include <endian.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "transport/provider/limits.h"
+#include "transport/provider/qp_object.h"
+
+namespace mrpool::provider {
+namespace {
+
+ibv_wc_opcode wc_opcode(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kRdmaWrite:
+      return IBV_WC_RDMA_WRITE;
+    case Opcode::kRdmaRead:
+    case Opcode::kRdmaReadWithInv:
+      return IBV_WC_RDMA_READ;
+    case Opcode::kRecv:
+      return IBV_WC_RECV;
+    default:
+      return IBV_WC_SEND;
+  }
+}
+
+bool is_send(Opcode opcode) { return opcode == Opcode::kSend || opcode == Opcode::kSendWithInv; }
+
+ibv_wc_status fault_of(PostStatus status) {
+  switch (status) {
+    case PostStatus::kBadSge:
+    case PostStatus::kBadKey:
+    case PostStatus::kAccessDenied:
+      return IBV_WC_LOC_PROT_ERR;
+    case PostStatus::kTooLong:
+      return IBV_WC_LOC_LEN_ERR;
+    default:
+      return IBV_WC_LOC_QP_OP_ERR;
+  }
+}
+
+}  // namespace
+
+SendEntry::SendEntry()
+    : Completion([](Completion& self, const WorkCompletion& wc) {
+        auto& entry = static_cast<SendEntry&>(self);
+        entry.qp->sent(entry, wc);
+      }) {}
+
+ReceiveEntry::ReceiveEntry()
+    : Completion([](Completion& self, const WorkCompletion& wc) {
+        auto& entry = static_cast<ReceiveEntry&>(self);
+        QpObject* qp = entry.qp;
+        if (entry.srq != nullptr) {
+          // A flush of the Srq itself has no Qp.
+          qp = entry.srq->pd->engine->owner_of(wc.qp);
+          entry.srq->completed(entry, wc);
+        }
+        if (qp != nullptr) qp->received(entry, wc);
+      }) {}
+
+QpObject::CreditWrite::CreditWrite(QpObject& owner_in)
+    : Completion([](Completion& self, const WorkCompletion&) {
+        auto& write = static_cast<CreditWrite&>(self);
+        write.busy = false;
+        write.owner.advertise();
+      }),
+      owner(owner_in) {}
+
+int QpObject::check(const ibv_send_wr& wr) const {
+  switch (wr.opcode) {
+    case IBV_WR_SEND:
+    case IBV_WR_SEND_WITH_INV:
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_READ:
+      break;
+    default:
+      return EOPNOTSUPP;
+  }
+  if (wr.num_sge < 0 || static_cast<uint32_t>(wr.num_sge) > init_.cap.max_send_sge) return EINVAL;
+  if (wr.num_sge > 0 && wr.sg_list == nullptr) return EINVAL;
+  if (wr.opcode == IBV_WR_RDMA_READ) {
+    const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
+    const auto most = static_cast<int>(device_pd_->caps().max_read_sge);
+    return is_inline || wr.num_sge > most ? EINVAL : 0;
+  }
+  if ((wr.send_flags & IBV_SEND_INLINE) == 0) return 0;
+  uint64_t bytes = 0;
+  for (int i = 0; i < wr.num_sge; ++i) bytes += wr.sg_list[i].length;
+  return bytes > init_.cap.max_inline_data ? EINVAL : 0;
+}
+
+void QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, size_t index) {
+  entry.wr_id = wr.wr_id;
+  entry.signalled = init_.sq_sig_all != 0 || (wr.send_flags & IBV_SEND_SIGNALED) != 0;
+  entry.solicited = (wr.send_flags & IBV_SEND_SOLICITED) != 0;
+  entry.fence = (wr.send_flags & IBV_SEND_FENCE) != 0;
+  entry.fault = IBV_WC_SUCCESS;
+  entry.sges.clear();
+  entry.length = 0;
+  switch (wr.opcode) {
+    case IBV_WR_RDMA_WRITE:
+      entry.opcode = Opcode::kRdmaWrite;
+      break;
+    case IBV_WR_RDMA_READ:
+      entry.opcode = Opcode::kRdmaRead;
+      break;
+    default:
+      entry.opcode = wr.opcode == IBV_WR_SEND ? Opcode::kSend : Opcode::kSendWithInv;
+      break;
+  }
+  entry.remote_addr = {wr.wr.rdma.remote_addr};
+  entry.rkey = {wr.opcode == IBV_WR_SEND_WITH_INV ? wr.invalidate_rkey : wr.wr.rdma.rkey};
+  if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
+    std::byte* const start = inline_data_.data() + index * init_.cap.max_inline_data;
+    for (int i = 0; i < wr.num_sge; ++i) {
+      const ibv_sge& sge = wr.sg_list[i];
+      if (sge.length == 0) continue;
+      std::memcpy(start + entry.length, reinterpret_cast<const void*>(sge.addr), sge.length);
+      entry.length += sge.length;
+    }
+    if (entry.length > 0) entry.sges.push_back({start, entry.length, inline_mr_->lkey()});
+    return;
+  }
+  for (int i = 0; i < wr.num_sge; ++i) {
+    const auto sge = pd_->translate(wr.sg_list[i], entry.opcode == Opcode::kRdmaRead);
+    if (!sge.has_value()) {
+      entry.fault = IBV_WC_LOC_PROT_ERR;
+      return;
+    }
+    entry.length += sge->length;
+    entry.sges.push_back(*sge);
+  }
+}
+
+int QpObject::post_send(ibv_send_wr* wr, ibv_send_wr** bad) {
+  const bool was_idle = head_ == tail_;
+  int error = 0;
+  for (; wr != nullptr; wr = wr->next) {
+    if (attr_.qp_state != IBV_QPS_RTS && attr_.qp_state != IBV_QPS_ERR) {
+      error = EINVAL;
+    } else if (tail_ - head_ == sends_.size()) {
+      error = ENOMEM;
+    } else {
+      error = check(*wr);
+    }
+    if (error != 0) break;
+    const size_t index = tail_ % sends_.size();
+    SendEntry& entry = sends_[index];
+    entry.index = tail_++;
+    fill(entry, *wr, index);
+  }
+  if (error != 0 && bad != nullptr) *bad = wr;
+  const bool fails = attr_.qp_state == IBV_QPS_ERR || peer_gone_;
+  if (fails && qp_ == nullptr && next_ < tail_) flush();
+  pump();
+  // The first goes out at once, for programs that wait for the answer without polling; those after
+  // it gather until the next round.
+  if (was_idle && next_ > head_) engine_.reactor().poll();
+  return error;
+}
+
+bool QpObject::has_credit() const {
+  const uint64_t from_peer = __atomic_load_n(&credits_->from_peer, __ATOMIC_RELAXED);
+  return !limited_ || sends_started_ < std::max<uint64_t>(peer_receives_, be64toh(from_peer));
+}
+
+void QpObject::pump() {
+  if (!established_ || flushing_) return;
+  while (next_ < tail_) {
+    SendEntry& entry = sends_[next_ % sends_.size()];
+    if (is_send(entry.opcode) && !has_credit()) {
+      if (engine_.add_stalled(*this)) ++engine_.statistics().receive_waits;
+      return;
+    }
+    if (!hand_over(entry)) return;
+  }
+}
+
+bool QpObject::resume() {
+  if (!has_credit()) return false;
+  engine_.remove_stalled(*this);
+  pump();
+  return true;
+}
+
+// False when the device takes no more now.
+bool QpObject::hand_over(SendEntry& entry) {
+  if (entry.fault == IBV_WC_SUCCESS) {
+    const WorkRequest request{.completion = &entry,
+                              .opcode = entry.opcode,
+                              .signalled = entry.signalled,
+                              .solicited = entry.solicited,
+                              .fence = entry.fence,
+                              .sges = entry.sges,
+                              .remote_addr = entry.remote_addr,
+                              .rkey = entry.rkey};
+    const PostResult result = qp_->post_send(request);
+    if (result.ok()) {
+      ++next_;
+      if (is_send(entry.opcode)) ++sends_started_;
+      return true;
+    }
+    if (result.status == PostStatus::kQueueFull || result.status == PostStatus::kNotConnected) {
+      return false;
+    }
+    entry.fault = fault_of(result.status);
+  }
+  fail_qp();
+  return false;
+}
+
+void QpObject::sent(SendEntry& entry, const WorkCompletion& wc) {
+  ibv_wc_status status = to_ibv(wc.status);
+  // InfiniBand has no connection that closes: a peer that is gone does not answer.
+  if (wc.status == WcStatus::kFlushed && !by_cm_ && !flushing_) status = IBV_WC_RETRY_EXC_ERR;
+  if (status != IBV_WC_SUCCESS && attr_.qp_state != IBV_QPS_ERR) set_state(IBV_QPS_ERR);
+  retire(entry, status);
+  if (next_ < tail_) pump();
+}
+
+void QpObject::retire(SendEntry& entry, ibv_wc_status status) {
+  head_ = entry.index + 1;
+  if (status != IBV_WC_SUCCESS) flushing_ = true;
+  Statistics& statistics = engine_.statistics();
+  if (status == IBV_WC_SUCCESS) {
+    Statistics::Operation& operation = is_send(entry.opcode)                ? statistics.sends
+                                       : entry.opcode == Opcode::kRdmaWrite ? statistics.writes
+                                                                            : statistics.reads;
+    ++operation.count;
+    operation.bytes += entry.length;
+    if (!entry.signalled) return;
+  }
+  ibv_wc out{};
+  out.wr_id = entry.wr_id;
+  out.status = status;
+  out.opcode = wc_opcode(entry.opcode);
+  out.byte_len = entry.length;
+  out.qp_num = abi()->qp_num;
+  if (send_cq_ != nullptr) send_cq_->push(out, false);
+}
+
+int QpObject::post_recv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
+  int error = 0;
+  for (; wr != nullptr; wr = wr->next) {
+    const bool valid = srq_ == nullptr && attr_.qp_state != IBV_QPS_RESET && wr->num_sge >= 0 &&
+                       static_cast<uint32_t>(wr->num_sge) <= init_.cap.max_recv_sge &&
+                       (wr->num_sge == 0 || wr->sg_list != nullptr);
+    if (!valid) error = EINVAL;
+    if (valid && receive_tail_ - receive_head_ == receives_.size()) error = ENOMEM;
+    if (error != 0) break;
+    ReceiveEntry& entry = receives_[receive_tail_ % receives_.size()];
+    entry.wr_id = wr->wr_id;
+    entry.sges.clear();
+    for (int i = 0; i < wr->num_sge; ++i) {
+      entry.sges.push_back(*pd_->translate(wr->sg_list[i], false));
+    }
+    ++receive_tail_;
+    hand_over(entry);
+  }
+  if (error != 0 && bad != nullptr) *bad = wr;
+  if (attr_.qp_state == IBV_QPS_ERR && qp_ == nullptr) flush();
+  advertise();
+  return error;
+}
+
+void QpObject::hand_over(ReceiveEntry& entry) {
+  entry.posted = qp_ != nullptr &&
+                 qp_->post_recv({.completion = &entry, .sges = entry.sges}) == PostStatus::kOk;
+  // A bad key, found now: receives complete in order, so everything ends here.
+  if (qp_ != nullptr && !entry.posted && established_) fail_qp();
+}
+
+void QpObject::received(ReceiveEntry& entry, const WorkCompletion& wc) {
+  const bool flushed = wc.status == WcStatus::kFlushed;
+  if (srq_ == nullptr) {
+    entry.posted = false;
+    // InfiniBand's receives outlive a peer that went away.
+    if (flushed && !by_cm_ && !flushing_) return;
+    ++receive_head_;
+  } else if (flushed) {
+    return;  // the device's own: an Srq keeps what was not taken
+  }
+  complete(entry, to_ibv(wc.status), wc);
+  advertise();
+}
+
+void QpObject::complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCompletion& wc) {
+  ibv_wc out{};
+  out.wr_id = entry.wr_id;
+  out.status = status;
+  out.opcode = IBV_WC_RECV;
+  out.byte_len = wc.byte_len;
+  out.qp_num = abi()->qp_num;
+  out.src_qp = attr_.dest_qp_num;
+  if (status == IBV_WC_SUCCESS) {
+    Statistics& statistics = engine_.statistics();
+    ++statistics.receives.count;
+    statistics.receives.bytes += wc.byte_len;
+    if (wc.invalidated) {
+      out.wc_flags = IBV_WC_WITH_INV;
+      out.invalidated_rkey = wc.invalidated_rkey.value;
+    }
+  } else if (attr_.qp_state != IBV_QPS_ERR) {
+    set_state(IBV_QPS_ERR);
+    flushing_ = true;
+  }
+  if (recv_cq_ != nullptr) recv_cq_->push(out, wc.solicited);
+}
+
+void QpObject::advertise() {
+  if (!giving_ || !established_ || flushing_ || credit_write_.busy || told_ == receive_tail_)
+    return;
+  if (told_ > receive_head_ && told_ - receive_head_ > receives_.size() / 2) return;
+  credits_->to_peer = htobe64(receive_tail_);
+  const Sge source = credits_mr_->sge(offsetof(Credits, to_peer), sizeof credits_->to_peer);
+  const WorkRequest write{.completion = &credit_write_,
+                          .opcode = Opcode::kRdmaWrite,
+                          .sges = {&source, 1},
+                          .remote_addr = credit_addr_,
+                          .rkey = credit_rkey_};
+  if (!qp_->post_send(write).ok()) return;
+  credit_write_.busy = true;
+  told_ = receive_tail_;
+}
+
+// What the program did cannot be carried out: the connection ends, what waits fails.
+void QpObject::fail_qp() {
+  set_state(IBV_QPS_ERR);
+  flushing_ = true;
+  if (qp_ != nullptr) qp_->abort();
+}
+
+// Fails what is not with the device.
+void QpObject::flush() {
+  // A peer that is gone leaves the first request without its answer.
+  if (peer_gone_ && !flushing_ && next_ < tail_) {
+    sends_[next_ % sends_.size()].fault = IBV_WC_RETRY_EXC_ERR;
+  }
+  set_state(IBV_QPS_ERR);
+  flushing_ = true;
+  head_ = next_;
+  while (next_ < tail_) {
+    SendEntry& entry = sends_[next_++ % sends_.size()];
+    retire(entry, entry.fault == IBV_WC_SUCCESS ? IBV_WC_WR_FLUSH_ERR : entry.fault);
+  }
+  while (receive_head_ < receive_tail_) {
+    ReceiveEntry& entry = receives_[receive_head_++ % receives_.size()];
+    complete(entry, IBV_WC_WR_FLUSH_ERR, {});
+  }
+}
+
+}  // namespace mrpool::provider
