@@ -1,0 +1,234 @@
+// The edges of the ABI that no stock program walks: null pointers, refused flags, orderings, what a
+// device without a feature answers, fork, two QPs of one process that meet by their numbers. Run by
+// mrpool-run; prints each line that does not hold and ends with 1 when there is one.
+#include <fcntl.h>
+#include <infiniband/verbs.h>
+#include <poll.h>
+#include <rdma/rdma_cma.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+int failures;
+
+#define EXPECT(condition)                                                           \
+  do {                                                                              \
+    if (!(condition)) {                                                             \
+      std::printf("%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
+      ++failures;                                                                   \
+    }                                                                               \
+  } while (0)
+
+#define EXPECT_REFUSED(call, wanted) \
+  do {                               \
+    errno = 0;                       \
+    EXPECT(!(call));                 \
+    EXPECT(errno == (wanted));       \
+  } while (0)
+
+ibv_context* context;
+ibv_pd* pd;
+char memory[8192];
+
+void null_pointers() {
+  EXPECT_REFUSED(ibv_open_device(nullptr), ENODEV);
+  EXPECT_REFUSED(ibv_alloc_pd(nullptr), EINVAL);
+  EXPECT_REFUSED((ibv_reg_mr)(nullptr, memory, sizeof memory, 0), EINVAL);
+  EXPECT_REFUSED((ibv_reg_mr)(pd, nullptr, sizeof memory, 0), EINVAL);
+  EXPECT_REFUSED(ibv_create_cq(nullptr, 1, nullptr, nullptr, 0), EINVAL);
+  EXPECT_REFUSED(ibv_create_qp(pd, nullptr), EINVAL);
+  EXPECT_REFUSED(ibv_create_srq(pd, nullptr), EINVAL);
+  EXPECT(ibv_close_device(nullptr) == EINVAL);
+  EXPECT(ibv_dealloc_pd(nullptr) == EINVAL);
+  EXPECT(ibv_dereg_mr(nullptr) == EINVAL);
+  EXPECT(ibv_destroy_cq(nullptr) == EINVAL);
+  EXPECT(ibv_destroy_qp(nullptr) == EINVAL);
+  EXPECT(ibv_destroy_srq(nullptr) == EINVAL);
+  EXPECT(ibv_modify_qp(nullptr, nullptr, 0) == EINVAL);
+  EXPECT(ibv_query_device(context, nullptr) == EINVAL);
+  EXPECT(ibv_get_cq_event(nullptr, nullptr, nullptr) == -1);
+  EXPECT(rdma_create_id(nullptr, nullptr, nullptr, RDMA_PS_TCP) == -1);
+  EXPECT(rdma_connect(nullptr, nullptr) == -1);
+  EXPECT(rdma_get_cm_event(nullptr, nullptr) == -1);
+  EXPECT(rdma_destroy_id(nullptr) == -1);
+  ibv_ack_cq_events(nullptr, 1);
+  rdma_destroy_ep(nullptr);
+  rdma_destroy_qp(nullptr);
+  rdma_destroy_event_channel(nullptr);
+}
+
+int registers(unsigned int flags) {
+  ibv_mr* mr =
+      ibv_reg_mr_iova2(pd, memory, sizeof memory, reinterpret_cast<uintptr_t>(memory), flags);
+  if (mr == nullptr) return errno;
+  ibv_dereg_mr(mr);
+  return 0;
+}
+
+void access_flags() {
+  EXPECT(registers(0) == 0);
+  EXPECT(registers(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ) == 0);
+  EXPECT(registers(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_RELAXED_ORDERING) == 0);
+  // Optional flags that nobody knows are ignored.
+  EXPECT(registers(IBV_ACCESS_LOCAL_WRITE | 1u << 29) == 0);
+  EXPECT(registers(IBV_ACCESS_REMOTE_WRITE) == EINVAL);
+  EXPECT(registers(1u << 15) == EINVAL);
+  EXPECT(registers(1u << 30) == EINVAL);
+  EXPECT(registers(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_ATOMIC) == EOPNOTSUPP);
+  EXPECT(registers(IBV_ACCESS_ON_DEMAND) == EOPNOTSUPP);
+}
+
+void absent_features() {
+  ibv_cq* cq = ibv_create_cq(context, 4, nullptr, nullptr, 0);
+  ibv_qp_init_attr attr = {.send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_UD};
+  attr.cap.max_send_wr = attr.cap.max_recv_wr = 4;
+  attr.cap.max_send_sge = attr.cap.max_recv_sge = 1;
+  EXPECT_REFUSED(ibv_create_qp(pd, &attr), EOPNOTSUPP);
+  EXPECT_REFUSED(ibv_alloc_mw(pd, IBV_MW_TYPE_2), EOPNOTSUPP);
+  ibv_cq_init_attr_ex cq_attr = {.cqe = 4};
+  EXPECT_REFUSED(ibv_create_cq_ex(context, &cq_attr), EOPNOTSUPP);
+  ibv_ah_attr ah = {.port_num = 1};
+  EXPECT_REFUSED(ibv_create_ah(pd, &ah), EOPNOTSUPP);
+  rdma_cm_id* id;
+  EXPECT_REFUSED(rdma_create_id(nullptr, &id, nullptr, RDMA_PS_UDP) == 0, EOPNOTSUPP);
+  ibv_destroy_cq(cq);
+}
+
+struct End {
+  ibv_cq* cq;
+  ibv_qp* qp;
+};
+
+End make_end(ibv_comp_channel* channel) {
+  End end = {.cq = ibv_create_cq(context, 16, nullptr, channel, 0)};
+  ibv_qp_init_attr attr = {
+      .send_cq = end.cq, .recv_cq = end.cq, .qp_type = IBV_QPT_RC, .sq_sig_all = 1};
+  attr.cap.max_send_wr = attr.cap.max_recv_wr = 8;
+  attr.cap.max_send_sge = attr.cap.max_recv_sge = 1;
+  attr.cap.max_inline_data = 64;
+  end.qp = ibv_create_qp(pd, &attr);
+  ibv_qp_attr to = {.qp_state = IBV_QPS_INIT, .port_num = 1};
+  EXPECT(end.qp != nullptr);
+  EXPECT(ibv_modify_qp(end.qp, &to, IBV_QP_STATE | IBV_QP_PORT) == 0);
+  return end;
+}
+
+void meet(ibv_qp* qp, uint32_t peer) {
+  ibv_qp_attr to = {.qp_state = IBV_QPS_RTR, .dest_qp_num = peer};
+  EXPECT(ibv_modify_qp(qp, &to, IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_AV) == 0);
+  to.qp_state = IBV_QPS_RTS;
+  EXPECT(ibv_modify_qp(qp, &to, IBV_QP_STATE) == 0);
+}
+
+ibv_wc next(ibv_cq* cq) {
+  ibv_wc wc = {.status = IBV_WC_GENERAL_ERR};
+  for (int i = 0; i < 10000000; ++i) {
+    if (ibv_poll_cq(cq, 1, &wc) == 1) return wc;
+  }
+  EXPECT(!"a completion came");
+  return wc;
+}
+
+int post_inline(ibv_qp* qp, const char* text, enum ibv_wr_opcode opcode) {
+  ibv_sge sge = {.addr = reinterpret_cast<uintptr_t>(text),
+                 .length = static_cast<uint32_t>(std::strlen(text))};
+  ibv_send_wr wr = {.wr_id = 7, .sg_list = &sge, .num_sge = 1, .opcode = opcode};
+  wr.send_flags = IBV_SEND_INLINE;
+  ibv_send_wr* bad = nullptr;
+  return ibv_post_send(qp, &wr, &bad);
+}
+
+void post_receive(ibv_qp* qp, const ibv_mr* mr) {
+  ibv_sge sge = {
+      .addr = reinterpret_cast<uintptr_t>(memory), .length = sizeof memory, .lkey = mr->lkey};
+  ibv_recv_wr wr = {.wr_id = 9, .sg_list = &sge, .num_sge = 1};
+  ibv_recv_wr* bad = nullptr;
+  EXPECT(ibv_post_recv(qp, &wr, &bad) == 0);
+}
+
+// The first to get to RTR sends before the other is there, and without a receive posted: the SEND
+// waits for both.
+void two_ends() {
+  ibv_comp_channel* channel = ibv_create_comp_channel(context);
+  ibv_mr* mr = ibv_reg_mr(pd, memory, sizeof memory, IBV_ACCESS_LOCAL_WRITE);
+  End a = make_end(nullptr);
+  End b = make_end(channel);
+  meet(a.qp, b.qp->qp_num);
+  EXPECT(post_inline(a.qp, "early", IBV_WR_SEND) == 0);
+  EXPECT(post_inline(a.qp, "imm", IBV_WR_SEND_WITH_IMM) == EOPNOTSUPP);
+  EXPECT(ibv_req_notify_cq(b.cq, 0) == 0);
+  meet(b.qp, a.qp->qp_num);
+  pollfd readable = {.fd = channel->fd, .events = POLLIN};
+  EXPECT(poll(&readable, 1, 50) == 0);
+  post_receive(b.qp, mr);
+  EXPECT(next(a.cq).status == IBV_WC_SUCCESS);
+  EXPECT(poll(&readable, 1, 5000) == 1);
+  ibv_cq* cq = nullptr;
+  void* cq_context;
+  EXPECT(ibv_get_cq_event(channel, &cq, &cq_context) == 0 && cq == b.cq);
+  ibv_ack_cq_events(cq, 1);
+  const ibv_wc wc = next(b.cq);
+  EXPECT(wc.status == IBV_WC_SUCCESS && wc.wr_id == 9 && wc.byte_len == 5);
+  EXPECT(std::memcmp(memory, "early", 5) == 0);
+  EXPECT(fcntl(channel->fd, F_SETFL, O_NONBLOCK) == 0);
+  EXPECT(ibv_get_cq_event(channel, &cq, &cq_context) == -1 && errno == EAGAIN);
+
+  // A peer that is gone does not answer; InfiniBand has no other word for it.
+  EXPECT(ibv_destroy_qp(b.qp) == 0);
+  EXPECT(ibv_dealloc_pd(pd) == EBUSY);
+  if (post_inline(a.qp, "late", IBV_WR_SEND) == 0) {
+    EXPECT(next(a.cq).status == IBV_WC_RETRY_EXC_ERR);
+  }
+  EXPECT(ibv_destroy_qp(a.qp) == 0);
+  EXPECT(ibv_destroy_cq(a.cq) == 0);
+  EXPECT(ibv_destroy_cq(b.cq) == 0);
+  EXPECT(ibv_dereg_mr(mr) == 0);
+  EXPECT(ibv_destroy_comp_channel(channel) == 0);
+}
+
+void fork_works() {
+  ibv_cq* cq = ibv_create_cq(context, 4, nullptr, nullptr, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    ibv_wc wc;
+    // The parent's objects are dead here; new ones work.
+    if (ibv_poll_cq(cq, 1, &wc) >= 0) std::exit(2);
+    int count = 0;
+    ibv_device** list = ibv_get_device_list(&count);
+    ibv_context* own = ibv_open_device(list[0]);
+    std::exit(own != nullptr && ibv_alloc_pd(own) != nullptr ? 0 : 3);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  ibv_wc wc;
+  EXPECT(ibv_poll_cq(cq, 1, &wc) == 0);
+  EXPECT(ibv_destroy_cq(cq) == 0);
+}
+
+}  // namespace
+
+int main() {
+  int count = 0;
+  ibv_device** list = ibv_get_device_list(&count);
+  EXPECT(list != nullptr && count == 1 && list[1] == nullptr);
+  context = ibv_open_device(list[0]);
+  ibv_free_device_list(list);
+  pd = ibv_alloc_pd(context);
+  EXPECT(pd != nullptr);
+  null_pointers();
+  access_flags();
+  absent_features();
+  two_ends();
+  fork_works();
+  EXPECT(ibv_dealloc_pd(pd) == 0);
+  EXPECT(ibv_close_device(context) == 0);
+  return failures != 0;
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Debian's verbs programs on uiwarp, unmodified, by mrpool-run.
+
+    programs_test.py MRPOOL_RUN [NAME...]
+
+Each test runs a server and a client on the loopback address; both must end with status 0. Tests that
+absent.txt lists with a reason are reported as skipped; one of them that passes is an error, so that
+the list stays true.
+"""
+import dataclasses
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+TIME_LIMIT = 60
+PACKAGES = "perftest rdmacm-utils ibverbs-utils"
+HERE = pathlib.Path(__file__).parent
+
+
+@dataclasses.dataclass
+class Pair:
+    """A server and a client; PORT stands for the port of this run."""
+    name: str
+    server: str
+    client: str
+    endless: bool = False  # the server runs until it is told to stop
+
+
+def perftest(program, options, label):
+    command = f"{program} -p PORT {options}".strip()
+    return Pair(f"{program}{label}", command, f"{command} 127.0.0.1")
+
+
+def perftests():
+    for program in ("ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat", "ib_read_bw",
+                    "ib_read_lat"):
+        short = "-n 500"
+        yield perftest(program, short, "")
+        yield perftest(program, short + " -R", " -R")
+        if program.endswith("lat"):
+            yield perftest(program, "-n 20 -s 1000000", " -s 1000000")
+        else:
+            yield perftest(program, short + " -q 4", " -q 4")
+        if not program.startswith("ib_write"):
+            yield perftest(program, short + " -e", " -e")
+        if program.endswith("bw"):
+            yield perftest(program, short + " -b", " -b")
+    yield perftest("ib_send_bw", "-n 500 --use-srq", " --use-srq")
+    yield perftest("ib_send_bw", "-n 500 -R -b -q 2", " -R -b -q 2")
+    yield perftest("ib_send_lat", "-n 500 -s 8 --use_old_post_send", " --use_old_post_send")
+    yield perftest("ib_atomic_bw", "-n 500", "")
+    yield perftest("ib_atomic_lat", "-n 500", "")
+
+
+PAIRS = [
+    Pair("ibv_rc_pingpong", "ibv_rc_pingpong -p PORT", "ibv_rc_pingpong -p PORT 127.0.0.1"),
+    Pair("ibv_rc_pingpong -e -g 0", "ibv_rc_pingpong -e -g 0 -p PORT",
+         "ibv_rc_pingpong -e -g 0 -p PORT 127.0.0.1"),
+    Pair("ibv_rc_pingpong -c -s 100000", "ibv_rc_pingpong -c -s 100000 -p PORT",
+         "ibv_rc_pingpong -c -s 100000 -p PORT 127.0.0.1"),
+    Pair("ibv_rc_pingpong -N", "ibv_rc_pingpong -N -p PORT", "ibv_rc_pingpong -N -p PORT 127.0.0.1"),
+    Pair("ibv_srq_pingpong", "ibv_srq_pingpong -p PORT", "ibv_srq_pingpong -p PORT 127.0.0.1"),
+    Pair("ibv_uc_pingpong", "ibv_uc_pingpong -p PORT", "ibv_uc_pingpong -p PORT 127.0.0.1"),
+    Pair("ibv_ud_pingpong", "ibv_ud_pingpong -p PORT", "ibv_ud_pingpong -p PORT 127.0.0.1"),
+    Pair("ibv_xsrq_pingpong", "ibv_xsrq_pingpong -p PORT", "ibv_xsrq_pingpong -p PORT 127.0.0.1"),
+    Pair("rping", "rping -s -a 127.0.0.1 -p PORT -C 100 -v -V", "rping -c -a 127.0.0.1 -p PORT -C 100 -V"),
+    Pair("rping IPv6", "rping -s -a ::1 -p PORT -C 10", "rping -c -a ::1 -p PORT -C 10"),
+    Pair("rping any address", "rping -s -p PORT -C 10", "rping -c -a 127.0.0.1 -p PORT -C 10"),
+    Pair("rdma_server", "rdma_server -s 127.0.0.1 -p PORT", "rdma_client -s 127.0.0.1 -p PORT"),
+    Pair("rdma_xserver", "rdma_xserver -p PORT -c r", "rdma_xclient -s 127.0.0.1 -p PORT -c r"),
+    Pair("ucmatose", "ucmatose -b 127.0.0.1 -p PORT -c 4 -C 20 -S 1000",
+         "ucmatose -s 127.0.0.1 -p PORT -c 4 -C 20 -S 1000"),
+    Pair("ucmatose -m", "ucmatose -b 127.0.0.1 -p PORT -m", "ucmatose -s 127.0.0.1 -p PORT -m"),
+    Pair("cmtime", "cmtime -b 127.0.0.1 -p PORT -c 50", "cmtime -s 127.0.0.1 -p PORT -c 50",
+         endless=True),
+    *perftests(),
+]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def absent():
+    """What absent.txt lists: test → reason."""
+    lines = (HERE / "absent.txt").read_text().splitlines()
+    rows = [line.split(": ", 1) for line in lines if line and not line.startswith("#")]
+    return {name: reason for name, reason in rows}
+
+
+def run(mrpool_run, pair):
+    """Empty when both ended well, else what they wrote."""
+    port = str(free_port())
+    command = lambda text: [mrpool_run, *text.replace("PORT", port).split()]
+    start = lambda text: subprocess.Popen(command(text), stdin=subprocess.DEVNULL, text=True,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    server = start(pair.server)
+    client = None
+    deadline = time.monotonic() + TIME_LIMIT
+    written = []
+    try:
+        # A program that exchanges QP numbers listens when it has a QP; there is no sign of it.
+        time.sleep(0.3)
+        client = start(pair.client)
+        for name, process in (("client", client), ("server", server)):
+            if process is server and pair.endless:
+                server.terminate()
+                server.wait(TIME_LIMIT)
+                break
+            try:
+                output, _ = process.communicate(timeout=max(1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                output += "\ntimed out"
+            if process.returncode != 0:
+                written.append(f"{name} ended with {process.returncode}:\n{output}")
+                deadline = min(deadline, time.monotonic() + 2)
+    finally:
+        for process in (server, client):
+            if process is not None and process.poll() is None:
+                process.kill()
+    return "\n".join(written)
+
+
+def main():
+    mrpool_run, wanted = sys.argv[1], sys.argv[2:]
+    listed = absent()
+    failures = 0
+    for pair in PAIRS:
+        if wanted and pair.name not in wanted:
+            continue
+        program = pair.server.split()[0]
+        if shutil.which(program) is None:
+            print(f"FAIL {pair.name}: {program} is not installed; apt-get install {PACKAGES}")
+            failures += 1
+            continue
+        output = run(mrpool_run, pair)
+        if pair.name in listed:
+            if output:
+                print(f"SKIP {pair.name}: {listed[pair.name]}", flush=True)
+                continue
+            output = "passes, but absent.txt lists it"
+        failures += bool(output)
+        print(f"{'FAIL' if output else 'ok  '} {pair.name}", flush=True)
+        if output:
+            print(output, flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""mrpool-run as a user meets it: options, messages, exit status, signals.
+
+    run_test.py MRPOOL_RUN
+"""
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+MRPOOL_RUN = ""
+
+
+def run(*arguments, **options):
+    return subprocess.run([MRPOOL_RUN, *arguments], capture_output=True, text=True, timeout=30,
+                          **options)
+
+
+class Run(unittest.TestCase):
+    def test_help_has_examples(self):
+        done = run("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("examples:", done.stdout)
+
+    def test_version(self):
+        self.assertRegex(run("--version").stdout, r"^mrpool-run \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage(self):
+        for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"), ("--stats",)):
+            done = run(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertIn("mrpool-run:", done.stderr)
+
+    def test_exit_status_is_the_programs(self):
+        self.assertEqual(run("sh", "-c", "exit 42").returncode, 42)
+        self.assertEqual(run("--", "false").returncode, 1)
+
+    def test_program_that_cannot_start(self):
+        self.assertEqual(run("no-such-program-here").returncode, 127)
+        self.assertEqual(run("/").returncode, 126)
+
+    def test_signals_are_the_programs(self):
+        self.assertEqual(run("sh", "-c", "kill -TERM $$").returncode, -signal.SIGTERM)
+
+    def test_other_preloaded_objects_stay(self):
+        done = run("sh", "-c", "echo $LD_PRELOAD",
+                   env={**os.environ, "LD_PRELOAD": "libm.so.6"})
+        self.assertIn("libmrpool-verbs.so:libm.so.6", done.stdout)
+
+    def test_device_list(self):
+        self.assertIn("uiwarp0", run("ibv_devices").stdout)
+
+    def test_device_info(self):
+        done = run("ibv_devinfo", "-v")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("PORT_ACTIVE", done.stdout)
+        self.assertIn("::ffff:127.0.0.1", done.stdout)
+
+
+if __name__ == "__main__":
+    MRPOOL_RUN = sys.argv.pop(1)
+    unittest.main()
