@@ -269,11 +269,11 @@ void Session::drop_place() {
 }
 
 bool Session::begin(Command& command) {
-  const iscsi::Parameters& agreed = parameters();
   const uint32_t length = command.direction == DataDirection::kNone ? 0 : command.data.length;
-  const Unsolicited unasked = command.direction == DataDirection::kOut
-                                  ? unsolicited_part(agreed, length, options_.send_first_burst)
-                                  : Unsolicited{};
+  const Unsolicited unasked =
+      command.direction == DataDirection::kOut
+          ? unsolicited_part(parameters(), length, options_.send_first_burst)
+          : Unsolicited{};
   const bool keyed = length > unasked.total;
   // The key begins where the target is to begin (iser_header.h).
   const Sge solicited = keyed ? part(command.data, unasked.total, length - unasked.total) : Sge{};
@@ -291,24 +291,29 @@ bool Session::begin(Command& command) {
   command.lost = false;
   command.sense.reset();
 
-  iscsi::IserControl iser;
-  if (keyed) {
-    const RemoteBuffer lent = slot.loan.remote();
-    const bool in = command.direction == DataDirection::kIn;
-    iser =
-        in ? iscsi::IserControl{.read_valid = true,
-                                .read_stag = lent.rkey.value,
-                                .read_va = lent.addr.value}
-           : iscsi::IserControl{
-                 .write_valid = true, .write_stag = lent.rkey.value, .write_va = lent.addr.value};
-    ++counters_.keys;
-  }
+  if (keyed) ++counters_.keys;
   if (unasked.immediate != 0) ++counters_.immediate;
+  encode(slot, length, unasked.immediate, unasked.total == unasked.immediate);
+  send(slot, unasked.immediate, unasked.total);
+  return true;
+}
+
+// The headers of the slot's command, which gets its number.
+void Session::encode(Slot& slot, uint32_t length, uint32_t immediate, bool final) {
+  const Command& command = *slot.command;
+  const bool in = command.direction == DataDirection::kIn;
+  iscsi::IserControl iser;
+  if (slot.loan.state() == Loan::State::kReady) {
+    const RemoteBuffer lent = slot.loan.remote();
+    (in ? iser.read_valid : iser.write_valid) = true;
+    (in ? iser.read_stag : iser.write_stag) = lent.rkey.value;
+    (in ? iser.read_va : iser.write_va) = lent.addr.value;
+  }
   slot.cmd_sn = cmd_sn_;
-  const iscsi::ScsiCommand pdu{.final = unasked.total == unasked.immediate,
-                               .read = command.direction == DataDirection::kIn,
+  const iscsi::ScsiCommand pdu{.final = final,
+                               .read = in,
                                .write = command.direction == DataDirection::kOut,
-                               .data_length = unasked.immediate,
+                               .data_length = immediate,
                                .lun = command.lun,
                                .task_tag = slot.index,
                                .expected_length = length,
@@ -318,19 +323,24 @@ bool Session::begin(Command& command) {
   const std::span<std::byte> out = mr_->memory().subspan(slot.offset, kHeaders);
   iser.encode(out.first<iscsi::kIserHeaderSize>());
   pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
-  // The command, and its Data-Outs behind it; the last one's completion stands for all.
+}
+
+// Posts the command, with the registration of its key in front and its Data-Outs after it; the last
+// one's completion stands for all.
+void Session::send(Slot& slot, uint32_t immediate, uint32_t unasked) {
+  const Command& command = *slot.command;
   std::array<std::array<Sge, 2>, 1 + kMaxDataOuts> sges;
   std::array<WorkRequest, 1 + kMaxDataOuts> sends;
-  sges[0] = {mr_->sge(slot.offset, kHeaders), part(command.data, 0, unasked.immediate)};
-  sends[0].sges = {sges[0].data(), unasked.immediate != 0 ? 2u : 1u};
+  sges[0] = {mr_->sge(slot.offset, kHeaders), part(command.data, 0, immediate)};
+  sends[0].sges = {sges[0].data(), immediate != 0 ? 2u : 1u};
   WorkRequest* last = &sends[0];
-  uint32_t sent = unasked.immediate;
-  for (uint32_t i = 0; sent < unasked.total; ++i) {
-    const uint32_t size = std::min(unasked.total - sent, agreed.target_recv);
+  uint32_t sent = immediate;
+  for (uint32_t i = 0; sent < unasked; ++i) {
+    const uint32_t size = std::min(unasked - sent, parameters().target_recv);
     const size_t offset = slot.offset + (1 + i) * kHeaders;
     const std::span<std::byte> headers = mr_->memory().subspan(offset, kHeaders);
     iscsi::IserControl{}.encode(headers.first<iscsi::kIserHeaderSize>());
-    iscsi::DataOut{.final = sent + size == unasked.total,
+    iscsi::DataOut{.final = sent + size == unasked,
                    .data_length = size,
                    .lun = command.lun,
                    .task_tag = slot.index,
@@ -346,6 +356,7 @@ bool Session::begin(Command& command) {
     ++counters_.data_outs;
   }
   last->completion = &slot.sent;
+  const bool keyed = slot.loan.state() == Loan::State::kReady;
   const PostResult posted = keyed ? lender_->post(slot.loan, sends[0]) : qp_->post_send(sends[0]);
   if (!posted.ok()) {
     // Nobody will hear of it: on_disconnected takes the slot.
@@ -353,7 +364,6 @@ bool Session::begin(Command& command) {
     fail(absl::InternalError(
         absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));
   }
-  return true;
 }
 
 bool Session::manage(Management& management) {

@@ -164,6 +164,8 @@ class Session final : public QpEvents {
   void send_login(const iscsi::InitiatorLogin::Request& request);
   void pump();
   bool begin(Command& command);
+  void encode(Slot& slot, uint32_t length, uint32_t immediate, bool final);
+  void send(Slot& slot, uint32_t immediate, uint32_t unasked);
   bool end_key(Slot& slot, const WorkCompletion& answer);
   void key_done(Slot& slot, LoanStatus status);
   void key_refused(LoanStatus status);
