@@ -195,7 +195,9 @@ void FileChannel::transferred(Io& io, int64_t result) {
 }
 
 Error FileChannel::error_of(const Io& io, int64_t result) const {
-  // Nothing moved, or no space on a device: perhaps its end has come nearer.
+  // A read of nothing met the end, wherever the end is by now.
+  if (result == 0 && io.op == Op::kRead) return Error::kOutOfRange;
+  // A write of nothing, or no space on a device: perhaps its end has come nearer.
   if ((result == 0 || result == -ENOSPC) && ends_before(file_->fd(), io.offset + io.length)) {
     return Error::kOutOfRange;
   }
