@@ -258,7 +258,7 @@ class StorageErrors(TargetTest):
             file.truncate(MIB)
         _, err = self.run_host("read", target, "--subnqn", NQN, "--offset", "4m", "--size", "1m",
                                expect=1)
-        self.assertIn("unrecovered_read", err)
+        self.assertIn("lba_out_of_range", err)
         out, _ = self.run_host("read", target, "--subnqn", NQN, "--size", "1m")
         self.assertEqual(out, data)
 

@@ -63,7 +63,7 @@ TEST(Options, BelongToTheTargetInFrontOfThem) {
 TEST(Options, WhatTheEngineIsTold) {
   const auto options =
       parse({"--listen", "uiwarp://:0", "--target", "iqn.a:1", "--lun", "ram:1MiB", "--threads",
-             "3", "--strict-ordering", "--stall-timeout", "7", "--verbose", "--spin", "9"});
+             "3", "--strict-ordering", "--stall-timeout", "7s", "--verbose", "--spin", "9us"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->config.engine.threads, 3u);
   EXPECT_FALSE(options->config.engine.relaxed_ordering);
