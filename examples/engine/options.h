@@ -11,6 +11,9 @@
 namespace mrpool::base {
 class CommandLine;
 }  // namespace mrpool::base
+namespace mrpool::daemon {
+class JsonObject;
+}  // namespace mrpool::daemon
 
 namespace mrpool::engine {
 
@@ -29,5 +32,8 @@ struct Options {
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().
 void declare_options(base::CommandLine& program, Options& options);
+// Reads the same from a configuration file's outermost object; what is not there stays as it is.
+// Values out of range are refused there.
+void read_options(daemon::JsonObject& object, Options& options);
 
 }  // namespace mrpool::engine

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_object.h"
 #include "examples/base/json_text.h"
-#include "examples/base/units.h"
 #include "examples/iser/target/limits.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/text.h"
@@ -25,15 +23,6 @@ absl::Status wrong(std::string_view where, std::string_view what) {
 using daemon::JsonObject;
 
 // What a string says beyond being one.
-void read_size(JsonObject& object, std::string_view key, uint64_t& to) {
-  std::string written;
-  object.text(key, written);
-  if (written.empty()) return;
-  const absl::StatusOr<uint64_t> bytes = base::parse_size(written);
-  if (!bytes.ok()) return object.refuse(key, std::string(bytes.status().message()));
-  to = *bytes;
-}
-
 void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::Credentials>& to) {
   std::string written;
   object.text(key, written);
@@ -43,19 +32,6 @@ void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::
     return object.refuse(key, std::string(status.message()));
   }
   to = std::move(credentials);
-}
-
-void read_engine(JsonObject& object, engine::Options& options) {
-  read_size(object, "staging", options.staging);
-  object.number("threads", options.threads);
-  object.number("mrs", options.mrs);
-  object.number("max_connections", options.max_connections);
-  object.flag("force_mr", options.force_mr);
-  object.flag("relaxed_ordering", options.relaxed_ordering);
-  object.flag("verbose", options.verbose);
-  uint32_t seconds = 0;
-  object.number("stall_timeout", seconds);
-  if (seconds != 0) options.stall_timeout = std::chrono::seconds(seconds);
 }
 
 TargetConfig read_target(JsonObject& object) {
@@ -101,7 +77,7 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   object.number("block_size", config.block_size);
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
-  read_engine(object, config.engine);
+  engine::read_options(object, config.engine);
   object.objects("targets", [&](JsonObject& each) { config.targets.push_back(read_target(each)); });
   if (absl::Status status = object.finish(); !status.ok()) return status;
   return config;

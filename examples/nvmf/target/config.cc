@@ -116,6 +116,7 @@ absl::StatusOr<Config> parse_config(std::string_view text) {
   Config config;
   daemon::JsonObject object(root->as_object());
   object.texts("listen", config.listen);
+  engine::read_options(object, config.engine);
   object.objects("subsystems", [&](daemon::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
   MRPOOL_RETURN_IF_ERROR(complete(config));

@@ -2,6 +2,8 @@
 //
 // {
 //   "listen": ["uiwarp://0.0.0.0:4420"],
+//   "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
+//   "force_mr": false, "relaxed_ordering": true, "verbose": false,   all optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
 //     "serial": "0001",                    optional, derived from the NQN
@@ -28,6 +30,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/options.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/storage/storage.h"
 
@@ -52,6 +55,7 @@ struct SubsystemConfig {
 struct Config {
   std::vector<std::string> listen;
   std::vector<SubsystemConfig> subsystems;
+  engine::Options engine;  // for the whole life of the daemon: a reload does not change it
 };
 
 absl::StatusOr<Config> parse_config(std::string_view json);

@@ -100,6 +100,20 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
   return complete(options.config);
 }
 
+// `options` holds what the file says, or the defaults.
+absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arguments) {
+  SubsystemConfig subsystem;
+  base::CommandLine program("mrpool-nvmf-target",
+                            "An NVMe over Fabrics target on RDMA, in userspace.");
+  declare_served(program, options, subsystem);
+  declare_how(program, options);
+  program.notes(kNotes);
+  program.examples(kExamples);
+  if (absl::Status status = program.parse(arguments); !status.ok()) return status;
+  options.answer = program.answer();
+  return options.answer ? absl::OkStatus() : check(options, subsystem);
+}
+
 }  // namespace
 
 absl::StatusOr<Config> read_config(const std::string& path) {
@@ -112,17 +126,14 @@ absl::StatusOr<Config> read_config(const std::string& path) {
 
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments) {
   DaemonOptions options;
-  SubsystemConfig subsystem;
-  base::CommandLine program("mrpool-nvmf-target",
-                            "An NVMe over Fabrics target on RDMA, in userspace.");
-  declare_served(program, options, subsystem);
-  declare_how(program, options);
-  program.notes(kNotes);
-  program.examples(kExamples);
-  if (absl::Status status = program.parse(arguments); !status.ok()) return status;
-  options.answer = program.answer();
-  if (options.answer) return options;
-  if (absl::Status status = check(options, subsystem); !status.ok()) return status;
+  if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
+  if (options.answer || options.config_file.empty()) return options;
+  const auto config = read_config(options.config_file);
+  if (!config.ok()) return config.status();
+  // Once more, on top of the file: what the command line says goes first.
+  options = DaemonOptions();
+  options.service.engine = config->engine;
+  if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   return options;
 }
 

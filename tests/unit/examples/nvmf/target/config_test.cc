@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
+
 #include "examples/nvmf/target/options.h"
 
 namespace mrpool::nvmf_target {
@@ -44,6 +47,41 @@ TEST(ConfigFile, IsReadWhole) {
   EXPECT_NE(b.namespaces[0].uuid, a.namespaces[0].uuid);
   // Names made up for what was left out stay the same from run to run.
   EXPECT_EQ(parse_config(kGood)->subsystems[1].namespaces[0].uuid, b.namespaces[0].uuid);
+}
+
+TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
+  const auto with = [](std::string_view keys) {
+    std::string text = kGood;
+    return text.insert(1, std::string(keys));
+  };
+  const auto config = parse_config(with(
+      R"("threads": 3, "staging": "64MiB", "mrs": 7, "max_connections": 9, "stall_timeout": 4,
+         "force_mr": true, "relaxed_ordering": false, "verbose": true,)"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->engine.threads, 3u);
+  EXPECT_EQ(config->engine.staging, 64u << 20);
+  EXPECT_EQ(config->engine.mrs, 7u);
+  EXPECT_EQ(config->engine.max_connections, 9u);
+  EXPECT_EQ(config->engine.stall_timeout, std::chrono::seconds(4));
+  EXPECT_TRUE(config->engine.force_mr);
+  EXPECT_FALSE(config->engine.relaxed_ordering);
+  EXPECT_TRUE(config->engine.verbose);
+  for (const char* wrong : {"\"threads\": 1000,", "\"staging\": \"1MiB\",", "\"mrs\": 0,",
+                            "\"staging\": \"much\",", "\"stall_timeout\": 99999,"}) {
+    const std::string key = std::string(wrong).substr(1, 3);
+    EXPECT_NE(error_of(with(wrong)).find(key), std::string::npos) << wrong;
+  }
+}
+
+// What the command line says goes before what the file says.
+TEST(CommandLine, GoesBeforeTheFile) {
+  const std::string path = ::testing::TempDir() + "nvmf_config_test.json";
+  std::ofstream(path) << std::string(kGood).insert(1, R"("threads": 3, "mrs": 7,)");
+  const auto options = parse_arguments(std::vector<std::string>{"--config", path, "--mrs", "8"});
+  std::remove(path.c_str());
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->service.engine.threads, 3u);
+  EXPECT_EQ(options->service.engine.mrs, 8u);
 }
 
 TEST(ConfigFile, ErrorsNameThePlace) {
