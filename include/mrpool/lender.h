@@ -40,7 +40,7 @@
 //   kEnding   the invalidation is under way       kPending: done() runs, as it would have
 //
 // The three kinds of registration (mrpool/mr.h) differ in nothing that a caller sees: where keys
-// are pre-registered there is no registration to post and end() never waits.
+// are pre-registered nothing has to be registered, and end() never waits.
 //
 // done() runs once for each kPending, from the loop, never from inside a call, and says how the
 // step ended: kReady, kReturned or kLost. From inside it the loan may begin again, end or be
