@@ -21,12 +21,14 @@ constexpr Name kNames[] = {
     {Access::kZeroBased, "zero_based"},
     {Access::kOnDemand, "on_demand"},
     {Access::kHugePages, "huge_pages"},
+    {Access::kFlushGlobal, "flush_global"},
+    {Access::kFlushPersistent, "flush_persistent"},
     {Access::kDisableRelaxedOrdering, "disable_relaxed_ordering"},
 };
 
 std::string name_of(uint32_t bit) {
   for (const Name& name : kNames) {
-    if (uint32_t(name.flag) == 1u << bit) return std::string(name.text.data(), name.text.size());
+    if (name.flag.bits() == 1u << bit) return std::string(name.text.data(), name.text.size());
   }
   return absl::StrCat("bit ", bit);
 }
@@ -37,7 +39,7 @@ std::string to_string(Access access) {
   if (!any(access)) return "none";
   std::string out;
   for (uint32_t bit = 0; bit < 32; ++bit) {
-    if (!any(access & Access(1u << bit))) continue;
+    if (!any(access & Access::from_bits(1u << bit))) continue;
     if (!out.empty()) out += '|';
     out += name_of(bit);
   }
@@ -45,7 +47,7 @@ std::string to_string(Access access) {
 }
 
 absl::Status validate(Access access) {
-  if (const Access outside = access & Access(0xc0000000u); any(outside)) {
+  if (const Access outside = access & Access::from_bits(0xc0000000u); any(outside)) {
     return absl::InvalidArgumentError(
         absl::StrCat("access flag ", to_string(outside),
                      " is outside both ranges (mandatory 0..19, optional ", "20..29)"));
@@ -65,7 +67,7 @@ absl::Status grant(Access requested, const AccessSupport& support, Granted& gran
   if (absl::Status status = validate(requested); !status.ok()) return status;
   const Access refused = mandatory(requested) & ~support.known;
   for (uint32_t bit = 0; bit < 20; ++bit) {
-    if (!any(refused & Access(1u << bit))) continue;
+    if (!any(refused & Access::from_bits(1u << bit))) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("the device does not know the mandatory access flag ", name_of(bit),
                      "; it knows ", to_string(support.known)));

@@ -3,8 +3,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "mrpool/internal/report.h"
 #include "mrpool/internal/thread_slots.h"
-#include "pool/report.h"
 
 namespace mrpool::internal {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "pool/report.h"
+#include "mrpool/internal/report.h"
 
 namespace mrpool {
 
@@ -38,7 +38,7 @@ std::string_view to_string(LoanStatus status) {
 Loan::~Loan() {
   if (state_ == State::kIdle) return;
   if (state_ == State::kEnding) {
-    internal::fatal("a Loan was destroyed while its key is being invalidated");
+    internal::misuse("~Loan", "Loan", this, "was destroyed while its key is being invalidated");
   }
   if (state_ == State::kWaiting) (void)lender_->end(*this);
   if (state_ == State::kReady && registered()) lease_.not_posted();
@@ -46,7 +46,9 @@ Loan::~Loan() {
 
 RemoteBuffer Loan::remote() const {
   const FastMr& mr = lease_.mr();
-  return {mr.remote_addr(), mr.length(), mr.rkey()};
+  // The registration, which makes it so, need not be posted yet.
+  const bool zero_based = registered() && any(rights_ & Access::kZeroBased);
+  return {zero_based ? RemoteAddr{0} : mr.remote_addr(), mr.length(), mr.rkey()};
 }
 
 // The lease is here: makes the key.
@@ -84,6 +86,21 @@ void Loan::invalidated(const WorkCompletion& wc) {
 
 // ------------------------------------------------------------------------------- Lender
 
+namespace {
+
+// What keys are made with beside their rights: where the device can, a peer is told offsets from
+// the first byte instead of addresses of this process.
+Access numbering_of(const DeviceCaps& caps) {
+  const bool zero_based =
+      caps.registration == Registration::kFastReg && any(caps.access.known & Access::kZeroBased);
+  return zero_based ? Access::kZeroBased : Access::kNone;
+}
+
+}  // namespace
+
+Lender::Lender(Qp& qp, MrPool& pool)
+    : qp_(&qp), pool_(pool), numbering_(numbering_of(pool.pd().caps())) {}
+
 absl::StatusOr<std::unique_ptr<Lender>> Lender::create(Qp& qp, MrPool& pool) {
   if (&pool.pd() != &qp.pd()) {
     return absl::FailedPreconditionError("the pool belongs to another Pd than the Qp");
@@ -96,9 +113,11 @@ Lender::~Lender() {
 }
 
 LoanStatus Lender::begin(Loan& loan, std::span<const Sge> memory, Access rights) {
-  if (loan.state_ != Loan::State::kIdle) internal::fatal("begin() of a Loan that is under way");
+  if (loan.state_ != Loan::State::kIdle) {
+    internal::misuse("Lender::begin", "Loan", &loan, "is under way");
+  }
   loan.memory_ = memory;
-  loan.rights_ = rights;
+  loan.rights_ = rights | numbering_;
   // Those that wait come first.
   if (waiting_ == 0) loan.lease_ = pool_.get();
   if (loan.lease_) return loan.bind();
@@ -110,7 +129,9 @@ LoanStatus Lender::begin(Loan& loan, std::span<const Sge> memory, Access rights)
 }
 
 PostResult Lender::post(Loan& loan, const WorkRequest& chain) {
-  if (loan.state_ != Loan::State::kReady) internal::fatal("post() of a Loan without a key");
+  if (loan.state_ != Loan::State::kReady) {
+    internal::misuse("Lender::post", "Loan", &loan, "is without a key: begin() it first");
+  }
   if (qp_ == nullptr) return {PostStatus::kNotConnected, &chain};
   loan.state_ = Loan::State::kLent;
   if (!loan.registered()) return qp_->post_send(chain);

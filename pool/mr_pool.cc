@@ -16,52 +16,19 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "pool/report.h"
+#include "mrpool/internal/report.h"
+#include "pool/mr_pool_impl.h"
 
 namespace mrpool {
 
 using internal::t_slots;
-using internal::TaggedStack;
 using Phase = MrPool::Entry::Phase;
-
-class MrPool::Impl {
- public:
-  explicit Impl(Pd& pd, const MrPoolOptions& options) : pd(pd), options(options) {}
-
-  auto& link(uint32_t index) { return entries[index].next; }
-
-  // The calling thread's slot, attached if it can be; null without.
-  static internal::PoolSlot* slot_of(const MrPool& pool) {
-    if (t_slots[pool.slot_id_] == nullptr && pool.free_.may_attach()) {
-      internal::attach_this_thread(pool.slot_id_);
-    }
-    return pool.recall_slot();
-  }
-
-  Pd& pd;
-  const MrPoolOptions options;
-  std::vector<Entry> entries;
-  std::vector<internal::PoolFreeList::Node*> nodes;
-
-  std::atomic<uint64_t> exhaustions = 0;
-  std::atomic<uint64_t> waits = 0;
-
-  std::mutex waiters_mutex;
-  Waiter* first_waiter = nullptr;
-  Waiter* last_waiter = nullptr;
-
-  std::mutex repair_mutex;
-  TaggedStack<internal::MachinePlatform> broken;  // entries to repair
-  std::atomic<uint32_t> in_repair = 0;            // on `broken` or being renewed
-  std::atomic<uint64_t> repairs = 0;
-  std::atomic<uint64_t> put_to_repair = 0;
-};
 
 namespace {
 
 const char* name_of(Phase phase) {
-  static constexpr const char* kNames[] = {"leased", "leased", "invalidated", "registered",
-                                           "under repair"};
+  static constexpr const char* kNames[] = {"leased",     "leased",       "invalidated",
+                                           "registered", "under repair", "without an MR"};
   return kNames[size_t(phase)];
 }
 
@@ -80,11 +47,16 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
                                name_of(entry.phase()), leased_at(entry)));
 }
 
-absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
+absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options, Granted& granted) {
   if (options.count == 0 || options.count >= internal::PoolFreeList::kMaxNodes) {
     return absl::InvalidArgumentError(absl::StrCat("a pool of ", options.count,
                                                    " MRs: count must be from 1 to ",
                                                    internal::PoolFreeList::kMaxNodes - 1));
+  }
+  // Before anything of that size is allocated.
+  if (caps.registration == Registration::kFastReg && options.count > caps.max_mr) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a pool of ", options.count, " MRs: ", caps.name, " has max_mr = ", caps.max_mr));
   }
   if (caps.registration > options.at_least) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -100,7 +72,6 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options) {
         absl::StrCat("max_segments ", options.max_segments, ": ", caps.name, " registers 1 to ",
                      caps.max_fast_reg_segments, " segments at once"));
   }
-  Granted granted;
   return grant(options.access, caps.access, granted);
 }
 
@@ -115,8 +86,10 @@ MrPool::MrPool(std::unique_ptr<Impl> impl)
 }
 
 absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptions& options) {
-  if (absl::Status status = check(pd.caps(), options); !status.ok()) return status;
+  Granted granted;
+  if (absl::Status status = check(pd.caps(), options, granted); !status.ok()) return status;
   auto impl = std::make_unique<Impl>(pd, options);
+  impl->granted = granted;
   impl->entries = std::vector<Entry>(options.count);
   impl->nodes.reserve(options.count);
   const FastMrOptions mr_options{.max_segments = options.max_segments,
@@ -135,6 +108,24 @@ absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptio
   return std::unique_ptr<MrPool>(new MrPool(std::move(impl)));
 }
 
+absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create_hollow(Pd& pd, const MrPoolOptions& options,
+                                                              internal::MrSupplier& supplier) {
+  Granted granted;
+  if (absl::Status status = check(pd.caps(), options, granted); !status.ok()) return status;
+  auto impl = std::make_unique<Impl>(pd, options);
+  impl->granted = granted;
+  impl->supplier = &supplier;
+  impl->entries = std::vector<Entry>(options.count);
+  impl->nodes.reserve(options.count);
+  impl->hollow.reserve(options.count);
+  for (Entry& entry : impl->entries) impl->nodes.push_back(&entry);
+  std::unique_ptr<MrPool> pool(new MrPool(std::move(impl)));
+  // With a slot of its own this thread empties whole magazines at a time.
+  internal::PoolSlot* const slot = Impl::slot_of(*pool);
+  while (auto* const entry = static_cast<Entry*>(pool->free_.take(slot))) pool->hollow_out(*entry);
+  return pool;
+}
+
 MrPool::~MrPool() {
   internal::unregister_list(slot_id_, reinterpret_cast<uintptr_t>(this));
   std::vector<bool> free(impl_->entries.size());
@@ -142,6 +133,7 @@ MrPool::~MrPool() {
   uint32_t leaked = 0;
   for (const Entry& entry : impl_->entries) {
     if (free[entry.index] || entry.phase() == Phase::kRepair) continue;
+    if (entry.phase() == Phase::kHollow) continue;
     ++leaked;
     internal::report(
         absl::StrCat("MR ", entry.index, " is still ", name_of(entry.phase()), leased_at(entry)));
@@ -200,14 +192,21 @@ void MrPool::put_elsewhere(Entry& entry) {
 
 MrPool::Entry* MrPool::get_slow(SourceLocation where) {
   // Those who wait come first.
-  for (bool repaired = false; !free_.hungry(); repaired = true) {
+  for (bool repaired = false, supplied = false; !free_.hungry();) {
     internal::PoolSlot* const slot = Impl::slot_of(*this);
     if (auto* entry = static_cast<Entry*>(free_.take(slot))) {
       begin_lease(*entry, where);
       return entry;
     }
-    if (repaired || impl_->in_repair.load(std::memory_order_relaxed) == 0) break;
-    repair();  // waits for one under way: then its entries are there
+    if (!repaired && impl_->in_repair.load(std::memory_order_relaxed) > 0) {
+      repaired = true;
+      repair();  // waits for one under way: then its entries are there
+    } else if (!supplied && impl_->supplier != nullptr) {
+      supplied = true;
+      impl_->supplier->supply(*this);
+    } else {
+      break;
+    }
   }
   impl_->exhaustions.fetch_add(1, std::memory_order_relaxed);
   return nullptr;
@@ -230,7 +229,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
   {
     const std::lock_guard lock(impl_->waiters_mutex);
     if (waiter.phase_ != Waiter::Phase::kIdle) {
-      internal::fatal("get() with a waiter that waits already");
+      internal::misuse("MrPool::get", "Waiter", &waiter, "waits already");
     }
     waiter.phase_ = Waiter::Phase::kQueued;
     waiter.pool_ = this;
@@ -249,6 +248,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
   if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
   // From here on `waiter` may be gone.
   if (impl_->in_repair.load(std::memory_order_seq_cst) > 0) repair();
+  if (first && impl_->supplier != nullptr && free_.hungry()) impl_->supplier->supply(*this);
 }
 
 // Hands free entries to those who wait, in order, until one of the two runs out. True when
@@ -342,6 +342,14 @@ size_t MrPool::repair() {
 
 // ------------------------------------------------------------------------------- leases
 
+void MrPool::Lease::report_empty() const {
+  internal::misuse("MrPool::Lease", "lease", this, "is empty: the pool was exhausted, or it ended");
+}
+
+void MrPool::Waiter::report_waiting() const {
+  internal::misuse("~Waiter", "MrPool::Waiter", this, "still waits for an MR: cancel() it first");
+}
+
 size_t MrPool::Lease::map(std::span<const Sge> segments) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
   return entry_->mr->map(segments);
@@ -387,7 +395,8 @@ void MrPool::Lease::invalidated() {
 
 MrPoolStats MrPool::stats() const {
   MrPoolStats stats;
-  stats.size = uint32_t(impl_->entries.size());
+  stats.size =
+      uint32_t(impl_->entries.size()) - impl_->hollow_count.load(std::memory_order_relaxed);
   stats.in_repair = impl_->in_repair.load(std::memory_order_relaxed);
   uint32_t idle = stats.in_repair;
   uint32_t fresh = 0;
@@ -397,18 +406,26 @@ MrPoolStats MrPool::stats() const {
   });
   // While others get and put, an entry may be met twice.
   stats.in_use = stats.size - std::min(idle, stats.size);
-  stats.high_water = stats.size - std::min(fresh, stats.size);
+  stats.high_water = std::max(stats.size - std::min(fresh, stats.size),
+                              impl_->high_water.load(std::memory_order_relaxed));
   stats.exhaustions = impl_->exhaustions.load(std::memory_order_relaxed);
   stats.waits = impl_->waits.load(std::memory_order_relaxed);
   stats.repairs = impl_->repairs.load(std::memory_order_relaxed);
-  // What was leased came back, one way or the other, or is still out. Repairs put a second time.
-  const uint64_t returned =
-      free_.puts() - stats.repairs + impl_->put_to_repair.load(std::memory_order_relaxed);
+  // What was leased came back, one way or the other, or is still out. Repairs put a second time,
+  // and entries that got an MR were put without a get.
+  const uint64_t returned = free_.puts() - stats.repairs -
+                            impl_->filled.load(std::memory_order_relaxed) +
+                            impl_->put_to_repair.load(std::memory_order_relaxed) +
+                            impl_->dropped.load(std::memory_order_relaxed);
   stats.gets = returned + stats.in_use;
   return stats;
 }
 
 const MrPoolOptions& MrPool::options() const { return impl_->options; }
+const Granted& MrPool::granted() const { return impl_->granted; }
+Access MrPool::denied(Access access) const {
+  return forbidden(access) | beyond_ceiling(access, impl_->options.access);
+}
 Pd& MrPool::pd() const { return impl_->pd; }
 
 }  // namespace mrpool

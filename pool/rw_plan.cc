@@ -5,7 +5,7 @@
 namespace mrpool {
 namespace {
 
-constexpr uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+constexpr uint64_t divide_up(uint64_t a, uint64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 // Requests gather no more than this, so that send queues stay small where a device allows much.
 constexpr uint32_t kMaxSgePerRequest = 16;
@@ -35,37 +35,33 @@ RwShape rw_shape(const DeviceCaps& caps, const RwLimits& limits, RwDirection dir
       std::clamp(caps.max_fast_reg_segments, 1u, std::max(limits.max_segments, 1u));
   shape.max_bytes = std::max<uint64_t>(caps.max_message, 1);
 
+  shape.gaps = caps.sg_gaps;
+  shape.max_steps = uint32_t(rw_steps(shape, limits.max_transfer, limits.max_segments));
+  return shape;
+}
+
+uint64_t rw_steps(const RwShape& shape, uint64_t bytes, uint64_t segments) {
   // A step ends because it has all segments it can name, or all bytes. Where gaps cannot be mapped
   // every segment may need a step of its own.
   const uint64_t per_step = !shape.through_mr ? shape.max_sge
-                            : caps.sg_gaps    ? shape.max_mr_segments
+                            : shape.gaps      ? shape.max_mr_segments
                                               : 1;
-  const uint64_t by_segments = divide_up(std::max(limits.max_segments, 1u), per_step);
-  const uint64_t by_bytes = divide_up(std::max(limits.max_transfer, 1u), shape.max_bytes);
-  shape.max_steps = uint32_t(by_segments + by_bytes - 1);
-  return shape;
+  const uint64_t by_segments = divide_up(std::max<uint64_t>(segments, 1), per_step);
+  const uint64_t by_bytes = divide_up(std::max<uint64_t>(bytes, 1), shape.max_bytes);
+  return by_segments + by_bytes - 1;
 }
 
 std::span<const Sge> RwCursor::peek(uint32_t max_sges, uint64_t max_bytes,
                                     std::span<Sge> scratch) const {
   const uint64_t limit = std::min(max_bytes, left_);
-  uint64_t bytes = 0;
+  const std::span<const Sge> view = at_.view(max_sges, limit);
+  if (!view.empty()) return view;
+  SegmentIterator at = at_;
   size_t count = 0;
-  bool whole = offset_ == 0;
-  for (size_t i = index_; i < local_.size() && count < max_sges && bytes < limit; ++i, ++count) {
-    const uint32_t skip = count == 0 ? offset_ : 0;
-    const uint64_t length = std::min<uint64_t>(local_[i].length - skip, limit - bytes);
-    whole = whole && length == local_[i].length;
-    bytes += length;
-  }
-  if (whole) return local_.subspan(index_, count);
-  bytes = 0;
-  for (size_t n = 0; n < count; ++n) {
-    const Sge& from = local_[index_ + n];
-    const uint32_t skip = n == 0 ? offset_ : 0;
-    const uint64_t length = std::min<uint64_t>(from.length - skip, limit - bytes);
-    scratch[n] = {from.addr + skip, uint32_t(length), from.lkey};
-    bytes += length;
+  for (uint64_t bytes = 0; count < max_sges && bytes < limit; ++count) {
+    scratch[count] = at.front(limit - bytes);
+    bytes += scratch[count].length;
+    at.advance(scratch[count].length);
   }
   return scratch.first(count);
 }
@@ -73,20 +69,7 @@ std::span<const Sge> RwCursor::peek(uint32_t max_sges, uint64_t max_bytes,
 void RwCursor::advance(uint64_t bytes) {
   left_ -= bytes;
   remote_.value += bytes;
-  while (bytes > 0) {
-    const uint64_t here = std::min<uint64_t>(bytes, local_[index_].length - offset_);
-    offset_ += uint32_t(here);
-    bytes -= here;
-    skip_empty();
-  }
-}
-
-// Stands at a segment with something left, or behind the last.
-void RwCursor::skip_empty() {
-  while (index_ < local_.size() && offset_ == local_[index_].length) {
-    ++index_;
-    offset_ = 0;
-  }
+  at_.advance(bytes);
 }
 
 uint64_t total_length(std::span<const Sge> sges) {

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "mrpool/rw.h"
+#include "mrpool/segments.h"
 
 namespace mrpool {
 
@@ -23,6 +24,7 @@ struct RwShape {
   Access mr_access = Access::kNone;
   uint32_t max_sge = 1;  // of a request without an MR
   uint32_t max_mr_segments = 1;
+  bool gaps = false;       // one MR takes segments with gaps between them
   uint64_t max_bytes = 1;  // of one request
   uint32_t max_steps = 1;  // of one operation, at worst
 
@@ -34,16 +36,18 @@ struct RwShape {
   }
 };
 
+// The most steps that `bytes` in `segments` segments take.
+uint64_t rw_steps(const RwShape& shape, uint64_t bytes, uint64_t segments);
+
 RwShape rw_shape(const DeviceCaps& caps, const RwLimits& limits, RwDirection direction);
 
 // Where a transfer stands. The scatter list is borrowed.
 class RwCursor {
  public:
   RwCursor() = default;
-  RwCursor(std::span<const Sge> local, RemoteAddr remote, uint64_t length)
-      : local_(local), remote_(remote), left_(length) {
-    skip_empty();
-  }
+  // Requires: `local` has `length` bytes.
+  RwCursor(const SegmentIterator& local, RemoteAddr remote, uint64_t length)
+      : at_(local), remote_(remote), left_(length) {}
 
   bool done() const { return left_ == 0; }
   uint64_t left() const { return left_; }
@@ -51,18 +55,14 @@ class RwCursor {
 
   // The next run of local memory: at most `max_sges` segments and `max_bytes` bytes, never beyond
   // the transfer. A view of the scatter list where it can be, else built in `scratch`, which has
-  // room for `max_sges` or for the whole list.
+  // room for `max_sges` or for the transfer's segments.
   std::span<const Sge> peek(uint32_t max_sges, uint64_t max_bytes, std::span<Sge> scratch) const;
 
   // Moves on. Requires: `bytes` <= left().
   void advance(uint64_t bytes);
 
  private:
-  void skip_empty();
-
-  std::span<const Sge> local_;
-  size_t index_ = 0;     // the segment the transfer stands in
-  uint32_t offset_ = 0;  // bytes of it that are done
+  SegmentIterator at_;
   RemoteAddr remote_;
   uint64_t left_ = 0;
 };

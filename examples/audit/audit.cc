@@ -12,9 +12,10 @@
 namespace mrpool::audit {
 namespace {
 
-constexpr size_t kSize = 4096;       // of a region under audit, with as much memory on both sides
-constexpr size_t kGuard = 4096;      // of that
-constexpr uint32_t kBytes = 64;      // of one probe's request
+constexpr size_t kSize = 4096;   // of a region under audit, with as much memory on both sides
+constexpr size_t kGuard = 4096;  // of that
+constexpr uint32_t kBytes = 64;  // of one probe's request
+constexpr uint32_t kAtomicBytes = 8;
 constexpr std::byte kOwned{0x5a};    // fills what the owner has
 constexpr std::byte kSent{0xc3};     // fills what the peer writes
 constexpr std::byte kNothing{0x11};  // fills the sink of the peer's READs
@@ -59,17 +60,19 @@ FlagLine try_flags(Pd& pd, std::span<std::byte> memory, Access access, bool must
 void audit_flags(Pd& pd, std::span<std::byte> memory, Report& report) {
   const Access known = pd.caps().access.known;
   for (uint32_t bit = 0; bit < 20; ++bit) {
-    const Access flag{1u << bit};
+    const Access flag = Access::from_bits(1u << bit);
     const bool needs_local = any(flag & (Access::kRemoteWrite | Access::kRemoteAtomic));
     const Access access = needs_local ? flag | Access::kLocalWrite : flag;
     report.flags.push_back(try_flags(pd, memory, access, !has(known, flag)));
   }
   for (uint32_t bit = 20; bit < 30; ++bit) {
-    report.flags.push_back(try_flags(pd, memory, Access::kLocalWrite | Access{1u << bit}, false));
+    report.flags.push_back(
+        try_flags(pd, memory, Access::kLocalWrite | Access::from_bits(1u << bit), false));
   }
   for (const Access forbidden :
        {Access::kRemoteWrite, Access::kRemoteAtomic, Access::kRemoteRead | Access::kRemoteWrite,
-        Access::kRemoteWrite | Access::kRemoteAtomic, Access{1u << 30}, Access{1u << 31}}) {
+        Access::kRemoteWrite | Access::kRemoteAtomic, Access::from_bits(1u << 30),
+        Access::from_bits(1u << 31)}) {
     report.flags.push_back(try_flags(pd, memory, forbidden, true));
   }
   report.flags.push_back(try_flags(pd, memory, kBoth, false));
@@ -97,7 +100,7 @@ struct Bench {
   std::span<std::byte> region() { return std::span(owned).subspan(kGuard, kSize); }
 };
 
-enum class Request { kRead, kWrite };
+enum class Request { kRead, kWrite, kAtomic, kWriteWithImm };
 
 struct Tried {
   bool data_moved = false;  // into the peer's sink, or into the owner's memory
@@ -106,8 +109,28 @@ struct Tried {
   std::string text;
 };
 
-// One READ or WRITE of kBytes by the peer, and a SEND behind it, which arrives only if the owner
-// had no objection.
+WorkRequest request_of(Request request) {
+  WorkRequest out;
+  switch (request) {
+    case Request::kRead:
+      out.opcode = Opcode::kRdmaRead;
+      break;
+    case Request::kWrite:
+      out.opcode = Opcode::kRdmaWrite;
+      break;
+    case Request::kAtomic:
+      out.opcode = Opcode::kFetchAdd;
+      out.compare_add = 1;
+      break;
+    case Request::kWriteWithImm:
+      out.opcode = Opcode::kRdmaWriteWithImm;
+      break;
+  }
+  return out;
+}
+
+// One request of kBytes by the peer (an atomic's are 8), and a SEND behind it, which arrives only
+// if the owner had no objection.
 Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
   Wire& wire = *bench.wire;
   std::fill(bench.owned.begin(), bench.owned.end(), kOwned);
@@ -121,14 +144,21 @@ Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
     tried.text = "the owner cannot post a receive";
     return tried;
   }
-  const Sge sge = bench.local_mr->sge(0, kBytes);
+  // Immediate data takes a receive of its own, in front of the SEND's.
+  Op immediate;
+  recv.completion = &immediate;
+  if (request == Request::kWriteWithImm && wire.owner.qp->post_recv(recv) != PostStatus::kOk) {
+    tried.text = "the owner cannot post a second receive";
+    return tried;
+  }
+  Op& last = request == Request::kWriteWithImm ? immediate : arrived;
+  const Sge sge = bench.local_mr->sge(0, request == Request::kAtomic ? kAtomicBytes : kBytes);
   WorkRequest send;
   send.opcode = Opcode::kSend;
   send.completion = &sent;
   send.fence = true;
-  WorkRequest move;
+  WorkRequest move = request_of(request);
   move.next = &send;
-  move.opcode = read ? Opcode::kRdmaRead : Opcode::kRdmaWrite;
   move.completion = &moved;
   move.sges = {&sge, 1};
   move.remote_addr = address;
@@ -139,10 +169,10 @@ Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
     wire.peer.qp->abort();
   }
   wire.run_until([&] {
-    return arrived.wc.has_value() && (arrived.succeeded() ? moved.wc && sent.wc : wire.peer.ended);
+    return last.wc.has_value() && (last.succeeded() ? moved.wc && sent.wc : wire.peer.ended);
   });
   tried.ended = tried.ended || wire.peer.ended || wire.owner.ended;
-  tried.through = arrived.succeeded() && moved.succeeded();
+  tried.through = last.succeeded() && moved.succeeded();
   if (read) {
     tried.data_moved = bench.local[0] != kNothing || bench.local[kBytes - 1] != kNothing;
   } else {
@@ -156,7 +186,7 @@ Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
                      ", connection ", tried.ended ? "ended" : "alive");
   }
   // The requests' completions live here: nothing may be under way when they go.
-  if (!arrived.wc || !moved.wc || !sent.wc) {
+  if (!arrived.wc || !last.wc || !moved.wc || !sent.wc) {
     wire.owner.qp.reset();
     wire.peer.qp.reset();
   }
@@ -258,6 +288,25 @@ absl::StatusOr<RuleLine> fast_probe(Bench& bench, RuleLine line, Access rights, 
   return allowed ? judge_allowed(line, tried) : judge_refused(line, tried);
 }
 
+absl::StatusOr<RuleLine> atomic_probe(Bench& bench, RuleLine line, Access access, int64_t offset,
+                                      bool allowed) {
+  if (bench.device.caps().atomics == AtomicScope::kNone) {
+    line.verdict = Verdict::kAbsent;
+    line.outcome = "no atomics";
+    return line;
+  }
+  return region_probe(bench, line, access, Request::kAtomic, offset, allowed);
+}
+
+absl::StatusOr<RuleLine> immediate_probe(Bench& bench, RuleLine line, Access access, bool allowed) {
+  if (!bench.device.caps().immediate_data) {
+    line.verdict = Verdict::kAbsent;
+    line.outcome = "no immediate data";
+    return line;
+  }
+  return region_probe(bench, line, access, Request::kWriteWithImm, 0, allowed);
+}
+
 constexpr Access kReadable = Access::kLocalWrite | Access::kRemoteRead;
 constexpr Access kWritable = Access::kLocalWrite | Access::kRemoteWrite;
 
@@ -286,6 +335,21 @@ const Rule kRules[] = {
        if (!mr.ok()) return mr.status();
        return judge_refused(l, attempt(b, Request::kWrite, (*mr)->rkey(), {UINT64_MAX - 8}));
      }},
+    {"atomic", "an atomic on a region with remote atomic", false,
+     [](Bench& b, RuleLine l) {
+       return atomic_probe(b, l, Access::kLocalWrite | Access::kRemoteAtomic, 0, true);
+     }},
+    {"atomic-without-right", "an atomic on a region with remote read and write only", false,
+     [](Bench& b, RuleLine l) { return atomic_probe(b, l, kBoth, 0, false); }},
+    {"atomic-past-the-end", "an atomic on the 8 bytes behind the region", false,
+     [](Bench& b, RuleLine l) {
+       return atomic_probe(b, l, kBoth | Access::kRemoteAtomic, int64_t(kSize), false);
+     }},
+    {"write-with-immediate", "a WRITE with immediate data to a region with remote write", false,
+     [](Bench& b, RuleLine l) { return immediate_probe(b, l, kWritable, true); }},
+    {"write-with-immediate-without-right",
+     "a WRITE with immediate data to a region without remote write", false,
+     [](Bench& b, RuleLine l) { return immediate_probe(b, l, kReadable, false); }},
     {"guessed-key", "a READ with a key near a real one", false,
      [](Bench& b, RuleLine l) -> absl::StatusOr<RuleLine> {
        absl::StatusOr<std::unique_ptr<Mr>> mr = b.owner_pd->reg_mr(b.region(), kBoth);

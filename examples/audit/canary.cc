@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::audit {
 namespace {
@@ -24,7 +25,7 @@ enum class Break {
 };
 
 constexpr CanaryRule kCanaries[] = {
-    {"unknown-flag", "accepts a mandatory flag it does not know", "bit 8"},
+    {"unknown-flag", "accepts a mandatory flag it does not know", "bit 10"},
     {"forbidden-flags", "accepts remote write without local write", "remote_write"},
     {"answer", "does not say which optional flags it ignored", "local_write|bit 21"},
     {"read-right", "every key can be read", "read-without-right"},
@@ -202,7 +203,7 @@ class CanaryQp final : public Qp {
         continue;
       }
       if (const PostResult posted = qp_->post_send(copy); !posted.ok()) {
-        return {posted.status, request};
+        return {posted.status, request, posted.denied};
       }
     }
     return {};
@@ -211,8 +212,12 @@ class CanaryQp final : public Qp {
   void disconnect() override { qp_->disconnect(); }
   void abort() override { qp_->abort(); }
   bool connected() const override { return qp_->connected(); }
+  ConnectionState state() const override { return qp_->state(); }
+  bool supports(Opcode opcode) const override { return qp_->supports(opcode); }
   Pd& pd() override { return qp_->pd(); }
   Reactor& reactor() override { return qp_->reactor(); }
+  const QpOptions& options() const override { return qp_->options(); }
+  uint32_t send_room() const override { return qp_->send_room(); }
   uint16_t ord() const override { return qp_->ord(); }
   size_t memory_bytes() const override { return qp_->memory_bytes(); }
 
@@ -221,16 +226,14 @@ class CanaryQp final : public Qp {
   void pretend(const WorkRequest& request) {
     struct Pretence : Task {
       Pretence(Completion* completion, Qp* qp)
-          : Task([](Task& task) {
-              auto& self = static_cast<Pretence&>(task);
-              WorkCompletion wc;
-              wc.opcode = Opcode::kLocalInv;
-              wc.qp = self.qp;
-              self.completion->done(wc);
-              delete &self;
-            }),
-            completion(completion),
-            qp(qp) {}
+          : Task(to_method<&Pretence::complete>), completion(completion), qp(qp) {}
+      void complete() {
+        WorkCompletion wc;
+        wc.opcode = Opcode::kLocalInv;
+        wc.qp = qp;
+        completion->done(wc);
+        delete this;
+      }
       Completion* completion;
       Qp* qp;
     };
@@ -284,7 +287,9 @@ class CanaryRequest final : public ConnectRequest {
     if (!qp.ok()) return qp.status();
     return std::make_unique<CanaryQp>(plan_, *std::move(qp));
   }
-  void reject(std::span<const std::byte> private_data) override { request_->reject(private_data); }
+  absl::Status reject(std::span<const std::byte> private_data) override {
+    return request_->reject(private_data);
+  }
 
  private:
   const std::shared_ptr<Plan> plan_;
@@ -307,6 +312,7 @@ class CanaryListener final : public Listener, private ListenHandler {
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
     handler_.on_connect_request(std::make_unique<CanaryRequest>(plan_, std::move(request)));
   }
+  void on_listen_error(const absl::Status& error) override { handler_.on_listen_error(error); }
   const std::shared_ptr<Plan> plan_;
   ListenHandler& handler_;
   std::unique_ptr<Listener> listener_;

@@ -12,15 +12,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "mrpool/callback.h"
 #include "mrpool/device.h"
 
 namespace mrpool::audit {
 
 // One request's fate.
 struct Op : Completion {
-  Op()
-      : Completion(
-            [](Completion& self, const WorkCompletion& wc) { static_cast<Op&>(self).wc = wc; }) {}
+  Op() : Completion(to_method<&Op::completed>) {}
+  void completed(const WorkCompletion& completion) { wc = completion; }
   std::optional<WorkCompletion> wc;
   bool succeeded() const { return wc.has_value() && wc->status == WcStatus::kSuccess; }
 };

@@ -56,6 +56,10 @@ std::string CommandLine::usage() const {
   std::string text = program_;
   if (!commands_.empty()) return text + " COMMAND [options]";
   if (!name_.empty()) absl::StrAppend(&text, " ", name_);
+  // What follows the program is the program's.
+  if (operand_ && operand_->program != nullptr) {
+    return absl::StrCat(text, " [options] ", operand_->placeholder, " [ARGUMENT...]");
+  }
   if (operand_) absl::StrAppend(&text, " ", operand_->placeholder);
   if (!required_.empty()) absl::StrAppend(&text, " ", required_);
   return text + " [options]";

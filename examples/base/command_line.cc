@@ -88,6 +88,11 @@ struct CommandLine::Given {
   std::vector<Occurrence> options;
   std::optional<std::string> operand;
 
+  bool has(std::string_view name) const {
+    return std::ranges::any_of(options,
+                               [&](const auto& each) { return each.option->name == name; });
+  }
+
   void declare(CLI::App& app, const CommandLine& program) {
     app.allow_extras()->require_subcommand(0, 1);
     app.set_help_flag("-h,--help");
@@ -103,7 +108,7 @@ struct CommandLine::Given {
  private:
   void declare_own(CLI::App& app, const CommandLine& command) {
     declare(app, command.options_);
-    if (!command.operand_) return;
+    if (!command.operand_ || command.operand_->to == nullptr) return;
     app.add_option(command.operand_->placeholder, [this](const CLI::results_t& values) {
       operand = values.front();
       return true;
@@ -149,6 +154,10 @@ void CommandLine::declare(Option option) {
 void CommandLine::operand(std::string placeholder, std::string help, std::string example,
                           std::string& to) {
   operand_ = {std::move(placeholder), std::move(help), std::move(example), &to};
+}
+
+void CommandLine::program_operand(std::string example, std::vector<std::string>& to) {
+  operand_ = {"PROGRAM", "the program to run", std::move(example), nullptr, &to};
 }
 
 void CommandLine::option(std::string name, std::string placeholder, std::string help, Setter set) {
@@ -239,6 +248,10 @@ void CommandLine::choice_of(std::string name, std::string help, std::vector<std:
   options_.back().choices = std::move(names);
 }
 
+void CommandLine::excludes(std::string name, std::vector<std::string> others, std::string instead) {
+  exclusions_.push_back({std::move(name), std::move(others), std::move(instead)});
+}
+
 CommandLine& CommandLine::command(std::string name, std::string summary, std::function<int()> run) {
   commands_.push_back(std::unique_ptr<CommandLine>(
       new CommandLine(program_, std::move(name), std::move(summary), std::move(run))));
@@ -261,7 +274,29 @@ std::vector<CommandLine::Option> CommandLine::general() {
            }}};
 }
 
+// Takes the program and its arguments off the end; what remains is for this parser.
+std::span<const std::string> CommandLine::own_part(std::span<const std::string> arguments) {
+  if (!operand_ || operand_->program == nullptr) return arguments;
+  const auto takes_next = [this](const std::string& word) {
+    for (const std::vector<Option>& table : {options_, general()}) {
+      for (const Option& option : table) {
+        if (word == absl::StrCat("--", option.name)) return !option.placeholder.empty();
+      }
+    }
+    return false;
+  };
+  size_t own = 0;
+  while (own < arguments.size() && arguments[own].starts_with('-') && arguments[own] != "--") {
+    own += takes_next(arguments[own]) ? 2 : 1;
+  }
+  own = std::min(own, arguments.size());
+  const size_t rest = own < arguments.size() && arguments[own] == "--" ? own + 1 : own;
+  operand_->program->assign(arguments.begin() + ptrdiff_t(rest), arguments.end());
+  return arguments.first(own);
+}
+
 absl::Status CommandLine::parse(std::span<const std::string> arguments) {
+  arguments = own_part(arguments);
   Given given;
   given.general = general();
   CLI::App app(summary_, program_);
@@ -332,18 +367,49 @@ absl::Status CommandLine::surplus(std::string_view word, const Given& given) con
              "; see --help");
 }
 
+absl::Status CommandLine::check_once(const Given& given) const {
+  for (auto at = given.options.begin(); at != given.options.end(); ++at) {
+    const Option& option = *at->option;
+    const bool again = std::any_of(given.options.begin(), at,
+                                   [&](const auto& before) { return before.option == &option; });
+    if (again && !option.placeholder.empty() && !option.repeatable) {
+      return bad("--", option.name, " is given more than once; leave all but one of them out");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CommandLine::check_exclusions(const Given& given) const {
+  for (const Exclusion& exclusion : exclusions_) {
+    if (!given.has(exclusion.name)) continue;
+    for (const std::string& other : exclusion.others) {
+      if (!given.has(other)) continue;
+      return bad("--", exclusion.name, " and --", other, " exclude each other; ",
+                 exclusion.instead);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CommandLine::apply(const Given& given) {
+  if (absl::Status status = check_once(given); !status.ok()) return status;
+  for (const CommandLine* each : {static_cast<const CommandLine*>(this), chosen_}) {
+    if (each == nullptr) continue;
+    if (absl::Status status = each->check_exclusions(given); !status.ok()) return status;
+  }
   for (const auto& [option, value] : given.options) {
     const absl::Status status = option->set(value);
     if (!status.ok()) return bad("--", option->name, ": ", status.message());
     if (answer_) return absl::OkStatus();
   }
   const std::optional<Operand>& operand = chosen_ != nullptr ? chosen_->operand_ : operand_;
-  if (operand && !given.operand) {
+  const bool missing =
+      operand && (operand->to != nullptr ? !given.operand : operand->program->empty());
+  if (missing) {
     return bad(operand->placeholder, " is missing, ", operand->help, "; for example ",
                operand->example);
   }
-  if (operand) *operand->to = *given.operand;
+  if (operand && operand->to != nullptr) *operand->to = *given.operand;
   return absl::OkStatus();
 }
 

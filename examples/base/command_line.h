@@ -9,8 +9,9 @@
 //   return program.run(argc, argv);
 //
 // Help shows the default, which is what the variable holds when the option is declared, and the
-// range; neither is written twice. Options take effect in the order of the command line: a later
-// one wins, and a setter may look at what was set before.
+// range; neither is written twice. Options take effect in the order of the command line, so that a
+// setter may look at what was set before. One that has a value is given once, unless it is declared
+// repeatable(): no value is overridden in silence.
 //
 // Errors are InvalidArgument and name the option, the value and what to write instead. The values
 // of secrets are never shown.
@@ -51,6 +52,7 @@ class CommandLine {
     std::string help;         // with range and default
     std::vector<std::string> choices{};
     bool secret = false;
+    bool repeatable = false;
     Setter set{};
   };
   struct Operand {
@@ -58,6 +60,7 @@ class CommandLine {
     std::string help;
     std::string example;
     std::string* to = nullptr;
+    std::vector<std::string>* program = nullptr;  // instead of `to`: PROGRAM and its arguments
   };
 
   CommandLine(std::string program, std::string summary);
@@ -72,6 +75,9 @@ class CommandLine {
   void required(std::string usage) { required_ = std::move(usage); }
   // The one argument without a name, which has to be there.
   void operand(std::string placeholder, std::string help, std::string example, std::string& to);
+  // Another program and its arguments, which has to be there: everything from the first argument on
+  // that is no option, or after "--", goes to `to` as it is.
+  void program_operand(std::string example, std::vector<std::string>& to);
 
   void flag(std::string name, std::string help, bool& to, bool value = true);
   void text(std::string name, std::string placeholder, std::string help, std::string& to);
@@ -107,6 +113,10 @@ class CommandLine {
   }
   // Prints what `make` returns instead of running.
   void answer(std::string name, std::string help, std::function<std::string()> make);
+  // The option declared last may be given several times; its setter adds.
+  void repeatable() { options_.back().repeatable = true; }
+  // `name` and any of `others` exclude each other; `instead` ends the refusal, with what to do.
+  void excludes(std::string name, std::vector<std::string> others, std::string instead);
   // What none of these is: `placeholder` is FILE or DIR where completion should offer files.
   void option(std::string name, std::string placeholder, std::string help, Setter set);
 
@@ -157,7 +167,10 @@ class CommandLine {
   void choice_of(std::string name, std::string help, std::vector<std::string> names, size_t now,
                  std::function<void(size_t)> set);
   void declare(Option option);
+  std::span<const std::string> own_part(std::span<const std::string> arguments);
   absl::Status apply(const Given& given);
+  absl::Status check_once(const Given& given) const;
+  absl::Status check_exclusions(const Given& given) const;
   absl::Status explain(std::string_view complaint);
   absl::Status surplus(std::string_view word, const Given& given) const;
   std::string usage() const;
@@ -175,6 +188,12 @@ class CommandLine {
   std::string notes_;
   std::string examples_;
   std::vector<Option> options_;
+  struct Exclusion {
+    std::string name;
+    std::vector<std::string> others;
+    std::string instead;
+  };
+  std::vector<Exclusion> exclusions_;
   std::optional<Operand> operand_;
   std::vector<std::unique_ptr<CommandLine>> commands_;
   std::function<int()> run_;

@@ -23,6 +23,10 @@ bool names_folder(const Option& option) { return option.placeholder == "DIR"; }
 // The first line of the help.
 std::string summary(const Option& option) { return option.help.substr(0, option.help.find('\n')); }
 
+bool runs_program(const CommandLine& program) {
+  return program.operand() && program.operand()->program != nullptr;
+}
+
 std::string identifier(const std::string& program) {
   return absl::StrCat("_", absl::StrReplaceAll(program, {{"-", "_"}}));
 }
@@ -86,7 +90,8 @@ std::string bash(const CommandLine& program) {
       "  case $command in\n",
       words,
       "  esac\n"
-      "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+      "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n",
+      runs_program(program) ? "  [[ $cur == -* ]] || COMPREPLY=($(compgen -c -- \"$cur\"))\n" : "",
       "}\n"
       "complete -F ",
       function, " ", program.program(), "\n");
@@ -124,7 +129,10 @@ std::string zsh_arguments(const CommandLine& command, const char* indent) {
   for (const Option& option : command.options()) {
     absl::StrAppend(&text, " \\\n", indent, "  ", zsh_option(option));
   }
-  if (command.operand()) {
+  if (runs_program(command)) {
+    absl::StrAppend(&text, " \\\n", indent,
+                    "  '(-):program:_command_names -e' '*::argument:_normal'");
+  } else if (command.operand()) {
     absl::StrAppend(&text, " \\\n", indent, "  ",
                     quoted(absl::StrCat(":", command.operand()->placeholder, ":")));
   }
@@ -194,6 +202,7 @@ std::string fish(const CommandLine& program) {
                                   " -l version -d 'print the version'\n", first,
                                   " -l completion -x -a 'bash zsh fish' -d 'completion script'\n",
                                   fish_options(program, first));
+  if (runs_program(program)) text += complete + " -x -a '(__fish_complete_subcommand)'\n";
   for (const auto& command : program.commands()) {
     absl::StrAppend(
         &text, first, " -a ", command->name(), " -d ", fish_quoted(command->summary()), "\n",

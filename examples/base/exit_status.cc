@@ -8,19 +8,25 @@
 #include <cstring>
 #include <string>
 
+#include "examples/base/printable.h"
+
 namespace mrpool::base {
 
 void hold_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    // The lowest free number is what open() returns.
-    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) return;
+    // The lowest free number is what open() returns. What is read from it, or written to it, fails:
+    // there is nobody who gives or gets it.
+    const int flags = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", flags) < 0) return;
   }
 }
 
-int fail(const char* program, const absl::Status& status) {
-  std::fprintf(stderr, "%s: %s\n", program, std::string(status.message()).c_str());
-  switch (status.code()) {
+int exit_status(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
     case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
       return kExitUsage;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kNotFound:
@@ -36,6 +42,11 @@ int fail(const char* program, const absl::Status& status) {
     default:
       return kExitIo;
   }
+}
+
+int fail(const char* program, const absl::Status& status) {
+  std::fprintf(stderr, "%s: %s\n", program, printable(std::string(status.message())).c_str());
+  return exit_status(status.code());
 }
 
 int end_of_output(const char* program, int status) {

@@ -8,24 +8,28 @@
 namespace mrpool::base {
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitIo = 1;          // an I/O failed, or data was wrong
-inline constexpr int kExitUsage = 2;       // the command line
+inline constexpr int kExitIo = 1;          // an I/O failed, data was wrong, or the store is another
+inline constexpr int kExitUsage = 2;       // the command line, or it does not fit what is there
 inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
 inline constexpr int kExitInterrupted = 130;
 // The same for the end of an initiator's --help.
 inline constexpr const char* kExitStatuses = R"(Exit status:
   0    done
-  1    an I/O failed, data was wrong, or the output could not be written
-  2    the command line is wrong
-  3    no connection: unreachable, refused or lost for good
+  1    an I/O failed, data was wrong, another store took the place of the one in use, or the output
+       could not be written
+  2    the command line is wrong, or asks for what does not fit: a range, an input, a block size
+  3    no connection: unreachable, refused or lost for good; or the name is not there
   130  interrupted
 )";
+// What an error ends with: the one table, for every program.
+int exit_status(absl::StatusCode code);
 
 // The first call of main: a standard stream that the caller has closed becomes /dev/null, so that
 // no file of ours takes its number and gets our messages among its data.
 void hold_standard_streams();
 
-// Prints "PROGRAM: MESSAGE" on stderr; returns the exit status that goes with the error.
+// Prints "PROGRAM: MESSAGE", the message made printable(), on stderr; returns the exit status that
+// goes with the error.
 [[nodiscard]] int fail(const char* program, const absl::Status& status);
 
 // The last call of main: `status`, unless what was printed could not all be written to stdout.

@@ -7,11 +7,17 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "examples/base/json_lines.h"
 
-namespace mrpool::daemon {
+namespace mrpool::base {
 
-// The one value in `text`, nested 16 deep at most. InvalidArgument says what is wrong and in which
-// line and column.
-absl::StatusOr<boost::json::value> parse_json_text(std::string_view text);
+struct JsonText {
+  boost::json::value value;
+  JsonLines lines;
+};
 
-}  // namespace mrpool::daemon
+// The one value in `text`, nested 16 deep at most, and the lines of what is in it. InvalidArgument
+// says what is wrong and in which line; a key that an object has twice is wrong too.
+absl::StatusOr<JsonText> parse_json_text(std::string_view text);
+
+}  // namespace mrpool::base

@@ -1,11 +1,14 @@
 #include "examples/base/peer_log.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <mutex>
+#include <string>
 #include <utility>
 
-namespace mrpool::daemon {
+#include "examples/base/log_thread.h"
+#include "examples/base/printable.h"
+
+namespace mrpool::base {
 
 std::optional<uint64_t> LineBudget::take(std::chrono::nanoseconds now) {
   const auto full_at = std::max(full_at_, now) + kPerLine;
@@ -25,10 +28,9 @@ void say_of_peers(std::string_view line) {
       budget.take(std::chrono::steady_clock::now().time_since_epoch());
   if (!left_out) return;
   if (*left_out > 0) {
-    std::fprintf(stderr, "(%llu messages about peers left out)\n",
-                 static_cast<unsigned long long>(*left_out));
+    log_line("(" + std::to_string(*left_out) + " messages about peers left out)");
   }
-  std::fprintf(stderr, "%.*s\n", int(line.size()), line.data());
+  log_line(printable(line));
 }
 
-}  // namespace mrpool::daemon
+}  // namespace mrpool::base

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-namespace mrpool::daemon {
+namespace mrpool::base {
 
 // A bucket of lines that fills again with time.
 class LineBudget {
@@ -26,8 +26,8 @@ class LineBudget {
   uint64_t left_out_ = 0;
 };
 
-// Writes `line` and a newline to stderr: 200 at once, 20 a second for longer; of what is left out
-// it tells the number.
+// Writes `line`, made printable(), and a newline to stderr: 200 at once, 20 a second for longer; of
+// what is left out it tells the number. Returns at once: a thread writes (log_thread.h).
 void say_of_peers(std::string_view line);
 
-}  // namespace mrpool::daemon
+}  // namespace mrpool::base

@@ -12,7 +12,7 @@ ChannelSlot* Channels::get(DeviceContext* device, const std::shared_ptr<storage:
   if (at == slots_.end()) {
     auto channel = volume->open_channel(reactor_);
     if (!channel.ok()) {
-      daemon::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
+      base::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
       return nullptr;
     }
     at = slots_.try_emplace(volume.get()).first;
@@ -23,6 +23,10 @@ ChannelSlot* Channels::get(DeviceContext* device, const std::shared_ptr<storage:
     at->second.memory[device] = device->register_volume(*volume);
   }
   return &at->second;
+}
+
+void Channels::visit(const StoreVisitor& each) const {
+  for (const auto& [volume, slot] : slots_) each(*slot.volume, *slot.channel);
 }
 
 void Channels::prune() {

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "examples/engine/device_context.h"
+#include "examples/engine/stores.h"
 #include "examples/storage/storage.h"
 #include "mrpool/mr.h"
 #include "mrpool/reactor.h"
@@ -34,6 +35,7 @@ class Channels {
   ChannelSlot* get(DeviceContext* device, const std::shared_ptr<storage::Volume>& volume);
   // Closes those that nobody uses any more.
   void prune();
+  void visit(const StoreVisitor& each) const;
   void clear() { slots_.clear(); }
   bool empty() const { return slots_.empty(); }
 

@@ -1,46 +1,65 @@
 #include "examples/engine/daemon.h"
 
-#include <pthread.h>
-#include <signal.h>
-
+#include <chrono>
 #include <cstdio>
 #include <future>
+#include <latch>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "examples/engine/signals.h"
+#include "examples/storage/watch.h"
 
 namespace mrpool::engine {
 namespace {
 
 using Number = unsigned long long;
 
-// Taken by sigwait; threads made from here on inherit the mask.
-sigset_t block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
-  return signals;
-}
-
 void print_served(Application& application) {
   for (const Service::Listening& port : application.service().listening()) {
     std::printf("listening on %s\n", port.address.to_string().c_str());
+  }
+  for (const Service::WaitingPort& port : application.service().waiting_ports()) {
+    std::printf("not yet listening on %s: %s\n", port.address.c_str(), port.why.c_str());
   }
   application.print_served();
   std::fflush(stdout);
 }
 
+// With the ports that are listened on.
+std::map<std::string, std::string> state_of(Application& application) {
+  std::map<std::string, std::string> state = application.state();
+  for (const Service::Listening& port : application.service().listening()) {
+    state.emplace("listening on " + port.address.to_string(), "");
+  }
+  for (const Service::WaitingPort& port : application.service().waiting_ports()) {
+    state.emplace("waiting for " + port.address, "");
+  }
+  return state;
+}
+
 void reload(Application& application) {
+  const auto before = state_of(application);
   if (absl::Status status = application.reload(); !status.ok()) {
     std::fprintf(stderr, "reload refused, all stays as it was: %s\n",
                  std::string(status.message()).c_str());
     return;
   }
-  std::printf("reloaded\n");
+  std::printf("reloaded: %s\n", describe_change(before, state_of(application)).c_str());
   print_served(application);
+}
+
+void report_overdue(Nanoseconds limit, const Stores& stores) {
+  std::string waited_for;
+  for (const std::string& store : stores.hung()) waited_for += "; " + store + " does not answer";
+  std::fprintf(stderr, "not stopped after %lld s%s; ending all the same\n",
+               static_cast<long long>(limit / std::chrono::seconds(1)), waited_for.c_str());
 }
 
 void print_devices(const Service& service) {
@@ -77,16 +96,37 @@ void print_report(Application& application) {
   std::fflush(stdout);
 }
 
+// The next signal. Ports that wait are tried again meanwhile.
+Signals::Event next_event(Signals& signals, Application& application) {
+  while (!application.service().waiting_ports().empty()) {
+    if (const auto event = signals.next(kListenRetry); event.has_value()) return *event;
+    if (!application.service().retry_ports()) continue;
+    application.ports_changed();
+    print_served(application);
+  }
+  return *signals.next();
+}
+
 // Runs each reactor on a thread until stop(), which destroys its worker there.
 class Threads {
  public:
-  Threads(Service& service, std::span<Reactor* const> reactors) : reactors_(reactors) {
-    for (uint32_t i = 0; i < reactors.size(); ++i) {
-      threads_.emplace_back([&service, reactor = reactors[i], i] {
-        reactor->run();
-        service.destroy_worker(i);
-      });
+  // Throws std::system_error where the process may have no more threads; no loop has run then.
+  Threads(Service& service, std::span<Reactor* const> reactors)
+      : reactors_(reactors), running_(ptrdiff_t(reactors.size())) {
+    std::promise<bool> all_there;
+    const std::shared_future<bool> begins = all_there.get_future().share();
+    try {
+      for (uint32_t i = 0; i < reactors.size(); ++i) {
+        threads_.emplace_back([this, &service, i, begins] {
+          if (begins.get()) run(service, i);
+        });
+      }
+    } catch (const std::system_error&) {
+      all_there.set_value(false);
+      join();
+      throw;
     }
+    all_there.set_value(true);
     // From here on the loops belong to their threads.
     for (uint32_t i = 0; i < reactors.size(); ++i) {
       std::promise<void> runs;
@@ -94,28 +134,85 @@ class Threads {
       runs.get_future().wait();
     }
   }
+  ~Threads() { end(); }
   void stop(Service& service) {
-    service.stop([this] {
-      for (Reactor* reactor : reactors_) reactor->stop();
-    });
-    for (std::thread& thread : threads_) thread.join();
+    service.stop([this] { stop_reactors(); });
+    join();
   }
 
  private:
+  void run(Service& service, uint32_t index) {
+    reactors_[index]->run();
+    // What another worker still runs may send this one a message.
+    running_.arrive_and_wait();
+    service.destroy_worker(index);
+  }
+  void stop_reactors() {
+    for (Reactor* reactor : reactors_) reactor->stop();
+  }
+  void join() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  // At once, whatever is under way.
+  void end() {
+    if (threads_.empty()) return;
+    stop_reactors();
+    join();
+  }
+
   const std::span<Reactor* const> reactors_;
+  std::latch running_;
   std::vector<std::thread> threads_;
 };
 
+std::unique_ptr<storage::StoreWatch> watch_stores(const char* program, Application& application) {
+  return std::make_unique<storage::StoreWatch>(
+      kStoreWatch, [&application] { return application.stores(); },
+      [program, &application](std::span<const std::string> lines) {
+        for (const std::string& line : lines) {
+          std::fprintf(stderr, "%s: %s\n", program, line.c_str());
+        }
+        application.sizes_changed();
+      });
+}
+
 }  // namespace
+
+std::string describe_change(const std::map<std::string, std::string>& before,
+                            const std::map<std::string, std::string>& after) {
+  std::vector<std::string> added, removed, changed;
+  for (const auto& [name, value] : after) {
+    const auto was = before.find(name);
+    if (was == before.end()) added.push_back(name);
+    if (was != before.end() && was->second != value) changed.push_back(name);
+  }
+  for (const auto& [name, value] : before) {
+    if (!after.contains(name)) removed.push_back(name);
+  }
+  std::string text;
+  const auto list = [&text](const char* what, const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    absl::StrAppend(&text, text.empty() ? "" : "; ", what, " ", absl::StrJoin(names, ", "));
+  };
+  list("added", added);
+  list("removed", removed);
+  list("changed", changed);
+  return text.empty() ? "nothing changed" : text;
+}
 
 int fail(const char* program, const absl::Status& status) {
   std::fprintf(stderr, "%s: %s\n", program, std::string(status.message()).c_str());
   return absl::IsInvalidArgument(status) ? 2 : 1;
 }
 
-int run_daemon(const char* program, std::unique_ptr<Application> application) {
-  const sigset_t signals = block_signals();
+namespace {
+
+// Throws std::system_error where the process may have no more threads.
+int serve(const char* program, std::unique_ptr<Application> application) {
   Service& service = application->service();
+  // Ends last: what comes before may wait for storage.
+  std::optional<Signals> signals;
   std::vector<std::unique_ptr<Reactor>> reactors;
   std::vector<Reactor*> pointers;
   // The application ends before the reactors.
@@ -128,20 +225,35 @@ int run_daemon(const char* program, std::unique_ptr<Application> application) {
   }
   if (absl::Status status = owner->start(pointers); !status.ok()) return fail(program, status);
   print_served(*owner);
+  const Nanoseconds stop_timeout = service.options().stop_timeout;
+  signals.emplace(stop_timeout, [stop_timeout, stores = service.stores()] {
+    report_overdue(stop_timeout, *stores);
+  });
   {
+    auto watch = watch_stores(program, *owner);
     Threads threads(service, pointers);
-    while (true) {
-      int signal = 0;
-      sigwait(&signals, &signal);
-      if (signal != SIGHUP) break;
-      reload(*owner);
-    }
+    while (next_event(*signals, *owner) == Signals::Event::kReload) reload(*owner);
     std::printf("stopping\n");
     std::fflush(stdout);
+    watch.reset();
     threads.stop(service);
   }
   print_report(*owner);
   return service.held() == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int run_daemon(const char* program, std::unique_ptr<Application> application) {
+  Signals::block();
+  try {
+    return serve(program, std::move(application));
+  } catch (const std::system_error& error) {
+    return fail(program, absl::ResourceExhaustedError(absl::StrCat(
+                             "no thread can be started: ", error.code().message(),
+                             "; raise the limit of processes (ulimit -u, pids.max of the "
+                             "container), or ask for fewer threads")));
+  }
 }
 
 }  // namespace mrpool::engine

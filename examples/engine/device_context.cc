@@ -1,7 +1,9 @@
 #include "examples/engine/device_context.h"
 
 #include <algorithm>
-#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/log_thread.h"
 
 namespace mrpool::engine {
 
@@ -48,8 +50,9 @@ std::shared_ptr<Mr> DeviceContext::register_volume(storage::Volume& volume) {
   }
   auto mr = pd_->reg_mr(volume.memory(), local_access(Access::kNone));
   if (!mr.ok()) {
-    std::fprintf(stderr, "%s: reads are copied, because its memory cannot be registered: %s\n",
-                 volume.spec().c_str(), std::string(mr.status().message()).c_str());
+    base::log_line(absl::StrCat(
+        volume.spec(),
+        ": reads are copied, because its memory cannot be registered: ", mr.status().message()));
     return nullptr;
   }
   std::shared_ptr<Mr> shared = std::move(*mr);

@@ -15,13 +15,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "examples/engine/device_context.h"
+#include "examples/engine/list.h"
 #include "examples/engine/staging.h"
+#include "mrpool/callback.h"
 #include "mrpool/qp.h"
 #include "mrpool/rw.h"
 #include "mrpool/work.h"
@@ -35,9 +38,9 @@ struct Receive {};
 
 // What one command needs of its link: room for its answer in registered memory, and one transfer
 // at a time.
-class Exchange {
+class Exchange : public ListHook {
  public:
-  Exchange() : sent_(*this), transfer_(*this) {}
+  Exchange() = default;
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -46,22 +49,20 @@ class Exchange {
 
  private:
   friend class QpLink;
-  struct Sent : Completion {
-    explicit Sent(Exchange& owner);
-    Exchange& exchange;
-  };
-  struct Transfer : RwOperation {
-    explicit Transfer(Exchange& owner);
-    Exchange& exchange;
-  };
+  void sent();
+  void transferred(WcStatus status);
 
   class QpLink* link_ = nullptr;
   std::span<std::byte> room_;
   Sge sge_{};
   WorkRequest answer_{};
   uint8_t parts_ = 0;  // of the answer, still under way: its SEND, the WRITE before it
-  Sent sent_;
-  Transfer transfer_;
+  // Of the transfer under way: its size, since when, and what the link had moved by then.
+  uint64_t bytes_ = 0;
+  Nanoseconds began_{};
+  uint64_t moved_before_ = 0;
+  Bound<Completion, &Exchange::sent> sent_{*this};
+  Bound<RwOperation, &Exchange::transferred> transfer_{*this};
 };
 
 // The end of a command: what of the exchange's answer_room() is sent, and which of the peer's keys
@@ -90,6 +91,8 @@ class Session {
   virtual void drained() {}
   // From time to time, while the link is neither closing nor closed.
   virtual void tick(Nanoseconds now) = 0;
+  // From time to time, between disconnected() and drained().
+  virtual void linger(Nanoseconds now) { (void)now; }
   // The target stops. By default it drops the link; a session may end it in good order instead,
   // for which it has kStopPatience.
   virtual void stop();
@@ -104,12 +107,38 @@ class Session {
   Link& link_;
 };
 
+// What a peer has shown of itself. Strangers, and after them guests, make room first when there are
+// too many connections; they use nothing that connections share.
+enum class Standing : uint8_t {
+  kStranger,  // nothing yet
+  kGuest,     // it may look around (discovery)
+  kMember,    // it may use storage
+};
+
 class Link {
  public:
+  // The peer is no stranger any more: it is `host`, as all its connections are called. False: that
+  // host has as many connections as one may have; it stays what it was.
+  [[nodiscard]] virtual bool admit(Standing standing, std::string_view host) = 0;
+  // The host's share of what connections share; since admit(). Guests are one host together.
+  const std::shared_ptr<StagingHost>& share() const { return share_; }
+
+  // RDMA READ of a stranger's `from.length` bytes into memory of the link's own, from `offset` on;
+  // transferred() follows. One at a time, and early_data() shows what came until admit().
+  // False: as for read(), or it goes beyond kEarlyBytes.
+  [[nodiscard]] virtual bool read_early(Exchange& exchange, uint32_t offset,
+                                        const RemoteBuffer& from) = 0;
+  virtual std::span<const std::byte> early_data() const = 0;
+
   // Gives the exchange its room, once, before its first use. At most LinkLayout::exchanges.
   virtual void bind(Exchange& exchange) = 0;
   // The receive may carry another message. Before the answer that lets the peer send one.
   virtual void release_receive(Receive& receive) = 0;
+  // Somebody still reads the message: it stays where it is until free_receive(), and another
+  // receive takes its place now, instead of release_receive(). False: nothing has changed, since
+  // LinkLayout::kept are kept, or there is no memory. Allocates; not for the data path.
+  [[nodiscard]] virtual bool keep_receive(Receive& receive) = 0;
+  virtual void free_receive(Receive& receive) = 0;
 
   // Sends a message that belongs to no exchange; the bytes are copied. False: it is too long, or as
   // many are under way as LinkLayout::messages.
@@ -122,7 +151,8 @@ class Link {
   // that cannot be written ends the link then.
   [[nodiscard]] virtual bool write(Exchange& exchange, std::span<const Sge> from,
                                    const RemoteBuffer& to, const Answer* answer = nullptr) = 0;
-  // RDMA READ of `from.length` bytes into `to`; transferred() follows.
+  // RDMA READ of `from.length` bytes into `to`; transferred() follows. This and write(): since
+  // admit().
   [[nodiscard]] virtual bool read(Exchange& exchange, std::span<const Sge> to,
                                   const RemoteBuffer& from) = 0;
 
@@ -136,6 +166,7 @@ class Link {
   virtual bool connected() const = 0;
   virtual uint16_t read_depth() const = 0;  // RDMA READs this side may have outstanding
 
+  Standing standing() const { return standing_; }
   bool closing() const { return closing_; }  // it ends: nothing more is received or sent
   bool closed() const { return closed_; }    // it has ended
   uint64_t id() const { return id_; }        // unique on its worker
@@ -154,6 +185,8 @@ class Link {
   DeviceContext* device_ = nullptr;
   Lkey staging_key_{};
   bool remote_invalidation_ = false;
+  Standing standing_ = Standing::kStranger;
+  std::shared_ptr<StagingHost> share_;
   bool closing_ = false;
   bool closed_ = false;
 };

@@ -14,6 +14,7 @@ struct LinkLayout {
   uint32_t receive_bytes = 0;   // the longest message
   uint32_t receive_stride = 0;  // from one receive to the next
   uint32_t receive_offset = 0;  // of a message in its stride, so that the data in it is aligned
+  uint32_t kept = 0;            // receives that others may take the place of
   uint32_t exchanges = 0;       // commands under way, answers that have not completed included
   uint32_t exchange_bytes = 0;  // what the protocol allocates for each
   uint32_t answer_bytes = 0;    // the longest answer, a multiple of 16
@@ -27,7 +28,9 @@ struct LinkLayout {
            size_t{messages} * message_bytes;
   }
   // All that such a link can come to hold, its Qp's own buffers not counted.
-  size_t worst_memory() const { return registered() + size_t{exchanges} * exchange_bytes; }
+  size_t worst_memory() const {
+    return registered() + size_t{kept} * receive_stride + size_t{exchanges} * exchange_bytes;
+  }
 };
 
 }  // namespace mrpool::engine

@@ -5,11 +5,6 @@
 
 namespace mrpool::engine {
 
-Mailbox::Delivery::Delivery(Mailbox& owner)
-    : Task([](Task& self) { static_cast<Delivery&>(self).mailbox.deliver(); }), mailbox(owner) {}
-
-Mailbox::Mailbox(Reactor& reactor) : reactor_(reactor), delivery_(*this) {}
-
 void Mailbox::post(std::function<void()> call) {
   bool first = false;
   {
@@ -41,7 +36,19 @@ void Mailbox::deliver() {
     const std::lock_guard lock(mutex_);
     calls.swap(calls_);
   }
-  for (auto& call : calls) call();
+  for (auto& call : calls) {
+    call();
+    call = nullptr;  // what it holds may be waited for
+  }
+}
+
+bool Mailbox::discard() {
+  std::deque<std::function<void()>> calls;
+  {
+    const std::lock_guard lock(mutex_);
+    calls.swap(calls_);
+  }
+  return !calls.empty();  // what they hold may post others
 }
 
 }  // namespace mrpool::engine

@@ -8,13 +8,14 @@
 #include <functional>
 #include <mutex>
 
+#include "mrpool/callback.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::engine {
 
 class Mailbox {
  public:
-  explicit Mailbox(Reactor& reactor);
+  explicit Mailbox(Reactor& reactor) : reactor_(reactor) {}
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
@@ -22,18 +23,16 @@ class Mailbox {
   void post(std::function<void()> call);
   // The same, but waits until `call` has run; at once when this is the loop's thread or nobody's.
   void run(const std::function<void()>& call);
+  // Forgets calls that have not run; false when there were none. For the end, when no loop runs.
+  bool discard();
 
  private:
-  struct Delivery : Task {
-    explicit Delivery(Mailbox& owner);
-    Mailbox& mailbox;
-  };
   void deliver();
 
   Reactor& reactor_;
   std::mutex mutex_;
   std::deque<std::function<void()>> calls_;
-  Delivery delivery_;
+  Bound<Task, &Mailbox::deliver> delivery_{*this};
 };
 
 }  // namespace mrpool::engine

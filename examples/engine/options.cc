@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "examples/base/command_line.h"
 #include "examples/base/json_object.h"
 #include "examples/base/units.h"
@@ -10,58 +11,87 @@
 namespace mrpool::engine {
 namespace {
 
-void read_staging(daemon::JsonObject& object, uint64_t& to) {
-  std::string written;
-  object.text("staging", written);
-  if (written.empty()) return;
-  const absl::StatusOr<uint64_t> bytes = base::parse_size(written);
-  if (!bytes.ok()) return object.refuse("staging", std::string(bytes.status().message()));
-  to = *bytes;
-  if (to < kMinStaging || to > kMaxStaging) {
-    object.refuse("staging", absl::StrCat(written, " is not between ", kMinStaging >> 20,
-                                          "MiB, one claim of the largest size, and ",
-                                          kMaxStaging >> 20, "MiB"));
-  }
-}
-
-void read_count(daemon::JsonObject& object, const char* key, uint32_t most, uint32_t& to) {
-  object.number(key, to);
-  if (to > most) object.refuse(key, absl::StrCat(to, " is above ", most));
-}
+// What each option may be, on the command line and in a file.
+constexpr base::Range kThreads{.least = 1, .most = kMaxThreads};
+constexpr base::DurationRange kSpin{.most = kMaxSpin, .forever = true};
+constexpr base::Range kStaging{.least = kMinStaging, .most = kMaxStaging};
+constexpr base::Range kMrs{.least = 1, .most = kMaxMrs};
+constexpr base::Range kConnections{.least = 1, .most = kMaxConnections};
+constexpr base::DurationRange kStall{.least = std::chrono::seconds(1), .most = kMaxStallTimeout};
+constexpr base::DurationRange kStorage{.least = std::chrono::seconds(1),
+                                       .most = kMaxStorageTimeout};
+constexpr base::DurationRange kStop{.least = std::chrono::seconds(1), .most = kMaxStopTimeout};
 
 }  // namespace
 
 void declare_options(base::CommandLine& program, Options& options) {
-  program.count("threads", "workers, a thread each", options.threads,
-                {.least = 1, .most = kMaxThreads});
-  program.duration("spin", "how long to poll before sleeping", options.spin,
-                   {.most = kMaxSpin, .forever = true});
+  program.count("threads", "workers, a thread each", options.threads, kThreads);
+  program.duration("spin", "how long to poll before sleeping", options.spin, kSpin);
   program.size("staging", "memory of each thread for data under way; commands wait for it",
-               options.staging, {.least = kMinStaging, .most = kMaxStaging});
+               options.staging, kStaging);
   program.count("mrs", "entries of each device's MR pool; transfers wait for them", options.mrs,
-                {.least = 1, .most = kMaxMrs});
+                kMrs);
   program.flag("force-mr", "register local memory for every transfer, needed or not",
                options.force_mr);
   program.flag("strict-ordering", "switch relaxed ordering off", options.relaxed_ordering, false);
   program.count("max-connections", "of each thread; more are refused", options.max_connections,
-                {.least = 1, .most = kMaxConnections});
-  program.duration("stall-timeout", "drop a connection whose transfers stand still for so long",
-                   options.stall_timeout,
-                   {.least = std::chrono::seconds(1), .most = kMaxStallTimeout});
+                kConnections);
+  program.duration("stall-timeout", "drop a connection with a transfer that takes longer",
+                   options.stall_timeout, kStall);
+  program.flag("retry-listen", "try again, each second, to listen on an address that is not up yet",
+               options.retry_listen);
+  program.duration("storage-timeout", "report a store that does not answer for so long",
+                   options.storage_timeout, kStorage);
+  program.duration("stop-timeout", "end by then when told to, whatever is still under way",
+                   options.stop_timeout, kStop);
+  program.text("state-dir", "DIR",
+               "where the UUIDs of stores are kept, and what else outlives the daemon",
+               options.state_dir);
   program.flag("verbose", "report why connections end", options.verbose);
 }
 
-void read_options(daemon::JsonObject& object, Options& options) {
-  read_staging(object, options.staging);
-  read_count(object, "threads", kMaxThreads, options.threads);
-  read_count(object, "mrs", kMaxMrs, options.mrs);
-  read_count(object, "max_connections", kMaxConnections, options.max_connections);
+void read_options(base::JsonObject& object, Options& options) {
+  object.number("threads", options.threads, kThreads);
+  object.duration("spin", options.spin, kSpin);
+  object.size("staging", options.staging, kStaging);
+  object.number("mrs", options.mrs, kMrs);
+  object.number("max_connections", options.max_connections, kConnections);
   object.flag("force_mr", options.force_mr);
   object.flag("relaxed_ordering", options.relaxed_ordering);
+  object.flag("retry_listen", options.retry_listen);
   object.flag("verbose", options.verbose);
-  uint32_t stall = 0;  // seconds
-  read_count(object, "stall_timeout", uint32_t(kMaxStallTimeout / std::chrono::seconds(1)), stall);
-  if (stall != 0) options.stall_timeout = std::chrono::seconds(stall);
+  object.duration("stall_timeout", options.stall_timeout, kStall);
+  object.duration("storage_timeout", options.storage_timeout, kStorage);
+  object.duration("stop_timeout", options.stop_timeout, kStop);
+  object.text("state_dir", options.state_dir);
+}
+
+std::vector<std::string> differences(const Options& a, const Options& b) {
+  std::vector<std::string> keys;
+  const auto compare = [&](const char* key, auto member) {
+    if (a.*member != b.*member) keys.emplace_back(key);
+  };
+  compare("threads", &Options::threads);
+  compare("spin", &Options::spin);
+  compare("staging", &Options::staging);
+  compare("mrs", &Options::mrs);
+  compare("force_mr", &Options::force_mr);
+  compare("relaxed_ordering", &Options::relaxed_ordering);
+  compare("max_connections", &Options::max_connections);
+  compare("stall_timeout", &Options::stall_timeout);
+  compare("retry_listen", &Options::retry_listen);
+  compare("storage_timeout", &Options::storage_timeout);
+  compare("stop_timeout", &Options::stop_timeout);
+  compare("verbose", &Options::verbose);
+  compare("state_dir", &Options::state_dir);
+  return keys;
+}
+
+absl::Status refuse_changes(const std::vector<std::string>& keys) {
+  if (keys.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(absl::StrJoin(keys, ", "),
+                   " cannot change while the daemon runs; restart it, or write what was there"));
 }
 
 }  // namespace mrpool::engine

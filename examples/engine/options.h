@@ -1,19 +1,21 @@
-// What the engine is told by a daemon's command line or its configuration file.
+// What the engine is told by a daemon's command line or its configuration file. The defaults and
+// bounds are in examples/engine/limits.h.
 //
 // Thread safety: values. Units: bytes unless the name says otherwise.
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "examples/engine/limits.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::base {
 class CommandLine;
-}  // namespace mrpool::base
-namespace mrpool::daemon {
 class JsonObject;
-}  // namespace mrpool::daemon
+}  // namespace mrpool::base
 
 namespace mrpool::engine {
 
@@ -23,17 +25,28 @@ struct Options {
   uint64_t staging = kDefaultStaging;  // of each worker
   uint32_t mrs = kDefaultMrs;          // entries of each device's pool, where the device needs MRs
   bool force_mr = false;               // register local memory for every transfer
-  bool relaxed_ordering = true;
-  uint32_t max_connections = kDefaultMaxConnections;      // of each worker
+  bool relaxed_ordering = true;        // of the library: mrpool/access.h
+  uint32_t max_connections = kDefaultMaxConnections;  // of each worker
+  // Of each worker: what the process has descriptors for (process_limits.h); no option.
+  uint32_t possible_connections = kMaxConnections;
   uint64_t max_connection_memory = kMaxConnectionMemory;  // of each worker
   Nanoseconds stall_timeout = kDefaultStallTimeout;
-  bool verbose = false;  // report why connections end
+  Nanoseconds storage_timeout = kDefaultStorageTimeout;  // then a store is reported
+  Nanoseconds stop_timeout = kDefaultStopTimeout;        // then the process ends all the same
+  std::string state_dir{};    // where what outlives the process is kept; empty: nowhere
+  bool retry_listen = false;  // an address that is not up yet is waited for
+  bool verbose = false;       // report why connections end
 };
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().
 void declare_options(base::CommandLine& program, Options& options);
 // Reads the same from a configuration file's outermost object; what is not there stays as it is.
 // Values out of range are refused there.
-void read_options(daemon::JsonObject& object, Options& options);
+void read_options(base::JsonObject& object, Options& options);
+
+// The keys in which they differ, as a configuration file has them. An option is in all three.
+std::vector<std::string> differences(const Options& a, const Options& b);
+// For a reload: FailedPrecondition names the keys, which only a start can change; OK without any.
+absl::Status refuse_changes(const std::vector<std::string>& keys);
 
 }  // namespace mrpool::engine

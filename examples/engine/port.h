@@ -5,8 +5,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "examples/engine/portals.h"
 #include "mrpool/device.h"
 
 namespace mrpool::engine {
@@ -16,13 +18,18 @@ class Service;
 
 class Port final : public ListenHandler {
  public:
-  Port(Service& service, DeviceContext& device, Address where)
-      : address(std::move(where)), service_(service), device_(device) {}
+  // `numeric` is what the address's host leads to.
+  Port(Service& service, DeviceContext& device, Address where, std::string numeric)
+      : address(std::move(where)),
+        numeric_host(std::move(numeric)),
+        service_(service),
+        device_(device) {}
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;
   const DeviceContext& device() const { return device_; }
 
   Address address;  // once open, with the port in use
+  const std::string numeric_host;
   std::unique_ptr<Listener> listener;
 
  private:

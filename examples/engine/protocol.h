@@ -10,6 +10,7 @@
 
 #include "examples/engine/link.h"
 #include "examples/engine/link_layout.h"
+#include "examples/engine/stores.h"
 #include "mrpool/device.h"
 
 namespace mrpool::engine {
@@ -37,6 +38,8 @@ class Protocol {
                                                 const ConnectionInfo& request) = 0;
   // From time to time while there are links; the worker's thread.
   virtual void tick(Worker&) {}
+  // Its ways to stores, besides the worker's channels; the worker's thread.
+  virtual void visit_stores(Worker&, const StoreVisitor&) {}
 
  protected:
   ~Protocol() = default;

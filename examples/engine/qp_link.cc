@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/engine/worker.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::engine {
 namespace {
@@ -15,46 +16,32 @@ size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
 
 struct QpLink::PostedReceive : Receive, Completion {
   explicit PostedReceive(QpLink& owner)
-      : Completion([](Completion& self, const WorkCompletion& wc) {
-          auto& receive = static_cast<PostedReceive&>(self);
-          receive.link.received(receive, wc);
-        }),
-        link(owner) {}
+      : Completion(to_method<&PostedReceive::completed>), link(owner) {}
+  void completed(const WorkCompletion& wc) { link.received(*this, wc); }
   QpLink& link;
   std::byte* data = nullptr;
+  Lkey key{};
+  // Of one that came in the place of another.
+  Pages pages;
+  std::unique_ptr<Mr> mr;
 };
 
 struct QpLink::Message : Completion {
-  explicit Message(QpLink& owner)
-      : Completion([](Completion& self, const WorkCompletion&) {
-          auto& message = static_cast<Message&>(self);
-          message.link.free_messages_.push_back(&message);
-        }),
-        link(owner) {}
+  explicit Message(QpLink& owner) : Completion(to_method<&Message::sent>), link(owner) {}
+  void sent() { link.free_messages_.push_back(this); }
   QpLink& link;
   std::byte* data = nullptr;
 };
 
-Exchange::Sent::Sent(Exchange& owner)
-    : Completion([](Completion& self, const WorkCompletion&) {
-        Exchange& exchange = static_cast<Sent&>(self).exchange;
-        exchange.link_->part_done(exchange);
-      }),
-      exchange(owner) {}
+void Exchange::sent() { link_->part_done(*this); }
 
-Exchange::Transfer::Transfer(Exchange& owner)
-    : RwOperation([](RwOperation& self, WcStatus status) {
-        Exchange& exchange = static_cast<Transfer&>(self).exchange;
-        exchange.link_->transferred(exchange, status, self.last_posted());
-      }),
-      exchange(owner) {}
+void Exchange::transferred(WcStatus status) {
+  link_->transferred(*this, status, transfer_.last_posted());
+}
 
 QpLink::QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayout& layout,
                const ConnectionInfo& request)
-    : worker_(worker),
-      worker_device_(device),
-      layout_(layout),
-      stalled_since_(worker.reactor().now()) {
+    : worker_(worker), worker_device_(device), layout_(layout), ticked_(worker.reactor().now()) {
   id_ = id;
   peer_ = request.peer;
   local_ = request.local;
@@ -64,8 +51,9 @@ QpLink::QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayo
 }
 
 QpLink::~QpLink() {
-  // What the flush of the Qp calls is still there.
+  // ~RwContext calls its operations, so it goes while all they use is there.
   rw_.reset();
+  early_.reset();
   qp_.reset();
 }
 
@@ -80,6 +68,7 @@ absl::Status QpLink::allocate() {
   for (uint32_t i = 0; i < layout_.receives; ++i, at += layout_.receive_stride) {
     receives_.push_back(std::make_unique<PostedReceive>(*this));
     receives_.back()->data = at;
+    receives_.back()->key = mr_->lkey();
   }
   at = pages_.memory().data() + layout_.registered() -
        size_t{layout_.messages} * layout_.message_bytes;
@@ -97,7 +86,8 @@ absl::Status QpLink::open(ConnectRequest& request, std::span<const std::byte> pr
   QpOptions options;
   // Every exchange may have its answer in the queue, besides other messages and what the transfers
   // take.
-  options.max_send_wr = needs.send_wr + layout_.exchanges + layout_.messages;
+  options.max_send_wr =
+      needs.send_wr + EarlyRoom::send_wr(*device_) + layout_.exchanges + layout_.messages;
   options.max_recv_wr = layout_.receives;
   options.max_send_sge = std::max(needs.send_sge, 1u);
   options.max_recv_sge = 1;
@@ -108,9 +98,6 @@ absl::Status QpLink::open(ConnectRequest& request, std::span<const std::byte> pr
   auto qp = request.accept(device_->pd(), options, {.private_data = private_data}, *this);
   if (!qp.ok()) return qp.status();
   qp_ = std::move(*qp);
-  auto rw = RwContext::create(*qp_, device_->pool(), device_->limits());
-  if (!rw.ok()) return rw.status();
-  rw_ = std::move(*rw);
   for (const auto& receive : receives_) {
     if (post(*receive) != PostStatus::kOk) {
       return absl::InternalError("the device refuses a receive");
@@ -119,27 +106,53 @@ absl::Status QpLink::open(ConnectRequest& request, std::span<const std::byte> pr
   return absl::OkStatus();
 }
 
-size_t QpLink::memory_bytes() const {
-  return pages_.memory().size() + size_t{bound_} * layout_.exchange_bytes +
-         (qp_ == nullptr ? 0 : qp_->memory_bytes()) + sizeof *this;
+// Admission.
+
+bool QpLink::admit(Standing standing, std::string_view host) {
+  if (closed_ || !worker_.admit(*this, standing, host)) return false;
+  standing_ = standing;
+  host_ = host;
+  share_ = worker_.staging().host(host);
+  auto rw = RwContext::create(*qp_, device_->pool(), device_->limits());
+  if (rw.ok()) {
+    rw_ = std::move(*rw);
+    return true;
+  }
+  drop(std::string(rw.status().message()));
+  return false;
+}
+
+void QpLink::evict() {
+  evicted_ = true;
+  drop(standing_ == Standing::kStranger ? "it has not logged in, and others need its place"
+                                        : "it only looks around, and others need its place");
 }
 
 // A look from time to time.
 void QpLink::tick(Nanoseconds now) {
-  if (closing_ || closed_) return;
-  if (transfers_ == 0 || progress_ != seen_progress_) {
-    seen_progress_ = progress_;
-    stalled_since_ = now;
-  } else if (now - stalled_since_ > worker_.options().stall_timeout) {
-    return drop("transfers make no progress");
-  }
+  if (closed_) return session_->linger(now);
+  if (closing_) return;
+  if (standing_ != Standing::kStranger) early_.reset();
+  if (too_slow(now)) return drop("a transfer was not done in time");
+  ticked_ = now;
   session_->tick(now);
+}
+
+// Any progress is not enough: who answers one READ from time to time would keep what the others
+// hold for as long as it likes.
+bool QpLink::too_slow(Nanoseconds now) const {
+  if (transfers_.empty()) return false;
+  const Exchange& oldest = transfers_.front();
+  const uint64_t moved = moved_ - oldest.moved_before_ + oldest.bytes_;
+  const Nanoseconds allowed =
+      worker_.options().stall_timeout + std::chrono::milliseconds(moved * 1000 / kLeastRate);
+  return now - oldest.began_ > allowed;
 }
 
 // Receiving.
 
 PostStatus QpLink::post(PostedReceive& receive) {
-  const Sge sge{receive.data, layout_.receive_bytes, mr_->lkey()};
+  const Sge sge{receive.data, layout_.receive_bytes, receive.key};
   RecvRequest request;
   request.completion = &receive;
   request.sges = {&sge, 1};
@@ -154,6 +167,37 @@ void QpLink::received(PostedReceive& receive, const WorkCompletion& wc) {
 void QpLink::release_receive(Receive& receive) {
   // Refused only when the connection has ended.
   if (post(static_cast<PostedReceive&>(receive)) != PostStatus::kOk) closing_ = true;
+}
+
+bool QpLink::keep_receive(Receive&) {
+  if (closing_ || closed_) return false;
+  if (spare_.empty() && !add_receive().ok()) return false;
+  if (post(*spare_.back()) != PostStatus::kOk) return false;
+  spare_.pop_back();
+  return true;
+}
+
+void QpLink::free_receive(Receive& receive) {
+  spare_.push_back(&static_cast<PostedReceive&>(receive));
+}
+
+absl::Status QpLink::add_receive() {
+  if (receives_.size() >= layout_.receives + layout_.kept) {
+    return absl::ResourceExhaustedError("too many receives are kept");
+  }
+  auto receive = std::make_unique<PostedReceive>(*this);
+  auto pages = Pages::create(round_up(layout_.receive_stride, 4096));
+  if (!pages.ok()) return pages.status();
+  receive->pages = std::move(*pages);
+  const std::span<std::byte> memory = receive->pages.memory();
+  auto mr = device_->pd().reg_mr(memory, device_->local_access(Access::kLocalWrite));
+  if (!mr.ok()) return mr.status();
+  receive->mr = std::move(*mr);
+  receive->data = memory.data() + layout_.receive_offset;
+  receive->key = receive->mr->lkey();
+  spare_.push_back(receive.get());
+  receives_.push_back(std::move(receive));
+  return absl::OkStatus();
 }
 
 // Sending.
@@ -199,31 +243,55 @@ bool QpLink::respond(Exchange& exchange, const Answer& answer) {
 
 bool QpLink::write(Exchange& exchange, std::span<const Sge> from, const RemoteBuffer& to,
                    const Answer* answer) {
+  if (rw_ == nullptr) return false;
   const WorkRequest* last = nullptr;
   exchange.parts_ = 0;
   if (answer != nullptr) {
     exchange.parts_ = 2;
     last = &prepare(exchange, *answer);
   }
-  ++transfers_;
-  if (rw_->start(exchange.transfer_, RwDirection::kWrite, from, to, last) == PostStatus::kOk) {
-    return true;
-  }
-  --transfers_;
-  return false;
+  begin(exchange, to.length);
+  return started(exchange, rw_->start(exchange.transfer_, RwDirection::kWrite, from, to, last));
 }
 
 bool QpLink::read(Exchange& exchange, std::span<const Sge> to, const RemoteBuffer& from) {
+  if (rw_ == nullptr) return false;
   exchange.parts_ = 0;
-  ++transfers_;
-  if (rw_->start(exchange.transfer_, RwDirection::kRead, to, from) == PostStatus::kOk) return true;
-  --transfers_;
+  begin(exchange, from.length);
+  return started(exchange, rw_->start(exchange.transfer_, RwDirection::kRead, to, from));
+}
+
+bool QpLink::read_early(Exchange& exchange, uint32_t offset, const RemoteBuffer& from) {
+  if (closed_ || closing_) return false;
+  if (early_ == nullptr) {
+    auto room = EarlyRoom::create(*device_, *qp_);
+    if (!room.ok()) {
+      drop(std::string(room.status().message()));
+      return false;
+    }
+    early_ = *std::move(room);
+  }
+  exchange.parts_ = 0;
+  begin(exchange, from.length);
+  return started(exchange, early_->read(exchange.transfer_, offset, from));
+}
+
+void QpLink::begin(Exchange& exchange, uint64_t bytes) {
+  exchange.bytes_ = bytes;
+  exchange.began_ = ticked_;  // at most a tick too early
+  exchange.moved_before_ = moved_;
+  transfers_.push_back(exchange);
+}
+
+bool QpLink::started(Exchange& exchange, PostStatus status) {
+  if (status == PostStatus::kOk) return true;
+  exchange.unlink();
   return false;
 }
 
 void QpLink::transferred(Exchange& exchange, WcStatus status, bool answer_posted) {
-  --transfers_;
-  ++progress_;
+  exchange.unlink();
+  moved_ += exchange.bytes_;
   const bool success = status == WcStatus::kSuccess && !closed_;
   if (exchange.parts_ == 0) return session_->transferred(exchange, success);
   if (!success) drop("data could not be sent");  // the answer says otherwise
@@ -232,7 +300,6 @@ void QpLink::transferred(Exchange& exchange, WcStatus status, bool answer_posted
 }
 
 void QpLink::part_done(Exchange& exchange) {
-  ++progress_;
   if (--exchange.parts_ == 0) session_->sent(exchange);
 }
 
@@ -262,6 +329,7 @@ void QpLink::on_rejected(Qp&, std::span<const std::byte>) {}
 
 void QpLink::on_disconnected(Qp&, const Disconnect& how) {
   closing_ = closed_ = true;
+  if (early_ != nullptr) early_->stop();
   if (rw_ != nullptr) rw_->stop();
   session_->disconnected(how, why_);
   worker_.link_finished();

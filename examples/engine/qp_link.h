@@ -1,7 +1,7 @@
 // The Link on a queue pair: receives, answers, and RDMA through an RwContext and the MR pool.
 //
-// A link whose transfers make no progress for the stall time-out is dropped, because it holds
-// staging memory that others wait for.
+// A link that lets a transfer wait for longer than the stall time-out, beyond what its other
+// transfers take at the least rate, is dropped: it holds staging memory that others wait for.
 //
 // Thread safety: the worker's thread. Ownership: the worker's, which destroys it once finished();
 // owns its session.
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/engine/early_room.h"
 #include "examples/engine/link.h"
 #include "examples/engine/link_layout.h"
 #include "examples/engine/worker_device.h"
@@ -23,7 +24,7 @@ namespace mrpool::engine {
 
 class Worker;
 
-class QpLink final : public Link, public QpEvents {
+class QpLink final : public Link, public QpEvents, public ListHook {
  public:
   QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayout& layout,
          const ConnectionInfo& request);
@@ -38,12 +39,22 @@ class QpLink final : public Link, public QpEvents {
   // Nothing is under way any more and nothing will come: it may be destroyed.
   bool finished() const { return closed_ && session_->idle(); }
   const LinkLayout& layout() const { return layout_; }
-  size_t memory_bytes() const;
   void tick(Nanoseconds now);
 
+  // Others need its place: it is dropped, and counts no more.
+  void evict();
+  bool evicted() const { return evicted_; }
+  Nanoseconds began() const { return began_; }
+  const std::string& host() const { return host_; }  // as admit() was told
+
   // Link.
+  bool admit(Standing standing, std::string_view host) override;
+  bool read_early(Exchange& exchange, uint32_t offset, const RemoteBuffer& from) override;
+  std::span<const std::byte> early_data() const override { return early_->data(); }
   void bind(Exchange& exchange) override;
   void release_receive(Receive& receive) override;
+  bool keep_receive(Receive& receive) override;
+  void free_receive(Receive& receive) override;
   bool send(std::span<const std::byte> message) override;
   bool respond(Exchange& exchange, const Answer& answer) override;
   bool write(Exchange& exchange, std::span<const Sge> from, const RemoteBuffer& to,
@@ -68,8 +79,12 @@ class QpLink final : public Link, public QpEvents {
 
   absl::Status allocate();
   PostStatus post(PostedReceive& receive);
+  absl::Status add_receive();
   void received(PostedReceive& receive, const WorkCompletion& wc);
   const WorkRequest& prepare(Exchange& exchange, const Answer& answer);
+  void begin(Exchange& exchange, uint64_t bytes);
+  bool started(Exchange& exchange, PostStatus status);
+  bool too_slow(Nanoseconds now) const;
   void transferred(Exchange& exchange, WcStatus status, bool answer_posted);
   void part_done(Exchange& exchange);
 
@@ -80,17 +95,21 @@ class QpLink final : public Link, public QpEvents {
   Pages pages_;  // receives, answers of exchanges, other messages
   std::unique_ptr<Mr> mr_;
   std::vector<std::unique_ptr<PostedReceive>> receives_;
+  std::vector<PostedReceive*> spare_;  // of receives_: there is one too many for each kept before
   std::vector<std::unique_ptr<Message>> messages_;
   std::vector<Message*> free_messages_;
-  uint32_t bound_ = 0;      // exchanges
-  uint32_t transfers_ = 0;  // under way
-  uint64_t progress_ = 0;
-  uint64_t seen_progress_ = 0;
-  Nanoseconds stalled_since_;
+  uint32_t bound_ = 0;        // exchanges
+  List<Exchange> transfers_;  // under way, the oldest first
+  uint64_t moved_ = 0;        // bytes, by transfers that are done
+  Nanoseconds ticked_;        // the last look, or the beginning
+  const Nanoseconds began_ = ticked_;
+  bool evicted_ = false;
+  std::string host_;
   std::unique_ptr<Session> session_;
   CqPlaces cq_;
   std::unique_ptr<Qp> qp_;
-  std::unique_ptr<RwContext> rw_;
+  std::unique_ptr<EarlyRoom> early_;  // of a stranger that has something to be fetched
+  std::unique_ptr<RwContext> rw_;     // since admit()
 };
 
 }  // namespace mrpool::engine

@@ -17,6 +17,14 @@ std::string device_key(const Address& address) {
   return key;
 }
 
+// Why an address cannot be listened on, without the address, which devices name first.
+std::string reason(const Address& address, const absl::Status& status) {
+  const std::string why(status.message());
+  const std::string named = address.to_string() + ": ";
+  const size_t at = why.find(named);
+  return at == why.npos ? why : why.substr(at + named.size());
+}
+
 }  // namespace
 
 Service::Service(const Options& options, Protocol& protocol, OpenDevice open_device)
@@ -28,7 +36,7 @@ Service::~Service() {
 }
 
 absl::Status Service::add_worker(Reactor& reactor) {
-  auto worker = Worker::create(uint32_t(workers_.size()), reactor, protocol_, options_);
+  auto worker = Worker::create(uint32_t(workers_.size()), reactor, protocol_, options_, *stores_);
   if (!worker.ok()) return worker.status();
   workers_.push_back(std::move(*worker));
   ended_.emplace_back();
@@ -55,17 +63,31 @@ absl::StatusOr<DeviceContext*> Service::device(const Address& address) {
 Service::PortChange::PortChange(PortChange&& other) noexcept
     : service_(other.service_),
       wanted_(std::move(other.wanted_)),
-      added_(std::exchange(other.added_, {})) {}
+      added_(std::exchange(other.added_, {})),
+      waiting_(std::move(other.waiting_)) {}
+
+// The key of one more port with this text.
+std::string Service::PortChange::want(const std::string& text) {
+  std::string key = text;
+  for (int count = 2; std::ranges::find(wanted_, key) != wanted_.end(); ++count) {
+    key = absl::StrCat(text, " ", count);
+  }
+  return wanted_.emplace_back(std::move(key));
+}
 
 Service::PortChange::~PortChange() { service_->close_ports(std::move(added_)); }
 
 absl::StatusOr<std::unique_ptr<Port>> Service::open_port(const Address& address) {
-  auto where = device(address);
+  auto numeric = resolve_host(address.host);
+  if (!numeric.ok()) return numeric.status();
+  Address at = address;
+  at.host = *numeric;
+  auto where = device(at);
   if (!where.ok()) return where.status();
-  auto port = std::make_unique<Port>(*this, **where, address);
+  auto port = std::make_unique<Port>(*this, **where, address, *std::move(numeric));
   absl::Status status;
   workers_[0]->mailbox().run([&] {
-    auto listener = (*where)->device().listen(workers_[0]->reactor(), address, *port);
+    auto listener = (*where)->device().listen(workers_[0]->reactor(), at, *port);
     if (!listener.ok()) {
       status = listener.status();
       return;
@@ -84,16 +106,24 @@ void Service::close_ports(Ports ports) {
 
 absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string> addresses) {
   PortChange change(*this);
-  change.wanted_.assign(addresses.begin(), addresses.end());
   for (const std::string& text : addresses) {
-    if (ports_.contains(text) || change.added_.contains(text)) continue;
+    const std::string key = change.want(text);
+    if (ports_.contains(key)) continue;
     const auto address = Address::parse(text);
     if (!address.ok()) return address.status();
     auto port = open_port(*address);
-    if (!port.ok()) {
-      return absl::Status(port.status().code(), absl::StrCat(text, ": ", port.status().message()));
+    if (!port.ok() && options_.retry_listen && !absl::IsInvalidArgument(port.status())) {
+      change.waiting_.push_back({text, key, reason(*address, port.status())});
+      continue;
     }
-    change.added_.emplace(text, std::move(*port));
+    if (!port.ok()) {
+      // Devices name the address in most of what they say.
+      const absl::string_view why = port.status().message();
+      const bool named = why.find(address->to_string()) != why.npos;
+      return absl::Status(port.status().code(),
+                          named ? std::string(why) : absl::StrCat(text, ": ", why));
+    }
+    change.added_.emplace(key, std::move(*port));
   }
   return change;
 }
@@ -106,14 +136,39 @@ void Service::commit(PortChange change) {
     gone.insert(ports_.extract(here));
   }
   ports_.merge(change.added_);
+  waiting_ = std::exchange(change.waiting_, {});
   close_ports(std::move(gone));
+}
+
+bool Service::retry_ports() {
+  const size_t opened = std::erase_if(waiting_, [this](WaitingPort& waiting) {
+    const auto address = Address::parse(waiting.address);
+    auto port = open_port(*address);
+    if (!port.ok()) {
+      waiting.why = reason(*address, port.status());
+      return false;
+    }
+    ports_.emplace(waiting.key, std::move(*port));
+    return true;
+  });
+  return opened > 0;
 }
 
 std::vector<Service::Listening> Service::listening() const {
   std::vector<Listening> all;
   for (const auto& [text, port] : ports_) {
-    all.push_back({port->address, port->device().caps().iwarp});
+    all.push_back({port->address,
+                   {.address = port->numeric_host,
+                    .port = port->address.port,
+                    .iwarp = port->device().caps().iwarp,
+                    .id = uint16_t(all.size() + 1)}});
   }
+  return all;
+}
+
+std::vector<Portal> Service::portals() const {
+  std::vector<Portal> all;
+  for (Listening& port : listening()) all.push_back(std::move(port.portal));
   return all;
 }
 
@@ -127,8 +182,8 @@ void Service::dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> re
   Verdict verdict = protocol_.look(request->info(), device.caps());
   if (!verdict.accepted) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
-    daemon::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ", verdict.why));
-    request->reject(verdict.private_data);
+    base::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ", verdict.why));
+    request->reject(verdict.private_data).IgnoreError();
     return;
   }
   const uint32_t next = next_worker_.fetch_add(1, std::memory_order_relaxed);
@@ -174,6 +229,7 @@ Service::WorkerState Service::state_of(const Worker& worker) {
   return {.links = worker.link_count(),
           .accepted = worker.accepted(),
           .refused = worker.refused(),
+          .evicted = worker.evicted(),
           .chunks = staging.total(),
           .chunks_in_use = staging.in_use(),
           .chunks_high_water = staging.high_water(),
@@ -193,6 +249,7 @@ size_t Service::held() const {
 
 void Service::add_statistics(Statistics& to) {
   to.add("connections_rejected", rejected_.load(std::memory_order_relaxed));
+  to.add("stores_hung", stores_->hung().size());
   for (const auto& [key, context] : devices_) {
     Statistics& device = to.child("device").child(context->caps().name);
     for_each(context->device().statistics(),
@@ -218,6 +275,7 @@ void Service::add_statistics(Statistics& to) {
     worker.add("connections", state.links);
     worker.add("connections_accepted", state.accepted);
     worker.add("connections_refused", state.refused);
+    worker.add("connections_evicted", state.evicted);
     Statistics& staging = worker.child("staging");
     staging.add("chunks", state.chunks);
     staging.add("in_use", state.chunks_in_use);

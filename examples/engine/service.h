@@ -6,10 +6,11 @@
 //
 // Ports change in two steps, so that a configuration is served as a whole or not at all:
 // prepare() opens everything new, commit() cannot fail and closes what is gone. A change that is
-// destroyed without commit() closes what it opened.
+// destroyed without commit() closes what it opened. With Options::retry_listen a port whose address
+// is not up yet is no error: it waits, and retry_ports() opens it later.
 //
-// Thread safety: add_worker: before anything runs; prepare, commit, stop and add_statistics: one
-// thread, which may be another than the workers'. connections(): any thread.
+// Thread safety: add_worker: before anything runs; prepare, commit, retry_ports, stop and
+// add_statistics: one thread, which may be another than the workers'. connections(): any thread.
 // Ownership: owns everything but the reactors and the protocol. Destroy it with no reactor running.
 #pragma once
 
@@ -25,8 +26,9 @@
 #include "examples/engine/device_context.h"
 #include "examples/engine/options.h"
 #include "examples/engine/port.h"
+#include "examples/engine/portals.h"
 #include "examples/engine/protocol.h"
-#include "examples/engine/statistics.h"
+#include "examples/engine/statistics_tree.h"
 #include "examples/engine/worker.h"
 #include "mrpool/device.h"
 
@@ -45,6 +47,12 @@ class Service {
 
   absl::Status add_worker(Reactor& reactor);
 
+  // A port that could not be opened yet.
+  struct WaitingPort {
+    std::string address;
+    std::string key;  // in ports_
+    std::string why;
+  };
   class [[nodiscard]] PortChange {
    public:
     PortChange(PortChange&& other) noexcept;
@@ -53,12 +61,17 @@ class Service {
    private:
     friend class Service;
     explicit PortChange(Service& service) : service_(&service) {}
+    std::string want(const std::string& text);
     Service* service_;
     std::vector<std::string> wanted_;
     Ports added_;
+    std::vector<WaitingPort> waiting_;
   };
   absl::StatusOr<PortChange> prepare(std::span<const std::string> addresses);
   void commit(PortChange change);
+  const std::vector<WaitingPort>& waiting_ports() const { return waiting_; }
+  // Tries again to open them; true when one has been. May ask the resolver.
+  bool retry_ports();
 
   // Stops listening and ends all connections; `stopped` runs, on any worker's thread, when all is
   // quiet. Call the workers' reactors' loops meanwhile.
@@ -67,6 +80,8 @@ class Service {
   void destroy_worker(uint32_t index);
 
   const Options& options() const { return options_; }
+  // Those that do not answer; may be asked for longer than there is a service.
+  std::shared_ptr<const Stores> stores() const { return stores_; }
   uint32_t workers() const { return uint32_t(workers_.size()); }
   Worker& worker(uint32_t index) { return *workers_[index]; }
   // The worker with that number, or null when there is none (any more).
@@ -77,9 +92,10 @@ class Service {
   // The ports listened on, in the order of the addresses they were asked for by.
   struct Listening {
     Address address;  // for port 0 with the one that was given
-    bool iwarp = false;
+    Portal portal;
   };
   std::vector<Listening> listening() const;
+  std::vector<Portal> portals() const;  // theirs
   std::vector<const DeviceContext*> devices() const;
   size_t connections() const;
   // MRs and staging chunks that are in use: 0 after a stop.
@@ -95,6 +111,7 @@ class Service {
     size_t links = 0;
     uint64_t accepted = 0;
     uint64_t refused = 0;
+    uint64_t evicted = 0;
     size_t chunks = 0;
     size_t chunks_in_use = 0;
     size_t chunks_high_water = 0;
@@ -110,10 +127,12 @@ class Service {
   const Options options_;
   Protocol& protocol_;
   const OpenDevice open_device_;
+  const std::shared_ptr<Stores> stores_ = std::make_shared<Stores>();
   std::map<std::string, std::unique_ptr<DeviceContext>> devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<WorkerState> ended_;
-  Ports ports_;
+  Ports ports_;  // by address; another one of the same text, with port 0, has its count added
+  std::vector<WaitingPort> waiting_;
   std::atomic<uint32_t> next_worker_{0};
   std::atomic<uint64_t> rejected_{0};
   std::atomic<uint32_t> stopping_{0};

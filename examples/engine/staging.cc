@@ -32,14 +32,6 @@ Pages::~Pages() {
   if (!memory_.empty()) munmap(memory_.data(), memory_.size());
 }
 
-Staging::Server::Server(Staging& owner)
-    : Task([](Task& self) {
-        Server& server = static_cast<Server&>(self);
-        server.posted = false;
-        server.staging.serve();
-      }),
-      staging(owner) {}
-
 absl::StatusOr<std::unique_ptr<Staging>> Staging::create(Reactor& reactor, uint64_t bytes) {
   const uint64_t chunks = std::clamp<uint64_t>(bytes / kChunk, 1, kMaxStaging / kChunk);
   auto pages = Pages::create(chunks * kChunk);
@@ -49,9 +41,63 @@ absl::StatusOr<std::unique_ptr<Staging>> Staging::create(Reactor& reactor, uint6
 }
 
 Staging::Staging(Reactor& reactor, Pages pages)
-    : reactor_(reactor), pages_(std::move(pages)), server_(*this) {
+    : reactor_(reactor),
+      pages_(std::move(pages)),
+      // Where even the longest claim would not fit beside them, nothing is kept for others.
+      urgent_(total() <= kMaxChunks
+                  ? 0
+                  : uint32_t(std::min<size_t>(kUrgentChunks, total() - kMaxChunks))),
+      spare_(uint32_t(std::min<size_t>(kMaxChunks, total() / 4))) {
   free_.reserve(total());
   for (size_t i = total(); i-- > 0;) free_.push_back(uint16_t(i));
+}
+
+namespace {
+
+// The one that `key` leads to, made when there is none.
+template <typename Map, typename Key, typename Make>
+auto shared_by(Map& map, const Key& key, const Make& make) {
+  if (const auto at = map.find(key); at != map.end()) {
+    if (auto shared = at->second.lock(); shared != nullptr) return shared;
+  }
+  std::erase_if(map, [](const auto& entry) { return entry.second.expired(); });
+  auto shared = make();
+  map.emplace(key, shared);
+  return shared;
+}
+
+}  // namespace
+
+std::shared_ptr<StagingHost> Staging::host(std::string_view name) {
+  return shared_by(hosts_, name, [] { return std::make_shared<StagingHost>(); });
+}
+
+std::shared_ptr<StagingFlow> Staging::flow(const std::shared_ptr<StagingHost>& host,
+                                           const void* key) {
+  return shared_by(flows_, std::pair<const StagingHost*, const void*>(host.get(), key), [&] {
+    std::shared_ptr<StagingStore> store;
+    if (key != nullptr) {
+      store = shared_by(stores_, key, [] { return std::make_shared<StagingStore>(); });
+    }
+    return std::make_shared<StagingFlow>(host, std::move(store));
+  });
+}
+
+Staging::Verdict Staging::look(const StagingFlow& flow, uint32_t chunks) const {
+  const StagingHost& host = *flow.host_;
+  const bool urgent = flow.urgent() && host.urgent + chunks <= urgent_ / 2;
+  const size_t kept = urgent ? 0 : urgent_;
+  if (free_.size() < chunks + kept) return Verdict::kMemory;
+  if (urgent) return Verdict::kYes;
+  const size_t left = free_.size() - chunks - kept;
+  const StagingStore* const store = flow.store_.get();
+  if (store != nullptr) {
+    const uint32_t kept_by_store = store->inside + flow.outside_;
+    if (kept_by_store != 0 && kept_by_store + chunks > kStoreShare * left) return Verdict::kStore;
+  }
+  if (host.held == 0) return Verdict::kYes;
+  return left >= spare_ && host.held + chunks <= kHostShare * left ? Verdict::kYes
+                                                                   : Verdict::kMemory;
 }
 
 void Staging::grant(StagingClaim& claim) {
@@ -60,66 +106,143 @@ void Staging::grant(StagingClaim& claim) {
     free_.pop_back();
   }
   claim.held_ = claim.wanted_;
-  claim.owner_.held += claim.held_;
+  StagingFlow& flow = *claim.flow_;
+  flow.host_->held += claim.held_;
+  (flow.urgent() ? flow.host_->urgent : flow.outside_) += claim.held_;
   high_water_ = std::max(high_water_, in_use());
 }
 
-bool Staging::take(StagingClaim& claim, uint32_t chunks) {
+bool Staging::take(StagingClaim& claim, StagingFlow& flow, uint32_t chunks) {
+  claim.flow_ = &flow;
   claim.wanted_ = uint16_t(chunks);
-  // After those that wait, so that a big claim is not starved by small ones.
-  if (first_ == nullptr && free_.size() >= chunks) {
+  ++flow.users_;
+  // After those of the same flow that wait, and after the host's that wait for memory, so that a
+  // long claim is not starved by short ones.
+  const bool in_turn = flow.claims_.empty() && !flow.host_->short_of_memory;
+  const Verdict verdict = look(flow, chunks);
+  if (in_turn && verdict == Verdict::kYes) {
     grant(claim);
     return true;
   }
-  claim.next_ = nullptr;
-  (first_ == nullptr ? first_ : last_->next_) = &claim;
-  last_ = &claim;
+  if (verdict == Verdict::kMemory) flow.host_->short_of_memory = true;
+  wait(claim);
+  return false;
+}
+
+void Staging::wait(StagingClaim& claim) {
+  StagingFlow& flow = *claim.flow_;
+  if (flow.host_->flows.empty()) needy_.push_back(*flow.host_);
+  if (flow.claims_.empty()) flow.host_->flows.push_back(flow);
+  flow.claims_.push_back(claim);
   claim.waiting_ = true;
-  ++claim.owner_.waiting;
   ++waiting_;
   ++waits_;
-  return false;
+}
+
+void Staging::leave_queue(StagingClaim& claim) {
+  StagingFlow& flow = *claim.flow_;
+  claim.unlink();
+  if (flow.claims_.empty()) flow.unlink();
+  if (flow.host_->flows.empty()) {
+    flow.host_->unlink();
+    flow.host_->short_of_memory = false;
+    if (StagingHost** const place = std::exchange(flow.host_->place, nullptr)) *place = nullptr;
+  }
+  claim.waiting_ = false;
+  --waiting_;
+}
+
+void Staging::enter_store(StagingClaim& claim) {
+  if (claim.held_ == 0 || claim.inside_ || claim.flow_->urgent()) return;
+  claim.inside_ = true;
+  claim.flow_->outside_ -= claim.held_;
+  claim.flow_->store_->inside += claim.held_;
+}
+
+void Staging::leave_store(StagingClaim& claim) {
+  if (!claim.inside_) return;
+  claim.inside_ = false;
+  claim.flow_->outside_ += claim.held_;
+  claim.flow_->store_->inside -= claim.held_;
+  serve_soon();  // other hosts' claims may fit into the store's share now
 }
 
 void Staging::put(StagingClaim& claim) {
   if (claim.held_ == 0) return;
+  leave_store(claim);
   // The chunk used last is the next one used: its lines are still in the cache.
   for (uint32_t i = claim.held_; i-- > 0;) free_.push_back(claim.chunks_[i]);
-  claim.owner_.held -= claim.held_;
+  StagingFlow& flow = *std::exchange(claim.flow_, nullptr);
+  flow.host_->held -= claim.held_;
+  (flow.urgent() ? flow.host_->urgent : flow.outside_) -= claim.held_;
+  --flow.users_;
   claim.held_ = 0;
   serve_soon();
 }
 
 void Staging::cancel(StagingClaim& claim) {
-  StagingClaim* before = nullptr;
-  for (StagingClaim* at = first_; at != nullptr; before = at, at = at->next_) {
-    if (at != &claim) continue;
-    (before == nullptr ? first_ : before->next_) = at->next_;
-    if (last_ == at) last_ = before;
-    claim.waiting_ = false;
-    --claim.owner_.waiting;
-    --waiting_;
-    serve_soon();  // those after it may fit now
-    return;
-  }
+  if (!claim.waiting_) return;
+  leave_queue(claim);
+  --std::exchange(claim.flow_, nullptr)->users_;
+  serve_soon();  // those after it may fit now
 }
 
 void Staging::serve_soon() {
-  if (first_ == nullptr || std::exchange(server_.posted, true)) return;
+  if (needy_.empty() || std::exchange(serving_soon_, true)) return;
   reactor_.post(server_);
 }
 
+// One round: the hosts that wait, the one that holds least first. One that was granted a claim goes
+// to where its share puts it now. A host that stops waiting meanwhile, which may be its end, leaves
+// its place empty.
 void Staging::serve() {
-  while (first_ != nullptr && free_.size() >= first_->wanted_) {
-    StagingClaim& claim = *first_;
-    first_ = claim.next_;
-    if (first_ == nullptr) last_ = nullptr;
-    claim.waiting_ = false;
-    --claim.owner_.waiting;
-    --waiting_;
+  serving_soon_ = false;
+  round_.clear();
+  for (StagingHost& host : needy_) round_.push_back(&host);
+  std::ranges::stable_sort(round_, {}, &StagingHost::held);
+  for (StagingHost*& place : round_) place->place = &place;
+  for (size_t i = 0; i < round_.size();) {
+    if (round_[i] == nullptr || !serve_one(*round_[i])) {
+      ++i;
+      continue;
+    }
+    for (size_t at = i; at + 1 < round_.size() && follows(round_[at], round_[at + 1]); ++at) {
+      std::swap(round_[at], round_[at + 1]);
+      round_[at + 1]->place = &round_[at + 1];
+      if (round_[at] != nullptr) round_[at]->place = &round_[at];
+    }
+  }
+  for (StagingHost* host : round_) {
+    if (host != nullptr) host->place = nullptr;
+  }
+}
+
+// Whether `host` has its turn after `next`.
+bool Staging::follows(const StagingHost* host, const StagingHost* next) {
+  return host != nullptr && (next == nullptr || next->held < host->held);
+}
+
+// Grants the next claim of the host; false when none can be granted.
+bool Staging::serve_one(StagingHost& host) {
+  host.short_of_memory = false;
+  for (StagingFlow& flow : host.flows) {
+    StagingClaim& claim = flow.claims_.front();
+    const Verdict verdict = look(flow, claim.wanted_);
+    if (verdict == Verdict::kStore) continue;
+    if (verdict == Verdict::kMemory) {
+      host.short_of_memory = true;
+      return false;
+    }
+    leave_queue(claim);
+    if (flow.is_linked()) {  // behind the host's others
+      flow.unlink();
+      host.flows.push_back(flow);
+    }
     grant(claim);
     claim.ready_(claim);
+    return true;
   }
+  return false;
 }
 
 size_t Staging::vectors(const StagingClaim& claim, uint64_t offset, uint64_t length,

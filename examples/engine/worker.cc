@@ -1,5 +1,6 @@
 #include "examples/engine/worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,27 +8,26 @@
 
 namespace mrpool::engine {
 
-Worker::Ticker::Ticker(Worker& owner)
-    : Timer([](Timer& self) { static_cast<Ticker&>(self).worker.tick(); }), worker(owner) {}
-
 absl::StatusOr<std::unique_ptr<Worker>> Worker::create(uint32_t index, Reactor& reactor,
-                                                       Protocol& protocol, const Options& options) {
+                                                       Protocol& protocol, const Options& options,
+                                                       Stores& stores) {
   auto staging = Staging::create(reactor, options.staging);
   if (!staging.ok()) return staging.status();
   return std::unique_ptr<Worker>(
-      new Worker(index, reactor, protocol, options, std::move(*staging)));
+      new Worker(index, reactor, protocol, options, stores, std::move(*staging)));
 }
 
 Worker::Worker(uint32_t index, Reactor& reactor, Protocol& protocol, const Options& options,
-               std::unique_ptr<Staging> staging)
+               Stores& stores, std::unique_ptr<Staging> staging)
     : index_(index),
       reactor_(reactor),
       protocol_(protocol),
       options_(options),
+      most_links_(std::min(options.max_connections, options.possible_connections)),
+      stores_(stores),
       staging_(std::move(staging)),
       channels_(reactor),
-      mailbox_(reactor),
-      ticker_(*this) {}
+      mailbox_(reactor) {}
 
 Worker::~Worker() {
   links_.clear();
@@ -46,29 +46,21 @@ absl::StatusOr<WorkerDevice*> Worker::device(DeviceContext& context) {
 
 void Worker::accept(DeviceContext& context, std::unique_ptr<ConnectRequest> request,
                     const Verdict& verdict) {
-  const absl::Status status = admit(context, *request, verdict);
+  const absl::Status status = open(context, *request, verdict);
   if (status.ok()) {
     accepted_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   refused_.fetch_add(1, std::memory_order_relaxed);
-  daemon::say_of_peers(
+  base::say_of_peers(
       absl::StrCat(protocol_.name(request->info()), ": refused, ", status.message()));
-  request->reject(protocol_.no_resources());
+  request->reject(protocol_.no_resources()).IgnoreError();
 }
 
-absl::Status Worker::admit(DeviceContext& context, ConnectRequest& request,
-                           const Verdict& verdict) {
+absl::Status Worker::open(DeviceContext& context, ConnectRequest& request, const Verdict& verdict) {
   if (stopping_) return absl::UnavailableError("the target is stopping");
-  // What a storm of connections left behind makes room for this one.
-  if (links_.size() >= options_.max_connections) sweep();
-  if (links_.size() >= options_.max_connections) {
-    return absl::ResourceExhaustedError("there are too many connections");
-  }
   const uint64_t memory = verdict.layout.worst_memory();
-  if (link_memory_ + memory > options_.max_connection_memory) {
-    return absl::ResourceExhaustedError("the memory for connections is used up");
-  }
+  if (absl::Status status = make_room(memory); !status.ok()) return status;
   auto where = device(context);
   if (!where.ok()) return where.status();
   const uint64_t id = next_link_++;
@@ -78,19 +70,61 @@ absl::Status Worker::admit(DeviceContext& context, ConnectRequest& request,
     return status;
   }
   link_memory_ += memory;
+  strangers_.push_back(*link);
   links_.emplace(id, std::move(link));
   link_count_.store(links_.size(), std::memory_order_relaxed);
   if (!ticker_.armed()) ticker_.arm(reactor_, kTick);
   return absl::OkStatus();
 }
 
+std::string_view Worker::lack(uint64_t memory) const {
+  if (links_.size() - evicting_ >= most_links_) {
+    return "there are too many connections";
+  }
+  if (link_memory_ - evicting_memory_ + memory > options_.max_connection_memory) {
+    return "the memory for connections is used up";
+  }
+  return {};
+}
+
+absl::Status Worker::make_room(uint64_t memory) {
+  // What a storm of connections left behind goes first.
+  if (!lack(memory).empty()) sweep();
+  for (std::string_view why; !(why = lack(memory)).empty();) {
+    QpLink* const link = least_standing();
+    if (link == nullptr) return absl::ResourceExhaustedError(std::string(why));
+    ++evicting_;
+    evicting_memory_ += link->layout().worst_memory();
+    evicted_.fetch_add(1, std::memory_order_relaxed);
+    link->unlink();
+    link->evict();
+  }
+  return absl::OkStatus();
+}
+
+// Strangers first, but not one that has just come while there are guests: a flood of guests would
+// keep everybody else from logging in.
+QpLink* Worker::least_standing() {
+  const bool old = !strangers_.empty() && reactor_.now() - strangers_.front().began() > kLoginGrace;
+  if (!old && !guests_.empty()) return &guests_.front();
+  return strangers_.empty() ? nullptr : &strangers_.front();
+}
+
+bool Worker::admit(QpLink& link, Standing standing, std::string_view host) {
+  if (link.evicted()) return false;
+  if (standing == Standing::kMember) {
+    const auto at = members_.try_emplace(std::string(host), 0).first;
+    if (at->second >= connections_of_one_host(most_links_)) return false;
+    ++at->second;
+  }
+  link.unlink();
+  if (standing == Standing::kGuest) guests_.push_back(link);
+  return true;
+}
+
 Session* Worker::find(uint64_t id) {
   const auto at = links_.find(id);
   return at == links_.end() ? nullptr : &at->second->session();
-}
-
-void Worker::for_each_link(const std::function<void(QpLink&)>& each) {
-  for (const auto& [id, link] : links_) each(*link);
 }
 
 // The life of links.
@@ -99,6 +133,18 @@ void Worker::link_finished() {
   if (std::exchange(sweep_posted_, true)) return;
   // Not now: the link's own call is still on the stack.
   mailbox_.post([this] { sweep(); });
+}
+
+void Worker::forget(const QpLink& link) {
+  const uint64_t memory = link.layout().worst_memory();
+  link_memory_ -= memory;
+  if (link.evicted()) {
+    --evicting_;
+    evicting_memory_ -= memory;
+  }
+  if (link.standing() != Standing::kMember) return;
+  const auto at = members_.find(link.host());
+  if (--at->second == 0) members_.erase(at);
 }
 
 void Worker::sweep() {
@@ -110,7 +156,7 @@ void Worker::sweep() {
       continue;
     }
     link.session().drained();
-    link_memory_ -= link.layout().worst_memory();
+    forget(link);
     at = links_.erase(at);
   }
   link_count_.store(links_.size(), std::memory_order_relaxed);
@@ -128,9 +174,19 @@ void Worker::tick() {
     for (const auto& [id, link] : links_) link->drop("the target stops");
   }
   protocol_.tick(*this);
+  look_at_stores(now);
   channels_.prune();
   // Without connections there is nothing to look at.
   if (!links_.empty() || !channels_.empty()) ticker_.arm(reactor_, stopping_ ? kStopTick : kTick);
+}
+
+void Worker::look_at_stores(Nanoseconds now) {
+  // A stop waits for nothing but them.
+  const Nanoseconds limit = stopping_ ? kStopPatience : options_.storage_timeout;
+  stores_.look(index_, now, limit, [this](const StoreVisitor& each) {
+    channels_.visit(each);
+    protocol_.visit_stores(*this, each);
+  });
 }
 
 void Worker::stop(std::function<void()> drained) {

@@ -11,17 +11,21 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "absl/status/statusor.h"
 #include "examples/engine/channels.h"
 #include "examples/engine/device_context.h"
+#include "examples/engine/list.h"
 #include "examples/engine/mailbox.h"
 #include "examples/engine/options.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/qp_link.h"
 #include "examples/engine/staging.h"
+#include "examples/engine/stores.h"
 #include "examples/engine/worker_device.h"
+#include "mrpool/callback.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::engine {
@@ -29,15 +33,16 @@ namespace mrpool::engine {
 class Worker {
  public:
   static absl::StatusOr<std::unique_ptr<Worker>> create(uint32_t index, Reactor& reactor,
-                                                        Protocol& protocol, const Options& options);
+                                                        Protocol& protocol, const Options& options,
+                                                        Stores& stores);
   ~Worker();
 
-  // Accepts or rejects a request that the protocol has accepted.
+  // Accepts or rejects a request that the protocol has accepted. Where there is no room, the oldest
+  // stranger is dropped for it, or else the oldest guest.
   void accept(DeviceContext& device, std::unique_ptr<ConnectRequest> request,
               const Verdict& verdict);
   // The session of the link with that id, or null.
   Session* find(uint64_t id);
-  void for_each_link(const std::function<void(QpLink&)>& each);
   // Stops every session; `drained` runs once the last link is gone and the storage is idle.
   void stop(std::function<void()> drained);
 
@@ -51,34 +56,48 @@ class Worker {
   size_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
   uint64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
+  uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
   // For links: one has finished. It is destroyed from the loop.
   void link_finished();
+  // For links: see Link::admit().
+  bool admit(QpLink& link, Standing standing, std::string_view host);
 
  private:
-  struct Ticker : Timer {
-    explicit Ticker(Worker& owner);
-    Worker& worker;
-  };
-
   Worker(uint32_t index, Reactor& reactor, Protocol& protocol, const Options& options,
-         std::unique_ptr<Staging> staging);
+         Stores& stores, std::unique_ptr<Staging> staging);
   absl::StatusOr<WorkerDevice*> device(DeviceContext& context);
-  absl::Status admit(DeviceContext& context, ConnectRequest& request, const Verdict& verdict);
+  absl::Status open(DeviceContext& context, ConnectRequest& request, const Verdict& verdict);
+  absl::Status make_room(uint64_t memory);
+  // Why another connection that may take so much memory has no place; empty: it has.
+  std::string_view lack(uint64_t memory) const;
+  QpLink* least_standing();
   void tick();
+  void look_at_stores(Nanoseconds now);
   void sweep();
+  void forget(const QpLink& link);
 
   const uint32_t index_;
   Reactor& reactor_;
   Protocol& protocol_;
   const Options options_;
+  const uint32_t most_links_;
+  Stores& stores_;
   const std::unique_ptr<Staging> staging_;
   std::map<DeviceContext*, std::unique_ptr<WorkerDevice>> devices_;
   Channels channels_;
   std::unordered_map<uint64_t, std::unique_ptr<QpLink>> links_;
+  // Those that may be asked to make room, the oldest first.
+  List<QpLink> strangers_;
+  List<QpLink> guests_;
+  // Those that have been asked, and are about to go.
+  size_t evicting_ = 0;
+  uint64_t evicting_memory_ = 0;
+  std::map<std::string, uint32_t, std::less<>> members_;  // connections, by host
   std::atomic<size_t> link_count_{0};
   std::atomic<uint64_t> accepted_{0};
   std::atomic<uint64_t> refused_{0};
+  std::atomic<uint64_t> evicted_{0};
   uint64_t next_link_ = 1;
   uint64_t link_memory_ = 0;
   bool sweep_posted_ = false;
@@ -86,7 +105,7 @@ class Worker {
   Nanoseconds stop_began_{};
   std::function<void()> drained_;
   Mailbox mailbox_;
-  Ticker ticker_;
+  Bound<Timer, &Worker::tick> ticker_{*this};
 };
 
 }  // namespace mrpool::engine

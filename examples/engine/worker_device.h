@@ -59,7 +59,6 @@ class WorkerDevice {
   DeviceContext& context() { return context_; }
   Lkey staging_key() const { return staging_->lkey(); }
   absl::StatusOr<CqPlaces> take_places(uint32_t places);
-  size_t cqs() const { return cqs_.size(); }
 
  private:
   WorkerDevice(DeviceContext& context, Reactor& reactor) : context_(context), reactor_(reactor) {}

@@ -28,8 +28,10 @@ awaitable<void> serve(Reactor& reactor, Address address) {
   auto pool = MrPool::create(*pd, {.count = mrs, .access = needs.pool_access}).value();
 
   AsioQp qp(reactor);
-  const QpOptions options{
-      .send_cq = cq.get(), .recv_cq = cq.get(), .max_send_wr = needs.send_wr + 1};
+  const QpOptions options{.send_cq = cq.get(),
+                          .recv_cq = cq.get(),
+                          .max_send_wr = needs.send_wr + 1,
+                          .max_send_sge = needs.send_sge};
   require(qp.accept(*request, *pd, options));
   auto [expected, message] = co_await async_receive(*qp, {&lent, 1});
   require(expected, message.status);

@@ -1,13 +1,12 @@
 #include "examples/load/buffer.h"
 
-#include <cstdlib>
-#include <cstring>
+#include <sys/mman.h>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace mrpool::load {
-void Buffer::Free::operator()(std::byte* memory) const { std::free(memory); }
+void Buffer::Free::operator()(std::byte* memory) const { ::munmap(memory, bytes); }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes) {
   constexpr Access kLent = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite;
@@ -15,13 +14,12 @@ absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes) {
 }
 
 absl::StatusOr<Buffer> Buffer::create(Pd& pd, size_t bytes, Access access) {
-  constexpr size_t kPage = 4096;
-  const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
-  Memory memory(static_cast<std::byte*>(std::aligned_alloc(kPage, rounded)));
-  if (memory == nullptr) {
+  void* const mapped =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for a buffer of ", bytes));
   }
-  std::memset(memory.get(), 0, rounded);
+  Memory memory(static_cast<std::byte*>(mapped), Free{bytes});
   auto mr = pd.reg_mr({memory.get(), bytes}, access);
   if (!mr.ok()) return mr.status();
   return Buffer(std::move(memory), *std::move(mr));

@@ -22,7 +22,8 @@ namespace mrpool::load {
 
 class Buffer {
  public:
-  // Zeroed, page aligned, with those rights.
+  // Zeroed, page aligned, with those rights. The kernel clears a page when it is first touched, so
+  // that nobody waits for all of a large buffer.
   static absl::StatusOr<Buffer> create(Pd& pd, size_t bytes);
   // With rights of the caller's choice.
   static absl::StatusOr<Buffer> create(Pd& pd, size_t bytes, Access access);
@@ -33,6 +34,7 @@ class Buffer {
 
  private:
   struct Free {
+    size_t bytes = 0;
     void operator()(std::byte* memory) const;
   };
   using Memory = std::unique_ptr<std::byte[], Free>;

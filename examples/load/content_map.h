@@ -9,17 +9,23 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <cstdlib>
+#include <memory>
+#include <new>
 
 namespace mrpool::load {
 
 class ContentMap {
  public:
-  explicit ContentMap(uint64_t blocks) : entries_(blocks) {}
+  // As calloc's the memory is zeroed page by page, when it is first touched.
+  explicit ContentMap(uint64_t blocks)
+      : size_(blocks), entries_(static_cast<Entry*>(std::calloc(blocks, sizeof(Entry)))) {
+    if (entries_ == nullptr) throw std::bad_alloc();
+  }
 
   // 0: not written in this run.
   uint64_t expected(uint64_t block) const { return entries_[block].sequence; }
-  uint64_t size() const { return entries_.size(); }
+  uint64_t size() const { return size_; }
 
   bool start_read(uint64_t block) {
     Entry& entry = entries_[block];
@@ -48,12 +54,16 @@ class ContentMap {
  private:
   static constexpr uint32_t kMaxReaders = (1u << 15) - 1;
   struct Entry {
-    uint64_t sequence : 48 = 0;
-    uint64_t readers : 15 = 0;
-    uint64_t writing : 1 = false;
+    uint64_t sequence : 48;
+    uint64_t readers : 15;
+    uint64_t writing : 1;
   };
   static_assert(sizeof(Entry) == 8);
-  std::vector<Entry> entries_;
+  struct Free {
+    void operator()(Entry* entries) const { std::free(entries); }
+  };
+  uint64_t size_;
+  std::unique_ptr<Entry[], Free> entries_;
 };
 
 }  // namespace mrpool::load

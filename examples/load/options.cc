@@ -15,10 +15,12 @@ constexpr std::array<std::string_view, 6> kPatterns{"read",      "write", "randr
                                                     "randwrite", "rw",    "randrw"};
 
 constexpr const char* kNotes =
-    R"(Without --runtime one pass is made over the region, with it the load goes on for that long. With
---verify every block carries a CRC32C, its place and the number of its write: damaged, misplaced and
-stale data are told apart, and at the end all that was written is read back. Jobs of sequential and
-of verified loads each work on their own slice of the region.
+    R"(One pass is made over the region, in which each block has its turn once. --runtime ends it early;
+with --time_based passes follow each other until then. With --norandommap random offsets are drawn
+whether they had their turn or not. With --verify every block carries a CRC32C, its place and the
+number of its write: damaged, misplaced and stale data are told apart, and at the end all that was
+written is read back. Jobs of sequential and of verified loads each work on their own slice of the
+region.
 )";
 
 absl::Status bad(std::string text) { return absl::InvalidArgumentError(text); }
@@ -39,10 +41,15 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
                 {.least = 1, .most = limits.numjobs});
   command.size("offset", "where the region starts", options.offset);
   command.size("size", "length of the region (default: to the end)", options.size);
-  command.duration("runtime", "how long; without it, one pass over the region", options.runtime);
+  command.duration("runtime", "how long at most (default: no limit)", options.runtime);
+  command.flag("time_based", "go on for the whole --runtime, however often the region is done",
+               options.time_based);
+  command.flag("norandommap", "draw random offsets without regard to those drawn before",
+               options.norandommap);
   command.duration("ramp_time", "unmeasured start of a timed run", options.ramp_time);
-  command.count("rwmixread", "percentage of reads in rw and randrw", options.rwmixread,
-                {.most = 100});
+  command.count("rwmixread",
+                absl::StrCat("percentage of reads in rw and randrw (default ", kDefaultMix, ")"),
+                options.rwmixread, {.most = 100});
   command.count("rate_iops", "I/Os per second and job at most (default: no limit)",
                 options.rate_iops);
   command.choice<bool>("verify",
@@ -76,6 +83,12 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
   if (options.ramp_time.count() > 0 && options.runtime.count() == 0) {
     return bad("--ramp_time needs --runtime");
   }
+  if (options.rwmixread && !is_mixed(options.rw)) {
+    return bad(absl::StrCat("--rwmixread is for --rw rw and randrw; --rw ",
+                            std::string(to_string(options.rw)), " mixes nothing, leave it out"));
+  }
+  if (options.time_based && options.runtime.count() == 0)
+    return bad("--time_based needs --runtime");
   if (options.offset >= device_size) {
     return bad(absl::StrCat("--offset ", options.offset, " is beyond the end at ", device_size));
   }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,8 @@ constexpr bool is_mixed(Pattern p) { return p == Pattern::kReadWrite || p == Pat
 
 enum class OutputFormat : uint8_t { kNormal, kJson, kJsonPlus };
 
+inline constexpr uint32_t kDefaultMix = 50;
+
 struct Options {
   Pattern rw = Pattern::kRandRead;
   uint32_t bs = 4096;                     // bytes of one I/O
@@ -32,12 +35,14 @@ struct Options {
   uint32_t numjobs = 1;                   // queues, each with a thread of its own
   uint64_t offset = 0;                    // first byte of the region
   uint64_t size = 0;                      // bytes of the region; 0: to the end of the device
-  std::chrono::nanoseconds runtime{0};    // 0: one pass over the region
+  std::chrono::nanoseconds runtime{0};    // at most; 0: no limit
+  bool time_based = false;                // as many passes as fit into the runtime, not one
+  bool norandommap = false;               // random offsets may come twice in a pass
   std::chrono::nanoseconds ramp_time{0};  // unmeasured start of a timed run
-  uint32_t rwmixread = 50;                // percent of mixed loads
-  uint64_t rate_iops = 0;                 // per job; 0: as fast as it goes
-  bool verify = false;                    // crc32c headers, sequence checks, read back at the end
-  uint64_t randseed = 0;                  // 0: drawn and printed
+  std::optional<uint32_t> rwmixread;  // percent of mixed loads; kDefaultMix where it is not given
+  uint64_t rate_iops = 0;             // per job; 0: as fast as it goes
+  bool verify = false;                // crc32c headers, sequence checks, read back at the end
+  uint64_t randseed = 0;              // 0: drawn and printed
   OutputFormat output_format = OutputFormat::kNormal;
   bool group_reporting = false;
   std::string eta = "auto";  // live line: auto (on a terminal), always, never

@@ -49,16 +49,20 @@ json::object direction_json(const DirectionStats& d, std::chrono::nanoseconds ru
 }
 
 json::object options_json(const Options& options) {
-  return {{"rw", std::string(to_string(options.rw))},
-          {"bs", absl::StrCat(options.bs)},
-          {"iodepth", absl::StrCat(options.iodepth)},
-          {"numjobs", absl::StrCat(options.numjobs)},
-          {"size", absl::StrCat(options.size)},
-          {"offset", absl::StrCat(options.offset)},
-          {"runtime", absl::StrCat(options.runtime.count() / 1'000'000'000)},
-          {"rwmixread", absl::StrCat(options.rwmixread)},
-          {"verify", options.verify ? "crc32c" : "none"},
-          {"randseed", absl::StrCat(options.randseed)}};
+  json::object object{{"rw", std::string(to_string(options.rw))},
+                      {"bs", absl::StrCat(options.bs)},
+                      {"iodepth", absl::StrCat(options.iodepth)},
+                      {"numjobs", absl::StrCat(options.numjobs)},
+                      {"size", absl::StrCat(options.size)},
+                      {"offset", absl::StrCat(options.offset)},
+                      {"runtime", absl::StrCat(options.runtime.count() / 1'000'000'000)},
+                      {"rwmixread", absl::StrCat(options.rwmixread.value_or(kDefaultMix))},
+                      {"verify", options.verify ? "crc32c" : "none"},
+                      {"randseed", absl::StrCat(options.randseed)}};
+  // Flags are there or not, as with fio.
+  if (options.time_based) object["time_based"] = "";
+  if (options.norandommap) object["norandommap"] = "";
+  return object;
 }
 
 json::object job_json(const Options& options, const JobStats& job, const std::string& name,

@@ -37,6 +37,7 @@ struct JobStats {
   uint64_t verify_errors = 0;
   std::string first_error;
 
+  bool failed() const { return io_errors + verify_errors != 0; }
   // `runtime` becomes the longest.
   void merge(const JobStats& other);
 };

@@ -23,7 +23,8 @@ Workload::Workload(const Options& options, uint32_t job, uint64_t run_id, Progre
       blocks_(region_.blocks(options.bs)),
       run_id_(run_id),
       progress_(progress),
-      random_(options.randseed + job * 0x632be59bd9b4e019u) {
+      random_(options.randseed + job * 0x632be59bd9b4e019u),
+      map_(std::max<uint64_t>(blocks_, 1), random_.next()) {
   if (options_.verify) content_ = std::make_unique<ContentMap>(blocks_);
   if (options_.rate_iops != 0) {
     interval_ = std::chrono::nanoseconds(1'000'000'000 / options_.rate_iops);
@@ -56,20 +57,26 @@ Workload::Next Workload::next(std::chrono::nanoseconds now, Io& io, std::span<st
 }
 
 Workload::Next Workload::next_of_run(std::chrono::nanoseconds now, Io& io) {
-  const bool over = options_.runtime.count() == 0 ? issued_ >= blocks_ : now >= deadline_;
+  const bool over = now >= deadline_ || (!options_.time_based && issued_ >= blocks_);
   if (over) {
     phase_ = Phase::kDrain;
     return Next::kDone;
   }
   if (interval_.count() != 0 && now < due_) return Next::kLater;
   Direction direction = has_writes(options_.rw) ? Direction::kWrite : Direction::kRead;
-  if (is_mixed(options_.rw) && random_.below(100) < options_.rwmixread) {
+  if (is_mixed(options_.rw) && random_.below(100) < options_.rwmixread.value_or(kDefaultMix)) {
     direction = Direction::kRead;
   }
   if (!is_random(options_.rw)) {
     if (!start_on(cursor_, direction)) return Next::kWait;
     const uint64_t block = cursor_;
     cursor_ = cursor_ + 1 == blocks_ ? 0 : cursor_ + 1;
+    advance_due(now);
+    return issue(io, direction, block);
+  }
+  if (!options_.norandommap) {
+    const uint64_t block = map_.at(issued_ % blocks_, issued_ / blocks_);
+    if (!start_on(block, direction)) return Next::kWait;  // the last pass is still at it
     advance_due(now);
     return issue(io, direction, block);
   }

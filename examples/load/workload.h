@@ -16,6 +16,7 @@
 #include "examples/load/content_map.h"
 #include "examples/load/options.h"
 #include "examples/load/random.h"
+#include "examples/load/random_map.h"
 #include "examples/load/stats.h"
 
 namespace mrpool::load {
@@ -70,6 +71,7 @@ class Workload {
   const uint64_t run_id_;
   Progress& progress_;
   Random random_;
+  RandomMap map_;
   std::unique_ptr<ContentMap> content_;  // with verification only
   JobStats stats_;
 

@@ -1,54 +1,53 @@
-// mrpool-run PROGRAM ARGS...: runs a verbs program on uiwarp.
+// mrpool-run PROGRAM ARGUMENTS...: runs a verbs program on uiwarp.
 //
 // Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD) and
 // becomes the program: its exit status, its signals and its process id are the program's own.
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "examples/base/command_line.h"
+#include "examples/base/exit_status.h"
 #include "transport/provider/options.h"
 
 namespace {
 
+namespace base = mrpool::base;
 namespace fs = std::filesystem;
 namespace provider = mrpool::provider;
 
-constexpr int kUsageError = 2;
+constexpr const char* kProgram = "mrpool-run";
 constexpr int kCannotRun = 126;  // as shells have it
 constexpr int kNotFound = 127;
 
-constexpr std::string_view kHelp =
-    R"(usage: mrpool-run [OPTIONS] PROGRAM [ARGS...]
+constexpr const char* kNotes =
+    R"(The program finds one device, uiwarp0. No RDMA hardware, kernel module or privilege is needed.
 
-Runs a program that uses libibverbs and librdmacm on uiwarp, an RDMA device in userspace over TCP.
-The program finds one device, uiwarp0. No RDMA hardware, kernel module or privilege is needed.
-
-options:
-  --ordering=as-asked  regions are strictly ordered unless the program asks for
-                       IBV_ACCESS_RELAXED_ORDERING (default)
-  --ordering=relaxed   every region is relaxed, as on a NIC that is set to force it
-  --stats              write what ran to standard error at exit
-  --help, --version
-
-examples:
-  mrpool-run ibv_devinfo
-  mrpool-run ibv_rc_pingpong & mrpool-run ibv_rc_pingpong localhost
-  mrpool-run ib_write_bw -R & mrpool-run --stats ib_write_bw -R 127.0.0.1
-
-The exit status is the program's; 126 or 127 when it cannot be started, 2 for wrong usage.
+Exit status:
+  that of the program; 126 or 127 when it cannot be started, 2 when the command line is wrong
+)";
+constexpr const char* kExamples =
+    R"(  $ mrpool-run ibv_devinfo
+  $ mrpool-run ibv_rc_pingpong & mrpool-run ibv_rc_pingpong localhost
+  $ mrpool-run ib_write_bw -R & mrpool-run --stats ib_write_bw -R 127.0.0.1
 )";
 
-void print(FILE* file, std::string_view text) { std::fwrite(text.data(), 1, text.size(), file); }
+struct Options {
+  std::string ordering{provider::kAsAsked};
+  bool stats = false;
+  std::vector<std::string> program;
+};
 
 int fail(int status, const std::string& text) {
-  print(stderr, "mrpool-run: " + text + "\n");
+  static_cast<void>(base::fail(kProgram, absl::UnknownError(text)));
   return status;
 }
 
@@ -62,36 +61,7 @@ std::optional<fs::path> find_library() {
   return std::nullopt;
 }
 
-struct Options {
-  std::string_view ordering = provider::kAsAsked;
-  bool stats = false;
-};
-
-// 0 with `first` at the program, or an exit status after a message.
-int parse(int argc, char** argv, Options& options, int& first) {
-  for (first = 1; first < argc && argv[first][0] == '-'; ++first) {
-    const std::string_view option = argv[first];
-    constexpr std::string_view kOrdering = "--ordering=";
-    if (option == "--") {
-      ++first;
-      break;
-    }
-    if (option == "--stats") {
-      options.stats = true;
-    } else if (option.starts_with(kOrdering)) {
-      options.ordering = option.substr(kOrdering.size());
-      if (options.ordering != provider::kRelaxed && options.ordering != provider::kAsAsked) {
-        return fail(kUsageError, std::string(option) + ": expected as-asked or relaxed");
-      }
-    } else {
-      return fail(kUsageError, "unknown option " + std::string(option) + "; see mrpool-run --help");
-    }
-  }
-  if (first == argc) return fail(kUsageError, "no program given; see mrpool-run --help");
-  return 0;
-}
-
-int run(char** program, const Options& options) {
+int run(const Options& options) {
   const std::optional<fs::path> library = find_library();
   if (!library.has_value()) {
     return fail(kCannotRun, "libmrpool-verbs.so is neither in ../lib nor in ../" MRPOOL_LIBDIR
@@ -106,28 +76,35 @@ int run(char** program, const Options& options) {
     preload = preload + ":" + others;
   }
   ::setenv("LD_PRELOAD", preload.c_str(), 1);
-  ::setenv(provider::kOrderingVariable, std::string(options.ordering).c_str(), 1);
+  ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
-  ::execvp(program[0], program);
+  std::vector<char*> words;
+  for (const std::string& word : options.program) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  ::execvp(words[0], words.data());
   const int error = errno;
   return fail(error == ENOENT ? kNotFound : kCannotRun,
-              std::string(program[0]) + ": " + std::strerror(error));
+              absl::StrCat(options.program[0], ": ", std::strerror(error)));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view only = argc > 1 ? argv[1] : "";
-  if (only == "--help" || only == "-h") {
-    print(stdout, kHelp);
-    return 0;
-  }
-  if (only == "--version") {
-    print(stdout, "mrpool-run " MRPOOL_VERSION "\n");
-    return 0;
-  }
   Options options;
-  int first = 0;
-  if (const int status = parse(argc, argv, options, first); status != 0) return status;
-  return run(argv + first, options);
+  base::CommandLine program(kProgram,
+                            "Runs a program that uses libibverbs and librdmacm on uiwarp, an RDMA "
+                            "device in userspace over TCP.");
+  const std::string as_asked(provider::kAsAsked);
+  const std::string relaxed(provider::kRelaxed);
+  program.choice("ordering",
+                 "as-asked: regions are strictly ordered unless the program asks for "
+                 "IBV_ACCESS_RELAXED_ORDERING; relaxed: every region is relaxed, as on a NIC that "
+                 "is set to force it",
+                 options.ordering, {{as_asked, as_asked}, {relaxed, relaxed}});
+  program.flag("stats", "write what ran to standard error at exit", options.stats);
+  program.program_operand("mrpool-run ibv_devinfo", options.program);
+  program.notes(kNotes);
+  program.examples(kExamples);
+  if (const std::optional<int> status = program.begin(argc, argv)) return *status;
+  return run(options);
 }

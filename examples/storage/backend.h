@@ -21,6 +21,9 @@ namespace mrpool::storage {
 struct Spec : StoreSpec {
   std::string text;         // as it was written
   uint32_t block_size = 0;  // one of kBlockSizes
+  std::shared_ptr<Volume> replaces{};
+  bool others_leave = false;
+  Growth* growth = nullptr;
 };
 
 struct Backend {
@@ -29,10 +32,16 @@ struct Backend {
   std::string_view example;                   // "file:/srv/disk.img"
   std::string_view summary;                   // one line for the help text
   std::span<const std::string_view> options;  // a flag, or "key=VALUE" for one that has a value
-  absl::Status (*check)(const Spec& spec);    // what can be said without opening anything
+  absl::Status (*check)(const Spec& spec);    // what the text alone says
+  // What a look at the place says of opening it, without opening or making anything.
+  absl::Status (*check_there)(const Spec& spec);
+  uint64_t (*memory)(const Spec& spec);  // bytes of this process that it may take
   absl::StatusOr<std::shared_ptr<Volume>> (*open)(const Spec& spec);
 };
 
 std::span<const Backend* const> backends();
+
+// OK when so many bytes, more than none, are whole blocks; else what to write instead.
+absl::Status whole_blocks(uint64_t bytes, uint32_t block_size);
 
 }  // namespace mrpool::storage

@@ -37,10 +37,16 @@ bool is_known(const Backend& backend, const StoreSpec::Option& option) {
 }
 
 absl::Status unknown_option(const Spec& spec, const Backend& backend,
-                            const StoreSpec::Option& option) {
+                            const StoreSpec::Option& option,
+                            std::span<const std::string_view> of_place) {
+  if (option.name == "bs") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", spec.text, "\": blocks of ", escape(option.value), " bytes cannot be served; ",
+        "write ", view(kBlockSizeOptions[0]), " or ", view(kBlockSizeOptions[1])));
+  }
   std::string there_are;
   for (const auto options :
-       {backend.options, std::span<const std::string_view>(kBlockSizeOptions)}) {
+       {backend.options, std::span<const std::string_view>(kBlockSizeOptions), of_place}) {
     for (const std::string_view each : options) {
       absl::StrAppend(&there_are, there_are.empty() ? "" : ", ", view(each));
     }
@@ -55,14 +61,17 @@ absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& o
                                      Spec& spec) {
   absl::StatusOr<StoreSpec> parsed = parse_spec(text);
   if (!parsed.ok()) return parsed.status();
-  spec = {*std::move(parsed), std::string(text), block_size_of(text, options.block_size)};
+  spec = {*std::move(parsed), std::string(text),    block_size_of(text, options.block_size),
+          options.replaces,   options.others_leave, options.growth};
   const Backend* backend = find(spec.scheme);
   if (backend == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", spec.text, "\" names no storage; write ", examples()));
   }
   for (const StoreSpec::Option& option : spec.options) {
-    if (!is_known(*backend, option)) return unknown_option(spec, *backend, option);
+    if (!is_known(*backend, option)) {
+      return unknown_option(spec, *backend, option, options.of_place);
+    }
   }
   if (!valid_block_size(spec.block_size)) {
     return absl::InvalidArgumentError(absl::StrCat("block size ", spec.block_size,
@@ -75,6 +84,16 @@ absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& o
 }  // namespace
 
 std::span<const Backend* const> backends() { return kBackends; }
+
+absl::Status whole_blocks(uint64_t bytes, uint32_t block_size) {
+  if (bytes % block_size == 0) return absl::OkStatus();
+  const uint64_t below = bytes / block_size * block_size;
+  return absl::InvalidArgumentError(absl::StrCat(
+      bytes, " bytes is not a whole number of ", block_size, "-byte blocks; ",
+      bytes % kBlockSizes[0] == 0 && block_size != kBlockSizes[0] ? "write \",bs=512\", or " : "",
+      "make it ", below + block_size, below > 0 ? absl::StrCat(" or ", below) : "",
+      " bytes large"));
+}
 
 std::string examples() {
   std::string text;
@@ -111,6 +130,18 @@ absl::Status check(std::string_view text, const OpenOptions& options) {
   Spec spec;
   const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
   return backend.ok() ? (*backend)->check(spec) : backend.status();
+}
+
+absl::Status check_there(std::string_view text, const OpenOptions& options) {
+  Spec spec;
+  const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
+  return backend.ok() ? (*backend)->check_there(spec) : backend.status();
+}
+
+uint64_t memory_of(std::string_view text, const OpenOptions& options) {
+  Spec spec;
+  const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
+  return backend.ok() ? (*backend)->memory(spec) : 0;
 }
 
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOptions& options) {

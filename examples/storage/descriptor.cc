@@ -1,6 +1,7 @@
 #include "examples/storage/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -15,8 +16,14 @@ absl::StatusOr<std::string> read_text(const std::string& path) {
     const std::string why = absl::StrCat(path, ": cannot be read: ", std::strerror(error));
     return error == ENOENT ? absl::NotFoundError(why) : absl::InvalidArgumentError(why);
   };
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return failed();
+  // Without waiting: for a FIFO, a writer may never come.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info {};
+  if (file.get() < 0 || ::fstat(file.get(), &info) != 0) return failed();
+  if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is not a regular file; write its content into one"));
+  }
   std::string text;
   char piece[4096];
   while (true) {

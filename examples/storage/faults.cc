@@ -5,6 +5,7 @@
 
 #include "examples/storage/outstanding.h"
 #include "examples/storage/wrapper.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::storage {
 
@@ -58,28 +59,31 @@ class FaultyChannel final : public Channel {
     return false;
   }
   void release(Io& io) override { inner_->release(io); }
+  bool wanted(const Io& io) const override { return inner_->wanted(io); }
   uint32_t pending() const override { return delayed_.count() + inner_->pending(); }
   Nanoseconds oldest_age(Nanoseconds now) const override {
     return std::max(delayed_.oldest_age(now), inner_->oldest_age(now));
   }
 
  private:
+  void go_on(Io& io, Error error) {
+    delayed_.remove(io);
+    io.error = error;
+    if (error != Error::kNone || inner_->submit(io)) io.done(io);
+  }
+
   // Lives in the request's scratch space until the delay is over.
   struct Delayed : Timer {
     Delayed(FaultyChannel& c, Io& i, Error e)
-        : Timer([](Timer& self) {
-            Delayed& d = static_cast<Delayed&>(self);
-            FaultyChannel& channel = *d.channel;
-            Io& io = *d.io;
-            const Error error = d.error;
-            d.~Delayed();
-            channel.delayed_.remove(io);
-            io.error = error;
-            if (error != Error::kNone || channel.inner_->submit(io)) io.done(io);
-          }),
-          channel(&c),
-          io(&i),
-          error(e) {}
+        : Timer(to_method<&Delayed::over>), channel(&c), io(&i), error(e) {}
+    // The request takes its scratch space back before it goes on.
+    void over() {
+      FaultyChannel& to = *channel;
+      Io& request = *io;
+      const Error result = error;
+      this->~Delayed();
+      to.go_on(request, result);
+    }
     FaultyChannel* channel;
     Io* io;
     Error error;

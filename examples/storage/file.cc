@@ -9,6 +9,8 @@
 
 #include <cerrno>
 #include <exception>
+#include <filesystem>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
@@ -16,6 +18,7 @@
 #include "examples/storage/descriptor.h"
 #include "examples/storage/file_channel.h"
 #include "examples/storage/file_size.h"
+#include "examples/storage/growth.h"
 #include "examples/storage/ring.h"
 
 namespace mrpool::storage {
@@ -74,20 +77,66 @@ absl::Status no_direct(const std::string& path) {
       absl::StrCat(path, ": this file system has no O_DIRECT; leave out \",direct\""));
 }
 
-absl::Status not_whole(const std::string& path, uint64_t bytes, uint32_t block_size) {
-  const uint64_t below = bytes / block_size * block_size;
-  return absl::InvalidArgumentError(absl::StrCat(
-      path, ": ", bytes, " bytes is not a whole number of ", block_size, "-byte blocks; ",
-      bytes % 512 == 0 && block_size != 512 ? "write \",bs=512\", or " : "", "make it ",
-      below + block_size, below > 0 ? absl::StrCat(" or ", below) : "", " bytes large"));
+// What a file of so many bytes can be served as.
+absl::Status servable(const std::string& path, uint64_t bytes, uint32_t block_size) {
+  if (bytes == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is empty; add \",size=10GiB\" to have it made larger"));
+  }
+  const absl::Status status = whole_blocks(bytes, block_size);
+  return status.ok() ? status
+                     : absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
+}
+
+// Whether what is at the path, if anything is, can be served.
+absl::Status check_kind(const std::string& path, const FileOptions& options,
+                        const struct stat* there) {
+  if (there != nullptr) {
+    if (S_ISREG(there->st_mode) || S_ISBLK(there->st_mode)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, S_ISDIR(there->st_mode) ? " is a directory, " : " is ",
+                     "neither a regular file nor a block device"));
+  }
+  if (options.size == 0) {
+    return absl::NotFoundError(
+        absl::StrCat(path, " does not exist; add \",size=10GiB\" to have it made"));
+  }
+  if (options.read_only) {
+    return absl::NotFoundError(absl::StrCat(
+        path, " does not exist, and \",ro\" cannot make it; leave out \",ro\" or \",size=\""));
+  }
+  return absl::OkStatus();
+}
+
+// How many of the bytes there are after opening: `bytes` of a file or device, grown where asked.
+absl::StatusOr<uint64_t> size_after(const std::string& path, const FileOptions& options,
+                                    uint64_t bytes, bool regular) {
+  if (options.size == 0 || options.size == bytes) return bytes;
+  if (options.size < bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " exists with ", bytes, " bytes, more than \"size=\" asks for (",
+                     options.size, "); leave it out, or remove the file"));
+  }
+  if (options.read_only || !regular) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " has ", bytes, " bytes and ",
+                     regular ? "\",ro\" cannot make it larger" : "a device cannot be made larger",
+                     "; leave out \",size=\""));
+  }
+  return options.size;
 }
 
 // A path on its way to being served. Each step needs the ones before it.
 class Opening {
  public:
-  Opening(std::string spec, const std::string& path, uint32_t block_size,
-          const FileOptions& options)
-      : spec_(std::move(spec)), path_(path), block_size_(block_size), options_(options) {}
+  Opening(const Spec& spec, const FileOptions& options)
+      : spec_(spec.text),
+        path_(spec.target),
+        block_size_(spec.block_size),
+        replaces_(spec.replaces),
+        others_leave_(spec.others_leave),
+        growth_(spec.growth),
+        options_(options) {}
   // A file that was made for nothing is in the way of the next attempt.
   ~Opening() {
     if (made_) ::unlink(path_.c_str());
@@ -96,14 +145,15 @@ class Opening {
   Opening& operator=(const Opening&) = delete;
 
   absl::StatusOr<std::shared_ptr<Volume>> run() {
-    for (const auto step : {&Opening::look, &Opening::open, &Opening::claim, &Opening::size,
-                            &Opening::geometry, &Opening::grow}) {
+    for (const auto step :
+         {&Opening::look, &Opening::open, &Opening::claim, &Opening::size, &Opening::geometry}) {
       if (absl::Status status = (this->*step)(); !status.ok()) return status;
     }
-    auto file = std::make_shared<OpenFile>(std::move(spec_), path_, std::move(fd_), regular(),
-                                           std::move(claim_), geometry_);
-    made_ = false;
-    return std::make_shared<FileVolume>(std::move(file));
+    const std::shared_ptr<OpenFile> file(
+        new OpenFile(std::move(spec_), path_, fd_, regular(), std::move(claim_), geometry_),
+        OpenFile::end);
+    if (absl::Status status = grow(); !status.ok()) return status;
+    return std::make_shared<FileVolume>(file);
   }
 
  private:
@@ -119,33 +169,24 @@ class Opening {
   std::string spec_;
   const std::string& path_;
   const uint32_t block_size_;
+  const std::shared_ptr<Volume> replaces_;
+  const bool others_leave_;
+  Growth* const growth_;
   const FileOptions& options_;
   struct stat info_ {};
   bool exists_ = false;
   bool made_ = false;
   std::shared_ptr<const Claim> claim_;  // given up after the descriptor
-  Descriptor fd_{-1};
-  uint64_t bytes_ = 0;
+  std::shared_ptr<const Descriptor> fd_;
+  uint64_t there_ = 0;  // bytes
+  uint64_t bytes_ = 0;  // that there are to be
   Geometry geometry_;
 };
 
 absl::Status Opening::look() {
   exists_ = ::stat(path_.c_str(), &info_) == 0;
   if (!exists_ && errno != ENOENT) return file_error(path_, errno, "cannot be looked at");
-  if (exists_) {
-    if (regular() || S_ISBLK(info_.st_mode)) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, " is neither a regular file nor a block device"));
-  }
-  if (options_.size == 0) {
-    return absl::NotFoundError(
-        absl::StrCat(path_, " does not exist; add \",size=10GiB\" to have it made"));
-  }
-  if (options_.read_only) {
-    return absl::NotFoundError(absl::StrCat(
-        path_, " does not exist, and \",ro\" cannot make it; leave out \",ro\" or \",size=\""));
-  }
-  return absl::OkStatus();
+  return check_kind(path_, options_, exists_ ? &info_ : nullptr);
 }
 
 absl::Status Opening::open() {
@@ -156,13 +197,13 @@ absl::Status Opening::open() {
   if (exists_ && !regular()) {
     if (absl::Status status = claim(); !status.ok()) return status;
   }
-  fd_ = Descriptor(::open(path_.c_str(), flags, 0600));
-  if (fd_.get() < 0) {
+  fd_ = std::make_shared<const Descriptor>(::open(path_.c_str(), flags, 0600));
+  if (fd_->get() < 0) {
     if (errno == EINVAL && options_.direct) return no_direct(path_);
     return file_error(path_, errno, "cannot be opened");
   }
   made_ = !exists_;
-  if (::fstat(fd_.get(), &info_) != 0) return file_error(path_, errno, "cannot be looked at");
+  if (::fstat(fd_->get(), &info_) != 0) return file_error(path_, errno, "cannot be looked at");
   if (claim_ != nullptr && !claim_->identity.is(info_)) {
     return absl::UnavailableError(absl::StrCat(path_, " was replaced while it was opened"));
   }
@@ -171,45 +212,37 @@ absl::Status Opening::open() {
 
 absl::Status Opening::claim() {
   if (claim_ != nullptr) return absl::OkStatus();
-  auto claim = take_claim(StoreIdentity::of(fd_.get(), info_), spec_, options_.read_only, path_);
+  const StoreIdentity identity = StoreIdentity::of(fd_ != nullptr ? fd_->get() : -1, info_);
+  auto claim = take_claim({.identity = identity,
+                           .spec = spec_,
+                           .read_only = options_.read_only,
+                           .path = path_,
+                           .file = regular() ? fd_ : nullptr,
+                           .takes_over = replaces_ != nullptr && replaces_->identity() == identity,
+                           .others_leave = others_leave_});
   if (!claim.ok()) return claim.status();
   claim_ = *std::move(claim);
-  return regular() ? lock_file(fd_.get(), path_, options_.read_only) : absl::OkStatus();
-}
-
-absl::Status Opening::size() {
-  const auto bytes = file_size(fd_.get(), Freshness::kServer);
-  if (!bytes) return file_error(path_, errno, "has no size to be read");
-  bytes_ = *bytes;
-  if (options_.size == 0 || options_.size == bytes_) return absl::OkStatus();
-  if (options_.size < bytes_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, " exists with ", bytes_, " bytes, more than \"size=\" asks for (",
-                     options_.size, "); leave it out, or remove the file"));
-  }
-  if (options_.read_only || !regular()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, " has ", bytes_, " bytes and ",
-                     regular() ? "\",ro\" cannot make it larger" : "a device cannot be made larger",
-                     "; leave out \",size=\""));
-  }
-  bytes_ = options_.size;
   return absl::OkStatus();
 }
 
+absl::Status Opening::size() {
+  const auto bytes = file_size(fd_->get(), Freshness::kServer);
+  if (!bytes) return file_error(path_, errno, "has no size to be read");
+  const absl::StatusOr<uint64_t> after = size_after(path_, options_, *bytes, regular());
+  there_ = *bytes;
+  if (after.ok()) bytes_ = *after;
+  return after.status();
+}
+
 absl::Status Opening::geometry() {
-  if (bytes_ == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, " is empty; add \",size=10GiB\" to have it made larger"));
-  }
-  if (bytes_ % block_size_ != 0) return not_whole(path_, bytes_, block_size_);
+  if (absl::Status status = servable(path_, bytes_, block_size_); !status.ok()) return status;
   geometry_ = {.block_size = block_size_,
                .blocks = bytes_ / block_size_,
                .volatile_cache = !options_.read_only,
                .deallocate = true,
                .read_only = options_.read_only};
   if (!options_.direct) return absl::OkStatus();
-  const DirectAlignment align = direct_alignment(fd_.get());
+  const DirectAlignment align = direct_alignment(fd_->get());
   if (align.offset == 0) return no_direct(path_);
   if (block_size_ % align.offset != 0) {
     return absl::InvalidArgumentError(
@@ -222,9 +255,18 @@ absl::Status Opening::geometry() {
 
 // Last, when nothing else can fail.
 absl::Status Opening::grow() {
-  if (options_.size == 0 || !regular()) return absl::OkStatus();
-  if (::ftruncate(fd_.get(), off_t(bytes_)) == 0) return absl::OkStatus();
-  return file_error(path_, errno, "cannot be made that large");
+  if (!made_ && bytes_ == there_) return absl::OkStatus();
+  const Growth::File file{path_, fd_, there_, bytes_, made_};
+  made_ = false;  // whose growth it is removes it
+  if (growth_ != nullptr) {
+    growth_->add(file);
+    return absl::OkStatus();
+  }
+  Growth growth;
+  growth.add(file);
+  absl::Status status = growth.apply();
+  if (status.ok()) growth.keep();
+  return status;
 }
 
 absl::StatusOr<FileOptions> options_of(const Spec& spec) {
@@ -245,12 +287,38 @@ absl::StatusOr<FileOptions> options_of(const Spec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", spec.text, "\": size= is zero; write size=10GiB"));
   }
-  if (*bytes % spec.block_size != 0) return not_whole(spec.target, *bytes, spec.block_size);
+  if (absl::Status status = servable(spec.target, *bytes, spec.block_size); !status.ok()) {
+    return status;
+  }
   options.size = *bytes;
   return options;
 }
 
 absl::Status check_file(const Spec& spec) { return options_of(spec).status(); }
+
+absl::Status permitted(const std::string& path, int how, std::string_view what) {
+  return ::access(path.c_str(), how) == 0 ? absl::OkStatus() : file_error(path, errno, what);
+}
+
+absl::Status check_path(const Spec& spec) {
+  const std::string& path = spec.target;
+  const absl::StatusOr<FileOptions> options = options_of(spec);
+  if (!options.ok()) return options.status();
+  struct stat info {};
+  const bool exists = ::stat(path.c_str(), &info) == 0;
+  if (!exists && errno != ENOENT) return file_error(path, errno, "cannot be looked at");
+  absl::Status status = check_kind(path, *options, exists ? &info : nullptr);
+  if (!status.ok()) return status;
+  if (!exists) {
+    const std::string folder = std::filesystem::path(path).parent_path();
+    return permitted(folder.empty() ? "." : folder, W_OK | X_OK, "no file can be made here");
+  }
+  status = permitted(path, options->read_only ? R_OK : R_OK | W_OK, "cannot be opened");
+  const std::optional<uint64_t> bytes = size_there(info);
+  if (!status.ok() || !bytes) return status;
+  const auto after = size_after(path, *options, *bytes, S_ISREG(info.st_mode));
+  return after.ok() ? servable(path, *after, spec.block_size) : after.status();
+}
 
 absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
   const std::string& path = spec.target;
@@ -259,7 +327,7 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
   try {
     // Before any host depends on it.
     if (absl::Status ring = Ring::probe(); !ring.ok()) report_fallback(spec.text, ring.message());
-    return Opening(spec.text, path, spec.block_size, *options).run();
+    return Opening(spec, *options).run();
   } catch (const std::exception& error) {  // no thread, no memory
     return absl::ResourceExhaustedError(absl::StrCat(path, ": cannot be opened: ", error.what()));
   }
@@ -278,6 +346,8 @@ constinit const Backend kFile = {
         "O_DIRECT, ro: read only",
     .options = kOptions,
     .check = check_file,
+    .check_there = check_path,
+    .memory = [](const Spec&) { return uint64_t{0}; },
     .open = open_file};
 
 }  // namespace mrpool::storage

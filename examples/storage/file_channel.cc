@@ -5,6 +5,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <system_error>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/peer_log.h"
@@ -20,12 +23,12 @@ void report_fallback(const std::string& spec, absl::string_view cause) {
   const std::lock_guard lock(mutex);
   if (last == cause) return;
   last = std::string(cause);
-  daemon::say_of_peers(absl::StrCat(spec, ": no io_uring: ", cause, "; files are served by ",
-                                    TransferThreads::kCount, " threads each, which is slower"));
+  base::say_of_peers(absl::StrCat(spec, ": no io_uring: ", cause, "; files are served by ",
+                                  TransferThreads::kCount, " threads each, which is slower"));
 }
 
-OpenFile::OpenFile(std::string spec, std::string path, Descriptor fd, bool regular,
-                   std::shared_ptr<const Claim> claim, const Geometry& geometry)
+OpenFile::OpenFile(std::string spec, std::string path, std::shared_ptr<const Descriptor> fd,
+                   bool regular, std::shared_ptr<const Claim> claim, const Geometry& geometry)
     : spec_(std::move(spec)),
       path_(std::move(path)),
       claim_(std::move(claim)),
@@ -33,11 +36,20 @@ OpenFile::OpenFile(std::string spec, std::string path, Descriptor fd, bool regul
       regular_(regular),
       geometry_(geometry),
       blocks_(geometry.blocks),
-      sync_(fd_.get()) {}
+      sync_(fd_->get()),
+      sizes_(regular && !tells_size_at_once(fd_->get()) ? std::make_unique<SizeThread>(fd_->get())
+                                                        : nullptr) {}
 
-OpenFile::~OpenFile() {
-  // A ring may keep the open file for a moment longer; the lock is not to wait for that.
-  if (regular_) unlock_file(fd_.get());
+void OpenFile::end(OpenFile* file) {
+  announce_end(*file->claim_);
+  try {
+    std::thread([file] {
+      block_signals();
+      delete file;
+    }).detach();
+  } catch (const std::system_error&) {  // no thread to be had
+    delete file;
+  }
 }
 
 absl::Status OpenFile::still_there() const {
@@ -53,24 +65,31 @@ absl::Status OpenFile::still_there() const {
 
 absl::StatusOr<SizeChange> OpenFile::refresh(uint64_t grow_to) {
   const std::lock_guard lock(refreshing_);
-  std::optional<uint64_t> bytes = file_size(fd_.get(), Freshness::kServer);
+  std::optional<uint64_t> bytes = file_size(fd_->get(), Freshness::kServer);
   if (bytes && *bytes < grow_to) {
     if (!regular_ || geometry_.read_only) {
       return absl::FailedPreconditionError(
           absl::StrCat(path_, " has ", *bytes, " bytes and cannot be made larger here; ask for ",
                        *bytes, " or less"));
     }
-    if (::ftruncate(fd_.get(), off_t(grow_to)) != 0) {
+    if (::ftruncate(fd_->get(), off_t(grow_to)) != 0) {
       return absl::ErrnoToStatus(errno,
                                  absl::StrCat(path_, ": cannot be made ", grow_to, " bytes large"));
     }
-    bytes = file_size(fd_.get(), Freshness::kServer);
+    bytes = file_size(fd_->get(), Freshness::kServer);
   }
   if (!bytes) return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": its size is unknown"));
   const uint64_t now = *bytes / geometry_.block_size;
   const uint64_t before = blocks_.exchange(now, std::memory_order_relaxed);
   if (now == before) return SizeChange::kSame;
   return now > before ? SizeChange::kGrown : SizeChange::kShrunk;
+}
+
+void OpenFile::note_end(uint64_t bytes) {
+  const uint64_t now = bytes / geometry_.block_size;
+  uint64_t before = blocks_.load(std::memory_order_relaxed);
+  while (now < before && !blocks_.compare_exchange_weak(before, now, std::memory_order_relaxed)) {
+  }
 }
 
 absl::StatusOr<TransferThreads*> OpenFile::threads() {
@@ -120,7 +139,11 @@ bool FileChannel::submit(Io& io) {
       if (io.length == 0) return true;
       if (refuse(io)) return true;
       outstanding_.add(io, reactor_.now());
-      start(io);
+      if (io.op == Op::kWrite && file_->sizes() != nullptr) {
+        wait_for_look(io);
+      } else {
+        start(io);
+      }
       return false;
     case Op::kFlush:
       if (file_->geometry().read_only) return true;
@@ -139,8 +162,9 @@ bool FileChannel::submit(Io& io) {
 
 // A write that would make a file longer again that others have cut.
 bool FileChannel::refuse(Io& io) {
-  if (io.op != Op::kWrite || !file_->can_be_extended()) return false;
+  if (io.op != Op::kWrite || !file_->can_be_extended() || file_->sizes() != nullptr) return false;
   if (io.offset + io.length <= end_now()) return false;
+  file_->note_end(end_);
   io.error = Error::kOutOfRange;
   return true;
 }
@@ -151,6 +175,41 @@ uint64_t FileChannel::end_now() {
     end_ = file_size(file_->fd(), Freshness::kCached).value_or(~uint64_t{0});
   }
   return end_;
+}
+
+// The same where the size takes long to learn: by a look that begins later.
+void FileChannel::wait_for_look(Io& io) {
+  behind_next_.push(io);
+  if (behind_look_.empty()) look();
+}
+
+void FileChannel::look() {
+  for (Io* io = behind_next_.take(); io != nullptr;) {
+    Io* const next = io->next;
+    behind_look_.push(*io);
+    io = next;
+  }
+  look_.owner = this;
+  file_->sizes()->submit(look_, reactor_, &looked);
+}
+
+void FileChannel::looked(Io& look) {
+  FileChannel& self = of(look);
+  self.end_ = look.progress;
+  Io* io = self.behind_look_.take();
+  if (!self.behind_next_.empty()) self.look();
+  // The last of them may be the end of the channel.
+  while (io != nullptr) {
+    Io* const next = io->next;
+    if (io->offset + io->length > self.end_) {
+      self.file_->note_end(self.end_);
+      io->error = Error::kOutOfRange;
+      finished(*io);
+    } else {
+      self.start(*io);
+    }
+    io = next;
+  }
 }
 
 void FileChannel::finished(Io& io) {
@@ -169,7 +228,7 @@ void FileChannel::start(Io& io) {
 void FileChannel::start_elsewhere(Io& io) {
   if (threads_ == nullptr) {
     absl::StatusOr<TransferThreads*> threads = file_->threads();
-    daemon::say_of_peers(
+    base::say_of_peers(
         absl::StrCat(file_->spec(), ": io_uring is refused from now on; reads and writes ",
                      threads.ok() ? "use threads" : std::string(threads.status().message())));
     if (!threads.ok()) {
@@ -194,13 +253,21 @@ void FileChannel::transferred(Io& io, int64_t result) {
   finished(io);
 }
 
+// Whether the request met the end of a file that others have cut.
+bool FileChannel::met_end(const Io& io, int64_t result) const {
+  const bool nothing_read = io.op == Op::kRead && result == 0;
+  if (result != 0 && result != -ENOSPC) return false;
+  // Where a look may take long, the last one counts; there was none before a read.
+  const bool slow = file_->sizes() != nullptr;
+  if (slow && io.op == Op::kRead) return nothing_read;
+  const std::optional<uint64_t> bytes = slow ? end_ : file_size(file_->fd(), Freshness::kCached);
+  if (!bytes || *bytes >= io.offset + io.length) return nothing_read;
+  file_->note_end(*bytes);
+  return true;
+}
+
 Error FileChannel::error_of(const Io& io, int64_t result) const {
-  // A read of nothing met the end, wherever the end is by now.
-  if (result == 0 && io.op == Op::kRead) return Error::kOutOfRange;
-  // A write of nothing, or no space on a device: perhaps its end has come nearer.
-  if ((result == 0 || result == -ENOSPC) && ends_before(file_->fd(), io.offset + io.length)) {
-    return Error::kOutOfRange;
-  }
+  if (met_end(io, result)) return Error::kOutOfRange;
   return from_errno(result == 0 ? EIO : int(-result), io.op);
 }
 

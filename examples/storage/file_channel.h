@@ -13,6 +13,7 @@
 #include "examples/storage/descriptor.h"
 #include "examples/storage/outstanding.h"
 #include "examples/storage/ring.h"
+#include "examples/storage/size_thread.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/sync_thread.h"
 #include "examples/storage/transfer_threads.h"
@@ -24,11 +25,10 @@ class OpenFile {
  public:
   // Takes over a file that is claimed and, if it is a regular one, locked. Throws std::system_error
   // when there is no thread to be had.
-  OpenFile(std::string spec, std::string path, Descriptor fd, bool regular,
+  OpenFile(std::string spec, std::string path, std::shared_ptr<const Descriptor> fd, bool regular,
            std::shared_ptr<const Claim> claim, const Geometry& geometry);
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile();
 
   Geometry geometry() const {
     Geometry geometry = geometry_;
@@ -39,11 +39,17 @@ class OpenFile {
   const StoreIdentity& identity() const { return claim_->identity; }
   absl::Status still_there() const;
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to);
+  // A request has met the end there: the file has no more bytes. For geometry(), at once.
+  void note_end(uint64_t bytes);
 
-  int fd() const { return fd_.get(); }
+  int fd() const { return fd_->get(); }
   // A write beyond the end would make the file longer.
   bool can_be_extended() const { return regular_; }
   SyncThread& sync() { return sync_; }
+  // Who looks at the size where that may take long; null: nobody has to.
+  SizeThread* sizes() { return sizes_.get(); }
+  // Ends a file that nobody uses any more, elsewhere: write-back may make the end take long.
+  static void end(OpenFile* file);
   // Threads for reads and writes, started when first asked for.
   absl::StatusOr<TransferThreads*> threads();
 
@@ -51,12 +57,13 @@ class OpenFile {
   const std::string spec_;
   const std::string path_;
   const std::shared_ptr<const Claim> claim_;  // given up last
-  const Descriptor fd_;
+  const std::shared_ptr<const Descriptor> fd_;
   const bool regular_;
   const Geometry geometry_;
   std::atomic<uint64_t> blocks_;
   std::mutex refreshing_;
   SyncThread sync_;
+  const std::unique_ptr<SizeThread> sizes_;
   std::mutex starting_;
   std::unique_ptr<TransferThreads> threads_;
 };
@@ -83,12 +90,17 @@ class FileChannel final : public Channel {
   static void moved(Io& io, int64_t result) { of(io).transferred(io, result); }
   static void finished(Io& io);
 
+  static void looked(Io& look);
+
   bool refuse(Io& io);
+  void wait_for_look(Io& io);
+  void look();
   void start(Io& io);
   void start_elsewhere(Io& io);
   void transferred(Io& io, int64_t result);
   Error error_of(const Io& io, int64_t result) const;
   uint64_t end_now();
+  bool met_end(const Io& io, int64_t result) const;
 
   const std::shared_ptr<OpenFile> file_;
   Reactor& reactor_;
@@ -96,9 +108,13 @@ class FileChannel final : public Channel {
   int slot_ = -1;
   TransferThreads* threads_ = nullptr;
   Outstanding outstanding_;
-  // The end of the file as it was in the round of `looked_`.
+  // The end of the file as it was in the round of `looked_`, or at the last look of the thread.
   Nanoseconds looked_{-1};
   uint64_t end_ = 0;
+  // The thread's look, and the writes that wait for it and for the one after it.
+  Io look_{&looked};
+  IoList behind_look_;
+  IoList behind_next_;
 };
 
 }  // namespace mrpool::storage

@@ -1,11 +1,13 @@
 #include "examples/storage/identity.h"
 
+#include <fcntl.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <cerrno>
 #include <cstring>
 
 #include "absl/strings/ascii.h"
@@ -26,20 +28,37 @@ std::string line_of(const std::string& path) {
   return line;
 }
 
-// What the disk calls itself; empty: it does not.
-std::string disk_name(const std::string& sysfs) {
-  for (const char* attribute : {"/wwid", "/device/wwid", "/dm/uuid", "/serial", "/device/serial"}) {
-    if (std::string name = line_of(sysfs + attribute); !name.empty()) return name;
+struct DiskName {
+  std::string text;  // what the disk calls itself; empty: it does not
+  bool world_wide = false;
+};
+
+DiskName disk_name(const std::string& sysfs) {
+  for (const char* attribute : {"/wwid", "/device/wwid", "/dm/uuid"}) {
+    if (std::string name = line_of(sysfs + attribute); !name.empty()) return {name, true};
+  }
+  for (const char* attribute : {"/serial", "/device/serial"}) {
+    if (std::string name = line_of(sysfs + attribute); !name.empty()) return {name, false};
   }
   return {};
 }
 
-std::string block_name(dev_t number) {
+DiskName block_name(dev_t number) {
   const std::string sysfs = absl::StrCat("/sys/dev/block/", major(number), ":", minor(number));
   const std::string partition = line_of(sysfs + "/partition");
   if (partition.empty()) return disk_name(sysfs);
-  const std::string disk = disk_name(sysfs + "/..");
-  return disk.empty() ? disk : absl::StrCat(disk, "-part", partition);
+  DiskName disk = disk_name(sysfs + "/..");
+  if (!disk.text.empty()) absl::StrAppend(&disk.text, "-part", partition);
+  return disk;
+}
+
+// When the file was made; empty where its file system does not say.
+std::string birth_of(int fd) {
+  struct statx info {};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0) return {};
+  if ((info.stx_mask & STATX_BTIME) == 0) return {};
+  return absl::StrCat(info.stx_btime.tv_sec, ".",
+                      absl::Dec(info.stx_btime.tv_nsec, absl::kZeroPad9));
 }
 
 }  // namespace
@@ -47,14 +66,19 @@ std::string block_name(dev_t number) {
 StoreIdentity StoreIdentity::of(int fd, const struct stat& info) {
   if (S_ISBLK(info.st_mode)) {
     StoreIdentity identity(Kind::kBlockDevice, info.st_rdev, 0, {});
-    const std::string name = block_name(info.st_rdev);
-    identity.stable_ = !name.empty();
-    identity.text_ = name.empty()
+    const DiskName name = block_name(info.st_rdev);
+    identity.stable_ = !name.text.empty();
+    if (!identity.stable_)
+      identity.lasting_ = "disk";  // its path is all there is beside its number
+    identity.world_wide_ = name.world_wide;
+    identity.text_ = name.text.empty()
                          ? absl::StrCat("block:", major(info.st_rdev), "-", minor(info.st_rdev))
-                         : "block:" + name;
+                         : "block:" + name.text;
     return identity;
   }
-  StoreIdentity identity(Kind::kFile, info.st_dev, info.st_ino, {});
+  // The next file may get the inode of one that was removed; it is born later.
+  const std::string birth = birth_of(fd);
+  StoreIdentity identity(Kind::kFile, info.st_dev, info.st_ino, birth);
   struct statfs system {};
   uint64_t id = 0;
   if (::fstatfs(fd, &system) == 0) std::memcpy(&id, &system.f_fsid, sizeof id);
@@ -63,7 +87,18 @@ StoreIdentity StoreIdentity::of(int fd, const struct stat& info) {
       id != 0
           ? absl::StrCat("file:", absl::Hex(id, absl::kZeroPad16), ":", info.st_ino)
           : absl::StrCat("file:", major(info.st_dev), "-", minor(info.st_dev), ":", info.st_ino);
+  if (!birth.empty()) absl::StrAppend(&identity.text_, ":", birth);
+  if (!identity.stable_) {
+    identity.lasting_ = absl::StrCat(info.st_ino, "@", birth.empty() ? "0" : birth);
+  }
   return identity;
+}
+
+absl::StatusOr<StoreIdentity> StoreIdentity::of(const std::string& path) {
+  const Descriptor fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  struct stat info {};
+  if (fd.get() < 0 || ::fstat(fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, path);
+  return of(fd.get(), info);
 }
 
 StoreIdentity StoreIdentity::named(const std::string& name) {

@@ -1,7 +1,7 @@
 // What a store is, whatever path or name it was opened by.
 //
-// A file is its device and inode, a block device its device number, RAM and null the name they were
-// given. Two volumes on one store have equal identities.
+// A file is its device, inode and time of birth, a block device its device number, RAM and null the
+// name they were given. Two volumes on one store have equal identities.
 //
 // Thread safety: values. Ownership: none.
 #pragma once
@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/statusor.h"
+
 namespace mrpool::storage {
 
 class StoreIdentity {
@@ -19,6 +21,8 @@ class StoreIdentity {
 
   // An open file or block device; reads what sysfs and statfs know of it.
   static StoreIdentity of(int fd, const struct stat& info);
+  // What the path leads to, without opening it: a FIFO or a device is not disturbed.
+  static absl::StatusOr<StoreIdentity> of(const std::string& path);
   // RAM or null of that name.
   static StoreIdentity named(const std::string& name);
   // RAM or null without a name: equal to itself only.
@@ -28,10 +32,15 @@ class StoreIdentity {
   // The same text after a restart: it can be kept. False for unnamed ones, and for files on file
   // systems without an identifier of their own (named by a device number that may change).
   bool stable() const { return stable_; }
-  // "file:5f3a09c2be11d004:1311", "block:naa.5002538d00000000-part1", "block:8-17", "name:scratch",
-  // "unnamed:3". Without blanks, commas and quotation marks.
+  // The text names no other store on any machine: a disk's world-wide name.
+  bool world_wide() const { return world_wide_; }
+  // "file:5f3a09c2be11d004:1311:1764381234.123456789", "block:naa.5002538d00000000-part1",
+  // "block:8-17", "name:scratch", "unnamed:3". Without blanks, commas and quotation marks.
   const std::string& text() const { return text_; }
-  // Whether a file or device with this stat(2) is this store.
+  // Of one that is not stable: what it still has in common with itself when its file system, or it,
+  // has got another device number; a file its inode and time of birth. Without blanks; empty: none.
+  const std::string& lasting() const { return lasting_; }
+  // Whether a file or device with this stat(2) is this store, which somebody has open.
   bool is(const struct stat& info) const;
 
   bool operator==(const StoreIdentity& other) const {
@@ -44,11 +53,13 @@ class StoreIdentity {
       : kind_(kind), device_(device), inode_(inode), name_(std::move(name)) {}
 
   Kind kind_;
-  uint64_t device_;  // of a file: what it lies on; of a block device: its number
-  uint64_t inode_;   // unnamed: a number
-  std::string name_;
+  uint64_t device_;   // of a file: what it lies on; of a block device: its number
+  uint64_t inode_;    // unnamed: a number
+  std::string name_;  // of a file: its time of birth
   std::string text_;
+  std::string lasting_;
   bool stable_ = true;
+  bool world_wide_ = false;
 };
 
 }  // namespace mrpool::storage

@@ -61,25 +61,35 @@ class UnchangingVolume : public Volume {
   const Geometry geometry_;
 };
 
+// What the volumes of one RAM share.
+struct RamMemory {
+  explicit RamMemory(Mapping memory) : mapping(std::move(memory)), guard(mapping.memory().size()) {}
+  const Mapping mapping;
+  RangeGuard guard;
+};
+
 class RamVolume final : public UnchangingVolume, public std::enable_shared_from_this<RamVolume> {
  public:
-  RamVolume(std::string spec, std::shared_ptr<const Claim> claim, Mapping mapping,
+  RamVolume(std::string spec, std::shared_ptr<const Claim> claim, std::shared_ptr<RamMemory> memory,
             uint32_t block_size)
       : UnchangingVolume(std::move(spec), std::move(claim),
                          {.block_size = block_size,
-                          .blocks = mapping.memory().size() / block_size,
+                          .blocks = memory->mapping.memory().size() / block_size,
                           .deallocate = true}),
-        mapping_(std::move(mapping)),
-        guard_(mapping_.memory().size()) {}
+        shared_(std::move(memory)),
+        memory_(shared_->mapping.memory()),
+        guard_(shared_->guard) {}
 
-  std::span<std::byte> memory() override { return mapping_.memory(); }
+  std::span<std::byte> memory() override { return memory_; }
+  const std::shared_ptr<RamMemory>& shared() const { return shared_; }
   std::byte* locate(uint64_t offset, uint64_t) override { return memory().data() + offset; }
   absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override;
   RangeGuard& guard() { return guard_; }
 
  private:
-  const Mapping mapping_;
-  RangeGuard guard_;
+  const std::shared_ptr<RamMemory> shared_;
+  const std::span<std::byte> memory_;
+  RangeGuard& guard_;
 };
 
 // Requests finish inside submit() but for two reasons to wait: the range is taken, or the request
@@ -101,6 +111,7 @@ class RamChannel final : public Channel, private Poller {
     return false;
   }
   void release(Io& io) override { volume_->guard().unshare(io.offset, io.length); }
+  bool wanted(const Io& io) const override { return volume_->guard().wanted(io.offset, io.length); }
   uint32_t pending() const override { return outstanding_.count(); }
   Nanoseconds oldest_age(Nanoseconds now) const override { return outstanding_.oldest_age(now); }
 
@@ -255,10 +266,13 @@ absl::StatusOr<uint64_t> size_of(const Spec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", spec.text, "\": ", bytes.status().message()));
   }
-  if (*bytes < spec.block_size || *bytes % spec.block_size != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", spec.text, "\": ", *bytes,
-                                                   " bytes is not a whole number of ",
-                                                   spec.block_size, "-byte blocks"));
+  if (*bytes == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", spec.text, "\": a store of no bytes cannot be served; write ",
+                     spec.scheme, ":64MiB"));
+  }
+  if (absl::Status status = whole_blocks(*bytes, spec.block_size); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", spec.text, "\": ", status.message()));
   }
   return bytes;
 }
@@ -276,10 +290,20 @@ absl::Status check_memory(const Spec& spec) {
   return bytes.ok() ? identity_of(spec).status() : bytes.status();
 }
 
+uint64_t ram_memory(const Spec& spec) { return size_of(spec).value_or(0); }
+uint64_t null_memory(const Spec&) { return NullVolume::kZeroes; }
+
+// Memory without a name is what it was, when a volume takes the place of another.
 absl::StatusOr<std::shared_ptr<const Claim>> claim_of(const Spec& spec) {
-  const absl::StatusOr<StoreIdentity> identity = identity_of(spec);
+  absl::StatusOr<StoreIdentity> identity = identity_of(spec);
   if (!identity.ok()) return identity.status();
-  return take_claim(*identity, spec.text, false, {});
+  const bool unnamed = identity->kind() == StoreIdentity::Kind::kUnnamed;
+  if (spec.replaces != nullptr && unnamed) identity = spec.replaces->identity();
+  return take_claim(
+      {.identity = *identity,
+       .spec = spec.text,
+       .takes_over = spec.replaces != nullptr && spec.replaces->identity() == *identity,
+       .others_leave = spec.others_leave});
 }
 
 absl::StatusOr<std::shared_ptr<Volume>> open_ram(const Spec& spec) {
@@ -287,9 +311,20 @@ absl::StatusOr<std::shared_ptr<Volume>> open_ram(const Spec& spec) {
   if (!bytes.ok()) return bytes.status();
   auto claim = claim_of(spec);
   if (!claim.ok()) return claim.status();
+  if (spec.replaces != nullptr && spec.replaces->identity() == (*claim)->identity) {
+    const auto* before = dynamic_cast<const RamVolume*>(spec.replaces.get());
+    if (before == nullptr || before->geometry().bytes() != *bytes) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          spec.text, " takes the place of ", spec.replaces->spec(),
+          ", and memory keeps its kind and size; give it another name, or end that one first"));
+    }
+    return std::make_shared<RamVolume>(spec.text, *std::move(claim), before->shared(),
+                                       spec.block_size);
+  }
   auto mapping = Mapping::create(*bytes);
   if (!mapping.ok()) return mapping.status();
-  return std::make_shared<RamVolume>(spec.text, std::move(*claim), std::move(*mapping),
+  return std::make_shared<RamVolume>(spec.text, *std::move(claim),
+                                     std::make_shared<RamMemory>(*std::move(mapping)),
                                      spec.block_size);
 }
 
@@ -314,6 +349,8 @@ constinit const Backend kRam = {.scheme = "ram",
                                 .summary = "memory, zeroes at each start",
                                 .options = kOptions,
                                 .check = check_memory,
+                                .check_there = check_memory,
+                                .memory = ram_memory,
                                 .open = open_ram};
 constinit const Backend kNull = {.scheme = "null",
                                  .target = "SIZE",
@@ -321,6 +358,8 @@ constinit const Backend kNull = {.scheme = "null",
                                  .summary = "forgets writes, reads as zeroes",
                                  .options = kOptions,
                                  .check = check_memory,
+                                 .check_there = check_memory,
+                                 .memory = null_memory,
                                  .open = open_null};
 
 }  // namespace mrpool::storage

@@ -44,6 +44,15 @@ class RangeGuard {
     for (uint64_t s = r.first; s <= r.last; ++s) word(s).fetch_sub(1, std::memory_order_release);
   }
 
+  // Whether a writer was refused and waits for readers to end.
+  bool wanted(uint64_t offset, uint64_t length) const {
+    const Range r(offset, length);
+    for (uint64_t s = r.first; s <= r.last; ++s) {
+      if ((word(s).load(std::memory_order_relaxed) & kWanted) != 0) return true;
+    }
+    return false;
+  }
+
   // Requires length <= kMaxExclusive.
   bool try_exclusive(uint64_t offset, uint64_t length) {
     const Range r(offset, length);
@@ -90,6 +99,9 @@ class RangeGuard {
     return false;
   }
   std::atomic<uint32_t>& word(uint64_t stripe) { return words_[stripe % words_.size()]; }
+  const std::atomic<uint32_t>& word(uint64_t stripe) const {
+    return words_[stripe % words_.size()];
+  }
 
   std::vector<std::atomic<uint32_t>> words_;
 };

@@ -70,6 +70,26 @@ absl::StatusOr<StoreSpec> parse_spec(std::string_view text) {
   return spec;
 }
 
+absl::StatusOr<std::vector<StoreSpec::Option>> take_options(
+    std::string& text, std::span<const std::string_view> names) {
+  absl::StatusOr<StoreSpec> spec = parse_spec(text);
+  if (!spec.ok()) return spec.status();
+  std::vector<StoreSpec::Option> taken;
+  std::vector<StoreSpec::Option> kept;
+  for (StoreSpec::Option& option : spec->options) {
+    const bool wanted = std::ranges::find(names, option.name) != names.end();
+    if (wanted && option.value.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("\"", text, "\": option \"", option.name,
+                                                     "\" needs a value, as ", option.name, "=..."));
+    }
+    (wanted ? taken : kept).push_back(std::move(option));
+  }
+  if (taken.empty()) return taken;
+  spec->options = std::move(kept);
+  text = to_text(*spec);
+  return taken;
+}
+
 std::string escape(std::string_view plain) {
   static constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string text;

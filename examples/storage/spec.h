@@ -6,6 +6,7 @@
 // Thread safety: values. Ownership: none.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,11 @@ struct StoreSpec {
 // InvalidArgument names the bad part and shows a right one: no scheme, an option that is empty or
 // given twice, a percent sign without two digits, %00.
 absl::StatusOr<StoreSpec> parse_spec(std::string_view text);
+
+// Takes the options of these names, which are not the store's but its place's, out of `text`; the
+// rest of it stays. InvalidArgument: as parse_spec(), or one of them has no value.
+absl::StatusOr<std::vector<StoreSpec::Option>> take_options(
+    std::string& text, std::span<const std::string_view> names);
 
 // The text of a TARGET or VALUE: what has a meaning in a specification is escaped.
 std::string escape(std::string_view plain);

@@ -11,10 +11,10 @@
 // Thread safety: Volume: shared objects: safe. Channel and Io: the thread of the channel's reactor.
 // Ownership: a Volume outlives its channels (they share it); a Channel outlives its requests; an
 // Io, its iovecs and their memory stay the caller's and must stay until it finished. Requests
-// cannot be cancelled: storage is trusted to answer. Units: bytes. Offsets and lengths are
-// multiples of block_size. Atomicity: a write is never seen torn inside a logical block. Completed
-// writes are durable after the next kFlush that was submitted later than they finished; kWrite with
-// `fua` by itself.
+// cannot be cancelled; late_ranges.h says how a command ends without its request. Units: bytes.
+// Offsets and lengths are multiples of block_size. Atomicity: a write is never seen torn inside a
+// logical block. Completed writes are durable after the next kFlush that was submitted later than
+// they finished; kWrite with `fua` by itself.
 #pragma once
 
 #include <sys/uio.h>
@@ -29,6 +29,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "examples/storage/identity.h"
+#include "examples/storage/late_ranges.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::storage {
@@ -112,6 +113,8 @@ class Channel {
   [[nodiscard]] virtual bool submit(Io& io) = 0;
   // Ends a finished kHold.
   virtual void release(Io& io) = 0;
+  // Whether a request of others waits for this finished kHold to be released.
+  virtual bool wanted(const Io&) const { return false; }
   // Requests that submit() left pending.
   virtual uint32_t pending() const = 0;
   // How long the oldest pending request has waited by `now`, the reactor's time; zero without any.
@@ -124,7 +127,8 @@ enum class SizeChange : uint8_t { kSame, kGrown, kShrunk };
 class Volume {
  public:
   virtual ~Volume() = default;
-  // As it is now: `blocks` changes with refresh(), from any thread, the rest never does.
+  // As it is now: `blocks` changes with refresh(), and when a request meets the end of a store that
+  // others have cut, from any thread; the rest never does.
   virtual Geometry geometry() const = 0;
   // The address it was opened by.
   virtual const std::string& spec() const = 0;
@@ -135,7 +139,8 @@ class Volume {
   virtual absl::Status still_there() const = 0;
   // Looks at the store's size again, after growing a file that is smaller than `grow_to` bytes
   // (zero: it is not grown), and takes the new one for geometry(). Blocks as still_there() does.
-  // Until it is called, requests beyond the end of a store that has shrunk fail with kOutOfRange.
+  // Requests beyond the end of a store that has shrunk fail with kOutOfRange, and the first of them
+  // makes geometry() smaller.
   virtual absl::StatusOr<SizeChange> refresh(uint64_t grow_to) = 0;
   // Memory that reads may gather from without a copy (RAM, null), page aligned, there as long as
   // the volume; register it once. Empty where there is none.
@@ -144,10 +149,30 @@ class Volume {
   // kRead. Requires a range inside the volume.
   virtual std::byte* locate(uint64_t offset, uint64_t length) = 0;
   virtual absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) = 0;
+
+  // Where requests are late that their hosts have given up on. Who submits requests asks first.
+  LateRanges& late() { return *late_; }
+  // The store is the one that `before` opened: what is late there is late here. Before any channel.
+  void succeed(const Volume& before) { late_ = before.late_; }
+
+ private:
+  std::shared_ptr<LateRanges> late_ = std::make_shared<LateRanges>();
 };
+
+class Growth;
 
 struct OpenOptions {
   uint32_t block_size = kDefaultBlockSize;  // one of kBlockSizes
+  // An open volume whose place the new one takes, with other options on the same store (memory: the
+  // same bytes). Both may be used until the old one is let go of. Of another store: no effect.
+  std::shared_ptr<Volume> replaces{};
+  // Volumes of this process that have the store are not served any more: their end is waited for,
+  // kLeavingPatience at most.
+  bool others_leave = false;
+  // Where files are noted that are to be made or made larger (growth.h); null: it is done at once.
+  Growth* growth = nullptr;
+  // For messages: options of the store's place, as "nsid=N", which are no longer in the text.
+  std::span<const std::string_view> of_place{};
 };
 
 // The block size that `spec` asks for by ",bs=", or `otherwise`.
@@ -156,11 +181,16 @@ uint32_t block_size_of(std::string_view spec, uint32_t otherwise);
 // Opens "SCHEME:TARGET[,OPTION...]", as help() lists them, each with ",bs=512|4096" to override the
 // options; backends.cc has the kinds, spec.h the syntax. InvalidArgument names what is wrong and
 // shows the fix: a bad part, a size that is no whole number of blocks. FailedPrecondition names who
-// has the store already (claim.h).
+// has the store already (claim.h). Blocks: it looks at files, and may wait for others.
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view spec,
                                              const OpenOptions& options = {});
-// Whether open() would take the text. Nothing is opened.
+// Whether open() would take the text. Nothing is opened, or looked at.
 absl::Status check(std::string_view spec, const OpenOptions& options = {});
+// What else open() would say, as far as a look tells: nothing is opened, made or locked. OK: a
+// store that others use meanwhile, and what only opening for writing shows, as O_DIRECT.
+absl::Status check_there(std::string_view spec, const OpenOptions& options = {});
+// Bytes of this process that the store may take; zero for one elsewhere.
+uint64_t memory_of(std::string_view spec, const OpenOptions& options = {});
 
 // For --help: a line for each kind of storage, how it is written and what it is.
 std::string help();

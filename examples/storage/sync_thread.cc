@@ -10,20 +10,15 @@
 #include <vector>
 
 #include "examples/storage/file_size.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::storage {
 
 // Lives in the request's scratch space while the helper has it.
 struct SyncThread::Job : HelperJob {
   Job(Io& request, Reactor& home, Finished done)
-      : HelperJob(request, home,
-                  [](Task& self) {
-                    Job& job = static_cast<Job&>(static_cast<HelperJob&>(self));
-                    const Finished finish = job.finished;
-                    Io& io_done = *job.io;
-                    finish(io_done);
-                  }),
-        finished(done) {}
+      : HelperJob(request, home, to_method<&Job::finish>), finished(done) {}
+  void finish() { finished(*io); }
   Finished finished;
   bool needs_sync = false;
 };

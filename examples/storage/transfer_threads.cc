@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/storage/transfer.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::storage {
 namespace {
@@ -36,13 +37,10 @@ int64_t move_some(const Io& io, int fd) {
 // Takes the place of the Transfer in the request's scratch space.
 struct TransferThreads::Job : HelperJob {
   Job(Io& request, Reactor& home, const Transfer& what)
-      : HelperJob(request, home,
-                  [](Task& self) {
-                    const Job job = static_cast<const Job&>(static_cast<HelperJob&>(self));
-                    Transfer& back = *new (job.io->scratch) Transfer(job.transfer);
-                    back.moved(*job.io, job.result);
-                  }),
-        transfer(what) {}
+      : HelperJob(request, home, to_method<&Job::finish>), transfer(what) {}
+  // The copy goes on: the Transfer takes this object's place.
+  void finish() { Job(*this).put_back(); }
+  void put_back() const { (new (io->scratch) Transfer(transfer))->moved(*io, result); }
   Job(const Job& other)
       : HelperJob(*other.io, *other.reactor, other.run),
         transfer(other.transfer),

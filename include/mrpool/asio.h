@@ -12,11 +12,19 @@
 //
 // Thread safety: everything here is called, and calls back, on the reactor's thread; a handler with
 // an executor of its own runs there. Handlers never run inside the call that starts an operation.
+// Cancellation: every operation honors its handler's cancellation slot, so `operation || timer` of
+// Asio's awaitable operators returns when the timer is first. What only waits here (async_get,
+// async_accept, async_connected, async_disconnected, AsioLoan::async_begin, an async_transfer of
+// which nothing is posted) is taken back by every type of cancellation. What the device has already
+// cannot be taken back: terminal cancellation, which is what `||` uses, then aborts the Qp, and the
+// operation ends, flushed, when the device needs its memory no more; other types have no effect.
 // Ownership: what is passed by reference must outlive the operation, scatter lists and chains only
-// its start. An operation ends by its event, never with the io_context: to end a program, close the
-// listener, disconnect the Qps and let the coroutines return before the reactor stops for the last
-// time (docs/ownership.md). Memory: an operation allocates once, from the handler's allocator (by
-// default Asio's per-thread cache), so the intrusive interface stays the one for the hottest paths.
+// its start (a list of more than RwOperation::kInlineSegments segments: all of the transfer). An
+// operation ends by its event or its cancellation, never with the io_context: to end a program,
+// close the listener, disconnect the Qps and let the coroutines return before the reactor stops for
+// the last time (docs/ownership.md). Memory: an operation allocates once, from the handler's
+// allocator (by default Asio's per-thread cache), so the intrusive interface stays the one for the
+// hottest paths.
 #pragma once
 
 #include <boost/asio/append.hpp>
@@ -33,14 +41,17 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "mrpool/callback.h"
 #include "mrpool/device.h"
+#include "mrpool/internal/report.h"
 #include "mrpool/lender.h"
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
@@ -60,7 +71,7 @@ inline boost::asio::io_context& io_context(Reactor& reactor) { return *reactor.i
 class AsioDriver {
  public:
   AsioDriver(Reactor& reactor, boost::asio::io_context& io,
-             Nanoseconds spin = std::chrono::microseconds(50))
+             Nanoseconds spin = ReactorOptions{}.spin)
       : state_(std::make_shared<State>(reactor, io, spin)) {
     State::next_round(state_);
   }
@@ -133,6 +144,7 @@ class Operation final : public Intrusive {
   // reactor, through its executor otherwise. Frees the operation first.
   template <typename... Results>
   void complete(Results... results) {
+    boost::asio::get_associated_cancellation_slot(handler_).clear();
     const HomeExecutor home = home_of(reactor_);
     const auto work = std::move(work_);  // held until the executor has the handler
     const Executor executor = work.get_executor();
@@ -152,7 +164,17 @@ class Operation final : public Intrusive {
     boost::asio::post(executor, boost::asio::append(std::move(handler), std::move(results)...));
   }
 
-  Handler& handler() { return handler_; }
+  // Calls `cancelled(type)` when the handler's cancellation slot is signalled before complete().
+  // It returns true when it has ended the operation, by complete_later().
+  template <typename Cancelled>
+  void on_cancel(Cancelled cancelled) {
+    auto slot = boost::asio::get_associated_cancellation_slot(handler_);
+    if (!slot.is_connected()) return;
+    // The signal may be emitted again after the operation ended.
+    slot.assign([cancelled, ended = false](boost::asio::cancellation_type type) mutable {
+      if (!ended) ended = cancelled(type);
+    });
+  }
 
  private:
   template <typename... Args>
@@ -198,9 +220,27 @@ class Signal {
 template <typename... Results, typename Handler>
 auto& make_signal(Handler handler, Reactor& reactor) {
   using Op = Operation<Handler, Signal<Results...>>;
-  return Op::make(std::move(handler), reactor, [](Signal<Results...>& self, Results... results) {
-    static_cast<Op&>(self).complete(std::move(results)...);
-  });
+  return Op::make(std::move(handler), reactor, to_method<&Op::template complete<Results...>>);
+}
+
+inline bool is_terminal(boost::asio::cancellation_type type) {
+  return (type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none;
+}
+
+// What ends an operation that the device has: its Qp does.
+struct AbortQp {
+  Qp* qp;
+  bool operator()(boost::asio::cancellation_type type) const {
+    if (is_terminal(type)) qp->abort();
+    return false;
+  }
+};
+
+// `slot`, a place for the one that waits, must be free.
+template <typename Waiting>
+void check_free(const Waiting* slot, const char* call, const char* type, const void* object) {
+  if (slot != nullptr) [[unlikely]]
+    internal::misuse(call, type, object, "has one of these under way already");
 }
 
 }  // namespace asio_detail
@@ -212,20 +252,13 @@ auto async_get(MrPool& pool, Reactor& reactor, Token&& token = Token()) {
   return boost::asio::async_initiate<Token, void(MrPool::Lease)>(
       [](auto handler, MrPool* from, Reactor* home) {
         using Op = asio_detail::Operation<decltype(handler), MrPool::Waiter>;
-        auto slot = boost::asio::get_associated_cancellation_slot(handler);
         Op& op = Op::make(std::move(handler), *home, *home,
-                          [](MrPool::Waiter& self, MrPool::Lease lease) {
-                            auto& served = static_cast<Op&>(self);
-                            boost::asio::get_associated_cancellation_slot(served.handler()).clear();
-                            served.complete(std::move(lease));
-                          });
-        if (slot.is_connected()) {
-          slot.assign([from, waiting = &op](boost::asio::cancellation_type) mutable {
-            Op* cancelled = std::exchange(waiting, nullptr);  // the signal may be emitted again
-            if (cancelled == nullptr || !from->cancel(*cancelled)) return;
-            cancelled->complete_later(MrPool::Lease());
-          });
-        }
+                          to_method<&Op::template complete<MrPool::Lease>>);
+        op.on_cancel([from, &op](boost::asio::cancellation_type) {
+          if (!from->cancel(op)) return false;
+          op.complete_later(MrPool::Lease());
+          return true;
+        });
         from->get(op);
       },
       token, &pool, &reactor);
@@ -247,7 +280,8 @@ auto async_post(Qp& qp, WorkRequest& chain, Token&& token = Token()) {
         last->completion = &op;
         last->signalled = true;
         const PostResult posted = on->post_send(*first);
-        if (!posted.ok()) op.complete_later(posted, WorkCompletion());
+        if (!posted.ok()) return op.complete_later(posted, WorkCompletion());
+        op.on_cancel(asio_detail::AbortQp{on});
       },
       token, &qp, &chain);
 }
@@ -266,28 +300,55 @@ auto async_receive(Qp& qp, std::span<const Sge> into, Token&& token = Token()) {
         request.completion = &op;
         request.sges = sges;
         const PostStatus posted = on->post_recv(request);
-        if (posted != PostStatus::kOk) op.complete_later(posted, WorkCompletion());
+        if (posted != PostStatus::kOk) return op.complete_later(posted, WorkCompletion());
+        op.on_cancel(asio_detail::AbortQp{on});
       },
       token, &qp, into);
 }
 
+namespace asio_detail {
+
+// async_transfer of either kind of scatter list.
+template <typename Local, typename Token>
+auto transfer(RwContext& context, Reactor& reactor, RwDirection direction, Local local,
+              const RemoteBuffer& remote, Token&& token) {
+  return boost::asio::async_initiate<Token, void(PostStatus, WcStatus)>(
+      [](auto handler, RwContext* on, Reactor* home, RwDirection way, Local memory,
+         RemoteBuffer peer) {
+        using Op = Operation<decltype(handler), RwOperation>;
+        Op& op = Op::make(std::move(handler), *home, [](RwOperation& self, WcStatus status) {
+          static_cast<Op&>(self).complete(PostStatus::kOk, status);
+        });
+        const PostStatus started = on->start(op, way, memory, peer);
+        if (started != PostStatus::kOk) return op.complete_later(started, WcStatus::kSuccess);
+        op.on_cancel([on, &op](boost::asio::cancellation_type type) {
+          if (!on->cancel(op)) return AbortQp{&on->qp()}(type);
+          op.complete_later(PostStatus::kOk, WcStatus::kCancelled);
+          return true;
+        });
+      },
+      token, &context, &reactor, direction, local, remote);
+}
+
+}  // namespace asio_detail
+
 // Moves bytes between `local` and the peer's `remote`, through the context's MRs and credits.
-// Handler: void(PostStatus, WcStatus); the second means something when the first is kOk.
+// Handler: void(PostStatus, WcStatus); the second means something when the first is kOk, and is
+// kCancelled when the operation was cancelled before all of it had been posted.
 template <typename Token = boost::asio::use_awaitable_t<>>
 auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
                     std::span<const Sge> local, const RemoteBuffer& remote,
                     Token&& token = Token()) {
-  return boost::asio::async_initiate<Token, void(PostStatus, WcStatus)>(
-      [](auto handler, RwContext* on, Reactor* home, RwDirection way, std::span<const Sge> sges,
-         RemoteBuffer peer) {
-        using Op = asio_detail::Operation<decltype(handler), RwOperation>;
-        Op& op = Op::make(std::move(handler), *home, [](RwOperation& self, WcStatus status) {
-          static_cast<Op&>(self).complete(PostStatus::kOk, status);
-        });
-        const PostStatus started = on->start(op, way, sges, peer);
-        if (started != PostStatus::kOk) op.complete_later(started, WcStatus::kSuccess);
-      },
-      token, &context, &reactor, direction, local, remote);
+  return asio_detail::transfer(context, reactor, direction, local, remote,
+                               std::forward<Token>(token));
+}
+// The same with the next `remote.length` bytes of a longer list.
+template <typename Token = boost::asio::use_awaitable_t<>>
+auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
+                    const SegmentIterator& local, const RemoteBuffer& remote,
+                    Token&& token = Token()) {
+  return asio_detail::transfer(context, reactor, direction, local, remote,
+                               std::forward<Token>(token));
 }
 
 // A Loan (mrpool/lender.h) whose steps are awaited. One step at a time; begun, ended and destroyed
@@ -304,6 +365,7 @@ class AsioLoan {
                    Token&& token = Token()) {
     return boost::asio::async_initiate<Token, void(LoanStatus)>(
         [](auto handler, AsioLoan* self, Lender* from, std::span<const Sge> sges, Access access) {
+          asio_detail::check_free(self->waiting_, "async_begin", "AsioLoan", self);
           self->await(std::move(handler), *from, from->begin(self->loan_, sges, access));
         },
         token, this, &lender, memory, rights);
@@ -314,6 +376,7 @@ class AsioLoan {
   auto async_end(Lender& lender, const WorkCompletion& answer = {}, Token&& token = Token()) {
     return boost::asio::async_initiate<Token, void(LoanStatus)>(
         [](auto handler, AsioLoan* self, Lender* from, WorkCompletion wc) {
+          asio_detail::check_free(self->waiting_, "async_end", "AsioLoan", self);
           self->await(std::move(handler), *from, from->end(self->loan_, wc));
         },
         token, this, &lender, answer);
@@ -327,22 +390,18 @@ class AsioLoan {
 
   template <typename Handler>
   void await(Handler handler, Lender& lender, LoanStatus started) {
-    using Op = asio_detail::Operation<Handler, Signal>;
-    auto slot = boost::asio::get_associated_cancellation_slot(handler);
-    Op& op = Op::make(std::move(handler), reactor_, [](Signal& signal, LoanStatus status) {
-      auto& done = static_cast<Op&>(signal);
-      boost::asio::get_associated_cancellation_slot(done.handler()).clear();
-      done.complete(status);
-    });
+    auto& op = asio_detail::make_signal<LoanStatus>(std::move(handler), reactor_);
     if (started != LoanStatus::kPending) return op.complete_later(started);
     waiting_ = &op;
-    if (!slot.is_connected()) return;
-    slot.assign([this, &lender, waiting = &op](boost::asio::cancellation_type) mutable {
-      // Only a wait for an MR can be cut short, and the signal may be emitted again.
-      if (waiting == nullptr || loan_.state() != Loan::State::kWaiting) return;
+    op.on_cancel([this, &lender, &op](boost::asio::cancellation_type type) {
+      if (loan_.state() != Loan::State::kWaiting) {
+        // The key is being ended; only its Qp's end is quicker.
+        return lender.qp() != nullptr && asio_detail::AbortQp{lender.qp()}(type);
+      }
       (void)lender.end(loan_);
       waiting_ = nullptr;
-      std::exchange(waiting, nullptr)->complete_later(LoanStatus::kReturned);
+      op.complete_later(LoanStatus::kReturned);
+      return true;
     });
   }
   void done(LoanStatus status) { std::exchange(waiting_, nullptr)->done(status); }
@@ -371,26 +430,41 @@ class AsioQp final : private QpEvents {
     return take(request.accept(pd, options, params, *this));
   }
 
-  // Handler: void(absl::Status). OK once the connection is there; Unavailable says why it is not.
+  // Handler: void(absl::Status). OK once the connection is there. NotFound: the host has no
+  // address; DeadlineExceeded: no answer in time; Cancelled: the wait was cancelled, or this side
+  // ended the connection; Unavailable: anything else, in words.
   template <typename Token = boost::asio::use_awaitable_t<>>
   auto async_connected(Token&& token = Token()) {
     return boost::asio::async_initiate<Token, void(absl::Status)>(
         [](auto handler, AsioQp* self) {
+          asio_detail::check_free(self->on_connected_, "async_connected", "AsioQp", self);
           auto& op = asio_detail::make_signal<absl::Status>(std::move(handler), self->reactor_);
           if (self->connected_ || self->disconnected_) return op.complete_later(self->failure_);
           self->on_connected_ = &op;
+          op.on_cancel([self, &op](boost::asio::cancellation_type) {
+            self->on_connected_ = nullptr;
+            op.complete_later(absl::CancelledError("the wait for the connection was cancelled"));
+            return true;
+          });
         },
         token, this);
   }
 
-  // Handler: void(DisconnectReason).
+  // Handler: void(std::optional<DisconnectReason>); nothing when the wait was cancelled.
   template <typename Token = boost::asio::use_awaitable_t<>>
   auto async_disconnected(Token&& token = Token()) {
-    return boost::asio::async_initiate<Token, void(DisconnectReason)>(
+    using Reason = std::optional<DisconnectReason>;
+    return boost::asio::async_initiate<Token, void(Reason)>(
         [](auto handler, AsioQp* self) {
-          auto& op = asio_detail::make_signal<DisconnectReason>(std::move(handler), self->reactor_);
-          if (self->disconnected_) return op.complete_later(self->reason_);
+          asio_detail::check_free(self->on_disconnected_, "async_disconnected", "AsioQp", self);
+          auto& op = asio_detail::make_signal<Reason>(std::move(handler), self->reactor_);
+          if (self->disconnected_) return op.complete_later(Reason(self->reason_));
           self->on_disconnected_ = &op;
+          op.on_cancel([self, &op](boost::asio::cancellation_type) {
+            self->on_disconnected_ = nullptr;
+            op.complete_later(Reason());
+            return true;
+          });
         },
         token, this);
   }
@@ -403,7 +477,20 @@ class AsioQp final : private QpEvents {
 
  private:
   using Connected = asio_detail::Signal<absl::Status>;
-  using Disconnected = asio_detail::Signal<DisconnectReason>;
+  using Disconnected = asio_detail::Signal<std::optional<DisconnectReason>>;
+
+  static absl::StatusCode code_of(DisconnectReason reason) {
+    switch (reason) {
+      case DisconnectReason::kUnresolved:
+        return absl::StatusCode::kNotFound;
+      case DisconnectReason::kTimeout:
+        return absl::StatusCode::kDeadlineExceeded;
+      case DisconnectReason::kLocal:
+        return absl::StatusCode::kCancelled;
+      default:
+        return absl::StatusCode::kUnavailable;
+    }
+  }
 
   absl::Status take(absl::StatusOr<std::unique_ptr<Qp>> qp) {
     if (qp.ok()) qp_ = *std::move(qp);
@@ -424,7 +511,7 @@ class AsioQp final : private QpEvents {
     reason_ = why.reason;
     std::string text(to_string(why.reason));
     if (!why.detail.empty()) text.append(": ").append(why.detail);
-    failure_ = absl::UnavailableError(text);
+    failure_ = absl::Status(code_of(why.reason), text);
     Connected* connecting = std::exchange(on_connected_, nullptr);
     Disconnected* waiting = std::exchange(on_disconnected_, nullptr);
     // Each may destroy this object, and with it the other's reason to wait.
@@ -468,16 +555,26 @@ class AsioListener final : private ListenHandler {
     if (Accepted* waiting = std::exchange(waiting_, nullptr)) waiting->done(nullptr);
   }
 
-  // Handler: void(std::unique_ptr<ConnectRequest>); null after close().
+  // Why no request can come any more; OK while they can.
+  const absl::Status& failure() const { return failure_; }
+
+  // Handler: void(std::unique_ptr<ConnectRequest>); null after close(), where the listener has
+  // failed for good (failure() says why), and where the wait was cancelled.
   template <typename Token = boost::asio::use_awaitable_t<>>
   auto async_accept(Token&& token = Token()) {
     using Request = std::unique_ptr<ConnectRequest>;
     return boost::asio::async_initiate<Token, void(Request)>(
         [](auto handler, AsioListener* self) {
+          asio_detail::check_free(self->waiting_, "async_accept", "AsioListener", self);
           auto& op = asio_detail::make_signal<Request>(std::move(handler), self->reactor_);
           if (self->closed_) return op.complete_later(Request());
           if (self->requests_.empty()) {
             self->waiting_ = &op;
+            op.on_cancel([self, &op](boost::asio::cancellation_type) {
+              self->waiting_ = nullptr;
+              op.complete_later(Request());
+              return true;
+            });
             return;
           }
           Request request = std::move(self->requests_.front());
@@ -496,9 +593,15 @@ class AsioListener final : private ListenHandler {
     }
     requests_.push_back(std::move(request));
   }
+  void on_listen_error(const absl::Status& error) override {
+    if (absl::IsResourceExhausted(error)) return ListenHandler::on_listen_error(error);
+    failure_ = error;
+    close();
+  }
 
   Reactor& reactor_;
   bool closed_ = false;
+  absl::Status failure_;
   Accepted* waiting_ = nullptr;
   std::deque<std::unique_ptr<ConnectRequest>> requests_;
   std::unique_ptr<Listener> listener_;

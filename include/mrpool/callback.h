@@ -79,9 +79,10 @@ class Bound final : public Callback {
 
  private:
   struct ToOwner {
-    template <typename... Args>
-    constexpr operator internal::CallbackFunction<Callback, Args...>() const {
-      return [](Callback& self, Args... args) {
+    // Base: Callback, or the base class whose constructor it has inherited.
+    template <typename Base, typename... Args>
+    constexpr operator internal::CallbackFunction<Base, Args...>() const {
+      return [](Base& self, Args... args) {
         internal::call_method<Method>(static_cast<Bound&>(self).owner_,
                                       std::forward<Args>(args)...);
       };

@@ -4,13 +4,16 @@
 //   uiwarp://127.0.0.1:4420[?crc=off&placement=adversarial&seed=7...]   iWARP in userspace over TCP
 //   verbs://10.0.0.1:4420                                               an RDMA device (rdma-core)
 // The host and port choose where to listen or connect; for verbs the host also chooses the device.
+// Options choose how the device works, so they are given to Device::open. listen() and connect()
+// take the options that are in force, and refuse another one by name.
 //
 // Ownership: a Device outlives everything made from it; it is shared. Pd outlives its Mrs, FastMrs,
 // Srqs and Qps; a Cq outlives the Qps that use it. All are the caller's to destroy.
 // Thread safety: Device, Pd and Mr registration: any thread. Cq, Qp, Srq, Listener: the thread of
-// the Reactor they were made with (checked in debug builds).
-// Errors: set-up calls return absl::Status. ResourceExhausted names the limit that was hit, what
-// was asked for and what there is.
+// the Reactor they were made with (checked, see docs/ownership.md).
+// Errors: set-up calls return absl::Status and do not throw. InvalidArgument names what is wrong: a
+// size beyond the caps, an object of another Device or Pd, an address of another transport.
+// ResourceExhausted names the limit that was hit, what was asked for and what there is.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +23,7 @@
 
 #include "absl/status/statusor.h"
 #include "mrpool/access.h"
+#include "mrpool/dmabuf.h"
 #include "mrpool/mr.h"
 #include "mrpool/qp.h"
 #include "mrpool/reactor.h"
@@ -38,6 +42,14 @@ struct Address {
   std::string to_string() const;
 };
 
+// Among whom an atomic is atomic.
+enum class AtomicScope : uint8_t {
+  kNone,     // the device has no atomics
+  kDevice,   // among the atomics of this device
+  kMachine,  // and with std::atomic accesses of programs on its machine
+};
+std::string_view to_string(AtomicScope scope);
+
 struct DeviceCaps {
   std::string name;  // "uiwarp", "rxe0"
   bool iwarp = false;
@@ -48,17 +60,28 @@ struct DeviceCaps {
   bool send_with_inv = false;
   bool read_with_inv = false;
   bool srq = false;
+  // kSendWithImm, kRdmaWriteWithImm and atomics, as this device has them. Whether a connection has
+  // them is for both sides: Qp::supports().
+  bool immediate_data = false;
+  AtomicScope atomics = AtomicScope::kNone;
   bool keys_bound_to_qp =
       false;  // a fast-registered key is valid only on the Qp that registered it
 
   uint32_t max_qp_wr = 0;     // per queue
+  uint32_t max_cqe = 0;       // CqOptions::depth
   uint32_t max_sge = 0;       // SENDs, WRITEs, receives
   uint32_t max_read_sge = 0;  // sinks of one READ
   uint32_t max_mr = 0;
   uint32_t max_fast_reg_segments = 0;
   uint64_t max_message = 0;  // bytes in one SEND, WRITE or READ
-  uint16_t max_ord = 0;      // READs outstanding that a Qp may start
-  uint16_t max_ird = 0;      // READs outstanding that a Qp may serve
+  uint16_t max_ord = 0;      // READs and atomics outstanding that a Qp may start
+  uint16_t max_ird = 0;      // READs and atomics outstanding that a Qp may serve
+  // Bytes of private data in each message of the connection set-up.
+  struct PrivateData {
+    uint16_t connect = 0;
+    uint16_t accept = 0;
+    uint16_t reject = 0;
+  } max_private_data;
 };
 
 // What the registration of memory must allow so that pool keys over it can carry `rights`: nothing
@@ -86,15 +109,37 @@ struct FastMrOptions {
 class Pd {
  public:
   virtual ~Pd() = default;
-  // Registers memory for good. InvalidArgument: refused flags; ResourceExhausted: max_mr, or locked
-  // memory (the message names `ulimit -l`).
+  // Registers memory for good. InvalidArgument: refused flags; or memory that is null, empty, not
+  // mapped, not readable, not writable although `access` lets the device write it, or that wraps
+  // (EFAULT of ibv_reg_mr; the message names the first such byte; without /proc, uiwarp checks only
+  // for null, empty and wrapping; with kOnDemand nothing has to be mapped yet). ResourceExhausted:
+  // max_mr, or locked memory (the message names `ulimit -l`).
+  // The memory must stay mapped, with its protection, while the Mr lives. It is not looked at
+  // again: on uiwarp a later munmap() ends the connection with kFault where the kernel copies the
+  // bytes, and the process with SIGSEGV where this library does (CRC, small messages). On verbs the
+  // pages are pinned and stay.
   virtual absl::StatusOr<std::unique_ptr<Mr>> reg_mr(std::span<std::byte> memory,
                                                      Access access) = 0;
+  // Registers memory of another device (ibv_reg_dmabuf_mr). Its Mr::memory() is the range as Sges
+  // name it, from `range.iova` on; this process cannot read it. Unimplemented: the device cannot.
+  // InvalidArgument: refused flags, no dma-buf, or a range that it does not have.
+  virtual absl::StatusOr<std::unique_ptr<Mr>> reg_dmabuf_mr(const DmabufRange& range,
+                                                            Access access);
   virtual absl::StatusOr<std::unique_ptr<FastMr>> alloc_fast_mr(const FastMrOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<Srq>> create_srq(Reactor& reactor,
                                                           const SrqOptions& options) = 0;
   virtual const DeviceCaps& caps() const = 0;
+
+  // What was made from this Pd so far. Any thread. A device that counts nothing returns
+  // not_counted.
+  virtual PdStatistics statistics() const { return PdStatistics::not_counted(); }
 };
+
+inline absl::StatusOr<std::unique_ptr<Mr>> Pd::reg_dmabuf_mr(const DmabufRange&, Access) {
+  return absl::UnimplementedError(
+      caps().name +
+      " does not register dma-bufs; where the exporter allows mmap(), map it and use reg_mr()");
+}
 
 class Device {
  public:
@@ -109,10 +154,13 @@ class Device {
                                                         const CqOptions& options) = 0;
 
   // Accepts connections on the address's host and port. `handler` must outlive the listener.
+  // InvalidArgument: the host cannot be resolved, or belongs to another device; AlreadyExists: the
+  // port is taken.
   virtual absl::StatusOr<std::unique_ptr<Listener>> listen(Reactor& reactor, const Address& address,
                                                            ListenHandler& handler) = 0;
   // Starts a connection; `events` hears of the outcome and must outlive the Qp. Receives may be
-  // posted to the Qp at once.
+  // posted to the Qp at once. A host that cannot be resolved is NotFound here on verbs, which
+  // resolves in the call, and kUnresolved in on_disconnected on uiwarp.
   virtual absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
                                                       const QpOptions& options,
                                                       const ConnectParams& params,

@@ -97,7 +97,8 @@ class Loan {
   Loan& operator=(const Loan&) = delete;
 
   State state() const { return state_; }
-  // The bytes as the peer names them. Requires kReady, kLent or kEnding.
+  // The bytes as the peer names them: from 0 where the device can (kFastReg with kZeroBased), so
+  // that it learns no address of this process. Requires kReady, kLent or kEnding.
   RemoteBuffer remote() const;
 
  private:
@@ -149,15 +150,18 @@ class Lender {
 
   // The Qp is disconnected: it is not used any more.
   void stop() { qp_ = nullptr; }
+  // Null after stop().
+  Qp* qp() const { return qp_; }
 
  private:
   friend class Loan;
-  Lender(Qp& qp, MrPool& pool) : qp_(&qp), pool_(pool) {}
+  Lender(Qp& qp, MrPool& pool);
   LoanStatus invalidate(Loan& loan);
 
   Qp* qp_;  // null: stopped
   MrPool& pool_;
-  uint32_t waiting_ = 0;  // loans that wait for an MR
+  const Access numbering_;  // of every key: kZeroBased where the device can
+  uint32_t waiting_ = 0;    // loans that wait for an MR
 };
 
 // Whether a peer may be asked to end the keys of loans with its answer (SEND with invalidate). Of a

@@ -24,6 +24,8 @@
 
 namespace mrpool {
 
+class Pd;
+
 class Mr {
  public:
   virtual ~Mr() = default;
@@ -68,7 +70,10 @@ class FastMr {
   // first segment cannot be mapped at all. Every segment carries the lkey of its base Mr.
   virtual size_t map(std::span<const Sge> segments) = 0;
 
-  // Advances the key part; call once between an invalidation and the next registration.
+  // Gives lkey() and rkey() new values; call once between an invalidation and the next
+  // registration. Read both again afterwards: verbs changes the low 8 bits (the key part of a
+  // STag), uiwarp all 32, so that no key tells the next one. A value does not come back before 127
+  // others of this FastMr.
   virtual void advance_key() = 0;
 
   // False on kPreRegistered devices: map() is all there is to do and nothing to invalidate.
@@ -81,6 +86,8 @@ class FastMr {
   Rkey rkey() const { return rkey_; }
   RemoteAddr remote_addr() const { return remote_addr_; }
   uint64_t length() const { return length_; }
+  // The Pd it was made from: a Qp of another one refuses it. Null: no Qp takes it.
+  const Pd* pd() const { return pd_; }
 
   // Re-creates the key without a Qp (the repair path: the Qp that registered it is gone or in
   // error). Afterwards the old key is dead on the device. Any thread may call it, once no request
@@ -93,6 +100,7 @@ class FastMr {
   Rkey rkey_;
   RemoteAddr remote_addr_;
   uint64_t length_ = 0;
+  const Pd* pd_ = nullptr;
 };
 
 }  // namespace mrpool

@@ -54,6 +54,10 @@
 
 namespace mrpool {
 
+namespace internal {
+class MrSupplier;
+}
+
 // Where a lease was taken: std::source_location as far as both compilers have it (clang 14 lacks
 // the builtin that libstdc++'s needs).
 struct SourceLocation {
@@ -98,6 +102,8 @@ struct MrPoolStats {
   uint64_t waits = 0;        // get(Waiter) that had to wait
   uint64_t repairs = 0;      // keys re-created
 };
+// One line "NAME VALUE" for each.
+std::string to_text(const MrPoolStats& stats);
 
 class MrPool {
  public:
@@ -119,6 +125,8 @@ class MrPool {
     }
     [[gnu::always_inline]] ~Lease() { reset(); }
 
+    // All calls but this one and reset() require a lease that is not empty: an empty one aborts
+    // with a message.
     explicit operator bool() const { return entry_ != nullptr; }
     // Returns the entry to the pool, or to the repair list when its key may be live.
     void reset();
@@ -130,7 +138,8 @@ class MrPool {
     size_t map(std::span<const Sge> segments);
     // Fills `wr` with the registration of the mapped memory under a new key, unsignalled, and marks
     // the key live: a request that is prepared must be posted, or taken back with not_posted().
-    // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden; nothing changed. Where
+    // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden (MrPool::denied() says
+    // which flags); nothing changed. Where
     // needs_registration() is false there is nothing to post: `wr` is not touched and the key,
     // which is the base Mr's, does not count as live.
     PostStatus prepare_register(Access access, WorkRequest& wr);
@@ -146,6 +155,12 @@ class MrPool {
     friend class MrPool;
     friend class Local;
     explicit Lease(Entry* entry) : entry_(entry) {}
+    Entry& entry() const {
+      if (entry_ == nullptr) [[unlikely]]
+        report_empty();
+      return *entry_;
+    }
+    [[noreturn]] void report_empty() const;
     Entry* entry_ = nullptr;
   };
 
@@ -172,7 +187,8 @@ class MrPool {
     uint32_t slot_id_;
   };
 
-  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned. May be used
+  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned, and aborts
+  // with a message where it does not. May be used
   // again from then on, from inside `ready` too.
   class Waiter : private Task {
    public:
@@ -180,11 +196,16 @@ class MrPool {
     using Ready = void (*)(Waiter& self, Lease lease);
     // `ready` runs on `home`'s thread, never from inside get(Waiter&).
     Waiter(Reactor& home, Ready ready) : Task(&Waiter::run), home_(&home), ready_(ready) {}
+    ~Waiter() {
+      if (phase_ != Phase::kIdle) [[unlikely]]
+        report_waiting();
+    }
 
    private:
     friend class MrPool;
     enum class Phase : uint8_t { kIdle, kQueued, kGranted };
     static void run(Task& task);
+    [[noreturn]] void report_waiting() const;
 
     Reactor* home_;
     Ready ready_;
@@ -221,6 +242,13 @@ class MrPool {
 
   MrPoolStats stats() const;
   const MrPoolOptions& options() const;
+  // What became of MrPoolOptions::access on this device: the flags that its registrations may have,
+  // and optional ones that the device ignores.
+  const Granted& granted() const;
+  // The flags because of which a registration with `access` is kAccessDenied: beyond the ceiling,
+  // or forbidden; kDisableRelaxedOrdering when the ceiling has it and `access` does not. kNone:
+  // none.
+  Access denied(Access access) const;
   Pd& pd() const;
 
   class Impl;
@@ -244,6 +272,24 @@ class MrPool {
   void answer_attention(internal::PoolSlot& slot);
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
+
+  // Of KeyedPools, which calls them one at a time: MRs that come and go. `options.count` is the
+  // most there can be; the pool starts without any.
+  friend class KeyedPools;
+  static absl::StatusOr<std::unique_ptr<MrPool>> create_hollow(Pd& pd, const MrPoolOptions& options,
+                                                               internal::MrSupplier& supplier);
+  // Makes up to `count` MRs; `made` tells how many. An error is that of the first that failed.
+  absl::Status fill(uint32_t count, uint32_t& made);
+  // Destroys up to `count` free MRs, none while somebody waits; returns how many.
+  uint32_t thin_out(uint32_t count);
+  // How many free MRs no lease has used since the last call.
+  uint32_t count_unused();
+  bool wanted() const { return free_.hungry(); }
+  // The pool that `lease`, which is not empty, belongs to.
+  static MrPool& home_of(const Lease& lease);
+  // Ends it and destroys its MR.
+  static void destroy(Lease&& lease);
+  void hollow_out(Entry& entry);
 
   uint32_t slot_id_;  // its place in internal::t_slots
   std::unique_ptr<Impl> impl_;

@@ -6,7 +6,9 @@
 // complete as kFlushed (one that caused the end says why), in the order they were posted per queue.
 // on_disconnected comes after the last of these: nothing is called for the Qp from then on.
 //
-// Thread safety: all calls on the thread of the Reactor of the Qp's Cqs (checked in debug builds).
+// Thread safety: all calls on the thread of the Reactor of the Qp's Cqs. A call from another one
+// aborts with a message; post_send and post_recv check it in debug builds and with
+// MRPOOL_CHECK_THREADS=1 in the environment.
 // Ownership: the caller owns the Qp. Destroying it earlier than on_disconnected drops the
 // connection and flushes what is outstanding, from inside the destructor.
 #pragma once
@@ -29,7 +31,9 @@ namespace mrpool {
 class Pd;
 
 struct CqOptions {
-  // Entries: the sum over its Qps of max_send_wr + max_recv_wr. Never resized (iWARP cannot).
+  // Entries, 1 to caps.max_cqe: the sum over its Qps of max_send_wr + max_recv_wr, and max_wr of
+  // each Srq that they take from. A Qp that does not fit is refused with ResourceExhausted. Never
+  // resized (iWARP cannot).
   uint32_t depth = 0;
 };
 
@@ -39,9 +43,22 @@ class Cq {
   virtual Reactor& reactor() = 0;
 };
 
+class Srq;
+
+class SrqEvents {
+ public:
+  // Fewer receives are posted than arm_limit() said. From the loop, never from inside a call; once
+  // for each arm_limit(). The Srq may be destroyed from here.
+  virtual void on_srq_limit(Srq& srq) = 0;
+
+ protected:
+  ~SrqEvents() = default;
+};
+
 struct SrqOptions {
   uint32_t max_wr = 0;
   uint32_t max_sge = 1;
+  SrqEvents* events = nullptr;  // borrowed until the Srq is destroyed; null: no limit can be armed
 };
 
 // Receives shared by Qps of one Pd and one reactor, in the order of posting. Its end flushes them.
@@ -49,6 +66,24 @@ class Srq {
  public:
   virtual ~Srq() = default;
   virtual PostStatus post_recv(const RecvRequest& chain) = 0;
+  // Receives posted that no message has taken. verbs hears of it when the message has come.
+  virtual uint32_t posted() const = 0;
+  // Asks for one on_srq_limit() when posted() is below `limit`, now or later; 0 takes the request
+  // back. (ibv_modify_srq with IBV_SRQ_LIMIT; counted here on every device, so that a device
+  // without that event has it too.) InvalidArgument: more than max_wr. FailedPrecondition:
+  // SrqOptions::events is null.
+  virtual absl::Status arm_limit(uint32_t limit) = 0;
+};
+
+// How a connection finds out that a peer has vanished without a word. uiwarp: TCP keep-alive
+// (RFC 9293 §3.8.4). verbs: the device's own time-outs apply and these say nothing.
+struct KeepAlive {
+  Nanoseconds idle = std::chrono::seconds(10);     // silence before the first probe
+  Nanoseconds interval = std::chrono::seconds(5);  // between probes
+  uint32_t probes = 4;                             // unanswered ones that end the connection
+  // Whole seconds on Linux, from 1 to 32767; probes from 1 to 127.
+
+  friend bool operator==(const KeepAlive&, const KeepAlive&) = default;
 };
 
 struct QpOptions {
@@ -59,12 +94,19 @@ struct QpOptions {
   uint32_t max_recv_wr = 128;
   uint32_t max_send_sge = 4;
   uint32_t max_recv_sge = 1;
-  uint16_t ord = 16;  // READs this side may have outstanding; lowered to the peer's ird
-  uint16_t ird = 16;  // READs the peer may have outstanding here
+  // READs and atomics this side may have outstanding; lowered to caps.max_ord and the peer's ird.
+  uint16_t ord = 16;
+  uint16_t ird = 16;  // READs the peer may have outstanding here; lowered to caps.max_ird
+  // A hint: SENDs and WRITEs up to so many bytes may be copied when they are posted, which spares
+  // the device a read of host memory. What a device cannot do it lowers without an error. It
+  // changes nothing for the program: memory is the device's until the completion. uiwarp copies
+  // small payloads by itself and does not look at it.
+  uint32_t max_inline = 0;
+  KeepAlive keep_alive = {};
 };
 
 struct ConnectParams {
-  std::span<const std::byte> private_data;  // copied
+  std::span<const std::byte> private_data;  // copied; at most caps.max_private_data
   Nanoseconds timeout = std::chrono::seconds(5);
 };
 
@@ -77,13 +119,18 @@ struct ConnectionInfo {
 };
 
 enum class DisconnectReason : uint8_t {
-  kLocal,       // this side asked for it
-  kPeer,        // the peer closed in good order
-  kReset,       // the connection broke, or keepalive gave it up
-  kTerminated,  // the peer sent a Terminate: it found this side in the wrong
-  kProtocol,    // this side found the peer in the wrong (and sent a Terminate where it could)
-  kRejected,    // the peer refused the connection: ConnectionInfo-less on_rejected came before
-  kTimeout,     // no answer within ConnectParams::timeout
+  kLocal,        // this side asked for it, whatever became of the connection meanwhile
+  kPeer,         // the peer closed in good order
+  kReset,        // the established connection broke, or keepalive gave it up
+  kTerminated,   // the peer sent a Terminate: it found this side in the wrong
+  kProtocol,     // this side found the peer in the wrong (and sent a Terminate where it could)
+  kRejected,     // the peer refused the connection: ConnectionInfo-less on_rejected came before
+  kTimeout,      // no answer within ConnectParams::timeout
+  kRefused,      // nobody listens there
+  kUnresolved,   // the host has no address
+  kUnreachable,  // no way leads there
+  kFault,        // this side could not go on: a request that could not be carried out, registered
+                 // memory that is not mapped, no descriptors; `detail` says which
 };
 std::string_view to_string(DisconnectReason reason);
 
@@ -109,6 +156,14 @@ class QpEvents {
   ~QpEvents() = default;
 };
 
+enum class ConnectionState : uint8_t {
+  kConnecting,  // receives may be posted
+  kConnected,   // everything may be posted
+  kClosing,     // disconnect() was called; what was posted goes out
+  kClosed,      // everything completes as kFlushed; on_disconnected follows or was called
+};
+std::string_view to_string(ConnectionState state);
+
 class Qp {
  public:
   virtual ~Qp() = default;
@@ -124,13 +179,25 @@ class Qp {
   virtual void abort() = 0;
 
   virtual bool connected() const = 0;
+  // A device with more states overrides it.
+  virtual ConnectionState state() const {
+    return connected() ? ConnectionState::kConnected : ConnectionState::kClosed;
+  }
+  // Whether this connection has the operation: the device has it, and its peer agreed to it. False
+  // before the connection is established, and of what is in completions only.
+  virtual bool supports([[maybe_unused]] Opcode opcode) const { return false; }
   virtual Pd& pd() = 0;
   virtual Reactor& reactor() = 0;
+  // What it was created with. The pointers are those that were given.
+  virtual const QpOptions& options() const = 0;
+  // Requests that post_send takes now before it says kQueueFull.
+  virtual uint32_t send_room() const = 0;
   // As negotiated; 0 before the connection is established.
   virtual uint16_t ord() const = 0;
   // Bytes of memory this Qp holds, buffers of its connection included.
   virtual size_t memory_bytes() const = 0;
-  // What happened on this connection so far.
+  // What happened on this connection so far. Any thread, as long as the Qp lives; merge() adds the
+  // statistics of several Qps up (mrpool/statistics.h).
   virtual TransportStatistics statistics() const { return not_counted(); }
 };
 
@@ -145,12 +212,19 @@ class ConnectRequest {
   virtual absl::StatusOr<std::unique_ptr<Qp>> accept(Pd& pd, const QpOptions& options,
                                                      const ConnectParams& params,
                                                      QpEvents& events) = 0;
-  virtual void reject(std::span<const std::byte> private_data) = 0;
+  // InvalidArgument: more than caps.max_private_data.reject; the request is still unanswered.
+  // FailedPrecondition: it was answered before.
+  virtual absl::Status reject(std::span<const std::byte> private_data) = 0;
 };
 
 class ListenHandler {
  public:
   virtual void on_connect_request(std::unique_ptr<ConnectRequest> request) = 0;
+  // The listener cannot accept. ResourceExhausted: for now, out of descriptors or memory;
+  // connections wait in the kernel's queue and accepting is tried again until it works; called once
+  // an episode. Any other code: for good. The listener may be destroyed from inside. The default
+  // writes a line to the log (mrpool/log.h).
+  virtual void on_listen_error(const absl::Status& error);
 
  protected:
   ~ListenHandler() = default;

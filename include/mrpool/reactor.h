@@ -5,15 +5,19 @@
 // `spin` without any it sleeps in the kernel.
 //
 // Thread safety: post() and stop() from any thread; everything else from the thread that runs the
-// loop, checked in debug builds. Distinct reactors are independent.
+// loop, or made the reactor while none runs it: another thread's call aborts with a message.
+// Distinct reactors are independent.
 // Ownership: tasks, timers and pollers are intrusive and stay the caller's; they must outlive their
 // stay in the reactor.
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
+#include <utility>
 
 #include "absl/status/statusor.h"
 
@@ -25,15 +29,19 @@ namespace mrpool {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-// A call handed to a reactor from any thread. Reusable once it ran or was taken back.
+// A call handed to a reactor from any thread. Reusable once it ran or was taken back; posting one
+// that is queued aborts with a message.
 struct Task {
   using Run = void (*)(Task& self);
-  explicit constexpr Task(Run run_fn) : run(run_fn) {}
+  // `discard_fn`: called instead of `run_fn` when the reactor is destroyed with the task queued.
+  explicit constexpr Task(Run run_fn, Run discard_fn = nullptr)
+      : run(run_fn), discard(discard_fn) {}
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
   Run run;
-  Task* next = nullptr;  // the reactor's
+  Run discard;
+  Task* next = nullptr;  // the reactor's; null while it is not queued
 };
 
 // A source of work that is cheaper to ask than to be told about.
@@ -111,6 +119,12 @@ class Reactor {
 
   // Runs `task` on the loop, in the order of posting from each thread. Lock-free, no allocation.
   virtual void post(Task& task) = 0;
+  // Runs `call()` on the loop, in the same order. Any thread. The callable is moved or copied to
+  // the heap; it is destroyed after it ran, on the loop, or by the reactor's destructor where it
+  // did not.
+  template <typename Call>
+  requires std::invocable < std::decay_t<Call>
+  & > void post(Call&& call);
   // Takes a posted task back. True: it was queued here, will not run, and is the caller's again.
   // False: it is not queued here, because it ran or runs now. Linear in the tasks queued.
   virtual bool cancel(Task& task) = 0;
@@ -131,5 +145,31 @@ class Reactor {
   virtual void arm_timer(Timer& timer) = 0;  // timer.slot().deadline is set
   virtual void cancel_timer(Timer& timer) = 0;
 };
+
+namespace internal {
+
+// A callable on its way to a reactor; ends itself.
+template <typename Call>
+struct PostedCall final : Task {
+  template <typename From>
+  explicit PostedCall(From&& from)
+      : Task([](Task& self) { static_cast<PostedCall&>(self).finish(true); },
+             [](Task& self) { static_cast<PostedCall&>(self).finish(false); }),
+        call(std::forward<From>(from)) {}
+
+  void finish(bool ran) {
+    const std::unique_ptr<PostedCall> self(this);
+    if (ran) call();
+  }
+  Call call;
+};
+
+}  // namespace internal
+
+template <typename Call>
+requires std::invocable < std::decay_t<Call>
+& > void Reactor::post(Call&& call) {
+  post(*new internal::PostedCall<std::decay_t<Call>>(std::forward<Call>(call)));
+}
 
 }  // namespace mrpool

@@ -3,8 +3,16 @@
 // An RwContext belongs to one Qp. start() plans the transfer (splits to the device's limits and the
 // peer's READ credits), leases MRs where this device or `force_mr` needs them, posts, and calls
 // done() once when every byte is where it belongs and every key is dead. When send-queue slots,
-// READ credits or MRs run out, operations wait; they do not fail and do not spin. Operations of one
-// direction start in order; a WRITE may overtake a READ that waits for nothing but credits.
+// READ credits or MRs run out, operations wait; they do not fail and do not spin. That holds as
+// well when the caller's own requests fill the send queue. Operations of one direction start in
+// order; a WRITE may overtake a READ that waits for nothing but credits.
+//
+// A READ's success means that the data is in local memory. A WRITE's success means that the local
+// memory is the caller's again, not that the peer has the data: `last`, or a later SEND, tells the
+// peer (mrpool/work.h).
+//
+// An operation has no deadline of its own. Arm a Timer that calls cancel(); when that returns false
+// and done() does not come, the peer does not answer: Qp::abort() ends the wait.
 //
 // No step of an operation waits for anything while it holds an MR, so any transfer gets through a
 // pool of one.
@@ -13,7 +21,8 @@
 // Ownership: context and operation are the caller's. An operation must stay, with its scatter
 // list's memory, until done() ran; from inside done() it may be destroyed or started again. Call
 // stop() from the Qp's on_disconnected, or destroy the context there: after either, every operation
-// has been called. Not from inside a done().
+// has been called. From inside the done() of its last operation, too, the context may be destroyed.
+// Starting an operation that is under way, and destroying one, aborts with a message.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +32,7 @@
 #include "mrpool/device.h"
 #include "mrpool/mr_pool.h"
 #include "mrpool/qp.h"
+#include "mrpool/segments.h"
 
 namespace mrpool {
 
@@ -38,7 +48,7 @@ struct RwLimits {
   bool force_mr = false;            // register local memory even where the device needs no MR
 };
 
-// What a Qp must be created with to carry the limits. The sums are spelled out in rw.cc.
+// What a Qp must be created with to carry the limits. The sums are in rw_needs.cc.
 struct RwQueueNeeds {
   uint32_t send_wr = 0;        // to add to QpOptions::max_send_wr; the context takes no more
   uint32_t send_sge = 0;       // at least this many
@@ -51,6 +61,16 @@ struct RwQueueNeeds {
 };
 RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits);
 
+// What one transfer of `bytes` in `segments` local segments takes at worst, on a context with
+// `limits`. A READ does not hold all of it at once where the peer grants fewer READs.
+struct RwTransferNeeds {
+  uint64_t requests = 0;       // READs or WRITEs
+  uint64_t work_requests = 0;  // send-queue slots: registrations and invalidations too
+  uint64_t mrs = 0;            // 0 where the device needs none
+};
+RwTransferNeeds rw_transfer_needs(const DeviceCaps& caps, const RwLimits& limits,
+                                  RwDirection direction, uint64_t bytes, uint32_t segments);
+
 class RwOperation {
  public:
   // `status` is the first failure; kSuccess when all is done.
@@ -60,7 +80,8 @@ class RwOperation {
   RwOperation(const RwOperation&) = delete;
   RwOperation& operator=(const RwOperation&) = delete;
 
-  // Scatter lists up to this long are copied by start(); longer ones must stay until done().
+  // Transfers that touch up to this many segments have them copied by start(); of longer ones the
+  // scatter list must stay until done().
   static constexpr size_t kInlineSegments = 24;
 
   // From inside done(): whether start()'s `last` was posted. Its own completion runs, before or
@@ -79,7 +100,10 @@ class RwOperation {
 class RwContext {
  public:
   // FailedPrecondition: `pool` is null or too narrow (its ceiling) where rw_queue_needs asks for
-  // MRs, is another Pd's, or `force_mr` on a device that has only memory windows.
+  // MRs, is another Pd's, or `force_mr` on a device that has only memory windows; or the Qp's
+  // max_send_wr or max_send_sge is less than rw_queue_needs says. InvalidArgument:
+  // limits.max_segments exceeds kMaxSegments.
+  static constexpr uint32_t kMaxSegments = 1 << 20;
   static absl::StatusOr<std::unique_ptr<RwContext>> create(Qp& qp, MrPool* pool,
                                                            const RwLimits& limits);
   ~RwContext();
@@ -89,9 +113,21 @@ class RwContext {
   // must stay until done(), and its send-queue slot is the caller's to count.
   // Anything but kOk: nothing was started. kTooLong, kTooManySges: beyond the limits. kBadSge:
   // `local` is shorter than `remote`, or has an empty segment. kUnsupported: `last` with a read, or
-  // a read on a connection whose peer serves none. Else what the Qp's post said.
+  // a read on a connection whose peer serves none. kQueueFull: the Qp was created without a slot
+  // for `last`. Else what the Qp's post said.
   PostStatus start(RwOperation& operation, RwDirection direction, std::span<const Sge> local,
                    const RemoteBuffer& remote, const WorkRequest* last = nullptr);
+
+  // The same from or to the next `remote.length` bytes of a list that may be longer. Limits count
+  // the segments that these bytes touch; kBadSge: the list has fewer bytes; empty segments are
+  // skipped.
+  PostStatus start(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
+                   const RemoteBuffer& remote, const WorkRequest* last = nullptr);
+
+  // Posts no further request of `operation`. True: it had posted none, done() does not run, and the
+  // operation is the caller's again. False: what it has posted goes on and done() runs when that
+  // has ended, with kCancelled unless all of it had been posted; or the operation is not under way.
+  bool cancel(RwOperation& operation);
 
   // The Qp is disconnected: operations that wait are done with kFlushed before this returns, later
   // ones are refused with kNotConnected.
@@ -99,6 +135,7 @@ class RwContext {
 
   uint32_t in_flight() const;  // operations with requests posted
   uint32_t waiting() const;    // operations with requests still to post
+  Qp& qp() const;
 
   class Impl;
 

@@ -4,6 +4,9 @@
 // at zero and only grows for as long as its Qp or Device lives. A device counts the Qps that ended,
 // too. A counter that a transport cannot see holds kNotCounted; the visitor leaves it out.
 //
+// PdStatistics counts what was made from a Pd, MrPoolStats (mrpool/mr_pool.h) what a pool did. Each
+// has a to_text().
+//
 // Units: the unit is in the name (`_bytes_`, `_segments_`, `_messages_`); other counters count
 // events. A message is one SEND, RDMA WRITE, READ request or READ response. A segment is one DDP
 // segment (RFC 5041); on uiwarp each travels in one FPDU (RFC 5044). Bytes are payload: no header,
@@ -19,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace mrpool {
@@ -31,11 +35,15 @@ namespace mrpool {
   X(connections_dropped, kSum, "incoming connections without a valid request in time")           \
   X(connections_ended_local, kSum, "connections closed by this side")                            \
   X(connections_ended_peer, kSum, "connections closed by the peer in good order")                \
-  X(connections_ended_reset, kSum, "connections that broke or were never reached")               \
+  X(connections_ended_reset, kSum, "connections that broke")                                     \
   X(connections_ended_terminated, kSum, "connections that a Terminate of the peer ended")        \
   X(connections_ended_protocol, kSum, "connections ended by a protocol error of the peer")       \
   X(connections_ended_rejected, kSum, "connections that the peer rejected")                      \
   X(connections_ended_timeout, kSum, "connections that the peer did not answer in time")         \
+  X(connections_ended_refused, kSum, "connections to where nobody listens")                      \
+  X(connections_ended_unresolved, kSum, "connections to a host without an address")              \
+  X(connections_ended_unreachable, kSum, "connections to where no way leads")                    \
+  X(connections_ended_fault, kSum, "connections that a failure of this side ended")              \
   /* Messages. A message counts with its last segment. */                                        \
   X(send_messages_sent, kSum, "SENDs sent")                                                      \
   X(send_segments_sent, kSum, "segments of SENDs sent")                                          \
@@ -57,6 +65,12 @@ namespace mrpool {
   X(read_response_messages_received, kSum, "RDMA READs of this side that were answered")         \
   X(read_response_segments_received, kSum, "segments of READ responses received")                \
   X(read_response_bytes_received, kSum, "payload bytes of READ responses received")              \
+  X(immediates_sent, kSum, "SENDs and RDMA WRITEs with immediate data sent")                     \
+  X(immediates_received, kSum, "SENDs and RDMA WRITEs with immediate data received")             \
+  X(atomic_requests_sent, kSum, "atomic operations sent")                                        \
+  X(atomic_requests_received, kSum, "atomic operations of the peer that were accepted")          \
+  X(atomic_responses_sent, kSum, "atomic operations of the peer that were answered")             \
+  X(atomic_responses_received, kSum, "atomic operations of this side that were answered")        \
   X(fpdus_sent, kSum, "FPDUs built for the stream")                                              \
   X(fpdus_received, kSum, "FPDUs received that were carried out")                                \
   X(reads_outstanding_max, kMaximum, "most READs of one Qp outstanding at a time (limit: ord)")  \
@@ -217,5 +231,50 @@ constexpr TransportStatistics not_counted() {
   }
   return none;
 }
+
+// One line "NAME VALUE" for every counter that is counted, zeros included, in the order of the
+// table.
+std::string to_text(const TransportStatistics& statistics);
+
+// What was made from a Pd, as Pd::statistics() returns it. X(name, text)
+#define MRPOOL_PD_COUNTERS(X)                                        \
+  X(regions, "regions registered now (Pd::reg_mr)")                  \
+  X(regions_max, "most of them at a time")                           \
+  X(region_bytes, "bytes of the regions registered now")             \
+  X(regions_total, "regions registered so far")                      \
+  X(regions_refused, "registrations that failed")                    \
+  X(fast_mrs, "fast-registration MRs there are (Pd::alloc_fast_mr)") \
+  X(fast_mrs_max, "most of them at a time")                          \
+  X(srqs, "shared receive queues created so far")
+
+struct PdStatistics {
+  static constexpr uint64_t kNotCounted = TransportStatistics::kNotCounted;
+
+#define MRPOOL_COUNTER_(name, text) uint64_t name = 0;
+  MRPOOL_PD_COUNTERS(MRPOOL_COUNTER_)
+#undef MRPOOL_COUNTER_
+
+  static constexpr PdStatistics not_counted() {
+    PdStatistics none;
+#define MRPOOL_COUNTER_(name, text) none.name = kNotCounted;
+    MRPOOL_PD_COUNTERS(MRPOOL_COUNTER_)
+#undef MRPOOL_COUNTER_
+    return none;
+  }
+  friend bool operator==(const PdStatistics&, const PdStatistics&) = default;
+};
+
+// Calls visit(name, value) for every counter that is counted, zeros included.
+template <typename Visit>
+void for_each(const PdStatistics& statistics, Visit&& visit) {
+#define MRPOOL_COUNTER_(name, text) \
+  if (statistics.name != PdStatistics::kNotCounted) visit(std::string_view(#name), statistics.name);
+  MRPOOL_PD_COUNTERS(MRPOOL_COUNTER_)
+#undef MRPOOL_COUNTER_
+}
+#undef MRPOOL_PD_COUNTERS
+
+// As that of TransportStatistics.
+std::string to_text(const PdStatistics& statistics);
 
 }  // namespace mrpool

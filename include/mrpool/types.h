@@ -15,8 +15,8 @@ struct Lkey {
   friend auto operator<=>(const Lkey&, const Lkey&) = default;
 };
 
-// Names a region to a peer. The low byte is the caller-owned key part that advances at every fast
-// registration, so that a key of an earlier I/O never opens a later one.
+// Names a region to a peer. It changes at every fast registration, so that a key of an earlier I/O
+// does not open a later one (FastMr::advance_key).
 struct Rkey {
   uint32_t value = 0;
   friend auto operator<=>(const Rkey&, const Rkey&) = default;

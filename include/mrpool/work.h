@@ -7,10 +7,15 @@
 // Ownership: a Completion must outlive the work request that names it, that is until done() ran.
 // Exactly once: done() runs once for every signalled request that post accepted, flushes included,
 // never from inside a post. An unsignalled request that succeeds is silent; one that fails is not.
-// Memory ordering: when done() runs with kSuccess, all data that the operation and earlier
+// What success means: of a receive or an RDMA READ, that the data is in this side's memory. Of a
+// SEND or an RDMA WRITE, that the device needs the local memory no more; of an atomic, that the
+// peer's memory has the new value and the sink the original one. It does not mean of a SEND or
+// WRITE that the peer has the data: on iWARP the bytes may still be in the TCP connection, on
+// InfiniBand and RoCE the peer's device has acknowledged them. The peer's program may look at what
+// was written once it has received a later SEND of this Qp, or this side has completed a later
+// READ. Memory ordering: when done() runs with kSuccess, all data that the operation and earlier
 // operations of the same Qp placed is visible to the calling thread. Before that, under relaxed
-// ordering, none of it need be.
-// Thread safety: the owning Reactor's thread calls done().
+// ordering, none of it need be. Thread safety: the owning Reactor's thread calls done().
 #pragma once
 
 #include <cstdint>
@@ -30,11 +35,27 @@ enum class Opcode : uint8_t {
   kSendWithInv,  // and invalidates `rkey` at the peer
   kRdmaWrite,
   kRdmaRead,
-  kRdmaReadWithInv,  // and invalidates the local sink's key when the data is there
-  kRegMr,            // makes `mr`'s mapped memory reachable by its key
-  kLocalInv,         // ends the life of the local key `rkey`
-  kRecv,             // in completions only
+  kRdmaReadWithInv,   // and invalidates the local sink's key when the data is there
+  kRegMr,             // makes `mr`'s mapped memory reachable by its key
+  kLocalInv,          // ends the life of the local key `rkey`
+  kSendWithImm,       // a SEND that carries `imm` into the receive's completion
+  kRdmaWriteWithImm,  // an RDMA WRITE that then completes a receive of the peer with `imm`
+  // Atomics on the 8 bytes at `remote_addr`: they return what was there before, into the sink.
+  kCompareSwap,  // stores `swap` if the value equals `compare_add`
+  kFetchAdd,     // adds `compare_add`, modulo 2^64
+  // In completions only.
+  kRecv,             // a SEND came
+  kRecvWithImm,      // a SEND with immediate data came: `imm`
+  kRecvRdmaWithImm,  // an RDMA WRITE with immediate data came: `imm`; no byte is in the receive
 };
+// Of a receive, whatever came.
+constexpr bool is_receive(Opcode opcode) { return opcode >= Opcode::kRecv; }
+constexpr bool has_immediate(Opcode opcode) {
+  return opcode == Opcode::kRecvWithImm || opcode == Opcode::kRecvRdmaWithImm;
+}
+constexpr bool is_atomic(Opcode opcode) {
+  return opcode == Opcode::kCompareSwap || opcode == Opcode::kFetchAdd;
+}
 
 enum class WcStatus : uint8_t {
   kSuccess,
@@ -46,6 +67,7 @@ enum class WcStatus : uint8_t {
   kRemoteAccess,     // the peer's key did not allow it
   kRemoteOperation,  // the peer could not do it for a reason of its own
   kTransport,        // the connection broke while this request was under way
+  kCancelled,        // RwOperations only: RwContext::cancel() took the rest of it back
 };
 std::string_view to_string(Opcode opcode);
 std::string_view to_string(WcStatus status);
@@ -55,9 +77,10 @@ struct WorkCompletion {
   WcStatus status = WcStatus::kSuccess;
   Opcode opcode = Opcode::kSend;
   bool invalidated = false;  // kRecv: the peer's SEND ended the life of `invalidated_rkey` here
-  bool solicited = false;    // kRecv: the peer asked for an event
+  bool solicited = false;    // receives: the peer asked for an event
   Rkey invalidated_rkey{};
-  uint32_t byte_len = 0;  // kRecv: bytes received
+  uint32_t byte_len = 0;  // receives: bytes received; kRecvRdmaWithImm: bytes of the WRITE
+  uint32_t imm = 0;       // where has_immediate(opcode): the peer's WorkRequest::imm
   Qp* qp = nullptr;
 };
 
@@ -83,14 +106,22 @@ struct WorkRequest {
   Completion* completion = nullptr;  // may be null when unsignalled
   Opcode opcode = Opcode::kSend;
   bool signalled = true;
-  bool solicited = false;         // SENDs: ask for an event at the peer
-  bool fence = false;             // start only when all earlier READs of this Qp have completed
-  std::span<const Sge> sges{};    // SENDs, WRITE: gathered; READ: the sink
-  RemoteAddr remote_addr{};       // WRITE, READ
-  Rkey rkey{};                    // WRITE, READ: the peer's; kSendWithInv: the peer's key to
-                                  // invalidate; kLocalInv: the local key to invalidate
-  FastMr* mr = nullptr;           // kRegMr
+  bool solicited = false;       // SENDs, kRdmaWriteWithImm: ask for an event at the peer
+  bool fence = false;           // start only when all earlier READs and atomics of this Qp have
+                                // completed
+  std::span<const Sge> sges{};  // SENDs, WRITEs: gathered; READ: the sink; atomics: the sink, one
+                                // Sge of 8 bytes under kLocalWrite
+  RemoteAddr remote_addr{};     // WRITEs, READs; atomics: a multiple of 8
+  Rkey rkey{};                  // WRITEs, READs, atomics: the peer's, with the right; kSendWithInv:
+                                // the peer's key to invalidate; kLocalInv: the local one
+  FastMr* mr = nullptr;         // kRegMr
   Access access = Access::kNone;  // kRegMr
+  // Immediate data, a number: both sides see the same one whatever their byte orders. (The field of
+  // ibv_send_wr holds it in network order.)
+  uint32_t imm = 0;
+  // Atomics, numbers in the byte order of the peer's machine.
+  uint64_t compare_add = 0;
+  uint64_t swap = 0;
 };
 
 struct RecvRequest {
@@ -104,17 +135,25 @@ enum class [[nodiscard]] PostStatus : uint8_t{
     kOk,
     kQueueFull,  // more requests outstanding than the Qp was created for
     kTooManySges,
-    kBadSge,        // an lkey that does not cover its range, or lacks a right it needs
-    kTooLong,       // message or READ longer than the caps allow
-    kBadKey,        // kLocalInv, kRegMr: not a key of this Pd in the right state
-    kAccessDenied,  // kRegMr: refused access flags
-    kUnsupported,   // opcode the device does not have (see DeviceCaps)
-    kNotConnected,  // SENDs before the connection is established or after it ended
+    kBadSge,           // an lkey that does not cover its range, or lacks a right it needs
+    kTooLong,          // message or READ longer than the caps allow
+    kBadKey,           // kLocalInv, kRegMr: not a key of this Pd in the right state
+    kAccessDenied,     // kRegMr: refused access flags; PostResult::denied says which
+    kUnsupported,      // opcode the device does not have (see DeviceCaps)
+    kNotConnected,     // SENDs before the connection is established or after it ended
+    kBadAtomic,        // not one Sge of 8 bytes, or remote_addr is no multiple of 8
+    kPeerUnsupported,  // opcode the peer did not agree to (Qp::supports)
 };
 std::string_view to_string(PostStatus status);
 
 struct [[nodiscard]] PostResult {
+  constexpr PostResult() = default;
+  constexpr PostResult(PostStatus status_in, const WorkRequest* refused_in,
+                       Access denied_in = Access::kNone)
+      : status(status_in), denied(denied_in), refused(refused_in) {}
+
   PostStatus status = PostStatus::kOk;
+  Access denied;                         // kAccessDenied: the flags that were refused; one at least
   const WorkRequest* refused = nullptr;  // first request of the chain that was not taken
   bool ok() const { return status == PostStatus::kOk; }
 };

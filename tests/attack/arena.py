@@ -31,12 +31,12 @@ def run(attacks, helper, options, names, most_growth, witness_class=None):
         target = helper.target_class(folder, *options, env=MEASURED)
         try:
             warm, _ = helper.perf(target, "--rw", "randrw", "--bs", "4k", "--iodepth", "32",
-                                  "--runtime", "1", "--verify", "crc32c")
+                                  "--time_based", "--runtime", "1", "--verify", "crc32c")
             helper.assertEqual(warm["verify_errors"], 0)
             before, open_before = resident(target.process.pid), descriptors(target.process.pid)
             peak = before
             honest = helper.start("perf", target, *helper.name, "--rw", "randrw", "--bs", "4k",
-                                  "--iodepth", "8", "--runtime", "600", "--verify", "crc32c",
+                                  "--iodepth", "8", "--time_based", "--runtime", "600", "--verify", "crc32c",
                                   "--rate_iops", "500", "--output-format", "json",
                                   "--group_reporting", "--eta", "never")
             witness = witness_class(target.port) if witness_class else None
@@ -68,6 +68,7 @@ def run(attacks, helper, options, names, most_growth, witness_class=None):
             status = target.stop()
             helper.assertEqual(status, 0, target.output())
             helper.assertRegex(target.output(), "MRs in use: 0 ")
+            helper.assertNotRegex(target.output(), r"[^\n -~]", "the log has more than text")
         finally:
             target.kill()
     if failed:

@@ -5,6 +5,7 @@
 
 What every attack has to end with: arena.py. The transport's own attacks are attack.py's.
 """
+import hashlib
 import pathlib
 import random
 import socket
@@ -19,6 +20,7 @@ from arena import run  # pylint: disable=wrong-import-position
 from iwarp import SEND, TAGGED_INVALID_STAG, WRITE, Cut, Wire  # pylint: disable=wrong-import-position
 
 NAME = "iqn.2026-11.org.mrpool:attacker"
+CHAP_IQN, USER, SECRET = IQN + "-chap", "alice", "alice has a secret"
 NOP_OUT, SCSI, TASK, LOGIN, TEXT, DATA_OUT, LOGOUT = 0, 1, 2, 3, 4, 5, 6
 NOP_IN, RESPONSE, TASK_RESPONSE, LOGIN_RESPONSE, TEXT_RESPONSE, REJECT = (
     0x20, 0x21, 0x22, 0x23, 0x24, 0x3F)
@@ -35,8 +37,8 @@ def text(*pairs):
 class Initiator(Wire):
     """One iSER connection; what it sends is up to the attack."""
 
-    def __init__(self, port, isid=0):
-        super().__init__(port, bytes(4))  # both sides invalidate remotely
+    def __init__(self, port, isid=0, **more):
+        super().__init__(port, bytes(4), **more)  # both sides invalidate remotely
         self.isid = isid
         self.cmd_sn = 1
         self.tag = 0
@@ -77,6 +79,22 @@ class Initiator(Wire):
         self.login_request(text(*who, *KEYS, *more))
         op, bhs, _ = self.answer()
         assert op == LOGIN_RESPONSE, hex(op)
+        return bhs[36] << 8 | bhs[37]
+
+    def prove(self, target, user, secret):
+        """The security stage of a login with CHAP; returns the status class and detail."""
+        bodies = [[f"InitiatorName={NAME}", "SessionType=Normal", f"TargetName={target}",
+                   "AuthMethod=CHAP"], ["CHAP_A=7"]]
+        for body in bodies:
+            self.login_request(text(*body), 0)
+            _, bhs, data = self.answer()
+            if bhs[36:38] != b"\0\0":
+                return bhs[36] << 8 | bhs[37]
+        keys = dict(pair.split("=", 1) for pair in data.decode().split("\0") if pair)
+        said = bytes([int(keys["CHAP_I"])]) + secret.encode() + bytes.fromhex(keys["CHAP_C"][2:])
+        digest = hashlib.sha256(said).hexdigest()
+        self.login_request(text(f"CHAP_N={user}", f"CHAP_R=0x{digest}"), 0x81)
+        _, bhs, _ = self.answer()
         return bhs[36] << 8 | bhs[37]
 
     def command(self, cdb, expected=0, *, flags=0, data=b"", final=True, **more):
@@ -186,6 +204,36 @@ def foreign_sessions(port):
             _, bhs, _ = wire.answer()
             assert bhs[36:38] in (b"\x02\x06", b"\x02\x0a"), f"TSIH {tsih}: {bhs[36:38].hex()}"
     return "40 guessed session handles: refused"
+
+
+def guessed_secrets(port):
+    """A stranger guesses an honest initiator's secret, under its name and from many connections."""
+    said = []
+    start = time.monotonic()
+    while len(said) < 30 or said[-1] == 0x0201:
+        with Initiator(port, source="127.0.0.2") as wire:
+            said.append(wire.prove(CHAP_IQN, USER, f"guess number {len(said)}"))
+    looked_at = said.count(0x0201)
+    assert said[:10] == [0x0201] * 10 and set(said) == {0x0201, 0x0301}, [hex(s) for s in said]
+    # Another one comes every 10 s: a slow machine has some.
+    assert looked_at <= 10 + (time.monotonic() - start) / 10, [hex(status) for status in said]
+    with Initiator(port, source="127.0.0.2") as wire:
+        status = wire.prove(CHAP_IQN, USER, SECRET)
+        assert status == 0x0301, f"the right guess after too many wrong ones: {status:#x}"
+    with Initiator(port) as wire:
+        status = wire.prove(CHAP_IQN, USER, SECRET)
+        assert status == 0, f"the honest initiator is locked out: {status:#x}"
+    return f"{len(said)} guesses: {looked_at} looked at; the honest initiator logs in"
+
+
+def terminal_sequences(port):
+    """Names with escape sequences and line feeds, which the daemon's log must not carry."""
+    for name in ("iqn.a:\x1b[2J", "iqn.a:\nforged: a line", "iqn.a:\x9b31m", "iqn.a:\x7f"):
+        for names in ({"target": name}, {"name": name}):
+            with Initiator(port) as wire:
+                status = wire.login(**names)
+                assert status >> 8 == 2, f"{names}: {status:#x}"
+    return "4 names with control characters: refused"
 
 
 def command_before_login(port):
@@ -428,20 +476,24 @@ def silence(port):
 
 
 def crowd(port):
-    """More connections than the daemon was told to take."""
+    """More connections than the daemon was told to take: who has not logged in makes room."""
     wires = []
     try:
         while len(wires) < 200:
             wires.append(Initiator(port))
-            if wires[-1].rejected:
-                return f"connection {len(wires)}: refused"
-        raise AssertionError("200 connections were taken")
+            assert not wires[-1].rejected, f"connection {len(wires)} was refused"
+        for wire in wires[:100]:
+            wire.wait_cut()
+        with Initiator(port) as another:
+            assert another.login() == 0
+        return "200 connections, the oldest ended for the next; another logs in"
     finally:
         for wire in wires:
             wire.socket.close()
 
 
 ATTACKS = [login_storm, reinstatement_storm, bad_login_text, bad_login_stages, foreign_sessions,
+           guessed_secrets, terminal_sequences,
            command_before_login, endless_login, lengths_that_lie, short_messages, noise,
            command_numbers, same_tag_twice, stray_data_out, data_out_overruns, immediate_data_games,
            transfers_without_a_key, giant_transfers, guessed_stags, learnt_stag, abort_storm,
@@ -450,5 +502,6 @@ ATTACKS = [login_storm, reinstatement_storm, bad_login_text, bad_login_stages, f
 
 if __name__ == "__main__":
     run(ATTACKS, IserTargetTest(),
-        ["--lun", "ram:16MiB", "--lun", "ram:1MiB", "--no-initial-r2t", "--max-connections", "60"],
+        ["--lun", "ram:16MiB", "--lun", "ram:1MiB", "--target", CHAP_IQN, "--lun", "ram:1MiB",
+         "--chap", f"{USER}:{SECRET}", "--no-initial-r2t", "--max-connections", "60"],
         sys.argv[1:], 128 << 20)

@@ -1,6 +1,8 @@
 """Just enough iWARP and NVMe-oF to break their rules: bytes by hand over a TCP socket."""
+import contextlib
 import socket
 import struct
+import time
 
 from harness import PATIENCE  # the attacks have its folder in their path
 
@@ -34,7 +36,7 @@ def mpa_request(private, length=None):
 
 # What a Terminate says: (layer, error type, error code), RFC 5040 4.8, 5041 7.2, 5044 8.
 READ_INVALID_STAG, READ_BOUNDS, READ_ACCESS = (0, 1, 0), (0, 1, 1), (0, 1, 2)
-TAGGED_INVALID_STAG, TAGGED_BOUNDS, TAGGED_NOT_ASSOCIATED = (1, 1, 0), (1, 1, 1), (1, 1, 2)
+TAGGED_INVALID_STAG, TAGGED_BOUNDS = (1, 1, 0), (1, 1, 1)
 TAGGED_OFFSET_WRAP = (1, 1, 3)
 UNTAGGED_NO_BUFFER, UNTAGGED_MSN_RANGE, UNTAGGED_TOO_LONG = (1, 2, 2), (1, 2, 3), (1, 2, 5)
 MPA_CRC = (2, 0, 2)
@@ -52,10 +54,11 @@ class Cut(Exception):
 class Wire:
     """One connection to the target."""
 
-    def __init__(self, port, private=None, timeout=PATIENCE):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, private=None, timeout=PATIENCE, source="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.msn = {0: 0, 1: 0}
+        self.held = None  # inside burst(): what has not been sent yet
         self.reads = []  # READ requests of the target: (sink stag, offset, length, source stag)
         self.memory = {}  # what the target may read: source stag -> bytes
         self.terminated = None  # the code of its Terminate
@@ -87,7 +90,18 @@ class Wire:
             data += more
         return data
 
+    @contextlib.contextmanager
+    def burst(self):
+        """What is sent inside goes out together, at the end."""
+        self.held = bytearray()
+        yield
+        data, self.held = self.held, None
+        self.raw(data)
+
     def raw(self, data):
+        if self.held is not None:
+            self.held += data
+            return
         try:
             self.socket.sendall(data)
         except ConnectionError:
@@ -139,6 +153,24 @@ class Wire:
                 self.receive()
         except Cut as cut:
             return cut
+
+    def answer_slowly(self, seconds):
+        """Answers each READ of the target with zeroes, and that late."""
+        while True:
+            self.receive(until_read=True)
+            sink, at, size, _ = self.reads.pop(0)
+            time.sleep(seconds)
+            self.tagged(READ_RESPONSE, sink, at, bytes(size))
+
+    def write_nothing(self):
+        """RDMA WRITEs of no bytes, as fast as it goes."""
+        with self.burst():
+            self.tagged(WRITE, 0, 0, b"")
+            flood = self.held * 4000
+            self.held = bytearray()
+        self.socket.settimeout(None)
+        while True:
+            self.raw(flood)
 
     # NVMe.
 

@@ -25,6 +25,7 @@ class NopPd final : public Pd {
     caps_.name = "nop";
     caps_.registration = Registration::kFastReg;
     caps_.access.known = Access::kLocalWrite | kRemoteRights;
+    caps_.max_mr = UINT32_MAX;
     caps_.max_fast_reg_segments = 256;
   }
   absl::StatusOr<std::unique_ptr<Mr>> reg_mr(std::span<std::byte>, Access) override {

@@ -1,5 +1,7 @@
 // Bad requests, full queues, and ends in the middle of everything.
+#include <cstdlib>
 #include <random>
+#include <thread>
 
 #include "tests/conformance/fixture.h"
 
@@ -209,6 +211,26 @@ TEST_F(Errors, OptionsBeyondTheCapsAreRefusedAtTheCall) {
   EXPECT_TRUE(refused({.max_recv_wr = caps().max_qp_wr + 1}));
   EXPECT_TRUE(refused({.max_send_sge = caps().max_sge + 1}));
   EXPECT_TRUE(refused({.max_recv_sge = caps().max_sge + 1}));
+}
+
+TEST_F(Errors, APostFromAnotherThreadIsReported) {
+  // In release builds the check is a switch; the child starts with it on.
+  ::setenv("MRPOOL_CHECK_THREADS", "1", 1);
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  connect();
+  EXPECT_DEATH(std::thread([&] { (void)client.qp->post_send(WorkRequest{}); }).join(),
+               "Qp::post_send: the Reactor at 0x.* runs on another thread");
+  EXPECT_DEATH(std::thread([&] { (void)client.qp->post_recv(RecvRequest{}); }).join(),
+               "Qp::post_recv: the Reactor at 0x.* runs on another thread");
+}
+
+TEST_F(Errors, CallsFromAnotherThreadAreReportedInEveryBuild) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  connect();
+  EXPECT_DEATH(std::thread([&] { client.qp->disconnect(); }).join(), "Qp::disconnect: the Reactor");
+  EXPECT_DEATH(std::thread([&] { client.qp->abort(); }).join(), "Qp::abort: the Reactor");
+  EXPECT_DEATH(std::thread([&] { (void)device.create_cq(*reactor, {.depth = 1}); }).join(),
+               "Device::create_cq: the Reactor");
 }
 
 TEST_F(Errors, RequestsPostedInsideCompletionsAreFine) {

@@ -150,6 +150,7 @@ class Side final : public QpEvents {
 class Acceptor final : public ListenHandler {
  public:
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;
+  void on_listen_error(const absl::Status& error) override { listen_errors.push_back(error); }
 
   Side* server = nullptr;  // accepts for this side when set; keeps the request otherwise
   QpOptions options;
@@ -157,6 +158,7 @@ class Acceptor final : public ListenHandler {
   std::vector<std::byte> request_data;
   uint16_t offered_ord = 0, offered_ird = 0;
   std::unique_ptr<ConnectRequest> kept;
+  std::vector<absl::Status> listen_errors;
   absl::Status accepted = absl::UnknownError("no request came");
 };
 

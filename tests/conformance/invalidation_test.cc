@@ -222,6 +222,23 @@ TEST_F(Invalidation, RightsBeyondTheCeilingAreRefused) {
   EXPECT_TRUE(server.qp->connected());
 }
 
+TEST_F(Invalidation, ARefusalSaysWhichFlagsWereDenied) {
+  auto modest = server.pd->alloc_fast_mr({.max_segments = 1, .ceiling = Access::kRemoteRead});
+  ASSERT_TRUE(modest.ok()) << modest.status();
+  const Sge sge = key->base.sge();
+  ASSERT_EQ((*modest)->map({&sge, 1}), 1u);
+  const auto denied = [&](Access access) {
+    const WorkRequest wr{.opcode = Opcode::kRegMr, .mr = modest->get(), .access = access};
+    const PostResult result = server.qp->post_send(wr);
+    EXPECT_EQ(result.status, PostStatus::kAccessDenied);
+    EXPECT_EQ(result.refused, &wr);
+    return to_string(result.denied);
+  };
+  EXPECT_EQ(denied(Access::kRemoteRead | Access::kLocalWrite), "local_write");
+  EXPECT_EQ(denied(Access::kRemoteRead | Access::kRemoteWrite), "remote_write");
+  EXPECT_EQ(denied(Access::kLocalWrite | Access::kRemoteWrite), "local_write|remote_write");
+}
+
 TEST_F(Invalidation, ForbiddenRightsAreRefused) {
   key->map(0, kSize);
   EXPECT_EQ(server.try_post(key->registration(Access::kRemoteWrite)), PostStatus::kAccessDenied);

@@ -1,4 +1,7 @@
 // Registered memory and its flags.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <set>
 
 #include "tests/conformance/fixture.h"
@@ -6,7 +9,8 @@
 namespace mrpool::conformance {
 namespace {
 
-constexpr Access kUnordered{1u << 21};  // optional, proposed upstream, known to no device here
+constexpr Access kUnordered =
+    Access::from_bits(1u << 21);  // optional, proposed upstream, known to no device here
 
 class Registration : public ConformanceTest {
  protected:
@@ -35,6 +39,20 @@ TEST_F(Registration, KeysAreDistinct) {
   EXPECT_EQ(keys.size(), 100u);
 }
 
+// A device either registers dma-bufs, and then says that a plain file is none, or it says that it
+// does not.
+TEST_F(Registration, DmabufsAreByCapability) {
+  const int file = memfd_create("no dma-buf", MFD_CLOEXEC);
+  ASSERT_GE(file, 0);
+  const auto mr = client.pd->reg_dmabuf_mr({.fd = file, .length = 4096}, Access::kLocalWrite);
+  ::close(file);
+  ASSERT_FALSE(mr.ok());
+  if (mr.status().code() != absl::StatusCode::kUnimplemented) {
+    EXPECT_EQ(mr.status().code(), absl::StatusCode::kInvalidArgument) << mr.status();
+  }
+  EXPECT_THAT(std::string(mr.status().message()), testing::HasSubstr(caps().name));
+}
+
 TEST_F(Registration, ForbiddenCombinationsAreRefused) {
   for (const Access access :
        {Access::kRemoteWrite, Access::kRemoteWrite | Access::kRemoteRead, Access::kRemoteAtomic}) {
@@ -45,7 +63,7 @@ TEST_F(Registration, ForbiddenCombinationsAreRefused) {
 
 TEST_F(Registration, AnUnknownMandatoryFlagIsRefusedByName) {
   for (uint32_t bit = 0; bit < 20; ++bit) {
-    const Access flag{1u << bit};
+    const Access flag = Access::from_bits(1u << bit);
     if (has(caps().access.known, flag)) continue;
     const auto mr = client.pd->reg_mr(memory, Access::kLocalWrite | flag);
     ASSERT_EQ(mr.status().code(), absl::StatusCode::kInvalidArgument) << to_string(flag);

@@ -22,11 +22,21 @@ struct Slot final : Completion {
   WorkCompletion wc;
 };
 
+struct Limits final : SrqEvents {
+  void on_srq_limit(Srq& srq_in) override {
+    ++calls;
+    srq = &srq_in;
+  }
+  int calls = 0;
+  Srq* srq = nullptr;
+};
+
 class SharedReceives : public ConformanceTest {
  protected:
   void SetUp() override {
     MRPOOL_NEEDS(caps().srq);
-    auto made = server.pd->create_srq(*reactor, {.max_wr = kSlots, .max_sge = 1});
+    auto made =
+        server.pd->create_srq(*reactor, {.max_wr = kSlots, .max_sge = 1, .events = &limits});
     ASSERT_TRUE(made.ok()) << made.status();
     srq = std::move(*made);
     inbox = std::make_unique<Region>(*server.pd, kSlots * kSlotSize, Access::kLocalWrite);
@@ -67,6 +77,7 @@ class SharedReceives : public ConformanceTest {
   Side other_server{device, *reactor, "other server"};
   std::array<Slot, kSlots> slots;
   Slot extra;
+  Limits limits;
   std::unique_ptr<Srq> srq;
   std::unique_ptr<Region> inbox;
 };
@@ -124,6 +135,43 @@ TEST_F(SharedReceives, WhatIsLeftIsFlushed) {
 TEST_F(SharedReceives, TheQpsOwnQueueIsClosed) {
   const Sge sge = inbox->sge(0, kSlotSize);
   EXPECT_NE(server.try_receive({&sge, 1}), PostStatus::kOk);
+}
+
+// ------------------------------------------------------------------------------- the limit
+
+TEST_F(SharedReceives, SayWhenFewAreLeft) {
+  for (size_t i = 0; i < 8; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
+  EXPECT_EQ(srq->posted(), 8u);
+  ASSERT_TRUE(srq->arm_limit(6).ok());
+  Region a(*client.pd, 1, Access::kNone);
+  for (int i = 0; i < 2; ++i) client.send(a.sge());
+  ASSERT_TRUE(until([&] { return called() == 2; }));
+  settle();
+  EXPECT_EQ(limits.calls, 0);  // six are not fewer than six
+  client.send(a.sge());
+  ASSERT_TRUE(until([&] { return limits.calls == 1; }));
+  EXPECT_EQ(limits.srq, srq.get());
+  client.send(a.sge());
+  ASSERT_TRUE(until([&] { return called() == 4; }));
+  settle();
+  EXPECT_EQ(limits.calls, 1);  // once for each arm_limit()
+}
+
+TEST_F(SharedReceives, SayAtOnceThatFewAreLeftButNeverFromInsideTheCall) {
+  ASSERT_EQ(post(0), PostStatus::kOk);
+  ASSERT_TRUE(srq->arm_limit(2).ok());
+  EXPECT_EQ(limits.calls, 0);
+  ASSERT_TRUE(until([&] { return limits.calls == 1; }));
+  ASSERT_TRUE(srq->arm_limit(0).ok());
+  settle();
+  EXPECT_EQ(limits.calls, 1);
+}
+
+TEST_F(SharedReceives, RefuseALimitThatCannotBe) {
+  EXPECT_EQ(srq->arm_limit(kSlots + 1).code(), absl::StatusCode::kInvalidArgument);
+  auto silent = server.pd->create_srq(*reactor, {.max_wr = 1, .max_sge = 1});
+  ASSERT_TRUE(silent.ok());
+  EXPECT_EQ((*silent)->arm_limit(1).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

@@ -70,11 +70,52 @@ TEST_F(Statistics, CountRejections) {
   listen();
   start_connect(client);
   ASSERT_TRUE(until([&] { return acceptor.kept != nullptr; }));
-  acceptor.kept->reject({});
+  EXPECT_TRUE(acceptor.kept->reject({}).ok());
   ASSERT_TRUE(until([&] { return client.disconnected.has_value(); }));
   EXPECT_EQ(since_start(&TransportStatistics::connections_rejected), 1u);
   EXPECT_EQ(since_start(&TransportStatistics::connections_ended_rejected), 1u);
   EXPECT_EQ(since_start(&TransportStatistics::connections_opened), 0u);
+}
+
+TEST_F(Statistics, APdCountsWhatIsMadeFromIt) {
+  auto pd = device.alloc_pd();
+  ASSERT_TRUE(pd.ok()) << pd.status();
+  EXPECT_EQ((*pd)->statistics(), PdStatistics{});
+  {
+    Region first(**pd, 8192, Access::kLocalWrite), second(**pd, 4096, Access::kNone);
+    const PdStatistics both = (*pd)->statistics();
+    EXPECT_EQ(both.regions, 2u);
+    EXPECT_EQ(both.region_bytes, 12288u);
+    EXPECT_FALSE((*pd)->reg_mr(first.bytes(), Access::kRemoteWrite).ok());
+    auto key = (*pd)->alloc_fast_mr({.max_segments = 1});
+    ASSERT_TRUE(key.ok()) << key.status();
+    EXPECT_EQ((*pd)->statistics().fast_mrs, 1u);
+  }
+  EXPECT_EQ((*pd)->statistics(),
+            (PdStatistics{
+                .regions_max = 2, .regions_total = 2, .regions_refused = 1, .fast_mrs_max = 1}));
+  EXPECT_THAT(to_text((*pd)->statistics()), testing::HasSubstr("regions_refused 1\n"));
+}
+
+TEST_F(Statistics, CountImmediateDataAndAtomics) {
+  MRPOOL_NEEDS(caps().immediate_data && caps().atomics != AtomicScope::kNone);
+  connect();
+  Region target(*server.pd, 64, Access::kLocalWrite | Access::kRemoteWrite | Access::kRemoteAtomic);
+  Region sink(*client.pd, 64, Access::kLocalWrite);
+  const Sge sge = sink.sge(0, 8);
+  Op& received = server.receive(target.sge());
+  client.post({.opcode = Opcode::kSendWithImm, .sges = {&sge, 1}, .imm = 1});
+  ASSERT_TRUE(finish(received));
+  ASSERT_TRUE(finish(client.post({.opcode = Opcode::kFetchAdd,
+                                  .sges = {&sge, 1},
+                                  .remote_addr = target.remote(),
+                                  .rkey = target.rkey()})));
+  const TransportStatistics here = client.qp->statistics(), there = server.qp->statistics();
+  EXPECT_EQ(here.immediates_sent, 1u);
+  EXPECT_EQ(here.send_messages_sent, 1u);
+  EXPECT_EQ(here.atomic_responses_received, 1u);
+  EXPECT_EQ(there.immediates_received, 1u);
+  EXPECT_EQ(there.send_messages_received, 1u);
 }
 
 }  // namespace

@@ -22,10 +22,11 @@ import sys
 import tempfile
 import time
 
-# RDMAP opcodes, RFC 5040 §4.3.
+# RDMAP opcodes, RFC 5040 §4.3 and RFC 7306. Wireshark has no name for immediate data, but its number.
 OPCODES = {
     0: "write", 1: "read_request", 2: "read_response", 3: "send", 4: "send_with_invalidate",
     5: "send_solicited", 6: "send_solicited_with_invalidate", 7: "terminate",
+    8: "immediate", 9: "immediate_solicited", 10: "atomic_request", 11: "atomic_response",
 }
 DECODE = [
     # All of a stream is MPA, whatever else its ephemeral port may be known for.
@@ -113,8 +114,9 @@ def decode(pcap):
 def check(name, pcap, posted, crc):
     text = decode(pcap)
     seen = collections.Counter(
-        OPCODES.get(int(number), f"opcode {number}")
-        for number in re.findall(r"OpCode: .*?\((?:0x)?(\d+)\)", text))
+        OPCODES.get(int(number, 16), f"opcode 0x{number}")
+        # An atomic's own code, which is named so too, is decimal.
+        for number in re.findall(r"OpCode: .*?\(0x([0-9a-f]+)\)", text))
     # Not posted by the program: the initiator's ready-to-receive message, a WRITE of no bytes
     # (RFC 6581 §8).
     expected = collections.Counter({key: value for key, value in posted.items() if value})
@@ -130,6 +132,13 @@ def check(name, pcap, posted, crc):
         if word in text:
             at = text.index(word)
             fail(f"{name}: Wireshark says '{text[max(0, at - 200):at + 80]}' (capture kept: {pcap})")
+    # The fields of the atomics, where RFC 7306 and this dissector have them.
+    if posted.get("atomic_request"):
+        for line in (r"FetchAdd", r"CmpSwap", r"Add Data: 0*72623859790382856",
+                     r"Swap Data: 0*1230066625199609624",
+                     r"Compare Data: 0*72623859790382856"):
+            if not re.search(line, text):
+                fail(f"{name}: Wireshark shows no '{line}' (capture kept: {pcap})")
     good = len(re.findall(r"Good CRC", text))
     if crc and good != total:
         fail(f"{name}: {good} good CRCs for {total} FPDUs (capture kept: {pcap})")

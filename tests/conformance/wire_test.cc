@@ -13,6 +13,42 @@ class Wire : public ConformanceTest {
     const size_t most = uiwarp::kMaxSegmentPayload;
     return static_cast<int>(std::max<size_t>(1, (length + most - 1) / most));
   }
+
+  // Immediate data and atomics.
+  void extensions(Region& local, Region& remote, Region& inbox, int& sends, int& writes) {
+    Region counter(*server.pd, 4096, Access::kLocalWrite | Access::kRemoteAtomic);
+    for (const size_t size :
+         {size_t{0}, size_t{5}, size_t{4096}, size_t{uiwarp::kMaxSegmentPayload} + 1}) {
+      const Sge sge = local.sge(0, size);
+      Op& first = server.receive(inbox.sge());
+      Op& second = server.receive(inbox.sge());
+      client.post({.opcode = Opcode::kSendWithImm, .sges = {&sge, 1}, .imm = 1});
+      client.post({.opcode = Opcode::kRdmaWriteWithImm,
+                   .solicited = true,
+                   .sges = {&sge, 1},
+                   .remote_addr = remote.remote(),
+                   .rkey = remote.rkey(),
+                   .imm = 2});
+      ASSERT_TRUE(finish(first) && finish(second)) << size;
+      sends += segments(size);
+      writes += segments(size);
+      ++immediates_;
+      ++immediates_solicited_;
+    }
+    const Sge sink = local.sge(0, 8);
+    for (const Opcode opcode : {Opcode::kFetchAdd, Opcode::kCompareSwap}) {
+      ASSERT_TRUE(finish(client.post({.opcode = opcode,
+                                      .sges = {&sink, 1},
+                                      .remote_addr = counter.remote(),
+                                      .rkey = counter.rkey(),
+                                      .compare_add = 0x0102030405060708,
+                                      .swap = 0x1112131415161718})));
+      ++atomics_;
+    }
+    ASSERT_TRUE(until([&] { return client.all_finished(); }));
+  }
+
+  int immediates_ = 0, immediates_solicited_ = 0, atomics_ = 0;
 };
 
 TEST_F(Wire, OneOfEverything) {
@@ -44,6 +80,8 @@ TEST_F(Wire, OneOfEverything) {
     responses += segments(size);
     ASSERT_TRUE(until([&] { return client.all_finished() && server.all_finished(); })) << size;
   }
+
+  if (caps().immediate_data) extensions(local, remote, inbox, sends, writes);
 
   // A key that lives once and is ended by the peer.
   if (caps().registration == mrpool::Registration::kFastReg && caps().send_with_inv) {
@@ -78,6 +116,10 @@ TEST_F(Wire, OneOfEverything) {
   RecordProperty("read_request", reads);
   RecordProperty("read_response", responses);
   RecordProperty("terminate", 1);
+  RecordProperty("immediate", immediates_);
+  RecordProperty("immediate_solicited", immediates_solicited_);
+  RecordProperty("atomic_request", atomics_);
+  RecordProperty("atomic_response", atomics_);
 }
 
 }  // namespace

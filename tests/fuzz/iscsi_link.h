@@ -114,6 +114,9 @@ class MemoryLink final : public Link {
     FUZZ_CHECK(fetching_.insert(&task).second);
     return true;
   }
+  bool admit(std::string_view) override { return true; }
+  void executing(Task&) override {}
+  void executed(Task&) override {}
   bool take_chunks(Task& task, uint64_t bytes) override {
     FUZZ_CHECK(bytes > 0 && bytes <= kMaxTransfer && task.chunk_count == 0);
     wanted_[&task] = uint32_t((bytes + kChunk - 1) / kChunk);

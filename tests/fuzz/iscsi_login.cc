@@ -36,7 +36,10 @@ struct Host final : LoginHost {
     FUZZ_CHECK(identity.target == asked && identity.discovery == identity.target.empty());
     return {.tsih = 7};
   }
+  bool may_prove() override { return guesses > 0; }
+  void proof_failed() override { --guesses; }
   Found found;
+  int guesses = 2;
   std::string asked;
   int admitted = 0;
 };
@@ -49,6 +52,9 @@ class TargetSide {
  public:
   TargetSide(uint8_t mode, fuzz::Input& input) : mode_(mode), input_(input) {
     if ((mode & 2) != 0) host_.found.authentication.incoming = kIncoming;
+    if ((mode & 2) != 0 && (mode & 8) != 0) {
+      host_.found.alternatives = {{.incoming = Credentials{"other", "another's own secret"}}};
+    }
     if ((mode & 4) != 0) host_.found.authentication.outgoing = kOutgoing;
     host_.found.alias = (mode & 8) != 0 ? "a disk" : "";
     limits_.initial_r2t = (mode & 16) != 0;
@@ -139,6 +145,7 @@ class TargetSide {
     ended_ = true;
     // Without the secret nobody comes so far.
     FUZZ_CHECK(!host_.found.authentication.incoming || (mode_ & 64) != 0);
+    FUZZ_CHECK(login_.proven() == host_.found.authentication.incoming);
     const Identity& identity = login_.identity();
     FUZZ_CHECK(valid_iscsi_name(identity.initiator));
     FUZZ_CHECK(identity.discovery || identity.target == kTarget);

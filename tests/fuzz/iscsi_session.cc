@@ -28,6 +28,7 @@ constexpr char kHonest[] = "iqn.2026-11.org.example:honest";
 Config configuration(uint8_t which) {
   Config config;
   config.listen = {"uiwarp://127.0.0.1:3260"};
+  config.open_discovery = true;
   if ((which & 2) == 0) {
     config.targets.push_back({.name = kOpen, .luns = {"ram:64KiB"}});
     if ((which & 1) == 0) config.targets.back().luns.push_back("ram:64KiB,bs=4096");
@@ -36,7 +37,8 @@ Config configuration(uint8_t which) {
       {.name = kSecured,
        .luns = {"ram:64KiB"},
        .authentication = {.incoming = iscsi::Credentials{"user", "a secret nobody knows"}}});
-  config.targets.push_back({.name = kPrivate, .luns = {"ram:64KiB"}, .initiators = {kHonest}});
+  config.targets.push_back(
+      {.name = kPrivate, .luns = {"ram:64KiB"}, .initiators = {{{.name = kHonest}}}});
   return config;
 }
 

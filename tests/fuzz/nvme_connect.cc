@@ -5,6 +5,7 @@
 // Whatever is asked: who gets a controller was allowed to, and asked for a subsystem that is there;
 // an I/O queue joins only a controller of the same host, host id and subsystem, each number once; a
 // refusal names an existing byte; no controller outlives its admin queue.
+#include <algorithm>
 #include <array>
 #include <set>
 #include <utility>
@@ -137,6 +138,7 @@ class Run {
       std::memset(field, who, sizeof field);
     }
     if ((form & 8) != 0) facts.entries = input_.take<uint8_t>();
+    engine_.dropped.clear();
     const size_t before = target_.controllers();
     const Connected connected = target_.connect(command, data, facts, now_);
     if (connected.wait) {
@@ -162,7 +164,7 @@ class Run {
     FUZZ_CHECK(identity.discovery == (nqn == kNqns[2]));
     if (command.queue_id == 0) {
       FUZZ_CHECK(served_to(nqn, host));
-      FUZZ_CHECK(target_.controllers() == before + 1 && before < kMaxControllers);
+      FUZZ_CHECK(target_.controllers() == std::min<size_t>(before + 1, kMaxControllers));
       for (const HostQueue& other : queues_) {
         FUZZ_CHECK(other.controller->identity().id != identity.id);
       }
@@ -174,7 +176,16 @@ class Run {
         FUZZ_CHECK(other.controller != connected.controller || other.id != command.queue_id);
       }
     }
+    if (command.queue_id == 0 && before == kMaxControllers) made_room();
     queues_.push_back({facts.ref.id, command.queue_id, connected.controller});
+  }
+
+  // Of the controllers a discovery controller was told to go, and goes.
+  void made_room() {
+    const auto gone = std::ranges::find_if(
+        queues_, [&](const HostQueue& queue) { return engine_.dropped.contains(queue.ref); });
+    FUZZ_CHECK(gone != queues_.end() && gone->controller->identity().discovery);
+    leave(size_t(gone - queues_.begin()));
   }
 
   void refused(const Connected& connected, size_t before) const {

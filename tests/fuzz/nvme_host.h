@@ -40,8 +40,8 @@ class NvmeWorld {
     options.engine.staging = 2 << 20;  // the least that the longest Compare needs
     options.engine.mrs = 4;
     options.open_device = [this](const Address&) { return target_device_; };
-    options.open_volume = [this](const nvmf_target::NamespaceConfig& ns) {
-      auto volume = storage::open(ns.storage, {.block_size = ns.block_size});
+    options.open_volume = [this](std::string_view spec, const storage::OpenOptions& how) {
+      auto volume = storage::open(spec, how);
       if (!volume.ok() || faults_ == nullptr) return volume;
       return absl::StatusOr<std::shared_ptr<storage::Volume>>(
           storage::with_faults(*volume, faults_));

@@ -41,9 +41,10 @@ class Host final : public QpEvents, public ListenHandler {
     memory.assign(11 * kRegion, kGuard);
     std::ranges::fill(region(9), kSecret);
     pd = *device->alloc_pd();
-    cq = *device->create_cq(reactor, {.depth = 64});
+    cq = *device->create_cq(reactor, {.depth = 1024});
     inbox = *pd->reg_mr(region(1), Access::kLocalWrite);
-    writable = *pd->reg_mr(region(3), Access::kLocalWrite | Access::kRemoteWrite);
+    writable =
+        *pd->reg_mr(region(3), Access::kLocalWrite | Access::kRemoteWrite | Access::kRemoteAtomic);
     readable = *pd->reg_mr(region(5), Access::kRemoteRead);
     base = *pd->reg_mr(region(7), Access::kLocalWrite);
     secret = *pd->reg_mr(region(9), Access::kLocalWrite);
@@ -158,6 +159,20 @@ class Peer final : public DialHandler, public StreamEvents {
   std::unique_ptr<Stream> stream_;
 };
 
+std::vector<std::byte> atomic(fuzz::Input& input, uint32_t id, uint32_t stag, uint64_t offset) {
+  std::vector<std::byte> payload(kAtomicRequestBytes);
+  encode_atomic_request({.code = static_cast<AtomicCode>(input.take<uint8_t>() & 3),
+                         .id = id,
+                         .stag = stag,
+                         .offset = offset,
+                         .add_swap = input.take<uint64_t>(),
+                         .add_swap_mask = input.take<uint64_t>(),
+                         .compare = input.take<uint64_t>(),
+                         .compare_mask = input.take<uint64_t>()},
+                        payload.data());
+  return payload;
+}
+
 // One FPDU as the input wants it: any header fields, one of the keys or any number, an offset near
 // the interesting places, and a CRC that is right unless the input says otherwise.
 std::vector<std::byte> segment(fuzz::Input& input, const Host& host) {
@@ -182,7 +197,7 @@ std::vector<std::byte> segment(fuzz::Input& input, const Host& host) {
                                   ~uint64_t{0} - kRegion};
     return start + kNear[choice >> 3 & 7];
   };
-  SegmentHeader header{.kind = static_cast<MessageKind>(control & 7),
+  SegmentHeader header{.kind = static_cast<MessageKind>((control & 7) | (control >> 4 & 8)),
                        .tagged = (control & 8) != 0,
                        .last = (control & 16) != 0};
   const uint8_t where = input.take<uint8_t>();
@@ -190,7 +205,7 @@ std::vector<std::byte> segment(fuzz::Input& input, const Host& host) {
     header.stag = pick_key(where);
     header.offset = pick_address(input.take<uint8_t>());
   } else {
-    header.queue = control >> 5;
+    header.queue = control >> 5 & 3;
     header.msn = input.take<uint8_t>();
     header.mo = input.take<uint16_t>();
     header.invalidate = pick_key(where);
@@ -205,6 +220,9 @@ std::vector<std::byte> segment(fuzz::Input& input, const Host& host) {
                          .source_stag = pick_key(source),
                          .source_offset = pick_address(source)},
                         payload.data());
+  } else if (header.kind == MessageKind::kAtomicRequest && (where & 0x80) != 0) {
+    const uint8_t target = input.take<uint8_t>();
+    payload = atomic(input, header.msn, pick_key(target), pick_address(target));
   } else {
     const auto bytes = input.take_bytes(input.take<uint8_t>());
     payload.assign(bytes.begin(), bytes.end());
@@ -227,7 +245,11 @@ void run(fuzz::Input input) {
   Peer peer(host);
   for (int i = 0; i < 1000 && !peer.up(); ++i) host.reactor.step();
   const uint8_t mode = input.take<uint8_t>();
-  peer.send(encode_mpa({.crc = (mode & 1) != 0, .enhanced = true, .ird = 4, .ord = 4}));
+  peer.send(encode_mpa({.crc = (mode & 1) != 0,
+                        .extensions = (mode & 4) == 0,
+                        .enhanced = true,
+                        .ird = 4,
+                        .ord = 4}));
   for (int i = 0; i < 1000 && !host.connected; ++i) host.reactor.step();
   if (!host.connected) return;
   host.reactor.step();

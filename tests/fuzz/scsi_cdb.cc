@@ -210,10 +210,10 @@ class Run {
     if (plan.kind == Kind::kFlush) return;
     if (plan.kind == Kind::kUnmap) {
       FUZZ_CHECK(facts_.thin && !ranges.empty() && ranges.size() <= kMaxUnmapDescriptors);
-      for (const Range& range : ranges) FUZZ_CHECK(facts_.holds(range.lba, range.blocks));
+      for (const Range& range : ranges) FUZZ_CHECK(holds(facts_.blocks, range.lba, range.blocks));
       return;
     }
-    FUZZ_CHECK(plan.blocks > 0 && facts_.holds(plan.lba, plan.blocks));
+    FUZZ_CHECK(plan.blocks > 0 && holds(facts_.blocks, plan.lba, plan.blocks));
     if (travels) FUZZ_CHECK(plan.blocks <= kMaxTransferBlocks);
     const uint64_t bytes = plan.blocks * kBlock;
     switch (plan.kind) {
@@ -333,11 +333,13 @@ class Run {
   std::shared_ptr<storage::Volume> volume_ = *storage::open("ram:32KiB,bs=512");
   std::unique_ptr<storage::Channel> channel_ = *volume_->open_channel(reactor_);
   iser_target::RangeGate gate_{1};
-  iser_target::Store store_{*channel_, kBlock, gate_, 0, reactor_};
+  storage::LateRanges late_;
+  iser_target::Store store_{*channel_, kBlock, late_, gate_, 0, reactor_};
   UnitFacts facts_{.block_size = kBlock,
                    .blocks = kBlocks,
                    .max_transfer_blocks = kMaxTransferBlocks,
-                   .serial = 1,
+                   .serial = "1",
+                   .naa = std::vector<uint8_t>(8, 0x31),
                    .target_name = "iqn.2026-11.org.example:disk"};
   std::string saved_;
   Nexus alice_{"iqn.a,i,0x000000000001"}, bob_{"iqn.b,i,0x000000000002"};

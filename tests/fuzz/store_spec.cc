@@ -23,6 +23,19 @@ void check_spec(const StoreSpec& spec) {
   FUZZ_CHECK(again.ok() && *again == spec);
 }
 
+// What is its place's can be taken out, and the rest is as it was.
+void check_taking(std::string_view text, const StoreSpec& spec) {
+  static constexpr std::string_view kNames[] = {"nsid", "ro"};
+  std::string rest(text);
+  const auto taken = mrpool::storage::take_options(rest, kNames);
+  if (!taken.ok()) return;
+  const auto left = mrpool::storage::parse_spec(rest);
+  FUZZ_CHECK(left.ok() && left->target == spec.target);
+  FUZZ_CHECK(left->options.size() + taken->size() == spec.options.size());
+  for (const std::string_view name : kNames) FUZZ_CHECK(left->find(name) == nullptr);
+  for (const StoreSpec::Option& option : *taken) FUZZ_CHECK(*spec.find(option.name) == option);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -32,6 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     FUZZ_CHECK(!spec.status().message().empty());
   } else {
     check_spec(*spec);
+    check_taking(text, *spec);
     if (spec->scheme != "null") return 0;
   }
   FUZZ_CHECK(mrpool::storage::check(text).ok() == mrpool::storage::open(text).ok());

@@ -3,11 +3,14 @@
 Every process gets an ephemeral port, its own folder and a time limit; what is left at the end of a
 test is killed by its process id. A target must end by SIGTERM with status 0 and no MR in use.
 """
+import contextlib
 import json
 import os
 import pathlib
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -67,14 +70,19 @@ class Target:
     program = ["mrpool-nvmf-target", "--subnqn", NQN]
 
     def __init__(self, folder, *options, host="127.0.0.1", port=0, device="", config=None,
-                 env=None):
+                 env=None, descriptors_limit=None):
         self.host = host
         self.log_path = pathlib.Path(folder) / f"target-{time.monotonic_ns()}.log"
         served = ["--config", config] if config else [
             "--listen", f"uiwarp://{host}:{port}{device}", *self.program[1:]]
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_limit, descriptors_limit))
+
         with open(self.log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen([BIN / self.program[0], *served, *map(str, options)],
-                                            stdout=log, stderr=subprocess.STDOUT, env=env)
+                                            stdout=log, stderr=subprocess.STDOUT, env=env,
+                                            preexec_fn=limit if descriptors_limit else None)
         self.address = self._wait_for_address()
         self.port = int(self.address.rsplit(":", 1)[1])
 
@@ -124,6 +132,7 @@ class TargetTest(unittest.TestCase):
     target_class = Target
     host_program = "mrpool-nvmf"
     storage = ["--namespace", "ram:1MiB"]
+    large_storage = ["--namespace", "ram:64MiB"]
     name = ["--subnqn", NQN]
 
     def setUp(self):
@@ -191,6 +200,59 @@ class TargetTest(unittest.TestCase):
                                      check=False)
             self.assertEqual(run.returncode, 1, run.stderr.decode())
             self.assertIn("No space left", run.stderr.decode())
+            run = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", BIN / self.host_program, command,
+                                  *map(str, options)], capture_output=True, timeout=PATIENCE,
+                                 check=False)
+            self.assertEqual(run.returncode, 1, run.stderr.decode())
+            self.assertIn("Bad file descriptor", run.stderr.decode())
+
+    def check_state_directory_keeps_uuids(self, place, shown):
+        """A store keeps the UUID that it was given first; `shown` is what a host sees of it."""
+        state = self.folder / "state"
+        state.mkdir()
+        disk = self.file("disk", 1 << 20)
+        served = [*self.storage[:1], f"file:{disk}", "--state-dir", state]
+        target = self.target(*served)
+        uuid = re.search(rf"{place}: .*, UUID (\S+)", target.output()).group(1)
+        self.assertEqual(shown(target), uuid.replace("-", ""))
+        self._end(target)
+        # As if it had been derived in another way then.
+        kept = uuid[:-4] + "beef"
+        stores = state / "stores"
+        stores.write_text(stores.read_text().replace(uuid, kept))
+        target = self.target(*served)
+        self.assertIn(f"UUID {kept}", target.output())
+        self.assertEqual(shown(target), kept.replace("-", ""))
+        self._end(target)
+        # Another file is another disk, and that is said once.
+        os.replace(self.file("other", 1 << 20), disk)
+        for told in (1, 0):
+            target = self.target(*served)
+            self.assertNotIn(f"UUID {kept}\n", target.output())
+            self.assertEqual(target.output().count("is another store than was served"), told)
+            self._end(target)
+        # Who copied it says so.
+        target = self.target(self.storage[0], f"file:{disk},uuid={kept}", "--state-dir", state)
+        self.assertEqual(shown(target), kept.replace("-", ""))
+        self._end(target)
+        stores.write_text("nonsense\n")
+        program, *names = self.target_class.program
+        said = self.refused(program, *names, "--listen", "uiwarp://127.0.0.1:0", *served, expect=1)
+        self.assertIn(f"{stores}: line 1 is unreadable", said)
+
+    def check_listening_is_retried(self):
+        """A port that is taken is an error, unless the daemon is told to try again."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"uiwarp://127.0.0.1:{taken.getsockname()[1]}"
+            program, *served = self.target_class.program
+            served += ["--listen", address, *self.storage]
+            refusal = self.refused(program, *served, expect=1)
+            self.assertIn("in use", refusal)
+            self.assertEqual(refusal.count(address), 1, refusal)
+            target = self.target(*self.storage, "--listen", address, "--retry-listen")
+            self.assertIn(f"not yet listening on {address}: Address already in use", target.output())
+        until(lambda: f"\nlistening on {address}\n" in target.output(), target.output)
+        return target, address
 
     def check_interrupted_input(self, signal_number, status):
         """A pipe that brings nothing must not keep a program that was told to end."""
@@ -202,6 +264,103 @@ class TargetTest(unittest.TestCase):
         process.wait(timeout=PATIENCE)
         process.communicate()
         self.assertIn(process.returncode, (status, -signal_number))
+
+    def check_interrupted_beside_a_silent_target(self):
+        """A signal ends every command within a second, whatever the target does."""
+        target = self.target(*self.storage)
+        process = self.start("perf", target, *self.name, "--rw", "randrw", "--time_based", "--runtime", "600",
+                             "--verify", "crc32c", "--eta", "always")
+        self.addCleanup(process.kill)
+        process.stderr.readline()  # the first line of a load that runs
+        target.process.send_signal(signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=PATIENCE)
+            # It gives itself a second; a command's own limit is 30 s. A busy machine is in between.
+            self.assertLess(time.monotonic() - begun, 15)
+        finally:
+            target.process.send_signal(signal.SIGCONT)
+
+    def check_silent_target_is_named(self):
+        target = self.target(*self.storage)
+        load = self.start("perf", target, *self.name, "--time_based", "--runtime", "600",
+                          "--timeout", "300ms", "--eta", "always")
+        self.addCleanup(load.kill)
+        load.stderr.readline()
+        target.process.send_signal(signal.SIGSTOP)
+        try:
+            out, err = load.communicate(timeout=PATIENCE)
+        finally:
+            target.process.send_signal(signal.SIGCONT)
+        self.assertEqual(load.returncode, 3, err.decode())
+        self.assertIn("no answer", out.decode())
+
+    def check_target_killed_while_it_is_written(self):
+        """The write ends with what ended the connection, whatever was under way."""
+        for _ in range(4):
+            target = self.target(*self.storage)
+            process = self.start("write", target, *self.name, stdin=subprocess.PIPE)
+            self.addCleanup(process.kill)
+            process.stdin.write(bytes(512 << 10))
+            process.stdin.flush()
+            until(lambda: connections(target.port) >= 1, lambda: "nobody connects")
+            time.sleep(0.1)
+            target.kill()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(bytes(512 << 10))
+            _, err = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 3, err.decode())
+            self.assertIn(target.address, err.decode())
+
+    def check_target_killed_while_it_is_read(self):
+        """A lost connection has one status, whatever was under way."""
+        for _ in range(4):
+            target = self.target(*self.large_storage)
+            process = self.start("read", target, *self.name)
+            self.addCleanup(process.kill)
+            process.stdout.read(1 << 20)
+            target.kill()
+            _, err = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 3, err.decode())
+            self.assertIn(target.address, err.decode())
+
+    def check_replaced_while_it_is_used(self, configure, cause):
+        """Another store in the place of the one in use is the cause that a load ends with.
+
+        `configure(file)` writes and returns a configuration that serves the file."""
+        config = configure(self.file("disk", 8 << 20))
+        target = self.target(config=config)
+        process = self.start("perf", target, *self.name, "--rw", "randrw", "--iodepth", "8",
+                             "--time_based", "--runtime", "600", "--verify", "crc32c", "--eta",
+                             "always")
+        self.addCleanup(process.kill)
+        process.stderr.readline()  # the first line of a load that runs
+        other = self.file("other", 8 << 20)
+        configure(other)
+        self.assertIn("reloaded", target.reload())
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err.decode())
+        self.assertIn(cause, err.decode().splitlines()[-1])
+        self.assertIn(" 0 verification errors", out.decode())
+        self.assertEqual(other.read_bytes(), bytes(8 << 20), "not a byte goes to the other one")
+
+    def check_equal_mistakes(self):
+        """What does not fit is a mistake of the caller's, in every command; nothing is written."""
+        target = self.target(*self.storage)
+        for command, options, data in (
+                ("read", ["--offset", "2MiB"], None), ("read", ["--size", "2MiB"], None),
+                ("read", ["--offset", "5"], None), ("write", ["--offset", "2MiB"], b"x" * 4096),
+                ("write", ["--offset", "5"], b"x" * 4096), ("write", [], bytes(2 << 20)),
+                ("write", ["--input", self.file("large", 2 << 20)], None),
+                ("write", ["--input", self.folder], None), ("read", ["--output", self.folder], None),
+                ("write", ["--input", self.file("empty", 0)], None), ("write", [], b""),
+                ("perf", ["--offset", "2MiB"], None), ("perf", ["--size", "2MiB"], None),
+                ("perf", ["--bs", "5"], None)):
+            _, err = self.run_host(command, target, *self.name, *options, data=data, expect=2)
+            self.assertEqual(err.count("\n"), 1, err)
+            if b"" == data or "empty" in str(options):
+                self.assertIn("the input is empty", err)
 
     def perf(self, target, *options, expect=0):
         """Runs perf; returns its one, merged job and the program's own figures."""
@@ -264,4 +423,5 @@ class IserTargetTest(TargetTest):
     target_class = IserTarget
     host_program = "mrpool-iser"
     storage = ["--lun", "ram:1MiB"]
+    large_storage = ["--lun", "ram:64MiB"]
     name = ["--target", IQN]

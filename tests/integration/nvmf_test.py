@@ -5,15 +5,22 @@
 """
 import hashlib
 import json
+import os
+import pathlib
 import random
+import re
 import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 import unittest
 
 from harness import BIN, NQN, PATIENCE, TargetTest, connections, until
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "attack"))
+from iwarp import Wire, cm_request  # pylint: disable=wrong-import-position
 
 MIB = 1 << 20
 
@@ -31,6 +38,30 @@ class Show(TargetTest):
         out, _ = self.run_host("discover", target)
         self.assertIn(NQN, out.decode())
 
+    def test_discovery_tells_numbers_that_can_be_used(self):
+        target = self.target(*self.storage, "--listen", "uiwarp://[::]:0",
+                             "--listen", "uiwarp://localhost:0", "--listen", "uiwarp://[::1]:0")
+        dual = re.search(r"uiwarp://\[::\]:(\d+)", target.output()).group(1)
+        out, _ = self.run_host("discover", f"uiwarp://127.0.0.1:{dual}", "--output-format", "json")
+        records = json.loads(out)["records"]
+        self.assertEqual({record["adrfam"]: record["traddr"] for record in records},
+                         {"ipv4": "127.0.0.1", "ipv6": "::1"})
+        ports = [record["trsvcid"] for record in records if record["adrfam"] == "ipv4"]
+        self.assertIn(dual, ports)
+        self.assertEqual(len(records), len({(r["traddr"], r["trsvcid"]) for r in records}))
+
+    def test_port_0_is_another_port_each_time(self):
+        target = self.target(*self.storage, "--listen", "uiwarp://127.0.0.1:0")
+        until(lambda: "serving" in target.output(), target.output)
+        ports = re.findall(r"^listening on uiwarp://127.0.0.1:(\d+)$", target.output(), re.M)
+        self.assertEqual(len(set(ports)), 2, target.output())
+
+    def test_listening_is_retried(self):
+        target, address = self.check_listening_is_retried()
+        out, _ = self.run_host("discover", target, "--output-format", "json")
+        self.assertIn(address.rsplit(":", 1)[1],
+                      [record["trsvcid"] for record in json.loads(out)["records"]])
+
     def test_identify_shows_the_namespaces(self):
         target = self.target("--namespace", "ram:1MiB", "--namespace", "null:1GiB")
         out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")
@@ -40,6 +71,13 @@ class Show(TargetTest):
         self.assertEqual(sizes, [MIB, 1 << 30])
         out, _ = self.run_host("identify", target, "--subnqn", NQN)
         self.assertIn("namespace, 1GiB", out.decode())
+
+    def test_a_state_directory_keeps_what_names_a_namespace(self):
+        def nguid(target):
+            out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")
+            return json.loads(out)["namespaces"][0]["nguid"]
+
+        self.check_state_directory_keeps_uuids("namespace 1", nguid)
 
 
 class Verify(TargetTest):
@@ -58,18 +96,18 @@ class Verify(TargetTest):
         return f"file:{self.file('disk', 32 * MIB)}"
 
     def test_ram_one_job(self):
-        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--runtime", "1")
+        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--time_based", "--runtime", "1")
 
     def test_ram_four_jobs(self):
-        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--runtime", "1",
+        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--time_based", "--runtime", "1",
                    "--numjobs", "4")
 
     def test_file_one_job(self):
-        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--runtime", "1",
+        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--time_based", "--runtime", "1",
                    namespace=self.file_namespace())
 
     def test_file_four_jobs(self):
-        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--runtime", "1",
+        self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "32", "--time_based", "--runtime", "1",
                    "--numjobs", "4", namespace=self.file_namespace())
 
     def test_smallest_blocks(self):
@@ -86,7 +124,7 @@ class Verify(TargetTest):
 
     def test_depth_beyond_the_regions_blocks(self):
         self.check("--rw", "randrw", "--bs", "4k", "--iodepth", "64", "--size", "64k",
-                   "--runtime", "0.3")
+                   "--time_based", "--runtime", "0.3")
 
     def test_damage_is_found(self):
         path = self.file("disk", 4 * MIB)
@@ -105,14 +143,14 @@ class Neighbours(TargetTest):
     def test_killing_other_clients_harms_nobody(self):
         target = self.target("--namespace", "ram:32MiB", "--namespace", "ram:32MiB")
         mine = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                          "--iodepth", "32", "--runtime", "3", "--verify", "crc32c",
+                          "--iodepth", "32", "--time_based", "--runtime", "3", "--verify", "crc32c",
                           "--output-format", "json", "--group_reporting")
         self.addCleanup(mine.kill)
         killed = 0
         dice = random.Random(5)
         while mine.poll() is None and killed < 12:
             other = self.start("perf", target, "--subnqn", NQN, "--nsid", "2", "--rw", "randrw",
-                               "--bs", "128k", "--iodepth", "16", "--runtime", "60")
+                               "--bs", "128k", "--iodepth", "16", "--time_based", "--runtime", "60")
             time.sleep(dice.uniform(0.02, 0.3))
             other.kill()
             other.communicate()
@@ -167,11 +205,32 @@ class Copy(TargetTest):
                        timeout=PATIENCE)
         self.assertEqual(back.read_bytes(), bytes(MIB))
 
+    def test_nothing_is_destroyed_before_the_target_has_answered(self):
+        kept = self.folder / "kept"
+        kept.write_bytes(b"do not lose this")
+        target = self.target("--namespace", "ram:1MiB")
+        self.run_host("read", target, "--subnqn", NQN + "-other", "--output", kept, expect=3)
+        self.run_host("read", target, "--subnqn", NQN, "--nsid", "7", "--output", kept, expect=3)
+        self.run_host("read", target, "--subnqn", NQN, "--size", "2MiB", "--output", kept, expect=2)
+        self.assertEqual(kept.read_bytes(), b"do not lose this")
+        self.run_host("read", target, "--subnqn", NQN, "--size", "4k", "--output", kept)
+        self.assertEqual(kept.read_bytes(), bytes(4096))
+        # What does not fit is not begun.
+        large = self.folder / "large"
+        large.write_bytes(b"x" * (2 * MIB))
+        _, err = self.run_host("write", target, "--subnqn", NQN, "--input", large, expect=2)
+        self.assertIn("does not fit", err)
+        out, _ = self.run_host("read", target, "--subnqn", NQN)
+        self.assertEqual(out, bytes(MIB))
+
     def test_input_that_does_not_fit(self):
         target = self.target("--namespace", "ram:1MiB")
         _, err = self.run_host("write", target, "--subnqn", NQN, "--offset", "512k",
-                               data=bytes(600 << 10), expect=1)
+                               data=bytes(600 << 10), expect=2)
         self.assertIn("does not fit", err)
+
+    def test_equal_mistakes_have_equal_statuses(self):
+        self.check_equal_mistakes()
 
 
 class Errors(TargetTest):
@@ -199,10 +258,28 @@ class Errors(TargetTest):
         self.assertIn("nqn.2026-11.org.mrpool:stranger", err)
         self.run_host("identify", target, "--subnqn", NQN, "--host-nqn", friend)
 
+    def test_the_target_reports_whom_it_refuses(self):
+        friend = "nqn.2026-11.org.mrpool:friend"
+        target = self.target("--namespace", "ram:1MiB", "--host-nqn", friend)
+        stranger = "nqn.2026-11.org.mrpool:stranger"
+        self.run_host("identify", target, "--subnqn", NQN, "--host-nqn", stranger, expect=3)
+        self.assertIn(f"Connect of {stranger} to {NQN} refused: the host is not in the list",
+                      target.output())
+        self.run_host("identify", target, "--subnqn", NQN + "-other", "--host-nqn", friend, expect=3)
+        self.assertIn(f"to {NQN}-other refused: there is no such subsystem", target.output())
+
     def test_wrong_namespace(self):
         target = self.target("--namespace", "ram:1MiB")
         _, err = self.run_host("read", target, "--subnqn", NQN, "--nsid", "9", expect=3)
         self.assertIn("no namespace 9", err)
+
+    def test_a_time_out_of_nothing_is_refused(self):
+        said = self.refused("mrpool-nvmf", "perf", "uiwarp://127.0.0.1:1", "--subnqn", NQN,
+                            "--timeout", "0")
+        self.assertIn("--timeout", said)
+        said = self.refused("mrpool-iser", "perf", "uiwarp://127.0.0.1:1", "--target", "iqn.x:y",
+                            "--timeout", "0")
+        self.assertIn("--timeout", said)
 
     def test_usage(self):
         target = self.target("--namespace", "ram:1MiB")
@@ -231,7 +308,36 @@ class Errors(TargetTest):
         target = self.target("--namespace", "ram:1MiB")
         self.check_full_output(("discover", target.address), ("--help",),
                                ("identify", target.address, *self.name),
-                               ("perf", target.address, *self.name, "--size", "64k"))
+                               ("perf", target.address, *self.name, "--size", "64k"),
+                               ("read", target.address, *self.name))
+
+
+class Limits(TargetTest):
+    """Strangers and the process's limits lock nobody out."""
+
+    def test_few_descriptors(self):
+        target = self.target(*self.storage, descriptors_limit=400)
+        said = target.output()
+        self.assertRegex(said, r"only \d+ of 2048 connections can be had: .* the limit is 400")
+        self.assertLess(said.index("can be had"), said.index("serving"))
+        most = int(re.search(r"only (\d+) of", said).group(1))
+        strangers = [Wire(target.port, cm_request()) for _ in range(2 * most)]
+        job, own = self.perf(target, "--rw", "randrw", "--bs", "4k", "--size", "1m", "--verify",
+                             "crc32c")
+        self.assert_verified(job, own)
+        for wire in strangers:
+            wire.socket.close()
+
+    def test_a_configuration_that_is_a_fifo(self):
+        path = self.folder / "config.json"
+        path.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "subsystems": [
+            {"nqn": NQN, "namespaces": [{"storage": "ram:1MiB"}]}]}))
+        target = self.target(config=path)
+        path.unlink()
+        os.mkfifo(path)
+        self.assertIn("is not a regular file", target.reload())
+        self.assert_verified(*self.perf(target, "--rw", "randrw", "--size", "1m", "--verify",
+                                        "crc32c"))
 
 
 class StorageErrors(TargetTest):
@@ -258,7 +364,8 @@ class StorageErrors(TargetTest):
             file.truncate(MIB)
         _, err = self.run_host("read", target, "--subnqn", NQN, "--offset", "4m", "--size", "1m",
                                expect=1)
-        self.assertIn("lba_out_of_range", err)
+        # The answer, or the size that the host is told of beside it, whichever it sees first.
+        self.assertRegex(err, "lba_out_of_range|it is 256 blocks of 4096 bytes, it was 4096")
         out, _ = self.run_host("read", target, "--subnqn", NQN, "--size", "1m")
         self.assertEqual(out, data)
 
@@ -266,7 +373,7 @@ class StorageErrors(TargetTest):
 class Interruptions(TargetTest):
     def test_sigint_ends_a_load_with_its_verification(self):
         target = self.target("--namespace", "ram:4MiB")
-        process = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--runtime", "600",
+        process = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--time_based", "--runtime", "600",
                              "--iodepth", "8", "--verify", "crc32c", "--output-format", "json",
                              "--group_reporting", "--eta", "always")
         process.stderr.readline()  # the first line of a load that runs
@@ -277,6 +384,15 @@ class Interruptions(TargetTest):
 
     def test_a_write_that_waits_for_input(self):
         self.check_interrupted_input(signal.SIGTERM, 130)
+
+    def test_a_signal_beside_a_silent_target(self):
+        self.check_interrupted_beside_a_silent_target()
+
+    def test_a_silent_target_is_named(self):
+        self.check_silent_target_is_named()
+
+    def test_a_target_that_is_killed_while_it_is_written(self):
+        self.check_target_killed_while_it_is_written()
 
     def test_a_connection_that_does_not_come(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -293,7 +409,7 @@ class Interruptions(TargetTest):
         # Of an address of its own: another program could be given the port before it is back.
         target = self.target("--namespace", disk, host=f"127.{random.randrange(1, 255)}.7.7")
         process = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                             "--iodepth", "32", "--numjobs", "2", "--runtime", "600", "--verify",
+                             "--iodepth", "32", "--numjobs", "2", "--time_based", "--runtime", "600", "--verify",
                              "crc32c", "--output-format", "json", "--group_reporting", "--eta",
                              "always", *options)
         self.addCleanup(process.kill)
@@ -314,13 +430,38 @@ class Interruptions(TargetTest):
         self.assertGreaterEqual(own["reconnects"], 1)
         self.assertGreater(own["resubmitted"], 0)
 
+    def test_another_namespace_in_the_place_of_the_old_one_ends_the_run(self):
+        disk = self.file("disk", 16 * MIB)
+        process, killed = self.kill_under_load(f"file:{disk}", "--reconnect", "--reconnect-delay",
+                                               "100ms")
+        other = self.file("other", 16 * MIB)
+        self.target("--namespace", f"file:{other}", host=killed.host, port=killed.port)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err.decode())
+        self.assertIn("namespace 1 is not the one it was", err.decode())
+        self.assertEqual(other.read_bytes(), bytes(16 * MIB), "not a byte goes to the other one")
+
+    def test_a_namespace_that_has_another_size_ends_the_run(self):
+        disk = self.file("disk", 16 * MIB)
+        process, killed = self.kill_under_load(f"file:{disk}", "--reconnect", "--reconnect-delay",
+                                               "100ms")
+        with open(disk, "r+b") as file:
+            file.truncate(8 * MIB)
+        self.target("--namespace", f"file:{disk}", host=killed.host, port=killed.port)
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err.decode())
+        self.assertIn("namespace 1 is not the one it was", err.decode())
+
     def test_without_reconnect_the_loss_is_an_error(self):
         process, _ = self.kill_under_load(f"file:{self.file('disk', 16 * MIB)}")
         out, err = process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, 1, err.decode())
+        self.assertEqual(process.returncode, 3, err.decode())
         job, _ = self.job_of(out)
         self.assertGreater(job["io_errors"], 0)
-        self.assertIn("connection lost", err.decode())
+        self.assertEqual(err.decode().count("connection lost"), 1)
+
+    def test_a_target_that_is_killed_while_it_is_read(self):
+        self.check_target_killed_while_it_is_read()
 
 
 class Reload(TargetTest):
@@ -342,7 +483,7 @@ class Reload(TargetTest):
         first = (1, "ram:8MiB,bs=512")  # a block size of its own is no change
         target = self.target(config=self.write(first))
         load = self.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                          "--iodepth", "16", "--runtime", "600", "--verify", "crc32c",
+                          "--iodepth", "16", "--time_based", "--runtime", "600", "--verify", "crc32c",
                           "--output-format", "json", "--group_reporting", "--eta", "always")
         self.addCleanup(load.kill)
         load.stderr.readline()  # it runs
@@ -362,6 +503,99 @@ class Reload(TargetTest):
         out, err = load.communicate(timeout=PATIENCE)
         self.assertEqual(load.returncode, 0, err.decode())
         self.assert_verified(*self.job_of(out))
+
+    def test_a_reload_says_what_it_changed_and_whom_it_dropped(self):
+        def served(hosts, *namespaces):
+            return self.write(text=json.dumps({
+                "listen": ["uiwarp://127.0.0.1:0"], "subsystems": [{
+                    "nqn": NQN, "hosts": hosts,
+                    "namespaces": [{"nsid": n, "storage": s} for n, s in namespaces]}]}))
+
+        one, two = "nqn.2026-11.org.mrpool:one", "nqn.2026-11.org.mrpool:two"
+        kept = (4, "ram:1MiB,name=d")
+        target = self.target(config=served([one, two], (1, "ram:1MiB,name=a"),
+                                           (2, "ram:1MiB,name=b"), kept))
+        loads = {}
+        for nsid in (1, 4):
+            loads[nsid] = self.start("perf", target, *self.name, "--host-nqn", one, "--nsid", nsid,
+                                     "--time_based", "--runtime", "600", "--eta", "always")
+            self.addCleanup(loads[nsid].kill)
+            loads[nsid].stderr.readline()
+        self.assertIn("reloaded: nothing changed\n", target.reload())
+        served([two], (2, "ram:1MiB,name=b,bs=512"), (3, "ram:1MiB,name=c"), kept)
+        self.assertIn(f"reloaded: added {NQN} namespace 3; removed {NQN} namespace 1; changed "
+                      f"hosts of {NQN}, {NQN} namespace 2\n", target.reload())
+        _, err = loads[4].communicate(timeout=PATIENCE)
+        self.assertEqual(loads[4].returncode, 3, err.decode())
+        # Its namespace went too, and it may see that first; it says which.
+        _, err = loads[1].communicate(timeout=PATIENCE)
+        self.assertRegex(f"{loads[1].returncode} {err.decode()}",
+                         "(?s)3 .*mrpool-nvmf: connection|1 .*namespace 1 is not the one it was")
+        self.assertIn(f" of {one} at {NQN}: dropped, the host may no longer connect",
+                      target.output())
+
+    def test_another_store_in_the_place_of_the_one_in_use_is_the_cause(self):
+        self.check_replaced_while_it_is_used(
+            lambda file: self.write((1, f"file:{file}")),
+            "namespace 1 is not the one it was")
+
+    def identities(self, target):
+        out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")
+        return {n["nsid"]: n["nguid"] for n in json.loads(out)["namespaces"]}
+
+    def test_a_store_keeps_its_data_and_identity_wherever_it_stands(self):
+        def serve(*storage):
+            return self.write(text=json.dumps({
+                "listen": ["uiwarp://127.0.0.1:0"],
+                "subsystems": [{"nqn": NQN, "namespaces": [{"storage": s} for s in storage]}]}))
+        disk = f"file:{self.file('disk', MIB)}"
+        path = serve("ram:1MiB", "ram:2MiB", disk)
+        target = self.target(config=path)
+        before = self.identities(target)
+        data = os.urandom(4096)
+        self.run_host("write", target, "--subnqn", NQN, "--nsid", "2", data=data)
+        serve("ram:2MiB", f"{disk},nsid=9")
+        self.assertIn("reloaded", target.reload())
+        self.assertEqual(self.identities(target), {1: before[2], 9: before[3]})
+        out, _ = self.run_host("read", target, "--subnqn", NQN, "--nsid", "1")
+        self.assertEqual(out[:4096], data)
+        # Another block size and the write protection are no other store either.
+        serve(f"{disk},ro,bs=512,nsid=9")
+        self.assertIn("reloaded", target.reload())
+        self.assertEqual(self.identities(target), {9: before[3]})
+        # Another file under the same path is.
+        os.replace(self.file("other", MIB), self.folder / "disk")
+        self.assertIn("reloaded", target.reload())
+        self.assertNotEqual(self.identities(target), {9: before[3]})
+
+    def test_a_file_that_grows_shrinks_or_is_replaced_is_noticed(self):
+        disk = self.file("disk", MIB)
+        target = self.target("--namespace", f"file:{disk},bs=512")
+
+        def blocks():
+            out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")
+            return json.loads(out)["namespaces"][0]["nsze"]
+
+        os.truncate(disk, 2 * MIB)
+        until(lambda: "grew from 1048576 to 2097152" in target.output(), target.output)
+        self.assertEqual(blocks(), 4096)
+        os.truncate(disk, MIB)
+        until(lambda: "shrank from 2097152 to 1048576" in target.output(), target.output)
+        self.assertEqual(blocks(), 2048)
+        os.replace(self.file("other", MIB), disk)
+        until(lambda: "was replaced" in target.output(), target.output)
+
+    def test_what_a_reload_cannot_change_is_named_and_nothing_changes(self):
+        path = self.write((1, "ram:1MiB"))
+        target = self.target("--mrs", "64", config=path)
+        config = json.loads(path.read_text())
+        config["subsystems"][0]["namespaces"].append({"storage": "ram:2MiB"})
+        self.write(text=json.dumps({**config, "threads": 2, "staging": "16MiB", "mrs": 7}))
+        self.assertIn("threads, staging cannot change while the daemon runs", target.reload())
+        self.assertEqual(self.shown(target), [1])
+        self.write(text=json.dumps(config))
+        self.assertIn("reloaded", target.reload())
+        self.assertEqual(self.shown(target), [1, 2])
 
 
 class Sanitizer(TargetTest):

@@ -55,7 +55,7 @@ def own_address(rng):
 def start_victim(helper, target, rng, unit):
     rw, bs, depth = rng.choice(LOADS)
     return helper.start("perf", target, *helper.name, *unit, "--rw", rw, "--bs", bs,
-                        "--iodepth", depth, "--runtime", "60", "--eta", "never")
+                        "--iodepth", depth, "--time_based", "--runtime", "60", "--eta", "never")
 
 
 def kill_some(helper, target, rng, count, idle):
@@ -89,7 +89,7 @@ def kill_clients(helper, folder, rng, cycles):
             helper.perf(target, *unit, "--rw", "write", "--bs", "1m", "--iodepth", "64")
         settled(0)
         honest = helper.start("perf", target, *helper.name, *helper.honest_unit, "--rw", "randrw",
-                              "--bs", "4k", "--iodepth", "8", "--runtime", "600", "--verify",
+                              "--bs", "4k", "--iodepth", "8", "--time_based", "--runtime", "600", "--verify",
                               "crc32c", "--rate_iops", "1000", "--output-format", "json",
                               "--group_reporting", "--eta", "never")
         settled(helper.connections)
@@ -134,7 +134,7 @@ def kill_targets(helper, folder, rng, cycles):
     said = pathlib.Path(folder) / "host.log"
     with open(said, "wb") as log:
         host = helper.start("perf", target, "--subnqn", NQN, "--rw", "randrw", "--bs", "4k",
-                            "--iodepth", "16", "--runtime", "600", "--verify", "crc32c",
+                            "--iodepth", "16", "--time_based", "--runtime", "600", "--verify", "crc32c",
                             "--reconnect", "--reconnect-delay", "100ms", "--output-format", "json",
                             "--group_reporting", "--eta", "always", stderr=log)
     try:

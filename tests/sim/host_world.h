@@ -27,9 +27,10 @@ class HostWorld : public Simulation {
   std::string state() const final;
 
  protected:
-  virtual void connect() {}    // where hosts do not of themselves
-  virtual void disturb() = 0;  // perhaps one thing goes wrong now
-  virtual void calm_down() {}  // what disturb() began ends
+  virtual void connect() {}     // where hosts do not of themselves
+  virtual void disturb() = 0;   // perhaps one thing goes wrong now
+  virtual void calm_down() {}   // what disturb() began ends
+  virtual void check_step() {}  // with the comparison of the whole store
   // Of the target.
   virtual size_t connections() const = 0;
   virtual std::string target_state() const = 0;
@@ -65,6 +66,7 @@ void HostWorld<Host>::after_step() {
   if (faults) disturb();
   if (steps % kCheckPeriod == 0) {
     for (const auto& host : hosts_) host->check_store();
+    check_step();
   }
 }
 

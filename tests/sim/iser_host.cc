@@ -16,6 +16,9 @@ namespace {
 constexpr uint32_t kMaxBlocks = 48;  // 24 KiB: beyond every unsolicited burst but the longest
 constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
 constexpr uint8_t kSynchronizeCache16 = 0x91;
+// Of the target's patience with its storage, and of everything else.
+constexpr Nanoseconds kAbortBound =
+    engine::kAbortPatience + 2 * engine::kTick + std::chrono::seconds(1);
 
 using iscsi::TaskFunction;
 using iscsi::TaskResponse;
@@ -47,6 +50,10 @@ struct IserHost::Slot final : iser::Command {
             Slot& slot = abort.slot;
             abort.busy = false;
             if (abort.lost) return;
+            IserWorld& world = slot.owner.world_;
+            const Nanoseconds took = world.reactor.now() - abort.began;
+            if (took > kAbortBound) world.violate("an ABORT TASK took too long");
+            if (took > engine::kAbortPatience) world.moved("aborted late");
             if (abort.response != TaskResponse::kComplete &&
                 abort.response != TaskResponse::kNoTask) {
               slot.owner.world_.violate("an abort was refused");
@@ -54,6 +61,7 @@ struct IserHost::Slot final : iser::Command {
           }),
           slot(s) {}
     Slot& slot;
+    Nanoseconds began{};
     bool busy = false;
   };
   struct Overdue final : Timer {
@@ -107,6 +115,9 @@ IserHost::IserHost(IserWorld& world, uint32_t number)
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) world.violate(pool.status().ToString());
   pool_ = std::move(*pool);
+  auto page = load::Buffer::create(*pd_, IserWorld::kUnits * iser::UnitReader::kBuffer);
+  if (!page.ok()) world.violate(page.status().ToString());
+  page_ = std::make_unique<load::Buffer>(*std::move(page));
   for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
 }
 
@@ -137,6 +148,12 @@ void IserHost::log_in() {
   }
   session_ = std::make_unique<iser::Session>(world_.reactor, *world_.device, *pd_, *pool_,
                                              std::move(options));
+  for (uint16_t unit = 0; unit < IserWorld::kUnits; ++unit) {
+    units_[unit].changed = true;
+    readers_[unit] = std::make_unique<iser::UnitReader>(
+        *session_, world_.reactor, scsi::encode_lun(unit),
+        page_->sge(unit * iser::UnitReader::kBuffer, iser::UnitReader::kBuffer));
+  }
   session_->start([this](absl::Status status) { ready(status); });
 }
 
@@ -160,6 +177,8 @@ void IserHost::ended() {
     if (slot->busy || slot->abort.busy) world_.violate("a command was never ended");
   }
   if (function_->busy || pinging_) world_.violate("a request was never answered");
+  for (auto& reader : readers_) reader.reset();
+  looking_ = false;  // it may have waited to ask again
   session_.reset();
   retry_at_ = world_.reactor.now() + Nanoseconds(world_.below(300'000));
 }
@@ -172,13 +191,42 @@ void IserHost::step() {
   if (session_ == nullptr && !finishing_ && world_.reactor.now() >= retry_at_) log_in();
   if (!full_feature() || finishing_ || world_.silent()) return;
   if (world_.chance(2)) ping();
+  look();
   Slot& slot = *slots_[world_.below(slots_.size())];
   if (!slot.busy && !slot.abort.busy) start(slot);
+}
+
+void IserHost::look() {
+  if (looking_) return;
+  for (uint16_t unit = 0; unit < IserWorld::kUnits; ++unit) {
+    Known& known = units_[unit];
+    if (!known.changed && (known.mine || !world_.chance(5))) continue;
+    looking_ = true;
+    known.changed = false;
+    readers_[unit]->read(
+        [this, unit](const absl::StatusOr<iser::Unit>& found) { looked(unit, found); });
+    return;
+  }
+}
+
+void IserHost::looked(uint16_t unit, const absl::StatusOr<iser::Unit>& found) {
+  looking_ = false;
+  Known& known = units_[unit];
+  if (!found.ok()) {
+    known.changed = true;
+    return;
+  }
+  const bool before = known.mine;
+  if (known.serial.empty()) known.serial = world_.serial(target_, unit);
+  known.mine = found->serial == known.serial;
+  if (before && !known.mine) world_.moved("another's disk");
+  if (!before && known.mine) world_.moved("own disk again");
 }
 
 void IserHost::start(Slot& slot) {
   Transfer& transfer = slot.transfer;
   slot.unit = static_cast<uint16_t>(world_.below(IserWorld::kUnits));
+  if (units_[slot.unit].changed || !units_[slot.unit].mine || looking_) return;
   transfer.first = static_cast<uint32_t>(world_.below(kBlocks));
   transfer.count =
       1 + static_cast<uint32_t>(world_.below(std::min(kMaxBlocks, kBlocks - transfer.first)));
@@ -214,6 +262,8 @@ void IserHost::finished(Slot& slot) {
     if (slot.transferred != slot.data.length) world_.violate("a command moved too little");
   } else if (slot.sense && slot.sense->key == scsi::SenseKey::kUnitAttention) {
     fate = Fate::kNotDone;
+    constexpr uint8_t kChanged = 0x3f;
+    if (slot.sense->asc == kChanged) units_[slot.unit].changed = true;
   } else if (!slot.sense || slot.sense->key != scsi::SenseKey::kMediumError) {
     world_.violate("a command ended by " + iser::describe(slot));
   }
@@ -229,6 +279,7 @@ void IserHost::overdue(Slot& slot) {
   slot.abort.command = &slot;
   if (full_feature() && !slot.abort.busy && session_->manage(slot.abort)) {
     slot.abort.busy = true;
+    slot.abort.began = world_.reactor.now();
     return;
   }
   // It waits for an MR, or for others' aborts.
@@ -247,15 +298,20 @@ void IserHost::ping() {
 }
 
 void IserHost::kill() {
-  if (session_ != nullptr && !session_->ended()) session_->abort("dropped by its initiator");
+  if (session_ == nullptr || session_->ended()) return;
+  world_.moved("drop");
+  session_->abort("dropped by its initiator");
 }
 
 void IserHost::log_out() {
-  if (full_feature()) session_->close(nullptr);
+  if (!full_feature()) return;
+  world_.moved("log out");
+  session_->close(nullptr);
 }
 
 void IserHost::manage() {
   if (!full_feature() || function_->busy) return;
+  world_.moved("function");
   constexpr TaskFunction kFunctions[] = {TaskFunction::kAbortTaskSet, TaskFunction::kClearTaskSet,
                                          TaskFunction::kLogicalUnitReset,
                                          TaskFunction::kTargetWarmReset};
@@ -265,9 +321,9 @@ void IserHost::manage() {
 }
 
 bool IserHost::idle() const {
-  return !pinging_ && !function_->busy && std::ranges::none_of(slots_, [](const auto& slot) {
-    return slot->busy || slot->abort.busy;
-  });
+  return !looking_ && !pinging_ && !function_->busy &&
+         std::ranges::none_of(slots_,
+                              [](const auto& slot) { return slot->busy || slot->abort.busy; });
 }
 
 std::string IserHost::state() const {
@@ -282,6 +338,9 @@ std::string IserHost::state() const {
     if (slot->busy)
       text += "; unit " + std::to_string(slot->unit) + ": " + describe(slot->transfer);
     if (slot->abort.busy) text += ", aborted";
+  }
+  for (uint16_t unit = 0; unit < IserWorld::kUnits; ++unit) {
+    if (!units_[unit].mine) text += "; unit " + std::to_string(unit) + " is another's";
   }
   return text;
 }

@@ -4,6 +4,7 @@
 // Thread safety: one thread. Ownership: the world's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,6 +12,8 @@
 
 #include "absl/status/status.h"
 #include "examples/iser/initiator/session.h"
+#include "examples/iser/initiator/unit.h"
+#include "examples/load/buffer.h"
 #include "mrpool/mr_pool.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_world.h"
@@ -45,6 +48,12 @@ class IserHost {
  private:
   struct Slot;
   struct Function;
+  // A unit as this host knows it.
+  struct Known {
+    std::string serial{};  // of its own disk; empty before the first look
+    bool mine = false;
+    bool changed = true;  // it may be another one by now
+  };
 
   void log_in();
   void ready(const absl::Status& status);
@@ -52,6 +61,9 @@ class IserHost {
   void start(Slot& slot);
   void finished(Slot& slot);
   void overdue(Slot& slot);
+  // Looks at what stands behind a unit's number, if there is need to.
+  void look();
+  void looked(uint16_t unit, const absl::StatusOr<iser::Unit>& found);
   void ping();
   bool full_feature() const { return session_ != nullptr && session_->connected(); }
 
@@ -64,6 +76,10 @@ class IserHost {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Function> function_;
   std::unique_ptr<iser::Session> session_;
+  std::unique_ptr<load::Buffer> page_;
+  std::array<std::unique_ptr<iser::UnitReader>, IserWorld::kUnits> readers_;  // of session_
+  std::array<Known, IserWorld::kUnits> units_;
+  bool looking_ = false;
   bool wrong_secret_ = false;  // this login has to be refused
   bool pinging_ = false;
   bool finishing_ = false;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "examples/iser/target/limits.h"
+#include "examples/storage/uuid.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_host.h"
 #include "tests/sim/planted_device.h"
@@ -19,7 +20,8 @@ namespace {
 constexpr Nanoseconds kSilence = std::chrono::seconds(45);
 
 // The reasons for which this target may drop one of these initiators.
-constexpr std::string_view kRight[] = {"its initiator logged in again", "the target stops"};
+constexpr std::string_view kRight[] = {"its initiator logged in again, from ", "the target stops",
+                                       "it has not logged in, and others need its place"};
 
 }  // namespace
 
@@ -40,21 +42,21 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   config_.engine.force_mr = chance(300);
   // Connections whose end the target has not heard of count.
   config_.engine.max_connections = count + static_cast<uint32_t>(below(3));
-  const std::string unit = "ram:" + std::to_string(count * IserHost::kBlocks * kBlockBytes);
-  for (const char* name : kNames) {
-    config_.targets.push_back({.name = name, .luns = {unit, unit}});
+  make_stores(count * IserHost::kBlocks);
+  for (uint32_t target = 0; target < kTargets; ++target) {
+    config_.targets.push_back({.name = kNames[target], .luns = {}});
+    for (uint16_t unit = 0; unit < kUnits; ++unit) {
+      config_.targets.back().luns.push_back({ram_[target * kUnits + unit]->spec()});
+    }
   }
   config_.targets[1].authentication = {.incoming = iscsi::Credentials{"host", kSecrets[0]},
                                        .outgoing = iscsi::Credentials{"target", kSecrets[1]}};
 
   iser_target::Environment environment;
   environment.open_device = [target_device](const Address&) { return target_device; };
-  environment.open_volume = [this](std::string_view spec, const storage::OpenOptions& options)
-      -> absl::StatusOr<std::shared_ptr<storage::Volume>> {
-    auto ram = storage::open(spec, options);
-    if (!ram.ok()) return ram.status();
-    ram_.push_back(*ram);
-    return make_sim_volume(*ram, *this, bad_storage(*this));
+  // A store has one volume, as a file has by its lock: what is late in it stays known.
+  environment.open_volume = [this](std::string_view spec, const storage::OpenOptions&) {
+    return volumes_.find(spec)->second;
   };
   environment.random = [this](std::span<uint8_t> out) {
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(below(256));
@@ -75,6 +77,21 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<IserHost>(*this, i));
 }
 
+void IserWorld::make_stores(uint32_t blocks) {
+  SimVolumeOptions options = bad_storage(*this);
+  options.hung_until = &hung_until_;
+  for (const bool own : {true, false}) {
+    for (uint32_t i = 0; i < kStores; ++i) {
+      auto ram = storage::open("ram:" + std::to_string(blocks * kBlockBytes) +
+                                   (own ? ",name=own" : ",name=other") + std::to_string(i),
+                               {.block_size = kBlockBytes});
+      if (!ram.ok()) violate(ram.status().ToString());
+      (own ? ram_ : other_)[i] = *ram;
+      volumes_[(*ram)->spec()] = make_sim_volume(*ram, *this, options);
+    }
+  }
+}
+
 IserWorld::~IserWorld() {
   hosts_.clear();
   service_.reset();
@@ -89,7 +106,9 @@ void IserWorld::heard(std::string_view line) {
   const size_t dropped = line.find(kDropped);
   const bool wrong =
       dropped != std::string_view::npos
-          ? std::ranges::find(kRight, line.substr(dropped + kDropped.size())) == std::end(kRight)
+          ? std::ranges::none_of(kRight,
+                                 [why = line.substr(dropped + kDropped.size())](
+                                     std::string_view right) { return why.starts_with(right); })
           : line.find("terminated") != std::string_view::npos ||
                 line.find("protocol") != std::string_view::npos;
   if (wrong) violate("the target says: " + std::string(line));
@@ -98,8 +117,9 @@ void IserWorld::heard(std::string_view line) {
 void IserWorld::disturb() {
   if (below(1'000'000) >= 1500) return;
   IserHost& host = *hosts_[below(hosts_.size())];
-  switch (below(7)) {
+  switch (below(9)) {
     case 0:
+      moved("break");
       network->break_one();
       break;
     case 1:
@@ -113,11 +133,63 @@ void IserWorld::disturb() {
       host.manage();
       break;
     case 5:
+      moved("network");
       network->set_options(bad_network());
       break;
     case 6:
-      if (chance(200)) silent_until_ = reactor.now() + kSilence;
+      if (!chance(200)) break;
+      moved("silence");
+      silent_until_ = reactor.now() + kSilence;
       break;
+    case 7:
+      if (chance(300)) hang();
+      break;
+    case 8:
+      swap(static_cast<uint32_t>(below(kTargets)), static_cast<uint16_t>(below(kUnits)));
+      break;
+  }
+}
+
+std::vector<std::string_view> IserWorld::all_moves() const {
+  return {"break", "drop", "log out",      "function",       "network",       "silence",
+          "hang",  "swap", "aborted late", "another's disk", "own disk again"};
+}
+
+// Longer than the target's patience, and no longer than the commands' time-out.
+void IserWorld::hang() {
+  const Nanoseconds now = reactor.now();
+  constexpr Nanoseconds kBetween = std::chrono::seconds(1);
+  if (now < hung_until_ + kBetween) return;
+  moved("hang");
+  hung_until_ = now + Nanoseconds(below(chance(500) ? 100'000'000 : 15'000'000'000));
+}
+
+void IserWorld::swap(uint32_t target, uint16_t unit) {
+  moved("swap");
+  const uint32_t store = target * kUnits + unit;
+  std::string& spec = config_.targets[target].luns[unit].storage;
+  spec = (spec == ram_[store]->spec() ? other_ : ram_)[store]->spec();
+  if (absl::Status status = service_->apply(config_); !status.ok()) violate(status.ToString());
+}
+
+std::string IserWorld::serial(uint32_t target, uint16_t unit) const {
+  return iser_target::names_of({}, storage::uuid_of(ram_[target * kUnits + unit]->identity()))
+      .serial;
+}
+
+void IserWorld::calm_down() {
+  silent_until_ = hung_until_ = {};
+  for (uint32_t i = 0; i < kStores; ++i) {
+    const bool own = config_.targets[i / kUnits].luns[i % kUnits].storage == ram_[i]->spec();
+    if (!own) swap(i / kUnits, static_cast<uint16_t>(i % kUnits));
+  }
+}
+
+void IserWorld::check_step() {
+  for (const auto& store : other_) {
+    if (std::ranges::any_of(store->memory(), [](std::byte byte) { return byte != std::byte{}; })) {
+      violate("a write reached another's disk");
+    }
   }
 }
 
@@ -148,7 +220,7 @@ void IserWorld::check_target() {
     for (const auto& [lun, unit] : table->units) {
       // Held by its table alone, and no write passes its gate.
       if (unit.use_count() != 1) violate("a unit is taken for one in use");
-      if (!unit->gate.empty()) violate("a write never left the gate");
+      if (!unit->gate->empty()) violate("a write never left the gate");
     }
   }
 }

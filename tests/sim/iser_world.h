@@ -12,8 +12,10 @@
 // at the end the CmdSN window of every session is open again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,17 +44,30 @@ class IserWorld final : public HostWorld<IserHost> {
   // What lies in a unit's storage.
   std::span<std::byte> block(uint32_t target, uint16_t unit, uint32_t number);
   bool silent() const { return reactor.now() < silent_until_; }
+  std::vector<std::string_view> all_moves() const override;
+  // Of the hosts' own disk behind a unit's number.
+  std::string serial(uint32_t target, uint16_t unit) const;
 
  private:
   void disturb() override;
-  void calm_down() override { silent_until_ = {}; }
+  void calm_down() override;
+  void check_step() override;
+  void hang();
+  // Another store stands behind a unit's number from now on, or the hosts' own again.
+  void swap(uint32_t target, uint16_t unit);
   size_t connections() const override;
   std::string target_state() const override;
   void check_target() override;
   void stop_target(std::function<void()> stopped) override;
   void heard(std::string_view line);
+  void make_stores(uint32_t blocks);
 
-  std::vector<std::shared_ptr<storage::Volume>> ram_;
+  // By target and unit: the hosts' own, and one that none of them means.
+  static constexpr uint32_t kStores = kTargets * kUnits;
+  std::array<std::shared_ptr<storage::Volume>, kStores> ram_;
+  std::array<std::shared_ptr<storage::Volume>, kStores> other_;
+  std::map<std::string, std::shared_ptr<storage::Volume>, std::less<>> volumes_;  // by spec
+  Nanoseconds hung_until_{};
   iser_target::Config config_;
   std::unique_ptr<iser_target::Service> service_;
   Nanoseconds silent_until_{};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "examples/engine/limits.h"
 #include "examples/load/buffer.h"
 #include "tests/sim/storage.h"
 
@@ -19,6 +20,10 @@ constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
 // Longer than what the network can keep of a connection that its host gave up: until the target
 // knows that, it takes the connection for alive, and so its host has to wait ([base] 2.1, 9.6).
 constexpr Nanoseconds kReconnectDelay = std::chrono::milliseconds(3);
+
+// Of the target's patience with its storage, and of everything else.
+constexpr Nanoseconds kAbortBound =
+    engine::kAbortPatience + 2 * engine::kTick + std::chrono::seconds(1);
 
 // Ways to lose a connection that no fault of the network explains.
 constexpr std::string_view kWrong[] = {"terminated", "protocol error", "response", "invalidat",
@@ -45,6 +50,7 @@ struct NvmfHost::Slot final : nvme::host::Request {
   NvmfHost& owner;
   load::Buffer buffer;
   bool busy = false;
+  size_t queue = 0;
   Transfer transfer;  // of no blocks: a flush
 };
 
@@ -59,33 +65,60 @@ struct NvmfHost::Reset final : nvme::host::Request {
   bool busy = false;
 };
 
+struct NvmfHost::Abort final : nvme::host::Request {
+  explicit Abort(NvmfHost& host)
+      : Request([](Request& self, const Outcome& outcome) {
+          auto& abort = static_cast<Abort&>(self);
+          abort.busy = false;
+          if (!nvme::ok(outcome.status)) return;
+          NvmfWorld& world = abort.owner.world_;
+          world.moved((outcome.result & 1) == 0 ? "aborted" : "aborted not");
+          const Nanoseconds took = world.reactor.now() - abort.began;
+          if (took > kAbortBound) world.violate("an Abort took too long");
+          if ((outcome.result & 1) == 0 && took > engine::kAbortPatience) {
+            world.moved("aborted late");
+          }
+        }),
+        owner(host) {}
+  NvmfHost& owner;
+  Nanoseconds began{};
+  bool busy = false;
+};
+
 NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
     : world_(world),
+      number_(number),
       queues_(1 + static_cast<uint32_t>(world.below(2))),
+      depth_(static_cast<uint16_t>(1 + world.below(kSlots))),
       pd_(std::move(*world.device->alloc_pd())),
       reset_(std::make_unique<Reset>()),
+      abort_(std::make_unique<Abort>(*this)),
       model_(world, number * kBlocks, kBlocks) {
-  nvme::host::SessionOptions options;
-  options.address = *Address::parse("uiwarp://127.0.0.1:4420");
-  options.subnqn = kSubsystem;
-  options.host = *nvme::host::identity_of("nqn.2026-11.org.mrpool:host-" + std::to_string(number));
-  options.depth = static_cast<uint16_t>(1 + world.below(kSlots));
-  options.reconnect = true;
-  options.reconnect_delay = kReconnectDelay;
   auto pool = MrPool::create(
       *pd_, {.count = 1 + static_cast<uint32_t>(world.below(kSlots)),
              .max_segments = 1,
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) world.violate(pool.status().ToString());
   pool_ = std::move(*pool);
-  auto session =
-      nvme::host::Session::create(*world.device, *pd_, *pool_, world.reactor, options, *this);
-  if (!session.ok()) world.violate(session.status().ToString());
-  session_ = std::move(*session);
+  make_session();
   for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
 }
 
 NvmfHost::~NvmfHost() = default;
+
+void NvmfHost::make_session() {
+  nvme::host::SessionOptions options;
+  options.address = *Address::parse("uiwarp://127.0.0.1:4420");
+  options.subnqn = kSubsystem;
+  options.host = *nvme::host::identity_of("nqn.2026-11.org.mrpool:host-" + std::to_string(number_));
+  options.depth = depth_;
+  options.reconnect = true;
+  options.reconnect_delay = kReconnectDelay;
+  auto session =
+      nvme::host::Session::create(*world_.device, *pd_, *pool_, world_.reactor, options, *this);
+  if (!session.ok()) world_.violate(session.status().ToString());
+  session_ = std::move(*session);
+}
 
 void NvmfHost::on_event(const std::string& text) {
   for (const std::string_view wrong : kWrong) {
@@ -93,18 +126,58 @@ void NvmfHost::on_event(const std::string& text) {
   }
 }
 
+// Only since another disk stands where its own did.
 void NvmfHost::on_over(const absl::Status& why) {
-  world_.violate("a session is over: " + why.ToString());
+  if (!absl::IsAborted(why)) world_.violate("a session is over: " + why.ToString());
+  world_.moved("another's disk");
+  opened_ = false;
+  opening_ = true;
+  spawn(open_again());
 }
 
 void NvmfHost::open() { spawn(open_session()); }
 
 Async<> NvmfHost::open_session() {
+  opening_ = true;
+  for (;;) {
+    const bool done = co_await try_to_open();
+    if (done) break;
+    if (!world_.faults && !mine_) world_.violate("a host cannot connect");
+    make_session();
+    co_await nvme::host::pause(world_.reactor, kReconnectDelay);
+  }
+  opened_ = true;
+  opening_ = false;
+}
+
+// False, and without a session: it did not connect, or its disk is not there.
+Async<bool> NvmfHost::try_to_open() {
   absl::Status status = co_await session_->connect();
+  if (status.ok()) {
+    const auto ns = co_await session_->controller().namespace_info(1);
+    status = ns.status();
+    if (ns.ok() && !mine_) mine_ = *ns;
+    if (ns.ok() && *ns != *mine_) status = absl::AbortedError("another's disk");
+    if (ns.ok()) session_->pin(*ns);
+  }
   const std::vector<Reactor*> reactors(queues_, &world_.reactor);
   if (status.ok()) status = co_await session_->open_queues(reactors);
-  if (!status.ok()) world_.violate("a host cannot connect: " + status.ToString());
-  opened_ = true;
+  if (status.ok()) co_return true;
+  co_await session_->disconnect();
+  co_await nvme::host::pause(world_.reactor, Nanoseconds{0});
+  session_.reset();
+  pool_->repair();
+  co_return false;
+}
+
+Async<> NvmfHost::open_again() {
+  co_await nvme::host::pause(world_.reactor, kReconnectDelay);  // out of the session's hands
+  co_await session_->disconnect();
+  co_await nvme::host::pause(world_.reactor, Nanoseconds{0});
+  session_.reset();
+  pool_->repair();
+  make_session();
+  co_await open_session();
 }
 
 void NvmfHost::close() { spawn(close_session()); }
@@ -145,7 +218,8 @@ void NvmfHost::start(Slot& slot) {
     slot.data = slot.buffer.sge(kGuard, transfer.count * kBlockBytes);
   }
   slot.busy = true;
-  session_->queue(world_.below(session_->queues())).submit(slot);
+  slot.queue = world_.below(session_->queues());
+  session_->queue(slot.queue).submit(slot);
 }
 
 void NvmfHost::finished(Slot& slot, const Outcome& outcome) {
@@ -153,10 +227,24 @@ void NvmfHost::finished(Slot& slot, const Outcome& outcome) {
   slot.busy = false;
   const bool good = nvme::ok(outcome.status);
   const Status status = nvme::code(outcome.status);
-  if (!good && status != Status::kWriteFault && status != Status::kUnrecoveredRead) {
-    world_.violate("a command ended by " + nvme::host::describe(outcome.status));
+  // One that was refused may have been carried out on an earlier connection.
+  const Fate fate = good ? Fate::kDone : Fate::kUnknown;
+  switch (status) {
+    case Status::kInvalidNamespace:  // of a disk that this host does not know
+      world_.moved("refused");
+      break;
+    case Status::kSuccess:
+    case Status::kWriteFault:
+    case Status::kUnrecoveredRead:
+    case Status::kAbortRequested:
+      break;
+    default:
+      // The session is over.
+      if (code(status) == code(nvme::host::kHostPathing)) break;
+      if (code(status) == code(nvme::host::kAbortedByHost)) break;
+      world_.violate("a command ended by " + nvme::to_string(outcome.status));
   }
-  model_.end(slot.transfer, slot.blocks(), good ? Fate::kDone : Fate::kUnknown);
+  model_.end(slot.transfer, slot.blocks(), fate);
   slot.transfer.count = 0;
   std::ranges::fill(slot.memory(), kIdle);
   ++completed;
@@ -168,21 +256,38 @@ void NvmfHost::kill() {
   const uint64_t which = world_.below(session_->queues() + 1);
   nvme::host::Queue& queue =
       which == session_->queues() ? session_->controller().admin() : session_->queue(which);
-  if (queue.ready()) queue.abort("dropped by its host");
+  if (!queue.ready()) return;
+  world_.moved("drop");
+  queue.abort("dropped by its host");
 }
 
 void NvmfHost::reset() {
   if (!opened_ || reset_->busy || !session_->controller().admin().ready()) return;
+  world_.moved("reset");
   reset_->busy = true;
   session_->controller().admin().submit(*reset_);
 }
 
+void NvmfHost::abort() {
+  if (!opened_ || abort_->busy || !session_->controller().admin().ready()) return;
+  const Slot& slot = *slots_[world_.below(slots_.size())];
+  if (!slot.busy) return;
+  world_.moved("abort");
+  abort_->busy = true;
+  abort_->began = world_.reactor.now();
+  abort_->command = {};
+  abort_->command.opcode = static_cast<uint8_t>(nvme::AdminOpcode::kAbort);
+  abort_->command.cdw10 = uint32_t(slot.queue + 1) | uint32_t(slot.command.command_id) << 16;
+  session_->controller().admin().submit(*abort_);
+}
+
 bool NvmfHost::idle() const {
-  return std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
+  return !opening_ && !abort_->busy && !reset_->busy &&
+         std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
 }
 
 std::string NvmfHost::state() const {
-  if (!opened_) return "connects; " + describe(*pool_);
+  if (!opened_ || session_ == nullptr) return "connects; " + describe(*pool_);
   std::string text;
   for (size_t i = 0; i < session_->queues(); ++i) {
     const nvme::host::Queue& queue = session_->queue(i);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ class NvmfHost final : private nvme::host::Session::News {
   void kill();
   // Sets CC.EN to 0 under load.
   void reset();
+  // Sends an Abort for one of its commands.
+  void abort();
   void finish() { finishing_ = true; }  // no more commands
   bool idle() const;
   std::string state() const;
@@ -46,22 +49,31 @@ class NvmfHost final : private nvme::host::Session::News {
  private:
   struct Slot;
   struct Reset;
+  struct Abort;
 
   void on_event(const std::string& text) override;
   void on_over(const absl::Status& why) override;
+  void make_session();
   nvme::host::Async<> open_session();
+  nvme::host::Async<bool> try_to_open();
+  nvme::host::Async<> open_again();
   nvme::host::Async<> close_session();
   void start(Slot& slot);
   void finished(Slot& slot, const nvme::host::Outcome& outcome);
 
   NvmfWorld& world_;
+  const uint32_t number_;
   uint32_t queues_ = 1;
+  uint16_t depth_ = 1;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
   std::unique_ptr<nvme::host::Session> session_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Reset> reset_;
+  std::unique_ptr<Abort> abort_;
+  std::optional<nvme::host::NamespaceInfo> mine_;
   bool opened_ = false;
+  bool opening_ = false;
   bool finishing_ = false;
   bool closed_ = false;
   BlockModel model_;

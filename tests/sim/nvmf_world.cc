@@ -1,5 +1,6 @@
 #include "tests/sim/nvmf_world.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "tests/sim/nvmf_host.h"
@@ -9,6 +10,18 @@
 #include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
+
+namespace {
+
+constexpr std::string_view kOwn = ",name=own";
+constexpr std::string_view kOther = ",name=other";
+
+}  // namespace
+
+std::vector<std::string_view> NvmfWorld::all_moves() const {
+  return {"break", "drop",         "reset",       "network", "hang",          "swap",
+          "abort", "aborted late", "aborted not", "refused", "another's disk"};
+}
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
     : HostWorld(seed_in, plant_in, violated_in) {
@@ -20,9 +33,12 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   const uint32_t blocks = count * NvmfHost::kBlocks;
-  auto ram = storage::open("ram:" + std::to_string(blocks * kBlockBytes), {.block_size = 512});
-  if (!ram.ok()) violate(ram.status().ToString());
-  ram_ = std::move(*ram);
+  const std::string memory = "ram:" + std::to_string(blocks * kBlockBytes);
+  for (auto [volume, name] : {std::pair{&ram_, kOwn}, std::pair{&other_, kOther}}) {
+    auto ram = storage::open(memory + std::string(name), {.block_size = 512});
+    if (!ram.ok()) violate(ram.status().ToString());
+    *volume = std::move(*ram);
+  }
   for (uint32_t i = 0; i < blocks; ++i) stamp(block(i), i, 0);
 
   // Little of everything, so that commands wait for it.
@@ -32,22 +48,26 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   options.engine.mrs = 1 + static_cast<uint32_t>(below(4));
   options.engine.force_mr = chance(200);
   options.open_device = [target_device](const Address&) { return target_device; };
-  options.open_volume = [this](const nvmf_target::NamespaceConfig&) {
-    return make_sim_volume(ram_, *this, bad_storage(*this));
+  SimVolumeOptions storage = bad_storage(*this);
+  storage.hung_until = &hung_until_;
+  // A store has one volume, as a file has by its lock: what is late in it stays known.
+  options.open_volume = [own = make_sim_volume(ram_, *this, storage),
+                         other = make_sim_volume(other_, *this, storage)](
+                            std::string_view spec, const storage::OpenOptions&) {
+    return spec.ends_with(kOwn) ? own : other;
   };
   service_ = std::make_unique<nvmf_target::Service>(options);
-  nvmf_target::Config config;
-  config.listen = {"uiwarp://127.0.0.1:4420"};
+  config_.listen = {"uiwarp://127.0.0.1:4420"};
   nvmf_target::SubsystemConfig subsystem;
   subsystem.nqn = NvmfHost::kSubsystem;
   subsystem.namespaces.push_back(
       {.nsid = 1, .storage = ram_->spec(), .block_size = 512, .uuid = {}});
-  config.subsystems.push_back(std::move(subsystem));
-  absl::Status status = nvmf_target::complete(config);
+  config_.subsystems.push_back(std::move(subsystem));
+  absl::Status status = nvmf_target::complete(config_);
   for (uint32_t i = 0; i < options.engine.threads && status.ok(); ++i) {
     status = service_->add_worker(reactor);
   }
-  if (status.ok()) status = service_->apply(config);
+  if (status.ok()) status = service_->apply(config_);
   if (!status.ok()) violate("the target does not start: " + status.ToString());
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<NvmfHost>(*this, i));
 }
@@ -64,8 +84,9 @@ std::span<std::byte> NvmfWorld::block(uint32_t number) {
 void NvmfWorld::disturb() {
   if (below(1'000'000) >= 800) return;
   NvmfHost& host = *hosts_[below(hosts_.size())];
-  switch (below(4)) {
+  switch (below(8)) {
     case 0:
+      moved("break");
       network->break_one();
       break;
     case 1:
@@ -75,8 +96,49 @@ void NvmfWorld::disturb() {
       host.reset();
       break;
     case 3:
+      moved("network");
       network->set_options(bad_network());
       break;
+    case 4:
+      if (chance(300)) hang();
+      break;
+    case 5:
+    case 6:
+      host.abort();
+      break;
+    case 7:
+      if (chance(500)) swap();
+      break;
+  }
+}
+
+// Long enough that hosts give up, and no longer than their commands' time-out.
+void NvmfWorld::hang() {
+  const Nanoseconds now = reactor.now();
+  constexpr Nanoseconds kBetween = std::chrono::seconds(1);
+  if (now < hung_until_ + kBetween) return;
+  moved("hang");
+  hung_until_ = now + Nanoseconds(below(chance(500) ? 100'000'000 : 15'000'000'000));
+  for (const auto& host : hosts_) {
+    if (chance(500)) host->abort();
+  }
+}
+
+void NvmfWorld::swap() {
+  moved("swap");
+  std::string& spec = config_.subsystems[0].namespaces[0].storage;
+  spec = (spec == ram_->spec() ? other_ : ram_)->spec();
+  if (absl::Status status = service_->apply(config_); !status.ok()) violate(status.ToString());
+}
+
+void NvmfWorld::calm_down() {
+  hung_until_ = {};
+  if (config_.subsystems[0].namespaces[0].storage != ram_->spec()) swap();
+}
+
+void NvmfWorld::check_step() {
+  if (std::ranges::any_of(other_->memory(), [](std::byte byte) { return byte != std::byte{}; })) {
+    violate("a write reached another's disk");
   }
 }
 

@@ -14,6 +14,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "examples/nvmf/target/service.h"
 #include "examples/storage/storage.h"
@@ -30,10 +32,16 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
 
   // What lies in the storage.
   std::span<std::byte> block(uint32_t number);
+  std::vector<std::string_view> all_moves() const override;
 
  private:
   void connect() override;
   void disturb() override;
+  void calm_down() override;
+  void hang();
+  // Another store stands behind the namespace number from now on, or the hosts' own again.
+  void swap();
+  void check_step() override;
   size_t connections() const override { return service_->engine().connections(); }
   std::string target_state() const override;
   void check_target() override;
@@ -41,6 +49,9 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   void check_stopped() override;
 
   std::shared_ptr<storage::Volume> ram_;
+  std::shared_ptr<storage::Volume> other_;  // that no host means
+  nvmf_target::Config config_;
+  Nanoseconds hung_until_{};
   std::unique_ptr<nvmf_target::Service> service_;
   uint32_t workers_ = 0;
 };

@@ -41,8 +41,12 @@ class PlantedQp final : public Qp {
   void disconnect() override { inner_->disconnect(); }
   void abort() override { inner_->abort(); }
   bool connected() const override { return inner_->connected(); }
+  ConnectionState state() const override { return inner_->state(); }
+  bool supports(Opcode opcode) const override { return inner_->supports(opcode); }
   Pd& pd() override { return inner_->pd(); }
   Reactor& reactor() override { return inner_->reactor(); }
+  const QpOptions& options() const override { return inner_->options(); }
+  uint32_t send_room() const override { return inner_->send_room(); }
   uint16_t ord() const override { return inner_->ord(); }
   size_t memory_bytes() const override { return inner_->memory_bytes(); }
 
@@ -74,7 +78,9 @@ class PlantedRequest final : public ConnectRequest {
     if (!qp.ok()) return qp.status();
     return std::make_unique<PlantedQp>(std::move(*qp), options.max_recv_wr, simulation_);
   }
-  void reject(std::span<const std::byte> private_data) override { inner_->reject(private_data); }
+  absl::Status reject(std::span<const std::byte> private_data) override {
+    return inner_->reject(private_data);
+  }
 
  private:
   const std::unique_ptr<ConnectRequest> inner_;
@@ -97,6 +103,7 @@ class PlantedListener final : public Listener, private ListenHandler {
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
     handler_.on_connect_request(std::make_unique<PlantedRequest>(std::move(request), simulation_));
   }
+  void on_listen_error(const absl::Status& error) override { handler_.on_listen_error(error); }
 
   ListenHandler& handler_;
   Simulation& simulation_;

@@ -11,9 +11,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "mrpool/device.h"
 #include "tests/sim/network.h"
@@ -30,6 +33,7 @@ enum class Plant : uint8_t {
   kLostLease,         // the target keeps an MR of its pool
   kEarlyAnswer,       // a write is acknowledged and then lost
   kLateWrite,         // a write lands after something newer was acknowledged
+  kLostUpdate,        // an atomic's result is overwritten, as by one that is not atomic
 };
 
 class Simulation {
@@ -56,6 +60,14 @@ class Simulation {
   // Takes something that happened into the digest of the run (FNV-1a, by words).
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3; }
   uint64_t trace() const { return trace_; }
+  // One of all_moves() has happened, or has had its effect.
+  void moved(std::string_view move) {
+    ++moves_[move];
+    note(move.size());
+  }
+  // What can happen in this world, and how often it has.
+  virtual std::vector<std::string_view> all_moves() const { return {}; }
+  const std::map<std::string_view, uint64_t>& moves() const { return moves_; }
 
   const uint64_t seed;
   const Plant plant;
@@ -81,6 +93,7 @@ class Simulation {
 
  private:
   uint64_t trace_ = 0xcbf29ce484222325;
+  std::map<std::string_view, uint64_t> moves_;  // names are literals
 };
 
 }  // namespace mrpool::sim

@@ -17,6 +17,8 @@ using storage::Error;
 using storage::Io;
 using storage::Op;
 
+constexpr Nanoseconds kLook = std::chrono::milliseconds(20);
+
 class SimChannel final : public storage::Channel {
  public:
   SimChannel(std::unique_ptr<storage::Channel> inner, Reactor& reactor, Simulation& simulation,
@@ -46,6 +48,7 @@ class SimChannel final : public storage::Channel {
             auto& delayed = static_cast<Delayed&>(self);
             SimChannel& channel = delayed.channel;
             Io& io = delayed.io;
+            if (channel.hangs()) return delayed.arm(channel.reactor_, kLook);
             delayed.~Delayed();
             channel.delayed_.remove(io);
             channel.carry_out(io);
@@ -69,6 +72,10 @@ class SimChannel final : public storage::Channel {
     std::vector<std::byte> bytes;
     iovec piece{};
   };
+
+  bool hangs() const {
+    return options_.hung_until != nullptr && reactor_.now() < *options_.hung_until;
+  }
 
   void carry_out(Io& io) {
     const bool fails = io.op != Op::kHold && simulation_.chance(options_.errors_per_thousand);

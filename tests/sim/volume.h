@@ -21,6 +21,9 @@ struct SimVolumeOptions {
   Nanoseconds slow{};
   uint32_t errors_per_thousand = 0;
   bool gather = false;
+  // Requests that come before then, by the simulation's clock, wait until then. Looked at again and
+  // again: a hang may be called off. The caller's; null: none.
+  const Nanoseconds* hung_until = nullptr;
 };
 
 // Most requests are quick; some outlive the connection they came by and the next one's set-up.

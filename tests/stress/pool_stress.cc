@@ -5,6 +5,7 @@
 // printed).
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -149,165 +150,204 @@ TEST_P(PoolStress, NobodyIsToldEmptyWhileAnEntryIsFree) {
   expect_full(*pool, c.entries);
 }
 
+// Leases on their way from one thread to another.
+class HandOver {
+ public:
+  void put(MrPool::Lease lease) {
+    const std::lock_guard lock(mutex_);
+    leases_.push_back(std::move(lease));
+  }
+  MrPool::Lease take() {
+    const std::lock_guard lock(mutex_);
+    if (leases_.empty()) return {};
+    MrPool::Lease lease = std::move(leases_.back());
+    leases_.pop_back();
+    return lease;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<MrPool::Lease> leases_;
+};
+
+// What the threads of one test share.
+struct Shared {
+  Shared(Pd& pd, const Case& c)
+      : pool(make_pool(pd, c.entries, c.cached_threads)), checker(c.entries) {}
+  const std::unique_ptr<MrPool> pool;
+  const MrPool::Local foreign{*pool};
+  Checker checker;
+  const Clock::time_point end = Clock::now() + run_time();
+};
+
+// A thread that takes, uses, passes on and returns leases, and ends with some in its hands.
+class ShortLife {
+ public:
+  ShortLife(Shared& shared, HandOver& others, uint64_t salt)
+      : shared_(shared), others_(others), rng_(seed() + salt), own_(*shared.pool) {}
+  ~ShortLife() {
+    for (const auto& lease : held_) shared_.checker.returns(lease);
+  }
+
+  void step() {
+    const uint64_t what = rng_() % 8;
+    if (what < 3) {
+      take(get_somehow(*shared_.pool, own_, shared_.foreign, rng_()));
+    } else if (what == 3) {
+      if (MrPool::Lease lease = others_.take()) held_.push_back(std::move(lease));
+    } else if (!held_.empty()) {
+      MrPool::Lease lease = std::move(held_.back());
+      held_.pop_back();
+      if (what == 4) return others_.put(std::move(lease));
+      if (what == 5) make_key(lease);
+      shared_.checker.returns(lease);
+      end_somehow(std::move(lease), own_, shared_.foreign, rng_());
+    }
+  }
+
+ private:
+  void take(MrPool::Lease lease) {
+    if (!lease) return;
+    shared_.checker.took(lease);
+    held_.push_back(std::move(lease));
+  }
+  // A key that is still live goes through repair.
+  void make_key(MrPool::Lease& lease) {
+    const Sge segment[] = {{memory_, sizeof memory_, Lkey{1}}};
+    WorkRequest wr;
+    lease.map(segment);
+    ASSERT_EQ(lease.prepare_register(Access::kLocalWrite, wr), PostStatus::kOk);
+  }
+
+  Shared& shared_;
+  HandOver& others_;
+  std::mt19937_64 rng_;
+  const MrPool::Local own_;
+  std::vector<MrPool::Lease> held_;
+  std::byte memory_[64];
+};
+
 // Threads come and go, take more than there is, hand leases to each other, drop live keys.
 TEST_P(PoolStress, ThreadsThatEndLoseNothing) {
   const Case& c = GetParam();
   FakePd pd;
-  auto pool = make_pool(pd, c.entries, c.cached_threads);
-  Checker checker(c.entries);
-  const auto end = Clock::now() + run_time();
-  std::mutex mailbox_mutex;
-  std::vector<MrPool::Lease> mailbox;
-  std::byte memory[64];
-  const Sge segment[] = {{memory, sizeof memory, Lkey{1}}};
-  const MrPool::Local foreign(*pool);
-  const auto life = [&](uint64_t salt) {
-    std::mt19937_64 rng(seed() + salt);
-    const MrPool::Local own(*pool);
-    std::vector<MrPool::Lease> held;
-    for (int i = 0; i < 200; ++i) {
-      switch (rng() % 8) {
-        case 0:
-        case 1:
-        case 2:
-          if (MrPool::Lease lease = get_somehow(*pool, own, foreign, rng())) {
-            checker.took(lease);
-            held.push_back(std::move(lease));
-          }
-          break;
-        case 3:
-        case 4:
-          if (!held.empty()) {
-            checker.returns(held.back());
-            end_somehow(std::move(held.back()), own, foreign, rng());
-            held.pop_back();
-          }
-          break;
-        case 5:
-          if (!held.empty()) {  // a key that is still live goes through repair
-            WorkRequest wr;
-            held.back().map(segment);
-            ASSERT_EQ(held.back().prepare_register(Access::kLocalWrite, wr), PostStatus::kOk);
-            checker.returns(held.back());
-            end_somehow(std::move(held.back()), own, foreign, rng());
-            held.pop_back();
-          }
-          break;
-        case 6:
-          if (!held.empty()) {
-            const std::lock_guard lock(mailbox_mutex);
-            mailbox.push_back(std::move(held.back()));
-            held.pop_back();
-          }
-          break;
-        case 7: {
-          const std::lock_guard lock(mailbox_mutex);
-          if (!mailbox.empty()) {
-            held.push_back(std::move(mailbox.back()));
-            mailbox.pop_back();
-          }
-          break;
-        }
-      }
-    }
-    for (const auto& lease : held) checker.returns(lease);
+  Shared shared(pd, c);
+  HandOver others;
+  const auto live = [&](uint64_t salt) {
+    ShortLife life(shared, others, salt);
+    for (int i = 0; i < 200; ++i) life.step();
   };
   std::vector<std::thread> starters;
   for (uint32_t t = 0; t < c.threads; ++t) {
     starters.emplace_back([&, t] {
-      for (uint64_t n = t; Clock::now() < end; n += 1000) std::thread(life, n).join();
+      for (uint64_t n = t; Clock::now() < shared.end; n += 1000) std::thread(live, n).join();
     });
   }
   for (auto& starter : starters) starter.join();
-  for (const auto& lease : mailbox) checker.returns(lease);
-  mailbox.clear();
-  pool->repair();
-  expect_full(*pool, c.entries);
+  while (MrPool::Lease lease = others.take()) shared.checker.returns(lease);
+  shared.pool->repair();
+  expect_full(*shared.pool, c.entries);
 }
 
-// Every thread is a reactor whose requests wait for entries, hold them for a while, and are
-// sometimes cancelled and destroyed at once; one more thread barges in with plain gets.
-TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
-  const Case& c = GetParam();
-  FakePd pd;
-  auto pool = make_pool(pd, c.entries, c.cached_threads);
-  Checker checker(c.entries);
-  const auto end = Clock::now() + run_time();
+// A thread with a reactor, whose requests wait for entries, hold them for a while, and are
+// sometimes cancelled and destroyed at once.
+class WaitingThread {
+ public:
+  WaitingThread(Shared& shared, uint64_t salt)
+      : shared_(shared), rng_(seed() + salt), own_(*shared.pool) {
+    for (auto& request : requests_) request = std::make_unique<Request>(*this);
+  }
 
+  // True while a request waits or holds an entry. Ending: no new ones.
+  bool step(bool ending) {
+    reactor_.poll();
+    bool busy = false;
+    for (auto& request : requests_) {
+      step(request, ending);
+      busy = busy || request->pending || request->lease;
+    }
+    return busy;
+  }
+  uint64_t served() const { return served_; }
+
+ private:
   struct Request : MrPool::Waiter {
-    explicit Request(Reactor& home) : Waiter(home, to_method<&Request::ready>) {}
+    explicit Request(WaitingThread& owner)
+        : Waiter(owner.reactor_, to_method<&Request::ready>), thread(owner) {}
     void ready(MrPool::Lease given) {
       ASSERT_TRUE(pending);
       ASSERT_TRUE(given);
       pending = false;
-      checker->took(given);
+      thread.shared_.checker.took(given);
       lease = std::move(given);
-      ++served;
+      ++thread.served_;
     }
-    Checker* checker = nullptr;
+    WaitingThread& thread;
     bool pending = false;
     MrPool::Lease lease;
-    uint64_t served = 0;
   };
+
+  void step(std::unique_ptr<Request>& request, bool ending) {
+    if (request->pending) {
+      if (rng_() % 16 != 0) return;
+      // Final: the waiter may go at once, also when its grant is on its way.
+      ASSERT_TRUE(shared_.pool->cancel(*request));
+      request = std::make_unique<Request>(*this);
+    } else if (request->lease) {
+      if (!ending && rng_() % 4 != 0) return;
+      shared_.checker.returns(request->lease);
+      end_somehow(std::move(request->lease), own_, shared_.foreign, rng_());
+    } else if (!ending) {
+      request->pending = true;
+      shared_.pool->get(*request);
+    }
+  }
+
+  Shared& shared_;
+  std::mt19937_64 rng_;
+  FakeReactor reactor_;
+  const MrPool::Local own_;
+  std::array<std::unique_ptr<Request>, 3> requests_;
+  uint64_t served_ = 0;
+};
+
+// Takes and returns entries past those that wait, until `stop`.
+void barge_in(Shared& shared, const std::atomic<bool>& stop) {
+  const MrPool::Local own(*shared.pool);
+  while (!stop.load()) {
+    if (MrPool::Lease lease = own.get()) {
+      shared.checker.took(lease);
+      shared.checker.returns(lease);
+      own.put(std::move(lease));
+    }
+    std::this_thread::yield();
+  }
+}
+
+TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
+  const Case& c = GetParam();
+  FakePd pd;
+  Shared shared(pd, c);
   std::atomic<uint64_t> served = 0;
-  const MrPool::Local foreign(*pool);
-  const auto worker = [&](uint64_t salt) {
-    std::mt19937_64 rng(seed() + salt);
-    FakeReactor reactor;
-    const MrPool::Local own(*pool);
-    std::vector<std::unique_ptr<Request>> requests;
-    for (int i = 0; i < 3; ++i) {
-      requests.push_back(std::make_unique<Request>(reactor));
-      requests.back()->checker = &checker;
-    }
-    uint32_t busy = 1;
-    for (bool ending = false; busy > 0;) {
-      ending = ending || Clock::now() >= end;
-      reactor.poll();
-      busy = ending ? 0 : 1;
-      for (auto& request : requests) {
-        if (request->pending) {
-          if (rng() % 16 == 0) {
-            // Final: the waiter may go at once, also when its grant is on its way.
-            ASSERT_TRUE(pool->cancel(*request));
-            served += request->served;
-            request = std::make_unique<Request>(reactor);
-            request->checker = &checker;
-          }
-        } else if (request->lease) {
-          if (ending || rng() % 4 == 0) {
-            checker.returns(request->lease);
-            end_somehow(std::move(request->lease), own, foreign, rng());
-          }
-        } else if (!ending) {
-          request->pending = true;
-          pool->get(*request);
-        }
-        busy += request->pending || request->lease;
-      }
-      if (c.threads > 2) std::this_thread::yield();
-    }
-    for (auto& request : requests) served += request->served;
-  };
   std::vector<std::thread> threads;
-  for (uint32_t t = 0; t < c.threads; ++t) threads.emplace_back(worker, t);
-  std::atomic<bool> stop = false;
-  std::thread barger([&] {
-    const MrPool::Local own(*pool);
-    while (!stop.load()) {
-      if (MrPool::Lease lease = own.get()) {
-        checker.took(lease);
-        checker.returns(lease);
-        own.put(std::move(lease));
+  for (uint32_t t = 0; t < c.threads; ++t) {
+    threads.emplace_back([&, t] {
+      WaitingThread thread(shared, t);
+      bool ending = false;
+      while (thread.step(ending) || !ending) {
+        ending = ending || Clock::now() >= shared.end;
+        if (c.threads > 2) std::this_thread::yield();
       }
-      std::this_thread::yield();
-    }
-  });
+      served += thread.served();
+    });
+  }
+  std::atomic<bool> stop = false;
+  std::thread barger([&] { barge_in(shared, stop); });
   for (auto& thread : threads) thread.join();
   stop.store(true);
   barger.join();
   EXPECT_GT(served, 0u);
-  expect_full(*pool, c.entries);
+  expect_full(*shared.pool, c.entries);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PoolStress,

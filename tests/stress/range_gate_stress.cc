@@ -65,8 +65,8 @@ class Lane {
       while (lane.left_ != 0) {
         --lane.left_;
         exclusive = lane.random_() % 8 == 0;
-        lba = lane.random_() % kBlocks;
-        blocks = 1 + lane.random_() % std::min<uint64_t>(4, kBlocks - lba);
+        offset = lane.random_() % kBlocks;
+        length = 1 + lane.random_() % std::min<uint64_t>(4, kBlocks - offset);
         if (!lane.gate_.enter(*this, lane.number_, *lane.reactor_)) return;
         if (!arrive()) return;
       }
@@ -104,7 +104,7 @@ class Lane {
   };
 
   void mark(const Walker& pass, int by) {
-    for (uint64_t i = pass.lba; i < pass.lba + pass.blocks; ++i) {
+    for (uint64_t i = pass.offset; i < pass.offset + pass.length; ++i) {
       Block& block = blocks_[i];
       if (pass.exclusive) {
         ASSERT_EQ(block.shared.load(), 0);

@@ -5,7 +5,7 @@
 
 Checks include directions (directions.py), the length of functions (functions.py), code that stands
 twice (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests
-without a ledger entry, dead links in the documentation, the options that its pages list (options.py),
+without a ledger entry, dead links and files that are not there in the documentation (names.py), the options that its pages list (options.py),
 and formatting. Prints one line a finding and exits 1 when there is one.
 """
 import json
@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import names  # noqa: E402
 import options  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
@@ -91,9 +92,6 @@ def check_links(report):
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
             if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
                 report(f"{page.relative_to(ROOT)}: link to {target}, which is not there")
-        for target in re.findall(r"`((?:include|pool|transport|examples|tests|docs)/[\w./-]+)`", text):
-            if not (ROOT / target).exists():
-                report(f"{page.relative_to(ROOT)}: names {target}, which is not there")
 
 
 # What the strictest of users compile with; our headers must not fill their logs.
@@ -135,6 +133,7 @@ def main():
     check_banned(findings.append)
     check_skips(findings.append)
     check_links(findings.append)
+    names.check(findings.append)
     check_public_headers(findings.append, build)
     check_format(findings.append)
     options.check(findings.append, build)

@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import names  # noqa: E402
 import options  # noqa: E402
 from source import strip_comments  # noqa: E402
 
@@ -38,6 +39,24 @@ class Directions(unittest.TestCase):
                 ("pool/rw.cc", "transport/uiwarp/qp.h"),
                 ("somewhere/new.cc", "mrpool/rw.h")):
             self.assertFalse(directions.may_include(path, name), f"{path} {name}")
+
+
+class Names(unittest.TestCase):
+    def test_files_and_symbols_that_are_not_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "examples").mkdir()
+            (root / "examples/queue.cc").write_text("void abort_command();\n")
+
+            def findings(text):
+                return list(names.missing(text, ["examples/queue.cc"], root))
+            self.assertEqual(findings("`examples/queue.cc`, `queue.cc: abort_command`, `examples/`, "
+                                      "`build/bench/report.txt`, `CHAP.h X`"), [])
+            self.assertEqual(findings("`pages.cc`"), ["names pages.cc, which is not there"])
+            self.assertEqual(findings("`examples/{queue.cc,unit/nvmf_target}`"),
+                             ["names examples/unit/nvmf_target, which is not there"])
+            self.assertEqual(findings("`queue.cc: fetch`"),
+                             ["finds fetch in queue.cc, which does not have it"])
 
 
 class Functions(unittest.TestCase):

@@ -13,10 +13,11 @@ DIRECTIONS = {
     "pool": ("mrpool/",),
     "transport": ("mrpool/",),
     "transport/counters": ("mrpool/",),
-    "transport/uiwarp": ("mrpool/", "transport/counters/"),
-    "transport/verbs": ("mrpool/", "transport/counters/"),
+    "transport/checks": ("mrpool/",),
+    "transport/uiwarp": ("mrpool/", "transport/checks/", "transport/counters/"),
+    "transport/verbs": ("mrpool/", "transport/checks/", "transport/counters/"),
     # User verbs' flags are translated in one place.
-    "transport/provider": ("mrpool/", "transport/uiwarp/", "transport/verbs/access_flags.h"),
+    "transport/provider": ("mrpool/", "transport/uiwarp/"),
     "examples/hello": BASE,
     "examples/base": BASE,
     # The protocols know neither each other nor what serves them.

@@ -21,10 +21,10 @@ class Run(unittest.TestCase):
     def test_help_has_examples(self):
         done = run("--help")
         self.assertEqual(done.returncode, 0)
-        self.assertIn("examples:", done.stdout)
+        self.assertIn("Examples:", done.stdout)
 
     def test_version(self):
-        self.assertRegex(run("--version").stdout, r"^mrpool-run \d+\.\d+\.\d+\n$")
+        self.assertRegex(run("--version").stdout, r"^mrpool-run \(mrpool\) \d+\.\d+\.\d+\n$")
 
     def test_wrong_usage(self):
         for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"), ("--stats",)):

@@ -70,9 +70,17 @@ inline uint64_t TransportStatistics::*ended_counter(DisconnectReason reason) {
     case DisconnectReason::kRejected:
       return &TransportStatistics::connections_ended_rejected;
     case DisconnectReason::kTimeout:
+      return &TransportStatistics::connections_ended_timeout;
+    case DisconnectReason::kRefused:
+      return &TransportStatistics::connections_ended_refused;
+    case DisconnectReason::kUnresolved:
+      return &TransportStatistics::connections_ended_unresolved;
+    case DisconnectReason::kUnreachable:
+      return &TransportStatistics::connections_ended_unreachable;
+    case DisconnectReason::kFault:
       break;
   }
-  return &TransportStatistics::connections_ended_timeout;
+  return &TransportStatistics::connections_ended_fault;
 }
 
 // The counter of completions with `status`; null for kSuccess.
@@ -96,6 +104,8 @@ inline uint64_t TransportStatistics::*failed_counter(WcStatus status) {
       return &TransportStatistics::failed_remote_operation;
     case WcStatus::kTransport:
       return &TransportStatistics::failed_transport;
+    case WcStatus::kCancelled:  // never a Qp's
+      break;
   }
   return nullptr;
 }

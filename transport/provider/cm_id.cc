@@ -123,7 +123,7 @@ int CmId::accept(const rdma_conn_param* param) {
 
 int CmId::reject(std::span<const std::byte> private_data) {
   if (request_ == nullptr) return EINVAL;
-  std::exchange(request_, nullptr)->reject(private_data);
+  std::exchange(request_, nullptr)->reject(private_data).IgnoreError();
   return 0;
 }
 

@@ -196,7 +196,8 @@ int ibv_query_device(ibv_context* context, ibv_device_attr* attr) {
   attr->max_qp_rd_atom = caps.max_ird;
   attr->max_qp_init_rd_atom = caps.max_ord;
   attr->max_res_rd_atom = mrpool::provider::kMaxObjects * caps.max_ird;
-  attr->atomic_cap = IBV_ATOMIC_NONE;
+  attr->atomic_cap =
+      caps.atomics == mrpool::AtomicScope::kMachine ? IBV_ATOMIC_GLOB : IBV_ATOMIC_NONE;
   attr->max_srq = mrpool::provider::kMaxObjects;
   attr->max_srq_wr = static_cast<int>(caps.max_qp_wr);
   attr->max_srq_sge = static_cast<int>(caps.max_sge);

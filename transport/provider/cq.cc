@@ -31,6 +31,8 @@ ibv_wc_status to_ibv(WcStatus status) {
       return IBV_WC_REM_OP_ERR;
     case WcStatus::kTransport:
       return IBV_WC_RETRY_EXC_ERR;
+    case WcStatus::kCancelled:  // never a Qp's
+      break;
   }
   return IBV_WC_FATAL_ERR;
 }

@@ -15,6 +15,7 @@
 #include "transport/provider/limits.h"
 #include "transport/provider/options.h"
 #include "transport/provider/qp_object.h"
+#include "transport/uiwarp/limits.h"
 
 namespace mrpool::provider {
 namespace {
@@ -25,7 +26,7 @@ constexpr timespec kNapTime{.tv_sec = 0, .tv_nsec = 200'000};
 // now and then and goes back to sleep.
 constexpr uint64_t kPolling = 16;
 // How long the thread polls without finding work before it sleeps.
-constexpr Nanoseconds kSpin = std::chrono::microseconds(50);
+constexpr Nanoseconds kSpin = ReactorOptions{}.spin;
 
 std::mutex engine_mutex;
 Engine* engine_of_process = nullptr;
@@ -83,7 +84,7 @@ bool Engine::open() {
   auto device = Device::open(any_port(""));
   if (!device.ok()) return false;
   device_ = *std::move(device);
-  auto cq = device_->create_cq(*reactor_, {.depth = 1024});
+  auto cq = device_->create_cq(*reactor_, {.depth = uiwarp::kMaxCqEntries});
   if (!cq.ok()) return false;
   cq_ = *std::move(cq);
   reactor_->add_poller(*this);

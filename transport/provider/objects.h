@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "mrpool/callback.h"
 #include "transport/provider/engine.h"
 #include "transport/provider/event_queue.h"
 #include "transport/provider/handle.h"
@@ -95,7 +96,8 @@ struct SrqObject;
 
 // A receive on its way. Those of an Srq are in its pool, those of a QP in its ring.
 struct ReceiveEntry final : Completion {
-  ReceiveEntry();
+  ReceiveEntry() : Completion(to_method<&ReceiveEntry::completed>) {}
+  void completed(const WorkCompletion& wc);
   SrqObject* srq = nullptr;
   QpObject* qp = nullptr;
   uint64_t wr_id = 0;

@@ -2,7 +2,6 @@
 #include <cerrno>
 
 #include "transport/provider/objects.h"
-#include "transport/verbs/access_flags.h"
 
 namespace mrpool::provider {
 namespace {
@@ -13,8 +12,8 @@ constexpr uint32_t kKnownToVerbs = 0x3ff;
 
 // 0, or the errno with which the kernel refuses the flags.
 int check_flags(uint32_t flags, const AccessSupport& support) {
-  if ((flags & ~(kKnownToVerbs | uint32_t(kOptionalAccessRange))) != 0) return EINVAL;
-  const Access access = verbs::from_ibv_access(flags);
+  if ((flags & ~(kKnownToVerbs | kOptionalAccessRange.bits())) != 0) return EINVAL;
+  const Access access = from_ibv(flags);
   if (!validate(access).ok()) return EINVAL;
   if (any(mandatory(access) & ~support.known)) return EOPNOTSUPP;
   return 0;
@@ -43,13 +42,14 @@ int enter(PdObject& pd, MrObject& object, const Region& region) {
     ++statistics.mrs_refused;
     return error;
   }
-  Access access = verbs::from_ibv_access(flags);
+  Access access = from_ibv(flags);
   if (pd.engine->relaxed()) access = access & ~Access::kDisableRelaxedOrdering;
   if (zero_based) access |= Access::kZeroBased;
   auto mr = pd.pd->reg_mr({static_cast<std::byte*>(region.addr), region.length}, access);
   if (!mr.ok()) {
     ++statistics.mrs_refused;
-    return to_errno(mr.status());
+    // The flags were checked above: what is wrong is the memory.
+    return absl::IsInvalidArgument(mr.status()) ? EFAULT : to_errno(mr.status());
   }
   object.pd = &pd;
   object.mr = *std::move(mr);
@@ -181,7 +181,7 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
   if ((flags & IBV_REREG_MR_CHANGE_PD) != 0) pd = Handle<ibv_pd, PdObject>::from(new_pd);
   const bool move = (flags & IBV_REREG_MR_CHANGE_TRANSLATION) != 0;
   // What the region was asked for, unless it changes; the optional flags are not kept.
-  uint32_t asked = mrpool::verbs::to_ibv_access(mr->access);
+  uint32_t asked = mrpool::to_ibv(mr->access);
   if ((flags & IBV_REREG_MR_CHANGE_ACCESS) != 0) asked = static_cast<uint32_t>(access);
   void* const start = move ? addr : abi->addr;
   const uint64_t iova =

@@ -143,7 +143,9 @@ class QpObject final : public QpEvents {
   uint64_t receive_tail_ = 0;
 
   struct CreditWrite final : Completion {
-    explicit CreditWrite(QpObject& owner);
+    explicit CreditWrite(QpObject& owner_in)
+        : Completion(to_method<&CreditWrite::completed>), owner(owner_in) {}
+    void completed();
     QpObject& owner;
     bool busy = false;
   };
@@ -164,7 +166,8 @@ class QpObject final : public QpEvents {
 };
 
 struct SendEntry final : Completion {
-  SendEntry();
+  SendEntry() : Completion(to_method<&SendEntry::completed>) {}
+  void completed(const WorkCompletion& wc);
   QpObject* qp = nullptr;
   uint64_t index = 0;
   uint64_t wr_id = 0;
@@ -176,6 +179,9 @@ struct SendEntry final : Completion {
   RemoteAddr remote_addr{};
   Rkey rkey{};
   uint32_t length = 0;
+  uint32_t imm = 0;
+  uint64_t compare_add = 0;
+  uint64_t swap = 0;
   std::vector<Sge> sges;
 };
 

@@ -15,18 +15,55 @@ namespace {
 ibv_wc_opcode wc_opcode(Opcode opcode) {
   switch (opcode) {
     case Opcode::kRdmaWrite:
+    case Opcode::kRdmaWriteWithImm:
       return IBV_WC_RDMA_WRITE;
+    case Opcode::kCompareSwap:
+      return IBV_WC_COMP_SWAP;
+    case Opcode::kFetchAdd:
+      return IBV_WC_FETCH_ADD;
     case Opcode::kRdmaRead:
     case Opcode::kRdmaReadWithInv:
       return IBV_WC_RDMA_READ;
     case Opcode::kRecv:
+    case Opcode::kRecvWithImm:
       return IBV_WC_RECV;
+    case Opcode::kRecvRdmaWithImm:
+      return IBV_WC_RECV_RDMA_WITH_IMM;
     default:
       return IBV_WC_SEND;
   }
 }
 
-bool is_send(Opcode opcode) { return opcode == Opcode::kSend || opcode == Opcode::kSendWithInv; }
+bool is_send(Opcode opcode) {
+  return opcode == Opcode::kSend || opcode == Opcode::kSendWithInv ||
+         opcode == Opcode::kSendWithImm;
+}
+bool is_write(Opcode opcode) {
+  return opcode == Opcode::kRdmaWrite || opcode == Opcode::kRdmaWriteWithImm;
+}
+// It completes a receive of the peer, for which it needs a credit.
+bool takes_receive(Opcode opcode) { return is_send(opcode) || opcode == Opcode::kRdmaWriteWithImm; }
+
+Opcode opcode_of(ibv_wr_opcode opcode) {
+  switch (opcode) {
+    case IBV_WR_SEND_WITH_INV:
+      return Opcode::kSendWithInv;
+    case IBV_WR_SEND_WITH_IMM:
+      return Opcode::kSendWithImm;
+    case IBV_WR_RDMA_WRITE:
+      return Opcode::kRdmaWrite;
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+      return Opcode::kRdmaWriteWithImm;
+    case IBV_WR_RDMA_READ:
+      return Opcode::kRdmaRead;
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+      return Opcode::kCompareSwap;
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      return Opcode::kFetchAdd;
+    default:
+      return Opcode::kSend;
+  }
+}
 
 ibv_wc_status fault_of(PostStatus status) {
   switch (status) {
@@ -43,38 +80,33 @@ ibv_wc_status fault_of(PostStatus status) {
 
 }  // namespace
 
-SendEntry::SendEntry()
-    : Completion([](Completion& self, const WorkCompletion& wc) {
-        auto& entry = static_cast<SendEntry&>(self);
-        entry.qp->sent(entry, wc);
-      }) {}
+void SendEntry::completed(const WorkCompletion& wc) { qp->sent(*this, wc); }
 
-ReceiveEntry::ReceiveEntry()
-    : Completion([](Completion& self, const WorkCompletion& wc) {
-        auto& entry = static_cast<ReceiveEntry&>(self);
-        QpObject* qp = entry.qp;
-        if (entry.srq != nullptr) {
-          // A flush of the Srq itself has no Qp.
-          qp = entry.srq->pd->engine->owner_of(wc.qp);
-          entry.srq->completed(entry, wc);
-        }
-        if (qp != nullptr) qp->received(entry, wc);
-      }) {}
+void ReceiveEntry::completed(const WorkCompletion& wc) {
+  QpObject* to = qp;
+  if (srq != nullptr) {
+    // A flush of the Srq itself has no Qp.
+    to = srq->pd->engine->owner_of(wc.qp);
+    srq->completed(*this, wc);
+  }
+  if (to != nullptr) to->received(*this, wc);
+}
 
-QpObject::CreditWrite::CreditWrite(QpObject& owner_in)
-    : Completion([](Completion& self, const WorkCompletion&) {
-        auto& write = static_cast<CreditWrite&>(self);
-        write.busy = false;
-        write.owner.advertise();
-      }),
-      owner(owner_in) {}
+void QpObject::CreditWrite::completed() {
+  busy = false;
+  owner.advertise();
+}
 
 int QpObject::check(const ibv_send_wr& wr) const {
   switch (wr.opcode) {
     case IBV_WR_SEND:
     case IBV_WR_SEND_WITH_INV:
+    case IBV_WR_SEND_WITH_IMM:
     case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
     case IBV_WR_RDMA_READ:
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
       break;
     default:
       return EOPNOTSUPP;
@@ -85,6 +117,12 @@ int QpObject::check(const ibv_send_wr& wr) const {
     const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
     const auto most = static_cast<int>(device_pd_->caps().max_read_sge);
     return is_inline || wr.num_sge > most ? EINVAL : 0;
+  }
+  if (is_atomic(opcode_of(wr.opcode))) {
+    const bool good = (wr.send_flags & IBV_SEND_INLINE) == 0 && wr.num_sge == 1 &&
+                      wr.sg_list[0].length == sizeof(uint64_t) &&
+                      wr.wr.atomic.remote_addr % sizeof(uint64_t) == 0;
+    return good ? 0 : EINVAL;
   }
   if ((wr.send_flags & IBV_SEND_INLINE) == 0) return 0;
   uint64_t bytes = 0;
@@ -100,19 +138,16 @@ void QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, size_t index) {
   entry.fault = IBV_WC_SUCCESS;
   entry.sges.clear();
   entry.length = 0;
-  switch (wr.opcode) {
-    case IBV_WR_RDMA_WRITE:
-      entry.opcode = Opcode::kRdmaWrite;
-      break;
-    case IBV_WR_RDMA_READ:
-      entry.opcode = Opcode::kRdmaRead;
-      break;
-    default:
-      entry.opcode = wr.opcode == IBV_WR_SEND ? Opcode::kSend : Opcode::kSendWithInv;
-      break;
-  }
+  entry.opcode = opcode_of(wr.opcode);
   entry.remote_addr = {wr.wr.rdma.remote_addr};
   entry.rkey = {wr.opcode == IBV_WR_SEND_WITH_INV ? wr.invalidate_rkey : wr.wr.rdma.rkey};
+  entry.imm = be32toh(wr.imm_data);  // nobody looks at it without immediate data
+  if (is_atomic(entry.opcode)) {
+    entry.remote_addr = {wr.wr.atomic.remote_addr};
+    entry.rkey = {wr.wr.atomic.rkey};
+    entry.compare_add = wr.wr.atomic.compare_add;
+    entry.swap = wr.wr.atomic.swap;
+  }
   if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
     std::byte* const start = inline_data_.data() + index * init_.cap.max_inline_data;
     for (int i = 0; i < wr.num_sge; ++i) {
@@ -171,7 +206,7 @@ void QpObject::pump() {
   if (!established_ || flushing_) return;
   while (next_ < tail_) {
     SendEntry& entry = sends_[next_ % sends_.size()];
-    if (is_send(entry.opcode) && !has_credit()) {
+    if (takes_receive(entry.opcode) && !has_credit()) {
       if (engine_.add_stalled(*this)) ++engine_.statistics().receive_waits;
       return;
     }
@@ -196,11 +231,14 @@ bool QpObject::hand_over(SendEntry& entry) {
                               .fence = entry.fence,
                               .sges = entry.sges,
                               .remote_addr = entry.remote_addr,
-                              .rkey = entry.rkey};
+                              .rkey = entry.rkey,
+                              .imm = entry.imm,
+                              .compare_add = entry.compare_add,
+                              .swap = entry.swap};
     const PostResult result = qp_->post_send(request);
     if (result.ok()) {
       ++next_;
-      if (is_send(entry.opcode)) ++sends_started_;
+      if (takes_receive(entry.opcode)) ++sends_started_;
       return true;
     }
     if (result.status == PostStatus::kQueueFull || result.status == PostStatus::kNotConnected) {
@@ -226,9 +264,10 @@ void QpObject::retire(SendEntry& entry, ibv_wc_status status) {
   if (status != IBV_WC_SUCCESS) flushing_ = true;
   Statistics& statistics = engine_.statistics();
   if (status == IBV_WC_SUCCESS) {
-    Statistics::Operation& operation = is_send(entry.opcode)                ? statistics.sends
-                                       : entry.opcode == Opcode::kRdmaWrite ? statistics.writes
-                                                                            : statistics.reads;
+    Statistics::Operation& operation = is_send(entry.opcode)     ? statistics.sends
+                                       : is_write(entry.opcode)  ? statistics.writes
+                                       : is_atomic(entry.opcode) ? statistics.atomics
+                                                                 : statistics.reads;
     ++operation.count;
     operation.bytes += entry.length;
     if (!entry.signalled) return;
@@ -291,7 +330,7 @@ void QpObject::complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCom
   ibv_wc out{};
   out.wr_id = entry.wr_id;
   out.status = status;
-  out.opcode = IBV_WC_RECV;
+  out.opcode = wc_opcode(wc.opcode == Opcode::kSend ? Opcode::kRecv : wc.opcode);
   out.byte_len = wc.byte_len;
   out.qp_num = abi()->qp_num;
   out.src_qp = attr_.dest_qp_num;
@@ -299,6 +338,10 @@ void QpObject::complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCom
     Statistics& statistics = engine_.statistics();
     ++statistics.receives.count;
     statistics.receives.bytes += wc.byte_len;
+    if (has_immediate(wc.opcode)) {
+      out.wc_flags = IBV_WC_WITH_IMM;
+      out.imm_data = htobe32(wc.imm);
+    }
     if (wc.invalidated) {
       out.wc_flags = IBV_WC_WITH_INV;
       out.invalidated_rkey = wc.invalidated_rkey.value;

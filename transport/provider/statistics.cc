@@ -27,6 +27,7 @@ std::string Statistics::report() const {
   add_operation(out, "SENDs", sends);
   add_operation(out, "RDMA WRITEs", writes);
   add_operation(out, "RDMA READs", reads);
+  add_operation(out, "atomics", atomics);
   add_operation(out, "receives", receives);
   add_count(out, "failed completions", failed);
   add_count(out, "waits for a receive", receive_waits);

@@ -22,6 +22,7 @@ struct Statistics {
   Operation sends;
   Operation writes;
   Operation reads;
+  Operation atomics;
   Operation receives;
   uint64_t failed = 0;  // completions with an error, flushes included
   uint64_t connections = 0;

@@ -17,10 +17,11 @@ ibv_send_wr& add(ibv_qp_ex* qp, ibv_wr_opcode opcode) {
   return item.wr;
 }
 
-void add_rdma(ibv_qp_ex* qp, ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr) {
+ibv_send_wr& add_rdma(ibv_qp_ex* qp, ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr) {
   ibv_send_wr& wr = add(qp, opcode);
   wr.wr.rdma.rkey = rkey;
   wr.wr.rdma.remote_addr = remote_addr;
+  return wr;
 }
 
 void refuse(ibv_qp_ex* qp) { batch_of(qp).error = EOPNOTSUPP; }
@@ -87,12 +88,22 @@ void fill_wr_functions(ibv_qp_ex& qp) {
     add_rdma(self, IBV_WR_RDMA_READ, rkey, addr);
   };
 
-  qp.wr_send_imm = [](ibv_qp_ex* self, __be32) { refuse(self); };
-  qp.wr_rdma_write_imm = [](ibv_qp_ex* self, uint32_t, uint64_t, __be32) { refuse(self); };
-  qp.wr_atomic_cmp_swp = [](ibv_qp_ex* self, uint32_t, uint64_t, uint64_t, uint64_t) {
-    refuse(self);
+  qp.wr_send_imm = [](ibv_qp_ex* self, __be32 imm) {
+    add(self, IBV_WR_SEND_WITH_IMM).imm_data = imm;
   };
-  qp.wr_atomic_fetch_add = [](ibv_qp_ex* self, uint32_t, uint64_t, uint64_t) { refuse(self); };
+  qp.wr_rdma_write_imm = [](ibv_qp_ex* self, uint32_t rkey, uint64_t addr, __be32 imm) {
+    add_rdma(self, IBV_WR_RDMA_WRITE_WITH_IMM, rkey, addr).imm_data = imm;
+  };
+  qp.wr_atomic_cmp_swp = [](ibv_qp_ex* self, uint32_t rkey, uint64_t addr, uint64_t compare,
+                            uint64_t swap) {
+    ibv_send_wr& wr = add(self, IBV_WR_ATOMIC_CMP_AND_SWP);
+    wr.wr.atomic = {.remote_addr = addr, .compare_add = compare, .swap = swap, .rkey = rkey};
+  };
+  qp.wr_atomic_fetch_add = [](ibv_qp_ex* self, uint32_t rkey, uint64_t addr, uint64_t added) {
+    ibv_send_wr& wr = add(self, IBV_WR_ATOMIC_FETCH_AND_ADD);
+    wr.wr.atomic = {.remote_addr = addr, .compare_add = added, .swap = 0, .rkey = rkey};
+  };
+
   qp.wr_atomic_write = [](ibv_qp_ex* self, uint32_t, uint64_t, const void*) { refuse(self); };
   qp.wr_bind_mw = [](ibv_qp_ex* self, ibv_mw*, uint32_t, const ibv_mw_bind_info*) { refuse(self); };
   qp.wr_local_inv = [](ibv_qp_ex* self, uint32_t) { refuse(self); };

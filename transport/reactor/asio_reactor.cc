@@ -4,22 +4,22 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "mrpool/internal/report.h"
 #include "transport/reactor/epoll_fd.h"
 
 namespace mrpool {
 namespace {
 
-// How long Asio's descriptors may go unasked. An empty round costs about 0.3 µs and entering Asio
-// as much again, so the two periods bound its share to an eighth of an idle loop and a thirtieth of
-// a busy one.
-constexpr Nanoseconds kAsioIdlePeriod = std::chrono::microseconds(2);
-constexpr Nanoseconds kAsioBusyPeriod = std::chrono::microseconds(10);
+// How long Asio's descriptors may go unasked; for how long a reactor polls is ReactorOptions::spin.
+// An empty round costs about 0.3 µs and entering Asio as much again, so the two periods bound its
+// share to an eighth of an idle loop and a thirtieth of a busy one.
+constexpr Nanoseconds kAsioPeriodWhenIdle = std::chrono::microseconds(2);
+constexpr Nanoseconds kAsioPeriodWhenBusy = std::chrono::microseconds(10);
 // Handlers of one round. A coroutine that yields by posting itself makes io_context::poll()
 // endless, and everything that is polled would stand still.
 constexpr size_t kMaxHandlers = 256;
@@ -29,10 +29,7 @@ Nanoseconds clock_now() {
       std::chrono::steady_clock::now().time_since_epoch());
 }
 
-[[noreturn]] void die(const char* message) {
-  std::fprintf(stderr, "mrpool: Reactor::%s\n", message);
-  std::abort();
-}
+[[noreturn]] void die(const char* message) { internal::fatal(absl::StrCat("Reactor::", message)); }
 
 }  // namespace
 
@@ -69,14 +66,10 @@ void AsioReactor::wake_on(Descriptor& descriptor) {
   });
 }
 
-void AsioReactor::check_thread([[maybe_unused]] const char* call) const {
-#ifndef NDEBUG
-  if (!in_thread()) {
-    std::fprintf(stderr, "mrpool: Reactor::%s: called from a thread that does not run the loop\n",
-                 call);
-    std::abort();
-  }
-#endif
+void AsioReactor::check_thread(const char* call) const {
+  if (in_thread()) [[likely]]
+    return;
+  internal::misuse(call, "Reactor", this, "was called from a thread that does not run the loop");
 }
 
 bool AsioReactor::in_thread() const {
@@ -109,11 +102,8 @@ size_t AsioReactor::poll() {
 size_t AsioReactor::run_tasks() {
   size_t count = 0;
   batch_ = tasks_.take();
-  for (; batch_ != nullptr; ++count) {
-    Task& task = *batch_;
-    batch_ = task.next;  // the task may be posted again, or be gone, once it ran
-    task.run(task);
-  }
+  // The task may be posted again, or be gone, once it ran.
+  for (; Task* const task = TaskQueue::pop(batch_); ++count) task->run(*task);
   return count;
 }
 
@@ -145,7 +135,7 @@ size_t AsioReactor::run_timers() {
 
 size_t AsioReactor::run_asio(bool idle) {
   const Nanoseconds time = now();
-  if (time - last_asio_ < (idle ? kAsioIdlePeriod : kAsioBusyPeriod)) return 0;
+  if (time - last_asio_ < (idle ? kAsioPeriodWhenIdle : kAsioPeriodWhenBusy)) return 0;
   last_asio_ = time;
   const size_t count = run_handlers();
   if (count == 0 && io_.stopped()) io_.restart();  // somebody's io_context::stop; ours is stop()
@@ -220,7 +210,7 @@ void AsioReactor::post(Task& task) {
 }
 
 bool AsioReactor::cancel(Task& task) {
-  check_thread("cancel");
+  check_thread("Reactor::cancel");
   return TaskQueue::unlink(batch_, task) || tasks_.remove(task);
 }
 
@@ -233,12 +223,15 @@ int AsioReactor::fd() {
 }
 
 void AsioReactor::add_poller(Poller& poller) {
-  check_thread("add_poller");
+  check_thread("Reactor::add_poller");
+  if (std::ranges::find(pollers_, &poller) != pollers_.end()) {
+    internal::misuse("Reactor::add_poller", "Poller", &poller, "was added before");
+  }
   pollers_.push_back(&poller);
 }
 
 void AsioReactor::remove_poller(Poller& poller) {
-  check_thread("remove_poller");
+  check_thread("Reactor::remove_poller");
   for (Poller*& slot : pollers_) {
     if (slot == &poller) {
       slot = nullptr;
@@ -248,7 +241,7 @@ void AsioReactor::remove_poller(Poller& poller) {
 }
 
 void AsioReactor::arm_timer(Timer& timer) {
-  check_thread("arm_timer");
+  check_thread("Timer::arm");
   // Armed without delay by a timer that expired: next round, or this one would never end.
   if (in_timers_ && timer.slot().deadline <= now_) timer.slot().deadline = now_ + Nanoseconds(1);
   timers_.add(timer);
@@ -256,7 +249,7 @@ void AsioReactor::arm_timer(Timer& timer) {
 }
 
 void AsioReactor::cancel_timer(Timer& timer) {
-  check_thread("cancel_timer");
+  check_thread("Timer::cancel");
   timers_.remove(timer);
 }
 

@@ -2,7 +2,8 @@
 //
 // A round asks, in this order: tasks from other threads, pollers, timers, Asio. The first three are
 // a few loads each; entering Asio costs a system call, so it is put off while pollers find work,
-// but never longer than kAsioBusyPeriod.
+// but never longer than kAsioBusyPeriod. How long it polls without finding work before it sleeps is
+// ReactorOptions::spin (mrpool/reactor.h); the daemons' default is in examples/engine/limits.h.
 //
 // Thread safety: as Reactor. Ownership: owns its io_context; handlers still queued there are
 // destroyed with it.
@@ -67,8 +68,8 @@ class AsioReactor final : public Reactor {
   int epoll_fd_ = -1;      // found at the first fd()
 
   TaskQueue tasks_;
-  Task* batch_ = nullptr;         // of this round, still to run
-  std::vector<Poller*> pollers_;  // null where one was removed during the round
+  Task* batch_ = TaskQueue::empty_list();  // of this round, still to run
+  std::vector<Poller*> pollers_;           // null where one was removed during the round
   bool pollers_changed_ = false;
   TimerHeap timers_;
   Nanoseconds programmed_ = Nanoseconds::max();  // what timer_ is set to

@@ -8,18 +8,18 @@
 namespace mrpool::uiwarp {
 
 UiwarpCq::UiwarpCq(std::shared_ptr<Context> context, const CqOptions& options)
-    : context_(std::move(context)) {
-  grow(options.depth);
+    : context_(std::move(context)), room_(options.depth) {
+  grow(0);
 }
 
 UiwarpCq::~UiwarpCq() {
   check_thread(reactor(), "~Cq");
-  check(attached_ == 0, "a Cq was destroyed before a Qp that uses it");
+  check(room_.used() == 0, "a Cq was destroyed before a Qp that uses it");
 }
 
-void UiwarpCq::attach(size_t requests) {
-  attached_ += requests;
-  if (attached_ > ring_.size()) grow(attached_);
+void UiwarpCq::attach(const checks::CqRoom::Share& share) {
+  room_.add(share);
+  if (room_.used() > ring_.size()) grow(room_.used());
 }
 
 void UiwarpCq::grow(size_t entries) {

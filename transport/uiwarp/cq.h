@@ -1,7 +1,8 @@
 // Cq of uiwarp: a ring of finished work that the reactor's round hands to its owners.
 //
 // push() never calls anybody; dispatch() does, from the round. The ring has a place for every
-// request that the Qps attached to it can have outstanding, so push() cannot fail.
+// request that the Qps attached to it can have outstanding, and grows where an Srq is posted to
+// faster than its completions are handed over, so push() cannot fail.
 //
 // Thread safety: its reactor's thread.
 #pragma once
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "mrpool/qp.h"
+#include "transport/checks/limits.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/list.h"
 #include "transport/uiwarp/sanitizer.h"
@@ -26,10 +28,10 @@ class UiwarpCq final : public Cq {
   Context& context() { return *context_; }
   const std::shared_ptr<Context>& shared_context() const { return context_; }
 
-  // A Qp comes or goes with that many requests of its own. Grows the ring where the options'
-  // depth is too small for all.
-  void attach(size_t requests);
-  void detach(size_t requests) { attached_ -= requests; }
+  // A Qp comes or goes with its share of the depth. The ring grows with what its Qps need.
+  void attach(const checks::CqRoom::Share& share);
+  void detach(const checks::CqRoom::Share& share) { room_.remove(share); }
+  const checks::CqRoom& room() const { return room_; }
 
   // `point`: the data that must be visible when done() runs; nothing without the sanitizer.
   void push(Completion* completion, const WorkCompletion& wc, const OrderPoint& point = {}) {
@@ -59,7 +61,7 @@ class UiwarpCq final : public Cq {
   std::vector<Entry> ring_;  // a power of two
   size_t head_ = 0;
   size_t count_ = 0;
-  size_t attached_ = 0;
+  checks::CqRoom room_;
 };
 
 }  // namespace mrpool::uiwarp

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "mrpool/device.h"
@@ -18,6 +19,7 @@
 #include "transport/uiwarp/open.h"
 #include "transport/uiwarp/qp.h"
 #include "transport/uiwarp/sanitizer.h"
+#include "transport/uiwarp/segment_arena.h"
 
 namespace mrpool::uiwarp {
 
@@ -37,23 +39,29 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
                                               QpEvents& events) override;
   TransportStatistics statistics() const override { return registry_.total(); }
 
-  // Checks the options against the device and makes a Qp that has no stream yet.
+  // Checks the options against the device and makes a Qp that has no stream yet. `call` is
+  // "connect" or "accept".
   absl::StatusOr<std::unique_ptr<UiwarpQp>> make_qp(Pd& pd, const QpOptions& options,
                                                     std::span<const std::byte> private_data,
-                                                    QpEvents& events);
+                                                    QpEvents& events, std::string_view call);
   MpaLimits limits(const QpOptions& options) const;
   KeyTable& keys() { return keys_; }
+  SegmentArena& segments() { return segments_; }
   CounterRegistry& registry() { return registry_; }
   const OrderingSanitizer* sanitizer() const { return sanitizer_.get(); }
 
  private:
   std::shared_ptr<Context> context(Reactor& reactor);
+  absl::Status check_address(const Address& address) const;
+  // All that a Qp is made of belongs to this device and to one reactor.
+  absl::Status check_parts(const Pd& pd, const QpOptions& options) const;
 
-  const bool crc_;
+  const DeviceOptions options_;
   const std::shared_ptr<Network> network_;
   DeviceCaps caps_;
   const std::unique_ptr<OrderingSanitizer> sanitizer_;  // null: placement is plain
   KeyTable keys_;
+  SegmentArena segments_;
   CounterRegistry registry_{zero_statistics()};
   std::atomic<uint64_t> next_id_{1};  // of Pds and Qps
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "transport/uiwarp/fast_mr.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,17 +16,14 @@ bool on_page(const std::byte* p) { return reinterpret_cast<uintptr_t>(p) % kPage
 
 // grant()'s decision without its message: the data path makes no strings.
 bool grantable(Access access, const AccessSupport& support) {
-  if (any(access & Access(0xc0000000u))) return false;
-  if (any(access & (Access::kRemoteWrite | Access::kRemoteAtomic)) &&
-      !any(access & Access::kLocalWrite)) {
-    return false;
-  }
-  return !any(mandatory(access) & ~support.known);
+  return !any(forbidden(access) | (mandatory(access) & ~support.known));
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<UiwarpFastMr>> UiwarpFastMr::create(KeyTable& keys, uint64_t pd,
+absl::StatusOr<std::unique_ptr<UiwarpFastMr>> UiwarpFastMr::create(KeyTable& keys,
+                                                                   SegmentArena& arena,
+                                                                   const Pd& home, uint64_t pd,
                                                                    const DeviceCaps& caps,
                                                                    const FastMrOptions& options) {
   Granted granted;
@@ -42,29 +40,54 @@ absl::StatusOr<std::unique_ptr<UiwarpFastMr>> UiwarpFastMr::create(KeyTable& key
     return absl::ResourceExhaustedError(
         absl::StrCat("max_mr: all ", KeyTable::kMaxSlots, " keys of the device are in use"));
   }
-  return std::unique_ptr<UiwarpFastMr>(new UiwarpFastMr(keys, slot, stag, pd, caps, options));
+  std::unique_ptr<UiwarpFastMr> mr(new UiwarpFastMr(keys, arena, slot, stag, pd, caps, options));
+  mr->pd_ = &home;
+  if (!mr->reserve(mr->staged_) || !mr->reserve(mr->live_)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no address space for an MR of ", options.max_segments, " segments"));
+  }
+  return mr;
 }
 
-UiwarpFastMr::UiwarpFastMr(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd,
-                           const DeviceCaps& caps, const FastMrOptions& options)
-    : keys_(keys), slot_(slot), pd_(pd), caps_(caps), options_(options) {
-  staged_.segments = std::make_unique<Segment[]>(options.max_segments);
-  live_.segments = std::make_unique<Segment[]>(options.max_segments);
+UiwarpFastMr::UiwarpFastMr(KeyTable& keys, SegmentArena& arena, KeySlot* slot, uint32_t stag,
+                           uint64_t pd, const DeviceCaps& caps, const FastMrOptions& options)
+    : keys_(keys), arena_(arena), slot_(slot), pd_id_(pd), caps_(caps), options_(options) {
   slot_->fast = this;
   lkey_ = {stag};
   rkey_ = {stag};
 }
 
 UiwarpFastMr::~UiwarpFastMr() {
-  if (live()) {
-    KeyTable::close(*slot_);
-    keys_.synchronize();
-  }
+  if (live()) KeyTable::close(*slot_);
+  // Also when it was closed before: a reactor of another Qp may have found the key open and be
+  // about to look at whose it is. What it finds there must not be the slot's next owner.
+  if (slot_->qp.load(std::memory_order_relaxed) != 0) keys_.synchronize();
   keys_.release(slot_);
+  for (const Mapping& mapping : {staged_, live_}) {
+    if (mapping.many == nullptr) continue;
+    arena_.release(mapping.many, options_.max_segments, mapping.touched);
+  }
+}
+
+bool UiwarpFastMr::reserve(Mapping& mapping) {
+  if (options_.max_segments <= kInlineSegments) return true;
+  mapping.many = arena_.reserve(options_.max_segments);
+  return mapping.many != nullptr;
+}
+
+// Appends to the staged mapping, which moves to the larger room when the smaller one is full.
+void UiwarpFastMr::stage(const Segment& segment) {
+  if (staged_.count == kInlineSegments) {
+    std::copy_n(staged_.few, kInlineSegments, staged_.many);
+    staged_.segments = staged_.many;
+    staged_.touched = true;
+  }
+  staged_.segments[staged_.count++] = segment;
 }
 
 size_t UiwarpFastMr::map(std::span<const Sge> segments) {
   if (live() || pending_) return 0;
+  staged_.segments = staged_.few;
   staged_.count = 0;
   staged_.length = 0;
   size_t taken = 0;
@@ -74,7 +97,8 @@ size_t UiwarpFastMr::map(std::span<const Sge> segments) {
       continue;
     }
     KeyRange range;
-    if (keys_.resolve_local(sge, Access::kNone, {.pd = pd_, .qp = 0}, range) != KeyError::kNone) {
+    if (keys_.resolve_local(sge, Access::kNone, {.pd = pd_id_, .qp = 0}, range) !=
+        KeyError::kNone) {
       break;  // not memory of a base registration of this Pd
     }
     if (staged_.length + sge.length > caps_.max_message) break;
@@ -86,11 +110,11 @@ size_t UiwarpFastMr::map(std::span<const Sge> segments) {
       const bool gap =
           last != nullptr && !(on_page(last->memory + last->length) && on_page(sge.addr));
       if (staged_.count == options_.max_segments || (gap && !options_.sg_gaps)) break;
-      staged_.segments[staged_.count++] = {.memory = sge.addr,
-                                           .length = sge.length,
-                                           .offset = staged_.length,
-                                           .base = range.slot,
-                                           .base_stag = range.stag};
+      stage({.memory = sge.addr,
+             .length = sge.length,
+             .offset = staged_.length,
+             .base = range.slot,
+             .base_stag = range.stag});
     }
     staged_.length += sge.length;
     ++taken;
@@ -125,10 +149,11 @@ absl::Status UiwarpFastMr::renew() {
 }
 
 PostStatus UiwarpFastMr::check_register(Access access, const KeyUser& user) {
-  if (user.pd != pd_ || pending_ || live() || staged_.count == 0) return PostStatus::kBadKey;
+  if (user.pd != pd_id_ || pending_ || live() || staged_.count == 0) return PostStatus::kBadKey;
   if (!grantable(access, caps_.access) || !within_ceiling(access, options_.ceiling)) {
     return PostStatus::kAccessDenied;
   }
+  Access bases = Access::kNone;
   for (uint32_t i = 0; i < staged_.count; ++i) {
     const Segment& segment = staged_.segments[i];
     if (segment.base->live.load(std::memory_order_acquire) != segment.base_stag) {
@@ -137,12 +162,23 @@ PostStatus UiwarpFastMr::check_register(Access access, const KeyUser& user) {
     if (any(access & Access::kLocalWrite) && !any(segment.base->access & Access::kLocalWrite)) {
       return PostStatus::kAccessDenied;
     }
+    bases |= segment.base->access;
   }
   pending_ = true;
   pending_qp_ = user.qp;
-  pending_access_ = mandatory(access) | (optional(access) & caps_.access.honoured);
+  pending_access_ = mandatory(access) | (optional(access) & caps_.access.honoured) |
+                    (bases & Access::kDisableRelaxedOrdering);
   remote_addr_ = {any(access & Access::kZeroBased) ? 0 : staged_.base};
   return PostStatus::kOk;
+}
+
+Access UiwarpFastMr::denied(Access access) const {
+  Access refused = forbidden(access) | (mandatory(access) & ~caps_.access.known) |
+                   beyond_ceiling(access, options_.ceiling);
+  for (uint32_t i = 0; i < staged_.count; ++i) {
+    refused |= access & Access::kLocalWrite & ~staged_.segments[i].base->access;
+  }
+  return refused;
 }
 
 bool UiwarpFastMr::open() {
@@ -154,11 +190,11 @@ bool UiwarpFastMr::open() {
   }
   std::swap(staged_, live_);
   slot_->qp.store(pending_qp_, std::memory_order_relaxed);
-  slot_->pd = pd_;
+  slot_->pd = pd_id_;
   slot_->remote_base = remote_addr_.value;
   slot_->local_base = live_.base;
   slot_->length = live_.length;
-  slot_->segments = live_.segments.get();
+  slot_->segments = live_.segments;
   slot_->segment_count = live_.count;
   slot_->access = pending_access_;
   keys_.open(*slot_, lkey_.value);

@@ -4,21 +4,28 @@
 // into place when its turn in the send queue comes (open) and the key is live from then on, on that
 // Qp only. invalidate() ends it.
 //
+// Memory: kInlineSegments of each mapping lie here; longer ones touch room in the SegmentArena.
+//
 // Thread safety: as mrpool/mr.h says of FastMr: one owner at a time.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "mrpool/device.h"
 #include "mrpool/mr.h"
+#include "transport/counters/pd_counters.h"
 #include "transport/uiwarp/key_table.h"
+#include "transport/uiwarp/segment_arena.h"
 
 namespace mrpool::uiwarp {
 
 class UiwarpFastMr final : public FastMr {
  public:
-  static absl::StatusOr<std::unique_ptr<UiwarpFastMr>> create(KeyTable& keys, uint64_t pd,
+  // `home`: the Pd with that id.
+  static absl::StatusOr<std::unique_ptr<UiwarpFastMr>> create(KeyTable& keys, SegmentArena& arena,
+                                                              const Pd& home, uint64_t pd,
                                                               const DeviceCaps& caps,
                                                               const FastMrOptions& options);
   ~UiwarpFastMr() override;
@@ -29,10 +36,15 @@ class UiwarpFastMr final : public FastMr {
   Sge sge() const override;
   absl::Status renew() override;
 
+  // It counts in its Pd from now on.
+  void count_in(PdCounters& counters) { counted_.emplace(counters); }
+
   // For the Qp. kBadKey: nothing mapped, of another Pd, or already live or on its way to be;
   // kAccessDenied: flags the device refuses, or beyond the ceiling, or beyond what the base
   // registrations allow their owner. On kOk the registration is pending until open() or drop().
   PostStatus check_register(Access access, const KeyUser& user);
+  // The flags because of which it is kAccessDenied.
+  Access denied(Access access) const;
   // Carries the pending registration out. False when a base registration has ended meanwhile.
   bool open();
   void drop();  // the pending registration will not happen
@@ -45,23 +57,34 @@ class UiwarpFastMr final : public FastMr {
   }
 
  private:
+  static constexpr uint32_t kInlineSegments = 4;
+
   struct Mapping {
-    std::unique_ptr<Segment[]> segments;
+    Segment* few = nullptr;       // room for kInlineSegments
+    Segment* many = nullptr;      // room for all; null where `few` is
+    bool touched = false;         // `many` was written
+    Segment* segments = nullptr;  // one of the two
     uint32_t count = 0;
     uint64_t length = 0;
     uint64_t base = 0;
   };
 
-  UiwarpFastMr(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd, const DeviceCaps& caps,
-               const FastMrOptions& options);
+  UiwarpFastMr(KeyTable& keys, SegmentArena& arena, KeySlot* slot, uint32_t stag, uint64_t pd,
+               const DeviceCaps& caps, const FastMrOptions& options);
+
+  bool reserve(Mapping& mapping);
+  void stage(const Segment& segment);
 
   KeyTable& keys_;
+  SegmentArena& arena_;
   KeySlot* const slot_;
-  const uint64_t pd_;
+  const uint64_t pd_id_;
   const DeviceCaps& caps_;
   const FastMrOptions options_;
-  Mapping staged_;
-  Mapping live_;
+  std::optional<CountedFastMr> counted_;
+  Segment few_[2][kInlineSegments];
+  Mapping staged_{.few = few_[0], .segments = few_[0]};
+  Mapping live_{.few = few_[1], .segments = few_[1]};
   bool pending_ = false;
   uint64_t pending_qp_ = 0;
   Access pending_access_ = Access::kNone;

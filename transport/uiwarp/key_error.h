@@ -1,5 +1,9 @@
 // What a key that does not admit an access becomes in a Terminate.
 //
+// A live key of another Pd or Qp is answered as one that does not exist, for which RFC 5041 §7.1
+// and RFC 5040 §7.1 have codes of their own: otherwise a peer could search for live keys. The
+// counters of this side tell the two apart.
+//
 // Thread safety: functions of values.
 #pragma once
 
@@ -12,14 +16,13 @@ namespace mrpool::uiwarp {
 // (RFC 5040 §7.2), the rest DDP's (RFC 5041 §7.1).
 inline TerminateCode tagged_error(KeyError error) {
   switch (error) {
-    case KeyError::kNotAssociated:
-      return term::kTaggedNotAssociated;
     case KeyError::kAccess:
       return term::kReadAccess;
     case KeyError::kBounds:
       return term::kTaggedBounds;
     case KeyError::kWrap:
       return term::kTaggedOffsetWrap;
+    case KeyError::kNotAssociated:
     case KeyError::kInvalid:
     case KeyError::kNone:
       break;
@@ -31,14 +34,13 @@ inline TerminateCode tagged_error(KeyError error) {
 // (RFC 5040 §7.1).
 inline TerminateCode source_error(KeyError error) {
   switch (error) {
-    case KeyError::kNotAssociated:
-      return term::kReadNotAssociated;
     case KeyError::kAccess:
       return term::kReadAccess;
     case KeyError::kBounds:
       return term::kReadBounds;
     case KeyError::kWrap:
       return term::kReadOffsetWrap;
+    case KeyError::kNotAssociated:
     case KeyError::kInvalid:
     case KeyError::kNone:
       break;

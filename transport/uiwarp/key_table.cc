@@ -17,30 +17,35 @@ uint32_t inverse_of(uint32_t odd) {
 
 }  // namespace
 
-KeyTable::KeyTable(uint64_t seed, OrderingSanitizer* sanitizer)
+KeyTable::KeyTable(std::optional<uint64_t> seed, OrderingSanitizer* sanitizer)
     : sanitizer_(sanitizer), random_(seed) {
   for (int i = 0; i < 2; ++i) {
-    factor_[i] = static_cast<uint32_t>(random_()) | 1u;
+    factor_[i] = random_.number() | 1u;
     inverse_[i] = inverse_of(factor_[i]);
   }
-  whiten_ = static_cast<uint32_t>(random_()) & kMask;
+  whiten_ = random_.number() & ~kKeyPart;
 }
 
 KeyTable::~KeyTable() = default;
 
-uint32_t KeyTable::scramble(uint32_t value) const {
-  value = (value * factor_[0]) & kMask;
-  value ^= value >> 12;
-  value = (value * factor_[1]) & kMask;
+uint32_t KeyTable::scramble(uint32_t slot_and_epoch) const {
+  uint32_t value = slot_and_epoch << 8;
+  value *= factor_[0];
+  value ^= (value >> 12) & ~kKeyPart;
+  value *= factor_[1];
   return value ^ whiten_;
 }
 
-uint32_t KeyTable::next_stag(KeySlot& slot) const {
+uint32_t KeyTable::next_stag(KeySlot& slot) {
   check(slot.live.load(std::memory_order_relaxed) == 0, "the key of an open slot was advanced");
   for (;;) {
-    const uint32_t generation = ++slot.generation;
-    const uint32_t epoch = (generation >> 8) & ((1u << kEpochBits) - 1);
-    const uint32_t stag = scramble(slot.index | epoch << kSlotBits) << 8 | (generation & 0xff);
+    if (slot.key_parts_left == 0) {
+      random_.fill(slot.key_parts);
+      slot.key_parts_left = KeySlot::kKeyParts;
+    }
+    const uint32_t key_part = slot.key_parts[--slot.key_parts_left];
+    const uint32_t epoch = ++slot.epoch & ((1u << kEpochBits) - 1);
+    const uint32_t stag = scramble(slot.index << kEpochBits | epoch) | key_part;
     if (stag != 0) return stag;  // 0 stands for "closed"
   }
 }
@@ -67,7 +72,7 @@ KeySlot* KeyTable::allocate(uint32_t& stag) {
     for (uint32_t i = kChunk; i-- > 0;) {
       const auto index = static_cast<uint32_t>(chunk * kChunk + i);
       storage_[chunk][i].index = index;
-      storage_[chunk][i].generation = static_cast<uint32_t>(random_());
+      storage_[chunk][i].epoch = random_.number();
       free_.push_back(index);
     }
     chunks_[chunk].store(storage_[chunk].get(), std::memory_order_release);

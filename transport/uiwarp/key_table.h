@@ -1,14 +1,21 @@
 // The key table: every STag of a device, what memory it opens, to whom and for what.
 //
-// A STag is a secret permutation of (slot 17 bits, epoch 7 bits) followed by the key part, 8 bits.
-// The key part advances at every registration and the epoch when the key part wraps, so a slot
-// hands out 32,768 different STags before one comes back; the permutation is drawn at random per
-// device, so that knowing one key says nothing of where others are.
+// A STag is a secret permutation of (slot 17 bits, epoch 7 bits), 24 bits, followed by the key
+// part, 8 bits. At every registration the epoch advances and the key part is drawn anew. A slot
+// hands out 128 different STags before one may come back, so a stale key does not hit the next
+// registrations. No STag tells another (RFC 5042 asks for STags that are hard to guess): of the
+// next one of the same slot eight bits are the operating system's randomness, and the others follow
+// from a permutation drawn for each device, as do the STags of other slots. Who has seen all 128
+// epochs of a slot still has to guess the eight, and a wrong guess ends the connection.
+//
+// So all 32 bits change, not only the key part as in verbs: a consumer takes the keys from the Mr
+// after each change (mrpool/mr.h).
 //
 // A slot is open while `live` holds its STag. Opening: all other fields are written, then `live`
 // (release). Looking up: `live` is read (acquire) and compared with the whole STag. Closing: `live`
 // is cleared; the fields change again only after Quiescence::synchronize(), or on the one reactor
-// that can use them (keys of a FastMr: every other reactor stops at `qp`).
+// that can use them (keys of a FastMr: every other reactor stops at `qp`, which stays until the
+// slot is released).
 //
 // Bounds are checked by subtraction, which cannot wrap:
 //   offset = to - base;  to >= base && offset <= length && wanted <= length - offset.
@@ -18,17 +25,19 @@
 // FastMr: the reactor of their Qp.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <random>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "mrpool/access.h"
 #include "mrpool/types.h"
+#include "transport/uiwarp/key_random.h"
 #include "transport/uiwarp/quiescence.h"
 
 namespace mrpool::uiwarp {
@@ -49,7 +58,7 @@ struct Segment {
 struct alignas(64) KeySlot {
   std::atomic<uint32_t> live{0};  // the STag that opens the slot; 0: none
   uint32_t index = 0;
-  uint32_t generation = 0;      // epoch and key part of its latest STag; its owner's
+  uint32_t epoch = 0;           // counts its STags; its owner's
   std::atomic<uint64_t> qp{0};  // id of the only Qp that may use it; 0: all of the Pd
   uint64_t pd = 0;
   uint64_t remote_base = 0;  // what a peer calls the first byte
@@ -59,7 +68,12 @@ struct alignas(64) KeySlot {
   uint32_t segment_count = 0;
   Access access = Access::kNone;
   UiwarpFastMr* fast = nullptr;  // null in base registrations
+  // Key parts of STags to come; its owner's. One draw serves many registrations.
+  static constexpr uint8_t kKeyParts = 32;
+  uint8_t key_parts_left = 0;
+  std::array<uint8_t, kKeyParts> key_parts;
 };
+static_assert(sizeof(KeySlot) == 128);
 
 // Who asks.
 struct KeyUser {
@@ -84,18 +98,19 @@ class KeyTable {
   static constexpr uint32_t kSlotBits = 17;
   static constexpr uint32_t kMaxSlots = 1u << kSlotBits;
 
-  // `sanitizer`, where there is one, is told of all that ends or opts out.
-  explicit KeyTable(uint64_t seed, OrderingSanitizer* sanitizer = nullptr);
+  // With a seed, keys are the same each time: for tests and simulations. `sanitizer`, where there
+  // is one, is told of all that ends or opts out.
+  explicit KeyTable(std::optional<uint64_t> seed, OrderingSanitizer* sanitizer = nullptr);
   ~KeyTable();
   KeyTable(const KeyTable&) = delete;
   KeyTable& operator=(const KeyTable&) = delete;
 
   // A slot that is not open and its first STag; null when all are taken.
   KeySlot* allocate(uint32_t& stag);
-  // The slot must be closed and synchronized.
+  // The slot must be closed and, if it was ever open, synchronized since.
   void release(KeySlot* slot);
   // The next STag of a closed slot.
-  uint32_t next_stag(KeySlot& slot) const;
+  uint32_t next_stag(KeySlot& slot);
 
   void open(KeySlot& slot, uint32_t stag);
   static void close(KeySlot& slot) { slot.live.store(0, std::memory_order_release); }
@@ -105,7 +120,7 @@ class KeyTable {
 
   // The slot a STag belongs to whether or not it is open; null when there is none.
   KeySlot* slot_of(uint32_t stag) const {
-    const uint32_t index = unscramble(stag >> 8) & (kMaxSlots - 1);
+    const uint32_t index = unscramble(stag);
     KeySlot* chunk = chunks_[index / kChunk].load(std::memory_order_acquire);
     return chunk == nullptr ? nullptr : &chunk[index % kChunk];
   }
@@ -113,13 +128,19 @@ class KeyTable {
   // `length` bytes at `to` as a peer calls them, with all of `rights`.
   KeyError resolve_remote(uint32_t stag, uint64_t to, uint64_t length, Access rights,
                           const KeyUser& user, KeyRange& range) const {
-    return resolve(stag, to, length, rights, user, /*remote=*/true, range);
+    return resolve<Origin::kRemote>(stag, to, length, rights, user, range);
+  }
+  // `length` bytes at `offset` of a READ's sink, as its own request named them. What the peer is
+  // told of a sink is this offset, not where its memory lies.
+  KeyError resolve_sink(uint32_t stag, uint64_t offset, uint64_t length, Access rights,
+                        const KeyUser& user, KeyRange& range) const {
+    return resolve<Origin::kStart>(stag, offset, length, rights, user, range);
   }
   // An Sge as its owner writes it.
   KeyError resolve_local(const Sge& sge, Access rights, const KeyUser& user,
                          KeyRange& range) const {
-    return resolve(sge.lkey.value, reinterpret_cast<uintptr_t>(sge.addr), sge.length, rights, user,
-                   /*remote=*/false, range);
+    return resolve<Origin::kLocal>(sge.lkey.value, reinterpret_cast<uintptr_t>(sge.addr),
+                                   sge.length, rights, user, range);
   }
 
   OrderingSanitizer* sanitizer() const { return sanitizer_; }
@@ -129,8 +150,12 @@ class KeyTable {
   static constexpr uint32_t kChunk = 1024;
   static constexpr uint32_t kEpochBits = 24 - kSlotBits;
 
+  // What an offset counts from.
+  enum class Origin : uint8_t { kRemote, kLocal, kStart };
+
+  template <Origin origin>
   KeyError resolve(uint32_t stag, uint64_t to, uint64_t length, Access rights, const KeyUser& user,
-                   bool remote, KeyRange& range) const {
+                   KeyRange& range) const {
     const KeySlot* slot = slot_of(stag);
     if (slot == nullptr || stag == 0 || slot->live.load(std::memory_order_acquire) != stag) {
       return KeyError::kInvalid;
@@ -140,7 +165,9 @@ class KeyTable {
     if (qp != 0 && qp != user.qp) return KeyError::kNotAssociated;
     if (slot->pd != user.pd) return KeyError::kNotAssociated;
     if (!has(slot->access, rights)) return KeyError::kAccess;
-    const uint64_t base = remote ? slot->remote_base : slot->local_base;
+    const uint64_t base = origin == Origin::kRemote  ? slot->remote_base
+                          : origin == Origin::kLocal ? slot->local_base
+                                                     : 0;
     if (length > 0 && length - 1 > ~uint64_t{0} - to) return KeyError::kWrap;
     const uint64_t offset = to - base;
     if (to < base || offset > slot->length || length > slot->length - offset) {
@@ -150,18 +177,19 @@ class KeyTable {
     return KeyError::kNone;
   }
 
-  uint32_t scramble(uint32_t value) const;
-  uint32_t unscramble(uint32_t value) const {
-    // The inverse of scramble(), step by step; multiplication by odd numbers is invertible modulo
-    // 2^24 and x ^ (x >> 12) is its own inverse there.
-    value = (value ^ whiten_) & kMask;
-    value = (value * inverse_[1]) & kMask;
-    value ^= value >> 12;
-    value = (value * inverse_[0]) & kMask;
-    return value;
+  // Both work in the upper 24 bits, where products wrap by themselves; the lower 8 are the key
+  // part's.
+  static constexpr uint32_t kKeyPart = 0xff;
+  uint32_t scramble(uint32_t slot_and_epoch) const;
+  // The slot of a STag: the inverse of scramble(), step by step. Multiplication by odd numbers is
+  // invertible modulo 2^24 and x ^ (x >> 12) is its own inverse there.
+  uint32_t unscramble(uint32_t stag) const {
+    uint32_t value = (stag ^ whiten_) & ~kKeyPart;
+    value *= inverse_[1];
+    value ^= (value >> 12) & ~kKeyPart;
+    value *= inverse_[0];
+    return value >> (8 + kEpochBits);
   }
-
-  static constexpr uint32_t kMask = 0xffffff;
 
   Quiescence quiescence_;
   OrderingSanitizer* const sanitizer_;
@@ -170,8 +198,8 @@ class KeyTable {
   uint32_t whiten_;
   std::atomic<KeySlot*> chunks_[kMaxSlots / kChunk] = {};
 
+  KeyRandom random_;
   mutable std::mutex mutex_;
-  std::mt19937_64 random_;
   std::vector<std::unique_ptr<KeySlot[]>> storage_;
   std::vector<uint32_t> free_;
   size_t in_use_ = 0;

@@ -10,6 +10,8 @@ namespace mrpool::uiwarp {
 
 // Requests in one queue (DeviceCaps::max_qp_wr).
 inline constexpr uint32_t kMaxQueueEntries = 32 * 1024;
+// Entries of one Cq. A Cq's memory grows with its Qps, not with its depth.
+inline constexpr uint32_t kMaxCqEntries = 1u << 22;
 // SGEs of one SEND, WRITE or receive (DeviceCaps::max_sge).
 inline constexpr uint32_t kMaxSges = 16;
 // READs outstanding in one direction (DeviceCaps::max_ord and max_ird).

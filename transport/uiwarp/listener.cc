@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mrpool/callback.h"
+#include "transport/checks/limits.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/device.h"
 
@@ -24,15 +25,16 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
     stream_->attach(home_, *this);
     info_ = {.local = stream_->local_name(),
              .peer = stream_->peer_name(),
-             .ord = request_.ird,
-             .ird = request_.ord,
              .private_data = request_.private_data};
-    if (!request_.enhanced) {
-      info_.ord = device_->caps().max_ord;
-      info_.ird = device_->caps().max_ird;
+    // What it may become: the peer's offer, or what this side can where it makes none.
+    info_.ord = device_->caps().max_ord;
+    info_.ird = device_->caps().max_ird;
+    if (request_.enhanced) {
+      info_.ord = std::min(known_depth(request_.ird, info_.ord), info_.ord);
+      info_.ird = std::min(known_depth(request_.ord, info_.ird), info_.ird);
     }
   }
-  ~UiwarpConnectRequest() override { reject({}); }
+  ~UiwarpConnectRequest() override { reject({}).IgnoreError(); }
 
   const ConnectionInfo& info() const override { return info_; }
 
@@ -41,7 +43,7 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
                                              QpEvents& events) override {
     if (stream_ == nullptr) return absl::FailedPreconditionError("the request was answered");
     absl::StatusOr<std::unique_ptr<UiwarpQp>> qp =
-        device_->make_qp(pd, options, params.private_data, events);
+        device_->make_qp(pd, options, params.private_data, events, "accept");
     if (!qp.ok()) return qp.status();
     MpaFrame reply;
     MpaAgreement agreement;
@@ -50,18 +52,22 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
     return std::unique_ptr<Qp>(*std::move(qp));
   }
 
-  void reject(std::span<const std::byte> private_data) override {
-    if (stream_ == nullptr) return;
+  absl::Status reject(std::span<const std::byte> private_data) override {
+    if (stream_ == nullptr) return absl::FailedPreconditionError("the request was answered");
+    if (absl::Status status = checks::check_private_data("reject", private_data.size(),
+                                                         kMaxPrivateData, device_->caps().name);
+        !status.ok()) {
+      return status;
+    }
     device_->registry().count(&TransportStatistics::connections_rejected);
-    const size_t room = kMaxMpaPrivateBytes - (request_.enhanced ? kMpaEnhancedBytes : 0);
-    auto* farewell = new Farewell(
-        std::move(context_), std::move(stream_),
-        encode_mpa(make_reject(request_, private_data.first(std::min(private_data.size(), room)))));
+    auto* farewell = new Farewell(std::move(context_), std::move(stream_),
+                                  encode_mpa(make_reject(request_, private_data)));
     if (home_.in_thread()) {
       farewell->send();
     } else {
       home_.post(*farewell);
     }
+    return absl::OkStatus();
   }
 
   void on_readable() override {}
@@ -192,6 +198,8 @@ void UiwarpListener::on_accept(std::unique_ptr<Stream> stream) {
   }
   pending_.push_back(std::make_unique<Handshake>(*this, std::move(stream)));
 }
+
+void UiwarpListener::on_accept_error(const absl::Status& error) { handler_.on_listen_error(error); }
 
 void UiwarpListener::count_dropped() {
   device_->registry().count(&TransportStatistics::connections_dropped);

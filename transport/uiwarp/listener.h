@@ -31,6 +31,7 @@ class UiwarpListener final : public Listener, public AcceptHandler {
 
   uint16_t port() const override { return listener_->port(); }
   void on_accept(std::unique_ptr<Stream> stream) override;
+  void on_accept_error(const absl::Status& error) override;
 
  private:
   class Handshake;

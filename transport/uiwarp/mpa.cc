@@ -18,6 +18,10 @@ constexpr uint16_t kCrc = 0x4000;
 constexpr uint16_t kReject = 0x2000;
 constexpr uint16_t kEnhanced = 0x1000;
 constexpr uint16_t kLargeSegments = 0x0800;
+// Two flags, not one: siw sends the flags of a request back in its reply, whatever they are.
+constexpr uint16_t kHasExtensions = 0x0200;   // in a request
+constexpr uint16_t kUsesExtensions = 0x0100;  // in a reply
+constexpr uint16_t extensions_flag(bool reply) { return reply ? kUsesExtensions : kHasExtensions; }
 constexpr uint16_t kRevisionMask = 0x00ff;
 
 // In the IRD word: peer-to-peer, zero-length FPDU. In the ORD word: WRITE, READ.
@@ -25,10 +29,6 @@ constexpr uint16_t kFirstFlag = 0x8000;
 constexpr uint16_t kSecondFlag = 0x4000;
 
 constexpr uint8_t kHighestRevision = 2;
-
-uint16_t known_depth(uint16_t depth, uint16_t otherwise) {
-  return depth == kReadDepthMask ? otherwise : depth;
-}
 
 }  // namespace
 
@@ -60,6 +60,7 @@ absl::StatusOr<MpaFrame> decode_mpa(std::span<const std::byte> bytes, bool reply
   frame.crc = (flags & kCrc) != 0;
   frame.rejected = (flags & kReject) != 0;
   frame.large_segments = (flags & kLargeSegments) != 0;
+  frame.extensions = (flags & extensions_flag(reply)) != 0;
   // Revision 1 knows no enhanced frames; the bit is reserved there and not looked at.
   frame.enhanced = frame.revision >= 2 && (flags & kEnhanced) != 0;
   frame.private_data = bytes.subspan(kMpaHeaderBytes, *private_bytes);
@@ -86,7 +87,8 @@ std::vector<std::byte> encode_mpa(const MpaFrame& frame) {
   std::memcpy(out.data(), frame.reply ? kReplyKey : kRequestKey, kKeyBytes);
   const unsigned flags = (frame.markers ? kMarkers : 0u) | (frame.crc ? kCrc : 0u) |
                          (frame.rejected ? kReject : 0u) | (frame.enhanced ? kEnhanced : 0u) |
-                         (frame.large_segments ? kLargeSegments : 0u) | frame.revision;
+                         (frame.large_segments ? kLargeSegments : 0u) |
+                         (frame.extensions ? extensions_flag(frame.reply) : 0u) | frame.revision;
   store_be16(out.data() + kKeyBytes, static_cast<uint16_t>(flags));
   store_be16(out.data() + kKeyBytes + 2,
              static_cast<uint16_t>(enhanced + frame.private_data.size()));
@@ -108,6 +110,7 @@ std::vector<std::byte> encode_mpa(const MpaFrame& frame) {
 MpaFrame make_request(const MpaLimits& limits, std::span<const std::byte> private_data) {
   return {.crc = limits.crc,
           .large_segments = true,
+          .extensions = limits.extensions,
           .enhanced = true,
           .ird = limits.ird,
           .ord = limits.ord,
@@ -140,9 +143,11 @@ bool answer_request(const MpaFrame& request, const MpaLimits& limits,
            .revision = request.revision,
            .crc = limits.crc || request.crc,
            .large_segments = request.large_segments,
+           .extensions = request.extensions && limits.extensions,
            .enhanced = request.enhanced,
            .private_data = private_data};
   agreement = {.crc = reply.crc, .ord = limits.ord, .ird = limits.ird, .rtr = Rtr::kNone};
+  agreement.extensions = reply.extensions;
   if (!request.enhanced) return true;
 
   agreement.ord = std::min(limits.ord, known_depth(request.ird, limits.ord));
@@ -171,6 +176,7 @@ bool answer_request(const MpaFrame& request, const MpaLimits& limits,
 bool conclude(const MpaFrame& request, const MpaFrame& reply, const MpaLimits& limits,
               MpaAgreement& agreement, TerminateCode& why) {
   agreement = {.crc = request.crc || reply.crc, .ord = limits.ord, .ird = limits.ird};
+  agreement.extensions = request.extensions && reply.extensions;
   if (reply.markers || reply.revision > request.revision) {
     why = term::kMpaBadFrame;
     return false;

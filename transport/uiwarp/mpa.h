@@ -5,7 +5,10 @@
 //   key 16 | flags and revision 2 | private data length 2 | [enhanced: IRD 2 | ORD 2] | private
 //
 // What is agreed: CRC when either side wants it; no markers, a peer that insists is refused;
-// ORD of each side at most the IRD of the other; which message makes the responder ready to send.
+// ORD of each side at most the IRD of the other; which message makes the responder ready to send;
+// whether the operations of RFC 7306 are used. That RFC leaves the last to the programs; a flag
+// that peers without it ignore spares them that.
+// Not agreed: the size of an FPDU, limits.h.
 //
 // Thread safety: values.
 #pragma once
@@ -23,9 +26,14 @@ namespace mrpool::uiwarp {
 inline constexpr size_t kMpaHeaderBytes = 20;
 inline constexpr size_t kMaxMpaPrivateBytes = 512;
 inline constexpr size_t kMpaEnhancedBytes = 4;
+// What a program may send, whichever version the peer speaks.
+inline constexpr uint16_t kMaxPrivateData = kMaxMpaPrivateBytes - kMpaEnhancedBytes;
 inline constexpr size_t kMaxMpaFrameBytes = kMpaHeaderBytes + kMaxMpaPrivateBytes;
 // READ depths have 14 bits; all ones says "not negotiated" (RFC 6581 §9).
 inline constexpr uint16_t kReadDepthMask = 0x3fff;
+constexpr uint16_t known_depth(uint16_t depth, uint16_t otherwise) {
+  return depth == kReadDepthMask ? otherwise : depth;
+}
 
 // How the initiator shows the responder that it may send (RFC 6581 §8): the responder of MPA must
 // not send before it has seen an FPDU of the initiator.
@@ -38,6 +46,10 @@ struct MpaFrame {
   bool crc = false;
   bool rejected = false;
   bool large_segments = false;  // Linux siw's flag 0x0800: FPDUs beyond the TCP segment are welcome
+  // Two flags that RFC 5044 reserves and that no receiver looks at but this one. 0x0200 in a
+  // request: the sender has the operations of RFC 7306. 0x0100 in a reply: both have. siw returns
+  // the request's flags in its reply, so one flag for both would make it agree.
+  bool extensions = false;
   bool enhanced = false;
   // Enhanced frames only.
   uint16_t ird = 0;
@@ -61,6 +73,7 @@ struct MpaLimits {
   bool crc = true;
   uint16_t ord = 16;
   uint16_t ird = 16;
+  bool extensions = true;  // immediate data and atomics (RFC 7306)
   uint16_t max_ird = 128;  // how far ird may be raised to what a peer announces as its ORD
 };
 
@@ -70,6 +83,7 @@ struct MpaAgreement {
   uint16_t ord = 0;
   uint16_t ird = 0;
   Rtr rtr = Rtr::kNone;
+  bool extensions = false;
 };
 
 MpaFrame make_request(const MpaLimits& limits, std::span<const std::byte> private_data);

@@ -2,9 +2,12 @@
 
 namespace mrpool::uiwarp {
 
-UiwarpMr::UiwarpMr(KeyTable& keys, KeySlot* slot, uint32_t stag, uint64_t pd,
+UiwarpMr::UiwarpMr(KeyTable& keys, PdCounters& counters, KeySlot* slot, uint32_t stag, uint64_t pd,
                    std::span<std::byte> memory, const Granted& granted)
-    : keys_(keys), slot_(slot), segment_{.memory = memory.data(), .length = memory.size()} {
+    : keys_(keys),
+      slot_(slot),
+      segment_{.memory = memory.data(), .length = memory.size()},
+      counted_(counters, memory.size()) {
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
   memory_ = memory;
   granted_ = granted;

@@ -22,8 +22,8 @@ uint64_t drawn_seed() {
 
 }  // namespace
 
-absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
-  DeviceOptions options;
+absl::StatusOr<DeviceOptions> parse_options(std::string_view text, const DeviceOptions& base) {
+  DeviceOptions options = base;
   if (text.empty()) return options;
   for (absl::string_view part : absl::StrSplit(absl::string_view(text.data(), text.size()), '&')) {
     const std::pair<absl::string_view, absl::string_view> option =
@@ -42,6 +42,9 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
         return bad("placement=direct or placement=adversarial");
       }
       options.adversarial_placement = value == "adversarial";
+    } else if (name == "extensions") {
+      if (value != "on" && value != "off") return bad("extensions=on or extensions=off");
+      options.extensions = value == "on";
     } else if (name == "poison") {
       if (value != "on" && value != "off") return bad("poison=on or poison=off");
       options.poison = value == "on";
@@ -50,8 +53,9 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text) {
       if (!absl::SimpleAtoi(value, &seed)) return bad("seed=NUMBER");
       options.seed = seed;
     } else {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "unknown uiwarp option \"", name, "\"; there are crc, placement, poison and seed"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown uiwarp option \"", name,
+                       "\"; there are crc, extensions, placement, poison and seed"));
     }
   }
   if (options.poison && !options.adversarial_placement) {

@@ -25,15 +25,21 @@ struct DeviceOptions {
   // The ordering sanitizer: withhold, split and scramble what relaxed ordering lets a device
   // withhold (docs/relaxed_ordering.md).
   bool adversarial_placement = false;
+  // Immediate data and atomics (RFC 7306), which are used with peers that have them too. Off: this
+  // device is as one without them.
+  bool extensions = true;
   // Fills what is withheld with a pattern until it is placed.
   bool poison = false;
   // Everything random in the device (keys, placement) follows from it; drawn from the system when
   // absent.
   std::optional<uint64_t> seed = std::nullopt;
+
+  friend bool operator==(const DeviceOptions&, const DeviceOptions&) = default;
 };
 
-// InvalidArgument names the option or value that is wrong and the ones there are.
-absl::StatusOr<DeviceOptions> parse_options(std::string_view text);
+// `text` on top of `base`. InvalidArgument names the option or value that is wrong and the ones
+// there are.
+absl::StatusOr<DeviceOptions> parse_options(std::string_view text, const DeviceOptions& base = {});
 
 // A device on TCP sockets. The address's host and port choose nothing here. InvalidArgument: its
 // options.

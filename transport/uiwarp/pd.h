@@ -8,6 +8,7 @@
 #include <span>
 
 #include "mrpool/device.h"
+#include "transport/counters/pd_counters.h"
 
 namespace mrpool::uiwarp {
 
@@ -22,11 +23,16 @@ class UiwarpPd final : public Pd {
   absl::StatusOr<std::unique_ptr<Srq>> create_srq(Reactor& reactor,
                                                   const SrqOptions& options) override;
   const DeviceCaps& caps() const override;
+  PdStatistics statistics() const override { return counters_.snapshot(); }
   uint64_t id() const { return id_; }
+  const UiwarpDevice& device() const { return *device_; }
 
  private:
+  absl::StatusOr<std::unique_ptr<Mr>> make_mr(std::span<std::byte> memory, Access access);
+
   const std::shared_ptr<UiwarpDevice> device_;
   const uint64_t id_;
+  PdCounters counters_;
 };
 
 }  // namespace mrpool::uiwarp

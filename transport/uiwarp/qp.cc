@@ -27,19 +27,18 @@ UiwarpQp::UiwarpQp(const Params& params)
       context_(params.send_cq.shared_context()),
       send_cq_(params.send_cq),
       recv_cq_(params.recv_cq),
-      send_entries_(params.options.max_send_wr),
-      recv_entries_(params.srq != nullptr ? params.srq->queue().capacity()
-                                          : params.options.max_recv_wr),
+      options_(params.options),
+      shares_(params.shares),
       limits_(params.limits),
       registry_(params.registry),
       events_(params.events),
-      core_(*this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps,
-            params.options, params.send_cq, params.recv_cq,
-            params.srq != nullptr ? &params.srq->queue() : nullptr,
-            params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr),
+      core_(
+          *this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps, params.options,
+          params.send_cq, params.recv_cq, params.srq != nullptr ? &params.srq->queue() : nullptr,
+          params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr, &params.pd),
       receiver_(core_.segments()) {
-  send_cq_.attach(send_entries_);
-  recv_cq_.attach(recv_entries_);
+  send_cq_.attach(shares_.send);
+  recv_cq_.attach(shares_.recv);
   registry_.add(core_.counters());
 }
 
@@ -50,12 +49,12 @@ UiwarpQp::~UiwarpQp() {
   deferred_node.unlink();
   send_cq_.dispatch_for(this);
   if (&recv_cq_ != &send_cq_) recv_cq_.dispatch_for(this);
-  send_cq_.detach(send_entries_);
-  recv_cq_.detach(recv_entries_);
+  send_cq_.detach(shares_.send);
+  recv_cq_.detach(shares_.recv);
 }
 
 PostResult UiwarpQp::post_send(const WorkRequest& chain) {
-  check_thread(reactor(), "Qp::post_send");
+  check_post_thread(reactor(), "Qp::post_send");
   if (state_ != State::kConnected) return {PostStatus::kNotConnected, &chain};
   const PostResult result = core_.post_send(chain);
   if (core_.can_send()) context_->make_dirty(*this);
@@ -63,7 +62,7 @@ PostResult UiwarpQp::post_send(const WorkRequest& chain) {
 }
 
 PostStatus UiwarpQp::post_recv(const RecvRequest& chain) {
-  check_thread(reactor(), "Qp::post_recv");
+  check_post_thread(reactor(), "Qp::post_recv");
   if (state_ == State::kEnded) return PostStatus::kNotConnected;
   return core_.post_recv(chain);
 }
@@ -76,6 +75,7 @@ void UiwarpQp::disconnect() {
     return;
   }
   state_ = State::kClosing;
+  core_.close();
   deadline_.arm(reactor(), kCloseTime);
   context_->make_dirty(*this);
 }
@@ -83,6 +83,32 @@ void UiwarpQp::disconnect() {
 void UiwarpQp::abort() {
   check_thread(reactor(), "Qp::abort");
   end(DisconnectReason::kLocal, {});
+}
+
+ConnectionState UiwarpQp::state() const {
+  switch (state_) {
+    case State::kDialing:
+    case State::kRequesting:
+    case State::kAccepting:
+      break;
+    case State::kConnected:
+      return ConnectionState::kConnected;
+    case State::kClosing:
+      return ConnectionState::kClosing;
+    case State::kEnded:
+      return ConnectionState::kClosed;
+  }
+  return ConnectionState::kConnecting;
+}
+
+bool UiwarpQp::supports(Opcode opcode) const {
+  if (state_ != State::kConnected || is_receive(opcode)) return false;
+  const bool reads = opcode == Opcode::kRdmaRead || opcode == Opcode::kRdmaReadWithInv;
+  const bool atomic = is_atomic(opcode);
+  const bool extension =
+      atomic || opcode == Opcode::kSendWithImm || opcode == Opcode::kRdmaWriteWithImm;
+  if ((reads || atomic) && core_.ord() == 0) return false;
+  return !extension || core_.extensions();
 }
 
 size_t UiwarpQp::memory_bytes() const {
@@ -99,7 +125,7 @@ void UiwarpQp::core_failed() {
   }
   const TerminateCode code = core_.violation()->code;
   if (core_.local_fault()) {
-    end(DisconnectReason::kLocal, "a posted request could not be carried out", code);
+    end(DisconnectReason::kFault, "a posted request could not be carried out", code);
   } else {
     end(DisconnectReason::kProtocol, std::string(to_string(code)), code);
   }

@@ -42,6 +42,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
     OrderingSanitizer* sanitizer;
     CounterRegistry& registry;
     QpOptions options;
+    checks::CqShares shares;
     MpaLimits limits;
     QpEvents& events;
   };
@@ -60,8 +61,14 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void disconnect() override;
   void abort() override;
   bool connected() const override { return state_ == State::kConnected; }
+  ConnectionState state() const override;
+  bool supports(Opcode opcode) const override;
   Pd& pd() override { return pd_; }
   Reactor& reactor() override { return context_->reactor(); }
+  const QpOptions& options() const override { return options_; }
+  uint32_t send_room() const override {
+    return state_ == State::kConnected ? core_.send_room() : 0;
+  }
   uint16_t ord() const override { return announced_ ? core_.ord() : uint16_t{0}; }
   size_t memory_bytes() const override;
   TransportStatistics statistics() const override { return core_.counters().snapshot(); }
@@ -91,6 +98,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) override;
   void run() override;
 
+  void take_stream();
   bool read_reply();
   void take_reply();
   bool write_setup();
@@ -100,7 +108,9 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void try_to_close();
   void core_failed();
   void deadline_passed();
+  void rested();
   void write_failed(int error);
+  void stream_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
   void send_terminate(const Terminate& terminate);
 
@@ -108,8 +118,8 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   std::shared_ptr<Context> context_;
   UiwarpCq& send_cq_;
   UiwarpCq& recv_cq_;
-  const size_t send_entries_;
-  const size_t recv_entries_;
+  const QpOptions options_;
+  const checks::CqShares shares_;
   const MpaLimits limits_;
   CounterRegistry& registry_;
   QpEvents& events_;
@@ -120,6 +130,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   bool shut_down_ = false;
 
   Bound<Timer, &UiwarpQp::deadline_passed> deadline_{*this};
+  Bound<Timer, &UiwarpQp::rested> rest_{*this};  // after a flood of WRITEs without payload
 
   std::unique_ptr<Dial> dial_;
   std::unique_ptr<Stream> stream_;

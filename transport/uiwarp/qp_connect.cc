@@ -7,6 +7,26 @@
 
 namespace mrpool::uiwarp {
 
+namespace {
+
+// Of a dial (stream.h).
+DisconnectReason reason_of(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kUnavailable:
+      return DisconnectReason::kRefused;
+    case absl::StatusCode::kNotFound:
+      return DisconnectReason::kUnresolved;
+    case absl::StatusCode::kDeadlineExceeded:
+      return DisconnectReason::kTimeout;
+    case absl::StatusCode::kResourceExhausted:
+      return DisconnectReason::kFault;
+    default:
+      return DisconnectReason::kUnreachable;
+  }
+}
+
+}  // namespace
+
 absl::Status UiwarpQp::connect(Network& network, const Address& address,
                                const ConnectParams& params) {
   private_data_.assign(params.private_data.begin(), params.private_data.end());
@@ -22,12 +42,12 @@ absl::Status UiwarpQp::connect(Network& network, const Address& address,
 
 void UiwarpQp::on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   if (!stream.ok()) {
-    end(DisconnectReason::kReset,
+    end(reason_of(stream.status().code()),
         std::string(stream.status().message().data(), stream.status().message().size()));
     return;
   }
   stream_ = *std::move(stream);
-  stream_->attach(reactor(), *this);
+  take_stream();
   request_ = make_request(limits_, private_data_);
   setup_out_ = encode_mpa(request_);
   request_.private_data = {};
@@ -37,10 +57,15 @@ void UiwarpQp::on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   context_->make_hot(*this);
 }
 
+void UiwarpQp::take_stream() {
+  stream_->attach(reactor(), *this);
+  if (options_.keep_alive != KeepAlive{}) stream_->set_keep_alive(options_.keep_alive);
+}
+
 void UiwarpQp::accept(std::unique_ptr<Stream> stream, const MpaAgreement& agreement,
                       std::vector<std::byte> reply, Nanoseconds timeout) {
   stream_ = std::move(stream);
-  stream_->attach(reactor(), *this);
+  take_stream();
   setup_out_ = std::move(reply);
   state_ = State::kAccepting;
   deadline_.arm(reactor(), timeout);

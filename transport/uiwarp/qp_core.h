@@ -30,8 +30,8 @@ class QpCore {
  public:
   QpCore(Qp& qp, KeyTable& keys, const KeyUser& user, const DeviceCaps& caps,
          const QpOptions& options, UiwarpCq& send_cq, UiwarpCq& recv_cq, RecvQueue* shared_receives,
-         std::unique_ptr<WithheldData> withheld)
-      : state_(qp, keys, user, caps, std::move(withheld)),
+         std::unique_ptr<WithheldData> withheld, const Pd* pd)
+      : state_(qp, keys, user, caps, std::move(withheld), pd),
         send_(state_, send_cq, options),
         receive_(state_, send_, recv_cq, options, shared_receives) {}
 
@@ -47,6 +47,9 @@ class QpCore {
   bool build(TxBatch& batch) { return send_.build(batch); }
   void sent(size_t bytes) { send_.sent(bytes); }
   bool can_send() const { return send_.can_send(); }
+  uint32_t send_room() const { return send_.room(); }
+  // disconnect() was called: what the peer asks for from now on is not served any more.
+  void close() { state_.closing = true; }
   bool quiet() const { return send_.quiet(); }
 
   // Ends everything that is outstanding with kFlushed, the culprit with its own status.
@@ -65,6 +68,7 @@ class QpCore {
   const QpCounters& counters() const { return state_.counters; }
 
   bool crc() const { return state_.agreement.crc; }
+  bool extensions() const { return state_.agreement.extensions; }
   uint16_t ord() const { return state_.agreement.ord; }
   uint16_t ird() const { return state_.agreement.ird; }
   size_t memory_bytes() const {

@@ -50,10 +50,10 @@ TransportStatistics QpCounters::snapshot() const {
   for (size_t i = 0; i < ended.size(); ++i) {
     out.*ended_counter(static_cast<DisconnectReason>(i)) = ended[i].value();
   }
-  out.send_messages_sent = of_sends(sent, messages);
+  out.send_messages_sent = of_sends(sent, messages) + sends_with_immediate_sent.value();
   out.send_segments_sent = of_sends(sent, segments);
   out.send_bytes_sent = of_sends(sent, bytes);
-  out.send_messages_received = of_sends(received, messages);
+  out.send_messages_received = of_sends(received, messages) + sends_with_immediate_received.value();
   out.send_segments_received = of_sends(received, segments);
   out.send_bytes_received = of_sends(received, bytes);
   out.write_messages_sent = messages(sent, MessageKind::kWrite);
@@ -70,6 +70,14 @@ TransportStatistics QpCounters::snapshot() const {
   out.read_response_messages_received = messages(received, MessageKind::kReadResponse);
   out.read_response_segments_received = segments(received, MessageKind::kReadResponse);
   out.read_response_bytes_received = bytes(received, MessageKind::kReadResponse);
+  out.immediates_sent =
+      messages(sent, MessageKind::kImmediate) + messages(sent, MessageKind::kImmediateSe);
+  out.immediates_received =
+      messages(received, MessageKind::kImmediate) + messages(received, MessageKind::kImmediateSe);
+  out.atomic_requests_sent = messages(sent, MessageKind::kAtomicRequest);
+  out.atomic_requests_received = messages(received, MessageKind::kAtomicRequest);
+  out.atomic_responses_sent = messages(sent, MessageKind::kAtomicResponse);
+  out.atomic_responses_received = messages(received, MessageKind::kAtomicResponse);
   out.fpdus_sent = fpdus(sent);
   out.fpdus_received = fpdus(received) + empty_fpdus_received.value();
   out.reads_outstanding_max = reads_outstanding_max.value();

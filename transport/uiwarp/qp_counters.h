@@ -23,10 +23,10 @@ struct SegmentCounters {
     std::array<Counter, 2> segments;  // [1]: the last of its message
     Counter bytes;
   };
-  std::array<Kind, 8> kinds;
+  std::array<Kind, kMessageKinds> kinds;
 
   void count(const SegmentHeader& header, size_t payload) {
-    Kind& kind = kinds[static_cast<size_t>(header.kind) & 7];
+    Kind& kind = kinds[static_cast<size_t>(header.kind) & (kMessageKinds - 1)];
     kind.segments[header.last ? 1 : 0].add();
     kind.bytes.add(payload);
   }
@@ -55,11 +55,14 @@ class QpCounters final : public CounterSource {
  public:
   SegmentCounters sent;
   SegmentCounters received;
+  // The immediate data of a SEND is the last segment of its message.
+  Counter sends_with_immediate_sent;
+  Counter sends_with_immediate_received;
   Counter empty_fpdus_received;
   Counter reads_outstanding_max;
   Counter peer_reads_outstanding_max;
 
-  Counter crc_errors;
+  Counter crc_errors;  // receive_side.cc, violation()
   std::array<Counter, size_t{1} + static_cast<size_t>(KeyError::kWrap)> key_refusals;
   Counter invalidations_refused;
   Counter receives_missing;
@@ -69,7 +72,7 @@ class QpCounters final : public CounterSource {
 
   std::array<Counter, size_t{1} + static_cast<size_t>(WcStatus::kTransport)> completions;  // failed
   Counter opened;
-  std::array<Counter, size_t{1} + static_cast<size_t>(DisconnectReason::kTimeout)> ended;
+  std::array<Counter, size_t{1} + static_cast<size_t>(DisconnectReason::kFault)> ended;
 
   void refused(KeyError error) { key_refusals[static_cast<size_t>(error)].add(); }
   void completed(WcStatus status) { completions[static_cast<size_t>(status)].add(); }

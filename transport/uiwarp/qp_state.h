@@ -20,12 +20,18 @@ namespace mrpool::uiwarp {
 
 struct QpState {
   QpState(Qp& qp_in, KeyTable& keys_in, const KeyUser& user_in, const DeviceCaps& caps_in,
-          std::unique_ptr<WithheldData> withheld)
-      : qp(qp_in), keys(keys_in), user(user_in), caps(caps_in), placement(std::move(withheld)) {}
+          std::unique_ptr<WithheldData> withheld, const Pd* pd_in = nullptr)
+      : qp(qp_in),
+        keys(keys_in),
+        user(user_in),
+        pd(pd_in),
+        caps(caps_in),
+        placement(std::move(withheld)) {}
 
   Qp& qp;
   KeyTable& keys;
   const KeyUser user;
+  const Pd* const pd;  // of the Qp
   const DeviceCaps& caps;
   Placement placement;
 
@@ -33,6 +39,9 @@ struct QpState {
   bool started = false;
   // Sending is allowed. The responder's opens with the initiator's first FPDU (RFC 5044 §7.1.2).
   bool gate_open = false;
+  // This side has asked for the end. READs of the peer that come now are not answered, and SENDs
+  // that find no receive are dropped: neither is a violation, the peer does not know yet.
+  bool closing = false;
 
   OwnReads own_reads;
   PeerReads peer_reads;

@@ -1,4 +1,5 @@
 // UiwarpQp: its part in a round of its Context, receiving and sending.
+#include <cerrno>
 #include <cstring>
 
 #include "transport/uiwarp/qp.h"
@@ -10,6 +11,9 @@ namespace {
 // How many times one connection is read, or written, in a round before others have their turn.
 constexpr int kReadsPerRound = 4;
 constexpr int kWritesPerRound = 8;
+// How long a connection is not read after a round that was full of WRITEs without payload. Reading
+// them costs more than sending them: a system call for a few, and the kernel's work for the next.
+constexpr Nanoseconds kFloodRest = std::chrono::milliseconds(1);
 
 size_t total_bytes(std::span<const iovec> pieces) {
   size_t total = 0;
@@ -34,16 +38,29 @@ bool UiwarpQp::receive() {
     hot_node.unlink();
     return false;
   }
+  if (rest_.armed()) [[unlikely]] {
+    hot_node.unlink();  // until rested()
+    return false;
+  }
   bool worked = false;
+  receiver_.start_round();
   for (int i = 0; i < kReadsPerRound && state_ != State::kEnded; ++i) {
     bool drained = false;
     worked |= receive_once(drained);
-    if (drained) break;
+    if (drained || receiver_.tired()) break;
   }
   if (state_ != State::kEnded && (core_.can_send() || state_ == State::kClosing)) {
     context_->make_dirty(*this);
   }
+  if (receiver_.flooded() && state_ != State::kEnded) [[unlikely]] {
+    hot_node.unlink();
+    rest_.arm(context_->reactor(), kFloodRest);
+  }
   return worked;
+}
+
+void UiwarpQp::rested() {
+  if (state_ != State::kEnded) context_->make_hot(*this);
 }
 
 bool UiwarpQp::receive_once(bool& drained) {
@@ -79,9 +96,19 @@ bool UiwarpQp::receive_once(bool& drained) {
   } else if (result.closed) {
     end(DisconnectReason::kReset, "the peer closed in the middle of an FPDU");
   } else {
-    end(DisconnectReason::kReset, std::strerror(result.error));
+    stream_failed(result.error);
   }
   return true;
+}
+
+// Who asked for the end has it, however it came.
+void UiwarpQp::stream_failed(int error) {
+  if (error == EFAULT) {
+    end(DisconnectReason::kFault, "registered memory is not mapped any more");
+  } else {
+    end(state_ == State::kClosing ? DisconnectReason::kLocal : DisconnectReason::kReset,
+        std::strerror(error));
+  }
 }
 
 bool UiwarpQp::trickle() {
@@ -155,7 +182,7 @@ void UiwarpQp::write_failed(int error) {
     receive_once(drained);
     if (drained) break;
   }
-  if (state_ != State::kEnded) end(DisconnectReason::kReset, std::strerror(error));
+  if (state_ != State::kEnded) stream_failed(error);
 }
 
 }  // namespace mrpool::uiwarp

@@ -1,15 +1,17 @@
-// READs between request and last response byte, as two rings: those of this side (OwnReads), and
-// those of the peer that this side still answers (PeerReads).
+// READs, and atomics, between request and last response byte, as two rings: those of this side
+// (OwnReads), and those of the peer that this side still answers (PeerReads).
 //
 // The send side starts own READs and answers the peer's; the receive side does the opposite ends of
-// both. Responses come in the order of the requests (RFC 5040 §5.2), so each is a queue. The agreed
-// ORD and IRD bound them; start() allocates all there will be.
+// both. Responses come in the order of the requests (RFC 5040 §5.2), so each is a queue. An atomic
+// is requested in the queue of READs and counts as one of them (RFC 7306). The agreed ORD and IRD
+// bound them; start() allocates all there will be.
 //
 // Thread safety: the reactor of their Qp.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "transport/uiwarp/wire.h"
@@ -55,6 +57,8 @@ class OwnReads {
     uint64_t offset = 0;
     uint32_t length = 0;
     uint32_t received = 0;
+    uint32_t msn = 0;
+    bool atomic = false;  // no sink by name: the response brings the value, and the request has it
   };
 
   void start(uint16_t ord) {
@@ -82,7 +86,17 @@ class OwnReads {
   const Read* find(uint32_t stag, uint64_t offset) const {
     for (uint32_t i = 0; i < ring_.count(); ++i) {
       const Read& read = ring_.at(i);
-      if (read.slot != kReadyRead && read.stag == stag && read.offset == offset) return &read;
+      if (read.slot != kReadyRead && !read.atomic && read.stag == stag && read.offset == offset) {
+        return &read;
+      }
+    }
+    return nullptr;
+  }
+  // The atomic with that MSN; null when there is none.
+  const Read* find_atomic(uint32_t msn) const {
+    for (uint32_t i = 0; i < ring_.count(); ++i) {
+      const Read& read = ring_.at(i);
+      if (read.atomic && read.msn == msn) return &read;
     }
     return nullptr;
   }
@@ -101,7 +115,8 @@ class OwnReads {
 class PeerReads {
  public:
   struct Read {
-    ReadRequest request;
+    std::variant<ReadRequest, AtomicRequest> request;
+    uint32_t msn = 0;
     uint32_t sent = 0;
   };
 
@@ -109,7 +124,13 @@ class PeerReads {
   bool full() const { return ring_.count() == ring_.capacity(); }
   uint32_t count() const { return ring_.count(); }
   bool empty() const { return ring_.empty(); }
-  void add(const ReadRequest& request) { ring_.push({.request = request}); }
+  // `msn` goes into the Terminate when the request cannot be answered.
+  void add(const ReadRequest& request, uint32_t msn) {
+    ring_.push({.request = request, .msn = msn});
+  }
+  void add(const AtomicRequest& request, uint32_t msn) {
+    ring_.push({.request = request, .msn = msn});
+  }
   Read& oldest() { return ring_.front(); }
   void finish_oldest() { ring_.pop(); }
   void clear() { ring_.clear(); }

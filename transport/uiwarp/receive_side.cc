@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
+#include "transport/uiwarp/atomic_target.h"
 #include "transport/uiwarp/key_error.h"
 
 namespace mrpool::uiwarp {
@@ -79,7 +81,9 @@ bool ReceiveSide::begin(const SegmentHeader& header, size_t payload) {
   if (header.rdmap_version != 1) return refuse(term::kRdmapVersion);
   const bool tagged_kind =
       header.kind == MessageKind::kWrite || header.kind == MessageKind::kReadResponse;
-  if (header.kind > MessageKind::kTerminate || header.tagged != tagged_kind) {
+  const MessageKind last_kind =
+      state_.agreement.extensions ? MessageKind::kAtomicResponse : MessageKind::kTerminate;
+  if (header.kind > last_kind || header.tagged != tagged_kind) {
     return refuse(term::kUnexpectedOpcode);
   }
   switch (header.kind) {
@@ -88,8 +92,16 @@ bool ReceiveSide::begin(const SegmentHeader& header, size_t payload) {
     case MessageKind::kReadResponse:
       return begin_response(header, payload);
     case MessageKind::kReadRequest:
+      return begin_request(header, payload, kReadRequestBytes);
     case MessageKind::kTerminate:
       return begin_control(header, payload);
+    case MessageKind::kImmediate:
+    case MessageKind::kImmediateSe:
+      return begin_immediate(header, payload);
+    case MessageKind::kAtomicRequest:
+      return begin_request(header, payload, kAtomicRequestBytes);
+    case MessageKind::kAtomicResponse:
+      return begin_atomic_response(header, payload);
     default:
       return begin_send(header, payload);
   }
@@ -104,7 +116,9 @@ bool ReceiveSide::begin_write(size_t payload) {
 }
 
 bool ReceiveSide::begin_response(const SegmentHeader& header, size_t payload) {
-  if (state_.own_reads.empty()) return refuse(term::kUnexpectedOpcode);
+  if (state_.own_reads.empty() || state_.own_reads.oldest().atomic) {
+    return refuse(term::kUnexpectedOpcode);
+  }
   const OwnReads::Read& read = state_.own_reads.oldest();
   // Responses come in the order of the requests and each from its first byte to its last.
   if (payload > 0 && header.stag != read.stag) return refuse(term::kTaggedInvalidStag);
@@ -126,13 +140,8 @@ bool ReceiveSide::begin_send(const SegmentHeader& header, size_t payload) {
   if (header.queue != kSendQueue) return refuse(term::kUntaggedQueue);
   if (header.msn != expected_send_msn_) return refuse(term::kUntaggedMsnRange);
   if (!receiving_) {
-    if (receives_.empty()) {
-      state_.counters.receives_missing.add();
-      return refuse(term::kUntaggedNoBuffer);
-    }
-    receives_.take(receive_);
-    receiving_ = true;
-    received_ = 0;
+    if (!take_receive(header.mo)) return false;
+    if (!receiving_) return true;
   }
   if (header.mo != received_) return refuse(term::kUntaggedOffset);
   if (payload > receive_.bytes - received_) {
@@ -143,31 +152,84 @@ bool ReceiveSide::begin_send(const SegmentHeader& header, size_t payload) {
   return true;
 }
 
-bool ReceiveSide::begin_control(const SegmentHeader& header, size_t payload) {
-  const bool read = header.kind == MessageKind::kReadRequest;
-  if (header.queue != (read ? kReadQueue : kTerminateQueue)) return refuse(term::kUntaggedQueue);
-  if (header.msn != (read ? expected_read_msn_ : 1)) return refuse(term::kUntaggedMsnRange);
-  if (header.mo != 0) return refuse(term::kUntaggedOffset);
-  if (read) {
-    if (payload != kReadRequestBytes || !header.last) return refuse(term::kUntaggedTooLong);
-    if (state_.peer_reads.full()) {
-      state_.counters.read_requests_over_limit.add();
-      return refuse(term::kUntaggedNoBuffer);
-    }
-  } else if (payload > kMaxTerminateBytes) {
-    return refuse(term::kUntaggedTooLong);
+// A message that needs a receive begins at `mo`. False: refused. Where receiving_ is still false it
+// lands nowhere: this side closes.
+bool ReceiveSide::take_receive(uint32_t mo) {
+  // See end_send(); nor does the rest of it land where a receive is posted meanwhile.
+  if (state_.closing && (receives_.empty() || mo != 0)) return true;
+  if (receives_.empty()) {
+    state_.counters.receives_missing.add();
+    return refuse(term::kUntaggedNoBuffer);
+  }
+  receives_.take(receive_);
+  if (shared_) receives_.taken();
+  receiving_ = true;
+  received_ = 0;
+  return true;
+}
+
+// Of a SEND it is the last segment. Otherwise it is a message of its own, after a WRITE.
+bool ReceiveSide::begin_immediate(const SegmentHeader& header, size_t payload) {
+  if (!check_control(header, payload, kSendQueue, expected_send_msn_, kImmediateBytes)) {
+    return false;
+  }
+  immediate_of_send_ = receiving_;
+  if (!receiving_ && !take_receive(header.mo)) return false;
+  if (receiving_ && header.mo != received_) return refuse(term::kUntaggedOffset);
+  landing_ = Landing::kControl;
+  return true;
+}
+
+// A message of one segment of that many bytes, the next one of its queue.
+bool ReceiveSide::check_control(const SegmentHeader& header, size_t payload, uint32_t queue,
+                                uint32_t msn, size_t bytes) {
+  if (header.queue != queue) return refuse(term::kUntaggedQueue);
+  if (header.msn != msn) return refuse(term::kUntaggedMsnRange);
+  if (header.mo != 0 && queue != kSendQueue) return refuse(term::kUntaggedOffset);
+  if (payload != bytes || !header.last) return refuse(term::kUntaggedTooLong);
+  return true;
+}
+
+// Of a READ or an atomic.
+bool ReceiveSide::begin_request(const SegmentHeader& header, size_t payload, size_t bytes) {
+  if (!check_control(header, payload, kReadQueue, expected_read_msn_, bytes)) return false;
+  if (state_.peer_reads.full() && !state_.closing) {
+    state_.counters.read_requests_over_limit.add();
+    return refuse(term::kUntaggedNoBuffer);
   }
   landing_ = Landing::kControl;
   return true;
 }
 
+bool ReceiveSide::begin_atomic_response(const SegmentHeader& header, size_t payload) {
+  if (state_.own_reads.empty() || !state_.own_reads.oldest().atomic) {
+    return refuse(term::kUnexpectedOpcode);
+  }
+  landing_ = Landing::kControl;
+  return check_control(header, payload, kAtomicResponseQueue, expected_atomic_response_msn_,
+                       kAtomicResponseBytes);
+}
+
+// A Terminate.
+bool ReceiveSide::begin_control(const SegmentHeader& header, size_t payload) {
+  if (header.queue != kTerminateQueue) return refuse(term::kUntaggedQueue);
+  if (header.msn != 1) return refuse(term::kUntaggedMsnRange);
+  if (header.mo != 0) return refuse(term::kUntaggedOffset);
+  if (payload > kMaxTerminateBytes) return refuse(term::kUntaggedTooLong);
+  landing_ = Landing::kControl;
+  return true;
+}
+
 KeyError ReceiveSide::tagged_range(size_t offset, size_t bytes, KeyRange& range) const {
-  const Access rights = landing_ == Landing::kWrite ? Access::kRemoteWrite
-                                                    : Access::kLocalWrite | Access::kRemoteWrite;
   // Never wraps: begin() looked the whole payload up first, and that includes this sum.
   if (offset > 0 && segment_.offset > ~uint64_t{0} - offset) return KeyError::kWrap;
-  const KeyError error = state_.keys.resolve_remote(segment_.stag, segment_.offset + offset, bytes,
-                                                    rights, state_.user, range);
+  const uint64_t to = segment_.offset + offset;
+  const KeyError error = landing_ == Landing::kWrite
+                             ? state_.keys.resolve_remote(segment_.stag, to, bytes,
+                                                          Access::kRemoteWrite, state_.user, range)
+                             : state_.keys.resolve_sink(segment_.stag, to, bytes,
+                                                        Access::kLocalWrite | Access::kRemoteWrite,
+                                                        state_.user, range);
   if (error == KeyError::kNone && !bases_live(range, bytes)) return KeyError::kInvalid;
   return error;
 }
@@ -256,7 +318,16 @@ bool ReceiveSide::end() {
   state_.counters.received.count(segment_, payload_);
   switch (segment_.kind) {
     case MessageKind::kWrite:
+      write_bytes_ += static_cast<uint32_t>(payload_);
+      if (segment_.last) last_write_bytes_ = std::exchange(write_bytes_, 0);
       return true;
+    case MessageKind::kImmediate:
+    case MessageKind::kImmediateSe:
+      return end_immediate();
+    case MessageKind::kAtomicRequest:
+      return end_atomic_request();
+    case MessageKind::kAtomicResponse:
+      return end_atomic_response();
     case MessageKind::kReadResponse:
       return end_response();
     case MessageKind::kReadRequest:
@@ -279,6 +350,10 @@ bool ReceiveSide::end_response() {
 }
 
 bool ReceiveSide::end_send() {
+  if (!receiving_) {  // closing: dropped
+    if (segment_.last) ++expected_send_msn_;
+    return true;
+  }
   received_ += static_cast<uint32_t>(payload_);
   if (!segment_.last) return true;
   ++expected_send_msn_;
@@ -305,7 +380,61 @@ bool ReceiveSide::end_send() {
   return true;
 }
 
+bool ReceiveSide::end_immediate() {
+  ++expected_send_msn_;
+  if (immediate_of_send_) state_.counters.sends_with_immediate_received.add();
+  if (!receiving_) return true;  // closing: dropped
+  complete_receive({.opcode = immediate_of_send_ ? Opcode::kRecvWithImm : Opcode::kRecvRdmaWithImm,
+                    .solicited = solicits(segment_.kind),
+                    .byte_len = immediate_of_send_ ? received_ : last_write_bytes_,
+                    .imm = decode_immediate(control_.data()),
+                    .qp = &state_.qp});
+  return true;
+}
+
+bool ReceiveSide::end_atomic_request() {
+  if (state_.closing) {
+    ++expected_read_msn_;
+    return true;
+  }
+  const AtomicRequest request = decode_atomic_request(control_.data());
+  if (!known(request.code)) return refuse(term::kUnexpectedOpcode);
+  std::byte* at = nullptr;
+  const AtomicTarget target = find_atomic_target(state_.keys, state_.user, request, at);
+  if (target.error != KeyError::kNone) return refuse_key(target.error, target.code());
+  if (target.misplaced) return refuse(target.code());
+  state_.peer_reads.add(request, expected_read_msn_++);
+  state_.counters.peer_reads_outstanding_max.raise(state_.peer_reads.count());
+  return true;
+}
+
+bool ReceiveSide::end_atomic_response() {
+  const AtomicResponse response = decode_atomic_response(control_.data());
+  OwnReads& reads = state_.own_reads;
+  const uint32_t slot = reads.oldest().slot;
+  if (response.id != reads.oldest().msn) return refuse(term::kStreamCatastrophic);
+  ++expected_atomic_response_msn_;
+  KeyRange range;
+  std::array<std::byte, kAtomicBytes> value;
+  std::memcpy(value.data(), &response.original, sizeof response.original);
+  if (state_.keys.resolve_local(owner_.atomic_sink(slot), Access::kLocalWrite, state_.user,
+                                range) != KeyError::kNone ||
+      !state_.placement.copy(range, value.data(), value.size(), Placement::Kind::kReadResponse)) {
+    owner_.read_refused(slot);
+    state_.local_fault = true;
+    return refuse(term::kLocalCatastrophic);
+  }
+  reads.came(kAtomicBytes);
+  reads.finish_oldest();
+  owner_.read_answered(slot);
+  return true;
+}
+
 bool ReceiveSide::end_read_request() {
+  if (state_.closing) {
+    ++expected_read_msn_;
+    return true;
+  }
   const ReadRequest request = decode_read_request(control_.data());
   if (request.length > 0) {
     KeyRange range;
@@ -314,8 +443,7 @@ bool ReceiveSide::end_read_request() {
                                    Access::kRemoteRead, state_.user, range);
     if (error != KeyError::kNone) return refuse_key(error, source_error(error), request);
   }
-  ++expected_read_msn_;
-  state_.peer_reads.add(request);
+  state_.peer_reads.add(request, expected_read_msn_++);
   state_.counters.peer_reads_outstanding_max.raise(state_.peer_reads.count());
   return true;
 }

@@ -12,6 +12,7 @@
 // Thread safety: the reactor of its Qp, inside a Quiescence section.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,8 @@ class ReadOwner {
   virtual void read_answered(uint32_t slot) = 0;
   // Its sink's key ended before the response came.
   virtual void read_refused(uint32_t slot) = 0;
+  // Where the original value goes that an atomic brings back.
+  virtual Sge atomic_sink(uint32_t slot) const = 0;
   virtual void peer_terminated(const Terminate& terminate) = 0;
 
  protected:
@@ -65,12 +68,21 @@ class ReceiveSide final : public SegmentHandler {
   bool begin_write(size_t payload);
   bool begin_response(const SegmentHeader& header, size_t payload);
   bool begin_send(const SegmentHeader& header, size_t payload);
+  bool begin_immediate(const SegmentHeader& header, size_t payload);
   bool begin_control(const SegmentHeader& header, size_t payload);
+  bool check_control(const SegmentHeader& header, size_t payload, uint32_t queue, uint32_t msn,
+                     size_t bytes);
+  bool begin_request(const SegmentHeader& header, size_t payload, size_t bytes);
+  bool begin_atomic_response(const SegmentHeader& header, size_t payload);
+  bool take_receive(uint32_t mo);
   bool place_receive(size_t offset, const std::byte* from, size_t bytes);
   bool place_tagged(size_t offset, const std::byte* from, size_t bytes);
   bool end_response();
   bool end_send();
+  bool end_immediate();
   bool end_read_request();
+  bool end_atomic_request();
+  bool end_atomic_response();
   bool end_terminate();
   void complete_receive(const WorkCompletion& wc);
   bool refuse(const TerminateCode& code, const std::optional<ReadRequest>& read = std::nullopt);
@@ -92,12 +104,18 @@ class ReceiveSide final : public SegmentHandler {
   uint32_t received_ = 0;
   uint32_t expected_send_msn_ = 1;
   uint32_t expected_read_msn_ = 1;
+  uint32_t expected_atomic_response_msn_ = 1;
+  bool immediate_of_send_ = false;  // that is coming in: the last segment of a SEND
+  // Bytes of the peer's WRITE that is coming in, and of the last one that did.
+  uint32_t write_bytes_ = 0;
+  uint32_t last_write_bytes_ = 0;
 
   // The segment that is coming in.
   SegmentHeader segment_;
   size_t payload_ = 0;
   Landing landing_ = Landing::kNothing;
-  std::array<std::byte, kMaxTerminateBytes> control_;
+  // Payload that is not for registered memory.
+  std::array<std::byte, std::max(kMaxTerminateBytes, kAtomicRequestBytes)> control_;
 };
 
 }  // namespace mrpool::uiwarp

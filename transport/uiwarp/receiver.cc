@@ -17,6 +17,10 @@ constexpr size_t kBulkScratchBytes = 4096;
 constexpr size_t kBulkUlpdu = 2 * kBulkScratchBytes;
 // FPDUs in a row that are not bulk until no more of it is expected.
 constexpr uint8_t kBulkMemory = 16;
+// Plans that offer little scratch after one receive brought more FPDUs than a round is for, and the
+// least that they offer.
+constexpr uint8_t kPacedPlans = 64;
+constexpr size_t kPacedBytes = 512;
 }  // namespace
 
 size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
@@ -31,8 +35,13 @@ size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
     }
   }
   if (stashed_ > 0) std::memcpy(scratch.data(), stash_.get(), stashed_);
-  const size_t room = scratch.size() - stashed_;
-  out[0] = {scratch.data() + stashed_, bulk_ > 0 ? std::min(room, kBulkScratchBytes) : room};
+  size_t room = scratch.size() - stashed_;
+  if (bulk_ > 0) room = std::min(room, kBulkScratchBytes);
+  if (paced_ > 0) [[unlikely]] {
+    --paced_;
+    room = std::min(room, paced_bytes_);
+  }
+  out[0] = {scratch.data() + stashed_, room};
   return 1;
 }
 
@@ -52,7 +61,17 @@ bool Receiver::commit(std::span<std::byte> scratch, std::span<const iovec> plann
     return feed(scratch.data(), bytes - direct);
   }
   const size_t total = std::exchange(stashed_, 0) + bytes;
-  return feed(scratch.data(), total);
+  const uint32_t before = work_;
+  if (!feed(scratch.data(), total)) return false;
+  if (work_ - before > kWorkPerRound) [[unlikely]]
+    pace(bytes, work_ - before);
+  return true;
+}
+
+// So many bytes took too much work: the next plans offer what a round is for.
+void Receiver::pace(size_t bytes, uint32_t work) {
+  paced_ = kPacedPlans;
+  paced_bytes_ = std::max(kPacedBytes, bytes * kWorkPerRound / work);
 }
 
 bool Receiver::feed(const std::byte* at, size_t bytes) {
@@ -67,6 +86,7 @@ bool Receiver::feed(const std::byte* at, size_t bytes) {
         const size_t ulpdu = load_be16(at);
         const size_t total = fpdu_bytes(ulpdu);
         if (bytes >= total) {
+          ++work_;
           if (!whole(at, ulpdu)) return false;
           used = total;
           break;
@@ -107,7 +127,7 @@ bool Receiver::whole(const std::byte* at, size_t ulpdu) {
     Crc32c crc;
     crc.update(at, covered);
     if (crc.value() != load_le32(at + covered)) {
-      handler_.violation(term::kMpaCrc);
+      handler_.violation(term::kMpaCrc);  // counted in receive_side.cc
       return false;
     }
   }
@@ -121,7 +141,12 @@ bool Receiver::whole(const std::byte* at, size_t ulpdu) {
   const std::byte* const payload = at + kLengthBytes + header_bytes;
   const size_t size = ulpdu - header_bytes;
   if (!handler_.begin(decode_segment(at + kLengthBytes), size)) return false;
-  if (size > 0 && !handler_.place(0, payload, size)) return false;
+  if (size == 0) {
+    work_ += kIdleWork - 1;
+    if (header_bytes == kTaggedHeaderBytes) ++idle_;
+  } else if (!handler_.place(0, payload, size)) {
+    return false;
+  }
   return handler_.end();
 }
 

@@ -52,6 +52,10 @@ class Receiver {
   // An FPDU up to here waits until all of it has come; a larger one is placed in parts.
   static constexpr size_t kWholeBytes = 2048;
   static constexpr size_t kMaxPieces = 64;
+  // FPDUs in a round until others have their turn. One without payload moves nothing, and costs its
+  // sender nearly nothing: it counts kIdleWork times.
+  static constexpr uint32_t kWorkPerRound = 256;
+  static constexpr uint32_t kIdleWork = 16;
 
   explicit Receiver(SegmentHandler& handler) : handler_(handler) {}
 
@@ -62,6 +66,15 @@ class Receiver {
   // `bytes` came, into the list plan() gave. False: the stream must end.
   bool commit(std::span<std::byte> scratch, std::span<const iovec> planned, size_t bytes);
 
+  // A round of the driver begins. While its FPDUs take too much work in it, tired() says so, and
+  // the next plans offer less scratch, so that what has come does not take more: the rest stays
+  // with the stream, and others have their turn.
+  void start_round() { work_ = idle_ = 0; }
+  bool tired() const { return work_ >= kWorkPerRound; }
+  // The round's work was WRITEs without payload: a flood, which is read again after a rest. (A SEND
+  // without payload costs its sender a receive of ours, and so is no flood.)
+  bool flooded() const { return idle_ >= kWorkPerRound / kIdleWork; }
+
   // No FPDU has been cut: the stream may end here in good order.
   bool at_boundary() const { return state_ == State::kFrame && stashed_ == 0; }
   size_t memory_bytes() const { return stash_ != nullptr ? kWholeBytes : 0; }
@@ -70,6 +83,7 @@ class Receiver {
   enum class State : uint8_t { kFrame, kPayload, kTrailer };
 
   bool feed(const std::byte* at, size_t bytes);
+  void pace(size_t bytes, uint32_t work);
   bool whole(const std::byte* at, size_t ulpdu);
   bool start_parts(const std::byte* at, size_t ulpdu);
   bool finish_parts();
@@ -92,6 +106,10 @@ class Receiver {
   size_t stashed_ = 0;
   size_t direct_bytes_ = 0;  // of the plan: in front of scratch
   uint8_t bulk_ = 0;         // not zero: bulk came lately
+  uint32_t work_ = 0;        // in this round
+  uint32_t idle_ = 0;        // tagged FPDUs without payload in this round
+  size_t paced_bytes_ = 0;   // of scratch in a plan, while paced_
+  uint8_t paced_ = 0;        // not zero: more came at once than a round is for, lately
 };
 
 }  // namespace mrpool::uiwarp

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "mrpool/qp.h"
+#include "transport/checks/srq_limit.h"
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/limits.h"
 
@@ -29,6 +30,11 @@ class RecvQueue {
       : max_wr_(max_wr), max_sge_(max_sge), slots_(max_wr), sges_(size_t{max_wr} * max_sge) {}
 
   uint32_t capacity() const { return max_wr_; }
+  uint32_t count() const { return count_; }
+  // An Srq's: `limit` hears of what is left.
+  void watch(checks::SrqLimit& limit) { limit_ = &limit; }
+  // A message took one.
+  void taken() { limit_->check(count_); }
   bool empty() const { return count_ == 0; }
   size_t memory_bytes() const { return slots_.size() * sizeof(Slot) + sges_.size() * sizeof(Sge); }
 
@@ -76,6 +82,7 @@ class RecvQueue {
   std::vector<Sge> sges_;
   uint32_t head_ = 0;
   uint32_t count_ = 0;
+  checks::SrqLimit* limit_ = nullptr;
 };
 
 }  // namespace mrpool::uiwarp

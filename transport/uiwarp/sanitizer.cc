@@ -1,12 +1,13 @@
+// To add an option: open.h, see sanitizer.h.
 #include "transport/uiwarp/sanitizer.h"
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "mrpool/internal/report.h"
 
 namespace mrpool {
 
@@ -44,9 +45,7 @@ int64_t now_ns() {
 
 OrderingSanitizer::OrderingSanitizer(uint64_t seed, bool poison) : seed_(seed), poison_(poison) {}
 
-OrderingSanitizer::~OrderingSanitizer() {
-  std::fprintf(stderr, "mrpool: %s\n", report().to_string().c_str());
-}
+OrderingSanitizer::~OrderingSanitizer() { internal::report(report().to_string(), LogLevel::kInfo); }
 
 std::unique_ptr<WithheldData> OrderingSanitizer::withhold_for_qp() {
   const std::lock_guard lock(mutex_);

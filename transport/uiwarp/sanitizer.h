@@ -5,11 +5,14 @@
 // visible in a seeded random order, at the last moment at which the contract (mrpool/work.h) still
 // lets it be invisible:
 //
-//   a receive's or a READ's completion   all that this Qp placed before it, right before done()
-//   any other send-queue completion      data of READs before it (they may have been unsignalled),
+//   a receive's, READ's or atomic's      all that this Qp placed before it, right before done()
+//   completion
+//   any other send-queue completion      data of READs and atomics before it (they may have been
+//                                        unsignalled),
 //                                        and data for a key that a kLocalInv before it ended
-//   a fenced request                     data of READs before it: it may send them on
-//   answering a READ of the peer         all that this Qp placed before
+//   a fenced request                     data of READs and atomics before it: it may send them on
+//   answering a READ or atomic of the    all that this Qp placed before
+//   peer
 //   the end of the connection            all
 //   a registration's end, renew()        all, of every Qp: no byte is placed through it afterwards
 //
@@ -18,6 +21,9 @@
 // its flag, or the last byte, before the rest is there, instead of merely hanging.
 //
 // Regions with kDisableRelaxedOrdering never come here.
+//
+// Its options (placement, poison, seed) are DeviceOptions in transport/uiwarp/open.h. To add one: a
+// field there and a branch of parse_options in open.cc.
 //
 // Thread safety: WithheldData: its Qp's reactor; settle_all: any thread. One lock per device: this
 // is a debugging aid, not a fast path.
@@ -33,7 +39,7 @@
 #include <set>
 #include <vector>
 
-#include "mrpool/ordering.h"
+#include "mrpool/ordering_report.h"
 
 namespace mrpool::uiwarp {
 

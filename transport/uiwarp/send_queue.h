@@ -33,9 +33,15 @@ struct SendSlot {
   uint32_t length = 0;
   uint64_t remote = 0;
   uint32_t rkey = 0;
-  Access access = Access::kNone;
-  UiwarpFastMr* mr = nullptr;
-  uint64_t end_sequence = 0;  // SEND, WRITE: position in the stream after its last byte
+  uint32_t imm = 0;            // with immediate data
+  UiwarpFastMr* mr = nullptr;  // kRegMr
+  uint64_t end_sequence = 0;   // SENDs, WRITEs: position in the stream after its last byte
+};
+
+// Of an atomic: as in its WorkRequest.
+struct AtomicOperands {
+  uint64_t compare_add = 0;
+  uint64_t swap = 0;
 };
 
 class SendQueue {
@@ -44,6 +50,8 @@ class SendQueue {
 
   PostResult post(const WorkRequest& chain);
 
+  // Requests that fit before the queue is full.
+  uint32_t room() const { return static_cast<uint32_t>(slots_.size() - (tail_ - head_)); }
   bool empty() const { return head_ == tail_; }
   // Requests that were not wholly handed on.
   uint64_t waiting() const { return tail_ - next_; }
@@ -61,6 +69,8 @@ class SendQueue {
     return {sges_.data() + size_t{index} * max_sge_, slots_[index].sge_count};
   }
 
+  const AtomicOperands& operands_of(uint32_t index) const { return operands_[index]; }
+
   // The stream took that many bytes more.
   void sent(size_t bytes) {
     sent_sequence_ += bytes;
@@ -76,12 +86,17 @@ class SendQueue {
   SendSlot* find(const SegmentHeader& segment);
 
   size_t memory_bytes() const {
-    return slots_.size() * sizeof(SendSlot) + sges_.size() * sizeof(Sge);
+    return slots_.size() * (sizeof(SendSlot) + sizeof(AtomicOperands)) + sges_.size() * sizeof(Sge);
   }
 
  private:
-  PostStatus check(const WorkRequest& request, uint32_t& length) const;
+  static PostResult refused(PostStatus status, const WorkRequest& request);
+  PostStatus check(const WorkRequest& request, uint32_t& length);
+  PostStatus check_message(const WorkRequest& request, uint32_t& length) const;
   PostStatus check_read(const WorkRequest& request, uint32_t& length) const;
+  PostStatus check_atomic(const WorkRequest& request, uint32_t& length);
+  // Of the operations of RFC 7306.
+  PostStatus check_extension() const;
   PostStatus check_sges(std::span<const Sge> sges, Access rights, uint32_t& length) const;
   PostStatus check_invalidate(Rkey key) const;
   uint32_t index_of(uint64_t position) const {
@@ -93,6 +108,7 @@ class SendQueue {
   const uint32_t max_sge_;
   std::vector<SendSlot> slots_;
   std::vector<Sge> sges_;
+  std::vector<AtomicOperands> operands_;  // a slot's, when it holds an atomic
   // Positions count requests since the start; a position's slot is position % size.
   uint64_t head_ = 0;  // oldest that was not completed
   uint64_t next_ = 0;  // first that was not wholly handed on

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "transport/uiwarp/atomic_target.h"
 #include "transport/uiwarp/fast_mr.h"
 #include "transport/uiwarp/key_error.h"
 #include "transport/uiwarp/limits.h"
@@ -13,7 +14,7 @@ namespace mrpool::uiwarp {
 namespace {
 
 // Block bytes and gather entries that one segment may need.
-constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kReadRequestBytes + kMaxTrailerBytes;
+constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kAtomicRequestBytes + kMaxTrailerBytes;
 // Pieces below this are copied into the block. So one segment has at most one entry per that many
 // bytes of payload, and one for the block bytes between each two.
 constexpr size_t kCopyPiece = 512;
@@ -102,6 +103,21 @@ void SendSide::emit_read_request(TxBatch& batch, const ReadRequest& request) {
        kReadRequestBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
 }
 
+// Ends the message of `slot`, all of whose payload was built.
+void SendSide::emit_immediate(TxBatch& batch, const SendSlot& slot) {
+  std::array<std::byte, kImmediateBytes> body;
+  encode_immediate(slot.imm, body.data());
+  const bool of_send = slot.opcode == Opcode::kSendWithImm;
+  emit(batch,
+       {.kind = slot.solicited ? MessageKind::kImmediateSe : MessageKind::kImmediate,
+        .last = true,
+        .queue = kSendQueue,
+        .msn = send_msn_,
+        .mo = of_send ? slot.length : 0},
+       kImmediateBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
+  if (of_send) state_.counters.sends_with_immediate_sent.add();
+}
+
 void SendSide::start(bool initiator) {
   ready_to_send_ = initiator && state_.agreement.rtr != Rtr::kNone;
 }
@@ -145,7 +161,14 @@ SendSide::Step SendSide::step_ready(TxBatch& batch) {
 SendSide::Step SendSide::step_response(TxBatch& batch) {
   if (state_.peer_reads.empty()) return Step::kIdle;
   PeerReads::Read& response = state_.peer_reads.oldest();
-  const ReadRequest& request = response.request;
+  if (const auto* request = std::get_if<ReadRequest>(&response.request)) [[likely]] {
+    return respond_read(batch, response, *request);
+  }
+  return respond_atomic(batch, response, std::get<AtomicRequest>(response.request));
+}
+
+SendSide::Step SendSide::respond_read(TxBatch& batch, PeerReads::Read& response,
+                                      const ReadRequest& request) {
   const uint32_t payload = segment_of(request.length - response.sent);
   if (!has_room(batch, payload)) return Step::kFull;
   const SegmentHeader header{.kind = MessageKind::kReadResponse,
@@ -166,19 +189,51 @@ SendSide::Step SendSide::step_response(TxBatch& batch) {
     if (error == KeyError::kNone && !bases_live(range, payload)) error = KeyError::kInvalid;
     if (error != KeyError::kNone) {
       state_.counters.refused(error);
-      state_.fail(
-          {.code = source_error(error),
-           .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
-           .segment =
-               SegmentHeader{.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue},
-           .read = request});
+      state_.fail({.code = source_error(error),
+                   .segment_bytes = kUntaggedHeaderBytes + kReadRequestBytes,
+                   .segment = SegmentHeader{.kind = MessageKind::kReadRequest,
+                                            .last = true,
+                                            .queue = kReadQueue,
+                                            .msn = response.msn},
+                   .read = request});
       return Step::kFailed;
     }
     emit(batch, header, payload, [&](auto&& piece) { visit_memory(range, payload, piece); });
-    if (payload > TxBatch::kCopyResponseBytes) batch.guard(range);
+    if (payload > TxBatch::kCopyResponseBytes) batch.guard(range, payload);
   }
   response.sent += payload;
   if (header.last) state_.peer_reads.finish_oldest();
+  return Step::kProgress;
+}
+
+SendSide::Step SendSide::respond_atomic(TxBatch& batch, const PeerReads::Read& response,
+                                        const AtomicRequest& request) {
+  // A READ before it may have given this batch the same memory, and the CRC was taken over it.
+  if (batch.guarded() || !has_room(batch, kAtomicResponseBytes)) return Step::kFull;
+  // What this peer wrote before it asked is what its atomic must see.
+  if (state_.placement.withheld() != nullptr) state_.placement.withheld()->order_all();
+  std::byte* at = nullptr;
+  // Looked up again: a key that ended meanwhile lets nothing be changed any more.
+  const AtomicTarget target = find_atomic_target(state_.keys, state_.user, request, at);
+  if (target.refused()) {
+    if (target.error != KeyError::kNone) state_.counters.refused(target.error);
+    state_.fail({.code = target.code(),
+                 .segment_bytes = kUntaggedHeaderBytes + kAtomicRequestBytes,
+                 .segment = SegmentHeader{.kind = MessageKind::kAtomicRequest,
+                                          .last = true,
+                                          .queue = kReadQueue,
+                                          .msn = response.msn}});
+    return Step::kFailed;
+  }
+  std::array<std::byte, kAtomicResponseBytes> body;
+  encode_atomic_response({.id = request.id, .original = carry_out(request, at)}, body.data());
+  emit(batch,
+       {.kind = MessageKind::kAtomicResponse,
+        .last = true,
+        .queue = kAtomicResponseQueue,
+        .msn = atomic_response_msn_++},
+       kAtomicResponseBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
+  state_.peer_reads.finish_oldest();
   return Step::kProgress;
 }
 
@@ -194,7 +249,13 @@ SendSide::Step SendSide::step_queue(TxBatch& batch) {
     case Opcode::kSend:
     case Opcode::kSendWithInv:
     case Opcode::kRdmaWrite:
-      return send_message(batch, slot, index);
+      return send_message<false>(batch, slot, index);
+    case Opcode::kSendWithImm:
+    case Opcode::kRdmaWriteWithImm:
+      return send_message<true>(batch, slot, index);
+    case Opcode::kCompareSwap:
+    case Opcode::kFetchAdd:
+      return send_atomic(batch, slot, index);
     case Opcode::kRdmaRead:
     case Opcode::kRdmaReadWithInv:
       return send_read(batch, slot, index);
@@ -202,17 +263,22 @@ SendSide::Step SendSide::step_queue(TxBatch& batch) {
     case Opcode::kLocalInv:
       return run_local(slot);
     case Opcode::kRecv:
+    case Opcode::kRecvWithImm:
+    case Opcode::kRecvRdmaWithImm:
       break;
   }
   return fail_request(slot, WcStatus::kLocalProtection);
 }
 
+template <bool kImmediate>
 SendSide::Step SendSide::send_message(TxBatch& batch, SendSlot& slot, uint32_t index) {
   const uint32_t payload = segment_of(slot.length - offset_);
-  if (!has_room(batch, payload)) return Step::kFull;
+  const bool write = slot.opcode == (kImmediate ? Opcode::kRdmaWriteWithImm : Opcode::kRdmaWrite);
+  // Immediate data goes out in the same batch as the last segment before it.
+  if (!has_room(batch, kImmediate ? payload + kFramingBytes : payload)) return Step::kFull;
   const bool last = offset_ + payload == slot.length;
   SegmentHeader header;
-  if (slot.opcode == Opcode::kRdmaWrite) {
+  if (write) {
     header = {.kind = MessageKind::kWrite,
               .tagged = true,
               .last = last,
@@ -220,8 +286,8 @@ SendSide::Step SendSide::send_message(TxBatch& batch, SendSlot& slot, uint32_t i
               .offset = slot.remote + offset_};
   } else {
     const bool invalidate = slot.opcode == Opcode::kSendWithInv;
-    header = {.kind = send_kind(invalidate, slot.solicited),
-              .last = last,
+    header = {.kind = send_kind(invalidate, slot.solicited && !kImmediate),
+              .last = last && !kImmediate,
               .invalidate = invalidate ? slot.rkey : 0,
               .queue = kSendQueue,
               .msn = send_msn_,
@@ -236,7 +302,8 @@ SendSide::Step SendSide::send_message(TxBatch& batch, SendSlot& slot, uint32_t i
   });
   offset_ += payload;
   if (last) {
-    if (slot.opcode != Opcode::kRdmaWrite) ++send_msn_;
+    if constexpr (kImmediate) emit_immediate(batch, slot);
+    if (!write || kImmediate) ++send_msn_;
     slot.end_sequence = built_sequence_;
     pass_request();
   }
@@ -295,7 +362,7 @@ SendSide::Step SendSide::send_read(TxBatch& batch, SendSlot& slot, uint32_t inde
       return fail_request(slot, WcStatus::kLocalProtection);
     }
     request.sink_stag = range.stag;
-    request.sink_offset = range.slot->remote_base + range.offset;
+    request.sink_offset = range.offset;  // counted from the key's first byte: no address
   } else if (!sges.empty()) {
     request.sink_stag = sges[0].lkey.value;
   }
@@ -305,6 +372,34 @@ SendSide::Step SendSide::send_read(TxBatch& batch, SendSlot& slot, uint32_t inde
                         .offset = request.sink_offset,
                         .length = request.length});
   state_.counters.reads_outstanding_max.raise(state_.own_reads.count());
+  pass_request();
+  return Step::kProgress;
+}
+
+SendSide::Step SendSide::send_atomic(TxBatch& batch, SendSlot& slot, uint32_t index) {
+  if (state_.own_reads.full()) return Step::kIdle;
+  if (!has_room(batch, kAtomicRequestBytes)) return Step::kFull;
+  constexpr uint64_t kAll = ~uint64_t{0};
+  // A FetchAdd carries no compare data and a full compare mask (RFC 7306 §5.2.1).
+  AtomicRequest request{
+      .id = read_msn_, .stag = slot.rkey, .offset = slot.remote, .compare_mask = kAll};
+  const AtomicOperands& operands = queue_.operands_of(index);
+  if (slot.opcode == Opcode::kFetchAdd) {
+    request.add_swap = operands.compare_add;
+  } else {
+    request.code = AtomicCode::kCompareSwap;
+    request.add_swap = operands.swap;
+    request.add_swap_mask = kAll;
+    request.compare = operands.compare_add;
+  }
+  std::array<std::byte, kAtomicRequestBytes> body;
+  encode_atomic_request(request, body.data());
+  emit(batch,
+       {.kind = MessageKind::kAtomicRequest, .last = true, .queue = kReadQueue, .msn = read_msn_},
+       kAtomicRequestBytes, [&](auto&& piece) { piece(body.data(), body.size()); });
+  state_.own_reads.add({.slot = index, .length = kAtomicBytes, .msn = read_msn_, .atomic = true});
+  state_.counters.reads_outstanding_max.raise(state_.own_reads.count());
+  ++read_msn_;
   pass_request();
   return Step::kProgress;
 }
@@ -360,6 +455,9 @@ void SendSide::peer_terminated(const Terminate& terminate) {
     const OwnReads::Read* read =
         state_.own_reads.find(terminate.read->sink_stag, terminate.read->sink_offset);
     if (read != nullptr) queue_.slot(read->slot).status = status;
+  } else if (terminate.segment && terminate.segment->kind == MessageKind::kAtomicRequest) {
+    const OwnReads::Read* atomic = state_.own_reads.find_atomic(terminate.segment->msn);
+    if (atomic != nullptr) queue_.slot(atomic->slot).status = status;
   } else if (terminate.segment) {
     if (SendSlot* slot = queue_.find(*terminate.segment); slot != nullptr) slot->status = status;
   }

@@ -11,14 +11,13 @@
 #include <boost/asio/ip/v6_only.hpp>
 #include <cerrno>
 #include <climits>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "mrpool/callback.h"
+#include "mrpool/internal/report.h"
 
 namespace mrpool::uiwarp {
 namespace {
@@ -51,13 +50,23 @@ void set_option(int fd, int level, int name, int value) {
   [[maybe_unused]] const int result = ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
+// The kernel counts in whole seconds.
+int seconds(Nanoseconds time) { return int(std::chrono::ceil<std::chrono::seconds>(time).count()); }
+
+void set_keep_alive_options(int fd, const KeepAlive& keep_alive) {
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keep_alive.idle));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keep_alive.interval));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, int(keep_alive.probes));
+  // Probes are sent while nothing is under way; what is under way gets as long.
+  const Nanoseconds patience = keep_alive.idle + keep_alive.interval * keep_alive.probes;
+  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(patience).count();
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, int(std::min<int64_t>(limit, INT_MAX)));
+}
+
 void set_connection_options(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);  // seconds
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);  // seconds
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);  // milliseconds
+  set_keep_alive_options(fd, {});
 }
 
 std::string name_of(const tcp::endpoint& endpoint) {
@@ -130,6 +139,10 @@ class SocketStream final : public Stream {
     wait_->events = &events;
   }
 
+  void set_keep_alive(const KeepAlive& keep_alive) override {
+    set_keep_alive_options(fd_, keep_alive);
+  }
+
   std::string local_name() const override { return name_of(endpoint_of(fd_, ::getsockname)); }
   std::string peer_name() const override { return name_of(endpoint_of(fd_, ::getpeername)); }
 
@@ -179,8 +192,7 @@ class SocketStream final : public Stream {
     // be running on the old reactor's thread at this moment.
     Fd leave() {
       if (under_way()) {
-        std::fputs("mrpool: a stream moved to another reactor with a wait under way\n", stderr);
-        std::abort();
+        internal::fatal("a stream moved to another reactor with a wait under way");
       }
       if (!socket.is_open()) return std::move(fd);
       error_code ec;
@@ -291,7 +303,10 @@ class SocketListener final : public StreamListener {
 
     static void wait(const std::shared_ptr<State>& state) {
       state->acceptor.async_wait(tcp::acceptor::wait_read, [state](error_code ec) {
-        if (!ec && state->acceptor.is_open()) accept_some(state);
+        if (!state->acceptor.is_open()) return;
+        if (!ec) return accept_some(state);
+        state->handler.on_accept_error(absl::UnavailableError(
+            absl::StrCat("cannot accept on port ", state->port(), " any more: ", ec.message())));
       });
     }
 
@@ -313,14 +328,19 @@ class SocketListener final : public StreamListener {
     }
 
     void pause(const std::shared_ptr<State>& self) {
-      if (!std::exchange(short_of_descriptors, true)) {
-        std::fprintf(stderr,
-                     "mrpool: cannot accept on port %u: %s; connections wait in the queue "
-                     "(raise `ulimit -n`)\n",
-                     acceptor.local_endpoint().port(), std::strerror(errno));
-      }
+      const int error = errno;
       retry_self = self;
       arm(reactor, kShortagePause);
+      if (std::exchange(short_of_descriptors, true)) return;
+      // Last: the handler may drop the listener.
+      handler.on_accept_error(absl::ResourceExhaustedError(
+          absl::StrCat("cannot accept on port ", port(), ": ", std::strerror(error),
+                       "; connections wait in the queue (raise `ulimit -n`)")));
+    }
+
+    uint16_t port() const {
+      error_code ec;
+      return acceptor.local_endpoint(ec).port();
     }
 
     void close() {
@@ -371,7 +391,7 @@ class SocketDial final : public Dial {
           [state](error_code ec, const tcp::resolver::results_type& found) {
             state->cancel();
             if (state->handler == nullptr) return;
-            if (ec) return state->fail("cannot resolve", ec);
+            if (ec) return state->fail(absl::StatusCode::kNotFound, "cannot resolve", ec);
             connect(state, found);
           });
     }
@@ -388,7 +408,7 @@ class SocketDial final : public Dial {
                                      state->socket.open(tcp::v4(), why);
                                      if (why) ec = why;
                                    }
-                                   if (ec) return state->fail("cannot connect to", ec);
+                                   if (ec) return state->fail_to_connect(ec);
                                    state->succeed();
                                  });
     }
@@ -397,14 +417,21 @@ class SocketDial final : public Dial {
       error_code ec;
       socket.native_non_blocking(true, ec);
       Fd fd(ec ? -1 : socket.release(ec));
-      if (ec) return fail("cannot connect to", ec);
+      if (ec) return fail_to_connect(ec);
       std::exchange(handler, nullptr)->on_dialed(make_stream(reactor, std::move(fd)));
     }
 
-    void fail(const char* what, const error_code& ec) {
+    void fail_to_connect(const error_code& ec) {
+      absl::StatusCode code = absl::StatusCode::kFailedPrecondition;
+      if (ec == boost::asio::error::connection_refused) code = absl::StatusCode::kUnavailable;
+      if (ec == boost::asio::error::timed_out) code = absl::StatusCode::kDeadlineExceeded;
+      if (is_shortage(ec.value())) code = absl::StatusCode::kResourceExhausted;
+      fail(code, "cannot connect to", ec);
+    }
+    void fail(absl::StatusCode code, const char* what, const error_code& ec) {
       std::exchange(handler, nullptr)
-          ->on_dialed(absl::UnavailableError(
-              absl::StrCat(what, " ", address.to_string(), ": ", ec.message())));
+          ->on_dialed(
+              absl::Status(code, absl::StrCat(what, " ", address.to_string(), ": ", ec.message())));
     }
 
     void drop() {

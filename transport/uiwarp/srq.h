@@ -4,6 +4,7 @@
 #pragma once
 
 #include "mrpool/qp.h"
+#include "transport/checks/srq_limit.h"
 #include "transport/uiwarp/check.h"
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/recv_queue.h"
@@ -13,7 +14,13 @@ namespace mrpool::uiwarp {
 class UiwarpSrq final : public Srq {
  public:
   UiwarpSrq(KeyTable& keys, uint64_t pd, Reactor& reactor, const SrqOptions& options)
-      : keys_(keys), pd_(pd), reactor_(reactor), queue_(options.max_wr, options.max_sge) {}
+      : keys_(keys),
+        pd_(pd),
+        reactor_(reactor),
+        queue_(options.max_wr, options.max_sge),
+        limit_(*this, reactor, options.events) {
+    queue_.watch(limit_);
+  }
 
   // What no message came for. The Qps that took from it are gone by now.
   ~UiwarpSrq() override {
@@ -27,13 +34,20 @@ class UiwarpSrq final : public Srq {
   }
 
   PostStatus post_recv(const RecvRequest& chain) override {
-    check_thread(reactor_, "Srq::post_recv");
+    check_post_thread(reactor_, "Srq::post_recv");
     // Keys that are bound to one Qp do not do here: which Qp takes the receive is open.
     return queue_.post(chain, keys_, {.pd = pd_, .qp = 0});
   }
 
+  uint32_t posted() const override { return queue_.count(); }
+  absl::Status arm_limit(uint32_t limit) override {
+    check_thread(reactor_, "Srq::arm_limit");
+    return limit_.arm(limit, queue_.capacity());
+  }
+
   RecvQueue& queue() { return queue_; }
   uint64_t pd() const { return pd_; }
+  const KeyTable& keys() const { return keys_; }
   Reactor& reactor() { return reactor_; }
 
  private:
@@ -41,6 +55,7 @@ class UiwarpSrq final : public Srq {
   const uint64_t pd_;
   Reactor& reactor_;
   RecvQueue queue_;
+  checks::SrqLimit limit_;
 };
 
 }  // namespace mrpool::uiwarp

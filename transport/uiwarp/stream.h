@@ -55,6 +55,8 @@ class Stream {
   virtual void stop_watching() = 0;
 
   virtual void shutdown_write() = 0;
+  // Without effect where nothing vanishes.
+  virtual void set_keep_alive(const KeepAlive&) {}
 
   // Moves the stream to `reactor`, whose thread calls this; readiness goes to `events` from now on.
   // Before the first attach a stream belongs to the reactor that made it and has no events.
@@ -73,6 +75,8 @@ class StreamListener {
 class AcceptHandler {
  public:
   virtual void on_accept(std::unique_ptr<Stream> stream) = 0;
+  // As ListenHandler::on_listen_error.
+  virtual void on_accept_error(const absl::Status& error) = 0;
 
  protected:
   ~AcceptHandler() = default;
@@ -80,7 +84,8 @@ class AcceptHandler {
 
 class DialHandler {
  public:
-  // A connected stream, or why not (Unavailable: refused or unreachable).
+  // A connected stream, or why not. Unavailable: refused; NotFound: the host has no address;
+  // DeadlineExceeded: no answer; ResourceExhausted: no socket here; any other: unreachable.
   virtual void on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) = 0;
 
  protected:

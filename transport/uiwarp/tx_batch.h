@@ -47,12 +47,19 @@ class TxBatch {
   }
   // Memory that must stay until it was sent.
   void add_memory(std::byte* memory, size_t size) { append(memory, size); }
-  // Memory of `range` was added, just now, that somebody else may revoke.
-  void guard(const KeyRange& range) { ranges_[guards_++] = {range, sent_ + bytes_}; }
+  // `bytes` of `range` were added, just now, that somebody else may revoke.
+  void guard(const KeyRange& range, uint32_t bytes) {
+    ranges_[guards_++] = {range, bytes, sent_ + bytes_};
+  }
+  // Whether any of it is memory that others may change; true until clear().
+  bool guarded() const { return guards_ > 0; }
   // What went out already may be revoked: the peer that has it all may have ended the key itself.
+  // Inside a Quiescence section.
   bool guards_hold() const {
     for (size_t i = 0; i < guards_; ++i) {
-      if (ranges_[i].end > sent_ && !ranges_[i].range.live()) return false;
+      const Guard& guard = ranges_[i];
+      if (guard.end <= sent_) continue;
+      if (!guard.range.live() || !bases_live(guard.range, guard.bytes)) return false;
     }
     return true;
   }
@@ -95,6 +102,7 @@ class TxBatch {
   uint64_t sent_ = 0;
   struct Guard {
     KeyRange range;
+    uint32_t bytes;
     uint64_t end;  // of its bytes, counted from the batch's first
   };
   std::array<iovec, kMaxPieces> pieces_;

@@ -1,11 +1,18 @@
-// The bytes of iWARP: FPDU framing (MPA, RFC 5044 §4), DDP segments (RFC 5041 §4) and RDMAP headers
-// (RFC 5040 §4), as encoders and decoders over plain memory.
+// The bytes of iWARP: FPDU framing (MPA, RFC 5044 §4), DDP segments (RFC 5041 §4), RDMAP headers
+// (RFC 5040 §4) and those of its extensions (RFC 7306: immediate data, atomics), as encoders and
+// decoders over plain memory.
 //
 // An FPDU: length of the ULPDU (2) | DDP and RDMAP header | payload | 0..3 padding | CRC32C (4).
 //   tagged   (WRITE, READ response):  control 2 | STag 4 | tagged offset 8                  = 14
-//   untagged (SENDs, READ request, Terminate): control 2 | invalidate STag 4 | queue 4 |
-//            MSN 4 | message offset 4                                                      = 18
-// All numbers are big-endian, the CRC little-endian.
+//   untagged (SENDs, READ request, Terminate, immediate data, atomics): control 2 |
+//            invalidate STag 4 | queue 4 | MSN 4 | message offset 4                        = 18
+// Payloads of the extensions:
+//   immediate data: value 4 | reserved 4                                                   =  8
+//   atomic request: reserved and operation 4 | identifier 4 | STag 4 | tagged offset 8 |
+//            add or swap data 8 | add or swap mask 8 | compare data 8 | compare mask 8     = 52
+//   atomic response: identifier 4 | original value 8                                       = 12
+// All numbers are big-endian, the CRC little-endian. The largest FPDU that is sent: limits.h,
+// kMaxSegmentPayload.
 //
 // Thread safety: pure functions.
 #pragma once
@@ -54,7 +61,7 @@ inline void store_be64(std::byte* p, uint64_t v) {
 }
 inline void store_le32(std::byte* p, uint32_t v) { std::memcpy(p, &v, sizeof v); }
 
-// RDMAP message kinds (RFC 5040 §4.1).
+// RDMAP message kinds (RFC 5040 §4.1; from kImmediate on RFC 7306 §4).
 enum class MessageKind : uint8_t {
   kWrite = 0,
   kReadRequest = 1,
@@ -64,7 +71,16 @@ enum class MessageKind : uint8_t {
   kSendSe = 5,
   kSendSeInv = 6,
   kTerminate = 7,
+  kImmediate = 8,
+  kImmediateSe = 9,
+  kAtomicRequest = 10,
+  kAtomicResponse = 11,
 };
+// How many values the header's field has.
+inline constexpr size_t kMessageKinds = 16;
+constexpr bool is_immediate(MessageKind kind) {
+  return kind == MessageKind::kImmediate || kind == MessageKind::kImmediateSe;
+}
 constexpr bool is_send(MessageKind kind) {
   return kind >= MessageKind::kSend && kind <= MessageKind::kSendSeInv;
 }
@@ -72,7 +88,8 @@ constexpr bool invalidates(MessageKind kind) {
   return kind == MessageKind::kSendInv || kind == MessageKind::kSendSeInv;
 }
 constexpr bool solicits(MessageKind kind) {
-  return kind == MessageKind::kSendSe || kind == MessageKind::kSendSeInv;
+  return kind == MessageKind::kSendSe || kind == MessageKind::kSendSeInv ||
+         kind == MessageKind::kImmediateSe;
 }
 constexpr MessageKind send_kind(bool invalidate, bool solicited) {
   if (invalidate) return solicited ? MessageKind::kSendSeInv : MessageKind::kSendInv;
@@ -83,11 +100,15 @@ constexpr MessageKind send_kind(bool invalidate, bool solicited) {
 inline constexpr uint32_t kSendQueue = 0;
 inline constexpr uint32_t kReadQueue = 1;
 inline constexpr uint32_t kTerminateQueue = 2;
+inline constexpr uint32_t kAtomicResponseQueue = 3;  // RFC 7306; requests share kReadQueue
 
 inline constexpr size_t kLengthBytes = 2;
 inline constexpr size_t kTaggedHeaderBytes = 14;
 inline constexpr size_t kUntaggedHeaderBytes = 18;
 inline constexpr size_t kReadRequestBytes = 28;
+inline constexpr size_t kImmediateBytes = 8;
+inline constexpr size_t kAtomicRequestBytes = 52;
+inline constexpr size_t kAtomicResponseBytes = 12;
 inline constexpr size_t kCrcBytes = 4;
 inline constexpr size_t kMaxTrailerBytes = 3 + kCrcBytes;
 // Length field plus the longest header that precedes payload.
@@ -126,6 +147,29 @@ struct ReadRequest {
   uint64_t source_offset = 0;
 };
 
+// The operations of an atomic request, by their number on the wire.
+enum class AtomicCode : uint8_t { kFetchAdd = 0, kCompareSwap = 2 };
+
+// On 64 bits at `offset` of `stag`. A FetchAdd adds `add_swap`; a set bit of `add_swap_mask` lets
+// no carry out of its position, so that a mask of 0 makes one sum. A CmpSwap compares under
+// `compare_mask` and, when equal, stores what `add_swap_mask` selects of `add_swap`.
+struct AtomicRequest {
+  AtomicCode code = AtomicCode::kFetchAdd;
+  uint32_t id = 0;  // comes back in the response
+  uint32_t stag = 0;
+  uint64_t offset = 0;
+  uint64_t add_swap = 0;
+  uint64_t add_swap_mask = 0;
+  uint64_t compare = 0;
+  uint64_t compare_mask = 0;
+  friend bool operator==(const AtomicRequest&, const AtomicRequest&) = default;
+};
+
+struct AtomicResponse {
+  uint32_t id = 0;
+  uint64_t original = 0;
+};
+
 // Header bytes of a segment, known from its first control byte.
 inline size_t segment_header_bytes(std::byte control) {
   return std::to_integer<unsigned>(control) & 0x80u ? kTaggedHeaderBytes : kUntaggedHeaderBytes;
@@ -139,5 +183,18 @@ size_t encode_segment(const SegmentHeader& header, std::byte* to);
 // kReadRequestBytes each.
 ReadRequest decode_read_request(const std::byte* from);
 void encode_read_request(const ReadRequest& request, std::byte* to);
+
+// kAtomicRequestBytes each. The code may be one that is no AtomicCode.
+AtomicRequest decode_atomic_request(const std::byte* from);
+void encode_atomic_request(const AtomicRequest& request, std::byte* to);
+// kAtomicResponseBytes each.
+AtomicResponse decode_atomic_response(const std::byte* from);
+void encode_atomic_response(const AtomicResponse& response, std::byte* to);
+// kImmediateBytes each. Verbs' 32 bits of immediate data lead; the other four bytes are 0.
+inline uint32_t decode_immediate(const std::byte* from) { return load_be32(from); }
+inline void encode_immediate(uint32_t imm, std::byte* to) {
+  store_be32(to, imm);
+  store_be32(to + 4, 0);
+}
 
 }  // namespace mrpool::uiwarp

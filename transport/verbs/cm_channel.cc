@@ -29,7 +29,6 @@ void CmChannel::on_readable() {
   while (rdma_get_cm_event(get(), &event) == 0) {
     // Copied and acknowledged first: destroying or migrating an id waits for its events.
     std::array<std::byte, 256> data;
-    rdma_cm_id* listener = event->listen_id;
     CmEvent copy{.type = event->event,
                  .status = event->status,
                  .id = event->id,
@@ -43,14 +42,17 @@ void CmChannel::on_readable() {
         copy.private_data = std::span(data).first(length);
       }
     }
-    rdma_ack_cm_event(event);
-
-    rdma_cm_id* owner = copy.id;
+    rdma_cm_id* owner = event->id;
     if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
       copy.id->context = nullptr;  // it came with the listener's
-      owner = listener;
+      owner = event->listen_id;
     }
-    if (auto* handler = static_cast<CmHandler*>(owner->context); handler != nullptr) {
+    // Once it is acknowledged, another thread may migrate the id, which gives it another handler,
+    // or destroy it.
+    auto* handler = static_cast<CmHandler*>(owner->context);
+    rdma_ack_cm_event(event);
+
+    if (handler != nullptr) {
       handler->on_cm_event(copy);
     } else if (copy.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
       rdma_reject(copy.id, nullptr, 0);

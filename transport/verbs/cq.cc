@@ -1,5 +1,6 @@
 #include "transport/verbs/cq.h"
 
+#include <array>
 #include <cerrno>
 
 #include "transport/verbs/device.h"
@@ -12,12 +13,11 @@ absl::StatusOr<std::unique_ptr<VerbsCq>> VerbsCq::create(std::shared_ptr<VerbsDe
                                                          const CqOptions& options) {
   if (options.depth == 0) return absl::InvalidArgumentError("CqOptions::depth is 0");
   const std::string& name = device->caps().name;
-  if (absl::Status status =
-          check_limit("max_cqe", options.depth, uint64_t(device->attributes().max_cqe), name);
-      !status.ok()) {
-    return status;
+  check_thread(reactor, "Device::create_cq");
+  if (options.depth > device->caps().max_cqe) {
+    return checks::over_limit("CqOptions::depth", options.depth, device->caps().max_cqe, name);
   }
-  auto cq = std::make_unique<VerbsCq>(device, reactor);
+  auto cq = std::make_unique<VerbsCq>(device, reactor, options.depth);
   cq->channel_ = ibv_create_comp_channel(device->context());
   if (cq->channel_ == nullptr) return errno_status(errno, "creating a completion channel", name);
   cq->cq_ = ibv_create_cq(device->context(), int(options.depth), nullptr, cq->channel_, 0);
@@ -31,8 +31,8 @@ absl::StatusOr<std::unique_ptr<VerbsCq>> VerbsCq::create(std::shared_ptr<VerbsDe
   return cq;
 }
 
-VerbsCq::VerbsCq(std::shared_ptr<VerbsDevice> device, Reactor& reactor)
-    : device_(std::move(device)), reactor_(reactor) {}
+VerbsCq::VerbsCq(std::shared_ptr<VerbsDevice> device, Reactor& reactor, uint32_t depth)
+    : device_(std::move(device)), reactor_(reactor), room_(depth) {}
 
 VerbsCq::~VerbsCq() {
   if (gone_ != nullptr) *gone_ = true;
@@ -50,21 +50,28 @@ void VerbsCq::attach(uint32_t owner, uint32_t number, WcSink& sink) {
 void VerbsCq::detach(uint32_t owner, uint32_t number) {
   owners_.erase(owner);
   numbers_.erase(number);
+  last_owner_ = 0;
+  last_sink_ = nullptr;
 }
 
-WcSink* VerbsCq::sink_of(const ibv_wc& wc) const {
-  const bool shared = kind_of(wc.wr_id) == WrKind::kSrq;
-  const auto& map = shared ? numbers_ : owners_;
-  const auto found = map.find(shared ? wc.qp_num : owner_of(wc.wr_id));
-  return found == map.end() ? nullptr : found->second;
+WcSink* VerbsCq::sink_of(const ibv_wc& wc) {
+  const auto find = [](const auto& map, uint32_t key) {
+    const auto found = map.find(key);
+    return found == map.end() ? nullptr : found->second;
+  };
+  if (kind_of(wc.wr_id) == WrKind::kSrq) return find(numbers_, wc.qp_num);
+  if (owner_of(wc.wr_id) != last_owner_) {
+    last_owner_ = owner_of(wc.wr_id);
+    last_sink_ = find(owners_, last_owner_);
+  }
+  return last_sink_;
 }
 
 bool VerbsCq::fetch() {
-  const size_t size = fetched_.size();
-  fetched_.resize(size + kBatch);
-  const int count = ibv_poll_cq(cq_, kBatch, fetched_.data() + size);
+  std::array<ibv_wc, kBatch> batch;  // not initialized: most rounds bring few or none
+  const int count = ibv_poll_cq(cq_, kBatch, batch.data());
   if (count < 0) die("ibv_poll_cq failed");
-  fetched_.resize(size + size_t(count));
+  fetched_.insert(fetched_.end(), batch.begin(), batch.begin() + count);
   return count > 0;
 }
 
@@ -74,21 +81,20 @@ bool VerbsCq::poll() {
     next_ = 0;
     if (!fetch()) return false;
   }
-  bool gone = false;
-  gone_ = &gone;
+  const Alive alive(gone_);
   // A completion may drain another queue pair, which appends; entries are taken one by one.
   while (next_ < fetched_.size()) {
     const ibv_wc wc = fetched_[next_++];
     if (WcSink* sink = sink_of(wc); sink != nullptr) sink->on_wc(wc);
-    if (gone) return true;
+    if (alive.gone()) return true;
   }
-  gone_ = nullptr;
   return true;
 }
 
 void VerbsCq::drain(uint32_t owner, uint32_t number) {
   while (fetch()) {
   }
+  const Alive alive(gone_);
   for (size_t i = next_; i < fetched_.size(); ++i) {
     const ibv_wc wc = fetched_[i];
     const bool shared = kind_of(wc.wr_id) == WrKind::kSrq;
@@ -97,6 +103,7 @@ void VerbsCq::drain(uint32_t owner, uint32_t number) {
     if (sink == nullptr) return;                          // gone by one of its own completions
     fetched_[i].wr_id = make_wr_id(0, WrKind::kSend, 0);  // nobody's: owners count from 1
     sink->on_wc(wc);
+    if (alive.gone()) return;
   }
 }
 

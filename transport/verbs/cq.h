@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "mrpool/device.h"
+#include "transport/checks/limits.h"
+#include "transport/verbs/alive.h"
 #include "transport/verbs/fd_watch.h"
 
 namespace mrpool::verbs {
@@ -45,19 +47,24 @@ class VerbsCq final : public Cq, private Poller, private FdEvents {
   static absl::StatusOr<std::unique_ptr<VerbsCq>> create(std::shared_ptr<VerbsDevice> device,
                                                          Reactor& reactor,
                                                          const CqOptions& options);
-  VerbsCq(std::shared_ptr<VerbsDevice> device, Reactor& reactor);
+  VerbsCq(std::shared_ptr<VerbsDevice> device, Reactor& reactor, uint32_t depth);
   ~VerbsCq();
 
   Reactor& reactor() override { return reactor_; }
   ibv_cq* get() const { return cq_; }
   VerbsDevice& device() const { return *device_; }
 
+  // A Qp comes or goes with its share of the depth.
+  const checks::CqRoom& room() const { return room_; }
+  void take_room(const checks::CqRoom::Share& share) { room_.add(share); }
+  void give_room(const checks::CqRoom::Share& share) { room_.remove(share); }
+
   // From now on entries of `owner`, and those of shared receives on queue pair `number`, go to
   // `sink`.
   void attach(uint32_t owner, uint32_t number, WcSink& sink);
   void detach(uint32_t owner, uint32_t number);
   // Hands over all entries of a queue pair that the device has none in flight of any more; those of
-  // others wait for their turn.
+  // others wait for their turn. The last of them may destroy the queue pair, and this after it.
   void drain(uint32_t owner, uint32_t number);
 
  private:
@@ -69,7 +76,7 @@ class VerbsCq final : public Cq, private Poller, private FdEvents {
   void on_readable() override;
 
   bool fetch();
-  WcSink* sink_of(const ibv_wc& wc) const;
+  WcSink* sink_of(const ibv_wc& wc);
 
   const std::shared_ptr<VerbsDevice> device_;
   Reactor& reactor_;
@@ -77,14 +84,18 @@ class VerbsCq final : public Cq, private Poller, private FdEvents {
   ibv_cq* cq_ = nullptr;
   std::unique_ptr<FdWatch> watch_;
   bool polled_ = false;
+  checks::CqRoom room_;
 
   // Fetched from the device; [next_, end) is still to be handed out.
   std::vector<ibv_wc> fetched_;
   size_t next_ = 0;
-  bool* gone_ = nullptr;  // poll() is running; set when a completion destroys this
+  bool* gone_ = nullptr;
 
   std::unordered_map<uint32_t, WcSink*> owners_;
   std::unordered_map<uint32_t, WcSink*> numbers_;  // queue pairs with shared receives
+  // The owner found last, who often has the next entry too.
+  uint32_t last_owner_ = 0;
+  WcSink* last_sink_ = nullptr;
 };
 
 }  // namespace mrpool::verbs

@@ -15,7 +15,6 @@ namespace {
 // siw: its ABI means "no mapping" by the mmap offset 0x90000, yet its kernel module hands that out
 // like any other, so the queue that happens to get it cannot be created. Offsets are given lowest
 // first; one completion queue from 0 to beyond it keeps everything else away.
-constexpr uint32_t kSiwVendor = 0x626d74;
 constexpr int kSiwPlugEntries = 0x90000 / 32 + 1;  // of 32 bytes; a megabyte once siw rounds up
 
 }  // namespace
@@ -36,7 +35,7 @@ absl::Status VerbsDevice::query() {
   if (const int error = ibv_query_device(context(), &attributes_); error != 0) {
     return errno_status(error, "asking for the limits", caps_.name);
   }
-  if (attributes_.vendor_id == kSiwVendor) {
+  if (siw()) {
     plug_ = ibv_create_cq(context(), kSiwPlugEntries, nullptr, nullptr, 0);
     if (plug_ == nullptr) return errno_status(errno, "keeping an mmap offset free", caps_.name);
   }
@@ -58,6 +57,13 @@ absl::Status VerbsDevice::query() {
 
   caps_.access.known = Access::kLocalWrite | Access::kRemoteWrite | Access::kRemoteRead;
   if (attr.atomic_cap != IBV_ATOMIC_NONE) caps_.access.known |= Access::kRemoteAtomic;
+  if (attr.atomic_cap == IBV_ATOMIC_HCA) caps_.atomics = AtomicScope::kDevice;
+  if (attr.atomic_cap == IBV_ATOMIC_GLOB) caps_.atomics = AtomicScope::kMachine;
+  // Part of InfiniBand and RoCE; libibverbs has no flag by which an iWARP device could say more.
+  caps_.immediate_data = !caps_.iwarp;
+  // Only a hint for how the device maps pages; it goes to the kernel, which refuses it where it
+  // does not know it.
+  caps_.access.known |= Access::kHugePages;
   if (attr.max_mw > 0) caps_.access.known |= Access::kMwBind;
   ibv_device_attr_ex extended{};
   if (ibv_query_device_ex(context(), nullptr, &extended) == 0 &&
@@ -70,6 +76,7 @@ absl::Status VerbsDevice::query() {
   caps_.access.reports_optional = false;
 
   caps_.max_qp_wr = uint32_t(attr.max_qp_wr);
+  caps_.max_cqe = uint32_t(attr.max_cqe);
   caps_.max_sge = uint32_t(attr.max_sge);
   caps_.max_read_sge = uint32_t(attr.max_sge_rd > 0 ? std::min(attr.max_sge_rd, attr.max_sge) : 1);
   caps_.max_mr = uint32_t(attr.max_mr);
@@ -77,21 +84,11 @@ absl::Status VerbsDevice::query() {
   caps_.max_message = port.max_msg_sz;
   caps_.max_ord = uint16_t(std::clamp(attr.max_qp_init_rd_atom, 0, 255));
   caps_.max_ird = uint16_t(std::clamp(attr.max_qp_rd_atom, 0, 255));
+  // iWARP: what the interface's length field can say, less the 4 bytes of RFC 6581. InfiniBand and
+  // RoCE: what the connection manager's datagrams leave after its own header.
+  caps_.max_private_data = {.connect = 56, .accept = 196, .reject = 148};
+  if (caps_.iwarp) caps_.max_private_data = {.connect = 251, .accept = 251, .reject = 251};
   return absl::OkStatus();
-}
-
-size_t VerbsDevice::max_private_data(rdma_cm_event_type message) const {
-  // iWARP: what the interface's length field can say. InfiniBand and RoCE: what the connection
-  // manager's datagrams leave behind its own header.
-  if (caps_.iwarp) return 255;
-  switch (message) {
-    case RDMA_CM_EVENT_CONNECT_REQUEST:
-      return 56;
-    case RDMA_CM_EVENT_REJECTED:
-      return 148;
-    default:
-      return 196;
-  }
 }
 
 absl::StatusOr<std::shared_ptr<CmChannel>> VerbsDevice::channel_for(Reactor& reactor) {
@@ -120,6 +117,7 @@ absl::StatusOr<std::unique_ptr<Cq>> VerbsDevice::create_cq(Reactor& reactor,
 absl::StatusOr<std::unique_ptr<Listener>> VerbsDevice::listen(Reactor& reactor,
                                                               const Address& address,
                                                               ListenHandler& handler) {
+  check_thread(reactor, "Device::listen");
   return VerbsListener::create(shared_from_this(), reactor, address, handler);
 }
 
@@ -127,8 +125,7 @@ absl::StatusOr<std::unique_ptr<Qp>> VerbsDevice::connect(const Address& address,
                                                          const QpOptions& options,
                                                          const ConnectParams& params,
                                                          QpEvents& events) {
-  return VerbsQp::connect(shared_from_this(), address, static_cast<VerbsPd&>(pd), options, params,
-                          events);
+  return VerbsQp::connect(shared_from_this(), address, pd, options, params, events);
 }
 
 }  // namespace mrpool::verbs

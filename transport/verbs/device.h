@@ -16,6 +16,7 @@
 #include "transport/counters/registry.h"
 #include "transport/verbs/cm_channel.h"
 #include "transport/verbs/qp_counters.h"
+#include "transport/verbs/siw.h"
 
 namespace mrpool::verbs {
 
@@ -39,8 +40,7 @@ class VerbsDevice final : public Device, public std::enable_shared_from_this<Ver
 
   ibv_context* context() const { return id_->verbs; }
   const ibv_device_attr& attributes() const { return attributes_; }
-  // Bytes of private data that fit into one message of the connection manager.
-  size_t max_private_data(rdma_cm_event_type message) const;
+  bool siw() const { return attributes_.vendor_id == siw::kVendor; }  // Linux's iWARP in software
 
   absl::StatusOr<std::shared_ptr<CmChannel>> channel_for(Reactor& reactor);
   CounterRegistry& registry() { return registry_; }

@@ -1,13 +1,12 @@
 #include "transport/verbs/errors.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/internal/report.h"
 
 namespace mrpool::verbs {
 namespace {
@@ -34,12 +33,19 @@ absl::Status registration_status(int error, size_t bytes, std::string_view devic
   return errno_status(error, absl::StrCat("registering ", bytes, " bytes"), device);
 }
 
-absl::Status check_limit(std::string_view name, uint64_t wanted, uint64_t limit,
-                         std::string_view device) {
-  if (wanted <= limit) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(view(device), " has ", view(name), " = ", limit,
-                                                   ", which is less than the ", wanted,
-                                                   " asked for"));
+absl::Status dmabuf_status(int error, int fd, std::string_view device) {
+  if (error == EOPNOTSUPP || error == ENOSYS || error == EPROTONOSUPPORT) {
+    return absl::UnimplementedError(absl::StrCat(
+        view(device), " does not register dma-bufs: its driver has no reg_user_mr_dmabuf"));
+  }
+  if (error == EBADF || error == EINVAL) {
+    return absl::InvalidArgumentError(absl::StrCat("registering descriptor ", fd, " on ",
+                                                   view(device), " failed: ", std::strerror(error),
+                                                   "; it must be a dma-buf that covers the range, "
+                                                   "and huge pages, memory windows and on-demand "
+                                                   "paging do not go with it"));
+  }
+  return errno_status(error, absl::StrCat("registering dma-buf ", fd), device);
 }
 
 WcStatus to_status(ibv_wc_status status) {
@@ -69,19 +75,25 @@ WcStatus to_status(ibv_wc_status status) {
   }
 }
 
-void check_thread([[maybe_unused]] const Reactor& reactor, [[maybe_unused]] const char* call) {
-#ifndef NDEBUG
-  if (!reactor.in_thread()) die(call);
-#endif
+WcStatus send_status(ibv_wc_status status, bool siw) {
+  if (siw && status == IBV_WC_LOC_QP_OP_ERR) return WcStatus::kTransport;
+  return to_status(status);
 }
 
-// Not printf: this may run with the process in any state.
-void die(const char* message) {
-  constexpr std::string_view kHead = "mrpool verbs: broken rule: ";
-  [[maybe_unused]] ssize_t n = ::write(STDERR_FILENO, kHead.data(), kHead.size());
-  n = ::write(STDERR_FILENO, message, std::strlen(message));
-  n = ::write(STDERR_FILENO, "\n", 1);
-  std::abort();
+void check_thread(const Reactor& reactor, const char* call) {
+  if (reactor.in_thread()) [[likely]]
+    return;
+  internal::misuse(call, "Reactor", &reactor, "runs on another thread than the caller's");
 }
+
+void check_post_thread([[maybe_unused]] const Reactor& reactor, [[maybe_unused]] const char* call) {
+#ifdef NDEBUG
+  if (!internal::posts_are_checked) [[likely]]
+    return;
+#endif
+  check_thread(reactor, call);
+}
+
+void die(const char* message) { internal::fatal(absl::StrCat("verbs: ", message)); }
 
 }  // namespace mrpool::verbs

@@ -23,14 +23,20 @@ absl::Status errno_status(int error, std::string_view what, std::string_view dev
 // is the likely reason.
 absl::Status registration_status(int error, size_t bytes, std::string_view device);
 
-// ResourceExhausted when `wanted` is beyond the device's `limit`, which verbs calls `name`.
-absl::Status check_limit(std::string_view name, uint64_t wanted, uint64_t limit,
-                         std::string_view device);
+// A dma-buf that was not registered: Unimplemented where the device registers none, InvalidArgument
+// where `fd` is none.
+absl::Status dmabuf_status(int error, int fd, std::string_view device);
 
 WcStatus to_status(ibv_wc_status status);
+// Of a send request, whose ranges were checked at the post. siw reports every request that it could
+// not send as IBV_WC_LOC_QP_OP_ERR, whatever the cause; what is left is a connection that broke.
+WcStatus send_status(ibv_wc_status status, bool siw);
 
-// Debug builds: aborts when called from another thread than the reactor's.
+// Aborts when called from another thread than the reactor's.
 void check_thread(const Reactor& reactor, const char* call);
+// The same for the calls of the data path: in debug builds, and in a process that was started with
+// MRPOOL_CHECK_THREADS=1.
+void check_post_thread(const Reactor& reactor, const char* call);
 
 // A broken invariant of our own or of the provider.
 [[noreturn]] void die(const char* message);

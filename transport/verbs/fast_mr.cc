@@ -10,13 +10,38 @@
 
 namespace mrpool::verbs {
 
+VerbsFastMr::VerbsFastMr(VerbsPd& pd, Access ceiling)
+    : home_(pd), ceiling_(ceiling), counted_(pd.counters()) {
+  pd_ = &pd;
+}
+
+Access VerbsFastMr::denied(Access access) const {
+  Access refused = forbidden(access) | (mandatory(access) & ~home_.caps().access.known) |
+                   beyond_ceiling(access, ceiling_);
+  if (base_ == nullptr) return refused;
+  // A window gives no right that its base region lacks for its owner.
+  if (!base_->allows(Access::kLocalWrite)) {
+    refused |= access & (Access::kRemoteWrite | Access::kRemoteAtomic);
+  }
+  // Nor is it stricter than its base region.
+  if (!base_->allows(Access::kDisableRelaxedOrdering)) {
+    refused |= access & Access::kDisableRelaxedOrdering;
+  }
+  return refused;
+}
+
 size_t VerbsFastMr::map(std::span<const Sge> segments) {
   base_ = nullptr;
   length_ = 0;
   if (segments.empty()) return 0;
   const Sge& first = segments.front();
-  VerbsMr* base = pd_.region_of(first.lkey);
+  VerbsMr* base = home_.region_of(first.lkey);
   if (base == nullptr) return 0;
+  // Neither a window nor the region's own key is stricter than the region.
+  if (any(ceiling_ & Access::kDisableRelaxedOrdering) &&
+      !base->allows(Access::kDisableRelaxedOrdering)) {
+    return 0;
+  }
   // One range: segments that follow each other in memory are one.
   uint64_t length = 0;
   size_t taken = 0;
@@ -45,36 +70,36 @@ absl::StatusOr<std::unique_ptr<WindowMr>> WindowMr::create(VerbsPd& pd, Access c
 
 WindowMr::~WindowMr() {
   if (window_ == nullptr) return;
-  const std::lock_guard lock(pd_.mutex_);
-  pd_.all_windows_.erase(this);
-  pd_.windows_.erase(window_->rkey >> 8);
+  const std::lock_guard lock(home_.mutex_);
+  home_.all_windows_.erase(this);
+  home_.windows_.erase(window_->rkey >> 8);
   if (ibv_dealloc_mw(window_) != 0) die("a memory window cannot be freed");
 }
 
 absl::Status WindowMr::renew() {
-  const std::lock_guard lock(pd_.mutex_);
+  const std::lock_guard lock(home_.mutex_);
   return recycle();
 }
 
 absl::Status WindowMr::recycle() {
   // The new one first: a window that cannot be replaced stays what it is.
-  ibv_mw* fresh = ibv_alloc_mw(pd_.get(), IBV_MW_TYPE_2);
+  ibv_mw* fresh = ibv_alloc_mw(home_.get(), IBV_MW_TYPE_2);
   if (fresh == nullptr) {
     if (errno != ENOMEM && errno != EAGAIN) {
-      return errno_status(errno, "allocating a memory window", pd_.caps().name);
+      return errno_status(errno, "allocating a memory window", home_.caps().name);
     }
     return absl::ResourceExhaustedError(
-        absl::StrCat("no more memory windows on ", pd_.caps().name,
-                     ", which has max_mw = ", pd_.device().attributes().max_mw));
+        absl::StrCat("no more memory windows on ", home_.caps().name,
+                     ", which has max_mw = ", home_.device().attributes().max_mw));
   }
   if (window_ != nullptr) {
-    pd_.windows_.erase(window_->rkey >> 8);
+    home_.windows_.erase(window_->rkey >> 8);
     if (ibv_dealloc_mw(window_) != 0) die("a memory window cannot be freed");
   }
   window_ = fresh;
   owner_.store(0, std::memory_order_relaxed);
   rkey_ = Rkey{ibv_inc_rkey(fresh->rkey)};  // a window refuses the key it has
-  pd_.windows_.insert(fresh->rkey >> 8, this);
+  home_.windows_.insert(fresh->rkey >> 8, this);
   return absl::OkStatus();
 }
 

@@ -24,21 +24,23 @@ class VerbsFastMr : public FastMr {
  public:
   size_t map(std::span<const Sge> segments) override;
   Sge sge() const override { return {addr_, uint32_t(length_), lkey_}; }
-  VerbsPd& pd() const { return pd_; }
   VerbsMr* base() const { return base_; }
   std::byte* addr() const { return addr_; }
   Access ceiling() const { return ceiling_; }
+  // The flags because of which a registration of the mapped range is kAccessDenied.
+  Access denied(Access access) const;
 
  protected:
-  VerbsFastMr(VerbsPd& pd, Access ceiling) : pd_(pd), ceiling_(ceiling) {}
+  VerbsFastMr(VerbsPd& pd, Access ceiling);
   virtual void mapped() = 0;
 
-  VerbsPd& pd_;
+  VerbsPd& home_;
   VerbsMr* base_ = nullptr;
   std::byte* addr_ = nullptr;
 
  private:
   const Access ceiling_;
+  const CountedFastMr counted_;
 };
 
 // A type-2 window: bound to the mapped range by kRegMr, dead after kLocalInv or the peer's SEND.

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "transport/checks/limits.h"
 #include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/pd.h"
@@ -57,6 +58,11 @@ VerbsListener::~VerbsListener() {
 uint16_t VerbsListener::port() const { return ntohs(rdma_get_src_port(id_)); }
 
 void VerbsListener::on_cm_event(const CmEvent& event) {
+  if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+    handler_.on_listen_error(
+        absl::UnavailableError(absl::StrCat(device_->caps().name, " was removed")));
+    return;  // it may have destroyed this
+  }
   if (event.type != RDMA_CM_EVENT_CONNECT_REQUEST) return;
   auto request = std::make_unique<VerbsConnectRequest>(device_, channel_->share(), event);
   // Listening on a wildcard address hears of every device; regions belong to one.
@@ -79,7 +85,7 @@ VerbsConnectRequest::VerbsConnectRequest(std::shared_ptr<VerbsDevice> device,
   info_.private_data = private_data_;
 }
 
-VerbsConnectRequest::~VerbsConnectRequest() { reject({}); }
+VerbsConnectRequest::~VerbsConnectRequest() { reject({}).IgnoreError(); }
 
 absl::StatusOr<std::unique_ptr<Qp>> VerbsConnectRequest::accept(Pd& pd, const QpOptions& options,
                                                                 const ConnectParams& params,
@@ -88,19 +94,26 @@ absl::StatusOr<std::unique_ptr<Qp>> VerbsConnectRequest::accept(Pd& pd, const Qp
     return absl::FailedPreconditionError("this connection request has been answered already");
   }
   absl::StatusOr<std::unique_ptr<Qp>> qp =
-      VerbsQp::accept(device_, id_, info_, static_cast<VerbsPd&>(pd), options, params, events);
+      VerbsQp::accept(device_, id_, channel_, info_, pd, options, params, events);
   if (qp.ok()) id_ = nullptr;
   return qp;
 }
 
-void VerbsConnectRequest::reject(std::span<const std::byte> private_data) {
-  if (id_ == nullptr) return;
+absl::Status VerbsConnectRequest::reject(std::span<const std::byte> private_data) {
+  if (id_ == nullptr) {
+    return absl::FailedPreconditionError("this connection request has been answered already");
+  }
+  const DeviceCaps& caps = device_->caps();
+  if (absl::Status status = checks::check_private_data("reject", private_data.size(),
+                                                       caps.max_private_data.reject, caps.name);
+      !status.ok()) {
+    return status;
+  }
   device_->registry().count(&TransportStatistics::connections_rejected);
-  const size_t limit = device_->max_private_data(RDMA_CM_EVENT_REJECTED);
-  const auto length = uint8_t(std::min(private_data.size(), limit));
-  rdma_reject(id_, private_data.data(), length);
+  rdma_reject(id_, private_data.data(), uint8_t(private_data.size()));
   rdma_destroy_id(id_);
   id_ = nullptr;
+  return absl::OkStatus();
 }
 
 }  // namespace mrpool::verbs

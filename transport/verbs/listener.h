@@ -46,11 +46,12 @@ class VerbsConnectRequest final : public ConnectRequest {
   absl::StatusOr<std::unique_ptr<Qp>> accept(Pd& pd, const QpOptions& options,
                                              const ConnectParams& params,
                                              QpEvents& events) override;
-  void reject(std::span<const std::byte> private_data) override;
+  absl::Status reject(std::span<const std::byte> private_data) override;
 
  private:
   const std::shared_ptr<VerbsDevice> device_;
-  const std::shared_ptr<rdma_event_channel> channel_;  // the listener's, which the id is still on
+  // What the id is on: the listener's; the queue pair's after an accept that failed late.
+  std::shared_ptr<rdma_event_channel> channel_;
   rdma_cm_id* id_;
   std::vector<std::byte> private_data_;
   ConnectionInfo info_;

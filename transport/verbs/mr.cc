@@ -8,7 +8,7 @@
 namespace mrpool::verbs {
 
 VerbsMr::VerbsMr(VerbsPd& pd, ibv_mr* mr, std::span<std::byte> memory, const Granted& granted)
-    : pd_(pd), mr_(mr) {
+    : pd_(pd), mr_(mr), counted_(pd.counters(), memory.size()) {
   memory_ = memory;
   lkey_ = Lkey{mr->lkey};
   rkey_ = Rkey{mr->rkey};

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "mrpool/mr.h"
+#include "transport/counters/pd_counters.h"
 
 namespace mrpool::verbs {
 
@@ -31,6 +32,7 @@ class VerbsMr final : public Mr {
  private:
   VerbsPd& pd_;
   ibv_mr* mr_;
+  const CountedRegion counted_;
 };
 
 }  // namespace mrpool::verbs

@@ -3,7 +3,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "transport/verbs/access_flags.h"
+#include "transport/checks/memory.h"
 #include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/fast_mr.h"
@@ -30,10 +30,18 @@ VerbsPd::~VerbsPd() {
 const DeviceCaps& VerbsPd::caps() const { return device_->caps(); }
 
 absl::StatusOr<std::unique_ptr<Mr>> VerbsPd::reg_mr(std::span<std::byte> memory, Access access) {
+  absl::StatusOr<std::unique_ptr<Mr>> mr = make_mr(memory, access);
+  if (!mr.ok()) counters_.refused();
+  return mr;
+}
+
+absl::StatusOr<std::unique_ptr<Mr>> VerbsPd::make_mr(std::span<std::byte> memory, Access access) {
   Granted granted;
   if (absl::Status status = grant(access, caps().access, granted); !status.ok()) return status;
-  if (memory.empty()) return absl::InvalidArgumentError("an Mr needs at least one byte of memory");
-  uint32_t flags = to_ibv_access(access);
+  if (absl::Status status = checks::check_range(memory); !status.ok()) return status;
+  // The kernel does not refuse all of it on every device, and says EFAULT without the byte.
+  if (absl::Status status = checks::check_mapped(memory, access); !status.ok()) return status;
+  uint32_t flags = mrpool::to_ibv(access);
   // So that windows of the pool can be bound to it; gives no right by itself.
   if (caps().registration == Registration::kMemoryWindow) flags |= IBV_ACCESS_MW_BIND;
   ibv_mr* mr = ibv_reg_mr(pd_, memory.data(), memory.size(), flags);
@@ -81,7 +89,10 @@ void VerbsPd::release_windows(const VerbsMr& base) {
 
 absl::StatusOr<std::unique_ptr<Srq>> VerbsPd::create_srq(Reactor& reactor,
                                                          const SrqOptions& options) {
-  return VerbsSrq::create(*this, reactor, options);
+  absl::StatusOr<std::unique_ptr<VerbsSrq>> srq = VerbsSrq::create(*this, reactor, options);
+  if (!srq.ok()) return srq.status();
+  counters_.made_srq();
+  return std::unique_ptr<Srq>(*std::move(srq));
 }
 
 }  // namespace mrpool::verbs

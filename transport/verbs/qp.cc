@@ -26,8 +26,8 @@ VerbsQp::Ring<Slot>::Ring(uint32_t capacity)
       limit(capacity) {}
 
 VerbsQp::VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel> channel,
-                 VerbsPd& pd, const QpOptions& options, const ConnectParams& params,
-                 QpEvents& events)
+                 VerbsPd& pd, const QpOptions& options, const checks::CqShares& shares,
+                 const ConnectParams& params, QpEvents& events)
     : device_(std::move(device)),
       channel_(std::move(channel)),
       pd_(pd),
@@ -37,10 +37,13 @@ VerbsQp::VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel>
       srq_(static_cast<VerbsSrq*>(options.srq)),
       events_(events),
       options_(options),
+      shares_(shares),
       owner_(device_->next_owner()),
       private_data_(params.private_data.begin(), params.private_data.end()),
       sends_(options.max_send_wr),
       recvs_(options.srq != nullptr ? 0 : options.max_recv_wr) {
+  send_cq_.take_room(shares_.send);
+  recv_cq_.take_room(shares_.recv);
   device_->registry().add(counters_);
 }
 
@@ -50,11 +53,13 @@ VerbsQp::~VerbsQp() {
   state_ = State::kEnded;
   if (number_ != 0 && id_ == nullptr) detach();  // from inside its own tear_down
   tear_down();
+  send_cq_.give_room(shares_.send);
+  recv_cq_.give_room(shares_.recv);
   device_->registry().remove(counters_);
 }
 
 void VerbsQp::disconnect() {
-  check_thread(reactor_, "Qp::disconnect from another thread than its reactor's");
+  check_thread(reactor_, "Qp::disconnect");
   if (state_ == State::kConnecting) {
     end(DisconnectReason::kLocal, "");
   } else if (state_ == State::kConnected) {
@@ -71,7 +76,7 @@ void VerbsQp::sent_all() {
 }
 
 void VerbsQp::abort() {
-  check_thread(reactor_, "Qp::abort from another thread than its reactor's");
+  check_thread(reactor_, "Qp::abort");
   if (state_ == State::kEnding || state_ == State::kEnded) return;
   end(DisconnectReason::kLocal, "");
 }
@@ -91,7 +96,7 @@ void VerbsQp::on_timer() {
       end(DisconnectReason::kTimeout, "no answer in time");
       return;
     case State::kConnected:  // flushed, and nobody said why
-      end(DisconnectReason::kProtocol, "the queue pair failed");
+      end(unexplained_, detail_.empty() ? "the queue pair failed" : detail_);
       return;
     case State::kClosing:
       end(DisconnectReason::kLocal, "");
@@ -116,7 +121,7 @@ void VerbsQp::end(DisconnectReason reason, std::string_view detail, Nanoseconds 
 
 bool VerbsQp::tear_down() {
   timer_.cancel();
-  const Alive alive(*this);
+  const Alive alive(gone_);
   if (rdma_cm_id* const id = std::exchange(id_, nullptr); id != nullptr) {
     pd_.release_windows(owner_);
     if (id->qp != nullptr) rdma_destroy_qp(id);
@@ -162,6 +167,50 @@ void VerbsQp::finish() {
   why.reason = reason_;
   why.detail = detail;
   events_.on_disconnected(*this, why);
+}
+
+ConnectionState VerbsQp::state() const {
+  switch (state_) {
+    case State::kConnecting:
+      break;
+    case State::kConnected:
+      return ConnectionState::kConnected;
+    case State::kClosing:
+      return ConnectionState::kClosing;
+    case State::kEnding:
+    case State::kEnded:
+      return ConnectionState::kClosed;
+  }
+  return ConnectionState::kConnecting;
+}
+
+bool VerbsQp::supports(Opcode opcode) const {
+  if (state_ != State::kConnected) return false;
+  const DeviceCaps& caps = device_->caps();
+  switch (opcode) {
+    case Opcode::kSend:
+    case Opcode::kRdmaWrite:
+      return true;
+    case Opcode::kSendWithInv:
+      return caps.send_with_inv;
+    case Opcode::kRdmaRead:
+      return ord_ > 0;
+    case Opcode::kRegMr:
+    case Opcode::kLocalInv:
+      return caps.registration == Registration::kMemoryWindow;
+    case Opcode::kSendWithImm:
+    case Opcode::kRdmaWriteWithImm:
+      return caps.immediate_data;
+    case Opcode::kCompareSwap:
+    case Opcode::kFetchAdd:
+      return caps.atomics != AtomicScope::kNone && ord_ > 0;
+    case Opcode::kRdmaReadWithInv:
+    case Opcode::kRecv:
+    case Opcode::kRecvWithImm:
+    case Opcode::kRecvRdmaWithImm:
+      break;
+  }
+  return false;
 }
 
 size_t VerbsQp::memory_bytes() const {

@@ -27,6 +27,7 @@
 
 #include "mrpool/callback.h"
 #include "mrpool/device.h"
+#include "transport/verbs/alive.h"
 #include "transport/verbs/cm_channel.h"
 #include "transport/verbs/cq.h"
 #include "transport/verbs/pd.h"
@@ -38,13 +39,15 @@ namespace mrpool::verbs {
 class VerbsQp final : public Qp, private CmHandler, private WcSink {
  public:
   static absl::StatusOr<std::unique_ptr<Qp>> connect(std::shared_ptr<VerbsDevice> device,
-                                                     const Address& address, VerbsPd& pd,
+                                                     const Address& address, Pd& pd,
                                                      const QpOptions& options,
                                                      const ConnectParams& params, QpEvents& events);
-  // Takes `id` over when it succeeds.
+  // Takes `id` over when it succeeds. `channel` is the one that `id` is on, after a failure too.
   static absl::StatusOr<std::unique_ptr<Qp>> accept(std::shared_ptr<VerbsDevice> device,
-                                                    rdma_cm_id* id, const ConnectionInfo& offer,
-                                                    VerbsPd& pd, const QpOptions& options,
+                                                    rdma_cm_id* id,
+                                                    std::shared_ptr<rdma_event_channel>& channel,
+                                                    const ConnectionInfo& offer, Pd& pd,
+                                                    const QpOptions& options,
                                                     const ConnectParams& params, QpEvents& events);
   ~VerbsQp() override;
 
@@ -53,8 +56,14 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   void disconnect() override;
   void abort() override;
   bool connected() const override { return state_ == State::kConnected; }
+  ConnectionState state() const override;
+  bool supports(Opcode opcode) const override;
   Pd& pd() override { return pd_; }
   Reactor& reactor() override { return reactor_; }
+  const QpOptions& options() const override { return options_; }
+  uint32_t send_room() const override {
+    return state_ == State::kConnected ? sends_.limit - sends_.outstanding() : 0;
+  }
   uint16_t ord() const override { return ord_; }
   size_t memory_bytes() const override;
   TransportStatistics statistics() const override { return counters_.snapshot(); }
@@ -83,31 +92,14 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     uint32_t posted = 0;
     uint32_t done = 0;
   };
-  // Stands around a callback that may destroy the Qp; then nothing of it may be touched.
-  class Alive {
-   public:
-    explicit Alive(VerbsQp& qp) : slot_(qp.gone_), outer_(qp.gone_) { slot_ = &gone_; }
-    ~Alive() {
-      if (!gone_) {
-        slot_ = outer_;
-      } else if (outer_ != nullptr) {
-        *outer_ = true;
-      }
-    }
-    bool gone() const { return gone_; }
-
-   private:
-    bool*& slot_;
-    bool* const outer_;
-    bool gone_ = false;
-  };
 
   VerbsQp(std::shared_ptr<VerbsDevice> device, std::shared_ptr<CmChannel> channel, VerbsPd& pd,
-          const QpOptions& options, const ConnectParams& params, QpEvents& events);
+          const QpOptions& options, const checks::CqShares& shares, const ConnectParams& params,
+          QpEvents& events);
 
   // One that has no id yet. `message` is the one that will carry params.private_data.
-  static absl::StatusOr<std::unique_ptr<VerbsQp>> make(std::shared_ptr<VerbsDevice> device,
-                                                       VerbsPd& pd, const QpOptions& options,
+  static absl::StatusOr<std::unique_ptr<VerbsQp>> make(std::shared_ptr<VerbsDevice> device, Pd& pd,
+                                                       const QpOptions& options,
                                                        const ConnectParams& params,
                                                        QpEvents& events,
                                                        rdma_cm_event_type message);
@@ -121,6 +113,8 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
 
   void route_found();
   void established(std::span<const std::byte> private_data);
+  // The device has taken the first `taken` of these.
+  void posted(std::span<const WorkRequest* const> requests, size_t taken);
   void complete_send(const ibv_wc& wc);
   // Hands out what is done at the head of the ring.
   void release_sends();
@@ -129,6 +123,8 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   void succeeded(const SendSlot& slot);
   void invalidated(Rkey rkey);
   void failed(WcStatus status);
+  // Keeps what the device says of the first request that failed by itself.
+  void note_failure(const ibv_wc& wc, Opcode opcode, WcStatus status);
   void sent_all();
 
   PostStatus post_recv_now(const RecvRequest& request);
@@ -148,6 +144,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   VerbsSrq* const srq_;
   QpEvents& events_;
   const QpOptions options_;
+  const checks::CqShares shares_;
   const uint32_t owner_;
   QpCounters counters_;
 
@@ -156,13 +153,16 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   bool accepting_ = false;
   bool told_peer_ = false;
   DisconnectReason reason_ = DisconnectReason::kLocal;
-  std::string detail_;
+  std::string detail_;  // why; of a connection that still stands, what its first failure was
+  // Of an end that neither the peer nor a completion explains in time.
+  DisconnectReason unexplained_ = DisconnectReason::kProtocol;
   Bound<Timer, &VerbsQp::on_timer> timer_{*this};
-  bool* gone_ = nullptr;  // the innermost Alive's
-  uint32_t number_ = 0;   // the device's, while the completion queues know it
+  bool* gone_ = nullptr;
+  uint32_t number_ = 0;  // the device's, while the completion queues know it
 
   uint16_t ord_ = 0;
   uint16_t ird_ = 0;
+  uint32_t max_inline_ = 0;              // as the device granted it
   std::vector<std::byte> private_data_;  // to send
   ConnectionInfo info_;                  // of an accepted connection, until it is established
   std::vector<std::byte> peer_data_;

@@ -1,67 +1,103 @@
 // VerbsQp: making a connection, actively and passively, up to kConnected.
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "transport/checks/limits.h"
 #include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/qp.h"
+#include "transport/verbs/siw.h"
 #include "transport/verbs/socket_address.h"
 
 namespace mrpool::verbs {
 namespace {
 
 constexpr int kRouteMs = 2000;
+// InfiniBand's and RoCE's reason for a rejection by the other side's kernel: "invalid service id".
+constexpr int kNobodyListens = 8;
 
-absl::Status check_options(const VerbsDevice& device, VerbsPd& pd, const QpOptions& options,
-                           const ConnectParams& params, rdma_cm_event_type message) {
+// Why a connection could not be made.
+DisconnectReason reason_of(int error) {
+  if (error == ETIMEDOUT) return DisconnectReason::kTimeout;
+  if (error == ECONNREFUSED) return DisconnectReason::kRefused;
+  if (error == ECONNRESET) return DisconnectReason::kReset;
+  return DisconnectReason::kUnreachable;
+}
+
+// All that a Qp is made of belongs to this device and to one reactor.
+absl::Status check_parts(const VerbsDevice& device, const Pd& pd, const QpOptions& options) {
+  const auto* domain = dynamic_cast<const VerbsPd*>(&pd);
+  if (domain == nullptr || &domain->device() != &device) {
+    return absl::InvalidArgumentError("the Pd belongs to another Device");
+  }
   if (options.send_cq == nullptr || options.recv_cq == nullptr) {
-    return absl::InvalidArgumentError("QpOptions needs send_cq and recv_cq");
+    return absl::InvalidArgumentError("QpOptions needs a send_cq and a recv_cq");
+  }
+  const auto* send_cq = dynamic_cast<const VerbsCq*>(options.send_cq);
+  const auto* recv_cq = dynamic_cast<const VerbsCq*>(options.recv_cq);
+  if (send_cq == nullptr || &send_cq->device() != &device) {
+    return absl::InvalidArgumentError("the send_cq belongs to another Device");
+  }
+  if (recv_cq == nullptr || &recv_cq->device() != &device) {
+    return absl::InvalidArgumentError("the recv_cq belongs to another Device");
   }
   if (&options.send_cq->reactor() != &options.recv_cq->reactor()) {
     return absl::InvalidArgumentError("send_cq and recv_cq belong to different reactors");
   }
-  const std::string& name = device.caps().name;
-  if (&pd.device() != &device) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the Pd belongs to ", pd.caps().name, ", the connection to ", name));
+  if (options.srq == nullptr) return absl::OkStatus();
+  const auto* srq = dynamic_cast<const VerbsSrq*>(options.srq);
+  if (srq == nullptr || &srq->pd() != domain) {
+    return absl::InvalidArgumentError("the Srq belongs to another Pd");
   }
-  const DeviceCaps& caps = device.caps();
-  for (const absl::Status& status : {
-           check_limit("max_qp_wr", std::max(options.max_send_wr, options.max_recv_wr),
-                       caps.max_qp_wr, name),
-           check_limit("max_sge", std::max(options.max_send_sge, options.max_recv_sge),
-                       caps.max_sge, name),
-       }) {
+  if (&srq->reactor() != &options.send_cq->reactor()) {
+    return absl::InvalidArgumentError("the Srq belongs to another reactor");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_options(const VerbsDevice& device, const QpOptions& options,
+                           const checks::CqShares& shares, const ConnectParams& params,
+                           rdma_cm_event_type message) {
+  const bool connect = message == RDMA_CM_EVENT_CONNECT_REQUEST;
+  const DeviceCaps::PrivateData& room = device.caps().max_private_data;
+  for (const absl::Status& status :
+       {checks::check_qp_options(device.caps(), options),
+        checks::check_private_data(connect ? "connect" : "accept", params.private_data.size(),
+                                   connect ? room.connect : room.accept, device.caps().name),
+        shares.fit(static_cast<VerbsCq*>(options.send_cq)->room(),
+                   static_cast<VerbsCq*>(options.recv_cq)->room())}) {
     if (!status.ok()) return status;
-  }
-  if (const size_t limit = device.max_private_data(message); params.private_data.size() > limit) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        params.private_data.size(), " bytes of private data; ", name, " carries up to ", limit));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<VerbsQp>> VerbsQp::make(std::shared_ptr<VerbsDevice> device,
-                                                       VerbsPd& pd, const QpOptions& options,
+absl::StatusOr<std::unique_ptr<VerbsQp>> VerbsQp::make(std::shared_ptr<VerbsDevice> device, Pd& pd,
+                                                       const QpOptions& options,
                                                        const ConnectParams& params,
                                                        QpEvents& events,
                                                        rdma_cm_event_type message) {
-  if (absl::Status status = check_options(*device, pd, options, params, message); !status.ok()) {
+  if (absl::Status status = check_parts(*device, pd, options); !status.ok()) return status;
+  const auto* srq = static_cast<const VerbsSrq*>(options.srq);
+  const checks::CqShares shares(options, srq != nullptr ? srq->capacity() : 0);
+  if (absl::Status status = check_options(*device, options, shares, params, message);
+      !status.ok()) {
     return status;
   }
   absl::StatusOr<std::shared_ptr<CmChannel>> channel =
       device->channel_for(options.send_cq->reactor());
   if (!channel.ok()) return channel.status();
-  return std::unique_ptr<VerbsQp>(
-      new VerbsQp(std::move(device), *std::move(channel), pd, options, params, events));
+  return std::unique_ptr<VerbsQp>(new VerbsQp(std::move(device), *std::move(channel),
+                                              static_cast<VerbsPd&>(pd), options, shares, params,
+                                              events));
 }
 
 absl::StatusOr<std::unique_ptr<Qp>> VerbsQp::connect(std::shared_ptr<VerbsDevice> device,
-                                                     const Address& address, VerbsPd& pd,
+                                                     const Address& address, Pd& pd,
                                                      const QpOptions& options,
                                                      const ConnectParams& params,
                                                      QpEvents& events) {
@@ -86,8 +122,10 @@ absl::StatusOr<std::unique_ptr<Qp>> VerbsQp::connect(std::shared_ptr<VerbsDevice
 }
 
 absl::StatusOr<std::unique_ptr<Qp>> VerbsQp::accept(std::shared_ptr<VerbsDevice> device,
-                                                    rdma_cm_id* id, const ConnectionInfo& offer,
-                                                    VerbsPd& pd, const QpOptions& options,
+                                                    rdma_cm_id* id,
+                                                    std::shared_ptr<rdma_event_channel>& channel,
+                                                    const ConnectionInfo& offer, Pd& pd,
+                                                    const QpOptions& options,
                                                     const ConnectParams& params, QpEvents& events) {
   absl::StatusOr<std::unique_ptr<VerbsQp>> made =
       make(device, pd, options, params, events, RDMA_CM_EVENT_CONNECT_RESPONSE);
@@ -104,6 +142,7 @@ absl::StatusOr<std::unique_ptr<Qp>> VerbsQp::accept(std::shared_ptr<VerbsDevice>
   if (id->channel != qp->channel_->get() && rdma_migrate_id(id, qp->channel_->get()) != 0) {
     return errno_status(errno, "moving a connection to its reactor", device->caps().name);
   }
+  channel = qp->channel_->share();
   qp->id_ = id;
   if (absl::Status status = qp->create_qp(); !status.ok()) {
     qp->id_ = nullptr;  // still the caller's
@@ -123,9 +162,21 @@ absl::Status VerbsQp::create_qp() {
   attr.qp_type = IBV_QPT_RC;
   attr.cap.max_send_wr = std::max(options_.max_send_wr, 1u);
   attr.cap.max_recv_wr = srq_ != nullptr ? 0 : std::max(options_.max_recv_wr, 1u);
-  attr.cap.max_send_sge = std::max(options_.max_send_sge, 1u);
+  attr.cap.max_send_sge = std::max(options_.max_send_sge, device_->siw() ? siw::kMinSendSges : 1u);
   attr.cap.max_recv_sge = srq_ != nullptr ? 0 : std::max(options_.max_recv_sge, 1u);
-  if (rdma_create_qp(id_, pd_.get(), &attr) != 0) {
+  // siw sends small payloads in a way of its own, see siw.h.
+  const uint32_t wanted_inline = device_->siw() ? 0 : options_.max_inline;
+  attr.cap.max_inline_data = wanted_inline;
+  // A hint: a device that cannot do so much is asked without.
+  const ibv_qp_init_attr plain = attr;
+  int failed = rdma_create_qp(id_, pd_.get(), &attr);
+  if (failed != 0 && wanted_inline > 0) {
+    attr = plain;
+    attr.cap.max_inline_data = 0;
+    failed = rdma_create_qp(id_, pd_.get(), &attr);
+  }
+  if (failed == 0) max_inline_ = std::min(wanted_inline, attr.cap.max_inline_data);
+  if (failed != 0) {
     if (errno == ENOMEM) {
       return absl::ResourceExhaustedError(
           absl::StrCat("no queue pair on ", device_->caps().name, " with ", options_.max_send_wr,
@@ -171,7 +222,7 @@ void VerbsQp::route_found() {
   early_recvs_ = {};
   rdma_conn_param param = conn_param();
   if (rdma_connect(id_, &param) != 0) {
-    end(DisconnectReason::kReset, absl::StrCat("rdma_connect: ", std::strerror(errno)));
+    end(reason_of(errno), absl::StrCat("rdma_connect: ", std::strerror(errno)));
   }
 }
 
@@ -185,11 +236,11 @@ void VerbsQp::on_cm_event(const CmEvent& event) {
   switch (event.type) {
     case RDMA_CM_EVENT_ADDR_RESOLVED:
       if (id_->verbs != device_->context()) {
-        end(DisconnectReason::kReset,
+        end(DisconnectReason::kUnreachable,
             absl::StrCat("the address is reached through ", ibv_get_device_name(id_->verbs->device),
                          ", this device is ", device_->caps().name));
       } else if (rdma_resolve_route(id_, kRouteMs) != 0) {
-        end(DisconnectReason::kReset, absl::StrCat("no route: ", std::strerror(errno)));
+        end(DisconnectReason::kUnreachable, absl::StrCat("no route: ", std::strerror(errno)));
       }
       break;
     case RDMA_CM_EVENT_ROUTE_RESOLVED:
@@ -214,17 +265,19 @@ void VerbsQp::on_cm_event(const CmEvent& event) {
       }
       established(info_.private_data);
       break;
-    case RDMA_CM_EVENT_REJECTED: {
-      // The kernel says "rejected" too when nobody listens there.
+    case RDMA_CM_EVENT_REJECTED:
+      if (event.status == kNobodyListens) {
+        end(DisconnectReason::kRefused, "nobody listens there");
+        break;
+      }
       end(DisconnectReason::kRejected, absl::StrCat("status ", event.status));
       events_.on_rejected(*this, event.private_data);
       break;
-    }
     case RDMA_CM_EVENT_ADDR_ERROR:
     case RDMA_CM_EVENT_ROUTE_ERROR:
     case RDMA_CM_EVENT_UNREACHABLE:
     case RDMA_CM_EVENT_CONNECT_ERROR:
-      end(event.status == -ETIMEDOUT ? DisconnectReason::kTimeout : DisconnectReason::kReset,
+      end(reason_of(std::abs(event.status)),
           absl::StrCat(rdma_event_str(event.type), ": ", std::strerror(std::abs(event.status))));
       break;
     case RDMA_CM_EVENT_DISCONNECTED:
@@ -235,7 +288,7 @@ void VerbsQp::on_cm_event(const CmEvent& event) {
           detail_);
       break;
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
-      end(DisconnectReason::kReset, "the device was removed");
+      end(DisconnectReason::kFault, "the device was removed");
       break;
     default:
       break;
@@ -247,7 +300,7 @@ void VerbsQp::established(std::span<const std::byte> private_data) {
   state_ = State::kConnected;
   counters_.opened.add();
   info_.private_data = private_data;
-  const Alive alive(*this);
+  const Alive alive(gone_);
   events_.on_connected(*this, info_);
   for (size_t i = 0; !alive.gone() && i < early_wcs_.size(); ++i) {
     const ibv_wc wc = early_wcs_[i];

@@ -4,10 +4,16 @@ namespace mrpool::verbs {
 
 void QpCounters::succeeded(Opcode opcode, uint64_t length) {
   switch (opcode) {
+    case Opcode::kSendWithImm:
+      immediates_sent.add();
+      [[fallthrough]];
     case Opcode::kSend:
     case Opcode::kSendWithInv:
       sends.count(length);
       break;
+    case Opcode::kRdmaWriteWithImm:
+      immediates_sent.add();
+      [[fallthrough]];
     case Opcode::kRdmaWrite:
       writes.count(length);
       break;
@@ -15,8 +21,18 @@ void QpCounters::succeeded(Opcode opcode, uint64_t length) {
     case Opcode::kRdmaReadWithInv:
       reads.count(length);
       break;
+    case Opcode::kCompareSwap:
+    case Opcode::kFetchAdd:
+      atomics.count(length);
+      break;
+    case Opcode::kRecvWithImm:
+      immediates_received.add();
+      [[fallthrough]];
     case Opcode::kRecv:
       receives.count(length);
+      break;
+    case Opcode::kRecvRdmaWithImm:
+      immediates_received.add();  // its WRITE is not seen, as none is
       break;
     case Opcode::kRegMr:
     case Opcode::kLocalInv:
@@ -51,6 +67,9 @@ TransportStatistics QpCounters::snapshot() const {
   out.read_response_bytes_received = reads.bytes.value();
   out.send_messages_received = receives.messages.value();
   out.send_bytes_received = receives.bytes.value();
+  out.atomic_responses_received = atomics.messages.value();
+  out.immediates_sent = immediates_sent.value();
+  out.immediates_received = immediates_received.value();
   for (size_t i = 1; i < completions.size(); ++i) {
     out.*failed_counter(static_cast<WcStatus>(i)) = completions[i].value();
   }

@@ -31,12 +31,15 @@ class QpCounters final : public CounterSource {
   Messages writes;
   Messages reads;
   Messages receives;
+  Messages atomics;
+  Counter immediates_sent;
+  Counter immediates_received;
 
   std::array<Counter, size_t{1} + static_cast<size_t>(WcStatus::kTransport)> completions;  // failed
   Counter retries_exceeded;
   Counter receiver_not_ready_retries_exceeded;
   Counter opened;
-  std::array<Counter, size_t{1} + static_cast<size_t>(DisconnectReason::kTimeout)> ended;
+  std::array<Counter, size_t{1} + static_cast<size_t>(DisconnectReason::kFault)> ended;
 
   void succeeded(Opcode opcode, uint64_t length);
   void failed(WcStatus status) { completions[static_cast<size_t>(status)].add(); }

@@ -1,11 +1,16 @@
 // VerbsQp: requests on their way to the device, and what it says about them.
+#include <arpa/inet.h>
+
 #include <cerrno>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
+#include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
 #include "transport/verbs/fast_mr.h"
 #include "transport/verbs/qp.h"
 #include "transport/verbs/requests.h"
+#include "transport/verbs/siw.h"
 
 namespace mrpool::verbs {
 namespace {
@@ -24,44 +29,57 @@ DisconnectReason reason_of(WcStatus status) {
     case WcStatus::kFlushed:
     case WcStatus::kLocalLength:
       return DisconnectReason::kProtocol;
+    case WcStatus::kLocalProtection:
+    case WcStatus::kBind:
+      return DisconnectReason::kFault;
     default:
       return DisconnectReason::kReset;
   }
 }
 
-uint32_t total_length(std::span<const Sge> sges) {
-  uint32_t length = 0;
-  for (const Sge& sge : sges) length += sge.length;
-  return length;
+// The device reads no memory for these but what is posted with them, if it is told to.
+bool may_be_inline(Opcode opcode) {
+  return opcode == Opcode::kSend || opcode == Opcode::kSendWithImm ||
+         opcode == Opcode::kSendWithInv || opcode == Opcode::kRdmaWrite ||
+         opcode == Opcode::kRdmaWriteWithImm;
 }
+
+// Without an entry of its own nobody would know that the data is there.
+bool returns_data(Opcode opcode) { return opcode == Opcode::kRdmaRead || is_atomic(opcode); }
 
 }  // namespace
 
 // ------------------------------------------------------------------------------- posting
 
 PostResult VerbsQp::post_send(const WorkRequest& chain) {
-  check_thread(reactor_, "Qp::post_send from another thread than its reactor's");
+  check_post_thread(reactor_, "Qp::post_send");
   if (state_ != State::kConnected) return {PostStatus::kNotConnected, &chain};
   ibv_send_wr batch[kPostBatch];
   const WorkRequest* requests[kPostBatch];
+  ibv_sge lists[kPostBatch][siw::kMinSendSges];
   const WorkRequest* request = &chain;
   PostStatus status = PostStatus::kOk;
   while (request != nullptr && status == PostStatus::kOk) {
     size_t count = 0;
     const WorkRequest* next = request;
     for (; next != nullptr && count < kPostBatch; next = next->next) {
+      uint32_t length = 0;
       if (sends_.outstanding() + count >= sends_.limit) status = PostStatus::kQueueFull;
-      if (status == PostStatus::kOk) status = check_send(pd_, *next, options_.max_send_sge);
+      if (status == PostStatus::kOk) status = check_send(pd_, *next, options_.max_send_sge, length);
       if (status != PostStatus::kOk) break;
       const uint32_t sequence = sends_.posted + uint32_t(count);
       batch[count] = to_ibv(*next);
       batch[count].wr_id = make_wr_id(owner_, WrKind::kSend, sequence & sends_.mask);
       if (count > 0) batch[count - 1].next = &batch[count];
-      if (next->opcode == Opcode::kRdmaRead) batch[count].send_flags |= IBV_SEND_SIGNALED;
+      if (returns_data(next->opcode)) batch[count].send_flags |= IBV_SEND_SIGNALED;
+      if (length <= max_inline_ && length > 0 && may_be_inline(next->opcode)) {
+        batch[count].send_flags |= IBV_SEND_INLINE;
+      }
+      if (device_->siw()) siw::adapt(batch[count], length, lists[count]);
       sends_.at(sequence) = {.completion = next->completion,
                              .rkey = next->rkey,
                              .opcode = next->opcode,
-                             .length = total_length(next->sges),
+                             .length = length,
                              .signalled = next->signalled,
                              .silent = (batch[count].send_flags & IBV_SEND_SIGNALED) == 0};
       if (next->opcode == Opcode::kRegMr) static_cast<WindowMr*>(next->mr)->claim(owner_);
@@ -71,28 +89,41 @@ PostResult VerbsQp::post_send(const WorkRequest& chain) {
       batch[count - 1].send_flags |= IBV_SEND_SIGNALED;
       sends_.at(sends_.posted + uint32_t(count) - 1).silent = false;
       ibv_send_wr* bad = nullptr;
-      if (const int error = ibv_post_send(id_->qp, batch, &bad); error != 0) {
-        const size_t taken = bad != nullptr ? size_t(bad - batch) : 0;
-        for (size_t i = taken; i < count; ++i) {
-          if (requests[i]->opcode != Opcode::kRegMr) continue;
-          static_cast<WindowMr*>(requests[i]->mr)->invalidated();
-        }
+      const int error = ibv_post_send(id_->qp, batch, &bad);
+      const size_t taken = bad != nullptr ? size_t(bad - batch) : count;
+      if (taken < count) {
         next = requests[taken];
-        count = taken;
-        status = std::abs(error) == ENOMEM ? PostStatus::kQueueFull : PostStatus::kUnsupported;
+        const bool full = error == 0 || std::abs(error) == ENOMEM;
+        status = full ? PostStatus::kQueueFull : PostStatus::kUnsupported;
       }
-      for (size_t i = 0; i < count; ++i) {
-        if (requests[i]->opcode == Opcode::kRegMr) static_cast<WindowMr*>(requests[i]->mr)->bound();
-      }
-      sends_.posted += uint32_t(count);
+      posted({requests, count}, taken);
+      // All is queued and the device could not be told: the queue pair is about to end.
+      if (error != 0 && bad == nullptr) failed(WcStatus::kFlushed);
     }
     request = next;
   }
-  return {status, request};
+  if (status != PostStatus::kAccessDenied) return {status, request};
+  return {status, request, static_cast<const WindowMr*>(request->mr)->denied(request->access)};
+}
+
+// What was taken only `bad` of ibv_post_send says. The libraries of siw and rxe queue what fits and
+// then ring the doorbell, whose result they return: an error although all is queued, or success
+// although the queue was full half way.
+void VerbsQp::posted(std::span<const WorkRequest* const> requests, size_t taken) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (requests[i]->opcode != Opcode::kRegMr) continue;
+    auto& window = static_cast<WindowMr&>(*requests[i]->mr);
+    if (i < taken) {
+      window.bound();
+    } else {
+      window.invalidated();
+    }
+  }
+  sends_.posted += uint32_t(taken);
 }
 
 PostStatus VerbsQp::post_recv(const RecvRequest& chain) {
-  check_thread(reactor_, "Qp::post_recv from another thread than its reactor's");
+  check_post_thread(reactor_, "Qp::post_recv");
   if (srq_ != nullptr) return PostStatus::kUnsupported;
   if (state_ != State::kConnecting && state_ != State::kConnected) {
     return PostStatus::kNotConnected;
@@ -132,7 +163,7 @@ PostStatus VerbsQp::post_recv_now(const RecvRequest& request) {
 void VerbsQp::on_wc(const ibv_wc& wc) {
   if (state_ == State::kConnecting && wc.status == IBV_WC_SUCCESS) {
     // Data can overtake the event that says the connection is there.
-    const Alive alive(*this);
+    const Alive alive(gone_);
     if (accepting_) {
       established(peer_data_);
     } else {
@@ -157,7 +188,8 @@ void VerbsQp::complete_send(const ibv_wc& wc) {
   const uint32_t sequence = sends_.done + ahead;
   SendSlot& slot = sends_.at(sequence);
   slot.finished = true;
-  slot.status = to_status(wc.status);
+  slot.status = send_status(wc.status, device_->siw());
+  note_failure(wc, slot.opcode, slot.status);
   counters_.gave_up(wc.status);
   if (int32_t(sequence + 1 - latest_send_) > 0) latest_send_ = sequence + 1;
   release_sends();
@@ -176,7 +208,7 @@ void VerbsQp::release_sends() {
     send_failed_ = status != WcStatus::kSuccess;
     if (send_failed_) counters_.failed(status);
     if (slot.completion != nullptr && (slot.signalled || send_failed_)) {
-      const Alive alive(*this);
+      const Alive alive(gone_);
       slot.completion->done(completed(status, slot.opcode));
       if (alive.gone()) return;
     }
@@ -207,20 +239,26 @@ void VerbsQp::complete_recv(const ibv_wc& wc) {
   // Every range was checked at post, so what is wrong with the queue is the message's length.
   const WcStatus status =
       wc.status == IBV_WC_LOC_QP_OP_ERR ? WcStatus::kLocalLength : to_status(wc.status);
+  note_failure(wc, Opcode::kRecv, status);
   WorkCompletion result = completed(status, Opcode::kRecv);
   result.byte_len = wc.byte_len;
+  if (result.status == WcStatus::kSuccess && (wc.wc_flags & IBV_WC_WITH_IMM) != 0) {
+    result.opcode =
+        wc.opcode == IBV_WC_RECV_RDMA_WITH_IMM ? Opcode::kRecvRdmaWithImm : Opcode::kRecvWithImm;
+    result.imm = ntohl(wc.imm_data);
+  }
   if (result.status == WcStatus::kSuccess && (wc.wc_flags & IBV_WC_WITH_INV) != 0) {
     result.invalidated = true;
     result.invalidated_rkey = Rkey{wc.invalidated_rkey};
     invalidated(result.invalidated_rkey);
   }
   if (result.status == WcStatus::kSuccess) {
-    counters_.succeeded(Opcode::kRecv, result.byte_len);
+    counters_.succeeded(result.opcode, result.byte_len);
   } else {
     counters_.failed(result.status);
   }
   if (completion != nullptr) {
-    const Alive alive(*this);
+    const Alive alive(gone_);
     completion->done(result);
     if (alive.gone()) return;
   }
@@ -229,13 +267,28 @@ void VerbsQp::complete_recv(const ibv_wc& wc) {
 
 void VerbsQp::failed(WcStatus status) {
   if (state_ != State::kConnected && state_ != State::kClosing) return;
-  if (status == WcStatus::kFlushed) {
+  const bool closing = state_ == State::kClosing;
+  const bool flushed = status == WcStatus::kFlushed;
+  if (flushed || (status == WcStatus::kTransport && device_->siw() && !closing)) {
     // The queue pair went down by itself, or the peer closed and its event is on the way.
-    if (state_ == State::kConnected && !timer_.armed()) timer_.arm(reactor_, kReasonLimit);
+    if (closing || timer_.armed()) return;
+    unexplained_ = flushed ? DisconnectReason::kProtocol : reason_of(status);
+    timer_.arm(reactor_, kReasonLimit);
     return;
   }
-  const std::string_view text = to_string(status);
-  end(reason_of(status), text);
+  // Who asked for the end has it, however it came.
+  end(closing ? DisconnectReason::kLocal : reason_of(status),
+      detail_.empty() ? to_string(status) : detail_);
+}
+
+void VerbsQp::note_failure(const ibv_wc& wc, Opcode opcode, WcStatus status) {
+  const bool by_itself = wc.status != IBV_WC_SUCCESS && wc.status != IBV_WC_WR_FLUSH_ERR;
+  if (!by_itself || !detail_.empty()) return;
+  const std::string_view what = to_string(status);
+  const std::string_view whose = to_string(opcode);
+  detail_ = absl::StrCat(absl::string_view(what.data(), what.size()), " (",
+                         absl::string_view(whose.data(), whose.size()), ": ",
+                         ibv_wc_status_str(wc.status), ", vendor error ", wc.vendor_err, ")");
 }
 
 WorkCompletion VerbsQp::completed(WcStatus status, Opcode opcode) {

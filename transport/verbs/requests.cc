@@ -1,9 +1,10 @@
 #include "transport/verbs/requests.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cstddef>
 
-#include "transport/verbs/access_flags.h"
 #include "transport/verbs/fast_mr.h"
 #include "transport/verbs/pd.h"
 
@@ -38,20 +39,11 @@ PostStatus check_sges(const VerbsPd& pd, std::span<const Sge> sges, uint32_t max
 }
 
 PostStatus check_registration(const VerbsPd& pd, const WorkRequest& request) {
-  const auto* window = dynamic_cast<const WindowMr*>(request.mr);
-  if (window == nullptr || &window->pd() != &pd || window->base() == nullptr) {
-    return PostStatus::kBadKey;
-  }
-  Granted granted;
-  if (!grant(request.access, pd.caps().access, granted).ok() ||
-      !within_ceiling(request.access, window->ceiling())) {
-    return PostStatus::kAccessDenied;
-  }
-  // A window gives no right that its base region lacks for its owner.
-  if (any(request.access & (Access::kRemoteWrite | Access::kRemoteAtomic)) &&
-      !window->base()->allows(Access::kLocalWrite)) {
-    return PostStatus::kAccessDenied;
-  }
+  // Every FastMr of a Pd of this device is a window: windows are what it has.
+  if (request.mr == nullptr || request.mr->pd() != &pd) return PostStatus::kBadKey;
+  const auto* window = static_cast<const WindowMr*>(request.mr);
+  if (window->base() == nullptr) return PostStatus::kBadKey;
+  if (any(window->denied(request.access))) return PostStatus::kAccessDenied;
   return PostStatus::kOk;
 }
 
@@ -62,7 +54,9 @@ PostStatus check_recv(const VerbsPd& pd, const RecvRequest& request, uint32_t ma
   return check_sges(pd, request.sges, max_sge, Access::kLocalWrite, total);
 }
 
-PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t max_sge) {
+PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t max_sge,
+                      uint32_t& length) {
+  length = 0;
   const DeviceCaps& caps = pd.caps();
   uint32_t limit = max_sge;
   Access right = Access::kNone;
@@ -72,6 +66,19 @@ PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t ma
       break;
     case Opcode::kSendWithInv:
       if (!caps.send_with_inv) return PostStatus::kUnsupported;
+      break;
+    case Opcode::kSendWithImm:
+    case Opcode::kRdmaWriteWithImm:
+      if (!caps.immediate_data) return PostStatus::kUnsupported;
+      break;
+    case Opcode::kCompareSwap:
+    case Opcode::kFetchAdd:
+      if (caps.atomics == AtomicScope::kNone) return PostStatus::kUnsupported;
+      if (request.sges.size() != 1 || request.sges[0].length != sizeof(uint64_t) ||
+          request.remote_addr.value % sizeof(uint64_t) != 0) {
+        return PostStatus::kBadAtomic;
+      }
+      right = Access::kLocalWrite;
       break;
     case Opcode::kRdmaRead:
       right = local_access_for(BufferRole::kReadSink, caps.read_sink_needs_remote_write);
@@ -90,6 +97,8 @@ PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t ma
       return PostStatus::kOk;
     case Opcode::kRdmaReadWithInv:
     case Opcode::kRecv:
+    case Opcode::kRecvWithImm:
+    case Opcode::kRecvRdmaWithImm:
       return PostStatus::kUnsupported;
   }
   uint64_t total;
@@ -97,7 +106,9 @@ PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t ma
       status != PostStatus::kOk) {
     return status;
   }
-  return total > caps.max_message ? PostStatus::kTooLong : PostStatus::kOk;
+  if (total > caps.max_message) return PostStatus::kTooLong;
+  length = uint32_t(total);
+  return PostStatus::kOk;
 }
 
 ibv_recv_wr to_ibv(const RecvRequest& request) {
@@ -124,6 +135,25 @@ ibv_send_wr to_ibv(const WorkRequest& request) {
       // siw's library looks for the key here; others do not look here for a SEND.
       wr.wr.rdma.rkey = request.rkey.value;
       break;
+    case Opcode::kSendWithImm:
+      wr.opcode = IBV_WR_SEND_WITH_IMM;
+      wr.imm_data = htonl(request.imm);
+      break;
+    case Opcode::kRdmaWriteWithImm:
+      wr.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+      wr.imm_data = htonl(request.imm);
+      wr.wr.rdma.remote_addr = request.remote_addr.value;
+      wr.wr.rdma.rkey = request.rkey.value;
+      break;
+    case Opcode::kCompareSwap:
+    case Opcode::kFetchAdd:
+      wr.opcode = request.opcode == Opcode::kFetchAdd ? IBV_WR_ATOMIC_FETCH_AND_ADD
+                                                      : IBV_WR_ATOMIC_CMP_AND_SWP;
+      wr.wr.atomic.remote_addr = request.remote_addr.value;
+      wr.wr.atomic.rkey = request.rkey.value;
+      wr.wr.atomic.compare_add = request.compare_add;
+      wr.wr.atomic.swap = request.swap;
+      break;
     case Opcode::kRdmaWrite:
     case Opcode::kRdmaRead:
       wr.opcode = request.opcode == Opcode::kRdmaWrite ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
@@ -139,7 +169,7 @@ ibv_send_wr to_ibv(const WorkRequest& request) {
       wr.bind_mw.bind_info.addr = uintptr_t(window.addr());
       wr.bind_mw.bind_info.length = window.length();
       wr.bind_mw.bind_info.mw_access_flags =
-          to_ibv_access(request.access & kRemoteRights) & ~IBV_ACCESS_OPTIONAL_RANGE;
+          mrpool::to_ibv(request.access & kRemoteRights) & ~IBV_ACCESS_OPTIONAL_RANGE;
       wr.sg_list = nullptr;
       wr.num_sge = 0;
       break;
@@ -152,6 +182,8 @@ ibv_send_wr to_ibv(const WorkRequest& request) {
       break;
     case Opcode::kRdmaReadWithInv:
     case Opcode::kRecv:
+    case Opcode::kRecvWithImm:
+    case Opcode::kRecvRdmaWithImm:
       break;  // check_send refuses them
   }
   return wr;

@@ -13,7 +13,9 @@ namespace mrpool::verbs {
 class VerbsPd;
 
 PostStatus check_recv(const VerbsPd& pd, const RecvRequest& request, uint32_t max_sge);
-PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t max_sge);
+// `length`: of the message, when it passes.
+PostStatus check_send(const VerbsPd& pd, const WorkRequest& request, uint32_t max_sge,
+                      uint32_t& length);
 
 // `request` must have passed its check. The scatter list is not copied: libibverbs does so at post.
 ibv_recv_wr to_ibv(const RecvRequest& request);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "transport/checks/limits.h"
 
 namespace mrpool::verbs {
 
@@ -19,6 +20,7 @@ absl::StatusOr<sockaddr_storage> socket_address(const Address& address) {
     return absl::InvalidArgumentError(
         absl::StrCat("verbs has no options, \"", address.options, "\" was given"));
   }
+  if (absl::Status status = checks::check_transport(address, "verbs"); !status.ok()) return status;
   addrinfo hints{};
   hints.ai_flags = AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;

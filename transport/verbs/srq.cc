@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "transport/checks/limits.h"
 #include "transport/verbs/cq.h"
 #include "transport/verbs/device.h"
 #include "transport/verbs/errors.h"
@@ -14,11 +15,11 @@ absl::StatusOr<std::unique_ptr<VerbsSrq>> VerbsSrq::create(VerbsPd& pd, Reactor&
                                                            const SrqOptions& options) {
   const ibv_device_attr& limits = pd.device().attributes();
   const std::string& name = pd.caps().name;
-  if (options.max_wr == 0) return absl::InvalidArgumentError("SrqOptions::max_wr is 0");
-  for (const absl::Status& status :
-       {check_limit("max_srq_wr", options.max_wr, uint64_t(limits.max_srq_wr), name),
-        check_limit("max_srq_sge", options.max_sge, uint64_t(limits.max_srq_sge), name)}) {
-    if (!status.ok()) return status;
+  check_thread(reactor, "Pd::create_srq");
+  if (absl::Status status = checks::check_srq_options(options, uint64_t(limits.max_srq_wr),
+                                                      uint64_t(limits.max_srq_sge), name);
+      !status.ok()) {
+    return status;
   }
   ibv_srq_init_attr attr{};
   attr.attr.max_wr = options.max_wr;
@@ -29,7 +30,12 @@ absl::StatusOr<std::unique_ptr<VerbsSrq>> VerbsSrq::create(VerbsPd& pd, Reactor&
 }
 
 VerbsSrq::VerbsSrq(VerbsPd& pd, Reactor& reactor, const SrqOptions& options, ibv_srq* srq)
-    : pd_(pd), reactor_(reactor), max_sge_(options.max_sge), srq_(srq), posted_(options.max_wr) {
+    : pd_(pd),
+      reactor_(reactor),
+      max_sge_(options.max_sge),
+      srq_(srq),
+      posted_(options.max_wr),
+      limit_(*this, reactor, options.events) {
   free_.reserve(options.max_wr);
   for (uint32_t slot = options.max_wr; slot-- > 0;) free_.push_back(slot);
 }
@@ -46,7 +52,7 @@ VerbsSrq::~VerbsSrq() {
 }
 
 PostStatus VerbsSrq::post_recv(const RecvRequest& chain) {
-  check_thread(reactor_, "Srq::post_recv from another thread than its reactor's");
+  check_post_thread(reactor_, "Srq::post_recv");
   for (const RecvRequest* request = &chain; request != nullptr; request = request->next) {
     if (free_.empty()) return PostStatus::kQueueFull;
     if (const PostStatus status = check_recv(pd_, *request, max_sge_); status != PostStatus::kOk) {
@@ -63,10 +69,16 @@ PostStatus VerbsSrq::post_recv(const RecvRequest& chain) {
   return PostStatus::kOk;
 }
 
+absl::Status VerbsSrq::arm_limit(uint32_t limit) {
+  check_thread(reactor_, "Srq::arm_limit");
+  return limit_.arm(limit, uint32_t(capacity()));
+}
+
 Completion* VerbsSrq::take(uint32_t slot) {
   Completion* completion = posted_[slot];
   posted_[slot] = nullptr;
   free_.push_back(slot);
+  limit_.check(posted());
   return completion;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "mrpool/device.h"
+#include "transport/checks/srq_limit.h"
 
 namespace mrpool::verbs {
 
@@ -26,7 +27,13 @@ class VerbsSrq final : public Srq {
 
   PostStatus post_recv(const RecvRequest& chain) override;
 
+  uint32_t posted() const override { return uint32_t(posted_.size() - free_.size()); }
+  absl::Status arm_limit(uint32_t limit) override;
+
   ibv_srq* get() const { return srq_; }
+  const VerbsPd& pd() const { return pd_; }
+  const Reactor& reactor() const { return reactor_; }
+  size_t capacity() const { return posted_.size(); }
   // The completion of a receive that the device is done with.
   Completion* take(uint32_t slot);
 
@@ -37,6 +44,7 @@ class VerbsSrq final : public Srq {
   ibv_srq* srq_;
   std::vector<Completion*> posted_;  // by slot; null when free
   std::vector<uint32_t> free_;
+  checks::SrqLimit limit_;
 };
 
 }  // namespace mrpool::verbs

@@ -6,7 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
 #include "examples/base/exit_status.h"
+#include "examples/iser/initiator/attempts.h"
+#include "examples/iser/initiator/limits.h"
 #include "examples/protocol/iscsi/chap.h"
+#include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/text.h"
 #include "examples/protocol/scsi/target_device.h"
 
@@ -14,11 +17,12 @@ namespace mrpool::iser {
 namespace {
 
 constexpr size_t kBuffer = 1 << 20;
-constexpr uint32_t kMaxLun = 0x3fff;  // of single level LUN structures
+constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
+                                        .most = std::chrono::hours(24)};
 
 // What options name has to be a name.
 absl::Status check_name(const char* option, const std::string& name) {
-  if (name.empty() || iscsi::valid_iscsi_name(iscsi::normal_iscsi_name(name))) {
+  if (name.empty() || iscsi::valid_written_name(iscsi::normal_iscsi_name(name))) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(
@@ -52,6 +56,9 @@ void add_options(base::CommandLine& command, ClientOptions& options) {
   command.secret("chap", "USER:SECRET", "proven to the target", secret(options.chap));
   command.secret("mutual-chap", "USER:SECRET", "demanded of the target",
                  secret(options.mutual_chap));
+  command.duration("connect-timeout", "for connecting and logging in", options.connect_timeout,
+                   kTimeouts);
+  command.duration("timeout", "for one command", options.timeout, kTimeouts);
   command.flag("no-immediate-data", "send no data with commands", options.no_immediate_data);
   command.flag("no-remote-invalidation", "end every key on this side",
                options.no_remote_invalidation);
@@ -73,6 +80,21 @@ Client::~Client() {
   pd_.reset();
 }
 
+absl::Status check_target(const ClientOptions& options) {
+  if (!options.target.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--target is missing; `mrpool-iser ls ",
+                                                 options.address, "` shows the targets"));
+}
+
+absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options) {
+  if (absl::Status status = check_target(options); !status.ok()) return status;
+  auto client = Client::create(options);
+  if (!client.ok()) return client.status();
+  auto session = (*client)->log_in();
+  if (!session.ok()) return session.status();
+  return client;
+}
+
 absl::StatusOr<std::unique_ptr<Client>> Client::create(const ClientOptions& options,
                                                        uint32_t sessions) {
   std::unique_ptr<Client> client(new Client(options));
@@ -84,6 +106,7 @@ absl::Status Client::open(uint32_t sessions) {
   absl::StatusOr<Address> address = Address::parse(options_.address);
   if (!address.ok()) return address.status();
   address_ = *address;
+  if (address_.port == 0) address_.port = iscsi::kDefaultPort;
   if (absl::Status status = check_name("--target", options_.target); !status.ok()) return status;
   if (absl::Status status = check_name("--initiator", options_.initiator); !status.ok()) {
     return status;
@@ -103,7 +126,7 @@ absl::Status Client::open(uint32_t sessions) {
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) return pool.status();
   pool_ = *std::move(pool);
-  auto buffer = load::Buffer::create(*pd_, kBuffer);
+  auto buffer = load::Buffer::create(*pd_, kBuffer + UnitReader::kBuffer);
   if (!buffer.ok()) return buffer.status();
   buffer_ = *std::move(buffer);
   return absl::OkStatus();
@@ -115,7 +138,10 @@ void Client::wait(const std::function<void(const std::function<void()>& done)>& 
 }
 
 absl::StatusOr<Session*> Client::log_in() {
-  SessionOptions options{.address = address_, .depth = options_.depth};
+  SessionOptions options{.address = address_,
+                         .depth = options_.depth,
+                         .timeout = options_.connect_timeout,
+                         .command_timeout = options_.timeout};
   options.remote_invalidation =
       !options_.no_remote_invalidation && peer_may_invalidate(device_->caps());
   options.login.initiator = options_.initiator;
@@ -182,16 +208,23 @@ void Client::log_out() {
 
 absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                          uint32_t* transferred) {
-  constexpr int kAttempts = 8;  // a reset, a mode change, new LUNs: each is told once
+  Moved moved;
+  absl::Status status = execute(cdb, direction, data, moved);
+  if (transferred != nullptr) *transferred = moved.bytes;
+  return status;
+}
+
+absl::Status Client::execute(const scsi::Cdb& cdb, DataDirection direction,
+                             std::span<std::byte> data, Moved& moved) {
   struct Waiting : Command {
     Waiting() : Command(to_method<&Waiting::finish>) {}
     void finish() { finished(); }
     std::function<void()> finished;
   };
   if (data.size() > kBuffer) return absl::InvalidArgumentError("more than 1 MiB at once");
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Session& session = *sessions_.front();
-    if (!session.connected()) return absl::UnavailableError("the connection was lost");
+  Session& session = *sessions_.front();
+  Attempts attempts;
+  for (;;) {
     Waiting command;
     command.lun = scsi::encode_lun(uint16_t(lun_));
     command.cdb = cdb;
@@ -202,36 +235,81 @@ absl::Status Client::run(const scsi::Cdb& cdb, DataDirection direction, std::spa
       command.finished = done;
       session.submit(command);
     });
-    if (command.good()) {
-      if (direction == DataDirection::kIn) {
-        std::ranges::copy(buffer_->bytes().first(command.transferred), data.begin());
-      }
-      if (transferred != nullptr) *transferred = command.transferred;
-      return absl::OkStatus();
+    switch (attempts.judge(command)) {
+      case Attempts::Next::kDone:
+        if (direction == DataDirection::kIn) {
+          std::ranges::copy(buffer_->bytes().first(command.transferred), data.begin());
+        }
+        moved = {command.transferred, command.overflow};
+        return absl::OkStatus();
+      case Attempts::Next::kFailed:
+        if (command.sense && command.sense->same_code(scsi::kLunNotSupported)) return no_such_lun();
+        // A unit that others have cut may not have told yet.
+        if (command.sense && command.sense->same_code(scsi::kLbaOutOfRange)) {
+          if (absl::Status same = check_pinned(); absl::IsAborted(same)) return same;
+        }
+        return failure(command, session);
+      case Attempts::Next::kAttention:
+        if (absl::Status status = check_pinned(); !status.ok()) return status;
+        break;
+      case Attempts::Next::kLater:
+        pause(attempts.delay());
+        break;
     }
-    if (command.lost) return absl::UnavailableError("the connection was lost");
-    const bool attention = command.sense && command.sense->key == scsi::SenseKey::kUnitAttention;
-    if (command.sense && command.sense->same_code(scsi::kLunNotSupported)) return no_such_lun();
-    if (!attention) return absl::DataLossError(describe(command));
   }
-  return absl::AbortedError("unit attentions without end");
+}
+
+void Client::pause(Nanoseconds delay) {
+  struct Wait : Timer {
+    Wait() : Timer(to_method<&Wait::over>) {}
+    void over() { finished(); }
+    std::function<void()> finished;
+  } timer;
+  wait([&](const std::function<void()>& done) {
+    timer.finished = done;
+    timer.arm(*reactor_, delay);
+  });
+}
+
+absl::Status Client::transfer(bool write, const Capacity& capacity, uint64_t offset,
+                              std::span<std::byte> data) {
+  Moved moved;
+  const scsi::Cdb cdb = transfer_cdb(write, offset / capacity.block_size,
+                                     uint32_t(data.size() / capacity.block_size));
+  absl::Status status = execute(cdb, write ? DataDirection::kOut : DataDirection::kIn, data, moved);
+  if (status.ok()) status = check_moved(data.size(), moved.bytes, moved.overflow);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(write ? "write" : "read", " of ", data.size(),
+                                                  " bytes at ", offset, ": ", status.message()));
+}
+
+absl::StatusOr<Unit> Client::read_unit() {
+  UnitReader reader(*sessions_.front(), *reactor_, scsi::encode_lun(uint16_t(lun_)),
+                    buffer_->sge(kBuffer, UnitReader::kBuffer));
+  absl::StatusOr<Unit> unit = absl::UnknownError("no answer");
+  wait([&](const std::function<void()>& done) {
+    reader.read([&unit, done](absl::StatusOr<Unit> result) {
+      unit = std::move(result);
+      done();
+    });
+  });
+  return absl::IsNotFound(unit.status()) ? no_such_lun() : std::move(unit);
+}
+
+absl::StatusOr<Unit> Client::pin_unit() {
+  auto unit = read_unit();
+  if (unit.ok()) pinned_ = *unit;
+  return unit;
+}
+
+absl::Status Client::check_pinned() {
+  if (!pinned_) return absl::OkStatus();
+  return check_again(*pinned_, read_unit());
 }
 
 absl::Status Client::no_such_lun() const {
   return absl::NotFoundError(absl::StrCat("the target has no LUN ", lun_, "; `mrpool-iser ls ",
                                           options_.address, " --show-luns` lists them"));
-}
-
-absl::StatusOr<Capacity> read_capacity(Client& client) {
-  scsi::Cdb cdb{0x9e, 0x10};
-  std::array<std::byte, 32> data{};
-  be::store32(&cdb[10], uint32_t(data.size()));
-  if (absl::Status status = client.run(cdb, DataDirection::kIn, data); !status.ok()) {
-    return status;
-  }
-  const Capacity capacity{be::load64(&data[0]) + 1, be::load32(&data[8])};
-  if (capacity.block_size == 0) return absl::InternalError("the unit reports no block size");
-  return capacity;
 }
 
 scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks) {

@@ -14,7 +14,9 @@
 
 #include "absl/status/statusor.h"
 #include "examples/base/command_line.h"
+#include "examples/iser/initiator/limits.h"
 #include "examples/iser/initiator/session.h"
+#include "examples/iser/initiator/unit.h"
 #include "examples/load/buffer.h"
 #include "mrpool/reactor.h"
 
@@ -27,10 +29,12 @@ struct ClientOptions {
   std::string chap;         // user:secret
   std::string mutual_chap;  // user:secret
   uint32_t lun = 0;
-  uint32_t depth = 32;
+  uint32_t depth = kDefaultDepth;
   bool no_immediate_data = false;
   bool no_remote_invalidation = false;
   bool spin = false;
+  Nanoseconds connect_timeout = kDefaultConnectTimeout;
+  Nanoseconds timeout = kDefaultCommandTimeout;
 };
 // Declares the address and what sessions need.
 void add_options(base::CommandLine& command, ClientOptions& options);
@@ -54,10 +58,20 @@ class Client {
   void wait(const std::function<void(const std::function<void()>& done)>& what);
   void log_out();
 
-  // One command on the first session, retried over unit attentions. `data` is copied through a
-  // buffer of the client's.
+  // One command on the first session, submitted again as attempts.h says. `data` is copied through
+  // a buffer of the client's. Aborted: the pinned unit is not the one it was.
   absl::Status run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                    uint32_t* transferred = nullptr);
+  // READ(16) or WRITE(16) of `data`, a multiple of the unit's blocks. DataLoss when the target
+  // moved less, or more, than that.
+  absl::Status transfer(bool write, const Capacity& capacity, uint64_t offset,
+                        std::span<std::byte> data);
+  // What the unit says it is.
+  absl::StatusOr<Unit> read_unit();
+  // The same, and run() compares it from now on whenever the target reports a unit attention.
+  absl::StatusOr<Unit> pin_unit();
+  // Compares it now. Aborted: it is another.
+  absl::Status check_pinned();
   // The unit that run() talks to from now on; at first it is the option's.
   void use_lun(uint32_t lun) { lun_ = lun; }
   // NotFound, with the mend.
@@ -66,6 +80,13 @@ class Client {
  private:
   explicit Client(const ClientOptions& options) : options_(options), lun_(options.lun) {}
   absl::Status open(uint32_t sessions);
+  struct Moved {
+    uint32_t bytes = 0;
+    uint32_t overflow = 0;  // that the target had or wanted beyond the data
+  };
+  absl::Status execute(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
+                       Moved& moved);
+  void pause(Nanoseconds delay);
   absl::Status explain(const absl::Status& refused) const;
 
   const ClientOptions options_;
@@ -75,16 +96,14 @@ class Client {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
-  std::optional<load::Buffer> buffer_;
+  std::optional<load::Buffer> buffer_;  // kBuffer bytes of data, then those of UnitReader
+  std::optional<Unit> pinned_;
   std::vector<std::unique_ptr<Session>> sessions_;
 };
 
-struct Capacity {
-  uint64_t blocks = 0;
-  uint32_t block_size = 0;
-  uint64_t bytes() const { return blocks * block_size; }
-};
-absl::StatusOr<Capacity> read_capacity(Client& client);
+// A client that is logged in to options.target. InvalidArgument where that is empty.
+absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options);
+absl::Status check_target(const ClientOptions& options);
 // READ(16) or WRITE(16) of `blocks` blocks.
 scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
 

@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kProgram = "mrpool-iser";
 constexpr const char* kExamples = R"(  $ mrpool-iser ls uiwarp://127.0.0.1:3260
   $ mrpool-iser write uiwarp://127.0.0.1:3260 --target iqn.2026-11.org.example:disk --input disk.img
-  $ mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --rw randrw --bs 4k --runtime 5
+  $ mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --rw randrw --time_based --runtime 5
 )";
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
 #include "examples/iser/initiator/session_parts.h"
 
 namespace mrpool::iser {
@@ -72,6 +73,7 @@ Session::~Session() {
   qp_.reset();  // flushes
   if (lender_ != nullptr) lender_->stop();
   drop_place();
+  if (telling_) reactor_.cancel(teller_);
 }
 
 // --- Set-up ---
@@ -83,7 +85,8 @@ void Session::start(std::function<void(absl::Status)> ready) {
   if (absl::Status status = open(); !status.ok()) {
     state_ = State::kClosed;
     error_ = status;
-    timeout_.arm(reactor_, Nanoseconds(0));  // told from the loop
+    timeout_.cancel();
+    tell_later();
   }
 }
 
@@ -152,40 +155,87 @@ void Session::on_rejected(Qp&, std::span<const std::byte>) {
 }
 
 void Session::on_disconnected(Qp&, const Disconnect& why) {
-  const bool was_ready = state_ == State::kReady || state_ == State::kClosing;
   state_ = State::kClosed;
+  timeout_.cancel();
+  ticker_.cancel();
   ended_by_ = why.reason;
   if (lender_ != nullptr) lender_->stop();
   drop_place();
   if (error_.ok()) error_ = absl::UnavailableError(explain(options_.address, why));
   for (const auto& slot : slots_) {
-    if (slot->command == nullptr || slot->answered) continue;
+    if (slot->command == nullptr) continue;
     (void)lender_->end(slot->loan);
-    slot->answered = true;
-    slot->command->lost = true;
-    half_done(*slot);
+    lost_.push_back(std::exchange(slot->command, nullptr));
   }
-  std::deque<Command*> waiting = std::move(waiting_);
+  lost_.insert(lost_.end(), waiting_.begin(), waiting_.end());
   waiting_.clear();
-  for (Command* command : waiting) {
-    command->lost = true;
-    command->done(*command);
+  tell_later();
+}
+
+void Session::tell_later() {
+  if (!std::exchange(telling_, true)) reactor_.post(teller_);
+}
+
+void Session::tell_one() {
+  telling_ = false;
+  if (!lost_.empty()) {
+    Command& command = *lost_.front();
+    lost_.pop_front();
+    command.lost = true;
+    tell_later();
+    return command.done(command);
   }
-  if (text_answer_ != nullptr) std::exchange(text_answer_, nullptr)(error_);
-  if (ping_answer_ != nullptr) std::exchange(ping_answer_, nullptr)(error_);
+  for (auto* const answer : {&text_answer_, &ping_answer_}) {
+    if (*answer == nullptr) continue;
+    tell_later();
+    return std::exchange(*answer, nullptr)(error_);
+  }
   for (Management*& place : managements_) {
     if (place == nullptr) continue;
     Management& management = *std::exchange(place, nullptr);
     management.lost = true;
-    management.done(management);
+    tell_later();
+    return management.done(management);
   }
-  if (!was_ready) told_ready(error_);
-  if (gone_ != nullptr) std::exchange(gone_, nullptr)();
+  told_ = true;
+  if (gone_ != nullptr && ready_ != nullptr) tell_later();
+  if (ready_ != nullptr) return std::exchange(ready_, nullptr)(error_);
+  if (gone_ != nullptr) return std::exchange(gone_, nullptr)();
 }
 
 void Session::timed_out() {
-  fail(absl::DeadlineExceededError(
-      absl::StrCat(options_.address.to_string(), ": no answer in time")));
+  const bool login = state_ == State::kConnecting || state_ == State::kLogin;
+  fail(absl::DeadlineExceededError(absl::StrCat(options_.address.to_string(), ": the ",
+                                                login ? "login" : "logout", " did not end within ",
+                                                base::format_duration(options_.timeout))));
+}
+
+// Ends the session when something has waited for too long.
+void Session::tick() {
+  const auto late = [this](Nanoseconds since) {
+    return reactor_.now() - since > options_.command_timeout;
+  };
+  std::string what;
+  for (const auto& slot : slots_) {
+    if (slot->command == nullptr || !late(slot->command->since_)) continue;
+    what = absl::StrCat("command 0x", absl::Hex(slot->command->cdb[0], absl::kZeroPad2));
+  }
+  // Those that wait have time as long as others are answered.
+  if (!waiting_.empty() && late(std::max(waiting_.front()->since_, last_answer_))) {
+    what = "any command; the target does not open its window";
+  }
+  for (const Management* management : managements_) {
+    if (management != nullptr && late(management->since_)) what = "a task management function";
+  }
+  if (text_answer_ != nullptr && late(text_since_)) what = "a text request";
+  if (ping_answer_ != nullptr && late(ping_since_)) what = "a ping";
+  if (what.empty()) {
+    ticker_.arm(reactor_, std::min(options_.command_timeout / 4, kLongestTick));
+    return;
+  }
+  fail(absl::DeadlineExceededError(absl::StrCat(options_.address.to_string(), ": no answer within ",
+                                                base::format_duration(options_.command_timeout),
+                                                " to ", what)));
 }
 
 void Session::told_ready(absl::Status status) {
@@ -198,7 +248,7 @@ void Session::fail(absl::Status status) {
   if (qp_ != nullptr && state_ != State::kClosed) {
     qp_->abort();  // on_disconnected tells everybody
   } else {
-    told_ready(error_);
+    tell_later();
   }
 }
 
@@ -229,6 +279,11 @@ void Session::send_login(const iscsi::InitiatorLogin::Request& request) {
 }
 
 void Session::submit(Command& command) {
+  command.since_ = reactor_.now();
+  if (state_ == State::kClosed) {
+    lost_.push_back(&command);
+    return tell_later();
+  }
   waiting_.push_back(&command);
   pump();
 }
@@ -290,6 +345,7 @@ bool Session::begin(Command& command) {
   slot.halves = 2;  // the SEND and the answer
   command.lost = false;
   command.sense.reset();
+  command.since_ = reactor_.now();
 
   if (keyed) ++counters_.keys;
   if (unasked.immediate != 0) ++counters_.immediate;
@@ -386,6 +442,7 @@ bool Session::manage(Management& management) {
   *place = &management;
   management.lost = false;
   management.cmd_sn_ = cmd_sn_;
+  management.since_ = reactor_.now();
   send_control(request);
   return true;
 }
@@ -393,6 +450,8 @@ bool Session::manage(Management& management) {
 void Session::ping(const std::string& data,
                    std::function<void(absl::StatusOr<std::string>)> answer) {
   ping_answer_ = std::move(answer);
+  ping_since_ = reactor_.now();
+  if (state_ == State::kClosed) return tell_later();
   send_control(iscsi::NopOut{.data_length = uint32_t(data.size()),
                              .task_tag = kPingTag,
                              .cmd_sn = cmd_sn_,
@@ -403,7 +462,9 @@ void Session::ping(const std::string& data,
 void Session::text(const std::string& request,
                    std::function<void(absl::StatusOr<std::string>)> answer) {
   text_answer_ = std::move(answer);
+  text_since_ = reactor_.now();
   text_.clear();
+  if (state_ == State::kClosed) return tell_later();
   send_control(iscsi::TextRequest{.immediate = true,
                                   .data_length = uint32_t(request.size()),
                                   .task_tag = kTextTag,
@@ -414,10 +475,7 @@ void Session::text(const std::string& request,
 
 void Session::close(std::function<void()> gone) {
   gone_ = std::move(gone);
-  if (state_ == State::kClosed) {
-    if (gone_ != nullptr) std::exchange(gone_, nullptr)();
-    return;
-  }
+  if (state_ == State::kClosed) return tell_later();
   if (state_ != State::kReady) return fail(absl::CancelledError("closed"));
   state_ = State::kClosing;
   timeout_.arm(reactor_, options_.timeout);

@@ -10,7 +10,9 @@
 // else uses the pool.
 //
 // Thread safety: the reactor's thread. Ownership: device, pd and pool outlive it; commands stay the
-// caller's until done. Completions come from the loop, never from inside a call.
+// caller's until done. Completions come from the loop, never from inside a call. The session may be
+// destroyed outside of its callbacks, and from inside those that follow the end of its connection;
+// commands under way are then forgotten.
 #pragma once
 
 #include <array>
@@ -23,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/iser/initiator/limits.h"
 #include "examples/load/lending_slots.h"
 #include "examples/protocol/iscsi/initiator_login.h"
 #include "examples/protocol/iscsi/iser_header.h"
@@ -57,10 +60,16 @@ struct Command {
   scsi::Status status = scsi::Status::kGood;
   std::optional<scsi::Sense> sense{};
   uint32_t transferred = 0;  // bytes, after the residual
+  uint32_t overflow = 0;     // bytes that the target had or wanted beyond `data`
 
   bool good() const { return !lost && status == scsi::Status::kGood; }
+
+ private:
+  friend class Session;
+  Nanoseconds since_{0};  // when it was submitted, and then when it was sent
 };
-// "good", "check condition: 5/24/00", "the connection was lost".
+// "good", "check condition: 5/24/00", "the connection was lost"; why it was lost is the session's
+// error().
 std::string describe(const Command& command);
 
 // A task management function (RFC 7143 §11.5). Commands that it ended without an answer are done
@@ -84,17 +93,21 @@ struct Management {
  private:
   friend class Session;
   uint32_t cmd_sn_ = 0;  // commands before it are those it ends
+  Nanoseconds since_{0};
 };
 
 struct SessionOptions {
   Address address{};
   iscsi::InitiatorLoginOptions login{};
-  uint32_t depth = 32;  // commands under way
+  uint32_t depth = kDefaultDepth;  // commands under way
   bool remote_invalidation = true;
   // Of a write that is larger than what may be sent unasked, sends that much unasked all the same,
   // as Linux does. Otherwise the target fetches such writes whole.
   bool send_first_burst = false;
-  Nanoseconds timeout = std::chrono::seconds(10);  // of connecting and of login
+  Nanoseconds timeout = kDefaultConnectTimeout;  // of connecting and login together, of logout
+  // Of a command, a task management function, a ping and a whole text. An answer that is later ends
+  // the session.
+  Nanoseconds command_timeout = kDefaultCommandTimeout;
 };
 
 struct SessionCounters {
@@ -114,7 +127,7 @@ class Session final : public QpEvents {
 
   // Connects and logs in.
   void start(std::function<void(absl::Status)> ready);
-  // Requires connected().
+  // Before connected() it waits; after the end it is lost.
   void submit(Command& command);
   // SendTargets and the like; `answer` has the whole text.
   void text(const std::string& request, std::function<void(absl::StatusOr<std::string>)> answer);
@@ -131,9 +144,9 @@ class Session final : public QpEvents {
   const iscsi::Parameters& parameters() const { return login_.parameters(); }
   const SessionCounters& counters() const { return counters_; }
   bool connected() const { return state_ == State::kReady; }
-  // The connection is gone; error() says why, in words, and ended_by() what became of the queue
-  // pair.
-  bool ended() const { return state_ == State::kClosed; }
+  // The connection is gone, and who waited for something has heard of it. error() says why, in
+  // words, and ended_by() what became of the queue pair.
+  bool ended() const { return told_; }
   const absl::Status& error() const { return error_; }
   DisconnectReason ended_by() const { return ended_by_; }
   // Commands the target takes before it answers one.
@@ -171,6 +184,9 @@ class Session final : public QpEvents {
   void key_refused(LoanStatus status);
   void drop_place();
   void timed_out();
+  void tick();
+  void tell_later();
+  void tell_one();
   void half_done(Slot& slot);
   void finish(Slot& slot);
   void fail(absl::Status status);
@@ -198,6 +214,15 @@ class Session final : public QpEvents {
   std::array<Management*, kManagements> managements_{};
   std::function<void()> gone_;
   std::deque<Command*> waiting_;
+  // Of a session that has ended. All who wait hear of it one at a time, each from the loop: any of
+  // them may destroy the session.
+  std::deque<Command*> lost_;
+  Bound<Task, &Session::tell_one> teller_{*this};
+  bool telling_ = false;
+  bool told_ = false;
+  Nanoseconds last_answer_{0};
+  Nanoseconds text_since_{0};
+  Nanoseconds ping_since_{0};
 
   struct Free {
     void operator()(std::byte* memory) const;
@@ -211,6 +236,7 @@ class Session final : public QpEvents {
   std::vector<std::unique_ptr<Control>> controls_;
   std::vector<Control*> free_controls_;
   Bound<Timer, &Session::timed_out> timeout_{*this};
+  Bound<Timer, &Session::tick> ticker_{*this};
   std::unique_ptr<Cq> cq_;
   std::unique_ptr<Qp> qp_;
 };

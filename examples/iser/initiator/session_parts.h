@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "examples/iser/initiator/limits.h"
 #include "examples/iser/initiator/session.h"
 
 namespace mrpool::iser {
@@ -20,7 +21,7 @@ inline constexpr uint32_t kMessage = kHeaders + 8192;
 inline constexpr uint32_t kMisc = 8;  // PDUs beside commands, each way
 // Unsolicited data behind one command (RFC 7143 §4.2.5.1). Where more was agreed none is sent.
 inline constexpr uint32_t kMaxDataOuts = 2;
-inline constexpr size_t kMaxText = 16 << 20;  // of a whole answer to SendTargets
+inline constexpr Nanoseconds kLongestTick = std::chrono::seconds(1);
 inline constexpr uint32_t kTextTag = 0xfffffff0;
 inline constexpr uint32_t kLogoutTag = 0xfffffff1;
 inline constexpr uint32_t kPingTag = 0xfffffff2;

@@ -68,6 +68,7 @@ void Session::login_answer(std::span<const std::byte> message) {
   max_cmd_sn_ = response.window.max_cmd_sn;
   cmd_sn_ = response.window.exp_cmd_sn;
   state_ = State::kReady;
+  ticker_.arm(reactor_, std::min(options_.command_timeout / 4, kLongestTick));
   told_ready(absl::OkStatus());
   pump();
 }
@@ -84,6 +85,7 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
   Command& command = *slot.command;
   if (!end_key(slot, wc)) return;  // on_disconnected takes the slot
   slot.answered = true;
+  last_answer_ = reactor_.now();
   command.status = response.response == iscsi::ScsiResponse::kCompleted
                        ? scsi::Status(response.status)
                        : scsi::Status::kTaskAborted;
@@ -91,6 +93,7 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
   command.transferred = response.residual == iscsi::Residual::kUnderflow
                             ? length - std::min(length, response.residual_count)
                             : length;
+  command.overflow = response.residual == iscsi::Residual::kOverflow ? response.residual_count : 0;
   const std::string_view data = data_of(message);
   if (data.size() > 2) {
     const size_t size = std::min<size_t>(be::load16(data.data()), data.size() - 2);

@@ -3,6 +3,7 @@
 // answer goes out.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
@@ -36,7 +37,7 @@ Execution::Done execution_done() { return &ConnectionCallbacks::executed; }
 
 Task* Connection::find(uint32_t task_tag) {
   const auto found = std::ranges::find_if(active_, [&](const Task* task) {
-    return task->pdu.task_tag == task_tag && task->state != State::kResponding;
+    return task->pdu.task_tag == task_tag && task->state != State::kResponding && !task->late;
   });
   return found == active_.end() ? nullptr : *found;
 }
@@ -340,6 +341,7 @@ void Connection::execute(Task& task) {
     task.handle->store = *std::move(store);
   }
   const std::span<const iovec> vectors(task.vectors.data(), task.vector_count);
+  link_.executing(task);
   if (task.work.start(*task.handle->store, task.plan, vectors, task.ranges)) executed(task);
 }
 
@@ -372,9 +374,15 @@ void Connection::reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& an
 }
 
 void Connection::executed(Task& task) {
+  link_.executed(task);
   if (task.aborted || phase_ == Phase::kClosed) return finish(task);
   const scsi::Plan::Kind kind = task.plan.kind;
   if (task.work.status() != scsi::Status::kGood) {
+    Unit& unit = *task.handle->unit;
+    // Others have cut the store: its initiators hear of it now, not at the next look.
+    if (task.work.sense() == scsi::kLbaOutOfRange) {
+      unit.logical.resize(unit.volume->geometry().blocks);
+    }
     task.plan = {.status = task.work.status(), .sense = task.work.sense()};
     return respond(task);
   }
@@ -460,13 +468,15 @@ void Connection::respond(Task& task) {
     task.response_size += uint32_t(response.data_length + padding);
   }
   iscsi::IserControl{}.encode(out.first<iscsi::kIserHeaderSize>());
-  // The answer gives the command's place in the window back.
-  if (!task.pdu.immediate) --outstanding_;
+  // The answer gives the command's place in the window back, and so its receives first: the next
+  // command needs one. A late one keeps both.
+  if (!task.late) release_pieces(task);
+  if (!task.pdu.immediate && !task.late) --outstanding_;
   response.window = window();
   response.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
   task.state = State::kResponding;
   // Others wait for staging memory; who reads slowly waits for its answer alone.
-  if (!moves_in && task.chunk_count != 0) link_.give_chunks(task);
+  if (!moves_in && task.chunk_count != 0 && !task.late) link_.give_chunks(task);
   const std::optional<Rkey> invalidate = key_to_invalidate(task);
   if (moves_in) {
     if (!task.iser.read_valid) {
@@ -485,6 +495,11 @@ void Connection::sent(Task& task) { end(task); }
 
 // The task was aborted, or its connection is gone.
 void Connection::finish(Task& task) {
+  if (std::exchange(task.late, false)) {
+    if (!task.pdu.immediate) --outstanding_;
+    if (task.state != State::kResponding) end(task);  // else its answer is still on the way
+    return;
+  }
   if (task.tell_abort && phase_ == Phase::kFullFeature) {
     task.tell_abort = false;
     ++worker_.counters.aborted;
@@ -499,9 +514,17 @@ void Connection::finish(Task& task) {
   end(task);
 }
 
-void Connection::end(Task& task) {
+void Connection::release_pieces(Task& task) {
   for (uint32_t i = 0; i < task.piece_count; ++i) link_.release_receive(task.pieces[i].receive);
   task.piece_count = 0;
+}
+
+void Connection::end(Task& task) {
+  if (task.late) {  // its answer has left, and storage still has the rest
+    task.state = State::kLate;
+    return;
+  }
+  release_pieces(task);
   if (task.chunk_count != 0) link_.give_chunks(task);
   task.state = State::kFree;
   std::erase(active_, &task);
@@ -520,11 +543,12 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
                              Answer answer) {
   const std::vector<Task*> snapshot = active_;
   for (Task* task : snapshot) {
-    if (task->state == State::kFree || !which.matches(*task)) continue;
+    if (task->state == State::kFree || task->late || !which.matches(*task)) continue;
     if (drain != nullptr) task->drains.push_back(drain);
     // An end without an answer is the last word on a task.
     const bool silent = task->aborted && !task->tell_abort;
     task->tell_abort = answer == Answer::kTaskAborted && !silent;
+    if (!task->aborted) task->abort_asked = link_.now();
     switch (task->state) {
       case State::kWaiting:
         link_.cancel_chunks(*task);
@@ -533,12 +557,47 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
         task->aborted = true;
         finish(*task);
         break;
+      case State::kExecuting:
+        task->aborted = true;
+        aborts_wait_ = true;
+        if (task->work.take_back()) executed(*task);
+        break;
       default:
-        // Data is moving or storage works: it ends when that has ended.
+        // Data is moving: it ends when that has ended.
         task->aborted = true;
         break;
     }
   }
+}
+
+// Who waits for the end of a task waits for storage so long and no longer.
+void Connection::give_up_late_tasks() {
+  if (!aborts_wait_) return;
+  aborts_wait_ = false;
+  const std::vector<Task*> snapshot = active_;
+  for (Task* task : snapshot) {
+    if (!task->aborted || task->late || task->state != State::kExecuting) continue;
+    if (link_.now() - task->abort_asked <= engine::kAbortPatience) {
+      aborts_wait_ = true;
+    } else {
+      give_up(*task);
+    }
+  }
+}
+
+// The task has ended for everybody but storage, which keeps its memory; nobody gets at its blocks
+// until storage has answered.
+void Connection::give_up(Task& task) {
+  if (task.work.take_back()) return executed(task);
+  task.work.give_up();
+  task.late = true;
+  ++worker_.counters.aborted;
+  if (std::exchange(task.tell_abort, false) && phase_ == Phase::kFullFeature) {
+    task.plan = {.status = scsi::Status::kTaskAborted};
+    respond(task);
+  }
+  // What they do may end this connection.
+  const std::vector<std::shared_ptr<Drain>> drains = std::exchange(task.drains, {});
 }
 
 }  // namespace mrpool::iser_target

@@ -1,17 +1,28 @@
+// The keys that both daemons have: examples/engine/options.cc.
 #include "examples/iser/target/config.h"
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
+#include <system_error>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "examples/base/json_lines.h"
 #include "examples/base/json_object.h"
 #include "examples/base/json_text.h"
+#include "examples/base/units.h"
+#include "examples/engine/listen.h"
 #include "examples/iser/target/limits.h"
+#include "examples/iser/target/secrets.h"
 #include "examples/protocol/iscsi/chap.h"
+#include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/text.h"
+#include "examples/protocol/scsi/unit.h"
+#include "examples/storage/spec.h"
 #include "examples/storage/storage.h"
-#include "mrpool/device.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -20,13 +31,13 @@ absl::Status wrong(std::string_view where, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(std::string(where), ": ", std::string(what)));
 }
 
-using daemon::JsonObject;
+using base::JsonObject;
 
-// What a string says beyond being one.
+// What a string says beyond being one. An empty one is no account that lets everybody in.
 void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::Credentials>& to) {
   std::string written;
   object.text(key, written);
-  if (written.empty()) return;
+  if (!object.has(key)) return;
   iscsi::Credentials credentials;
   if (const absl::Status status = iscsi::parse_credentials(written, credentials); !status.ok()) {
     return object.refuse(key, std::string(status.message()));
@@ -34,47 +45,327 @@ void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::
   to = std::move(credentials);
 }
 
+void read_accounts(JsonObject& object, iscsi::Authentication& to) {
+  read_secret(object, "chap", to.incoming);
+  read_secret(object, "mutual_chap", to.outgoing);
+}
+
+// A list of names, or of objects where an initiator has an account of its own.
+void read_initiators(JsonObject& object, TargetConfig& target) {
+  if (object.has("initiators")) target.initiators.emplace();
+  const auto add = [&](std::string name) -> InitiatorConfig& {
+    return target.initiators->emplace_back(
+        InitiatorConfig{.name = iscsi::normal_iscsi_name(name), .authentication = {}});
+  };
+  object.entries(
+      "initiators", [&](std::string_view name, uint32_t) { add(std::string(name)); },
+      [&](JsonObject& each) {
+        std::string name;
+        each.text("name", name);
+        read_accounts(each, add(std::move(name)).authentication);
+      });
+}
+
+absl::Status set_serial(std::string_view text, std::string& to) {
+  const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
+  if (text.size() > scsi::kMaxSerial || !std::ranges::all_of(text, printable)) {
+    return absl::InvalidArgumentError(absl::StrCat("serial \"", std::string(text),
+                                                   "\" is not made of 1 to ", scsi::kMaxSerial,
+                                                   " printable ASCII characters without spaces"));
+  }
+  to = text;
+  return absl::OkStatus();
+}
+
+// SPC-4 §7.8.6.6: NAA 2, 3 and 5 have 8 bytes, NAA 6 has 16.
+absl::Status set_naa(std::string_view text, std::vector<uint8_t>& to) {
+  const bool hex = std::ranges::all_of(text, [](char c) { return absl::ascii_isxdigit(c); });
+  const char kind = text.empty() ? '\0' : text[0];
+  const bool fits = (text.size() == 16 && (kind == '2' || kind == '3' || kind == '5')) ||
+                    (text.size() == 32 && kind == '6');
+  if (!hex || !fits) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", std::string(text),
+                     "\" is no NAA identifier; write 16 hexadecimal digits of which "
+                     "the first is 2, 3 or 5, or 32 of which it is 6, as 3000000000000001"));
+  }
+  const std::string bytes = absl::HexStringToBytes(std::string(text));
+  to.assign(bytes.begin(), bytes.end());
+  return absl::OkStatus();
+}
+
+absl::Status set_uuid(std::string_view text, storage::Uuid& to) {
+  const absl::StatusOr<storage::Uuid> parsed = storage::parse_uuid(text);
+  if (!parsed.ok()) return parsed.status();
+  to = *parsed;
+  return absl::OkStatus();
+}
+
+absl::Status set_name(std::string_view which, std::string_view text, UnitNames& names) {
+  if (which == "serial") return set_serial(text, names.serial);
+  if (which == "naa") return set_naa(text, names.naa);
+  return set_uuid(text, names.uuid);
+}
+
+constexpr std::string_view kNames[] = {"serial", "naa", "uuid"};
+
+LunConfig read_lun(JsonObject& object) {
+  LunConfig lun;
+  lun.line = object.line();
+  object.text("storage", lun.storage);
+  uint16_t number = 0;
+  object.number("lun", number, {.most = kMaxLuns - 1});
+  if (object.has("lun")) lun.lun = number;
+  object.number("block_size", lun.block_size);
+  for (const std::string_view name : kNames) {
+    std::string text;
+    object.text(name, text);
+    if (text.empty()) continue;
+    if (absl::Status status = set_name(name, text, lun.names); !status.ok()) {
+      object.refuse(name, std::string(status.message()));
+    }
+  }
+  if (absl::Status status = take_own_options(lun); !status.ok()) {
+    object.refuse("storage", std::string(status.message()));
+  } else if (lun.block_size != 0 &&
+             storage::block_size_of(lun.storage, lun.block_size) != lun.block_size) {
+    object.refuse("block_size", absl::StrCat(lun.block_size, " contradicts ", lun.storage,
+                                             "; leave one of them out"));
+  }
+  return lun;
+}
+
 TargetConfig read_target(JsonObject& object) {
   TargetConfig target;
+  target.line = object.line();
   object.text("name", target.name);
   target.name = iscsi::normal_iscsi_name(target.name);
   object.text("alias", target.alias);
-  object.texts("luns", target.luns);
-  object.texts("initiators", target.initiators);
-  for (std::string& initiator : target.initiators) {
-    initiator = iscsi::normal_iscsi_name(initiator);
-  }
-  read_secret(object, "chap", target.authentication.incoming);
-  read_secret(object, "mutual_chap", target.authentication.outgoing);
+  object.entries(
+      "luns",
+      [&](std::string_view text, uint32_t line) {
+        LunConfig& lun = target.luns.emplace_back(std::string(text));
+        lun.line = line;
+        if (absl::Status status = take_own_options(lun); !status.ok()) {
+          object.refuse(absl::StrCat("luns[", target.luns.size() - 1, "]"),
+                        std::string(status.message()));
+        }
+      },
+      [&](JsonObject& each) { target.luns.push_back(read_lun(each)); });
+  read_initiators(object, target);
+  read_accounts(object, target.authentication);
   return target;
 }
 
-absl::Status check_authentication(const iscsi::Authentication& authentication,
-                                  std::string_view where) {
-  if (!authentication.outgoing) return absl::OkStatus();
-  if (!authentication.incoming) {
-    return wrong(where, "mutual CHAP needs one-way CHAP; give --chap or \"chap\" too");
+absl::Status check_initiators(const TargetConfig& target) {
+  std::set<std::string_view> names;
+  if (!target.initiators) return absl::OkStatus();
+  for (const InitiatorConfig& initiator : *target.initiators) {
+    if (!iscsi::valid_written_name(initiator.name)) {
+      return wrong(target.name,
+                   absl::StrCat("initiator \"", initiator.name,
+                                "\" is no iSCSI name; write iqn.2026-11.org.example:host"));
+    }
+    if (!names.insert(initiator.name).second) {
+      return wrong(target.name,
+                   absl::StrCat("initiator ", initiator.name, " is there twice; leave one out"));
+    }
   }
-  if (authentication.incoming->secret == authentication.outgoing->secret) {
-    // RFC 7143 §9.2.1: otherwise a false target could reflect a challenge.
-    return wrong(where, "the secrets of both directions must differ");
+  return absl::OkStatus();
+}
+
+std::string place(const TargetConfig& target, const LunConfig& lun) {
+  return absl::StrCat(base::at_line(lun.line), target.name, ", LUN ", lun.storage);
+}
+
+absl::Status check_name(const TargetConfig& target) {
+  if (iscsi::valid_written_name(target.name)) return absl::OkStatus();
+  return wrong("target", absl::StrCat("\"", target.name,
+                                      "\" is no iSCSI name; write "
+                                      "iqn.2026-11.org.example:disk, 223 bytes at most"));
+}
+
+// RFC 7143 §13.7: text of the login phase.
+absl::Status check_alias(const TargetConfig& target) {
+  constexpr size_t kMaxAlias = 255;
+  const auto control = [](char c) { return uint8_t(c) < 0x20 || c == 0x7f; };
+  if (target.alias.size() <= kMaxAlias && std::ranges::none_of(target.alias, control)) {
+    return absl::OkStatus();
+  }
+  return wrong(target.name,
+               absl::StrCat("the alias has more than ", kMaxAlias,
+                            " bytes, or control characters; write a shorter name for people"));
+}
+
+// For messages.
+constexpr std::string_view kOfPlace[] = {"lun=N", "serial=TEXT", "naa=HEX", "uuid=UUID"};
+
+absl::Status check_luns(const Config& config, const TargetConfig& target) {
+  const std::string name = base::at_line(target.line) + target.name;
+  if (target.luns.empty()) {
+    return wrong(name, "no LUN; write \"luns\": [\"ram:64MiB\"], or --lun ram:64MiB");
+  }
+  if (target.luns.size() > kMaxLuns) {
+    return wrong(name, absl::StrCat(target.luns.size(), " LUNs; a target has at most ", kMaxLuns,
+                                    ", so divide them among several"));
+  }
+  std::map<uint16_t, const LunConfig*> given;
+  for (const LunConfig& lun : target.luns) {
+    if (lun.block_size != 0 && !storage::valid_block_size(lun.block_size)) {
+      return wrong(place(target, lun),
+                   absl::StrCat("block_size ", lun.block_size, " is neither 512 nor 4096"));
+    }
+    const absl::Status status = storage::check(
+        lun.storage,
+        {.block_size = block_size_of(config, lun), .replaces = {}, .of_place = kOfPlace});
+    if (!status.ok()) return wrong(place(target, lun), std::string(status.message()));
+    if (!lun.lun) continue;
+    if (*lun.lun >= kMaxLuns) {
+      return wrong(place(target, lun), absl::StrCat("lun ", *lun.lun, " is above ", kMaxLuns - 1));
+    }
+    const auto [first, fresh] = given.emplace(*lun.lun, &lun);
+    if (!fresh) {
+      return wrong(place(target, lun), absl::StrCat("lun ", *lun.lun, " is that of ",
+                                                    place(target, *first->second), " too"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A name is one unit's in the world.
+absl::Status check_unit_names(const Config& config) {
+  std::map<std::string, std::string> given;
+  for (const TargetConfig& target : config.targets) {
+    for (const LunConfig& lun : target.luns) {
+      const UnitNames& names = lun.names;
+      std::vector<std::string> written;
+      if (!names.serial.empty()) written.push_back("serial " + names.serial);
+      if (!names.naa.empty()) {
+        written.push_back("naa " +
+                          absl::BytesToHexString(
+                              {reinterpret_cast<const char*>(names.naa.data()), names.naa.size()}));
+      }
+      if (names.uuid != storage::Uuid{}) {
+        written.push_back("uuid " + storage::format_uuid(names.uuid));
+      }
+      for (const std::string& name : written) {
+        const auto [first, fresh] = given.emplace(name, place(target, lun));
+        if (fresh) continue;
+        return wrong(place(target, lun),
+                     absl::StrCat(name, " is that of ", first->second, " too; give each its own"));
+      }
+    }
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
+absl::Status take_own_options(LunConfig& lun) {
+  if (lun.storage.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("is missing; write ", storage::examples()));
+  }
+  static constexpr std::string_view kOptions[] = {"lun", "serial", "naa", "uuid"};
+  const auto options = storage::take_options(lun.storage, kOptions);
+  if (!options.ok()) return options.status();
+  const auto twice = [](std::string_view name) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", std::string(name), "\" is given here and as a key; leave one of them out"));
+  };
+  for (const storage::StoreSpec::Option& option : *options) {
+    if (option.name == "lun") {
+      if (lun.lun) return twice(option.name);
+      const auto number = base::parse_count(option.value, {.most = kMaxLuns - 1});
+      if (!number.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat("lun: ", number.status().message()));
+      }
+      lun.lun = uint16_t(*number);
+      continue;
+    }
+    UnitNames alone;
+    if (absl::Status status = set_name(option.name, option.value, alone); !status.ok())
+      return status;
+    UnitNames& names = lun.names;
+    const bool there = option.name == "serial" ? !names.serial.empty()
+                       : option.name == "naa"  ? !names.naa.empty()
+                                               : names.uuid != storage::Uuid{};
+    if (there) return twice(option.name);
+    (void)set_name(option.name, option.value, names);
+  }
+  return absl::OkStatus();
+}
+
+uint32_t block_size_of(const Config& config, const LunConfig& lun) {
+  return storage::block_size_of(lun.storage,
+                                lun.block_size != 0 ? lun.block_size : config.block_size);
+}
+
+std::vector<uint16_t> lun_numbers(const TargetConfig& target) {
+  std::set<uint16_t> used;
+  for (const LunConfig& lun : target.luns) {
+    if (lun.lun) used.insert(*lun.lun);
+  }
+  std::vector<uint16_t> numbers;
+  uint16_t next = 0;
+  for (const LunConfig& lun : target.luns) {
+    if (!lun.lun) {
+      while (used.contains(next)) ++next;
+      used.insert(next);
+    }
+    numbers.push_back(lun.lun.value_or(next));
+  }
+  return numbers;
+}
+
+std::string place_of(uint16_t lun) { return absl::StrCat("LUN ", lun); }
+
+std::vector<storage::WantedStore> wanted_stores(const Config& config) {
+  std::vector<storage::WantedStore> wanted;
+  for (const TargetConfig& target : config.targets) {
+    const std::vector<uint16_t> numbers = lun_numbers(target);
+    for (size_t i = 0; i < target.luns.size(); ++i) {
+      const LunConfig& lun = target.luns[i];
+      wanted.push_back({.spec = lun.storage,
+                        .block_size = block_size_of(config, lun),
+                        .parent = target.name,
+                        .place = place_of(numbers[i]),
+                        .given = lun.lun.has_value(),
+                        .named = lun.names.uuid != storage::Uuid{},
+                        .apart = target.name,
+                        .origin = base::at_line(lun.line)});
+    }
+  }
+  return wanted;
+}
+
+std::optional<iscsi::Authentication> TargetConfig::account(std::string_view initiator) const {
+  if (!initiators) return authentication;
+  const auto found = std::ranges::find(*initiators, initiator, &InitiatorConfig::name);
+  if (found == initiators->end()) return std::nullopt;
+  iscsi::Authentication account = authentication;
+  if (found->authentication.incoming) account.incoming = found->authentication.incoming;
+  if (found->authentication.outgoing) account.outgoing = found->authentication.outgoing;
+  return account;
+}
+
 absl::StatusOr<Config> parse_json(std::string_view text) {
-  const auto value = daemon::parse_json_text(text);
-  if (!value.ok()) return wrong("configuration", std::string(value.status().message()));
-  if (!value->is_object()) return wrong("configuration", "must be an object");
-  JsonObject object(value->as_object());
+  const auto value = base::parse_json_text(text);
+  if (!value.ok()) return value.status();
+  if (!value->value.is_object()) {
+    return absl::InvalidArgumentError("the file must hold one JSON object");
+  }
+  JsonObject object(*value);
   Config config;
-  object.texts("listen", config.listen);
-  object.text("state_dir", config.state_dir);
+  engine::read_listen(object, config.listen);
   read_secret(object, "discovery_chap", config.discovery.incoming);
   read_secret(object, "discovery_mutual_chap", config.discovery.outgoing);
+  object.flag("open_discovery", config.open_discovery);
   object.number("block_size", config.block_size);
+  if (!storage::valid_block_size(config.block_size)) {
+    object.refuse("block_size",
+                  absl::StrCat(config.block_size, " is neither ", storage::kBlockSizes[0], " nor ",
+                               storage::kBlockSizes[1]));
+  }
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
   engine::read_options(object, config.engine);
@@ -83,60 +374,40 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   return config;
 }
 
-absl::Status validate(const Config& config) {
+absl::Status complete(Config& config) {
   if (config.listen.empty()) {
     return wrong("listen", "no portal; give --listen uiwarp://127.0.0.1:3260");
   }
-  for (const std::string& address : config.listen) {
-    if (const auto parsed = Address::parse(address); !parsed.ok()) {
-      return wrong("listen", std::string(parsed.status().message()));
-    }
+  if (absl::Status status = engine::complete_listen(config.listen, iscsi::kDefaultPort);
+      !status.ok()) {
+    return wrong("listen", std::string(status.message()));
   }
   if (config.targets.empty()) {
-    return wrong("target", "none; give --target iqn.2026-11.org.example:disk");
-  }
-  if (config.block_size != 512 && config.block_size != 4096) {
-    return wrong("block_size", absl::StrCat(config.block_size, " is neither 512 nor 4096"));
-  }
-  if (config.engine.staging < engine::kMinStaging || config.engine.staging > engine::kMaxStaging) {
-    return wrong("staging", absl::StrCat(config.engine.staging, " bytes are not between ",
-                                         engine::kMinStaging >> 20,
-                                         "MiB, one transfer of the largest size, "
-                                         "and ",
-                                         engine::kMaxStaging >> 20, "MiB"));
-  }
-  if (config.engine.threads > engine::kMaxThreads) {
-    return wrong("threads", absl::StrCat("at most ", engine::kMaxThreads));
-  }
-  if (absl::Status status = check_authentication(config.discovery, "discovery"); !status.ok()) {
-    return status;
+    return absl::InvalidArgumentError(
+        "there is no target to serve; give --target iqn.2026-11.org.example:disk, or write "
+        "\"targets\": [{\"name\": \"iqn.2026-11.org.example:disk\", \"luns\": [\"ram:64MiB\"]}]");
   }
   std::set<std::string> names;
   for (const TargetConfig& target : config.targets) {
-    if (!iscsi::valid_iscsi_name(target.name)) {
-      return wrong("target",
-                   absl::StrCat("\"", target.name,
-                                "\" is no iSCSI name; write iqn.2026-11.org.example:disk"));
-    }
-    if (!names.insert(target.name).second) return wrong(target.name, "is there twice");
-    if (target.luns.empty()) return wrong(target.name, "no LUN; give --lun ram:64MiB");
-    if (target.luns.size() > kMaxLuns) {
-      return wrong(target.name, absl::StrCat(target.luns.size(), " LUNs; a target has at most ",
-                                             kMaxLuns, ", so divide them among several"));
-    }
-    for (const std::string& initiator : target.initiators) {
-      if (!iscsi::valid_iscsi_name(initiator)) {
-        return wrong(target.name,
-                     absl::StrCat("initiator \"", initiator,
-                                  "\" is no iSCSI name; write iqn.2026-11.org.example:host"));
+    const std::string line = base::at_line(target.line);
+    for (const auto check : {check_name, check_alias, check_initiators}) {
+      if (absl::Status status = check(target); !status.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat(line, status.message()));
       }
     }
-    if (absl::Status status = check_authentication(target.authentication, target.name);
-        !status.ok()) {
-      return status;
-    }
+    if (!names.insert(target.name).second)
+      return wrong(line + target.name, "is there twice; leave one out, or give it another name");
+    if (absl::Status status = check_luns(config, target); !status.ok()) return status;
   }
-  return absl::OkStatus();
+  if (absl::Status status = check_unit_names(config); !status.ok()) return status;
+  return check_secrets(config);
+}
+
+std::vector<std::string> unchangeable(const Config& running, const Config& wanted) {
+  std::vector<std::string> keys = engine::differences(running.engine, wanted.engine);
+  if (running.initial_r2t != wanted.initial_r2t) keys.emplace_back("initial_r2t");
+  if (running.immediate_data != wanted.immediate_data) keys.emplace_back("immediate_data");
+  return keys;
 }
 
 }  // namespace mrpool::iser_target

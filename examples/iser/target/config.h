@@ -3,12 +3,32 @@
 //   {"listen": ["uiwarp://0.0.0.0:3260"],
 //    "state_dir": "/var/lib/mrpool",
 //    "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
-//    "force_mr": false, "relaxed_ordering": true, "verbose": false,
+//    "storage_timeout": 10, "stop_timeout": 20,
+//    "force_mr": false, "relaxed_ordering": true, "retry_listen": false,
+//    "verbose": false,
 //    "discovery_chap": "user:secret", "discovery_mutual_chap": "user:secret",
+//    "open_discovery": false,
 //    "targets": [{"name": "iqn.2026-11.org.example:disk",
-//                 "alias": "disk", "luns": ["ram:64MiB", "file:/srv/disk.img,direct"],
+//                 "alias": "disk",
+//                 "luns": ["ram:64MiB", "file:/srv/disk.img,direct,lun=7",
+//                          {"storage": "file:/srv/a.img", "lun": 1, "block_size": 4096,
+//                           "serial": "0001", "naa": "3000000000000001",
+//                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001"}],
 //                 "chap": "user:secret", "mutual_chap": "user:secret",
-//                 "initiators": ["iqn.2026-11.org.example:host"]}]}
+//                 "initiators": ["iqn.2026-11.org.example:host",
+//                                {"name": "iqn.2026-11.org.example:other",
+//                                 "chap": "user:secret", "mutual_chap": "user:secret"}]}]}
+//
+// Access fails closed: without "initiators" everybody may log in who proves "chap", an empty list
+// admits nobody, an empty secret is an error. An account belongs to one initiator name, so that one
+// that is listed cannot be another; and a secret has one purpose in the whole file
+// (RFC 7143 §9.2.1), which examples/iser/target/secrets.h checks.
+//
+// The keys of both daemons (threads, staging, ...) are read by engine::read_options in
+// examples/engine/options.cc.
+//
+// A LUN that is not given is the lowest that is free. lun, serial, naa and uuid may also be options
+// of the storage: "file:/srv/disk.img,lun=7".
 //
 // Thread safety: values.
 #pragma once
@@ -17,38 +37,84 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "examples/engine/options.h"
 #include "examples/protocol/iscsi/login.h"
+#include "examples/storage/stores.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::iser_target {
+
+// An initiator that may log in.
+struct InitiatorConfig {
+  std::string name{};
+  iscsi::Authentication authentication{};  // what is not there is the target's
+};
+
+// What names a unit. What is left out follows from the rest, or from what the store is.
+struct UnitNames {
+  std::string serial{};
+  std::vector<uint8_t> naa{};  // empty: none
+  storage::Uuid uuid{};        // all zeroes: none
+  bool operator==(const UnitNames&) const = default;
+};
+
+struct LunConfig {
+  LunConfig() = default;
+  LunConfig(std::string spec) : storage(std::move(spec)) {}  // NOLINT: a storage is a LUN
+  LunConfig(const char* spec) : storage(spec) {}             // NOLINT
+
+  std::string storage{};
+  std::optional<uint16_t> lun{};  // the lowest that is free
+  uint32_t block_size = 0;        // 0: the daemon's
+  UnitNames names{};
+  uint32_t line = 0;  // of the file; 0: there is none
+};
+// Sets what options of the storage say of the LUN, and leaves the rest to the storage.
+absl::Status take_own_options(LunConfig& lun);
 
 struct TargetConfig {
   std::string name{};
   std::string alias{};
-  std::vector<std::string> luns{};  // storage specs, LUN 0 first
+  std::vector<LunConfig> luns{};
   iscsi::Authentication authentication{};
-  std::vector<std::string> initiators{};  // empty: everybody
+  std::optional<std::vector<InitiatorConfig>> initiators{};  // absent: everybody; empty: nobody
+  uint32_t line = 0;                                         // of the file; 0: there is none
+
+  // What `initiator` must prove and may ask for; nothing when it may not log in.
+  std::optional<iscsi::Authentication> account(std::string_view initiator) const;
 };
 
 struct Config {
   std::vector<std::string> listen{};
   std::vector<TargetConfig> targets{};
   iscsi::Authentication discovery{};
-  std::string state_dir{};  // where reservations outlive the process; empty: they do not
+  bool open_discovery = false;  // discovery asks for no proof even where a target does
   uint32_t block_size = 512;
   bool initial_r2t = true;
   bool immediate_data = true;
   engine::Options engine{};
 };
 
-// InvalidArgument names the key or value that is wrong and the mend.
+// InvalidArgument names the key or value that is wrong and the fix.
 absl::StatusOr<Config> parse_json(std::string_view text);
 // What options and files have to have in common: names are iSCSI names, no target twice, mutual
-// secrets need one-way ones and differ from them, at least one target, LUN and portal.
-absl::Status validate(const Config& config);
+// secrets need one-way ones, each secret has one purpose, at least one target, LUN and portal.
+// Writes the default port into addresses that have none.
+absl::Status complete(Config& config);
+// "LUN 3".
+std::string place_of(uint16_t lun);
+// The stores of all LUNs, in order.
+std::vector<storage::WantedStore> wanted_stores(const Config& config);
+// The numbers of a target's LUNs, in order: those that are given, and the lowest that are free.
+std::vector<uint16_t> lun_numbers(const TargetConfig& target);
+// What the storage of a LUN is opened with.
+uint32_t block_size_of(const Config& config, const LunConfig& lun);
+// The keys in which they differ that a running daemon cannot change.
+std::vector<std::string> unchangeable(const Config& running, const Config& wanted);
 
 }  // namespace mrpool::iser_target

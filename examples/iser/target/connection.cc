@@ -47,9 +47,7 @@ Connection::Connection(Site& site, SiteWorker& worker, Link& link, const iscsi::
       limits_(limits),
       login_(*this, limits, site.environment().random),
       started_(link.now()),
-      heard_(started_) {
-  ++worker_.counters.connections;
-}
+      heard_(started_) {}
 
 Connection::~Connection() {
   *alive_ = false;
@@ -94,15 +92,19 @@ void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool ad
 // --- Login ---
 
 Connection::Found Connection::find_target(std::string_view target, std::string_view initiator) {
-  if (target.empty()) return {.authentication = site_.discovery()};
+  if (target.empty()) return site_.discovery_for(initiator);
   const std::shared_ptr<Target> found = site_.find(target);
   if (found == nullptr) return {.status = iscsi::LoginStatus::kTargetNotFound};
-  if (!found->admits(initiator)) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
-  const std::shared_ptr<const TargetConfig> config = found->config();
-  return {.authentication = config->authentication,
-          .alias = config->alias,
+  const auto account = found->account(initiator);
+  if (!account) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
+  return {.authentication = *account,
+          .alias = found->config()->alias,
           .portal_group_tag = found->portal_group_tag()};
 }
+
+bool Connection::may_prove() { return site_.guesses().allows(link_.peer(), link_.now()); }
+
+void Connection::proof_failed() { site_.guesses().wrong(link_.peer(), link_.now()); }
 
 Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
   if (identity.tsih != 0) {
@@ -112,12 +114,18 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
   }
   std::shared_ptr<Target> target;
   if (!identity.target.empty()) {
-    // It may have been removed, or its access list changed, while the initiator logged in.
+    // It may have been removed, or its access list or secrets changed, while the initiator logged
+    // in.
     target = site_.find(identity.target);
     if (target == nullptr) return {.status = iscsi::LoginStatus::kTargetRemoved};
-    if (!target->admits(identity.initiator)) {
-      return {.status = iscsi::LoginStatus::kAuthorizationFailure};
+    const auto account = target->account(identity.initiator);
+    if (!account) return {.status = iscsi::LoginStatus::kAuthorizationFailure};
+    if (account->incoming && account->incoming != login_.proven()) {
+      return {.status = iscsi::LoginStatus::kAuthenticationFailure};
     }
+  }
+  if (!link_.admit(target == nullptr ? std::string_view() : identity.initiator)) {
+    return {.status = iscsi::LoginStatus::kOutOfResources};
   }
   tsih_ = site_.take_tsih();
   if (tsih_ == 0) return {.status = iscsi::LoginStatus::kOutOfResources};
@@ -143,7 +151,9 @@ void Connection::replace_older_sessions() {
     iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
     answer_login(answer);
   });
-  const auto replace = [target = target_, drain, port = port_,
+  // Where nothing is proven a name is a claim: the log says who made it.
+  const std::string why = absl::StrCat("its initiator logged in again, from ", link_.peer());
+  const auto replace = [target = target_, drain, why, port = port_,
                         admission = admission_](SiteWorker& worker) {
     Target::Sessions& sessions = target->sessions(worker.index());
     const auto older = [&](const Connection& other) {
@@ -153,7 +163,7 @@ void Connection::replace_older_sessions() {
     for (Connection* other : open) {
       if (!older(*other)) continue;
       other->abort_tasks({}, drain);
-      other->drop("its initiator logged in again");
+      other->drop(why);
     }
     const std::vector<Connection*> ending = sessions.ending;
     for (Connection* other : ending) {
@@ -219,8 +229,10 @@ void Connection::look_at_units() {
   if (table_ != nullptr && table_->version == target_->version()) [[likely]]
     return;
   const bool first = table_ == nullptr;
+  // Of an initiator port that comes for the first time: it knows nothing that could be wrong.
+  const bool knows_something = !first || target_->lost(port_).has_value();
+  SeenUnits former = first ? target_->lost(port_).value_or(SeenUnits()) : SeenUnits();
   table_ = target_->units();
-  std::map<uint16_t, uint64_t> former_blocks;
   for (auto at = units_.begin(); at != units_.end();) {
     const auto served = table_->units.find(at->first);
     if (served != table_->units.end() && served->second == at->second->unit) {
@@ -228,19 +240,36 @@ void Connection::look_at_units() {
       ++at;
       continue;
     }
-    former_blocks[at->first] = at->second->facts().blocks;
+    former[at->first] = at->second->seen();
     if (at->second->users != 0) leaving_.push_back(std::move(at->second));
     at = units_.erase(at);
   }
   for (const auto& [lun, unit] : table_->units) {
     if (units_.contains(lun)) continue;
     auto handle = std::make_unique<UnitHandle>(unit, port_);
-    const auto former = former_blocks.find(lun);
-    if (former != former_blocks.end() && former->second != handle->facts().blocks) {
-      handle->nexus.raise(scsi::kCapacityChanged);
-    }
+    if (knows_something) tell_changes(former[lun], *handle);
     units_.emplace(lun, std::move(handle));
   }
+}
+
+// `now` is at the LUN at which the initiator may still think of `former`.
+void Connection::tell_changes(const SeenUnit& former, UnitHandle& now) {
+  if (former.uuid != now.facts().uuid || former.identity != now.unit->volume->identity()) {
+    now.nexus.raise_until_seen(scsi::kInquiryDataChanged);
+  }
+  if (!former.identity) return;
+  if (former.block_size != now.facts().block_size) {
+    now.nexus.raise_until_seen(scsi::kCapacityChanged);
+  } else if (former.blocks != now.logical().blocks()) {
+    now.nexus.raise(scsi::kCapacityChanged);
+  }
+}
+
+// For when the port comes again and repeats what it had under way.
+void Connection::remember(bool for_good) {
+  SeenUnits seen;
+  for (const auto& [lun, handle] : units_) seen.emplace(lun, handle->seen());
+  for_good ? target_->forget(port_) : target_->lose(port_, std::move(seen));
 }
 
 void Connection::let_go_of_units() {
@@ -394,8 +423,8 @@ void Connection::text(const iscsi::TextRequest& pdu, std::span<const std::byte> 
   const std::string request = std::move(asked_);
   asked_.clear();
   const iscsi::Identity& who = login_.identity();
-  const auto answer =
-      iscsi::answer_text(request, site_.visible(who.initiator, link_.local()), who.target);
+  const auto answer = iscsi::answer_text(
+      request, site_.visible(who.initiator, login_.proven(), link_.local()), who.target);
   if (!answer) return drop("malformed text");
   text_ = *answer;
   text_part(pdu);
@@ -478,14 +507,18 @@ void Connection::tick() {
     return;
   }
   if (phase_ == Phase::kClosed) return;
+  give_up_late_tasks();
   if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
   if (target_ != nullptr) look_at_units();
   if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
   if (now - heard_ > kPingAfter && !pinged_) ping();
 }
 
+void Connection::linger() { give_up_late_tasks(); }
+
 void Connection::closed() {
   if (phase_ == Phase::kClosed) return;
+  if (table_ != nullptr) remember(/*for_good=*/phase_ == Phase::kLogout);
   phase_ = Phase::kClosed;
   abort_tasks({}, nullptr);
   if (tsih_ != 0) site_.give_tsih(tsih_);

@@ -35,8 +35,10 @@ class Connection final : public iscsi::LoginHost {
   void fetched(Task& task, bool success);
   void sent(Task& task);
   // From time to time: logins that take too long, peers that have gone silent, units that are no
-  // longer served.
+  // longer served, aborted tasks that storage keeps.
   void tick();
+  // The same when it is closed.
+  void linger();
   // The link is gone; every task it had has been called or will be by storage.
   void closed();
   bool idle() const { return active_.empty(); }
@@ -55,6 +57,8 @@ class Connection final : public iscsi::LoginHost {
 
   // LoginHost.
   Found find_target(std::string_view target, std::string_view initiator) override;
+  bool may_prove() override;
+  void proof_failed() override;
   Admitted admit(const iscsi::Identity& identity) override;
 
  private:
@@ -68,6 +72,8 @@ class Connection final : public iscsi::LoginHost {
   void replace_older_sessions();
   // Follows the table of units that the target serves now.
   void look_at_units();
+  static void tell_changes(const SeenUnit& former, UnitHandle& now);
+  void remember(bool for_good);
   void let_go_of_units();
   bool control(std::span<std::byte> message, void* receive);
   void hello(std::span<const std::byte> message);
@@ -105,7 +111,11 @@ class Connection final : public iscsi::LoginHost {
   void data_in_staged(Task& task);
   void respond(Task& task);
   void finish(Task& task);
+  // Gives its receives back.
+  void release_pieces(Task& task);
   void end(Task& task);
+  void give_up_late_tasks();
+  void give_up(Task& task);
   void settle_data_out(Task& task);
   std::optional<Rkey> key_to_invalidate(const Task& task) const;
   UnitHandle* find_unit(uint64_t lun);
@@ -147,8 +157,9 @@ class Connection final : public iscsi::LoginHost {
   std::map<uint16_t, std::unique_ptr<UnitHandle>> units_;
   std::vector<std::unique_ptr<UnitHandle>> leaving_;  // no longer served, with tasks under way
   std::vector<Task*> active_;
-  std::string text_;   // what is left of a text answer
-  std::string asked_;  // a text request that comes in pieces
+  bool aborts_wait_ = false;  // some of them, for storage
+  std::string text_;          // what is left of a text answer
+  std::string asked_;         // a text request that comes in pieces
   // What the next piece of either is asked for by.
   uint32_t text_tag_ = iscsi::kReservedTag;
   uint32_t last_text_tag_ = 0;

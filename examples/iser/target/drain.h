@@ -32,10 +32,13 @@ class Drain {
   std::function<void()> done_;
 };
 
-// Which tasks of a session to end; each part that is set has to match. A value: it travels between
-// threads.
+// Which tasks of a session to end: all, or those of a unit, or the one of a tag. A value: it
+// travels between threads.
 struct TaskFilter {
-  std::shared_ptr<const Unit> unit{};
+  std::shared_ptr<const Unit> unit{};  // or one that is before or after it in its place
+  // With `unit`: and those that came for this LUN when another store was there. Who sends a
+  // function for a LUN counts all its tasks there as ended (RFC 7143 §11.5.1).
+  std::optional<uint16_t> lun{};
   std::optional<uint32_t> tag{};
 
   bool matches(const Task& task) const;

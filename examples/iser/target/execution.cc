@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace mrpool::iser_target {
 
@@ -56,22 +57,28 @@ Sense sense_of(storage::Error error) {
 
 void Execution::Free::operator()(void* memory) const { std::free(memory); }
 
-Execution::Pass::Pass(Execution& execution)
-    : RangeGate::Pass([](mrpool::Task& self) {
-        Execution& owner = static_cast<Pass&>(self).owner;
-        if (owner.run()) owner.done_(owner);
-      }),
-      owner(execution) {}
+void Execution::admitted() {
+  if (given_up_) step_ = Step::kEnd;
+  if (run()) done_(*this);
+}
 
-Execution::Io::Io(Execution& execution)
-    : storage::Io([](storage::Io& self) {
-        Execution& owner = static_cast<Io&>(self).owner;
-        owner.advance();
-        if (owner.run()) owner.done_(owner);
-      }),
-      owner(execution) {}
+void Execution::stored() {
+  submitted_ = false;
+  advance();
+  if (given_up_) step_ = Step::kEnd;
+  if (run()) done_(*this);
+}
 
-Execution::Execution(Done done) : done_(done), pass_(*this), io_(*this) {}
+// No late request is in the way any more, or so it seems.
+void Execution::passed() {
+  if (!entered_) {
+    if (enter()) done_(*this);
+  } else if (hand_over()) {
+    stored();
+  }
+}
+
+Execution::Execution(Done done) : done_(done) {}
 Execution::~Execution() = default;
 
 bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> data,
@@ -84,15 +91,47 @@ bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> dat
   sense_ = scsi::kNoSense;
   done_bytes_ = 0;
   range_ = 0;
+  entered_ = gated_ = submitted_ = given_up_ = is_late_ = false;
   prepare();
-  gated_ = writes(plan.kind);
+  return enter();
+}
+
+bool Execution::enter() {
+  const Plan::Kind kind = plan_.kind;
+  const uint64_t size = store_->block_size;
+  // Others go through the gate while this one waits. UNMAP has no blocks yet, a flush none at all.
+  if (store_->late.any() && kind != Plan::Kind::kUnmap && kind != Plan::Kind::kFlush &&
+      !store_->late.pass(behind_, plan_.lba * size, plan_.blocks * size, store_->reactor)) {
+    return false;
+  }
+  entered_ = true;
+  gated_ = writes(kind);
   if (gated_) {
-    pass_.lba = plan.lba;
-    pass_.blocks = plan.blocks;
-    pass_.exclusive = plan.kind == Plan::Kind::kCompareAndWrite;
-    if (!store.gate.enter(pass_, store.lane, store.reactor)) return false;
+    pass_.offset = plan_.lba * size;
+    pass_.length = plan_.blocks * size;
+    pass_.exclusive = kind == Plan::Kind::kCompareAndWrite;
+    if (!store_->gate.enter(pass_, store_->lane, store_->reactor)) return false;
   }
   return run();
+}
+
+bool Execution::take_back() {
+  if (submitted_ || !store_ || !store_->late.cancel(behind_)) return false;
+  finish();
+  return true;
+}
+
+void Execution::give_up() {
+  given_up_ = true;
+  if (!submitted_) return;
+  const bool changes = io_.op == storage::Op::kWrite || io_.op == storage::Op::kWriteZeroes;
+  if (!changes) return;
+  is_late_ = true;
+  late_.offset = io_.offset;
+  late_.length = io_.length;
+  store_->late.add(late_);
+  // What is late keeps others from its blocks; the gate would keep each COMPARE AND WRITE waiting.
+  leave_gate();
 }
 
 void Execution::prepare() {
@@ -187,7 +226,16 @@ bool Execution::submit(storage::Op op, uint64_t offset, uint64_t length,
   io_.length = length;
   io_.buffers = buffers;
   io_.error = storage::Error::kNone;
-  return store_->channel.submit(io_);
+  return hand_over();
+}
+
+bool Execution::hand_over() {
+  if (store_->late.any() && io_.op != storage::Op::kFlush &&
+      !store_->late.pass(behind_, io_.offset, io_.length, store_->reactor)) {
+    return false;
+  }
+  submitted_ = !store_->channel.submit(io_);
+  return !submitted_;
 }
 
 void Execution::advance() {
@@ -291,10 +339,13 @@ void Execution::use_scratch(uint64_t length) {
 
 void Execution::finish() {
   scratch_.reset();
-  if (gated_) {
-    gated_ = false;
-    store_->gate.leave(pass_, store_->lane);
-  }
+  leave_gate();
+  if (std::exchange(is_late_, false)) store_->late.remove(late_);
+  store_ = nullptr;
+}
+
+void Execution::leave_gate() {
+  if (std::exchange(gated_, false)) store_->gate.leave(pass_, store_->lane);
 }
 
 }  // namespace mrpool::iser_target

@@ -20,6 +20,7 @@
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
 #include "examples/storage/storage.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::iser_target {
 
@@ -41,22 +42,28 @@ class Execution {
   [[nodiscard]] bool start(Store& store, const scsi::Plan& plan, std::span<const iovec> data,
                            std::span<const scsi::Range> ranges = {});
 
+  // Ends one that has not begun, since a late request is at its blocks (storage/late_ranges.h).
+  // True: it has ended, and done() will not be called.
+  [[nodiscard]] bool take_back();
+  // Nobody waits for it any more: it begins nothing after what the store has, where it is late from
+  // here on. done() still comes, until which buffers and ranges stay.
+  void give_up();
+
   scsi::Status status() const { return status_; }
   const scsi::Sense& sense() const { return sense_; }
 
  private:
   enum class Step : uint8_t { kIo, kReadBack, kCompare, kWriteHalf, kPattern, kRanges, kEnd };
 
-  struct Pass : RangeGate::Pass {
-    explicit Pass(Execution& execution);
-    Execution& owner;
-  };
-  struct Io : storage::Io {
-    explicit Io(Execution& execution);
-    Execution& owner;
-  };
-
+  void admitted();
+  void stored();
+  void passed();
   void prepare();
+  // Past late requests, then through the gate. False: it waits.
+  bool enter();
+  // The request to the store; true: it is answered.
+  bool hand_over();
+  void leave_gate();
   // Goes on until the end (true) or until storage has to be waited for (false).
   bool run();
   bool submit(storage::Op op, uint64_t offset, uint64_t length, std::span<const iovec> buffers);
@@ -73,14 +80,20 @@ class Execution {
   void finish();
 
   Done done_;
-  Pass pass_;
-  Io io_;
+  Bound<RangeGate::Pass, &Execution::admitted> pass_{*this};
+  Bound<storage::LateRanges::Wait, &Execution::passed> behind_{*this};
+  Bound<storage::Io, &Execution::stored> io_{*this};
+  storage::LateRanges::Range late_;
   Store* store_ = nullptr;
   scsi::Plan plan_{};
   std::span<const iovec> data_;
   std::span<const scsi::Range> ranges_;
   Step step_ = Step::kEnd;
-  bool gated_ = false;
+  bool entered_ = false;
+  bool gated_ = false;      // is in the gate, or waits there
+  bool submitted_ = false;  // the store has io_
+  bool given_up_ = false;
+  bool is_late_ = false;     // as late_ says
   uint64_t done_bytes_ = 0;  // of the part that works in chunks
   size_t range_ = 0;
   std::array<iovec, kMaxBuffers> slice_{};

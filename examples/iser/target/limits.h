@@ -47,6 +47,9 @@ constexpr uint32_t receives(bool initial_r2t) {
 // LUNs that have an address of one level (SAM-5 §4.7).
 inline constexpr size_t kMaxLuns = 1 << 14;
 
+// Initiator ports that were lost, of which is kept what they take the LUNs for.
+inline constexpr size_t kMaxLostPorts = 1024;
+
 // The longest transfer, and the chunks of staging memory it takes.
 inline constexpr uint32_t kChunk = engine::kChunk;
 inline constexpr uint32_t kMaxTransfer = engine::kMaxTransfer;

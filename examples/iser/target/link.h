@@ -38,9 +38,16 @@ class Link {
   // RDMA READ into the task's chunks from `offset` on; Connection::fetched follows.
   [[nodiscard]] virtual bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) = 0;
 
+  // The login has succeeded; without a name it only is for discovery. False: the initiator has too
+  // many connections.
+  [[nodiscard]] virtual bool admit(std::string_view initiator) = 0;
+
   // Staging memory for `bytes`, into task.chunks. False: Connection::chunks_ready follows.
   [[nodiscard]] virtual bool take_chunks(Task& task, uint64_t bytes) = 0;
   virtual void give_chunks(Task& task) = 0;
+  // The unit's storage works on them, from here to executed().
+  virtual void executing(Task& task) = 0;
+  virtual void executed(Task& task) = 0;
   // Forgets a task that waits for chunks.
   virtual void cancel_chunks(Task& task) = 0;
   virtual std::span<std::byte> chunk(uint16_t index) = 0;

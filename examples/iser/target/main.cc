@@ -1,13 +1,18 @@
 // mrpool-iser-target: the engine's daemon with iSER plugged in.
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/peer_log.h"
+#include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
+#include "examples/engine/process_limits.h"
 #include "examples/iser/target/options.h"
 #include "examples/iser/target/service.h"
 
@@ -16,11 +21,48 @@ namespace {
 
 constexpr const char* kProgram = "mrpool-iser-target";
 
+// Who may log in, and whether by a proof.
+std::string admitted(const TargetConfig& target) {
+  const auto proof = [](const iscsi::Authentication& account) {
+    return account.incoming ? ", with CHAP" : "";
+  };
+  if (!target.initiators) {
+    return absl::StrCat("any initiator", proof(target.authentication), " (it has no list)");
+  }
+  if (target.initiators->empty()) return "no initiator (its list is empty)";
+  return absl::StrJoin(*target.initiators, "; ", [&](std::string* to, const InitiatorConfig& each) {
+    absl::StrAppend(to, each.name, proof(*target.account(each.name)));
+  });
+}
+
+// To be compared, not shown.
+std::string accounts(const iscsi::Authentication& of) {
+  std::string all;
+  for (const auto& account : {of.incoming, of.outgoing}) {
+    absl::StrAppend(&all, "\n", account ? absl::StrCat(account->user, ":", account->secret) : "");
+  }
+  return all;
+}
+std::string accounts(const TargetConfig& target) {
+  std::string all = accounts(target.authentication);
+  if (!target.initiators) return all;
+  for (const InitiatorConfig& each : *target.initiators) all += accounts(each.authentication);
+  return all;
+}
+
+// `kept`: in a state directory.
+std::string describe(const Unit& unit, bool kept) {
+  const scsi::UnitFacts& facts = unit.logical.facts();
+  return absl::StrCat(unit.volume->spec(), ", ", unit.logical.blocks(), " blocks of ",
+                      facts.block_size, " bytes, ",
+                      storage::describe(facts.uuid, unit.volume->identity(), kept));
+}
+
 class Daemon final : public engine::Application {
  public:
   Daemon(std::vector<std::string> arguments, const Config& config)
-      : arguments_(std::move(arguments)), service_(config) {
-    service_.log = daemon::say_of_peers;
+      : arguments_(std::move(arguments)), config_(config), served_(config), service_(config) {
+    service_.log = base::say_of_peers;
   }
 
   engine::Service& service() override { return service_.engine(); }
@@ -32,45 +74,79 @@ class Daemon final : public engine::Application {
   // Targets, units, secrets and access lists as the file has them now.
   absl::Status reload() override {
     const absl::StatusOr<Options> options = parse_arguments(arguments_);
-    return options.ok() ? service_.apply(options->config) : options.status();
+    if (!options.ok()) return options.status();
+    absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
+    if (!status.ok()) return status;
+    engine::warn_of_memory(kProgram, wanted_stores(options->config));
+    status = service_.apply(options->config);
+    if (status.ok()) served_ = options->config;
+    return status;
   }
+
+  void ports_changed() override { service_.ports_changed(); }
+
+  std::vector<std::shared_ptr<storage::Volume>> stores() override {
+    return service_.site().stores();
+  }
+
+  void sizes_changed() override { service_.site().refresh_sizes(); }
 
   void print_served() override {
     for (const auto& target : service_.site().targets()) {
       const auto table = target->units();
       for (const auto& [lun, unit] : table->units) {
-        const scsi::UnitFacts& facts = unit->logical.facts();
-        std::printf("serving %s LUN %u: %s, %llu blocks of %u bytes\n", target->name().c_str(), lun,
-                    unit->volume->spec().c_str(), static_cast<unsigned long long>(facts.blocks),
-                    facts.block_size);
+        std::printf("serving %s LUN %u: %s\n", target->name().c_str(), lun,
+                    describe(*unit, keeps_uuids()).c_str());
       }
     }
+  }
+
+  std::map<std::string, std::string> state() override {
+    std::map<std::string, std::string> all;
+    for (const auto& target : service_.site().targets()) {
+      const auto table = target->units();
+      for (const auto& [lun, unit] : table->units) {
+        all.emplace(absl::StrCat(target->name(), " ", place_of(lun)),
+                    describe(*unit, keeps_uuids()));
+      }
+    }
+    for (const TargetConfig& target : served_.targets) {
+      all.emplace(absl::StrCat("initiators of ", target.name),
+                  absl::StrCat(admitted(target), accounts(target)));
+      if (!target.alias.empty()) all.emplace("alias of " + target.name, target.alias);
+    }
+    all.emplace("discovery",
+                absl::StrCat(accounts(served_.discovery), served_.open_discovery ? " open" : ""));
+    return all;
   }
 
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
+  bool keeps_uuids() const { return !config_.engine.state_dir.empty(); }
+
   const std::vector<std::string> arguments_;
+  const Config config_;
+  Config served_;  // after the last reload
   Service service_;
 };
 
-// --check-config: what the daemon would serve, as far as it can be said without opening anything.
+// --check-config: what the daemon would serve, as far as it can be said without opening a store.
 int check(const Config& config) {
-  for (const TargetConfig& target : config.targets) {
-    for (const std::string& lun : target.luns) {
-      const absl::Status status = storage::check(lun, {.block_size = config.block_size});
-      if (!status.ok()) return engine::fail(kProgram, status);
-    }
-  }
+  const std::vector<storage::WantedStore> wanted = wanted_stores(config);
+  const absl::Status status = engine::check_start(kProgram, config.listen, wanted, config.engine);
+  if (!status.ok()) return engine::fail(kProgram, status);
   for (const std::string& address : config.listen) {
     std::printf("would listen on %s\n", address.c_str());
   }
   for (const TargetConfig& target : config.targets) {
-    for (size_t lun = 0; lun < target.luns.size(); ++lun) {
-      std::printf("would serve %s LUN %zu: %s, blocks of %u bytes\n", target.name.c_str(), lun,
-                  target.luns[lun].c_str(),
-                  storage::block_size_of(target.luns[lun], config.block_size));
+    const std::vector<uint16_t> numbers = lun_numbers(target);
+    for (size_t i = 0; i < target.luns.size(); ++i) {
+      const LunConfig& lun = target.luns[i];
+      std::printf("would serve %s LUN %u: %s, blocks of %u bytes\n", target.name.c_str(),
+                  numbers[i], lun.storage.c_str(), block_size_of(config, lun));
     }
+    std::printf("would admit to %s: %s\n", target.name.c_str(), admitted(target).c_str());
   }
   return base::end_of_output(kProgram, base::kExitOk);
 }
@@ -82,13 +158,17 @@ int main(int argc, char** argv) {
   using mrpool::iser_target::kProgram;
   mrpool::base::hold_standard_streams();
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  const auto options = mrpool::iser_target::parse_arguments(arguments);
+  auto options = mrpool::iser_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());
   if (options->answer) {
     std::fputs(options->answer->c_str(), stdout);
     return mrpool::base::end_of_output(kProgram, 0);
   }
   if (options->check_config) return mrpool::iser_target::check(options->config);
+  mrpool::iser_target::Config& config = options->config;
+  const auto stores = mrpool::iser_target::wanted_stores(config);
+  mrpool::engine::warn_of_memory(kProgram, stores);
+  mrpool::engine::fit_to_process(kProgram, config.listen, stores.size(), config.engine);
   return mrpool::engine::run_daemon(kProgram, std::make_unique<mrpool::iser_target::Daemon>(
                                                   std::move(arguments), options->config));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "examples/iser/target/connection.h"
+#include "examples/protocol/scsi/target_device.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -13,7 +14,11 @@ using Response = iscsi::TaskResponse;
 }  // namespace
 
 bool TaskFilter::matches(const Task& task) const {
-  if (unit != nullptr && (task.handle == nullptr || task.handle->unit != unit)) return false;
+  const bool of_lun = lun && scsi::decode_lun(task.pdu.lun) == lun;
+  if (unit != nullptr && !of_lun &&
+      (task.handle == nullptr || !task.handle->unit->same_line(*unit))) {
+    return false;
+  }
   return !tag || task.pdu.task_tag == *tag;
 }
 
@@ -37,7 +42,10 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
               }
             });
         for (Task* answered : active_) {
-          if (answered->pdu.task_tag == pdu.referenced_tag) answered->drains.push_back(drain);
+          const bool over = answered->late && answered->state != Task::State::kResponding;
+          if (answered->pdu.task_tag == pdu.referenced_tag && !over) {
+            answered->drains.push_back(drain);
+          }
         }
         return;
       }
@@ -50,7 +58,7 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
     case Function::kLogicalUnitReset: {
       const UnitHandle* handle = find_unit(pdu.lun);
       if (handle == nullptr) return answer_management(pdu.task_tag, Response::kNoLun);
-      const TaskFilter of_unit{.unit = handle->unit};
+      const TaskFilter of_unit{.unit = handle->unit, .lun = scsi::decode_lun(pdu.lun)};
       const auto drain = std::make_shared<Drain>(worker_, complete);
       if (pdu.function == Function::kAbortTaskSet) return abort_tasks(of_unit, drain);
       const std::shared_ptr<Unit> unit = handle->unit;

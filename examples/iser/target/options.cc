@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/engine/listen.h"
 #include "examples/iser/target/limits.h"
 #include "examples/protocol/iscsi/chap.h"
+#include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/text.h"
 #include "examples/storage/descriptor.h"
 #include "examples/storage/storage.h"
@@ -39,17 +41,25 @@ absl::StatusOr<Config> read_config(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", config.status().message()));
 }
 
+absl::Status twice() {
+  return absl::InvalidArgumentError("is given more than once; leave all but one of them out");
+}
+
+// Of one target or initiator, which has one.
+absl::Status set_once(std::optional<iscsi::Credentials>& to, std::string_view text) {
+  return to ? twice() : iscsi::parse_credentials(std::string(text), to.emplace());
+}
+
 base::CommandLine::Setter credentials(std::optional<iscsi::Credentials>& to) {
   return [&to](std::string_view text) {
     return iscsi::parse_credentials(std::string(text), to.emplace());
   };
 }
 
-// Options of the target in front of them. `from` is how many targets a file brought.
+// Options of the target in front of them.
 class TargetOptions {
  public:
-  TargetOptions(base::CommandLine& program, Config& config)
-      : program_(program), config_(config), from_(config.targets.size()) {}
+  TargetOptions(base::CommandLine& program, Config& config) : program_(program), config_(config) {}
 
   void declare() {
     program_.section("Targets");
@@ -58,66 +68,108 @@ class TargetOptions {
           config_.targets.emplace_back().name = iscsi::normal_iscsi_name(std::string(text));
           return absl::OkStatus();
         });
-    program_.option("lun", "STORAGE",
-                    absl::StrCat("may be repeated, LUNs count from 0:\n", storage::help()),
-                    of_target([](TargetConfig& target, std::string_view text) {
-                      target.luns.emplace_back(text);
-                      return storage::check(text);
-                    }));
+    program_.repeatable();
+    program_.option(
+        "lun", "STORAGE",
+        absl::StrCat("may be repeated; [,lun=N] gives the LUN (default: the lowest that "
+                     "is free), [,serial=TEXT], [,naa=HEX] and [,uuid=UUID] what "
+                     "initiators know it by:\n",
+                     storage::help()),
+        of_target([](TargetConfig& target, std::string_view text) {
+          return take_own_options(target.luns.emplace_back(std::string(text)));
+        }));
+    program_.repeatable();
     program_.option("alias", "TEXT", "a name for people",
                     of_target([](TargetConfig& target, std::string_view text) {
+                      if (!target.alias.empty()) return twice();
                       target.alias = text;
                       return absl::OkStatus();
                     }));
-    program_.secret("chap", "USER:SECRET", "what initiators must prove",
+    program_.repeatable();
+    program_.secret("chap", "USER:SECRET",
+                    "what initiators must prove; of several that are listed, each needs its own",
                     of_target([](TargetConfig& target, std::string_view text) {
-                      return credentials(target.authentication.incoming)(text);
+                      return set_once(target.authentication.incoming, text);
                     }));
+    program_.repeatable();
     program_.secret("mutual-chap", "USER:SECRET", "what the target proves when asked",
                     of_target([](TargetConfig& target, std::string_view text) {
-                      return credentials(target.authentication.outgoing)(text);
+                      return set_once(target.authentication.outgoing, text);
                     }));
-    program_.option("initiator", "IQN", "who may log in; may be repeated (default: everybody)",
-                    of_target([](TargetConfig& target, std::string_view text) {
-                      target.initiators.push_back(iscsi::normal_iscsi_name(std::string(text)));
-                      return absl::OkStatus();
+    program_.repeatable();
+    program_.option(
+        "initiator", "IQN", "who may log in; may be repeated (default: everybody)",
+        of_target([](TargetConfig& target, std::string_view text) {
+          if (!target.initiators) target.initiators.emplace();
+          target.initiators->push_back(
+              {.name = iscsi::normal_iscsi_name(std::string(text)), .authentication = {}});
+          return absl::OkStatus();
+        }));
+    program_.repeatable();
+    program_.secret("initiator-chap", "USER:SECRET", "what the --initiator before it must prove",
+                    of_initiator([](iscsi::Authentication& account, std::string_view text) {
+                      return set_once(account.incoming, text);
                     }));
+    program_.repeatable();
+    program_.secret("initiator-mutual-chap", "USER:SECRET",
+                    "what the target proves to the --initiator before it when asked",
+                    of_initiator([](iscsi::Authentication& account, std::string_view text) {
+                      return set_once(account.outgoing, text);
+                    }));
+    program_.repeatable();
   }
 
  private:
   base::CommandLine::Setter of_target(
       std::function<absl::Status(TargetConfig&, std::string_view)> set) {
     return [this, set = std::move(set)](std::string_view text) -> absl::Status {
-      if (config_.targets.size() == from_) {
+      if (config_.targets.empty()) {
         return absl::InvalidArgumentError("comes after the --target it is for");
       }
       return set(config_.targets.back(), text);
     };
   }
 
+  base::CommandLine::Setter of_initiator(
+      std::function<absl::Status(iscsi::Authentication&, std::string_view)> set) {
+    return of_target(
+        [set = std::move(set)](TargetConfig& target, std::string_view text) -> absl::Status {
+          if (!target.initiators) {
+            return absl::InvalidArgumentError("comes after the --initiator it is for");
+          }
+          return set(target.initiators->back().authentication, text);
+        });
+  }
+
   base::CommandLine& program_;
   Config& config_;
-  const size_t from_;
 };
 
 void declare_served(base::CommandLine& program, Options& options) {
   Config& config = options.config;
   program.section("What is served");
-  program.option("listen", "ADDRESS",
-                 "uiwarp://HOST:PORT or verbs://HOST:PORT; port 0 picks one; may be repeated",
+  program.option("listen", "ADDRESS", engine::listen_help(iscsi::kDefaultPort),
                  [&config](std::string_view text) {
                    config.listen.emplace_back(text);
                    return Address::parse(text).status();
                  });
+  program.repeatable();
   program.text("config", "FILE", "all of this, as JSON; see docs", options.config_file);
   program.flag("check-config", "print what would be served, open nothing, and end",
                options.check_config);
-  program.text("state-dir", "DIR", "where persistent reservations with APTPL are kept",
-               config.state_dir);
-  program.secret("discovery-chap", "USER:SECRET", "what a discovery session must prove",
-                 credentials(config.discovery.incoming));
+  program.excludes("config",
+                   {"listen", "target", "lun", "alias", "chap", "mutual-chap", "initiator",
+                    "initiator-chap", "initiator-mutual-chap"},
+                   "what is served stands in the file, or on the command line");
+  program.secret(
+      "discovery-chap", "USER:SECRET",
+      "what a discovery session must prove\n(default: what a target asks of that initiator)",
+      credentials(config.discovery.incoming));
   program.secret("discovery-mutual-chap", "USER:SECRET", "what discovery proves when asked",
                  credentials(config.discovery.outgoing));
+  program.flag("open-discovery",
+               "let discovery sessions in without a proof even where a target asks for one",
+               config.open_discovery);
 }
 
 void declare_how(base::CommandLine& program, Options& options) {
@@ -159,8 +211,10 @@ absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments) 
     options.config = *std::move(config);
     if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   }
-  if (absl::Status status = validate(options.config); !status.ok()) return status;
-  return options;
+  absl::Status status = complete(options.config);
+  if (status.ok()) return options;
+  if (options.config_file.empty()) return status;
+  return absl::InvalidArgumentError(absl::StrCat(options.config_file, ": ", status.message()));
 }
 
 }  // namespace mrpool::iser_target

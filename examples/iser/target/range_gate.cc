@@ -6,7 +6,7 @@ namespace mrpool::iser_target {
 
 bool RangeGate::conflict(const Pass& a, const Pass& b) {
   if (!a.exclusive && !b.exclusive) return false;
-  return a.lba < b.lba ? b.lba - a.lba < a.blocks : a.lba - b.lba < b.blocks;
+  return a.offset < b.offset ? b.offset - a.offset < a.length : a.offset - b.offset < b.length;
 }
 
 bool RangeGate::blocked(const Pass& pass) const {

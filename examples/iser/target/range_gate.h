@@ -1,6 +1,6 @@
 // Keeps COMPARE AND WRITE atomic (SBC-3 §5.3): while one runs, no other write to its blocks does,
 // and it starts only when writes to them that came earlier have finished. One gate serves all
-// threads of a unit.
+// threads of a unit, and the units that take its place.
 //
 // A write that meets no COMPARE AND WRITE takes the fast way: it counts itself in its own thread's
 // lane and looks at one word that all threads only read. While a COMPARE AND WRITE is in play (it
@@ -44,8 +44,8 @@ class RangeGate {
   // Its run() is the grant.
   struct Pass : mrpool::Task {
     using mrpool::Task::Task;
-    uint64_t lba = 0;
-    uint64_t blocks = 0;
+    uint64_t offset = 0;  // bytes, as the length: a unit's successor may have other blocks
+    uint64_t length = 0;
     bool exclusive = false;
 
    private:

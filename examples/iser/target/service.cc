@@ -27,18 +27,6 @@ bool invalidates(const ConnectionInfo& request, const DeviceCaps& caps) {
   return theirs && !theirs->send_with_inv_not_used && caps.send_with_inv;
 }
 
-// What SendTargets reports: a wildcard is no address, the one the initiator came to is used then.
-std::vector<std::string> portals(const engine::Service& engine) {
-  std::vector<std::string> all;
-  for (const engine::Service::Listening& port : engine.listening()) {
-    const std::string& host = port.address.host;
-    if (host.empty() || host == "0.0.0.0" || host == "::") continue;
-    const bool v6 = host.find(':') != std::string::npos;
-    all.push_back(absl::StrCat(v6 ? "[" : "", host, v6 ? "]" : "", ":", port.address.port));
-  }
-  return all;
-}
-
 }  // namespace
 
 Service::Service(const Config& config, Environment environment)
@@ -51,15 +39,16 @@ absl::Status Service::start(std::span<Reactor* const> reactors) {
   for (Reactor* reactor : reactors) {
     if (absl::Status status = engine_.add_worker(*reactor); !status.ok()) return status;
   }
+  // Connections find the site: no reactor runs before the start has ended.
+  auto ports = engine_.prepare(config_.listen);
+  if (!ports.ok()) return ports.status();
   absl::StatusOr<std::unique_ptr<Site>> site =
       Site::create(config_, {reactors.begin(), reactors.end()}, environment_);
   if (!site.ok()) return site.status();
   site_ = *std::move(site);
   site_->log = log;
-  auto ports = engine_.prepare(config_.listen);
-  if (!ports.ok()) return ports.status();
   engine_.commit(*std::move(ports));
-  site_->set_portals(portals(engine_));
+  ports_changed();
   return absl::OkStatus();
 }
 
@@ -68,7 +57,7 @@ absl::Status Service::apply(const Config& config) {
   if (!ports.ok()) return ports.status();
   if (absl::Status status = site_->apply(config); !status.ok()) return status;
   engine_.commit(*std::move(ports));
-  site_->set_portals(portals(engine_));
+  ports_changed();
   return absl::OkStatus();
 }
 
@@ -88,21 +77,13 @@ std::unique_ptr<engine::Session> Service::make_session(engine::Worker& worker, e
                                    invalidates(request, link.device()->caps()));
 }
 
+void Service::visit_stores(engine::Worker& worker, const engine::StoreVisitor& each) {
+  site_->worker(worker.index()).visit_stores(each);
+}
+
 void Service::add_statistics(engine::Statistics& to) const {
   if (site_ == nullptr) return;
-  const Totals totals = site_->totals();
-  engine::Statistics& node = to.child("iser");
-  node.add("logins", totals.logins);
-  node.add("refused_logins", totals.refused_logins);
-  node.add("commands", totals.commands);
-  node.add("reads", totals.reads);
-  node.add("writes", totals.writes);
-  node.add("bytes_read", totals.bytes_read);
-  node.add("bytes_written", totals.bytes_written);
-  node.add("check_conditions", totals.check_conditions);
-  node.add("aborted", totals.aborted);
-  node.add("rejects", totals.rejects);
-  node.add("protocol_errors", totals.protocol_errors);
+  site_->totals().report(to.child("iser"));
 }
 
 }  // namespace mrpool::iser_target

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/service.h"
-#include "examples/engine/statistics.h"
+#include "examples/engine/statistics_tree.h"
 #include "examples/iser/target/config.h"
 #include "examples/iser/target/environment.h"
 #include "examples/iser/target/site.h"
@@ -30,6 +30,8 @@ class Service final : public engine::Protocol {
   // Serves other portals and targets from now on: all of them, or nothing when the status is not
   // OK. What has not changed is not touched.
   absl::Status apply(const Config& config);
+  // Tells discovery of the ports that are listened on.
+  void ports_changed() { site_->set_portals(engine_.portals()); }
   // As engine::Service::stop.
   void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
 
@@ -45,10 +47,9 @@ class Service final : public engine::Protocol {
   engine::Verdict look(const ConnectionInfo& request, const DeviceCaps& caps) override;
   std::unique_ptr<engine::Session> make_session(engine::Worker& worker, engine::Link& link,
                                                 const ConnectionInfo& request) override;
+  void visit_stores(engine::Worker& worker, const engine::StoreVisitor& each) override;
 
  private:
-  absl::Status listen(const Config& config);
-
   const Config config_;
   const Environment environment_;
   const iscsi::Limits limits_;

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "examples/engine/ending.h"
+#include "mrpool/callback.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -18,21 +20,13 @@ constexpr uint32_t kMessageBytes = (kHeaders + kRecvData + 15) / 16 * 16;
 
 // A task with what the link needs for it.
 struct Session::Slot : Task, engine::Exchange {
-  struct Claim : engine::StagingClaim {
-    explicit Claim(Slot& owner)
-        : StagingClaim(owner.session.owner_,
-                       [](StagingClaim& self) {
-                         Slot& slot = static_cast<Claim&>(self).slot;
-                         slot.session.chunks_taken(slot);
-                         slot.connection->chunks_ready(slot);
-                       }),
-          slot(owner) {}
-    Slot& slot;
-  };
-
-  explicit Slot(Session& owner) : Task(execution_done()), session(owner), claim(*this) {}
+  explicit Slot(Session& owner) : Task(execution_done()), session(owner) {}
+  void claim_granted() {
+    session.chunks_taken(*this);
+    connection->chunks_ready(*this);
+  }
   Session& session;
-  Claim claim;
+  Bound<engine::StagingClaim, &Slot::claim_granted> claim{*this};
 };
 
 Session::Session(Site& site, SiteWorker& site_worker, engine::Worker& worker, engine::Link& link,
@@ -76,13 +70,14 @@ void Session::disconnected(const Disconnect& how, std::string_view why) {
   if (local && !why.empty()) {
     site_.log(absl::StrCat(peer(), ": dropped: ", std::string(why)));
   } else if (verbose_ || (!local && how.reason != DisconnectReason::kPeer)) {
-    site_.log(absl::StrCat(peer(), ": ", std::string(to_string(how.reason)), " ",
-                           std::string(how.detail)));
+    site_.log(absl::StrCat(peer(), ": ", engine::ending(how, {})));
   }
   connection_.closed();
 }
 
 void Session::tick(Nanoseconds) { connection_.tick(); }
+
+void Session::linger(Nanoseconds) { connection_.linger(); }
 
 // --- Link ---
 
@@ -138,9 +133,28 @@ bool Session::fetch(Task& task, const RemoteBuffer& from, uint64_t offset) {
   return link().read(slot, {sges.data(), count}, from);
 }
 
+bool Session::admit(std::string_view initiator) {
+  const auto standing = initiator.empty() ? engine::Standing::kGuest : engine::Standing::kMember;
+  if (!link().admit(standing, initiator)) return false;
+  answers_ = staging_.flow(link().share(), nullptr);
+  return true;
+}
+
+// The unit's, but for commands that only say something about it.
+engine::StagingFlow& Session::flow_of(const Task& task) {
+  using Kind = scsi::Plan::Kind;
+  const bool answers = task.plan.kind == Kind::kDone || task.plan.kind == Kind::kParameters;
+  if (answers || task.handle == nullptr) return *answers_;
+  std::shared_ptr<engine::StagingFlow>& flow = task.handle->flow;
+  if (flow == nullptr) {
+    flow = staging_.flow(link().share(), task.handle->unit->volume.get());
+  }
+  return *flow;
+}
+
 bool Session::take_chunks(Task& task, uint64_t bytes) {
   Slot& slot = static_cast<Slot&>(task);
-  if (!staging_.take(slot.claim, engine::chunks_for(bytes))) return false;
+  if (!staging_.take(slot.claim, flow_of(task), engine::chunks_for(bytes))) return false;
   chunks_taken(slot);
   return true;
 }
@@ -157,6 +171,10 @@ void Session::give_chunks(Task& task) {
   staging_.put(static_cast<Slot&>(task).claim);
   task.chunk_count = 0;
 }
+
+void Session::executing(Task& task) { staging_.enter_store(static_cast<Slot&>(task).claim); }
+
+void Session::executed(Task& task) { staging_.leave_store(static_cast<Slot&>(task).claim); }
 
 void Session::cancel_chunks(Task& task) { staging_.cancel(static_cast<Slot&>(task).claim); }
 

@@ -34,6 +34,7 @@ class Session final : public engine::Session, public Link {
   void disconnected(const Disconnect& how, std::string_view why) override;
   bool idle() const override { return connection_.idle(); }
   void tick(Nanoseconds now) override;
+  void linger(Nanoseconds now) override;
   void stop() override { disconnect(); }
 
   // Link.
@@ -44,8 +45,11 @@ class Session final : public engine::Session, public Link {
   bool respond(Task& task, std::optional<Rkey> invalidate) override;
   bool push(Task& task, const RemoteBuffer& to, std::optional<Rkey> invalidate) override;
   bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) override;
+  bool admit(std::string_view initiator) override;
   bool take_chunks(Task& task, uint64_t bytes) override;
   void give_chunks(Task& task) override;
+  void executing(Task& task) override;
+  void executed(Task& task) override;
   void cancel_chunks(Task& task) override;
   std::span<std::byte> chunk(uint16_t index) override;
   void disconnect() override;
@@ -60,16 +64,18 @@ class Session final : public engine::Session, public Link {
   struct Slot;
 
   void grow();
+  engine::StagingFlow& flow_of(const Task& task);
   void chunks_taken(Slot& slot);
   engine::Answer answer(Slot& slot, std::optional<Rkey> invalidate);
 
   Site& site_;
   engine::Staging& staging_;
-  engine::StagingOwner owner_;
   const bool verbose_;
   const bool remote_invalidation_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;
+  std::shared_ptr<engine::StagingFlow>
+      answers_;  // what the target answers by itself; since admit()
   Connection connection_;
 };
 

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/json_lines.h"
 #include "examples/iser/target/connection.h"
+#include "examples/storage/stores.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -33,6 +33,22 @@ std::string port_name(std::string_view initiator, const iscsi::Isid& isid) {
   return std::string(initiator) + ",i,0x" + digits.data();
 }
 
+void Site::refresh_sizes() {
+  for (const auto& target : targets()) {
+    for (const auto& [lun, unit] : target->units()->units) {
+      unit->logical.resize(unit->volume->geometry().blocks);
+    }
+  }
+}
+
+std::vector<std::shared_ptr<storage::Volume>> Site::stores() const {
+  std::vector<std::shared_ptr<storage::Volume>> volumes;
+  for (const auto& target : targets()) {
+    for (const auto& [lun, unit] : target->units()->units) volumes.push_back(unit->volume);
+  }
+  return volumes;
+}
+
 Site::Site(Environment environment) : environment_(std::move(environment)) {}
 
 // The thread ends first: it sends its answers to the workers. Messages left over may hold Drains,
@@ -48,17 +64,17 @@ Site::~Site() {
 absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config,
                                                    const std::vector<Reactor*>& reactors,
                                                    Environment environment) {
-  // Found out now, not when an initiator's first reservation cannot be kept.
-  std::error_code ignored;
-  if (!config.state_dir.empty() && !std::filesystem::is_directory(config.state_dir, ignored)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--state-dir ", config.state_dir, ": no such directory; make it first"));
-  }
   std::unique_ptr<Site> site(new Site(std::move(environment)));
   for (Reactor* reactor : reactors) {
     site->workers_.push_back(std::make_unique<SiteWorker>(site->workers(), *reactor));
   }
-  if (!config.state_dir.empty()) site->state_thread_ = std::make_unique<StateThread>();
+  // Found out now, not when an initiator's first reservation cannot be kept.
+  if (const std::string& path = config.engine.state_dir; !path.empty()) {
+    auto state = storage::StateDirectory::open(path);
+    if (!state.ok()) return state.status();
+    site->state_ = *std::move(state);
+    site->state_thread_ = std::make_unique<StateThread>();
+  }
   if (absl::Status status = site->apply(config); !status.ok()) return status;
   return site;
 }
@@ -73,62 +89,163 @@ void Site::on_workers(const std::function<void(SiteWorker&)>& each, const SiteWo
   }
 }
 
-// A target as it will be.
+// A target as it will be, and for each unit the one whose place it takes; null: none.
 struct Site::Change {
   std::shared_ptr<Target> target;
-  std::map<uint16_t, std::shared_ptr<Unit>> units;
+  std::map<uint16_t, std::shared_ptr<Unit>> units{};
+  std::vector<std::pair<std::shared_ptr<Unit>, std::shared_ptr<Unit>>> successors{};
 };
 
-absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetConfig& wanted) {
-  Change change{.target = find(wanted.name), .units = {}};
+// A store with the UUID that it has where its unit is given no name.
+struct Site::Opened {
+  std::shared_ptr<storage::Volume> volume;
+  storage::Uuid derived;
+};
+
+absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(const Config& config,
+                                                            storage::Growth& growth) {
+  std::vector<storage::ServedStore> served;
+  for (const auto& target : targets()) {
+    for (const auto& [lun, unit] : target->units()->units) {
+      served.push_back({unit->volume, target->name(), place_of(lun)});
+    }
+  }
+  auto volumes =
+      storage::open_stores(wanted_stores(config), served, environment_.open_volume, growth);
+  if (!volumes.ok()) return volumes.status();
+  std::vector<std::shared_ptr<storage::Volume>> nameless = *volumes;
+  auto next = nameless.begin();
+  for (const TargetConfig& target : config.targets) {
+    for (const LunConfig& lun : target.luns) {
+      if (any_given(lun.names)) next->reset();
+      ++next;
+    }
+  }
+  const std::vector<storage::Uuid> uuids = storage::derived_uuids(state_.get(), nameless);
+  std::vector<Opened> opened;
+  for (size_t i = 0; i < volumes->size(); ++i) opened.push_back({(*volumes)[i], uuids[i]});
+  return opened;
+}
+
+// The unit with these names: of that target if it has one.
+std::shared_ptr<Unit> Site::find_unit(const UnitNames& names, std::string_view target) const {
+  std::shared_ptr<Unit> found;
+  for (const auto& each : targets()) {
+    for (const auto& [lun, unit] : each->units()->units) {
+      if (unit->logical.facts().uuid != names.uuid) continue;
+      if (each->name() == target) return unit;
+      if (found == nullptr) found = unit;
+    }
+  }
+  return found;
+}
+
+// A unit as it will be.
+struct Site::Place {
+  uint16_t lun;
+  const UnitNames& names;
+  const std::shared_ptr<storage::Volume>& volume;
+  bool apart;  // another target has a unit of these names
+};
+
+absl::Status Site::prepare_unit(const Config& config, const Place& place, Change& change) {
+  const auto& [number, names, volume, apart] = place;
+  const std::string& name = change.target->name();
+  const std::shared_ptr<Unit> before = find_unit(names, name);
+  if (before != nullptr) {
+    const scsi::UnitFacts& facts = before->logical.facts();
+    if (before->volume == volume && facts.target_name == name && facts.serial == names.serial &&
+        facts.naa == names.naa) {
+      change.units.emplace(number, before);
+      return absl::OkStatus();
+    }
+  }
+  absl::StatusOr<std::shared_ptr<Unit>> unit = make_unit(
+      volume, names,
+      {.target = name,
+       .portal_group_tag = change.target->portal_group_tag(),
+       .state_dir = config.engine.state_dir,
+       .apart = apart,
+       .gate = before != nullptr ? before->gate : std::make_shared<RangeGate>(workers())});
+  if (!unit.ok()) return unit.status();
+  if (before != nullptr) change.successors.emplace_back(*unit, before);
+  change.units.emplace(number, *std::move(unit));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetConfig& wanted,
+                                           std::span<const Opened> stores,
+                                           std::set<storage::Uuid>& named) {
+  Change change{.target = find(wanted.name)};
   if (change.target == nullptr) {
     change.target = std::make_shared<Target>(wanted.name, ++last_portal_group_tag_, workers());
   }
-  const std::shared_ptr<const UnitTable> table = change.target->units();
+  const std::vector<uint16_t> numbers = lun_numbers(wanted);
+  std::map<storage::Uuid, uint16_t> luns;
   for (size_t i = 0; i < wanted.luns.size(); ++i) {
-    const auto lun = uint16_t(i);
-    const std::string& spec = wanted.luns[i];
-    const auto present = table->units.find(lun);
-    if (present != table->units.end() && present->second->volume->spec() == spec) {
-      change.units.emplace(lun, present->second);
-      continue;
-    }
-    absl::StatusOr<std::shared_ptr<storage::Volume>> volume =
-        environment_.open_volume(spec, {.block_size = config.block_size});
-    absl::Status status = volume.status();
-    if (status.ok()) {
-      auto unit =
-          make_unit(*std::move(volume), {.target = wanted.name,
-                                         .portal_group_tag = change.target->portal_group_tag(),
-                                         .lun = lun,
-                                         .state_dir = config.state_dir,
-                                         .workers = workers()});
-      status = unit.status();
-      if (status.ok()) change.units.emplace(lun, *std::move(unit));
-    }
+    const LunConfig& lun = wanted.luns[i];
+    const UnitNames names = names_of(lun.names, stores[i].derived);
+    const auto [first, fresh] = luns.emplace(names.uuid, numbers[i]);
+    absl::Status status = fresh ? prepare_unit(config,
+                                               {.lun = numbers[i],
+                                                .names = names,
+                                                .volume = stores[i].volume,
+                                                .apart = !named.insert(names.uuid).second},
+                                               change)
+                                : absl::FailedPreconditionError(absl::StrCat(
+                                      "is the store of LUN ", first->second,
+                                      " too; serve it once, or give one of them another \"uuid\""));
     if (!status.ok()) {
       return absl::Status(status.code(),
-                          absl::StrCat(wanted.name, ", LUN ", spec, ": ", status.message()));
+                          absl::StrCat(base::at_line(lun.line), wanted.name, ", LUN ", lun.storage,
+                                       ": ", status.message()));
     }
   }
   return change;
 }
 
 absl::Status Site::apply(const Config& config) {
-  // What may fail comes first: every volume that is not open yet.
-  std::vector<Change> changes;
   const uint16_t portal_group_tag = last_portal_group_tag_;
+  absl::StatusOr<std::vector<Change>> changes = prepare(config);
+  if (!changes.ok()) {
+    last_portal_group_tag_ = portal_group_tag;
+    return changes.status();
+  }
+  serve(config, *std::move(changes));
+  return absl::OkStatus();
+}
+
+// All that may fail.
+absl::StatusOr<std::vector<Site::Change>> Site::prepare(const Config& config) {
+  storage::Growth growth;
+  const auto stores = open_stores(config, growth);
+  if (!stores.ok()) return stores.status();
+  std::vector<Change> changes;
+  std::span<const Opened> rest = *stores;
+  std::set<storage::Uuid> named;
   for (const TargetConfig& wanted : config.targets) {
-    absl::StatusOr<Change> change = prepare(config, wanted);
-    if (!change.ok()) {
-      last_portal_group_tag_ = portal_group_tag;
-      return change.status();
-    }
+    absl::StatusOr<Change> change = prepare(config, wanted, rest.first(wanted.luns.size()), named);
+    if (!change.ok()) return change.status();
+    rest = rest.subspan(wanted.luns.size());
     changes.push_back(*std::move(change));
   }
-  // From here on nothing fails.
+  if (absl::Status status = storage::keep(growth, state_.get()); !status.ok()) return status;
+  return changes;
+}
+
+void Site::serve(const Config& config, std::vector<Change> changes) {
+  std::set<std::shared_ptr<Unit>> kept;
+  for (const Change& change : changes) {
+    for (const auto& [lun, unit] : change.units) kept.insert(unit);
+  }
   std::vector<std::shared_ptr<Target>> served;
   for (size_t i = 0; i < changes.size(); ++i) {
+    for (const auto& [unit, before] : changes[i].successors) {
+      if (!kept.contains(before)) unit->logical.take_over(before->logical);
+    }
+    for (const auto& [lun, unit] : changes[i].units) {
+      unit->logical.resize(unit->volume->geometry().blocks);
+    }
     changes[i].target->serve(config.targets[i], std::move(changes[i].units));
     served.push_back(changes[i].target);
   }
@@ -136,6 +253,7 @@ absl::Status Site::apply(const Config& config) {
   {
     const std::lock_guard lock(mutex_);
     discovery_ = config.discovery;
+    open_discovery_ = config.open_discovery;
     targets_ = served;
   }
   for (const std::shared_ptr<Target>& target : before) {
@@ -150,7 +268,6 @@ absl::Status Site::apply(const Config& config) {
                     [](const Connection&) { return true; });
     }
   }
-  return absl::OkStatus();
 }
 
 std::shared_ptr<Target> Site::find(std::string_view name) const {
@@ -164,29 +281,44 @@ std::vector<std::shared_ptr<Target>> Site::targets() const {
   return targets_;
 }
 
-iscsi::Authentication Site::discovery() const {
+iscsi::LoginHost::Found Site::discovery_for(std::string_view initiator) const {
   const std::lock_guard lock(mutex_);
-  return discovery_;
+  if (discovery_.incoming || open_discovery_) return {.authentication = discovery_};
+  std::vector<iscsi::Authentication> accounts;
+  for (const auto& target : targets_) {
+    const auto account = target->account(initiator);
+    if (account && account->incoming && std::ranges::find(accounts, *account) == accounts.end()) {
+      accounts.push_back(*account);
+    }
+  }
+  if (accounts.empty()) return {};
+  iscsi::LoginHost::Found found{.authentication = accounts.front()};
+  found.alternatives.assign(accounts.begin() + 1, accounts.end());
+  return found;
 }
 
 std::vector<iscsi::TargetRecord> Site::visible(std::string_view initiator,
+                                               const std::optional<iscsi::Credentials>& proven,
                                                const std::string& local) const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::string> addresses = portals_;
-  if (std::ranges::find(addresses, local) == addresses.end()) {
-    addresses.insert(addresses.begin(), local);
+  std::vector<std::string> addresses;
+  for (const engine::Portal& portal : engine::announced(portals_, local)) {
+    addresses.push_back(portal.endpoint());
   }
   std::vector<iscsi::TargetRecord> records;
   for (const auto& target : targets_) {
-    if (!target->admits(initiator)) continue;
+    const auto account = target->account(initiator);
+    if (!account) continue;
+    const bool named = discovery_.incoming || open_discovery_;
+    if (!named && account->incoming && account->incoming != proven) continue;
     records.push_back({target->name(), addresses, target->portal_group_tag()});
   }
   return records;
 }
 
-void Site::set_portals(std::vector<std::string> addresses) {
+void Site::set_portals(std::vector<engine::Portal> portals) {
   const std::lock_guard lock(mutex_);
-  portals_ = std::move(addresses);
+  portals_ = std::move(portals);
 }
 
 uint16_t Site::take_tsih() {

@@ -24,20 +24,26 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/portals.h"
 #include "examples/iser/target/config.h"
 #include "examples/iser/target/counters.h"
 #include "examples/iser/target/environment.h"
+#include "examples/iser/target/guess_limit.h"
 #include "examples/iser/target/site_worker.h"
 #include "examples/iser/target/state_thread.h"
 #include "examples/iser/target/target.h"
 #include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/login.h"
+#include "examples/storage/growth.h"
+#include "examples/storage/state_directory.h"
 
 namespace mrpool::iser_target {
 
@@ -55,6 +61,11 @@ class Site {
   // One call at a time.
   absl::Status apply(const Config& config);
 
+  // What is served now.
+  std::vector<std::shared_ptr<storage::Volume>> stores() const;
+  // Initiators hear of the units whose storage has another size than they were told.
+  void refresh_sizes();
+
   uint32_t workers() const { return uint32_t(workers_.size()); }
   SiteWorker& worker(uint32_t index) { return *workers_[index]; }
   // Runs `each` on every worker: at once on `from`, whose thread this is, by message on the others.
@@ -63,12 +74,16 @@ class Site {
 
   std::shared_ptr<Target> find(std::string_view name) const;
   std::vector<std::shared_ptr<Target>> targets() const;
-  iscsi::Authentication discovery() const;
-  // The targets an initiator may see, with the portals they are reached by; `local` is the address
-  // it came to.
+  // What discovery asks of an initiator: its own account where there is one, else, where a target
+  // asks this initiator for a proof, one of those.
+  iscsi::LoginHost::Found discovery_for(std::string_view initiator) const;
+  // The targets an initiator that has proven `proven` may see, with the portals they are reached
+  // by; `local` is the address it came to. Without an account of discovery's own those that ask for
+  // another proof are left out.
   std::vector<iscsi::TargetRecord> visible(std::string_view initiator,
+                                           const std::optional<iscsi::Credentials>& proven,
                                            const std::string& local) const;
-  void set_portals(std::vector<std::string> addresses);
+  void set_portals(std::vector<engine::Portal> portals);
 
   // The handles of sessions under way (RFC 7143 §11.12.6); 0: none is free.
   uint16_t take_tsih();
@@ -76,6 +91,7 @@ class Site {
   bool has_tsih(uint16_t tsih) const;
 
   const Environment& environment() const { return environment_; }
+  GuessLimit& guesses() { return guesses_; }
   // Null without a place to keep state.
   StateThread* state_thread() { return state_thread_.get(); }
   Totals totals() const;
@@ -86,15 +102,27 @@ class Site {
  private:
   struct Change;
   explicit Site(Environment environment);
-  absl::StatusOr<Change> prepare(const Config& config, const TargetConfig& wanted);
+  struct Opened;
+  absl::StatusOr<std::vector<Opened>> open_stores(const Config& config, storage::Growth& growth);
+  std::shared_ptr<Unit> find_unit(const UnitNames& names, std::string_view target) const;
+  struct Place;
+  absl::Status prepare_unit(const Config& config, const Place& place, Change& change);
+  // `stores` are those of its LUNs, in order; `named` gains the UUIDs of its units.
+  absl::StatusOr<Change> prepare(const Config& config, const TargetConfig& wanted,
+                                 std::span<const Opened> stores, std::set<storage::Uuid>& named);
+  absl::StatusOr<std::vector<Change>> prepare(const Config& config);
+  void serve(const Config& config, std::vector<Change> changes);
 
   const Environment environment_;
   std::vector<std::unique_ptr<SiteWorker>> workers_;
+  std::unique_ptr<storage::StateDirectory> state_;  // null: there is none
   std::unique_ptr<StateThread> state_thread_;
+  GuessLimit guesses_;
   mutable std::mutex mutex_;
   iscsi::Authentication discovery_;
+  bool open_discovery_ = false;
   std::vector<std::shared_ptr<Target>> targets_;
-  std::vector<std::string> portals_;  // addresses that are served, for SendTargets
+  std::vector<engine::Portal> portals_;  // for SendTargets
   std::set<uint16_t> tsihs_;
   uint16_t last_tsih_ = 0;
   uint16_t last_portal_group_tag_ = 0;  // apply()'s

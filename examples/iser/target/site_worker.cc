@@ -10,7 +10,11 @@ struct OpenStore {
   OpenStore(std::shared_ptr<Unit> of, std::unique_ptr<storage::Channel> way, SiteWorker& worker)
       : unit(std::move(of)),
         channel(std::move(way)),
-        store{*channel, unit->logical.facts().block_size, unit->gate, worker.index(),
+        store{*channel,
+              unit->logical.facts().block_size,
+              unit->volume->late(),
+              *unit->gate,
+              worker.index(),
               worker.reactor()} {}
   const std::shared_ptr<Unit> unit;
   const std::unique_ptr<storage::Channel> channel;
@@ -19,49 +23,22 @@ struct OpenStore {
 
 }  // namespace
 
-SiteWorker::Mailbox::Mailbox(SiteWorker& owner)
-    : mrpool::Task([](mrpool::Task& self) { static_cast<Mailbox&>(self).worker.run_mail(); }),
-      worker(owner) {}
-
 SiteWorker::SiteWorker(uint32_t index, Reactor& reactor)
-    : index_(index), reactor_(reactor), mailbox_(*this) {}
+    : index_(index), reactor_(reactor), mailbox_(reactor) {}
 
 SiteWorker::~SiteWorker() = default;
-
-void SiteWorker::post(std::function<void()> call) {
-  bool first = false;
-  {
-    const std::lock_guard lock(mail_mutex_);
-    first = mail_.empty();
-    mail_.push_back(std::move(call));
-  }
-  if (first) reactor_.post(mailbox_);
-}
 
 void SiteWorker::run(std::function<void()> call) {
   if (reactor_.in_thread()) return call();
   post(std::move(call));
 }
 
-void SiteWorker::run_mail() {
-  std::deque<std::function<void()>> mail;
-  {
-    const std::lock_guard lock(mail_mutex_);
-    mail.swap(mail_);
+void SiteWorker::visit_stores(
+    const std::function<void(const storage::Volume&, const storage::Channel&)>& each) {
+  for (const auto& [unit, weak] : stores_) {
+    // While there is a store, its unit is there.
+    if (const std::shared_ptr<Store> store = weak.lock()) each(*unit->volume, store->channel);
   }
-  for (auto& call : mail) {
-    call();
-    call = nullptr;  // what it holds may be waited for
-  }
-}
-
-bool SiteWorker::discard_mail() {
-  std::deque<std::function<void()>> mail;
-  {
-    const std::lock_guard lock(mail_mutex_);
-    mail.swap(mail_);
-  }
-  return !mail.empty();  // what they hold may send others
 }
 
 absl::StatusOr<std::shared_ptr<Store>> SiteWorker::store(const std::shared_ptr<Unit>& unit) {

@@ -6,13 +6,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/mailbox.h"
 #include "examples/iser/target/counters.h"
 #include "examples/iser/target/unit.h"
 #include "mrpool/reactor.h"
@@ -30,31 +30,25 @@ class SiteWorker {
   Reactor& reactor() { return reactor_; }
 
   // Runs `call` on the loop, in the order of posting.
-  void post(std::function<void()> call);
+  void post(std::function<void()> call) { mailbox_.post(std::move(call)); }
   // The same, but at once when this is the worker's thread.
   void run(std::function<void()> call);
 
   // Forgets messages that were not run; false when there were none. For the end, when no loop runs.
-  bool discard_mail();
+  bool discard_mail() { return mailbox_.discard(); }
 
   // The unit's storage; sessions share it, and it closes when the last lets go of it.
   absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
+  void visit_stores(
+      const std::function<void(const storage::Volume&, const storage::Channel&)>& each);
 
   Counters counters;
 
  private:
-  struct Mailbox : mrpool::Task {
-    explicit Mailbox(SiteWorker& owner);
-    SiteWorker& worker;
-  };
-  void run_mail();
-
   const uint32_t index_;
   Reactor& reactor_;
   std::map<const Unit*, std::weak_ptr<Store>> stores_;
-  std::mutex mail_mutex_;
-  std::deque<std::function<void()>> mail_;
-  Mailbox mailbox_;
+  engine::Mailbox mailbox_;
 };
 
 }  // namespace mrpool::iser_target

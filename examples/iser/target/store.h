@@ -15,6 +15,7 @@ namespace mrpool::iser_target {
 struct Store {
   storage::Channel& channel;
   uint32_t block_size;
+  storage::LateRanges& late;
   RangeGate& gate;
   uint32_t lane;  // the worker's number
   Reactor& reactor;

@@ -1,7 +1,8 @@
 #include "examples/iser/target/target.h"
 
-#include <algorithm>
 #include <utility>
+
+#include "examples/iser/target/limits.h"
 
 namespace mrpool::iser_target {
 
@@ -34,10 +35,30 @@ std::shared_ptr<const UnitTable> Target::units() const {
   return table_;
 }
 
-bool Target::admits(std::string_view initiator) const {
-  const std::shared_ptr<const TargetConfig> config = this->config();
-  return config->initiators.empty() ||
-         std::ranges::find(config->initiators, initiator) != config->initiators.end();
+void Target::lose(const std::string& port, SeenUnits seen) {
+  forget(port);
+  const std::lock_guard lock(mutex_);
+  if (lost_.size() == kMaxLostPorts) {
+    lost_.erase(lost_in_order_.front());
+    lost_in_order_.pop_front();
+  }
+  lost_.emplace(port, std::move(seen));
+  lost_in_order_.push_back(port);
+}
+
+void Target::forget(const std::string& port) {
+  const std::lock_guard lock(mutex_);
+  if (lost_.erase(port) != 0) std::erase(lost_in_order_, port);
+}
+
+std::optional<SeenUnits> Target::lost(const std::string& port) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = lost_.find(port);
+  return at == lost_.end() ? std::nullopt : std::optional(at->second);
+}
+
+std::optional<iscsi::Authentication> Target::account(std::string_view initiator) const {
+  return config()->account(initiator);
 }
 
 }  // namespace mrpool::iser_target

@@ -12,8 +12,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,12 +38,20 @@ class Target {
   // Another alias, other secrets, another access list, for logins to come; other units for all.
   void serve(const TargetConfig& config, std::map<uint16_t, std::shared_ptr<Unit>> units);
   std::shared_ptr<const TargetConfig> config() const;
-  bool admits(std::string_view initiator) const;
+  // TargetConfig::account of the configuration that is served.
+  std::optional<iscsi::Authentication> account(std::string_view initiator) const;
+  bool admits(std::string_view initiator) const { return account(initiator).has_value(); }
 
   std::shared_ptr<const UnitTable> units() const;
   // Of the table that is served: one load for each command says whether the session's is it.
   // Acquire, after the release in serve(): who sees the number finds that table or a later one.
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
+
+  // What initiator ports that were lost without a logout took the LUNs for; the oldest is forgotten
+  // when there are too many.
+  void lose(const std::string& port, SeenUnits seen);
+  void forget(const std::string& port);
+  std::optional<SeenUnits> lost(const std::string& port) const;
 
   struct alignas(64) Sessions {
     std::vector<Connection*> open;
@@ -58,6 +69,8 @@ class Target {
   mutable std::mutex mutex_;
   std::shared_ptr<const TargetConfig> config_;
   std::shared_ptr<const UnitTable> table_;
+  std::map<std::string, SeenUnits> lost_;
+  std::deque<std::string> lost_in_order_;
   std::atomic<uint64_t> version_{0};
   std::atomic<uint64_t> admissions_{0};
   std::vector<Sessions> sessions_;  // by worker

@@ -32,6 +32,7 @@ struct Task {
     kFetching,     // RDMA READ
     kExecuting,    // storage
     kResponding,   // the answer, and the RDMA WRITE in front of it
+    kLate,         // over for its initiator; storage still works on it
   };
   // Data that came in a PDU, still in the receive it landed in.
   struct Piece {
@@ -46,6 +47,8 @@ struct Task {
   State state = State::kFree;
   bool aborted = false;  // ends without an answer, or with TASK ABORTED
   bool tell_abort = false;
+  bool late = false;          // has ended for everybody but storage
+  Nanoseconds abort_asked{};  // since `aborted`
   Connection* connection = nullptr;
   iscsi::ScsiCommand pdu;
   iscsi::IserControl iser;

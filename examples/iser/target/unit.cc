@@ -1,57 +1,80 @@
 #include "examples/iser/target/unit.h"
 
-#include <array>
-#include <cstdio>
-
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "examples/iser/target/limits.h"
-#include "examples/iser/target/state_file.h"
+#include "examples/storage/state_file.h"
 
 namespace mrpool::iser_target {
 namespace {
 
-// FNV-1a: names a unit by its target and number, the same at every start.
-uint64_t stable_hash(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ uint8_t(c)) * 0x100000001b3;
-  return hash;
-}
-
-std::string hex(uint64_t value) {
-  std::array<char, 17> digits;
-  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(value));
-  return digits.data();
+storage::Uuid uuid_for(const UnitNames& given, const storage::Uuid& derived) {
+  if (given.uuid != storage::Uuid{}) return given.uuid;
+  if (!given.serial.empty()) return storage::derive_uuid("serial " + given.serial);
+  if (given.naa.empty()) return derived;
+  return storage::derive_uuid("naa " + std::string(given.naa.begin(), given.naa.end()));
 }
 
 }  // namespace
 
+bool any_given(const UnitNames& names) {
+  return names.uuid != storage::Uuid{} || !names.serial.empty() || !names.naa.empty();
+}
+
+UnitNames names_of(const UnitNames& given, const storage::Uuid& derived) {
+  UnitNames names = given;
+  names.uuid = uuid_for(given, derived);
+  if (names.serial.empty()) {
+    names.serial = absl::BytesToHexString(
+        {reinterpret_cast<const char*>(names.uuid.data()), names.uuid.size()});
+  }
+  if (names.naa.empty()) {
+    // NAA 3h, locally assigned: 60 bits of our own choice.
+    names.naa.assign(names.uuid.begin(), names.uuid.begin() + 8);
+    names.naa[6] = names.uuid[15];  // has the version of a UUID
+    names.naa[0] = uint8_t(0x30 | (names.naa[0] & 0x0f));
+  }
+  return names;
+}
+
+SeenUnit::SeenUnit(const Unit& unit)
+    : uuid(unit.logical.facts().uuid),
+      identity(unit.volume->identity()),
+      block_size(unit.logical.facts().block_size),
+      blocks(unit.logical.blocks()) {}
+
 absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume> volume,
+                                                const UnitNames& names,
                                                 const UnitOptions& options) {
-  const storage::Geometry& geometry = volume->geometry();
+  const storage::Geometry geometry = volume->geometry();
   scsi::UnitFacts facts{.block_size = geometry.block_size,
                         .blocks = geometry.blocks,
                         .read_only = geometry.read_only,
                         .volatile_cache = geometry.volatile_cache,
                         .thin = geometry.deallocate,
                         .max_transfer_blocks = kMaxTransfer / geometry.block_size,
-                        .serial = stable_hash(absl::StrCat(options.target, "/", options.lun)),
+                        .serial = names.serial,
+                        .naa = names.naa,
+                        .uuid = names.uuid,
                         .target_name = options.target,
                         .portal_group_tag = options.portal_group_tag};
   scsi::SaveReservations save;
   std::string kept;
+  std::string path = absl::StrCat(options.state_dir, "/pr-", storage::format_uuid(names.uuid));
+  if (options.apart) {
+    absl::StrAppend(&path, "-", storage::format_uuid(storage::derive_uuid(options.target)));
+  }
   if (!options.state_dir.empty()) {
-    const std::string path = absl::StrCat(options.state_dir, "/pr-", hex(facts.serial));
-    absl::StatusOr<std::string> content = read_state(path);
+    absl::StatusOr<std::string> content = storage::read_state(path);
     if (!content.ok()) return content.status();
     kept = *std::move(content);
-    save = [path](const std::string& text) { return write_state(path, text); };
+    save = [path](const std::string& text) { return storage::write_state(path, text); };
   }
   auto unit =
-      std::make_shared<Unit>(std::move(volume), std::move(facts), std::move(save), options.workers);
+      std::make_shared<Unit>(std::move(volume), std::move(facts), std::move(save), options.gate);
   if (!unit->logical.reservations().restore(kept)) {
-    return absl::DataLossError(absl::StrCat("the kept reservations of LUN ", options.lun, " of ",
-                                            options.target, " are unreadable; remove the file in ",
-                                            options.state_dir, " to go on without them"));
+    return absl::DataLossError(absl::StrCat(
+        path, ": the kept reservations are unreadable; remove the file to go on without them"));
   }
   return unit;
 }

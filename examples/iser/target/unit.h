@@ -8,39 +8,71 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/iser/target/config.h"
 #include "examples/iser/target/range_gate.h"
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
+#include "examples/storage/identity.h"
 #include "examples/storage/storage.h"
+#include "examples/storage/uuid.h"
+
+namespace mrpool::engine {
+class StagingFlow;
+}  // namespace mrpool::engine
 
 namespace mrpool::iser_target {
 
 struct Unit {
   Unit(std::shared_ptr<storage::Volume> storage, scsi::UnitFacts facts, scsi::SaveReservations save,
-       uint32_t workers)
-      : volume(std::move(storage)), logical(std::move(facts), std::move(save)), gate(workers) {}
+       std::shared_ptr<RangeGate> writes)
+      : volume(std::move(storage)),
+        logical(std::move(facts), std::move(save)),
+        gate(std::move(writes)) {}
+
+  // One of the two took the place of the other: what is under way on either concerns both.
+  bool same_line(const Unit& other) const { return gate == other.gate; }
 
   const std::shared_ptr<storage::Volume> volume;
   scsi::LogicalUnit logical;
-  RangeGate gate;
+  // Handed on to the unit that serves the same store after a reload.
+  const std::shared_ptr<RangeGate> gate;
 };
+
+// What an initiator takes a LUN for.
+struct SeenUnit {
+  // What it has seen; nothing, when it has not looked since the last change.
+  explicit SeenUnit(const Unit& unit);
+  SeenUnit() = default;
+
+  storage::Uuid uuid{};
+  std::optional<storage::StoreIdentity> identity{};
+  uint32_t block_size = 0;
+  uint64_t blocks = 0;
+};
+using SeenUnits = std::map<uint16_t, SeenUnit>;  // by LUN
 
 struct UnitOptions {
   std::string target;  // its name
   uint16_t portal_group_tag = 1;
-  uint16_t lun = 0;
-  std::string state_dir;  // where reservations are kept; empty: nowhere
-  uint32_t workers = 1;
+  std::string state_dir;              // where reservations are kept; empty: nowhere
+  bool apart = false;                 // from those of another target's unit of the same names
+  std::shared_ptr<RangeGate> gate{};  // of the unit whose place it takes, or a new one
 };
 
-// With the reservations that were kept.
+// All names of the unit that serves a store: those that are given, the others made from the first
+// of UUID, serial and NAA that is given, else from the UUID derived from the store.
+UnitNames names_of(const UnitNames& given, const storage::Uuid& derived);
+bool any_given(const UnitNames& names);
+
+// With the reservations that were kept for a unit of these names.
 absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume> volume,
-                                                const UnitOptions& options);
+                                                const UnitNames& names, const UnitOptions& options);
 
 // The units of a target. It is replaced whole; sessions keep the one they last saw.
 struct UnitTable {
@@ -59,9 +91,11 @@ struct UnitHandle {
 
   scsi::LogicalUnit& logical() const { return unit->logical; }
   const scsi::UnitFacts& facts() const { return unit->logical.facts(); }
+  SeenUnit seen() const { return nexus.waits_to_be_seen() ? SeenUnit() : SeenUnit(*unit); }
 
   const std::shared_ptr<Unit> unit;
-  std::shared_ptr<Store> store;  // null before the first command that needs it
+  std::shared_ptr<Store> store;               // null before the first command that needs it
+  std::shared_ptr<engine::StagingFlow> flow;  // the link's, for data of commands
   scsi::Nexus nexus;
   uint32_t users = 0;  // commands under way that name it
 };

@@ -152,25 +152,47 @@ class [[nodiscard]] pause final : public Timer {
   std::coroutine_handle<> caller_;
 };
 
-// Something that happens once and that one coroutine waits for: set() before or after the wait.
+// Something that happens once and that coroutines wait for: set() before or after they begin to.
 // Reusable after reset().
 class Event {
  public:
-  bool await_ready() const noexcept { return set_; }
-  void await_suspend(std::coroutine_handle<> caller) noexcept { caller_ = caller; }
-  void await_resume() const noexcept {}
+  class [[nodiscard]] Wait {
+   public:
+    explicit Wait(Event& event) : event_(event) {}
+    bool await_ready() const noexcept { return event_.set_; }
+    void await_suspend(std::coroutine_handle<> caller) noexcept {
+      caller_ = caller;
+      Wait** last = &event_.waiting_;
+      while (*last != nullptr) last = &(*last)->next_;
+      *last = this;
+    }
+    void await_resume() const noexcept {}
 
-  // Runs the waiting coroutine from inside; touch nothing it may have destroyed afterwards.
+   private:
+    friend class Event;
+    Event& event_;
+    std::coroutine_handle<> caller_;
+    Wait* next_ = nullptr;
+  };
+
+  Wait operator co_await() noexcept { return Wait(*this); }
+
+  // Runs the waiting coroutines from inside, in the order of their waits; touch nothing they may
+  // have destroyed afterwards.
   void set() {
     set_ = true;
-    if (caller_) std::exchange(caller_, nullptr).resume();
+    for (Wait* wait = std::exchange(waiting_, nullptr); wait != nullptr;) {
+      Wait* const next = wait->next_;  // the wait goes when its coroutine goes on
+      wait->caller_.resume();
+      wait = next;
+    }
   }
   void reset() { set_ = false; }
   bool is_set() const { return set_; }
 
  private:
   bool set_ = false;
-  std::coroutine_handle<> caller_;
+  Wait* waiting_ = nullptr;
 };
 
 }  // namespace mrpool::nvme::host

@@ -16,11 +16,11 @@ std::string explain(const Address& address, const Disconnect& why) {
   return absl::StrCat(where, ": ", view(why.detail));
 }
 
-absl::Status connect_error(const Outcome& outcome, const QueueOptions& options) {
-  const std::string text =
-      absl::StrCat("Connect to '", options.subnqn, "': ", describe(outcome.status, true));
+absl::Status connect_error(const Outcome& outcome, const QueueOptions& options,
+                           const std::string& said) {
+  const std::string text = absl::StrCat("Connect to '", options.subnqn, "': ", said);
   const Status reason = code(outcome.status);
-  if (reason == kHostPathing || reason == kAbortedByHost) return absl::UnavailableError(text);
+  if (ended_here(reason)) return absl::UnavailableError(text);
   switch (reason) {
     case Status::kConnectInvalidHost:
       return absl::PermissionDeniedError(absl::StrCat(

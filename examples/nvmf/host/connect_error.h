@@ -1,4 +1,4 @@
-// Why a connection did not come about or ended, in words that name the mend.
+// Why a connection did not come about or ended, in words that name the fix.
 //
 // Thread safety: functions of values.
 #pragma once
@@ -13,8 +13,9 @@
 
 namespace mrpool::nvme::host {
 
-// A Fabrics Connect that failed (NVMe-oF 1.1 §3.3).
-absl::Status connect_error(const Outcome& outcome, const QueueOptions& options);
+// A Fabrics Connect that failed (NVMe-oF 1.1 §3.3); `said` is its status in words.
+absl::Status connect_error(const Outcome& outcome, const QueueOptions& options,
+                           const std::string& said);
 // A connection that the target rejected, with the private data it gave (NVMe RDMA transport §3.3).
 absl::Status rejection(const Address& address, std::span<const std::byte> private_data);
 // A connection that ended.

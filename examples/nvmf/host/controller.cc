@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "examples/base/printable.h"
 
 namespace mrpool::nvme::host {
 namespace {
@@ -14,16 +16,17 @@ constexpr uint8_t kIdentifyController = 1;
 constexpr uint8_t kIdentifyActiveNamespaces = 2;
 constexpr uint8_t kFeatureQueues = 0x07;
 constexpr uint8_t kFeatureAsyncEvents = 0x0b;
+constexpr uint8_t kFeatureHostBehavior = 0x16;
+constexpr uint8_t kIdentifyDescriptors = 3;
+constexpr Nanoseconds kEventPause = std::chrono::milliseconds(100);
 constexpr uint8_t kChangedNamespacesLog = 0x04;
 
 constexpr Nanoseconds kPropertyPoll = std::chrono::milliseconds(10);
 constexpr Nanoseconds kShutdownPatience = std::chrono::seconds(1);
 
-absl::Status failed(absl::string_view what, const Outcome& outcome) {
-  const std::string text = absl::StrCat(what, ": ", describe(outcome.status));
-  if (code(outcome.status) == kHostPathing || code(outcome.status) == kAbortedByHost) {
-    return absl::UnavailableError(text);
-  }
+absl::Status failed(const Queue& queue, absl::string_view what, const Outcome& outcome) {
+  const std::string text = absl::StrCat(what, ": ", queue.describe(outcome.status));
+  if (ended_here(outcome.status)) return absl::UnavailableError(text);
   if (code(outcome.status) == Status::kInvalidNamespace) return absl::NotFoundError(text);
   return absl::InternalError(text);
 }
@@ -67,7 +70,8 @@ struct Controller::KeepAlive final : Timer, Request {
     if (ok(outcome.status)) {
       start();
     } else if (controller.admin_->ready()) {
-      controller.admin_->abort(absl::StrCat("Keep Alive: ", describe(outcome.status)));
+      controller.admin_->abort(
+          absl::StrCat("Keep Alive: ", controller.admin_->describe(outcome.status)));
     }
   }
   void start() {
@@ -98,16 +102,23 @@ Controller::Controller(const ControllerOptions& options, Owner& owner)
     : options_(options), owner_(owner) {}
 
 Controller::~Controller() {
-  if (keep_alive_ != nullptr) keep_alive_->cancel();
-  admin_.reset();  // ends the coroutines that wait for answers
+  if (keep_alive_ != nullptr) end();
+}
+
+void Controller::end() {
+  keep_alive_->cancel();
+  stop_watching();
+  admin_->end();
 }
 
 void Controller::on_lost(Queue&, const std::string& why) {
   keep_alive_->cancel();
+  stop_watching();
   owner_.on_controller_lost(*this, why);
 }
 
 Async<absl::Status> Controller::connect() {
+  stop_watching();
   absl::Status status = co_await admin_->open(kDynamicController);
   if (!status.ok()) co_return status;
   status = co_await enable();
@@ -115,6 +126,7 @@ Async<absl::Status> Controller::connect() {
     status =
         co_await identify(kIdentifyController, 0, std::as_writable_bytes(std::span(&identity_, 1)));
   }
+  if (status.ok()) status = co_await accept_retry_delays();
   if (!status.ok()) {
     co_await admin_->close();
     co_return status;
@@ -185,7 +197,7 @@ Async<absl::StatusOr<uint64_t>> Controller::get_property(Property property) {
   get.offset = uint32_t(property);
   Queue::Execution execution = admin_->execute(read_struct<Sqe>(bytes_of(get)));
   const Outcome outcome = co_await execution;
-  if (!ok(outcome.status)) co_return failed("Property Get", outcome);
+  if (!ok(outcome.status)) co_return failed(*admin_, "Property Get", outcome);
   co_return property == Property::kCap ? outcome.result : uint32_t(outcome.result);
 }
 
@@ -196,7 +208,7 @@ Async<absl::Status> Controller::set_property(Property property, uint32_t value) 
   set.value = value;
   Queue::Execution execution = admin_->execute(read_struct<Sqe>(bytes_of(set)));
   const Outcome outcome = co_await execution;
-  if (!ok(outcome.status)) co_return failed("Property Set", outcome);
+  if (!ok(outcome.status)) co_return failed(*admin_, "Property Set", outcome);
   co_return absl::OkStatus();
 }
 
@@ -205,7 +217,7 @@ Async<absl::Status> Controller::fetch(Sqe command, std::span<std::byte> out, con
   if (!buffer.ok()) co_return buffer.status();
   Queue::Execution execution = admin_->execute(command, buffer->sge());
   const Outcome outcome = co_await execution;
-  if (!ok(outcome.status)) co_return failed(what, outcome);
+  if (!ok(outcome.status)) co_return failed(*admin_, what, outcome);
   std::memcpy(out.data(), buffer->bytes().data(), out.size());
   co_return absl::OkStatus();
 }
@@ -234,7 +246,7 @@ Async<absl::StatusOr<uint16_t>> Controller::set_queue_count(uint16_t wanted) {
   command.cdw11 = wanted0 << 16 | wanted0;
   Queue::Execution execution = admin_->execute(command);
   const Outcome outcome = co_await execution;
-  if (!ok(outcome.status)) co_return failed("Set Features, number of queues", outcome);
+  if (!ok(outcome.status)) co_return failed(*admin_, "Set Features, number of queues", outcome);
   const uint32_t sqs = uint32_t(outcome.result & 0xffff) + 1;
   const uint32_t cqs = uint32_t(outcome.result >> 16 & 0xffff) + 1;
   co_return uint16_t(std::min({uint32_t(wanted), sqs, cqs}));
@@ -244,16 +256,23 @@ Async<absl::StatusOr<std::vector<uint32_t>>> Controller::active_namespaces() {
   std::vector<uint32_t> all;
   uint32_t list[1024];
   uint32_t after = 0;
-  do {
+  bool more = true;
+  while (more) {
     const absl::Status status = co_await identify(kIdentifyActiveNamespaces, after,
                                                   std::as_writable_bytes(std::span(list)));
     if (!status.ok()) co_return status;
     for (const uint32_t nsid : list) {
-      if (nsid == 0 || le(nsid) <= after) break;
-      all.push_back(le(nsid));
+      // Numbers rise; a full list has another one behind it.
+      more = le(nsid) > after;
+      if (!more) break;
+      after = le(nsid);
+      all.push_back(after);
     }
-    after = le(list[1023]);
-  } while (after != 0 && after == all.back());
+    if (all.size() > kMaxNamespaces) {
+      co_return absl::ResourceExhaustedError(
+          absl::StrCat("the controller lists more than ", kMaxNamespaces, " namespaces"));
+    }
+  }
   co_return all;
 }
 
@@ -265,34 +284,84 @@ Async<absl::StatusOr<nvme_id_ns>> Controller::identify_namespace(uint32_t nsid) 
   co_return info;
 }
 
-Async<absl::StatusOr<NamespaceInfo>> Controller::namespace_info(uint32_t nsid) {
-  const auto info = co_await identify_namespace(nsid);
-  const auto active = co_await active_namespaces();
-  if (!active.ok()) co_return active.status();
+Async<absl::StatusOr<NamespaceInfo>> Controller::namespace_info(uint32_t nsid, Look look) {
+  auto info = co_await identify_namespace(nsid);
+  if (!info.ok() && absl::IsUnavailable(info.status())) co_return info.status();
   if (!info.ok() || le(info->nsze) == 0) {
-    std::string list;
-    for (const uint32_t n : *active) absl::StrAppend(&list, list.empty() ? "" : ", ", n);
+    const auto active = co_await active_namespaces();
+    if (!active.ok()) co_return active.status();
+    if (look == Look::kFirst && std::ranges::find(*active, nsid) != active->end()) {
+      co_return co_await namespace_info(nsid, Look::kAgain);
+    }
     co_return absl::NotFoundError(
         absl::StrCat("the subsystem has no namespace ", nsid,
-                     list.empty() ? "; it has none at all" : absl::StrCat("; it has ", list)));
+                     active->empty() ? "; it has none at all"
+                                     : absl::StrCat("; it has ", absl::StrJoin(*active, ", "))));
   }
-  const auto& format = info->lbaf[info->flbas & 0xf];
-  if (format.ds < 9 || format.ds > 20 || le(format.ms) != 0) {
-    co_return absl::UnimplementedError(
-        absl::StrCat("namespace ", nsid, " has blocks of 2^", format.ds, " bytes and ",
-                     le(format.ms), " of metadata; only plain blocks of 512 B and more will do"));
+  // Optional in old controllers.
+  std::vector<std::byte> descriptors(4096);
+  const absl::Status read = co_await identify(kIdentifyDescriptors, nsid, descriptors);
+  if (absl::IsUnavailable(read)) co_return read;
+  if (!read.ok()) descriptors.clear();
+  auto ns = parse_namespace(nsid, *info, descriptors);
+  // At least the subsystem has a name of its own.
+  if (ns.ok() && ns->identifiers.empty()) {
+    ns->identifiers = absl::StrCat("serial:", base::printable({identity_.sn, sizeof identity_.sn}));
   }
-  co_return NamespaceInfo{
-      .nsid = nsid, .blocks = le(info->nsze), .block_size = uint32_t{1} << format.ds};
+  co_return ns;
+}
+
+Async<absl::Status> Controller::check_identifiers(const NamespaceInfo& was) {
+  std::vector<std::byte> descriptors(4096);
+  const absl::Status read = co_await identify(kIdentifyDescriptors, was.nsid, descriptors);
+  if (absl::IsUnavailable(read)) co_return read;
+  const std::string now = read.ok() ? namespace_identifiers({}, descriptors) : "";
+  if (now.empty()) co_return absl::OkStatus();  // optional in old controllers
+  NamespaceInfo is = was;
+  is.identifiers = now;
+  co_return check_same(was, is);
+}
+
+RetryDelays Controller::retry_delays() const {
+  const auto delay = [](uint16_t units) { return std::chrono::milliseconds(100) * units; };
+  return {delay(le(uint16_t(identity_.crdt1))), delay(le(uint16_t(identity_.crdt2))),
+          delay(le(uint16_t(identity_.crdt3)))};
+}
+
+// Advanced Command Retry Enable: without it the controller names no delays.
+Async<absl::Status> Controller::accept_retry_delays() {
+  admin_->set_retry_delays(retry_delays());
+  if (identity_.crdt1 == 0) co_return absl::OkStatus();
+  auto buffer = load::Buffer::create(*options_.admin.pd, 512);
+  if (!buffer.ok()) co_return buffer.status();
+  buffer->bytes()[0] = std::byte{1};
+  Sqe command = admin_command(AdminOpcode::kSetFeatures);
+  command.cdw10 = kFeatureHostBehavior;
+  Queue::Execution execution = admin_->execute(command, buffer->sge());
+  const Outcome outcome = co_await execution;
+  if (ok(outcome.status)) co_return absl::OkStatus();
+  // One that refuses it names no delays.
+  const absl::Status status = failed(*admin_, "Set Features, host behavior", outcome);
+  co_return absl::IsUnavailable(status) ? status : absl::OkStatus();
+}
+
+void Controller::stop_watching() {
+  watching_ = false;
+  event_pause_.cancel();
+  may_ask_.set();
 }
 
 Async<> Controller::watch_events() {
+  watching_ = true;
   // Ask for every kind of notice the controller can give (OAES has the bits of the feature).
   Sqe enable = admin_command(AdminOpcode::kSetFeatures);
   enable.cdw10 = kFeatureAsyncEvents;
   enable.cdw11 = le(identity_.oaes) & (1u << 8 | 1u << 31);  // namespaces, discovery log
   Queue::Execution enabling = admin_->execute(enable);
-  co_await enabling;
+  const Outcome enabled = co_await enabling;
+  if (!ok(enabled.status) && absl::IsUnavailable(failed(*admin_, "Set Features", enabled))) {
+    co_return;
+  }
   for (;;) {
     Queue::Execution wait = admin_->execute(admin_command(AdminOpcode::kAsyncEventRequest));
     wait.or_wait_forever();
@@ -305,7 +374,11 @@ Async<> Controller::watch_events() {
     std::vector<std::byte> page(event.log_page == kChangedNamespacesLog ? 4096 : 512);
     const absl::Status read = co_await log_page(event.log_page, 0, page, kBroadcastNsid);
     if (absl::IsUnavailable(read)) co_return;
+    may_ask_.reset();
+    event_pause_.arm(admin_->reactor(), kEventPause);
     owner_.on_async_event(*this, event);
+    co_await may_ask_;
+    if (!watching_) co_return;
   }
 }
 

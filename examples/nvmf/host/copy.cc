@@ -1,14 +1,13 @@
 #include "examples/nvmf/host/copy.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <coroutine>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "examples/load/file.h"
 
 namespace mrpool::nvme::host {
 namespace {
@@ -71,44 +70,38 @@ struct Ring {
   std::vector<std::unique_ptr<Chunk>> chunks;
 };
 
-absl::Status failed(const char* what, const Chunk& chunk) {
-  return absl::DataLossError(absl::StrCat(what, " of ", chunk.data.length, " bytes at ",
-                                          chunk.offset, ": ", describe(chunk.outcome.status)));
+absl::Status failed(const Queue& queue, const char* what, const Chunk& chunk) {
+  const std::string text = absl::StrCat(what, " of ", chunk.data.length, " bytes at ", chunk.offset,
+                                        ": ", queue.describe(chunk.outcome.status));
+  return ended_here(chunk.outcome.status) ? absl::UnavailableError(text)
+                                          : absl::DataLossError(text);
 }
 
-// As many bytes as there are, up to the size of `to`. A pipe may have nothing for hours, so a
-// signal ends the wait when `go_on` says so.
-absl::StatusOr<uint32_t> read_fully(int from, std::span<std::byte> to,
-                                    const std::function<bool()>& go_on) {
-  size_t have = 0;
-  while (have < to.size()) {
-    const ssize_t n = ::read(from, to.data() + have, to.size() - have);
-    if (n == 0) break;
-    if (n > 0) {
-      have += size_t(n);
-    } else if (errno != EINTR) {
-      return absl::DataLossError(absl::StrCat("reading the input: ", std::strerror(errno)));
-    } else if (!go_on()) {
-      return absl::CancelledError("interrupted");
+// Reads into, or writes from, a piece of memory.
+class [[nodiscard]] FileStep {
+ public:
+  FileStep(load::FileWorker& file, std::span<std::byte> memory, bool writes)
+      : file_(file), memory_(memory), writes_(writes) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> caller) {
+    auto done = [this, caller](absl::StatusOr<size_t> result) {
+      result_ = std::move(result);
+      caller.resume();
+    };
+    if (writes_) {
+      file_.write(memory_, done);
+    } else {
+      file_.read(memory_, done);
     }
   }
-  return uint32_t(have);
-}
+  absl::StatusOr<size_t> await_resume() { return std::move(result_); }
 
-absl::Status write_fully(int to, std::span<const std::byte> from,
-                         const std::function<bool()>& go_on) {
-  while (!from.empty()) {
-    const ssize_t n = ::write(to, from.data(), from.size());
-    if (n > 0) {
-      from = from.subspan(size_t(n));
-    } else if (n < 0 && errno != EINTR) {
-      return absl::DataLossError(absl::StrCat("writing the output: ", std::strerror(errno)));
-    } else if (!go_on()) {
-      return absl::CancelledError("interrupted");
-    }
-  }
-  return absl::OkStatus();
-}
+ private:
+  load::FileWorker& file_;
+  const std::span<std::byte> memory_;
+  const bool writes_;
+  absl::StatusOr<size_t> result_ = size_t{0};
+};
 
 uint32_t round_up(uint32_t bytes, uint32_t block) { return (bytes + block - 1) / block * block; }
 
@@ -123,14 +116,15 @@ Async<absl::Status> complete_last_block(Queue& queue, const NamespaceInfo& ns, R
   sge.length = ns.block_size;
   chunk.submit(queue, IoOpcode::kRead, ns, at + start, sge);
   co_await ring.wait(chunk);
-  if (!ok(chunk.outcome.status)) co_return failed("read", chunk);
+  if (!ok(chunk.outcome.status)) co_return failed(queue, "read", chunk);
   std::copy(head.begin(), head.end(), sge.addr);
   co_return absl::OkStatus();
 }
 
 }  // namespace
 
-Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOptions options) {
+Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, load::FileWorker& from,
+                                        CopyOptions options) {
   auto made = Ring::create(pd, options);
   if (!made.ok()) co_return made.status();
   Ring& ring = **made;
@@ -142,15 +136,14 @@ Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOpti
     Chunk& chunk = ring[turn];
     co_await ring.wait(chunk);
     if (!ok(chunk.outcome.status)) {
-      status = failed("write", chunk);
+      status = failed(queue, "write", chunk);
       break;
     }
     const auto want = uint32_t(std::min<uint64_t>(options.chunk, limit - copied));
-    const auto got =
-        read_fully(from, {chunk.room.addr, want}, [&] { return options.progress(copied); });
+    const auto got = co_await FileStep(from, {chunk.room.addr, want}, false);
     if (!got.ok()) status = got.status();
     if (!got.ok() || *got == 0) break;
-    chunk.bytes = *got;
+    chunk.bytes = uint32_t(*got);
     if (copied + chunk.bytes > room) {
       status = absl::OutOfRangeError(absl::StrCat("the input does not fit: namespace ",
                                                   options.ns.nsid, " has room for ", room,
@@ -171,17 +164,20 @@ Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOpti
   }
   co_await ring.drain();
   for (const auto& chunk : ring.chunks) {
-    if (status.ok() && !ok(chunk->outcome.status)) status = failed("write", *chunk);
+    const bool stands = !status.ok() && !absl::IsCancelled(status);
+    if (!stands && !ok(chunk->outcome.status)) status = failed(queue, "write", *chunk);
   }
+  if (status.ok() && copied == 0) status = load::empty_input();
   if (!status.ok()) co_return status;
   Chunk flush;
   flush.submit(queue, IoOpcode::kFlush, options.ns, 0, {});
   co_await ring.wait(flush);
-  if (!ok(flush.outcome.status)) co_return failed("flush", flush);
+  if (!ok(flush.outcome.status)) co_return failed(queue, "flush", flush);
   co_return copied;
 }
 
-Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptions options) {
+Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, load::FileWorker& to,
+                                         CopyOptions options) {
   auto made = Ring::create(pd, options);
   if (!made.ok()) co_return made.status();
   Ring& ring = **made;
@@ -199,11 +195,11 @@ Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptio
     if (turn >= options.depth) {
       co_await ring.wait(chunk);
       if (!ok(chunk.outcome.status)) {
-        status = failed("read", chunk);
+        status = failed(queue, "read", chunk);
         break;
       }
-      status =
-          write_fully(to, {chunk.room.addr, chunk.bytes}, [&] { return options.progress(copied); });
+      const auto written = co_await FileStep(to, {chunk.room.addr, chunk.bytes}, true);
+      status = written.status();
       if (!status.ok()) break;
       copied += chunk.bytes;
       if (!options.progress(copied)) status = absl::CancelledError("interrupted");
@@ -217,6 +213,10 @@ Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptio
   }
   co_await ring.drain();
   if (!status.ok()) co_return status;
+  if (copied == 0) {
+    const auto emptied = co_await FileStep(to, {}, true);
+    if (!emptied.ok()) co_return emptied.status();
+  }
   co_return copied;
 }
 

@@ -1,15 +1,16 @@
-// Copies between a file descriptor and a range of a namespace, several chunks under way at once and
+// Copies between a file and a range of a namespace, several chunks under way at once and
 // the file's order kept, so that pipes work.
 //
 // Units: bytes. A range that ends inside a logical block is completed by reading that block first.
-// Thread safety: the reactor's thread; reading and writing the descriptor blocks it.
-// Ownership: descriptor, session and pd are the caller's.
+// Thread safety: the reactor's thread, which waits for no file.
+// Ownership: file, session and pd are the caller's.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 
 #include "absl/status/statusor.h"
+#include "examples/load/file_worker.h"
 #include "examples/nvmf/host/session.h"
 
 namespace mrpool::nvme::host {
@@ -23,8 +24,11 @@ struct CopyOptions {
   std::function<bool(uint64_t)> progress = [](uint64_t) { return true; };  // false: stop
 };
 
-// Bytes copied. DataLoss names the range and the status of the command that failed.
-Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, int from, CopyOptions options);
-Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, int to, CopyOptions options);
+// Bytes copied. DataLoss names the range and the status of the command that failed. An empty range
+// is written to the file too.
+Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, load::FileWorker& from,
+                                        CopyOptions options);
+Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, load::FileWorker& to,
+                                         CopyOptions options);
 
 }  // namespace mrpool::nvme::host

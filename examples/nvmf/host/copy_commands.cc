@@ -1,17 +1,18 @@
 // mrpool-nvmf read, mrpool-nvmf write: a range of a namespace to and from a file or a pipe.
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
+#include "examples/load/file.h"
+#include "examples/load/file_worker.h"
 #include "examples/nvmf/host/commands.h"
 #include "examples/nvmf/host/copy.h"
 #include "examples/nvmf/host/host.h"
@@ -27,36 +28,6 @@ struct Job {
   std::string file = "-";
   std::string eta = "auto";
   bool to_namespace = false;
-};
-
-// Closes what it opened; "-" is stdin or stdout.
-class File {
- public:
-  static absl::StatusOr<File> open(const std::string& path, bool to_write) {
-    if (path == "-") return File(to_write ? STDOUT_FILENO : STDIN_FILENO, false);
-    const int fd = to_write ? ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)
-                            : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("'", path, "': ", std::strerror(errno)));
-    }
-    return File(fd, true);
-  }
-  File(File&& other) noexcept : fd_(other.fd_), ours_(std::exchange(other.ours_, false)) {}
-  File& operator=(File&&) = delete;
-  ~File() {
-    if (ours_) ::close(fd_);
-  }
-  int fd() const { return fd_; }
-  // 0 where nobody knows.
-  uint64_t size() const {
-    struct stat info {};
-    return fstat(fd_, &info) == 0 && S_ISREG(info.st_mode) ? uint64_t(info.st_size) : 0;
-  }
-
- private:
-  File(int fd, bool ours) : fd_(fd), ours_(ours) {}
-  int fd_;
-  bool ours_;
 };
 
 class ProgressLine {
@@ -96,7 +67,8 @@ class ProgressLine {
   bool shown_ = false;
 };
 
-absl::Status check(const Job& job, const NamespaceInfo& ns) {
+// Input is what is known of it before the first byte is written.
+absl::Status check(const Job& job, const NamespaceInfo& ns, std::optional<uint64_t> input) {
   if (job.copy.offset % ns.block_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--offset ", job.copy.offset, " is not a multiple of the block size ", ns.block_size));
@@ -109,46 +81,101 @@ absl::Status check(const Job& job, const NamespaceInfo& ns) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--offset ", job.copy.offset, " is beyond the end of the namespace at ", ns.bytes()));
   }
+  const uint64_t room = ns.bytes() - job.copy.offset;
+  const uint64_t most = job.copy.size == 0 ? UINT64_MAX : job.copy.size;
+  if (job.to_namespace && std::min(input.value_or(0), most) > room) {
+    return absl::OutOfRangeError(absl::StrCat("the input does not fit: namespace ", ns.nsid,
+                                              " has room for ", room, " bytes from --offset ",
+                                              job.copy.offset, ", and it has ", *input));
+  }
+  if (!job.to_namespace && job.copy.size > room) {
+    return absl::OutOfRangeError(absl::StrCat("--offset + --size is beyond the end of namespace ",
+                                              ns.nsid, " at ", ns.bytes()));
+  }
   return absl::OkStatus();
 }
 
-Async<absl::StatusOr<uint64_t>> copy_all(Host& host, Job job, int fd) {
+// The file, and the thread that reads or writes it.
+struct Stream {
+  std::optional<load::File> file;
+  std::unique_ptr<load::FileWorker> worker;
+
+  absl::Status open(Host& host, const Job& job) {
+    if (!file) {
+      auto opened = load::File::open_output(job.file);
+      if (!opened.ok()) return opened.status();
+      file.emplace(*std::move(opened));
+    }
+    auto made =
+        load::FileWorker::create(host.reactor(), file->fd(), !job.to_namespace && file->named());
+    if (made.ok()) worker = *std::move(made);
+    return made.status();
+  }
+  void cancel() const {
+    if (worker != nullptr) worker->cancel();
+  }
+};
+
+Async<absl::StatusOr<uint64_t>> copy_range(Host& host, Job& job, Stream& stream) {
   Session& session = host.session();
-  absl::Status status = co_await session.connect();
+  const auto ns = co_await session.controller().namespace_info(job.host.nsid);
+  if (!ns.ok()) co_return ns.status();
+  session.pin(*ns);
+  absl::Status status =
+      check(job, *ns, job.to_namespace ? stream.file->left() : std::optional<uint64_t>());
+  if (status.ok()) status = stream.open(host, job);
+  if (!status.ok()) co_return status;
+  Reactor* const reactors[] = {&host.reactor()};
+  status = co_await session.open_queues(reactors);
+  if (!status.ok()) co_return status;
+  job.copy.ns = *ns;
+  const uint64_t limit = session.controller().max_transfer() / ns->block_size * ns->block_size;
+  job.copy.chunk = uint32_t(std::min<uint64_t>(job.copy.chunk, limit));
+  if (job.to_namespace) {
+    co_return co_await copy_in(session.queue(0), host.pd(), *stream.worker, job.copy);
+  }
+  co_return co_await copy_out(session.queue(0), host.pd(), *stream.worker, job.copy);
+}
+
+Async<absl::StatusOr<uint64_t>> copy_all(Host& host, Job& job, Stream& stream) {
+  const absl::Status status = co_await host.session().connect();
   if (!status.ok()) co_return status;
   host.take_signals();
-  absl::StatusOr<uint64_t> copied = 0;
-  const auto ns = co_await session.controller().namespace_info(job.host.nsid);
-  status = ns.ok() ? check(job, *ns) : ns.status();
-  if (status.ok()) {
-    Reactor* const reactors[] = {&host.reactor()};
-    status = co_await session.open_queues(reactors);
+  auto copied = co_await copy_range(host, job, stream);
+  // What ended the session, or another namespace there, ended commands and the wait for a pipe too.
+  const bool of_command = absl::IsDataLoss(copied.status()) || absl::IsCancelled(copied.status()) ||
+                          absl::IsUnavailable(copied.status());
+  absl::Status cause;
+  // GCC 12 destroys temporaries of conditional expressions with co_await twice.
+  if (of_command && Host::interrupted()) {
+    cause = absl::CancelledError("interrupted");
+  } else if (of_command) {
+    cause = co_await host.session().cause();
   }
-  if (status.ok()) {
-    job.copy.ns = *ns;
-    const uint64_t limit = session.controller().max_transfer() / ns->block_size * ns->block_size;
-    job.copy.chunk = uint32_t(std::min<uint64_t>(job.copy.chunk, limit));
-    if (job.to_namespace) {
-      copied = co_await copy_in(session.queue(0), host.pd(), fd, job.copy);
-    } else {
-      copied = co_await copy_out(session.queue(0), host.pd(), fd, job.copy);
-    }
-  }
-  co_await session.disconnect();
-  if (!status.ok()) co_return status;
+  co_await host.session().disconnect();
+  if (!cause.ok()) co_return cause;
   co_return copied;
 }
 
 int run(Job& job) {
-  auto file = File::open(job.file, !job.to_namespace);
-  if (!file.ok()) return fail(file.status());
+  Stream stream;
+  if (job.to_namespace) {
+    auto input = load::File::open_input(job.file);
+    if (!input.ok()) return fail(input.status());
+    stream.file.emplace(*std::move(input));
+  } else if (absl::Status status = load::File::check_output(job.file); !status.ok()) {
+    return fail(status);
+  }
   auto host = Host::create(job.host, 1, uint16_t(job.copy.depth));
   if (!host.ok()) return fail(host.status());
   const bool show = job.eta == "always" || (job.eta == "auto" && isatty(STDERR_FILENO));
-  ProgressLine progress(show,
-                        job.copy.size != 0 || !job.to_namespace ? job.copy.size : file->size());
+  const uint64_t known = job.to_namespace ? stream.file->left().value_or(0) : 0;
+  ProgressLine progress(show, job.copy.size != 0 ? job.copy.size : known);
   job.copy.progress = [&progress](uint64_t bytes) { return progress.update(bytes); };
-  const auto copied = (*host)->run(copy_all(**host, job, file->fd()));
+  (*host)->on_interrupt([&stream](Host::Interrupt) { stream.cancel(); });
+  (*host)->on_over([&stream](const absl::Status&) { stream.cancel(); });
+  const auto copied = (*host)->run(copy_all(**host, job, stream));
+  stream.worker.reset();  // it uses the host's reactor
   progress.finish();
   if (!copied.ok()) return fail(copied.status());
   const double seconds = std::chrono::duration<double>(progress.elapsed()).count();

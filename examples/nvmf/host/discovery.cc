@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "examples/nvmf/host/limits.h"
 
 namespace mrpool::nvme::host {
 namespace {
 
 constexpr uint8_t kDiscoveryPage = 0x70;
 constexpr int kTries = 10;
-constexpr uint64_t kMaxRecords = 4096;
 constexpr size_t kRecordsPerRead = 4;
 
 struct Header {
@@ -34,9 +34,10 @@ Async<absl::StatusOr<DiscoveryLog>> read_discovery_log(Controller& controller) {
     DiscoveryLog log;
     log.generation = before->generation;
     const uint64_t records = before->records;
-    if (records > kMaxRecords) {
-      co_return absl::ResourceExhaustedError(
-          absl::StrCat("the discovery log claims ", records, " records"));
+    if (records > kMaxDiscoveryRecords) {
+      co_return absl::ResourceExhaustedError(absl::StrCat("the discovery log claims ", records,
+                                                          " records; at most ",
+                                                          kMaxDiscoveryRecords, " are read"));
     }
     log.entries.resize(records);
     for (size_t at = 0; at < records; at += kRecordsPerRead) {

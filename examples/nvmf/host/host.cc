@@ -4,11 +4,18 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/exit_status.h"
+#include "examples/base/printable.h"
+#include "examples/load/interrupt.h"
 
 namespace mrpool::nvme::host {
 namespace {
+
+constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
+                                        .most = std::chrono::hours(24)};
 
 // A signal handler has no other way in.
 std::atomic<bool> g_interrupted{false};
@@ -35,13 +42,15 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
   }
   command.text("host-nqn", "NQN", "who we are (default: /etc/nvme/hostnqn, else a random UUID)",
                options.host_nqn);
-  command.duration("connect-timeout", "for one connection", options.connect_timeout);
-  command.duration("timeout", "for one command", options.timeout);
+  command.duration("connect-timeout", "for one connection", options.connect_timeout, kTimeouts);
+  command.duration("timeout", "for one command", options.timeout, kTimeouts);
   if (set == HostOptionSet::kAddressOnly || set == HostOptionSet::kSubsystem) return;
-  command.duration("keep-alive", "keep-alive time-out; 0 switches it off", options.keep_alive);
+  command.duration("keep-alive", "keep-alive time-out; 0 switches it off", options.keep_alive,
+                   {.most = kTimeouts.most});
   command.flag("reconnect", "after a lost connection, connect again and repeat what was under way",
                options.reconnect);
-  command.duration("reconnect-delay", "between attempts", options.reconnect_delay);
+  command.duration("reconnect-delay", "between attempts", options.reconnect_delay,
+                   {.most = kTimeouts.most});
   command.duration("ctrl-loss-tmo", "give up reconnecting after this long", options.loss_timeout);
   if (set != HostOptionSet::kLoad) return;
   command.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
@@ -134,17 +143,33 @@ void Host::run_until(const bool& done) {
     reactor_->run();
     if (interrupted() && !done && !told) {
       told = true;
-      if (on_interrupt_) on_interrupt_();
+      hurry_.arm(*reactor_, load::kInterruptedReadBack);
+      call_interrupt(Interrupt::kFirst);
     }
+  }
+  hurry_.cancel();
+}
+
+// The interrupted work is still not done.
+void Host::hurry() {
+  switch (++hurried_) {
+    case 1:
+      call_interrupt(Interrupt::kHurry);
+      return hurry_.arm(*reactor_, load::kInterruptedDrain);
+    case 2:
+      session_->give_up("interrupted");
+      return hurry_.arm(*reactor_, load::kInterruptedEnd);
+    default:
+      std::fputs("mrpool-nvmf: interrupted; what was under way did not end\n", stderr);
+      std::_Exit(base::kExitInterrupted);
   }
 }
 
 void Host::on_event(const std::string& text) {
-  std::fprintf(stderr, "mrpool-nvmf: %s\n", text.c_str());
+  std::fprintf(stderr, "mrpool-nvmf: %s\n", base::printable(text).c_str());
 }
 
 void Host::on_over(const absl::Status& why) {
-  std::fprintf(stderr, "mrpool-nvmf: %s\n", std::string(why.message()).c_str());
   if (over_call_) over_call_(why);
 }
 

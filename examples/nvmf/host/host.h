@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "examples/base/command_line.h"
+#include "examples/nvmf/host/limits.h"
 #include "examples/nvmf/host/session.h"
 
 namespace mrpool::nvme::host {
@@ -21,11 +22,11 @@ struct HostOptions {
   uint32_t nsid = 1;
   bool spin = false;
   bool reconnect = false;
-  Nanoseconds reconnect_delay = std::chrono::milliseconds(500);
-  Nanoseconds loss_timeout = std::chrono::minutes(10);
-  Nanoseconds keep_alive = std::chrono::seconds(10);
-  Nanoseconds connect_timeout = std::chrono::seconds(5);
-  Nanoseconds timeout = std::chrono::seconds(30);
+  Nanoseconds reconnect_delay = kDefaultReconnectDelay;
+  Nanoseconds loss_timeout = kDefaultLossTimeout;
+  Nanoseconds keep_alive = kDefaultKeepAlive;
+  Nanoseconds connect_timeout = kDefaultConnectTimeout;
+  Nanoseconds timeout = kDefaultCommandTimeout;
 };
 
 // Which of the options a subcommand takes.
@@ -44,12 +45,14 @@ class Host final : private Session::News {
   template <typename T>
   T run(Async<T> work);
   // SIGINT and SIGTERM end the program as usual until this is called, so that nobody waits for a
-  // connection that does not come. From then on `work` goes on, interrupted() is true, and
-  // `on_interrupt`, when set, is called once. A second signal kills.
+  // connection that does not come. From then on interrupted() is true after one, and `work` has a
+  // second to end: `on_interrupt` is called at once and, with kHurry, when half of it is over; then
+  // the session is given up, and at last the program ends without `work`. A second signal kills.
+  enum class Interrupt : uint8_t { kFirst, kHurry };
   void take_signals();
   static bool interrupted();
-  void on_interrupt(std::function<void()> call) { on_interrupt_ = std::move(call); }
-  // Called when the session is over for good.
+  void on_interrupt(std::function<void(Interrupt)> call) { on_interrupt_ = std::move(call); }
+  // Called when the session is over for good, Session::ended().
   void on_over(std::function<void(const absl::Status&)> call) { over_call_ = std::move(call); }
 
   Reactor& reactor() { return *reactor_; }
@@ -64,6 +67,10 @@ class Host final : private Session::News {
   void on_event(const std::string& text) override;
   void on_over(const absl::Status& why) override;
   void run_until(const bool& done);
+  void hurry();
+  void call_interrupt(Interrupt what) {
+    if (on_interrupt_) on_interrupt_(what);
+  }
 
   HostOptions options_;
   std::unique_ptr<Reactor> reactor_;
@@ -71,7 +78,9 @@ class Host final : private Session::News {
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
   std::unique_ptr<Session> session_;
-  std::function<void()> on_interrupt_;
+  std::function<void(Interrupt)> on_interrupt_;
+  Bound<Timer, &Host::hurry> hurry_{*this};
+  int hurried_ = 0;
   std::function<void(const absl::Status&)> over_call_;
 };
 

@@ -9,7 +9,7 @@ namespace {
 constexpr const char* kProgram = "mrpool-nvmf";
 constexpr const char* kExamples = R"(  $ mrpool-nvmf discover uiwarp://127.0.0.1:4420
   $ mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN --input disk.img
-  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randrw --bs 4k --runtime 5
+  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randrw --time_based --runtime 5
 )";
 
 }  // namespace

@@ -1,6 +1,5 @@
 // mrpool-nvmf perf: load on a namespace, verified, reported with fio's keys.
-#include <unistd.h>
-
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <cstdio>
 #include <memory>
@@ -10,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
+#include "examples/load/live.h"
 #include "examples/load/report.h"
 #include "examples/nvmf/host/commands.h"
 #include "examples/nvmf/host/host.h"
@@ -22,7 +22,7 @@ namespace {
 constexpr load::Limits kLimits{.iodepth = kMaxDepth, .numjobs = 1024};
 
 constexpr const char* kExamples =
-    R"(  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw randread --iodepth 32 --runtime 10
+    R"(  $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --iodepth 32 --time_based --runtime 10
   $ mrpool-nvmf perf verbs://10.0.0.1:4420 --subnqn NQN --rw randrw --numjobs 4 --verify crc32c
   $ mrpool-nvmf perf uiwarp://127.0.0.1:4420 --subnqn NQN --rw read --bs 128k --output-format json
 )";
@@ -30,51 +30,45 @@ constexpr const char* kExamples =
 class Perf {
  public:
   Perf(Host& host, const HostOptions& host_options, load::Options load)
-      : host_(host), host_options_(host_options), load_(std::move(load)), live_(*this) {}
+      : host_(host), host_options_(host_options), load_(std::move(load)), live_(host.reactor()) {}
 
   Async<absl::Status> run();
-  // Ends the load early, with everything verified.
-  void stop() {
-    for (const auto& job : jobs_) job->stop();
+  // Ends the load early, with everything verified, or without.
+  void stop(Host::Interrupt how) {
+    for (const auto& job : jobs_) how == Host::Interrupt::kFirst ? job->stop() : job->give_up();
   }
   int report() const;
+  // Why jobs ended early: the session was lost, or another namespace took the place.
+  const absl::Status& cause() const { return cause_; }
 
  private:
-  struct Finished final : Task {
-    explicit Finished(Perf& owner) : Task(&run_it), perf(owner) {}
-    static void run_it(Task& self) {
-      Perf& perf = static_cast<Finished&>(self).perf;
-      if (--perf.running_ == 0) perf.all_finished_.set();
-    }
-    Perf& perf;
-  };
-  struct Live final : Timer {
-    explicit Live(Perf& owner) : Timer(&expired), perf(owner) {}
-    static void expired(Timer& self) { static_cast<Live&>(self).perf.tick(); }
-    Perf& perf;
-    load::LiveLine line;
-    bool shown = false;
-  };
-
-  absl::Status make_jobs(const NamespaceInfo& ns);
-  void tick();
+  absl::Status make_jobs();
+  bool failed() const {
+    return std::ranges::any_of(jobs_, [](const auto& job) { return job->stats().failed(); });
+  }
+  void one_finished() {
+    if (--running_ == 0) all_finished_.set();
+  }
 
   Host& host_;
   const HostOptions& host_options_;
   load::Options load_;
   std::vector<load::Progress> progress_;
+  using Finished = Bound<Task, &Perf::one_finished>;
   std::vector<std::unique_ptr<Finished>> finished_;
   std::vector<std::unique_ptr<PerfJob>> jobs_;
   std::vector<load::JobStats> stats_;
   size_t running_ = 0;
   Event all_finished_;
-  Live live_;
+  load::Live live_;
   QueueCounters counters_;
   MrPoolStats pool_;
   uint32_t reconnects_ = 0;
+  absl::Status cause_;
 };
 
-absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
+// Before there is a connection to keep alive: the memory of many jobs takes its time.
+absl::Status Perf::make_jobs() {
   std::random_device entropy;
   if (load_.randseed == 0) load_.randseed = entropy();
   const uint64_t run_id = uint64_t(entropy()) << 32 | entropy();
@@ -82,7 +76,6 @@ absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
   for (uint32_t i = 0; i < load_.numjobs; ++i) {
     finished_.push_back(std::make_unique<Finished>(*this));
     auto job = PerfJob::create({.load = load_,
-                                .ns = ns,
                                 .index = i,
                                 .run_id = run_id,
                                 .reactor = host_.job_reactor(),
@@ -97,7 +90,8 @@ absl::Status Perf::make_jobs(const NamespaceInfo& ns) {
 
 Async<absl::Status> Perf::run() {
   Session& session = host_.session();
-  absl::Status status = co_await session.connect();
+  absl::Status status = make_jobs();
+  if (status.ok()) status = co_await session.connect();
   if (!status.ok()) co_return status;
   host_.take_signals();
   const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
@@ -108,7 +102,10 @@ Async<absl::Status> Perf::run() {
                                                      " is more than the controller takes at once, ",
                                                      session.controller().max_transfer()));
   }
-  if (status.ok()) status = make_jobs(*ns);
+  if (status.ok()) {
+    session.pin(*ns);
+    for (const auto& job : jobs_) job->prepare(*ns, load_);
+  }
   std::vector<Reactor*> reactors;
   if (status.ok()) {
     for (const auto& job : jobs_) {
@@ -120,33 +117,28 @@ Async<absl::Status> Perf::run() {
   if (status.ok()) {
     running_ = jobs_.size();
     for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
-    if (load_.eta == "always" || (load_.eta == "auto" && isatty(STDERR_FILENO) != 0)) {
-      live_.arm(host_.reactor(), std::chrono::seconds(1));
-    }
-    if (Host::interrupted()) stop();
+    live_.start(progress_, load_.eta);
+    if (Host::interrupted()) stop(Host::Interrupt::kFirst);
     co_await all_finished_;
-    live_.cancel();
-    if (live_.shown) std::fputs("\r\033[K", stderr);
+    live_.stop();
+    if (failed() && Host::interrupted()) {
+      cause_ = session.ended().value_or(absl::OkStatus());
+    } else if (failed()) {
+      cause_ = co_await session.cause();
+    }
   }
   reconnects_ = session.reconnects();
   co_await session.disconnect();
   counters_ = session.counters();
   pool_ = host_.pool().stats();
-  for (const auto& job : jobs_) stats_.push_back(job->stats());
+  if (status.ok()) {
+    for (const auto& job : jobs_) stats_.push_back(job->stats());
+  }
   jobs_.clear();
   co_return status;
 }
 
-void Perf::tick() {
-  const std::string text = live_.line.tick(progress_, host_.reactor().now());
-  std::fprintf(stderr, isatty(STDERR_FILENO) != 0 ? "\r\033[K%s" : "%s\n", text.c_str());
-  live_.shown = isatty(STDERR_FILENO) != 0;
-  live_.arm(host_.reactor(), std::chrono::seconds(1));
-}
-
 int Perf::report() const {
-  uint64_t errors = 0;
-  for (const load::JobStats& job : stats_) errors += job.io_errors + job.verify_errors;
   if (load_.output_format != load::OutputFormat::kNormal) {
     const load::ReportContext context{
         .program = "mrpool-nvmf",
@@ -156,6 +148,7 @@ int Perf::report() const {
                 {"local_invalidations", counters_.local_invalidations},
                 {"in_capsule", counters_.in_capsule},
                 {"resubmitted", counters_.resubmitted},
+                {"retried", counters_.retried},
                 {"reconnects", reconnects_},
                 {"mrs", pool_.size},
                 {"mrs_in_use", pool_.in_use},
@@ -175,17 +168,18 @@ int Perf::report() const {
         pool_.in_use, static_cast<unsigned long long>(pool_.repairs), reconnects_,
         static_cast<unsigned long long>(load_.randseed));
   }
-  return errors == 0 ? kExitOk : kExitIo;
+  return std::ranges::any_of(stats_, &load::JobStats::failed) ? kExitIo : kExitOk;
 }
 
 int run(const HostOptions& options, const load::Options& load) {
   auto host = Host::create(options, load.numjobs, uint16_t(load.iodepth));
   if (!host.ok()) return fail(host.status());
   Perf perf(**host, options, load);
-  (*host)->on_interrupt([&perf] { perf.stop(); });
+  (*host)->on_interrupt([&perf](Host::Interrupt how) { perf.stop(how); });
   const absl::Status status = (*host)->run(perf.run());
   if (!status.ok()) return fail(status);
-  return perf.report();
+  const int errors = perf.report();
+  return perf.cause().ok() ? errors : fail(perf.cause());
 }
 
 }  // namespace

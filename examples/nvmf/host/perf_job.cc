@@ -12,7 +12,6 @@ Nanoseconds clock_now() { return std::chrono::steady_clock::now().time_since_epo
 struct PerfJob::Slot final : Request {
   Slot(PerfJob& owner, const Sge& place) : Request(to_method<&Slot::finished>), job(owner) {
     data = place;
-    command.nsid = owner.options_.ns.nsid;
   }
   void finished(const Outcome& outcome) { job.completed(*this, outcome); }
   std::span<std::byte> bytes() const { return {data.addr, data.length}; }
@@ -39,16 +38,18 @@ absl::StatusOr<std::unique_ptr<PerfJob>> PerfJob::create(const PerfJobOptions& o
 }
 
 PerfJob::PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finished_on)
-    : options_(options),
-      finished_(finished),
-      finished_on_(finished_on),
-      workload_(options.load, options.index, options.run_id, *options.progress),
-      blocks_per_io_(options.load.bs / options.ns.block_size) {}
+    : options_(options), finished_(finished), finished_on_(finished_on) {}
 
 PerfJob::~PerfJob() {
   if (!thread_.joinable()) return;
   reactor_->stop();
   thread_.join();
+}
+
+void PerfJob::prepare(const NamespaceInfo& ns, const load::Options& load) {
+  ns_ = ns;
+  workload_.emplace(load, options_.index, options_.run_id, *options_.progress);
+  blocks_per_io_ = load.bs / ns.block_size;
 }
 
 void PerfJob::run() {
@@ -65,14 +66,25 @@ void PerfJob::start(Queue& queue) {
 }
 
 void PerfJob::start_now() {
-  workload_.start(clock_now());
+  workload_->start(clock_now());
   pump();
 }
 
-void PerfJob::stop() { reactor_->post(stop_call_); }
+void PerfJob::stop() {
+  if (!stop_posted_.exchange(true, std::memory_order_relaxed)) reactor_->post(stop_call_);
+}
 
 void PerfJob::stop_now() {
-  workload_.stop();
+  workload_->stop();
+  pump();
+}
+
+void PerfJob::give_up() {
+  if (!give_up_posted_.exchange(true, std::memory_order_relaxed)) reactor_->post(give_up_call_);
+}
+
+void PerfJob::give_up_now() {
+  workload_->stop(true);
   pump();
 }
 
@@ -82,9 +94,9 @@ void PerfJob::pump() {
   while (!idle_.empty()) {
     Slot& slot = *idle_.back();
     const Nanoseconds now = clock_now();
-    const load::Workload::Next next = workload_.next(now, slot.io, slot.bytes());
+    const load::Workload::Next next = workload_->next(now, slot.io, slot.bytes());
     if (next == load::Workload::Next::kLater) {
-      rate_timer_.arm(*reactor_, workload_.next_due() - now);
+      rate_timer_.arm(*reactor_, workload_->next_due() - now);
     }
     if (next != load::Workload::Next::kIo) break;
     idle_.pop_back();
@@ -96,7 +108,8 @@ void PerfJob::pump() {
 void PerfJob::submit(Slot& slot) {
   slot.command.opcode =
       uint8_t(slot.io.direction == load::Direction::kRead ? IoOpcode::kRead : IoOpcode::kWrite);
-  slot.command.set_range(slot.io.offset / options_.ns.block_size, blocks_per_io_);
+  slot.command.nsid = ns_.nsid;
+  slot.command.set_range(slot.io.offset / ns_.block_size, blocks_per_io_);
   queue_->submit(slot);
 }
 
@@ -104,19 +117,18 @@ void PerfJob::completed(Slot& slot, const Outcome& outcome) {
   const Nanoseconds now = clock_now();
   idle_.push_back(&slot);
   if (ok(outcome.status)) {
-    workload_.completed(slot.io, now, slot.bytes());
+    workload_->completed(slot.io, now, slot.bytes());
   } else {
-    workload_.completed(slot.io, now, slot.bytes(), describe(outcome.status));
+    workload_->completed(slot.io, now, slot.bytes(), queue_->describe(outcome.status));
     // As fio by default: the first error ends the job. Without a connection nothing can be read
     // back either.
-    const Status status = code(outcome.status);
-    workload_.stop(status == kHostPathing || status == kAbortedByHost);
+    workload_->stop(ended_here(outcome.status));
   }
   pump();
 }
 
 void PerfJob::maybe_finish() {
-  if (!workload_.done() || told_) return;
+  if (!workload_->done() || told_) return;
   told_ = true;
   rate_timer_.cancel();
   finished_on_.post(finished_);

@@ -2,12 +2,14 @@
 //
 // Thread safety: the object is made and destroyed by the main thread; run() starts its thread,
 // which then owns everything but what is said to be shared. reactor() is stable from creation on.
-// Ownership: the queue, the namespace's shape and progress are the caller's and outlive the job.
+// Ownership: the queue and progress are the caller's and outlive the job.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,8 +21,7 @@
 namespace mrpool::nvme::host {
 
 struct PerfJobOptions {
-  load::Options load;
-  NamespaceInfo ns;
+  load::Options load;  // bs and iodepth count before prepare()
   uint32_t index = 0;
   uint64_t run_id = 0;
   ReactorOptions reactor;
@@ -34,14 +35,17 @@ class PerfJob {
                                                          Task& finished, Reactor& finished_on);
   ~PerfJob();  // stops the thread
 
+  // What the load is, once the namespace is known; requires the same bs and iodepth.
+  void prepare(const NamespaceInfo& ns, const load::Options& load);
   // Starts the thread; the reactor runs from then on.
   void run();
   // Starts the I/O. `finished` is posted once when all of it, reading back included, is done.
   void start(Queue& queue);
-  // Any thread: no further I/O but reading back.
+  // Any thread, any number of times: no further I/O but reading back, or not even that.
   void stop();
-  // After `finished`.
-  const load::JobStats& stats() const { return workload_.stats(); }
+  void give_up();
+  // After `finished`, or after prepare() when it was never started.
+  const load::JobStats& stats() const { return workload_->stats(); }
 
   Reactor& reactor() { return *reactor_; }
 
@@ -51,6 +55,7 @@ class PerfJob {
   PerfJob(const PerfJobOptions& options, Task& finished, Reactor& finished_on);
   void start_now();
   void stop_now();
+  void give_up_now();
   void pump();
   void submit(Slot& slot);
   void completed(Slot& slot, const Outcome& outcome);
@@ -60,14 +65,19 @@ class PerfJob {
   const PerfJobOptions options_;
   Task& finished_;
   Reactor& finished_on_;
-  load::Workload workload_;
-  const uint32_t blocks_per_io_;
+  NamespaceInfo ns_;
+  std::optional<load::Workload> workload_;
+  uint32_t blocks_per_io_ = 0;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<load::Buffer> buffer_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
   Bound<Task, &PerfJob::start_now> start_call_{*this};
   Bound<Task, &PerfJob::stop_now> stop_call_{*this};
+  Bound<Task, &PerfJob::give_up_now> give_up_call_{*this};
+  // A Task is posted once.
+  std::atomic<bool> stop_posted_{false};
+  std::atomic<bool> give_up_posted_{false};
   Bound<Timer, &PerfJob::pump> rate_timer_{*this};
   Queue* queue_ = nullptr;
   bool told_ = false;

@@ -40,7 +40,8 @@ Access right_for(DataDirection direction) {
 
 }  // namespace
 
-std::string describe(Status status, bool fabrics) {
+std::string Queue::describe(Status status, bool fabrics) const {
+  if (ended_here(status) && !why_.empty()) return why_;
   if (code(status) == kHostPathing) return "the connection was lost";
   if (code(status) == kAbortedByHost) return "given up by this host";
   return to_string(status, fabrics);
@@ -53,6 +54,7 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
   local_invalidations += other.local_invalidations;
   in_capsule += other.in_capsule;
   resubmitted += other.resubmitted;
+  retried += other.retried;
   return *this;
 }
 
@@ -103,7 +105,8 @@ absl::StatusOr<std::unique_ptr<Queue>> Queue::create(const QueueOptions& options
   return queue;
 }
 
-Queue::Queue(const QueueOptions& options, Owner& owner) : options_(options), owner_(owner) {}
+Queue::Queue(const QueueOptions& options, Owner& owner)
+    : options_(options), owner_(owner), retries_(retry_timer_, options.command_timeout) {}
 
 absl::Status Queue::allocate() {
   const uint16_t depth = options_.depth;
@@ -138,13 +141,20 @@ absl::Status Queue::allocate() {
   return absl::OkStatus();
 }
 
-Queue::~Queue() {
+Queue::~Queue() { end(); }
+
+void Queue::end() {
   state_ = State::kGivenUp;
   qp_.reset();  // flushes; retrieve() has the rest
   if (lender_ != nullptr) lender_->stop();
   for (const auto& slot : slots_) retrieve(*slot);
+  retries_.move_all(waiting_);
   fail_waiting(kAbortedByHost);
-  if (failer_queued_) options_.reactor->cancel(failer_);
+  while (!failed_.empty()) {
+    Request& request = failed_.pop();
+    request.done_(request, {.status = request.ended_with_});
+  }
+  if (std::exchange(ender_posted_, false)) options_.reactor->cancel(ender_);
 }
 
 bool Queue::hopeless() const {
@@ -175,7 +185,7 @@ Async<absl::Status> Queue::open(uint16_t controller_id) {
   };
   refused_ = absl::OkStatus();
   why_.clear();
-  broken_ = false;
+  broken_ = held_ = false;
   changed_.reset();
   state_ = State::kConnecting;
   auto qp = options_.device->connect(
@@ -230,7 +240,9 @@ Async<absl::Status> Queue::join(uint16_t controller_id) {
   connect.keep_alive_ms = options_.keep_alive_ms;
   Execution execution = execute(read_struct<Sqe>(bytes_of(connect)), connect_data_->sge());
   const Outcome outcome = co_await execution;
-  if (!ok(outcome.status)) co_return connect_error(outcome, options_);
+  if (!ok(outcome.status)) {
+    co_return connect_error(outcome, options_, describe(outcome.status, true));
+  }
   controller_id_ = uint16_t(outcome.result);
   const auto auth_required = uint16_t(outcome.result >> 16);
   if (auth_required != 0) {
@@ -242,6 +254,7 @@ Async<absl::Status> Queue::join(uint16_t controller_id) {
 }
 
 void Queue::on_connected(Qp&, const ConnectionInfo&) {
+  if (state_ != State::kConnecting) return;  // it is being closed meanwhile
   state_ = State::kJoining;
   ticker_.arm(*options_.reactor, std::min(options_.command_timeout / 4, kCloseTimeout));
   changed_.set();
@@ -262,12 +275,24 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
   if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
-  if (waiting_head_ != nullptr && is_connect(*waiting_head_)) {
-    Request& connect = pop_waiting();
-    connect.done_(connect, {.status = kHostPathing});
-  }
+  RequestList refused;
+  retries_.move_all(refused);
+  while (!refused.empty()) give_back(refused.pop());
+  if (!waiting_.empty() && is_connect(waiting_.front())) fail(waiting_.pop(), kHostPathing);
   if (hopeless()) fail_waiting(before == State::kClosing ? kAbortedByHost : kHostPathing);
+  quiet_.set();
   changed_.set();
+}
+
+Async<> Queue::hold() {
+  held_ = true;
+  quiet_.reset();
+  if (outstanding_ != 0) co_await quiet_;
+}
+
+void Queue::release() {
+  held_ = false;
+  run_waiting();
 }
 
 void Queue::abort(std::string why) {
@@ -280,8 +305,9 @@ void Queue::broken(std::string why) {
   qp_->abort();
 }
 
-Async<> Queue::close() {
+Async<> Queue::close(std::string why) {
   if (qp_ == nullptr) co_return;
+  if (why_.empty()) why_ = std::move(why);
   if (state_ != State::kGivenUp) state_ = State::kClosing;
   closing_since_ = options_.reactor->now();
   changed_.reset();
@@ -297,7 +323,8 @@ Async<> Queue::close() {
 void Queue::give_up() {
   state_ = State::kGivenUp;
   if (qp_ != nullptr) qp_->abort();
-  if (waiting_head_ != nullptr) fail_later();
+  retries_.move_all(waiting_);
+  fail_waiting(kHostPathing);
 }
 
 void Queue::tick() {
@@ -321,15 +348,16 @@ void Queue::tick() {
 // --- Commands ---
 
 void Queue::submit(Request& request) {
+  request.retries_ = 0;
   if (is_connect(request)) {
     // Goes ahead of what waits for it, also when it has to wait for an MR.
-    if (!free_.available() || !start(request)) push_waiting_first(request);
+    if (!free_.available() || !start(request)) waiting_.push_front(request);
     return;
   }
-  const bool open = state_ == State::kReady && waiting_head_ == nullptr;
+  if (hopeless()) return fail(request, kHostPathing);
+  const bool open = state_ == State::kReady && waiting_.empty() && !held_;
   if (open && free_.available() && start(request)) return;
-  push_waiting(request);
-  if (hopeless()) fail_later();
+  waiting_.push(request);
 }
 
 // Small data to the controller goes with the command.
@@ -351,6 +379,8 @@ bool Queue::start(Request& request) {
     return false;
   }
   Slot& slot = *taken;
+  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
+  request.command.command_id = slot.command_id;
   Sqe command = request.command;
   WorkRequest send;
   if (keyed) {
@@ -363,8 +393,6 @@ bool Queue::start(Request& request) {
   } else {
     command.sgl = SglDescriptor::keyed({}, false);
   }
-  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
-  command.command_id = slot.command_id;
   command.flags = uint8_t((command.flags & kFuseMask) | kPsdtSgl);
   std::memcpy(slot.sges[0].addr, &command, sizeof command);
   send.completion = &slot.send_done;
@@ -463,8 +491,21 @@ void Queue::part_done(Slot& slot, uint8_t part) {
   --outstanding_;
   free_.add(slot);
   const Outcome outcome = slot.outcome;
-  if (waiting_head_ != nullptr && state_ == State::kReady) run_waiting();
+  if (!waiting_.empty() && state_ == State::kReady) run_waiting();
+  const bool may_retry = !ok(outcome.status) && state_ == State::kReady && !request.never_late &&
+                         request.command.opcode != kFabricsOpcode;
+  if (held_ && outstanding_ == 0) quiet_.set();
+  if (may_retry && retries_.take(request, outcome.status, *options_.reactor)) {
+    ++counters_.retried;
+    return;
+  }
   request.done_(request, outcome);  // may destroy the queue
+}
+
+// The time of some refused commands has come.
+void Queue::retry_now() {
+  retries_.move_due(waiting_, *options_.reactor);
+  run_waiting();
 }
 
 // The connection is gone: what the controller had not finished is ours again.
@@ -475,26 +516,19 @@ void Queue::retrieve(Slot& slot) {
   Request& request = *std::exchange(slot.request, nullptr);
   --outstanding_;
   free_.add(slot);
+  give_back(request);
+}
+
+// A command that a lost connection gave back goes to the next one, or has failed.
+void Queue::give_back(Request& request) {
   // Connect and what set-up asks must not outlive their connection.
   if (options_.retain && options_.queue_id != 0 && request.command.opcode != kFabricsOpcode &&
       state_ != State::kGivenUp) {
     ++counters_.resubmitted;
-    push_waiting(request);
+    waiting_.push(request);
   } else {
-    request.done_(request, {.status = state_ == State::kGivenUp ? kAbortedByHost : kHostPathing});
+    fail(request, state_ == State::kGivenUp ? kAbortedByHost : kHostPathing);
   }
-}
-
-void Queue::push_waiting(Request& request) {
-  request.next_ = nullptr;
-  (waiting_tail_ == nullptr ? waiting_head_ : waiting_tail_->next_) = &request;
-  waiting_tail_ = &request;
-}
-
-void Queue::push_waiting_first(Request& request) {
-  request.next_ = waiting_head_;
-  waiting_head_ = &request;
-  if (waiting_tail_ == nullptr) waiting_tail_ = &request;
 }
 
 bool Queue::is_connect(const Request& request) {
@@ -502,38 +536,35 @@ bool Queue::is_connect(const Request& request) {
          std::bit_cast<FabricsCommand>(request.command).type == FabricsType::kConnect;
 }
 
-Request& Queue::pop_waiting() {
-  Request& request = *waiting_head_;
-  waiting_head_ = std::exchange(request.next_, nullptr);
-  if (waiting_head_ == nullptr) waiting_tail_ = nullptr;
-  return request;
+void Queue::run_waiting() {
+  while (!waiting_.empty() && free_.available()) {
+    // While the queue joins its controller, nothing but Connect may go out.
+    const bool joins = state_ == State::kJoining && is_connect(waiting_.front());
+    if (((state_ != State::kReady || held_) && !joins) || !start(waiting_.front())) return;
+    waiting_.pop();
+  }
 }
 
-void Queue::run_waiting() {
-  while (waiting_head_ != nullptr && free_.available()) {
-    // While the queue joins its controller, nothing but Connect may go out.
-    const bool joins = state_ == State::kJoining && is_connect(*waiting_head_);
-    if ((state_ != State::kReady && !joins) || !start(*waiting_head_)) return;
-    pop_waiting();
-  }
+void Queue::fail(Request& request, Status status) {
+  request.ended_with_ = status;
+  failed_.push(request);
+  if (!std::exchange(ender_posted_, true)) options_.reactor->post(ender_);
 }
 
 void Queue::fail_waiting(Status status) {
   drop_place();
-  while (waiting_head_ != nullptr) {
-    Request& request = pop_waiting();
-    request.done_(request, {.status = status});
+  while (!waiting_.empty()) fail(waiting_.pop(), status);
+}
+
+void Queue::end_one() {
+  ender_posted_ = false;
+  if (failed_.empty()) return;
+  Request& request = failed_.pop();
+  if (!failed_.empty()) {
+    ender_posted_ = true;
+    options_.reactor->post(ender_);
   }
-}
-
-void Queue::fail_later() {
-  if (std::exchange(failer_queued_, true)) return;
-  options_.reactor->post(failer_);
-}
-
-void Queue::fail_hopeless() {
-  failer_queued_ = false;
-  if (hopeless()) fail_waiting(kHostPathing);
+  request.done_(request, {.status = request.ended_with_});  // may destroy the queue
 }
 
 }  // namespace mrpool::nvme::host

@@ -10,7 +10,9 @@
 //
 // A lost connection gives each command back: with `retain` they wait and are submitted again by the
 // next open(), else they end with kHostPathing. Leases whose keys were live go to the pool's repair
-// list.
+// list. done() comes from the loop, and the queue may be destroyed from inside it.
+//
+// A command that the controller refuses for now is submitted again (retries.h).
 //
 // Limits: `depth` commands at the controller; further ones wait in order, here. Commands the pool
 // has no MR for wait as well.
@@ -28,6 +30,9 @@
 #include "examples/load/lending_slots.h"
 #include "examples/nvmf/host/async.h"
 #include "examples/nvmf/host/identity.h"
+#include "examples/nvmf/host/limits.h"
+#include "examples/nvmf/host/request.h"
+#include "examples/nvmf/host/retries.h"
 #include "examples/protocol/nvme/wire.h"
 #include "mrpool/callback.h"
 #include "mrpool/device.h"
@@ -37,37 +42,12 @@
 namespace mrpool::nvme::host {
 
 // What a host reports itself when no controller did: [base] path related status, type 3.
-// Commands a queue can have under way.
-inline constexpr uint16_t kMaxDepth = 1023;
-
 inline constexpr Status kHostPathing{0x370};    // the connection is gone
 inline constexpr Status kAbortedByHost{0x371};  // the queue was closed
-
-std::string describe(Status status, bool fabrics = false);
-
-struct Outcome {
-  Status status = Status::kSuccess;
-  uint64_t result = 0;  // CQE DW0 and DW1
-};
-
-class Request {
- public:
-  using Done = void (*)(Request& self, const Outcome& outcome);
-  explicit Request(Done done) : done_(done) {}
-  Request(const Request&) = delete;
-  Request& operator=(const Request&) = delete;
-
-  // Opcode, namespace and CDW10..15, or a Fabrics command; identifier, flags and SGL are the
-  // queue's.
-  Sqe command;
-  Sge data;                 // length 0: none
-  bool never_late = false;  // exempt from the time-out: waits for an event
-
- private:
-  friend class Queue;
-  Done done_;
-  Request* next_ = nullptr;
-};
+// No controller said so.
+inline bool ended_here(Status status) {
+  return code(status) == kHostPathing || code(status) == kAbortedByHost;
+}
 
 struct QueueOptions {
   Device* device = nullptr;
@@ -79,8 +59,8 @@ struct QueueOptions {
   std::string subnqn;
   uint16_t queue_id = 0;  // 0: admin
   uint16_t depth = 31;    // commands at the controller; the queue has one entry more
-  Nanoseconds connect_timeout = std::chrono::seconds(5);
-  Nanoseconds command_timeout = std::chrono::seconds(30);
+  Nanoseconds connect_timeout = kDefaultConnectTimeout;
+  Nanoseconds command_timeout = kDefaultCommandTimeout;
   uint32_t keep_alive_ms = 0;  // admin queue
   bool retain = false;
 };
@@ -92,6 +72,7 @@ struct QueueCounters {
   uint64_t local_invalidations = 0;   // keys it did not end
   uint64_t in_capsule = 0;            // commands that needed no key for their data
   uint64_t resubmitted = 0;           // commands a lost connection gave back
+  uint64_t retried = 0;               // commands the controller refused for now
   QueueCounters& operator+=(const QueueCounters& other);
 };
 
@@ -117,11 +98,21 @@ class Queue final : private QpEvents {
   uint16_t controller_id() const { return controller_id_; }
   // Bytes of data that fit into a capsule; Identify tells (I/O queues).
   void set_in_capsule_bytes(uint32_t bytes) { in_capsule_bytes_ = bytes; }
+  // What the values of a status' Command Retry Delay mean; Identify tells.
+  void set_retry_delays(const RetryDelays& delays) { retries_.set_delays(delays); }
 
-  // Closes in good order. With retain, requests wait on; else they end with kAbortedByHost.
-  Async<> close();
+  // Closes in good order. With retain, requests wait on; else they end with kAbortedByHost. `why`
+  // is what describe() says of them, unless the connection is lost already.
+  Async<> close(std::string why = {});
   // Ends what waits and what will come with kHostPathing: nobody will open it again.
   void give_up();
+  // Ends every command from inside, with kAbortedByHost, and so will every one that comes; before
+  // the end of what their done() use.
+  void end();
+  // Sends no further command until release() or the next open(); returns when none is at the
+  // controller, or the connection is gone.
+  Async<> hold();
+  void release();
   // Drops the connection, as if the network had.
   void abort(std::string why);
 
@@ -132,6 +123,9 @@ class Queue final : private QpEvents {
   Execution execute(const Sqe& command, Sge data = {});
 
   bool ready() const { return state_ == State::kReady; }
+  // A status that a command of this queue ended with, in words: kHostPathing and kAbortedByHost are
+  // what ended the connection.
+  std::string describe(Status status, bool fabrics = false) const;
   uint32_t outstanding() const { return outstanding_; }
   Reactor& reactor() const { return *options_.reactor; }
   const QueueOptions& options() const { return options_; }
@@ -163,14 +157,13 @@ class Queue final : private QpEvents {
   void part_done(Slot& slot, uint8_t part);
   void broken(std::string why);
   void retrieve(Slot& slot);
+  void give_back(Request& request);
   void run_waiting();
+  void retry_now();
+  void fail(Request& request, Status status);
   void fail_waiting(Status status);
-  void fail_later();
-  void fail_hopeless();
-  void push_waiting(Request& request);
-  void push_waiting_first(Request& request);
+  void end_one();
   static bool is_connect(const Request& request);
-  Request& pop_waiting();
   void tick();
 
   const QueueOptions options_;
@@ -184,23 +177,27 @@ class Queue final : private QpEvents {
   load::LendingSlots<Slot> free_;
   std::vector<std::unique_ptr<Response>> responses_;
   Bound<Timer, &Queue::tick> ticker_{*this};
-  // Ends hopeless requests from the loop instead of from inside submit().
-  Bound<Task, &Queue::fail_hopeless> failer_{*this};
-  bool failer_queued_ = false;
+  Bound<Timer, &Queue::retry_now> retry_timer_{*this};
+  Retries retries_;
+  RequestList waiting_;
+  // Failed requests. They end one at a time, each from the loop: any of them may destroy the queue.
+  RequestList failed_;
+  Bound<Task, &Queue::end_one> ender_{*this};
+  bool ender_posted_ = false;
 
   State state_ = State::kDown;
   Nanoseconds closing_since_{0};
-  Request* waiting_head_ = nullptr;
-  Request* waiting_tail_ = nullptr;
   uint32_t outstanding_ = 0;
   uint32_t in_capsule_bytes_ = 0;
   uint16_t controller_id_ = kDynamicController;
   bool peer_ends_keys_ = false;  // with its responses, as asked
   bool registers_ = false;       // keys are made for the I/O
-  bool broken_ = false;          // no response of this connection counts any more
-  std::string why_;              // of the last disconnect
-  absl::Status refused_;         // what the private data of a rejection said
-  Event changed_;                // connected or disconnected
+  bool held_ = false;
+  bool broken_ = false;   // no response of this connection counts any more
+  std::string why_;       // the last connection ended
+  absl::Status refused_;  // what the private data of a rejection said
+  Event changed_;         // connected or disconnected
+  Event quiet_;           // nothing is at the controller, while held
   QueueCounters counters_;
 };
 

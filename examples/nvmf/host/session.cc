@@ -8,6 +8,7 @@ namespace mrpool::nvme::host {
 namespace {
 
 constexpr uint16_t kAdminDepth = 31;  // of kMinAdminQueueEntries
+constexpr Nanoseconds kLongestPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -31,6 +32,9 @@ struct Session::IoQueue {
   };
 
   explicit IoQueue(Session& session) : loss(session) {}
+  ~IoQueue() {
+    if (loss.posted.load(std::memory_order_acquire)) loss.session.reactor_.cancel(loss);
+  }
   std::unique_ptr<Queue> queue;
   Loss loss;
 };
@@ -39,7 +43,10 @@ Session::Session(Device& device, Pd& pd, MrPool& pool, Reactor& reactor,
                  const SessionOptions& options, News& news)
     : device_(device), pd_(pd), pool_(pool), reactor_(reactor), options_(options), news_(news) {}
 
-Session::~Session() = default;
+// The coroutines that wait for the controller end while there is all they use.
+Session::~Session() {
+  if (controller_ != nullptr) controller_->end();
+}
 
 Queue& Session::queue(size_t index) { return *io_[index]->queue; }
 
@@ -76,7 +83,16 @@ QueueOptions Session::queue_options(Reactor& reactor, uint16_t id, uint16_t dept
   return queue;
 }
 
-Async<absl::Status> Session::connect() { return controller_->connect(); }
+Async<absl::Status> Session::connect() {
+  absl::Status status = co_await controller_->connect();
+  if (!status.ok() && recovering_) {
+    // The connection came about and was lost: whoever asked hears of it here.
+    leaving_ = true;
+    co_await recovered_;
+    leaving_ = false;
+  }
+  co_return status;
+}
 
 Async<absl::Status> Session::open_queues(std::span<Reactor* const> reactors) {
   const uint32_t entries = controller_->max_queue_entries();
@@ -109,10 +125,12 @@ Async<absl::Status> Session::open_all() {
                                                         " wanted; use fewer jobs"));
   }
   const uint32_t in_capsule = controller_->in_capsule_bytes();
+  const RetryDelays retry_delays = controller_->retry_delays();
   const uint16_t id = controller_->id();
   for (const auto& io : io_) {
     co_await on(io->queue->reactor());
     io->queue->set_in_capsule_bytes(in_capsule);
+    io->queue->set_retry_delays(retry_delays);
     absl::Status status = co_await io->queue->open(id);
     co_await on(reactor_);
     if (!status.ok()) co_return status;
@@ -120,10 +138,10 @@ Async<absl::Status> Session::open_all() {
   co_return absl::OkStatus();
 }
 
-Async<> Session::close_all() {
+Async<> Session::close_all(std::string why) {
   for (const auto& io : io_) {
     co_await on(io->queue->reactor());
-    co_await io->queue->close();
+    co_await io->queue->close(why);
     co_await on(reactor_);
   }
 }
@@ -153,7 +171,7 @@ Async<> Session::destroy_queues() {
 Async<> Session::disconnect() {
   leaving_ = true;
   if (recovering_) co_await recovered_;
-  co_await close_all();
+  co_await close_all("closed by this host");
   co_await give_up_queues();
   co_await destroy_queues();
   co_await controller_->disconnect();
@@ -170,6 +188,82 @@ void Session::on_controller_lost(Controller&, const std::string& why) { lost(why
 
 void Session::on_async_event(Controller&, const AsyncEvent& event) {
   news_.on_event(to_string(event));
+  changed_ = true;
+  if (pinned_ && !looking_) spawn(look_again());
+}
+
+// Whatever the event was about: is the namespace still the one it was?
+Async<> Session::look_again() {
+  looking_ = true;
+  const uint32_t round = reconnects_;
+  absl::Status same;
+  do {
+    changed_ = false;
+    const bool held = co_await hold_queues(round);
+    if (!held) co_return;
+    same = co_await check_pinned();
+    // Lost: the coroutine that connects again compares too, and this object may be on its way out.
+    if (absl::IsUnavailable(same)) co_return;
+  } while (same.ok() && changed_);
+  if (round != reconnects_) co_return;
+  looking_ = false;
+  if (!same.ok()) co_return end(std::move(same));
+  co_await release_queues(round);
+}
+
+// False: the connections are gone meanwhile; open() releases those that come.
+Async<bool> Session::hold_queues(uint32_t round) {
+  for (size_t i = 0; still_in(round) && i < io_.size(); ++i) {
+    Queue& queue = *io_[i]->queue;
+    co_await on(queue.reactor());
+    co_await queue.hold();
+    co_await on(reactor_);
+  }
+  co_return still_in(round);
+}
+
+Async<> Session::release_queues(uint32_t round) {
+  // Another event may have them held again.
+  for (size_t i = 0; still_in(round) && !looking_ && i < io_.size(); ++i) {
+    Queue& queue = *io_[i]->queue;
+    co_await on(queue.reactor());
+    queue.release();
+    co_await on(reactor_);
+  }
+}
+
+Async<absl::Status> Session::cause() {
+  if (recovering_) {
+    leaving_ = true;
+    co_await recovered_;
+    leaving_ = false;
+  }
+  if (ended_) co_return *ended_;
+  absl::Status same = co_await check_pinned();
+  if (absl::IsAborted(same)) co_return same;
+  if (!absl::IsUnavailable(same)) co_return absl::OkStatus();
+  // Lost while it looked: the end of the session is the cause, if it has ended.
+  if (recovering_) co_return co_await cause();
+  co_return same;
+}
+
+Async<absl::Status> Session::check_pinned() {
+  if (!pinned_) co_return absl::OkStatus();
+  // First by name alone: Identify Namespace tells the controller that this host means whatever is
+  // there now, and commands may be on their way.
+  const absl::Status named = co_await controller_->check_identifiers(*pinned_);
+  if (!named.ok()) co_return named;
+  const auto ns = co_await controller_->namespace_info(pinned_->nsid, Controller::Look::kAgain);
+  if (ns.ok()) co_return check_same(*pinned_, *ns);
+  if (absl::IsUnavailable(ns.status())) co_return ns.status();
+  // A target may show that the namespace is gone before it shows what has taken its place.
+  const absl::Status now = co_await controller_->check_identifiers(*pinned_);
+  if (!now.ok()) co_return now;
+  // Another look at its shape would tell the target that this host means it.
+  co_return absl::AbortedError(
+      absl::StrCat("namespace ", pinned_->nsid,
+                   " is not the one it was: it was gone for a moment and is there again with the "
+                   "same identifiers, as when its block size changes; `identify` shows it"));
 }
 
 void Session::on_lost(Queue& queue, const std::string& why) {
@@ -189,35 +283,70 @@ void Session::lost(const std::string& why) {
   spawn(recover(why));
 }
 
-Async<> Session::recover(std::string why) {
+void Session::end(absl::Status why) {
+  if (recovering_ || leaving_) return;
+  recovering_ = true;
+  recovered_.reset();
+  spawn(finish(std::move(why)));
+}
+
+void Session::give_up(const std::string& why) {
+  giving_up_ = true;
+  if (recovering_) controller_->admin().abort(why);
+  end(absl::CancelledError(why));
+}
+
+// The session is over: closes what is open, ends every command, and tells.
+Async<> Session::finish(absl::Status why) {
   // Not from inside the callback of the queue that is to be closed.
   co_await pause(reactor_, Nanoseconds{0});
-  news_.on_event(absl::StrCat("connection lost: ", why));
+  const std::string text(why.message());
+  co_await close_all(text);
+  co_await controller_->admin().close(text);
+  co_await give_up_queues();
+  recovering_ = false;
+  ended_ = why;
+  if (!leaving_) news_.on_over(why);
+  recovered_.set();
+}
+
+Async<> Session::recover(std::string why) {
+  co_await pause(reactor_, Nanoseconds{0});
+  if (options_.reconnect) news_.on_event(absl::StrCat("connection lost: ", why));
   const Nanoseconds begun = reactor_.now();
   absl::Status status = absl::UnavailableError(absl::StrCat("connection lost: ", why));
-  bool back = false;
-  while (!back && !leaving_) {
-    co_await close_all();
-    co_await controller_->admin().close();
-    if (!options_.reconnect || reactor_.now() - begun > options_.loss_timeout) break;
-    co_await pause(reactor_, options_.reconnect_delay);
+  const auto wanted = [this] { return options_.reconnect && !leaving_ && !giving_up_; };
+  for (;;) {
+    co_await close_all(why);
+    co_await controller_->admin().close(why);
+    if (reactor_.now() - begun > options_.loss_timeout) break;
+    // In small steps: somebody may want to leave.
+    const Nanoseconds wait_until = reactor_.now() + options_.reconnect_delay;
+    while (wanted() && reactor_.now() < wait_until) {
+      co_await pause(reactor_, std::min(wait_until - reactor_.now(), kLongestPause));
+    }
+    if (!wanted()) break;
     pool_.repair();
-    if (leaving_) break;
     lost_again_ = false;
+    looking_ = false;
     status = co_await controller_->connect();
+    // Before anything is written: what is behind the number now?
+    if (status.ok()) status = co_await check_pinned();
+    if (absl::IsAborted(status)) break;
     if (status.ok()) status = co_await open_all();
-    back = status.ok() && !lost_again_;
-  }
-  recovering_ = false;
-  if (back) {
+    // If this was the last attempt, the session is over by it.
+    if (status.ok() && lost_again_) {
+      status = absl::UnavailableError(absl::StrCat("connection lost: ", why));
+    }
+    if (!status.ok()) continue;
+    recovering_ = false;
     ++reconnects_;
     news_.on_event(absl::StrCat("connected again after ",
                                 (reactor_.now() - begun) / std::chrono::milliseconds(1), " ms"));
-  } else if (!leaving_) {
-    co_await give_up_queues();
-    news_.on_over(status);
+    recovered_.set();
+    co_return;
   }
-  recovered_.set();
+  co_await finish(status);
 }
 
 }  // namespace mrpool::nvme::host

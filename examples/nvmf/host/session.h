@@ -14,11 +14,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "examples/nvmf/host/controller.h"
+#include "examples/nvmf/host/limits.h"
 
 namespace mrpool::nvme::host {
 
@@ -27,12 +29,12 @@ struct SessionOptions {
   std::string subnqn;
   HostIdentity host;
   uint16_t depth = 32;  // commands under way per I/O queue
-  Nanoseconds keep_alive = std::chrono::seconds(10);
-  Nanoseconds connect_timeout = std::chrono::seconds(5);
-  Nanoseconds command_timeout = std::chrono::seconds(30);
+  Nanoseconds keep_alive = kDefaultKeepAlive;
+  Nanoseconds connect_timeout = kDefaultConnectTimeout;
+  Nanoseconds command_timeout = kDefaultCommandTimeout;
   bool reconnect = false;
-  Nanoseconds reconnect_delay = std::chrono::milliseconds(500);
-  Nanoseconds loss_timeout = std::chrono::minutes(10);
+  Nanoseconds reconnect_delay = kDefaultReconnectDelay;
+  Nanoseconds loss_timeout = kDefaultLossTimeout;
 };
 
 // MRs that a session's commands need at once: one per command of every queue, and the admin
@@ -44,7 +46,8 @@ class Session final : private Controller::Owner, private Queue::Owner {
   struct News {
     // All run on the session's reactor.
     virtual void on_event(const std::string& text) = 0;  // for people
-    // The session is over: lost without `reconnect`, or not to be had again in time.
+    // The session is over: lost without `reconnect`, not to be had again in time, given up, or its
+    // namespace is another one (Aborted).
     virtual void on_over(const absl::Status& why) = 0;
 
    protected:
@@ -63,11 +66,23 @@ class Session final : private Controller::Owner, private Queue::Owner {
   // the controller grants fewer.
   Async<absl::Status> open_queues(std::span<Reactor* const> reactors);
   Async<> disconnect();
+  // Compares the namespace from now on, after each reconnection before anything is submitted again,
+  // and after each event. Another one, or one of another shape, ends the session. While it looks no
+  // command is at the controller, which takes commands for what stands there now as soon as it has
+  // told what that is.
+  void pin(const NamespaceInfo& ns) { pinned_ = ns; }
+  // Ends the session at once, and all commands with it.
+  void give_up(const std::string& why);
 
   Controller& controller() { return *controller_; }
   size_t queues() const { return io_.size(); }
   Queue& queue(size_t index);
   uint32_t reconnects() const { return reconnects_; }
+  // Why the session is over for good; null while it is not, or when disconnect() ended it.
+  const std::optional<absl::Status>& ended() const { return ended_; }
+  // Why commands fail: the end of the session, or another namespace in the place of the pinned one,
+  // which is looked at. OK: neither.
+  Async<absl::Status> cause();
   // Sum over all queues; exact once they are closed.
   QueueCounters counters() const;
 
@@ -84,8 +99,16 @@ class Session final : private Controller::Owner, private Queue::Owner {
   void lost(const std::string& why);
 
   Async<absl::Status> open_all();
-  Async<> close_all();
+  Async<> close_all(std::string why);
   Async<> recover(std::string why);
+  Async<> finish(absl::Status why);
+  void end(absl::Status why);
+  Async<absl::Status> check_pinned();
+  Async<> look_again();
+  Async<bool> hold_queues(uint32_t round);
+  Async<> release_queues(uint32_t round);
+  // Nothing has happened to the connections since round `round`.
+  bool still_in(uint32_t round) const { return round == reconnects_ && !recovering_ && !leaving_; }
   Async<> give_up_queues();
   Async<> destroy_queues();
 
@@ -100,8 +123,13 @@ class Session final : private Controller::Owner, private Queue::Owner {
   bool recovering_ = false;
   bool lost_again_ = false;  // while recovering
   bool leaving_ = false;
-  Event recovered_;  // recover() has ended
+  bool giving_up_ = false;
+  std::optional<NamespaceInfo> pinned_;
+  bool looking_ = false;  // at the pinned namespace, after an event
+  bool changed_ = false;  // there was another event meanwhile
+  Event recovered_;       // recover() has ended
   uint32_t reconnects_ = 0;
+  std::optional<absl::Status> ended_;
   QueueCounters counters_;  // of destroyed queues
 };
 

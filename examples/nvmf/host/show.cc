@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "examples/base/printable.h"
 #include "examples/base/units.h"
 #include "examples/nvmf/host/commands.h"
 #include "examples/nvmf/host/discovery.h"
@@ -19,12 +20,12 @@ namespace {
 
 namespace json = boost::json;
 
-// A blank or zero padded field.
+// A blank or zero padded field, which the target has chosen.
 template <size_t N>
 std::string text_of(const char (&field)[N]) {
   absl::string_view text(field, N);
   text = text.substr(0, text.find('\0'));
-  return std::string(absl::StripAsciiWhitespace(text));
+  return base::printable(std::string(absl::StripAsciiWhitespace(text)));
 }
 
 void print(const json::value& document) { std::puts(json::serialize(document).c_str()); }
@@ -39,8 +40,8 @@ json::object to_json(const nvmf_disc_log_entry& entry) {
 }
 
 void print_text(const DiscoveryLog& log) {
-  std::printf("%zu records, generation %llu\n", log.entries.size(),
-              static_cast<unsigned long long>(log.generation));
+  std::printf("%zu record%s, generation %llu\n", log.entries.size(),
+              log.entries.size() == 1 ? "" : "s", static_cast<unsigned long long>(log.generation));
   for (const nvmf_disc_log_entry& entry : log.entries) {
     std::printf("  %-9s %s\n            %s %s:%s, port id %u\n", subsystem_type_name(entry).c_str(),
                 text_of(entry.subnqn).c_str(), transport_name(entry).c_str(),
@@ -90,14 +91,13 @@ json::object controller_json(const Controller& controller) {
 }
 
 json::object namespace_json(uint32_t nsid, const nvme_id_ns& ns) {
-  const auto& format = ns.lbaf[ns.flbas & 0xf];
   std::string nguid;
   for (const uint8_t byte : ns.nguid) nguid += absl::StrFormat("%02x", byte);
   return {{"nsid", nsid},
           {"nsze", le(uint64_t(ns.nsze))},
           {"ncap", le(uint64_t(ns.ncap))},
           {"nuse", le(uint64_t(ns.nuse))},
-          {"block_size", uint64_t{1} << format.ds},
+          {"block_size", block_bytes(ns)},
           {"nsfeat", ns.nsfeat},
           {"dlfeat", ns.dlfeat},
           {"nguid", nguid}};
@@ -141,8 +141,12 @@ Async<absl::Status> run_identify(Host& host, bool as_json) {
   print_text("controller", id);
   for (const json::value& ns : namespaces) {
     const json::object& fields = ns.as_object();
-    const uint64_t bytes =
-        fields.at("nsze").to_number<uint64_t>() * fields.at("block_size").to_number<uint64_t>();
+    // What the controller claims may be more than a number holds.
+    uint64_t bytes = 0;
+    if (__builtin_mul_overflow(fields.at("nsze").to_number<uint64_t>(),
+                               fields.at("block_size").to_number<uint64_t>(), &bytes)) {
+      bytes = UINT64_MAX;
+    }
     print_text(absl::StrCat("namespace, ", base::format_size(bytes)).c_str(), fields);
   }
   co_return absl::OkStatus();

@@ -42,7 +42,7 @@ AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanosec
       (sqe.cdw10 & 0xff) == NVME_LOG_LID_DISCOVER) {
     request.discovery = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
   }
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   // Before CC.EN only properties make sense, [fab] 3.3.
   if ((csts_ & nvme::kCstsReady) == 0) return refuse(Status::kCommandSequence);
   const auto* command = std::ranges::find(kAdminCommands, opcode, &AdminCommand::opcode);
@@ -50,6 +50,10 @@ AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanosec
     return refuse(Status::kInvalidOpcode);
   }
   AdminReply reply = (this->*command->run)(request);
+  const bool wake = std::exchange(events_came_, false);
+  const QueueRef admin = admin_queue_locked();
+  lock.unlock();
+  if (wake) host_.events_ready(admin);
   if (command->returns_data && ok(reply.status) && reply.data.size() != data_length) {
     return refuse(Status::kSglDataLength);
   }

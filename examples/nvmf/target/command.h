@@ -36,12 +36,14 @@ enum class Stage : uint8_t {
   kFree,
   kStaging,    // waits for staging memory
   kFetching,   // RDMA READs of the host's data
+  kBehind,     // waits for a late request at its blocks
   kStorage,    // the backend works on it
   kSending,    // RDMA WRITEs to the host, before the last
   kAnswering,  // the completion, and the last RDMA WRITE before it
   kJoining,    // a Connect that waits for an earlier connection's end
   kParked,     // an Asynchronous Event Request
   kAborting,   // an Abort that waits for its victim
+  kLate,       // over for its host; the backend still works on it
 };
 
 // Who wants to know when a command is over: an Abort of some queue.
@@ -54,29 +56,41 @@ struct AbortWaiter {
 
 struct Command : engine::Exchange {
   struct Claim : engine::StagingClaim {
-    Claim(engine::StagingOwner& owner, Ready ready, Command& c)
-        : StagingClaim(owner, ready), command(c) {}
+    Claim(Ready ready, Command& c) : StagingClaim(ready), command(c) {}
     Command& command;
   };
   struct Request : storage::Io {
     explicit Request(Done done_fn, Command& c) : Io(done_fn), command(c) {}
     Command& command;
   };
+  struct Behind : storage::LateRanges::Wait {
+    Behind(Run over, Command& c) : Wait(over), command(c) {}
+    Command& command;
+  };
+  struct Callbacks {
+    Claim::Ready staged;
+    storage::Io::Done stored;
+    Task::Run behind;
+  };
 
-  Command(Queue& q, uint32_t number, engine::StagingOwner& owner, Claim::Ready staged,
-          storage::Io::Done stored)
-      : queue(q), slot(number), staging(owner, staged, *this), io(stored, *this) {}
+  Command(Queue& q, uint32_t number, const Callbacks& calls)
+      : queue(q),
+        slot(number),
+        staging(calls.staged, *this),
+        io(calls.stored, *this),
+        behind(calls.behind, *this) {}
 
   Queue& queue;
   const uint32_t slot;
 
   // Of the command under way.
   Stage stage = Stage::kFree;
-  bool owns_id = false;     // its command id is marked as in use
-  bool aborted = false;     // an Abort came in time: nothing more is started
-  bool can_gather = false;  // the namespace's memory is registered
-  bool holding = false;     // a kHold of the storage has to be released
-  uint32_t serial = 0;      // counts the uses of this slot
+  bool owns_id = false;      // its command id is marked as in use
+  bool aborted = false;      // an Abort came in time: nothing more is started
+  bool can_gather = false;   // the namespace's memory is registered
+  bool holding = false;      // a kHold of the storage has to be released
+  uint32_t serial = 0;       // counts the uses of this slot
+  Nanoseconds held_since{};  // while `holding`; at most a tick too early
   Purpose purpose = Purpose::kIo;
   uint64_t read_back = 0;              // Compare: where in staging memory the storage's data lies
   uint32_t descriptor = 0;             // of the SGL, next to transfer
@@ -84,7 +98,8 @@ struct Command : engine::Exchange {
   uint32_t step = 0;                   // next range (Dataset Management), nsid done (Flush of all)
   engine::Receive* receive = nullptr;  // the capsule, until its receive is released
   engine::ChannelSlot* channel = nullptr;
-  const std::byte* gather = nullptr;  // read data in place, instead of staging memory
+  engine::StagingFlow* flow = nullptr;  // for its data
+  const std::byte* gather = nullptr;    // read data in place, instead of staging memory
   Lkey gather_key;
   AbortWaiter waiter;
   std::vector<std::byte> reply;  // admin data, until staging memory is there for it
@@ -93,8 +108,15 @@ struct Command : engine::Exchange {
   IoPlan plan;
   std::array<iovec, engine::kMaxChunks> iov;
 
+  // When its host gave it up while the storage had it.
+  bool late = false;
+  Nanoseconds abort_asked{};  // while `waiter` waits for the storage
+  storage::LateRanges::Range late_range;
+  engine::Receive* kept = nullptr;  // the data that the storage still reads lies in it
+
   Claim staging;
   Request io;
+  Behind behind;
 };
 
 }  // namespace mrpool::nvmf_target

@@ -1,14 +1,18 @@
+// The keys that both daemons have: examples/engine/options.cc.
 #include "examples/nvmf/target/config.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <map>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/json_lines.h"
 #include "examples/base/json_object.h"
 #include "examples/base/json_text.h"
+#include "examples/base/units.h"
+#include "examples/engine/listen.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/protocol/nvme/wire.h"
-#include "mrpool/device.h"
+#include "examples/storage/spec.h"
 
 namespace mrpool::nvmf_target {
 namespace {
@@ -18,90 +22,161 @@ absl::Status bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
-
-uint64_t fnv1a(std::string_view text, uint64_t hash) {
-  for (const char c : text) hash = (hash ^ uint8_t(c)) * 0x100000001b3;
-  // Spread the last bytes over the whole number.
-  hash ^= hash >> 33;
-  hash *= 0xff51afd7ed558ccd;
-  return hash ^ hash >> 33;
-}
-
 #define MRPOOL_RETURN_IF_ERROR(expression)                  \
   if (absl::Status status_ = (expression); !status_.ok()) { \
     return status_;                                         \
   }
 
-void read_namespace(daemon::JsonObject& object, SubsystemConfig& subsystem) {
-  NamespaceConfig ns;
+absl::Status set_uuid(std::string_view text, Uuid& to) {
+  const absl::StatusOr<Uuid> parsed = storage::parse_uuid(text);
+  if (!parsed.ok()) return parsed.status();
+  to = *parsed;
+  return absl::OkStatus();
+}
+
+void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
+  NamespaceConfig& ns = subsystem.namespaces.emplace_back();
+  ns.line = object.line();
   std::string uuid;
   object.text("storage", ns.storage);
-  object.number("nsid", ns.nsid);
+  object.number("nsid", ns.nsid, {.least = 1, .most = kMaxNamespaces});
   object.number("block_size", ns.block_size);
   object.text("uuid", uuid);
   if (!uuid.empty()) {
-    const auto parsed = parse_uuid(uuid);
-    if (!parsed.ok()) return object.refuse("uuid", std::string(parsed.status().message()));
-    ns.uuid = *parsed;
+    if (absl::Status status = set_uuid(uuid, ns.uuid); !status.ok()) {
+      return object.refuse("uuid", std::string(status.message()));
+    }
   }
-  subsystem.namespaces.push_back(std::move(ns));
+  if (ns.storage.empty()) return;  // complete() says so
+  if (absl::Status status = take_own_options(ns); !status.ok()) {
+    return object.refuse("storage", std::string(status.message()));
+  }
+  if (object.has("block_size") &&
+      storage::block_size_of(ns.storage, ns.block_size) != ns.block_size) {
+    object.refuse("block_size", absl::StrCat(ns.block_size, " contradicts ", ns.storage,
+                                             "; leave one of them out"));
+  }
 }
 
-void read_subsystem(daemon::JsonObject& object, Config& config) {
+void read_subsystem(base::JsonObject& object, Config& config) {
   SubsystemConfig subsystem;
+  subsystem.line = object.line();
   std::vector<std::string> hosts;
   object.text("nqn", subsystem.nqn);
   object.text("serial", subsystem.serial);
   object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
   object.texts("hosts", hosts);
-  object.objects("namespaces", [&](daemon::JsonObject& each) { read_namespace(each, subsystem); });
+  object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
   // An empty list admits nobody; only its absence admits everybody.
   if (object.has("hosts")) subsystem.hosts.emplace(hosts.begin(), hosts.end());
   config.subsystems.push_back(std::move(subsystem));
 }
 
-absl::Status check_subsystem(SubsystemConfig& subsystem) {
+absl::Status check_serial(const std::string& serial) {
+  if (serial.size() > kSerialBytes) {
+    return bad("serial \"", serial, "\" has more than ", kSerialBytes, " characters");
+  }
+  if (!std::ranges::all_of(serial, [](char c) { return c >= 0x20 && c < 0x7f; })) {
+    return bad("serial \"", serial, "\" has characters that are not printable ASCII");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_names(SubsystemConfig& subsystem) {
   if (!nvme::valid_nqn(subsystem.nqn) || subsystem.nqn == nvme::kDiscoveryNqn) {
-    return bad("\"", subsystem.nqn, "\" is no subsystem NQN; write nqn.2024-01.org.example:disk1");
+    return bad("\"", subsystem.nqn, "\" is no subsystem NQN; write nqn.2024-01.org.example:disk1",
+               subsystem.nqn.size() > nvme::kMaxNqnBytes
+                   ? absl::StrCat(", ", nvme::kMaxNqnBytes, " bytes at most")
+                   : "");
   }
   if (subsystem.serial.empty()) subsystem.serial = derive_serial(subsystem.nqn);
-  if (subsystem.serial.size() > kSerialBytes) {
-    return bad("serial \"", subsystem.serial, "\" has more than ", kSerialBytes, " characters");
-  }
-  if (subsystem.hosts.has_value()) {
-    for (const std::string& host : *subsystem.hosts) {
-      if (!nvme::valid_nqn(host))
-        return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
+  MRPOOL_RETURN_IF_ERROR(check_serial(subsystem.serial));
+  if (!subsystem.hosts.has_value()) return absl::OkStatus();
+  for (const std::string& host : *subsystem.hosts) {
+    if (!nvme::valid_nqn(host)) {
+      return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
     }
   }
-  std::set<uint32_t> used;
-  for (const NamespaceConfig& ns : subsystem.namespaces) {
+  return absl::OkStatus();
+}
+
+// Those that are written, then the lowest that are free.
+absl::Status number_namespaces(SubsystemConfig& subsystem) {
+  std::map<uint32_t, uint32_t> lines;  // by nsid
+  for (NamespaceConfig& ns : subsystem.namespaces) {
+    if (ns.nsid == 0) continue;
+    ns.given = true;
     if (ns.nsid > kMaxNamespaces) {
-      return bad(subsystem.nqn, ": nsid ", ns.nsid, " is above ", kMaxNamespaces);
+      return bad(base::at_line(ns.line), subsystem.nqn, ": nsid ", ns.nsid, " is above ",
+                 kMaxNamespaces);
     }
-    if (ns.nsid != 0 && !used.insert(ns.nsid).second) {
-      return bad(subsystem.nqn, ": nsid ", ns.nsid, " is given twice");
+    const auto [first, fresh] = lines.emplace(ns.nsid, ns.line);
+    if (!fresh) {
+      return bad(base::at_line(ns.line), subsystem.nqn, ": nsid ", ns.nsid, " is given twice",
+                 first->second == 0 ? "" : absl::StrCat(", first in line ", first->second));
     }
   }
   uint32_t next = 1;
   for (NamespaceConfig& ns : subsystem.namespaces) {
-    if (ns.storage.empty()) {
-      return bad(subsystem.nqn, ": a namespace without \"storage\"; write ", storage::examples());
+    if (ns.nsid != 0) continue;
+    while (lines.contains(next)) ++next;
+    if (next > kMaxNamespaces) {
+      return bad(base::at_line(ns.line), subsystem.nqn, ": more than ", kMaxNamespaces,
+                 " namespaces");
     }
-    if (!storage::valid_block_size(ns.block_size)) {
-      return bad(subsystem.nqn, ": block_size ", ns.block_size, "; use ", storage::kBlockSizes[0],
-                 " or ", storage::kBlockSizes[1]);
+    lines.emplace(ns.nsid = next, ns.line);
+  }
+  return absl::OkStatus();
+}
+
+// For messages.
+constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID"};
+
+absl::Status check_storage(NamespaceConfig& ns) {
+  if (ns.storage.empty()) {
+    return bad("a namespace without \"storage\"; write ", storage::examples());
+  }
+  if (!storage::valid_block_size(ns.block_size)) {
+    return bad("block_size ", ns.block_size, "; use ", storage::kBlockSizes[0], " or ",
+               storage::kBlockSizes[1]);
+  }
+  ns.block_size = storage::block_size_of(ns.storage, ns.block_size);
+  return storage::check(ns.storage,
+                        {.block_size = ns.block_size, .replaces = {}, .of_place = kOfPlace});
+}
+
+absl::Status check_subsystem(SubsystemConfig& subsystem) {
+  if (absl::Status status = check_names(subsystem); !status.ok()) {
+    return bad(base::at_line(subsystem.line), status.message());
+  }
+  if (subsystem.namespaces.empty()) {
+    return bad(base::at_line(subsystem.line), subsystem.nqn,
+               ": no namespace; write \"namespaces\": "
+               "[{\"storage\": \"ram:64MiB\"}], or --namespace ram:64MiB");
+  }
+  MRPOOL_RETURN_IF_ERROR(number_namespaces(subsystem));
+  for (NamespaceConfig& ns : subsystem.namespaces) {
+    if (absl::Status status = check_storage(ns); !status.ok()) {
+      return bad(base::at_line(ns.line), subsystem.nqn, " namespace ", ns.nsid, ": ",
+                 status.message());
     }
-    ns.block_size = storage::block_size_of(ns.storage, ns.block_size);
-    if (ns.nsid == 0) {
-      while (used.contains(next)) ++next;
-      if (next > kMaxNamespaces)
-        return bad(subsystem.nqn, ": more than ", kMaxNamespaces, " namespaces");
-      used.insert(ns.nsid = next);
-    }
-    if (ns.uuid == Uuid{}) {
-      ns.uuid = derive_uuid(absl::StrCat(subsystem.nqn, "/", ns.nsid, "/", ns.storage));
+  }
+  return absl::OkStatus();
+}
+
+// A UUID names one namespace in the world.
+absl::Status check_uuids(const Config& config) {
+  std::map<Uuid, std::string> given;
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      if (ns.uuid == Uuid{}) continue;
+      const std::string place =
+          absl::StrCat(base::at_line(ns.line), subsystem.nqn, " namespace ", ns.nsid);
+      const auto [first, fresh] = given.emplace(ns.uuid, place);
+      if (!fresh) {
+        return bad(place, ": uuid ", storage::format_uuid(ns.uuid), " is that of ", first->second,
+                   " too; give each its own");
+      }
     }
   }
   return absl::OkStatus();
@@ -109,15 +184,26 @@ absl::Status check_subsystem(SubsystemConfig& subsystem) {
 
 }  // namespace
 
+absl::Status check_in_capsule(uint32_t bytes) {
+  constexpr uint32_t kUnit = 16;  // of Identify IOCCSZ
+  if (bytes % kUnit == 0) return absl::OkStatus();
+  return bad(bytes, " is not a multiple of ", kUnit, "; write ", bytes / kUnit * kUnit, " or ",
+             (bytes / kUnit + 1) * kUnit);
+}
+
 absl::StatusOr<Config> parse_config(std::string_view text) {
-  const auto root = daemon::parse_json_text(text);
+  const auto root = base::parse_json_text(text);
   if (!root.ok()) return root.status();
-  if (!root->is_object()) return bad("the file must hold one JSON object");
+  if (!root->value.is_object()) return bad("the file must hold one JSON object");
   Config config;
-  daemon::JsonObject object(root->as_object());
-  object.texts("listen", config.listen);
+  base::JsonObject object(*root);
+  engine::read_listen(object, config.listen);
+  object.size("in_capsule", config.in_capsule, {.most = kMaxInCapsule});
+  if (absl::Status status = check_in_capsule(config.in_capsule); !status.ok()) {
+    object.refuse("in_capsule", std::string(status.message()));
+  }
   engine::read_options(object, config.engine);
-  object.objects("subsystems", [&](daemon::JsonObject& each) { read_subsystem(each, config); });
+  object.objects("subsystems", [&](base::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
   MRPOOL_RETURN_IF_ERROR(complete(config));
   return config;
@@ -127,63 +213,61 @@ absl::Status complete(Config& config) {
   if (config.listen.empty()) {
     return bad("nothing to listen on; write \"listen\": [\"uiwarp://127.0.0.1:4420\"]");
   }
-  std::set<std::string> listen;
-  for (const std::string& address : config.listen) {
-    const auto parsed = Address::parse(address);
-    if (!parsed.ok()) return parsed.status();
-    if (!listen.insert(address).second) return bad("\"", address, "\" is listened on twice");
+  MRPOOL_RETURN_IF_ERROR(engine::complete_listen(config.listen, nvme::kDefaultPort));
+  if (config.subsystems.empty()) {
+    return bad(
+        "there is no subsystem to serve; write \"subsystems\": [{\"nqn\": "
+        "\"nqn.2024-01.org.example:disk1\", \"namespaces\": [{\"storage\": \"ram:64MiB\"}]}]");
   }
-  if (config.subsystems.empty()) return bad("there is no subsystem to serve");
   std::set<std::string> nqns;
   for (SubsystemConfig& subsystem : config.subsystems) {
     MRPOOL_RETURN_IF_ERROR(check_subsystem(subsystem));
     if (!nqns.insert(subsystem.nqn).second) {
-      return bad("subsystem \"", subsystem.nqn, "\" is given twice");
+      return bad(base::at_line(subsystem.line), "subsystem \"", subsystem.nqn, "\" is given twice");
     }
+  }
+  return check_uuids(config);
+}
+
+std::string place_of(uint32_t nsid) { return absl::StrCat("namespace ", nsid); }
+
+std::vector<storage::WantedStore> wanted_stores(const Config& config) {
+  std::vector<storage::WantedStore> wanted;
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      wanted.push_back({.spec = ns.storage,
+                        .block_size = ns.block_size,
+                        .parent = subsystem.nqn,
+                        .place = place_of(ns.nsid),
+                        .given = ns.given,
+                        .named = ns.uuid != Uuid{},
+                        .origin = base::at_line(ns.line)});
+    }
+  }
+  return wanted;
+}
+
+absl::Status take_own_options(NamespaceConfig& ns) {
+  static constexpr std::string_view kNames[] = {"nsid", "uuid"};
+  const auto options = storage::take_options(ns.storage, kNames);
+  if (!options.ok()) return options.status();
+  for (const storage::StoreSpec::Option& option : *options) {
+    if (option.name == "nsid") {
+      if (ns.nsid != 0) return bad("\"nsid\" is given here and as a key; leave one of them out");
+      const auto number = base::parse_count(option.value, {.least = 1, .most = kMaxNamespaces});
+      if (!number.ok()) return bad("nsid: ", number.status().message());
+      ns.nsid = uint32_t(*number);
+      continue;
+    }
+    if (ns.uuid != Uuid{}) return bad("\"uuid\" is given here and as a key; leave one of them out");
+    MRPOOL_RETURN_IF_ERROR(set_uuid(option.value, ns.uuid));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Uuid> parse_uuid(std::string_view text) {
-  Uuid uuid{};
-  size_t digits = 0;
-  bool good = text.size() == 36;
-  for (size_t i = 0; good && i < text.size(); ++i) {
-    const char c = text[i];
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      good = c == '-';
-      continue;
-    }
-    const int digit = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : -1;
-    good = digit >= 0;
-    if (good) uuid[digits / 2] = uint8_t(uuid[digits / 2] << 4 | digit);
-    ++digits;
-  }
-  if (!good || uuid == Uuid{}) {
-    return bad("\"", view(text), "\" is no UUID; write 0a1b2c3d-0000-4000-8000-000000000001");
-  }
-  return uuid;
-}
-
-Uuid derive_uuid(std::string_view name) {
-  Uuid uuid;
-  for (size_t half = 0; half < 2; ++half) {
-    const uint64_t hash = fnv1a(name, 0xcbf29ce484222325 + half);
-    for (size_t i = 0; i < 8; ++i) uuid[half * 8 + i] = uint8_t(hash >> (8 * i));
-  }
-  uuid[6] = uint8_t((uuid[6] & 0x0f) | 0x80);  // version 8, RFC 9562
-  uuid[8] = uint8_t((uuid[8] & 0x3f) | 0x80);
-  return uuid;
-}
-
 std::string derive_serial(std::string_view nqn) {
-  char serial[21];
-  std::snprintf(serial, sizeof serial, "%016llx",
-                static_cast<unsigned long long>(fnv1a(nqn, 0xcbf29ce484222325)));
-  return serial;
+  return storage::format_uuid(storage::derive_uuid(nqn)).substr(0, 8) +
+         storage::format_uuid(storage::derive_uuid(nqn)).substr(24, 8);
 }
 
 }  // namespace mrpool::nvmf_target

@@ -3,7 +3,9 @@
 // {
 //   "listen": ["uiwarp://0.0.0.0:4420"],
 //   "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
-//   "force_mr": false, "relaxed_ordering": true, "verbose": false,   all optional
+//   "storage_timeout": 10, "stop_timeout": 20,
+//   "force_mr": false, "relaxed_ordering": true, "retry_listen": false,
+//   "state_dir": "/var/lib/mrpool", "verbose": false,   all optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
 //     "serial": "0001",                    optional, derived from the NQN
@@ -11,12 +13,17 @@
 //     "traffic_based_keep_alive": true,    optional
 //     "namespaces": [{
 //       "storage": "file:/srv/disk.img,direct",
-//       "nsid": 1,                         optional, 1, 2, ... in order
-//       "block_size": 4096,                optional; ",bs=" of the storage goes before it
-//       "uuid": "..."                      optional, derived from NQN, nsid and storage
+//       "nsid": 1,                         optional, the lowest that is free
+//       "block_size": 4096,                optional, as ",bs=" of the storage
+//       "uuid": "..."                      optional, follows from what the store is
 //     }]
 //   }]
 // }
+//
+// The keys of both daemons (threads, staging, ...) are read by engine::read_options in
+// examples/engine/options.cc.
+//
+// nsid and uuid may also be options of the storage: "file:/srv/disk.img,nsid=1".
 //
 // Pure: text in, a checked Config or an error that names the place and what to write instead.
 // Unknown keys are errors: a misspelt option must not be silently without effect.
@@ -31,18 +38,24 @@
 
 #include "absl/status/statusor.h"
 #include "examples/engine/options.h"
+#include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/storage/storage.h"
+#include "examples/storage/stores.h"
 
 namespace mrpool::nvmf_target {
 
 struct NamespaceConfig {
-  uint32_t nsid = 0;
+  uint32_t nsid = 0;  // 0: the lowest that is free, until complete()
   std::string storage;
   uint32_t block_size =
       storage::kDefaultBlockSize;  // after complete(): what the storage is opened with
-  Uuid uuid{};
+  Uuid uuid{};                     // all zeroes: follows from the store
+  bool given = false;              // after complete(): the nsid was written
+  uint32_t line = 0;               // of the file; 0: there is none
 };
+// Sets what options of the storage say of the namespace, and leaves the rest to the storage.
+absl::Status take_own_options(NamespaceConfig& ns);
 
 struct SubsystemConfig {
   std::string nqn;
@@ -50,22 +63,30 @@ struct SubsystemConfig {
   std::optional<std::set<std::string, std::less<>>> hosts;  // absent: any
   bool traffic_keep_alive = true;
   std::vector<NamespaceConfig> namespaces;
+  uint32_t line = 0;  // of the file; 0: there is none
 };
 
 struct Config {
   std::vector<std::string> listen;
   std::vector<SubsystemConfig> subsystems;
+  uint32_t in_capsule = kDefaultInCapsule;
   engine::Options engine;  // for the whole life of the daemon: a reload does not change it
 };
 
 absl::StatusOr<Config> parse_config(std::string_view json);
-// Fills what was left out (nsids, serials, uuids) and checks that all fits together.
+// Fills what was left out (nsids, serials) and checks that all fits together, without opening
+// anything.
 absl::Status complete(Config& config);
 
-absl::StatusOr<Uuid> parse_uuid(std::string_view text);
-// The same name gives the same UUID (version 8, from a 64 bit hash), so that a host finds its
-// namespaces again after a restart.
-Uuid derive_uuid(std::string_view name);
+// Whether capsules can have room for so many bytes of data.
+absl::Status check_in_capsule(uint32_t bytes);
+
+// "namespace 3".
+std::string place_of(uint32_t nsid);
+// After complete(): the stores of all namespaces, in order.
+std::vector<storage::WantedStore> wanted_stores(const Config& config);
+
+// The same for the same NQN.
 std::string derive_serial(std::string_view nqn);
 
 }  // namespace mrpool::nvmf_target

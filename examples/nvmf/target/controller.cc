@@ -25,13 +25,30 @@ constexpr uint32_t kVersion = 1u << 16 | 4u << 8;  // 1.4.0
 }  // namespace
 
 Controller::Controller(Identity identity, std::shared_ptr<Subsystem> subsystem,
-                       ControllerHost& host, const DiscoverySource& discovery, Nanoseconds now)
+                       ControllerHost& host, const DiscoverySource& discovery, KnownStores known,
+                       Nanoseconds now)
     : identity_(std::move(identity)),
       subsystem_(std::move(subsystem)),
       host_(host),
       discovery_(discovery),
+      began_(now),
       keep_alive_ms_(identity_.keep_alive_ms),
-      last_sign_(now) {}
+      last_sign_(now),
+      known_(std::move(known)) {
+  if (identity_.discovery && keep_alive_ms_ == 0) keep_alive_ms_ = kDiscoveryKeepAliveMs;
+}
+
+bool Controller::means(const Namespace& ns) const {
+  const std::lock_guard lock(mutex_);
+  return known_.means(ns);
+}
+
+std::optional<KnownStores> Controller::left_behind() const {
+  const std::lock_guard lock(mutex_);
+  if ((csts_ & (nvme::kCstsShutdownOccurring | nvme::kCstsShutdownComplete)) != 0)
+    return std::nullopt;
+  return known_;
+}
 
 void Controller::attach_admin(QueueRef queue) {
   const std::lock_guard lock(mutex_);
@@ -264,18 +281,25 @@ void Controller::namespaces_changed(std::span<const uint32_t> nsids) {
   QueueRef admin;
   {
     const std::lock_guard lock(mutex_);
-    for (const uint32_t nsid : nsids) {
-      if (std::find(changed_.begin(), changed_.end(), nsid) != changed_.end()) continue;
-      if (changed_.size() == kMaxChangedNamespaces) {
-        changed_overflow_ = true;
-      } else {
-        changed_.push_back(nsid);
-      }
-    }
-    raise_locked(AsyncEvent::kNamespaceChanged, wake);
+    wake = note_changed_locked(nsids);
     admin = admin_queue_locked();
   }
   if (wake) host_.events_ready(admin);
+}
+
+// True: an event is ready for the host.
+bool Controller::note_changed_locked(std::span<const uint32_t> nsids) {
+  for (const uint32_t nsid : nsids) {
+    if (std::find(changed_.begin(), changed_.end(), nsid) != changed_.end()) continue;
+    if (changed_.size() == kMaxChangedNamespaces) {
+      changed_overflow_ = true;
+    } else {
+      changed_.push_back(nsid);
+    }
+  }
+  bool wake = false;
+  raise_locked(AsyncEvent::kNamespaceChanged, wake);
+  return wake;
 }
 
 void Controller::discovery_changed() {

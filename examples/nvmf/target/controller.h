@@ -22,10 +22,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "examples/nvmf/target/known_stores.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/protocol/nvme/wire.h"
@@ -103,9 +105,10 @@ class Controller {
   };
 
   Controller(Identity identity, std::shared_ptr<Subsystem> subsystem, ControllerHost& host,
-             const DiscoverySource& discovery, Nanoseconds now);
+             const DiscoverySource& discovery, KnownStores known, Nanoseconds now);
 
   const Identity& identity() const { return identity_; }
+  Nanoseconds began() const { return began_; }
   Subsystem& subsystem() const { return *subsystem_; }
 
   // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
@@ -143,11 +146,15 @@ class Controller {
   void note_traffic(Nanoseconds now);
   // True once the keep-alive timer has run out; the controller is in fatal state then.
   bool keep_alive_expired(Nanoseconds now);
-  uint32_t keep_alive_ms() const;
 
   // A command failed: for the Error Information log.
   void record_error(uint16_t queue_id, uint16_t command_id, nvme::Status status, uint32_t nsid,
                     uint64_t lba);
+
+  // The host's commands for that nsid are for this store. Any thread.
+  bool means(const Namespace& ns) const;
+  // What the host means by its nsids when it comes again; nothing after an orderly shutdown.
+  std::optional<KnownStores> left_behind() const;
 
   // False: the host switched the volatile write cache off, so every write is forced to the medium.
   bool write_cache() const { return write_cache_.load(std::memory_order_relaxed); }
@@ -166,6 +173,7 @@ class Controller {
   AdminReply keep_alive(const AdminRequest& request);
   AdminReply identify(const AdminRequest& request);
   AdminReply get_log_page(const AdminRequest& request);
+  nvme::Status feature_scope(uint32_t feature, uint32_t nsid) const;
   AdminReply set_features(const AdminRequest& request);
   AdminReply get_features(const AdminRequest& request);
   AdminReply park_event(const AdminRequest& request);
@@ -183,12 +191,14 @@ class Controller {
   nvme::Status effects_log(const AdminRequest& request, std::vector<std::byte>& page);
   nvme::Status discovery_log(const AdminRequest& request, std::vector<std::byte>& page);
   std::vector<std::byte> identify_controller() const;
+  AdminReply identify_active(const NamespaceTable& table, uint32_t above);
   void write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop);
   void reset_locked();
   bool has_io_queues_locked() const;
   void settle_locked();
   bool enabled_locked() const;
   void raise_locked(AsyncEvent event, bool& wake);
+  bool note_changed_locked(std::span<const uint32_t> nsids);
   uint32_t supported_events() const;
   QueueRef admin_queue_locked() const;
 
@@ -196,6 +206,7 @@ class Controller {
   const std::shared_ptr<Subsystem> subsystem_;
   ControllerHost& host_;
   const DiscoverySource& discovery_;
+  const Nanoseconds began_;
 
   mutable std::mutex mutex_;
   struct Member {
@@ -220,6 +231,9 @@ class Controller {
   std::vector<AsyncCompletion> completions_;
   std::vector<uint32_t> changed_;
   bool changed_overflow_ = false;
+
+  KnownStores known_;
+  bool events_came_ = false;  // by the command under way
 
   uint64_t errors_ = 0;
   std::vector<nvme_error_log_page> error_log_;  // ring, newest at (errors_ - 1) % size

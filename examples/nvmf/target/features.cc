@@ -20,13 +20,26 @@ std::optional<size_t> threshold_of(uint32_t cdw11) {
   return type;
 }
 
+constexpr uint32_t kAllNamespaces = 0xffffffff;
+
 }  // namespace
+
+// Which namespaces a Set Features may be for: those of the controller as a whole name none, or all,
+// [base] 5.27. Success, or what to refuse it with.
+Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
+  if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
+  if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
+  const auto table = subsystem_->namespaces();
+  return table->find(nsid) != nullptr ? Status::kSuccess : Status::kInvalidNamespace;
+}
 
 AdminReply Controller::set_features(const AdminRequest& request) {
   const nvme::Sqe& sqe = request.sqe;
   const uint32_t feature = sqe.cdw10 & 0xff;
   const uint32_t value = sqe.cdw11;
   if ((sqe.cdw10 & 1u << 31) != 0) return refuse(Status::kFeatureNotSaveable);
+  const Status scope = feature_scope(feature, uint32_t(sqe.nsid));
+  if (scope != Status::kSuccess) return refuse(scope);
   if (feature == NVME_FEAT_FID_KATO) {
     // Rounded up to whole 100 ms, which is what KAS promises.
     constexpr uint32_t kUnit = kKeepAliveGranularity * 100;

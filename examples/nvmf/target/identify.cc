@@ -54,18 +54,22 @@ AdminReply identify_descriptors(const Namespace& ns) {
   return with_data(std::move(page));
 }
 
-AdminReply identify_active(const NamespaceTable& table, uint32_t above) {
-  nvme_ns_list list{};
-  size_t n = 0;
-  for (const Namespace& ns : table.namespaces) {
-    if (ns.nsid > above && n < std::size(list.ns)) list.ns[n++] = le(ns.nsid);
-  }
-  return page_of(list);
-}
-
 bool valid_nsid(uint32_t nsid) { return nsid >= 1 && nsid <= kMaxNamespaces; }
 
 }  // namespace
+
+// The list has room for every namespace of a subsystem.
+AdminReply Controller::identify_active(const NamespaceTable& table, uint32_t above) {
+  nvme_ns_list list{};
+  static_assert(std::size(decltype(list.ns){}) >= kMaxNamespaces);
+  size_t n = 0;
+  for (const Namespace& ns : table.namespaces) {
+    if (ns.nsid > above && known_.shows(ns)) list.ns[n++] = le(ns.nsid);
+  }
+  const std::vector<uint32_t> again = known_.listed(table, above);
+  if (!again.empty()) events_came_ |= note_changed_locked(again);
+  return page_of(list);
+}
 
 AdminReply Controller::identify(const AdminRequest& request) {
   const nvme::Sqe& sqe = request.sqe;
@@ -75,9 +79,15 @@ AdminReply Controller::identify(const AdminRequest& request) {
   if (identity_.discovery) return refuse(Status::kInvalidField);
   const auto table = subsystem_->namespaces();
   switch (cns) {
-    case NVME_IDENTIFY_CNS_NS:
+    case NVME_IDENTIFY_CNS_NS: {
       if (!valid_nsid(sqe.nsid)) return refuse(Status::kInvalidNamespace);
-      return identify_namespace(table->find(sqe.nsid));
+      const Namespace* ns = table->find(sqe.nsid);
+      if (ns != nullptr && known_.identified(*ns)) {
+        events_came_ |= note_changed_locked({&ns->nsid, 1});
+        ns = nullptr;
+      }
+      return identify_namespace(ns);
+    }
     case NVME_IDENTIFY_CNS_CSI_NS_ACTIVE_LIST:
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);
       [[fallthrough]];
@@ -86,7 +96,8 @@ AdminReply Controller::identify(const AdminRequest& request) {
       return identify_active(*table, sqe.nsid);
     case NVME_IDENTIFY_CNS_NS_DESC_LIST: {
       const Namespace* ns = table->find(sqe.nsid);
-      return ns == nullptr ? refuse(Status::kInvalidNamespace) : identify_descriptors(*ns);
+      if (ns == nullptr || !known_.shows(*ns)) return refuse(Status::kInvalidNamespace);
+      return identify_descriptors(*ns);
     }
     case NVME_IDENTIFY_CNS_CSI_NS:
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);

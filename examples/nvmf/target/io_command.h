@@ -1,5 +1,6 @@
 // I/O commands: what a submission queue entry asks of which namespace, or the status that refuses
-// it.
+// it. To add one: its opcode in examples/protocol/nvme/wire.h and a line in kCommands of
+// io_command.cc; what a new IoKind does with data is in queue_io.cc.
 //
 // Pure: entries and a namespace table in, a plan out. Clauses: [nvm] 3.2, [base] 4.2 and 7.
 #pragma once

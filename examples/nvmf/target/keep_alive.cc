@@ -1,5 +1,6 @@
 // The keep-alive timer of a controller, [base] 7.12: what sets it back and when it has run out. Its
-// granularity is in limits.h; the host sets the time-out in Connect and by a feature (features.cc).
+// granularity is in limits.h; the host sets the time-out in Connect (target.cc) and by a feature
+// (features.cc). What our own host asks for: examples/nvmf/host/host.h.
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/pages.h"
 
@@ -23,11 +24,6 @@ bool Controller::keep_alive_expired(Nanoseconds now) {
   }
   csts_ |= nvme::kCstsFatal;
   return true;
-}
-
-uint32_t Controller::keep_alive_ms() const {
-  const std::lock_guard lock(mutex_);
-  return keep_alive_ms_;
 }
 
 }  // namespace mrpool::nvmf_target

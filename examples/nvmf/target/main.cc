@@ -1,12 +1,17 @@
 // mrpool-nvmf-target: the engine's daemon with NVMe over RDMA plugged in.
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "examples/base/exit_status.h"
+#include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
+#include "examples/engine/process_limits.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 
@@ -15,10 +20,26 @@ namespace {
 
 constexpr const char* kProgram = "mrpool-nvmf-target";
 
+std::string admitted(const SubsystemConfig& subsystem) {
+  if (!subsystem.hosts) return "any host (it has no list of hosts)";
+  if (subsystem.hosts->empty()) return "no host (its list of hosts is empty)";
+  return absl::StrJoin(*subsystem.hosts, ", ");
+}
+
+// `kept`: in a state directory.
+std::string describe(const Namespace& ns, bool kept) {
+  const storage::Geometry& geometry = ns.volume->geometry();
+  return absl::StrCat(ns.volume->spec(), ", ", geometry.blocks, " blocks of ", geometry.block_size,
+                      " bytes, ", storage::describe(ns.uuid, ns.volume->identity(), kept));
+}
+
 class Daemon final : public engine::Application {
  public:
-  explicit Daemon(DaemonOptions options)
-      : options_(std::move(options)), service_(options_.service) {}
+  Daemon(std::vector<std::string> arguments, DaemonOptions options)
+      : arguments_(std::move(arguments)),
+        options_(std::move(options)),
+        served_(options_.config),
+        service_(options_.service) {}
 
   engine::Service& service() override { return service_.engine(); }
 
@@ -26,50 +47,73 @@ class Daemon final : public engine::Application {
     for (Reactor* reactor : reactors) {
       if (absl::Status status = service_.add_worker(*reactor); !status.ok()) return status;
     }
-    return options_.config_file.empty() ? service_.apply(options_.config) : apply_file();
+    return service_.apply(options_.config);
   }
 
   absl::Status reload() override {
-    if (!options_.config_file.empty()) return apply_file();
-    return absl::FailedPreconditionError("there is nothing to read again without --config");
+    if (options_.config_file.empty()) {
+      return absl::FailedPreconditionError("there is nothing to read again without --config");
+    }
+    const auto wanted = parse_arguments(arguments_);
+    if (!wanted.ok()) return wanted.status();
+    auto keys = engine::differences(options_.service.engine, wanted->service.engine);
+    if (options_.service.in_capsule != wanted->service.in_capsule) keys.emplace_back("in_capsule");
+    absl::Status status = engine::refuse_changes(keys);
+    if (!status.ok()) return status;
+    engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
+    status = service_.apply(wanted->config);
+    if (status.ok()) served_ = wanted->config;
+    return status;
   }
+
+  void ports_changed() override { service_.ports_changed(); }
+
+  std::vector<std::shared_ptr<storage::Volume>> stores() override { return service_.stores(); }
+
+  void sizes_changed() override { service_.target().refresh_sizes(); }
 
   void print_served() override {
     for (const auto& subsystem : service_.target().subsystems()) {
       for (const Namespace& ns : subsystem->namespaces()->namespaces) {
-        const storage::Geometry& geometry = ns.volume->geometry();
-        std::printf("serving %s namespace %u: %s, %llu blocks of %u bytes\n",
-                    subsystem->nqn.c_str(), ns.nsid, ns.volume->spec().c_str(),
-                    static_cast<unsigned long long>(geometry.blocks), geometry.block_size);
+        std::printf("serving %s namespace %u: %s\n", subsystem->nqn.c_str(), ns.nsid,
+                    describe(ns, keeps_uuids()).c_str());
       }
     }
+  }
+
+  std::map<std::string, std::string> state() override {
+    std::map<std::string, std::string> all;
+    for (const auto& subsystem : service_.target().subsystems()) {
+      for (const Namespace& ns : subsystem->namespaces()->namespaces) {
+        all.emplace(absl::StrCat(subsystem->nqn, " ", place_of(ns.nsid)),
+                    describe(ns, keeps_uuids()));
+      }
+    }
+    for (const SubsystemConfig& subsystem : served_.subsystems) {
+      all.emplace(absl::StrCat("hosts of ", subsystem.nqn), admitted(subsystem));
+      all.emplace(subsystem.nqn,
+                  absl::StrCat(subsystem.serial, "\n", subsystem.traffic_keep_alive ? 1 : 0));
+    }
+    return all;
   }
 
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
-  absl::Status apply_file() {
-    const auto config = read_config(options_.config_file);
-    return config.ok() ? service_.apply(*config) : config.status();
-  }
+  bool keeps_uuids() const { return !options_.service.engine.state_dir.empty(); }
 
+  const std::vector<std::string> arguments_;
   const DaemonOptions options_;
+  Config served_;  // after the last reload
   Service service_;
 };
 
-// --check-config: what the daemon would serve, as far as it can be said without opening anything.
-int check(const DaemonOptions& options) {
-  Config config = options.config;
-  if (!options.config_file.empty()) {
-    auto read = read_config(options.config_file);
-    if (!read.ok()) return engine::fail(kProgram, read.status());
-    config = std::move(*read);
-  }
-  for (const SubsystemConfig& subsystem : config.subsystems) {
-    for (const NamespaceConfig& ns : subsystem.namespaces) {
-      const absl::Status status = storage::check(ns.storage, {.block_size = ns.block_size});
-      if (!status.ok()) return engine::fail(kProgram, status);
-    }
+// --check-config: what the daemon would serve, as far as it can be said without opening a store.
+int check(const Config& config, const engine::Options& engine) {
+  const std::vector<storage::WantedStore> wanted = wanted_stores(config);
+  if (absl::Status status = engine::check_start(kProgram, config.listen, wanted, engine);
+      !status.ok()) {
+    return engine::fail(kProgram, status);
   }
   for (const std::string& address : config.listen) {
     std::printf("would listen on %s\n", address.c_str());
@@ -79,6 +123,7 @@ int check(const DaemonOptions& options) {
       std::printf("would serve %s namespace %u: %s, blocks of %u bytes\n", subsystem.nqn.c_str(),
                   ns.nsid, ns.storage.c_str(), ns.block_size);
     }
+    std::printf("would admit to %s: %s\n", subsystem.nqn.c_str(), admitted(subsystem).c_str());
   }
   return base::end_of_output(kProgram, base::kExitOk);
 }
@@ -89,14 +134,20 @@ int check(const DaemonOptions& options) {
 int main(int argc, char** argv) {
   using mrpool::nvmf_target::kProgram;
   mrpool::base::hold_standard_streams();
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const auto options = mrpool::nvmf_target::parse_arguments(arguments);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  auto options = mrpool::nvmf_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());
   if (options->answer) {
     std::fputs(options->answer->c_str(), stdout);
     return mrpool::base::end_of_output(kProgram, 0);
   }
-  if (options->check_config) return mrpool::nvmf_target::check(*options);
-  return mrpool::engine::run_daemon(kProgram,
-                                    std::make_unique<mrpool::nvmf_target::Daemon>(*options));
+  if (options->check_config) {
+    return mrpool::nvmf_target::check(options->config, options->service.engine);
+  }
+  const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
+  mrpool::engine::warn_of_memory(kProgram, stores);
+  mrpool::engine::fit_to_process(kProgram, options->config.listen, stores.size(),
+                                 options->service.engine);
+  return mrpool::engine::run_daemon(
+      kProgram, std::make_unique<mrpool::nvmf_target::Daemon>(std::move(arguments), *options));
 }

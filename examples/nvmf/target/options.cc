@@ -2,7 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/engine/listen.h"
 #include "examples/nvmf/target/limits.h"
+#include "examples/protocol/nvme/wire.h"
 #include "examples/storage/descriptor.h"
 #include "mrpool/device.h"
 
@@ -33,12 +35,12 @@ absl::string_view view(std::string_view text) { return {text.data(), text.size()
 void declare_served(base::CommandLine& program, DaemonOptions& options,
                     SubsystemConfig& subsystem) {
   program.section("What is served");
-  program.option("listen", "ADDRESS",
-                 "uiwarp://HOST:PORT or verbs://HOST:PORT; port 0 picks one; may be repeated",
+  program.option("listen", "ADDRESS", engine::listen_help(nvme::kDefaultPort),
                  [&options](std::string_view text) {
                    options.config.listen.emplace_back(text);
                    return Address::parse(text).status();
                  });
+  program.repeatable();
   program.option("subnqn", "NQN", "the subsystem's name", [&subsystem](std::string_view text) {
     if (!subsystem.nqn.empty()) {
       return bad("'", view(text), "' would be the second subsystem; use --config for several");
@@ -46,24 +48,33 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
     subsystem.nqn = text;
     return absl::OkStatus();
   });
-  program.option("namespace", "STORAGE",
-                 absl::StrCat("may be repeated, ids count from 1:\n", storage::help()),
-                 [&subsystem](std::string_view text) {
-                   subsystem.namespaces.emplace_back().storage = text;
-                   return storage::check(text);
-                 });
+  program.repeatable();  // the setter says more
+  program.option(
+      "namespace", "STORAGE",
+      absl::StrCat("may be repeated; [,nsid=N] gives the id (default: the lowest that is "
+                   "free), [,uuid=UUID] the UUID:\n",
+                   storage::help()),
+      [&subsystem](std::string_view text) {
+        NamespaceConfig& ns = subsystem.namespaces.emplace_back();
+        ns.storage = text;
+        return take_own_options(ns);
+      });
+  program.repeatable();
   program.option("host-nqn", "NQN", "a host that may connect; may be repeated (default: any host)",
                  [&subsystem](std::string_view text) {
                    if (!subsystem.hosts) subsystem.hosts.emplace();
                    subsystem.hosts->emplace(text);
                    return absl::OkStatus();
                  });
+  program.repeatable();
   program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
                subsystem.traffic_keep_alive, false);
   program.text("config", "FILE", "all of this, for several subsystems, as JSON; see docs",
                options.config_file);
   program.flag("check-config", "print what would be served, open nothing, and end",
                options.check_config);
+  program.excludes("config", {"listen", "subnqn", "namespace", "host-nqn", "no-traffic-keep-alive"},
+                   "what is served stands in the file, or on the command line");
 }
 
 void declare_how(base::CommandLine& program, DaemonOptions& options) {
@@ -75,23 +86,10 @@ void declare_how(base::CommandLine& program, DaemonOptions& options) {
 
 // What no option can check alone.
 absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
-  if (options.service.in_capsule % 16 != 0) {
-    return bad("--in-capsule ", options.service.in_capsule, " is not a multiple of 16");
+  if (absl::Status status = check_in_capsule(options.service.in_capsule); !status.ok()) {
+    return bad("--in-capsule: ", status.message());
   }
-  if (!options.config_file.empty()) {
-    if (!subsystem.traffic_keep_alive) {
-      return bad(
-          "--no-traffic-keep-alive is for the subsystem of the command line; write "
-          "\"traffic_based_keep_alive\": false into the file of --config");
-    }
-    if (!subsystem.nqn.empty() || !subsystem.namespaces.empty() || subsystem.hosts ||
-        !options.config.listen.empty()) {
-      return bad(
-          "--config takes the place of --listen, --subnqn, --namespace and --host-nqn; put them "
-          "into the file");
-    }
-    return absl::OkStatus();
-  }
+  if (!options.config_file.empty()) return absl::OkStatus();
   if (subsystem.nqn.empty()) return bad("--subnqn is missing; see --help for an example");
   if (subsystem.namespaces.empty()) {
     return bad("--namespace is missing; for example --namespace ram:64MiB");
@@ -114,8 +112,6 @@ absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arg
   return options.answer ? absl::OkStatus() : check(options, subsystem);
 }
 
-}  // namespace
-
 absl::StatusOr<Config> read_config(const std::string& path) {
   const absl::StatusOr<std::string> text = storage::read_text(path);
   if (!text.ok()) return bad("--config: ", text.status().message());
@@ -124,16 +120,20 @@ absl::StatusOr<Config> read_config(const std::string& path) {
   return config;
 }
 
+}  // namespace
+
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments) {
   DaemonOptions options;
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   if (options.answer || options.config_file.empty()) return options;
-  const auto config = read_config(options.config_file);
+  auto config = read_config(options.config_file);
   if (!config.ok()) return config.status();
   // Once more, on top of the file: what the command line says goes first.
   options = DaemonOptions();
   options.service.engine = config->engine;
+  options.service.in_capsule = config->in_capsule;
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
+  options.config = *std::move(config);
   return options;
 }
 

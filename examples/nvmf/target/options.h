@@ -15,15 +15,14 @@
 namespace mrpool::nvmf_target {
 
 struct DaemonOptions {
-  Config config;            // from the arguments, when there is no file
+  Config config;            // of the file, or of the arguments when there is none
   std::string config_file;  // re-read on SIGHUP
   bool check_config = false;
   Service::Options service;
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };
 
+// Reads the file of --config too.
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments);
-// Reads and checks the file of --config.
-absl::StatusOr<Config> read_config(const std::string& path);
 
 }  // namespace mrpool::nvmf_target

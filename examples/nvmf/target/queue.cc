@@ -3,11 +3,12 @@
 #include "examples/nvmf/target/queue.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/peer_log.h"
+#include "examples/engine/ending.h"
 
 namespace mrpool::nvmf_target {
 
@@ -25,6 +26,22 @@ constexpr uint32_t kAdminInCapsule = sizeof(nvme::ConnectData);
 
 uint32_t round_up(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
+// Of a refused Connect: "HOST to SUBSYSTEM refused: WHY".
+std::string explain(const nvme::ConnectData& data, Status status, uint64_t result) {
+  std::string why = nvme::to_string(status, true);
+  if (nvme::code(status) == Status::kConnectInvalidHost) {
+    why = "the host is not in the list of those that may connect";
+  } else if (nvme::code(status) == Status::kConnectInvalidParameters) {
+    const auto names = [result](size_t offset) {
+      return result == nvme::connect_invalid_parameter(true, uint16_t(offset));
+    };
+    if (names(offsetof(nvme::ConnectData, subsysnqn))) why = "there is no such subsystem";
+    if (names(offsetof(nvme::ConnectData, hostnqn))) why = "the name of the host is not an NQN";
+  }
+  return absl::StrCat(std::string(nvme::field_string(data.hostnqn)), " to ",
+                      std::string(nvme::field_string(data.subsysnqn)), " refused: ", why);
+}
+
 }  // namespace
 
 struct QueueCallbacks {
@@ -36,6 +53,10 @@ struct QueueCallbacks {
     Command& command = static_cast<Command::Request&>(self).command;
     command.queue.stored(command);
   }
+  static void behind(Task& self) {
+    Command& command = static_cast<Command::Behind&>(self).command;
+    command.queue.submit(command);
+  }
 };
 
 Queue::Queue(const QueueContext& context, engine::Link& link, const QueueRequest& request)
@@ -45,7 +66,7 @@ Queue::Queue(const QueueContext& context, engine::Link& link, const QueueRequest
       queue_id_(request.queue_id),
       entries_(request.entries),
       opened_(link.now()),
-      max_commands_(2 * request.entries),
+      max_commands_(most_commands(request.entries)),
       ids_(std::make_unique<std::bitset<65536>>()),
       sq_entries_(request.entries) {}
 
@@ -57,7 +78,8 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
           .receive_bytes = uint32_t(sizeof(nvme::Sqe)) + data,
           .receive_stride = round_up(data, kDataAlignment) + kDataAlignment,
           .receive_offset = kDataAlignment - uint32_t(sizeof(nvme::Sqe)),
-          .exchanges = 2 * request.entries,
+          .kept = request.queue_id == 0 ? 0 : most_late(request.entries),
+          .exchanges = most_commands(request.entries),
           .exchange_bytes = sizeof(Command),
           .answer_bytes = sizeof(nvme::Cqe)};
 }
@@ -66,10 +88,8 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
 // in the hands of the storage finish when it answers.
 void Queue::disconnected(const Disconnect& how, std::string_view why) {
   if (context_.verbose) {
-    const std::string_view detail = why.empty() ? how.detail : why;
-    std::fprintf(stderr, "%s queue %u: disconnected (%s%s%s)\n", link_.peer().c_str(), queue_id_,
-                 std::string(to_string(how.reason)).c_str(), why.empty() ? "" : ": ",
-                 std::string(detail).c_str());
+    base::say_of_peers(absl::StrCat(link_.peer(), " queue ", queue_id_, ": disconnected (",
+                                    engine::ending(how, why), ")"));
   }
   for (const auto& command : commands_) {
     if (command->stage == Stage::kStaging) {
@@ -78,15 +98,32 @@ void Queue::disconnected(const Disconnect& how, std::string_view why) {
     } else if (command->stage == Stage::kJoining) {
       context_.target.forget_waiter({context_.worker, link_.id()});
       finish(*command);
+    } else if (command->stage == Stage::kBehind) {
+      command->channel->volume->late().cancel(command->behind);
+      finish(*command);
     } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting) {
       finish(*command);
     }
   }
+  disconnected_ = link_.now();
   if (controller_ != nullptr) context_.target.disconnected(*controller_, queue_id_);
 }
 
 void Queue::drained() {
-  if (controller_ != nullptr) context_.target.drained(*controller_, queue_id_);
+  if (controller_ != nullptr && !detached_) context_.target.drained(*controller_, queue_id_);
+  detached_ = true;
+}
+
+// Who waits for the end of this queue waits for its storage no longer than an Abort does.
+void Queue::linger(Nanoseconds now) {
+  if (detached_ || now - disconnected_ <= engine::kAbortPatience) return;
+  for (const auto& command : commands_) {
+    if (command->stage != Stage::kStorage || command->late) continue;
+    (void)give_up(*command);
+    if (!command->waiter.set) continue;
+    context_.aborts.route_answer(std::exchange(command->waiter, {}), true);
+  }
+  if (outstanding_ == late_) drained();
 }
 
 void Queue::tick(Nanoseconds now) {
@@ -100,14 +137,17 @@ void Queue::tick(Nanoseconds now) {
   }
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
-      daemon::say_of_peers(absl::StrCat(link_.peer(), " controller ", controller_->identity().id,
-                                        " of ", controller_->identity().host_nqn,
-                                        ": keep-alive timeout, connections dropped"));
+      base::say_of_peers(absl::StrCat(link_.peer(), " controller ", controller_->identity().id,
+                                      " of ", controller_->identity().host_nqn,
+                                      ": keep-alive timeout, connections dropped"));
       controller_->terminate();
     }
     return;
   }
-  if (outstanding_ != 0) Counters::add(counters_->busy_ns, uint64_t(engine::kTick.count()));
+  if (aborts_wait_) look_at_aborts(now);
+  if (keeps_writers_waiting(now)) return link_.drop("it reads too slowly what others write");
+  const Nanoseconds before = std::exchange(ticked_, now);
+  if (outstanding_ != 0) counters_->busy(before, now);
   refresh_namespaces();  // lets go of volumes that are no longer served
 }
 
@@ -115,9 +155,10 @@ void Queue::tick(Nanoseconds now) {
 
 void Queue::grow() {
   for (uint32_t i = 0; i < kSlab && commands_.size() < max_commands_; ++i) {
-    commands_.push_back(std::make_unique<Command>(*this, uint32_t(commands_.size()), owner_,
-                                                  &QueueCallbacks::staged,
-                                                  &QueueCallbacks::stored));
+    commands_.push_back(std::make_unique<Command>(
+        *this, uint32_t(commands_.size()),
+        Command::Callbacks{&QueueCallbacks::staged, &QueueCallbacks::stored,
+                           &QueueCallbacks::behind}));
     link_.bind(*commands_.back());
     free_.push_back(commands_.back().get());
   }
@@ -135,6 +176,9 @@ Command* Queue::take_command() {
 
 void Queue::received(engine::Receive& receive, std::span<std::byte> message) {
   if (message.size() < sizeof(nvme::Sqe)) return link_.drop("a capsule shorter than 64 bytes");
+  if (controller_ == nullptr && ++early_commands_ > kMaxEarlyCommands) {
+    return link_.drop("too many commands before Connect");
+  }
   Command* command = take_command();
   if (command == nullptr) return link_.drop("more commands than the queue has entries");
   traffic_ = true;
@@ -163,16 +207,7 @@ void Queue::dispatch(Command& command, std::span<const std::byte> capsule) {
 
 void Queue::dispatch_fabrics(Command& command) {
   const auto wire = std::bit_cast<nvme::PropertyCommand>(command.sqe);
-  if (wire.type == nvme::FabricsType::kConnect) {
-    if (controller_ != nullptr) return respond(command, with_dnr(Status::kCommandSequence));
-    if (command.data.length != sizeof(nvme::ConnectData)) {
-      return respond(command, with_dnr(Status::kSglDataLength));
-    }
-    command.purpose = Purpose::kConnect;
-    if (!command.data.remote()) return connect(command);
-    if (take_staging(command, 1)) fetch(command);
-    return;
-  }
+  if (wire.type == nvme::FabricsType::kConnect) return dispatch_connect(command);
   if (controller_ == nullptr) return respond(command, with_dnr(Status::kCommandSequence));
   const bool admin = queue_id_ == 0;
   const Nanoseconds now = link_.now();
@@ -194,11 +229,26 @@ void Queue::dispatch_fabrics(Command& command) {
                                                                         : Status::kInvalidOpcode));
 }
 
+void Queue::dispatch_connect(Command& command) {
+  // One at a time: who may not be here at all holds no more than that.
+  if (controller_ != nullptr || connecting_) {
+    return respond(command, with_dnr(Status::kCommandSequence));
+  }
+  if (command.data.length != sizeof(nvme::ConnectData)) {
+    return respond(command, with_dnr(Status::kSglDataLength));
+  }
+  command.purpose = Purpose::kConnect;
+  connecting_ = true;
+  command.data.remote() ? fetch(command) : connect(command);
+}
+
+std::span<const std::byte> Queue::connect_data(const Command& command) const {
+  return command.data.remote() ? link_.early_data() : command.data.in_capsule;
+}
+
 void Queue::connect(Command& command) {
-  // Another Connect may have come in while this one's data was fetched.
-  if (controller_ != nullptr) return respond(command, with_dnr(Status::kCommandSequence));
   const auto wire = std::bit_cast<nvme::ConnectCommand>(command.sqe);
-  const auto data = nvme::read_struct<nvme::ConnectData>(host_data(command, 0));
+  const auto data = nvme::read_struct<nvme::ConnectData>(connect_data(command));
   QueueFacts facts;
   facts.ref = {context_.worker, link_.id()};
   facts.cm_queue_id = queue_id_;
@@ -216,8 +266,33 @@ void Queue::connect(Command& command) {
     sq_flow_ = (wire.attributes & nvme::kConnectDisableSqFlow) == 0;
     // The Connect command itself was the first entry.
     sq_head_ = 1 % sq_entries_;
+    if (!admitted()) connected.status = Status::kConnectControllerBusy;
+  }
+  if (!ok(connected.status)) {
+    base::say_of_peers(absl::StrCat(link_.peer(), " queue ", queue_id_, ": Connect of ",
+                                    explain(data, connected.status, connected.result)));
   }
   respond(command, connected.status, connected.result);
+  if (controller_ != nullptr && link_.standing() == engine::Standing::kStranger) {
+    link_.disconnect("its host has too many connections");
+  }
+}
+
+// The host may try once more as soon as it has the answer.
+void Queue::end_connect(Command& command) {
+  if (command.purpose != Purpose::kConnect) return;
+  command.purpose = Purpose::kIo;
+  connecting_ = false;
+}
+
+// Takes the queue's place among the host's; false when the host has too many.
+bool Queue::admitted() {
+  const Controller::Identity& identity = controller_->identity();
+  const bool admitted = identity.discovery
+                            ? link_.admit(engine::Standing::kGuest, {})
+                            : link_.admit(engine::Standing::kMember, identity.host_nqn);
+  if (admitted) admin_ = context_.staging.flow(link_.share(), nullptr);
+  return admitted;
 }
 
 void Queue::connect_again() {
@@ -249,7 +324,9 @@ void Queue::dispatch_admin(Command& command) {
   if (!command.data.remote()) return respond(command, with_dnr(Status::kInvalidField));
   command.purpose = Purpose::kAdminReply;
   command.reply = std::move(reply.data);
-  if (take_staging(command, engine::chunks_for(command.reply.size()))) send_reply(command);
+  if (take_staging(command, *admin_, engine::chunks_for(command.reply.size()))) {
+    send_reply(command);
+  }
 }
 
 void Queue::send_reply(Command& command) {
@@ -290,6 +367,17 @@ Queue::AbortResult Queue::abort_command(uint16_t command_id, const AbortWaiter& 
       context_.staging.cancel(command.staging);
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
+    case Stage::kBehind:
+      command.channel->volume->late().cancel(command.behind);
+      respond(command, Status::kAbortRequested);
+      return AbortResult::kAborted;
+    case Stage::kStorage:
+      // It may still be done in time, and then it was not aborted.
+      if (command.waiter.set) return AbortResult::kNotAborted;
+      command.waiter = waiter;
+      command.abort_asked = link_.now();
+      aborts_wait_ = true;
+      return AbortResult::kLater;
     case Stage::kFetching:
       // What is on the wire has to end first; the answer waits for it.
       if (command.waiter.set) return AbortResult::kNotAborted;
@@ -330,6 +418,7 @@ engine::Answer Queue::answer(Command& command, Status status, uint64_t result) {
 
 void Queue::respond(Command& command, Status status, uint64_t result) {
   if (!ok(status)) note_failure(command, status);
+  end_connect(command);
   if (link_.closing()) return finish(command);
   command.stage = Stage::kAnswering;
   if (link_.respond(command, answer(command, status, result))) return;
@@ -341,7 +430,7 @@ void Queue::note_failure(Command& command, Status status) {
   if (controller_ == nullptr) return;
   const Status bare = code(status);
   if (bare == Status::kUnrecoveredRead || bare == Status::kWriteFault) {
-    Counters::add(counters_->media_errors, 1);
+    ++counters_->media_errors;
   }
   controller_->record_error(queue_id_, command.sqe.command_id, status, command.sqe.nsid,
                             queue_id_ == 0 ? 0 : command.sqe.slba());
@@ -351,18 +440,20 @@ void Queue::sent(engine::Exchange& exchange) { finish(static_cast<Command&>(exch
 
 // Gives back what the command holds of others.
 void Queue::release(Command& command) {
-  if (command.holding) {
-    command.holding = false;
-    command.channel->channel->release(command.io);
-  }
+  end_connect(command);
+  context_.staging.put(command.staging);
+  if (command.holding) let_go(command);
   if (command.channel != nullptr) {
     --command.channel->uses;
     command.channel = nullptr;
   }
-  context_.staging.put(command.staging);
 }
 
 void Queue::finish(Command& command) {
+  if (command.late) {  // late_stored() finishes it
+    command.stage = Stage::kLate;
+    return;
+  }
   release(command);
   if (command.owns_id) {
     ids_->reset(command.sqe.command_id);

@@ -41,6 +41,7 @@ struct QueueContext {
   AbortRouter& aborts;
   engine::Staging& staging;
   engine::Channels& channels;
+  Reactor& reactor;
   uint32_t worker = 0;
   bool verbose = false;  // report why connections end
 };
@@ -60,8 +61,9 @@ class Queue final : public engine::Session {
   void disconnected(const Disconnect& how, std::string_view why) override;
   bool idle() const override { return outstanding_ == 0; }
   void drained() override;
-  // Keep-alive, and connections that never send Connect.
+  // Keep-alive, connections that never send Connect, and aborts that the storage keeps waiting.
   void tick(Nanoseconds now) override;
+  void linger(Nanoseconds now) override;
 
   // Asynchronous events are there to be sent.
   void deliver_events();
@@ -82,6 +84,8 @@ class Queue final : public engine::Session {
   struct Handle {
     engine::ChannelSlot* channel = nullptr;
     Mr* memory = nullptr;
+    std::shared_ptr<engine::StagingFlow> flow{};
+    bool meant = false;  // by the host: Controller::means()
   };
 
   // Receiving.
@@ -92,26 +96,40 @@ class Queue final : public engine::Session {
   void dispatch_admin(Command& command);
   void dispatch_io(Command& command);
 
+  void dispatch_connect(Command& command);
   void connect(Command& command);
+  void end_connect(Command& command);
+  bool admitted();
+  std::span<const std::byte> connect_data(const Command& command) const;
 
   // Data from the host.
-  bool take_staging(Command& command, uint32_t chunks);
+  bool take_staging(Command& command, engine::StagingFlow& flow, uint32_t chunks);
   void staged(Command& command);
   void fetch(Command& command);
   void fetch_next(Command& command);
+  bool fetch_from(Command& command, const RemoteBuffer& remote);
   void fetched(Command& command);
   std::span<const std::byte> host_data(const Command& command, uint64_t offset) const;
 
   // Storage.
   bool refresh_namespaces();
   void release_handles();
+  bool meant(const Namespace& ns);
   bool use_channel(Command& command, const Namespace& ns);
   void start_io(Command& command);
   void start_read(Command& command);
+  void hold(Command& command);
+  void let_go(Command& command);
+  bool keeps_writers_waiting(Nanoseconds now) const;
   void start_write(Command& command);
   void store(Command& command);
   void submit(Command& command);
+  bool hand_over(Command& command);
   void stored(Command& command);
+  // Commands that end before their requests.
+  void look_at_aborts(Nanoseconds now);
+  bool give_up(Command& command);
+  void late_stored(Command& command);
   void finish_compare(Command& command);
   void next_range(Command& command);
   void next_flush(Command& command);
@@ -135,24 +153,32 @@ class Queue final : public engine::Session {
   const uint16_t queue_id_;
   const uint32_t entries_;
   const Nanoseconds opened_;
-  engine::StagingOwner owner_;
-  // Twice the entries: a host may use an entry again before the Cq told that its last completion
-  // went out. Made in slabs, when a deeper queue is first used.
+  // Made in slabs, when a deeper queue is first used.
   std::vector<std::unique_ptr<Command>> commands_;
   std::vector<Command*> free_;
   const uint32_t max_commands_;
   uint32_t outstanding_ = 0;
+  uint32_t late_ = 0;         // of these, that have ended before their requests
+  bool aborts_wait_ = false;  // some, for the storage
+  bool detached_ = false;     // from the controller
+  Nanoseconds disconnected_{};
+  uint64_t gathered_ = 0;                    // bytes that are read in place
+  Nanoseconds ticked_ = opened_;             // the last look
   std::unique_ptr<std::bitset<65536>> ids_;  // command ids in use
   uint32_t sq_head_ = 0;
   uint32_t sq_entries_ = 0;  // as Connect says
   bool sq_flow_ = true;
   bool traffic_ = false;
+  uint32_t early_commands_ = 0;  // before Connect
+  bool connecting_ = false;      // a Connect is under way
 
   std::shared_ptr<Controller> controller_;  // since Connect
-  Counters* counters_ = nullptr;
+  WorkerCounters* counters_ = nullptr;
   std::shared_ptr<const NamespaceTable> table_;
   uint64_t table_version_ = 0;
-  std::vector<Handle> handles_;  // as table_->namespaces
+  std::vector<Handle> handles_;                                // as table_->namespaces
+  std::vector<std::shared_ptr<engine::StagingFlow>> leaving_;  // of earlier handles, still in use
+  std::shared_ptr<engine::StagingFlow> admin_;  // of what the target answers by itself
 };
 
 }  // namespace mrpool::nvmf_target

@@ -1,6 +1,7 @@
 // I/O commands on their way: data from the host, storage, data to the host.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "examples/nvmf/target/queue.h"
 
@@ -25,22 +26,33 @@ bool Queue::refresh_namespaces() {
       ++handle.channel->handles;
       handle.memory = handle.channel->memory[link_.device()].get();
     }
-    handles_.push_back(handle);
+    handle.flow = context_.staging.flow(link_.share(), ns.volume.get());
+    handles_.push_back(std::move(handle));
   }
   return true;
 }
 
 void Queue::release_handles() {
-  for (const Handle& handle : handles_) {
+  for (Handle& handle : handles_) {
     if (handle.channel != nullptr) --handle.channel->handles;
+    leaving_.push_back(std::move(handle.flow));
   }
+  std::erase_if(leaving_, [](const auto& flow) { return flow->users() == 0; });
   handles_.clear();
+}
+
+// Whether the host means this store: not one that stood at the nsid before.
+bool Queue::meant(const Namespace& ns) {
+  Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
+  if (!handle.meant) handle.meant = controller_->means(ns);
+  return handle.meant;
 }
 
 bool Queue::use_channel(Command& command, const Namespace& ns) {
   const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
   if (handle.channel == nullptr) return false;
   command.channel = handle.channel;
+  command.flow = handle.flow.get();
   ++handle.channel->uses;
   command.gather = nullptr;
   command.can_gather = handle.memory != nullptr;
@@ -52,11 +64,15 @@ bool Queue::use_channel(Command& command, const Namespace& ns) {
 
 void Queue::dispatch_io(Command& command) {
   refresh_namespaces();
-  if (const Status s = plan_io(command.sqe, command.data, *table_, command.plan); !ok(s)) {
-    return respond(command, s);
+  const Status planned = plan_io(command.sqe, command.data, *table_, command.plan);
+  // First of all: a store that the host does not mean may have other blocks and limits too.
+  const Namespace* const ns = command.plan.ns;
+  if (ns != nullptr && !meant(*ns)) {
+    return respond(command, with_dnr(Status::kInvalidNamespace));
   }
-  if (command.plan.ns == nullptr) return next_flush(command);
-  if (!use_channel(command, *command.plan.ns)) {
+  if (!ok(planned)) return respond(command, planned);
+  if (ns == nullptr) return next_flush(command);
+  if (!use_channel(command, *ns)) {
     return respond(command, Status::kNamespaceNotReady);
   }
   if (!controller_->write_cache()) command.plan.fua = true;
@@ -73,12 +89,12 @@ void Queue::start_io(Command& command) {
     case IoKind::kCompare: {
       const bool fetches = command.data.remote();
       command.read_back = fetches ? uint64_t{chunks} * engine::kChunk : 0;
-      if (!take_staging(command, fetches ? 2 * chunks : chunks)) return;
+      if (!take_staging(command, *command.flow, fetches ? 2 * chunks : chunks)) return;
       return fetches ? fetch(command) : store(command);
     }
     case IoKind::kRanges:
       if (!command.data.remote()) return next_range(command);
-      if (take_staging(command, chunks)) fetch(command);
+      if (take_staging(command, *command.flow, chunks)) fetch(command);
       return;
     case IoKind::kSimple:
       return store(command);
@@ -86,9 +102,10 @@ void Queue::start_io(Command& command) {
 }
 
 void Queue::start_read(Command& command) {
+  const bool in_place = command.can_gather && gathered_ + command.plan.length <= kMaxGathered;
   std::byte* const place =
-      command.can_gather ? command.channel->volume->locate(command.plan.offset, command.plan.length)
-                         : nullptr;
+      in_place ? command.channel->volume->locate(command.plan.offset, command.plan.length)
+               : nullptr;
   if (place != nullptr) {
     command.gather = place;
     command.io.op = storage::Op::kHold;
@@ -96,7 +113,9 @@ void Queue::start_read(Command& command) {
     command.io.length = command.plan.length;
     return submit(command);
   }
-  if (take_staging(command, engine::chunks_for(command.plan.data_length))) store(command);
+  if (take_staging(command, *command.flow, engine::chunks_for(command.plan.data_length))) {
+    store(command);
+  }
 }
 
 void Queue::start_write(Command& command) {
@@ -105,28 +124,44 @@ void Queue::start_write(Command& command) {
     const uint32_t alignment = command.channel->volume->geometry().buffer_alignment;
     if (reinterpret_cast<uintptr_t>(inside.data()) % alignment == 0) return store(command);
   }
-  if (!take_staging(command, engine::chunks_for(command.plan.data_length))) return;
+  if (!take_staging(command, *command.flow, engine::chunks_for(command.plan.data_length))) return;
   command.data.remote() ? fetch(command) : store(command);
+}
+
+// Holds.
+
+void Queue::hold(Command& command) {
+  command.holding = true;
+  command.held_since = ticked_;
+  gathered_ += command.io.length;
+}
+
+void Queue::let_go(Command& command) {
+  command.holding = false;
+  gathered_ -= command.io.length;
+  command.channel->channel->release(command.io);
+}
+
+// A host that takes its data slowly may, but not at the cost of those who write.
+bool Queue::keeps_writers_waiting(Nanoseconds now) const {
+  if (gathered_ == 0) return false;
+  return std::ranges::any_of(commands_, [&](const auto& command) {
+    return command->holding && now - command->held_since > kGatherPatience &&
+           command->channel->channel->wanted(command->io);
+  });
 }
 
 // Staging memory.
 
-bool Queue::take_staging(Command& command, uint32_t chunks) {
-  if (context_.staging.take(command.staging, chunks)) return true;
+bool Queue::take_staging(Command& command, engine::StagingFlow& flow, uint32_t chunks) {
+  if (context_.staging.take(command.staging, flow, chunks)) return true;
   command.stage = Stage::kStaging;
   return false;
 }
 
 // Staging memory is there for `command`, which has waited for it.
 void Queue::staged(Command& command) {
-  switch (command.purpose) {
-    case Purpose::kConnect:
-      return fetch(command);
-    case Purpose::kAdminReply:
-      return send_reply(command);
-    case Purpose::kIo:
-      break;
-  }
+  if (command.purpose == Purpose::kAdminReply) return send_reply(command);
   const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
   fetches ? fetch(command) : store(command);
 }
@@ -169,12 +204,19 @@ void Queue::fetch_next(Command& command) {
       ++command.descriptor;
       continue;
     }
-    std::array<Sge, engine::kMaxChunks> sges;
-    const size_t n = local_sges(command, command.moved, remote.length, sges);
-    if (!link_.read(command, {sges.data(), n}, remote)) transfer_failed(command);
+    if (!fetch_from(command, remote)) transfer_failed(command);
     return;
   }
   fetched(command);
+}
+
+bool Queue::fetch_from(Command& command, const RemoteBuffer& remote) {
+  if (command.purpose == Purpose::kConnect) {
+    return link_.read_early(command, uint32_t(command.moved), remote);
+  }
+  std::array<Sge, engine::kMaxChunks> sges;
+  const size_t n = local_sges(command, command.moved, remote.length, sges);
+  return link_.read(command, {sges.data(), n}, remote);
 }
 
 void Queue::fetched(Command& command) {
@@ -229,26 +271,89 @@ void Queue::store(Command& command) {
 }
 
 void Queue::submit(Command& command) {
+  if (hand_over(command)) stored(command);
+}
+
+// Gives the request to the storage, when no late one is at its blocks. True: it is answered.
+bool Queue::hand_over(Command& command) {
+  storage::LateRanges& late = command.channel->volume->late();
+  const storage::Io& io = command.io;
+  if (late.any() && io.op != storage::Op::kFlush &&
+      !late.pass(command.behind, io.offset, io.length, context_.reactor)) {
+    command.stage = Stage::kBehind;
+    return false;
+  }
   command.stage = Stage::kStorage;
-  if (command.channel->channel->submit(command.io)) stored(command);
+  context_.staging.enter_store(command.staging);
+  return command.channel->channel->submit(command.io);
+}
+
+// Aborts that have waited long enough.
+void Queue::look_at_aborts(Nanoseconds now) {
+  aborts_wait_ = false;
+  for (const auto& command : commands_) {
+    if (command->stage != Stage::kStorage || !command->waiter.set) continue;
+    if (now - command->abort_asked <= engine::kAbortPatience || link_.closing()) {
+      aborts_wait_ = true;
+      continue;
+    }
+    const AbortWaiter waiter = std::exchange(command->waiter, {});
+    const bool ended = late_ < most_late(entries_) && give_up(*command);
+    if (ended) respond(*command, Status::kAbortRequested);
+    context_.aborts.route_answer(waiter, ended);
+  }
+}
+
+// The storage keeps the command's memory until it answers, and nobody gets at its blocks. False:
+// data of it lies in its capsule and has to make room there, for which there is no memory.
+bool Queue::give_up(Command& command) {
+  const storage::Io& io = command.io;
+  const bool in_capsule =
+      io.op == storage::Op::kWrite && !command.data.remote() && command.staging.held() == 0;
+  if (in_capsule && !link_.closed()) {
+    if (!link_.keep_receive(*command.receive)) return false;
+    command.kept = std::exchange(command.receive, nullptr);
+  }
+  command.late = true;
+  ++late_;
+  // What only reads, or keeps what there is, changes nothing.
+  const bool changes = io.op == storage::Op::kWrite || io.op == storage::Op::kWriteZeroes ||
+                       io.op == storage::Op::kDeallocate;
+  command.late_range.offset = io.offset;
+  command.late_range.length = changes ? io.length : 0;
+  if (changes) command.channel->volume->late().add(command.late_range);
+  return true;
+}
+
+void Queue::late_stored(Command& command) {
+  command.late = false;
+  --late_;
+  if (command.late_range.length != 0) command.channel->volume->late().remove(command.late_range);
+  if (command.kept != nullptr) link_.free_receive(*std::exchange(command.kept, nullptr));
+  // Otherwise its answer is still on the way.
+  if (command.stage == Stage::kLate || command.stage == Stage::kStorage) finish(command);
 }
 
 void Queue::stored(Command& command) {
+  context_.staging.leave_store(command.staging);
   const storage::Error error = command.io.error;
-  if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) {
-    command.holding = true;
-  }
+  if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) hold(command);
+  if (command.late) return late_stored(command);
   if (link_.closed()) return finish(command);
-  if (error != storage::Error::kNone) return respond(command, to_status(error));
+  if (error != storage::Error::kNone) {
+    // Others have cut the store: its hosts hear of it now, not at the next look.
+    if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
+    return respond(command, to_status(error));
+  }
   const IoPlan& plan = command.plan;
   switch (plan.kind) {
     case IoKind::kRead:
-      Counters::add(counters_->reads, 1);
-      Counters::add(counters_->bytes_read, plan.length);
+      ++counters_->reads;
+      counters_->bytes_read += plan.length;
       return send_data(command);
     case IoKind::kWrite:
-      Counters::add(counters_->writes, 1);
-      Counters::add(counters_->bytes_written, plan.length);
+      ++counters_->writes;
+      counters_->bytes_written += plan.length;
       return respond(command, Status::kSuccess);
     case IoKind::kCompare:
       return finish_compare(command);
@@ -261,8 +366,8 @@ void Queue::stored(Command& command) {
 }
 
 void Queue::finish_compare(Command& command) {
-  Counters::add(counters_->reads, 1);
-  Counters::add(counters_->bytes_read, command.plan.length);
+  ++counters_->reads;
+  counters_->bytes_read += command.plan.length;
   for (uint64_t at = 0; at < command.plan.length; at += engine::kChunk) {
     const size_t n = std::min<uint64_t>(command.plan.length - at, engine::kChunk);
     const std::byte* stored = context_.staging.at(command.staging, command.read_back + at);
@@ -301,8 +406,7 @@ void Queue::next_range(Command& command) {
     io.offset = offset;
     io.length = length;
     io.buffers = {};
-    command.stage = Stage::kStorage;
-    if (!command.channel->channel->submit(io)) return;
+    if (!hand_over(command)) return;
     if (io.error != storage::Error::kNone) return respond(command, to_status(io.error));
   }
   respond(command, Status::kSuccess);

@@ -1,5 +1,6 @@
 #include "examples/nvmf/target/service.h"
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,8 +8,33 @@
 namespace mrpool::nvmf_target {
 namespace {
 
-absl::StatusOr<std::shared_ptr<storage::Volume>> open_volume(const NamespaceConfig& ns) {
-  return storage::open(ns.storage, {.block_size = ns.block_size});
+// The stores that are given no UUID; null in the places of the others.
+std::vector<std::shared_ptr<storage::Volume>> without_uuid(
+    const Config& config, std::vector<std::shared_ptr<storage::Volume>> volumes) {
+  auto next = volumes.begin();
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      if (ns.uuid != Uuid{}) next->reset();
+      ++next;
+    }
+  }
+  return volumes;
+}
+
+// Hosts refuse a namespace that has the UUID of another.
+absl::Status check_distinct(std::span<const Target::Served> all) {
+  std::map<Uuid, std::string> places;
+  for (const Target::Served& served : all) {
+    for (const Namespace& ns : served.namespaces) {
+      std::string place = absl::StrCat(served.options.nqn, " ", place_of(ns.nsid));
+      const auto [first, fresh] = places.emplace(ns.uuid, place);
+      if (fresh) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          place, ": ", ns.volume->spec(), " has the UUID of ", first->second,
+          "; they are one store: serve it once, or give one of them another \"uuid\""));
+    }
+  }
+  return absl::OkStatus();
 }
 
 template <typename Message>
@@ -34,80 +60,78 @@ absl::Status Service::add_worker(Reactor& reactor) {
   if (contexts_.empty()) power_on_ = reactor.now();
   if (absl::Status status = engine_.add_worker(reactor); !status.ok()) return status;
   engine::Worker& worker = engine_.worker(engine_.workers() - 1);
-  contexts_.push_back(std::make_unique<QueueContext>(QueueContext{target_, *this, worker.staging(),
-                                                                  worker.channels(), worker.index(),
-                                                                  options_.engine.verbose}));
+  contexts_.push_back(std::make_unique<QueueContext>(
+      QueueContext{target_, *this, worker.staging(), worker.channels(), reactor, worker.index(),
+                   options_.engine.verbose}));
   return absl::OkStatus();
 }
 
 // Configuration.
 
-// New volumes are opened, those that are served already are taken over: the same storage under the
-// same subsystem and nsid keeps its data and its users.
+std::vector<storage::ServedStore> Service::served() const {
+  std::vector<storage::ServedStore> all;
+  for (const auto& subsystem : target_.subsystems()) {
+    for (const Namespace& ns : subsystem->namespaces()->namespaces) {
+      all.push_back({ns.volume, subsystem->nqn, place_of(ns.nsid)});
+    }
+  }
+  return all;
+}
+
+std::vector<std::shared_ptr<storage::Volume>> Service::stores() const {
+  std::vector<std::shared_ptr<storage::Volume>> volumes;
+  for (storage::ServedStore& each : served()) volumes.push_back(std::move(each.volume));
+  return volumes;
+}
+
+absl::Status Service::own_state() {
+  if (options_.engine.state_dir.empty() || state_ != nullptr) return absl::OkStatus();
+  auto state = storage::StateDirectory::open(options_.engine.state_dir);
+  if (state.ok()) state_ = *std::move(state);
+  return state.status();
+}
+
+// The UUID is the store's, wherever it is served.
 absl::StatusOr<std::vector<Target::Served>> Service::open_namespaces(const Config& config) {
+  if (absl::Status status = own_state(); !status.ok()) return status;
+  storage::Growth growth;
+  const auto volumes =
+      storage::open_stores(wanted_stores(config), served(), options_.open_volume, growth);
+  if (!volumes.ok()) return volumes.status();
+  const auto uuids = storage::derived_uuids(state_.get(), without_uuid(config, *volumes));
   std::vector<Target::Served> all;
+  size_t next = 0;
   for (const SubsystemConfig& subsystem : config.subsystems) {
-    Target::Served served;
+    Target::Served& served = all.emplace_back();
     served.options.nqn = subsystem.nqn;
     served.options.serial = subsystem.serial;
     served.options.allow_any_host = !subsystem.hosts.has_value();
     if (subsystem.hosts.has_value()) served.options.hosts = *subsystem.hosts;
     served.options.traffic_keep_alive = subsystem.traffic_keep_alive;
     served.options.power_on = power_on_;
-    const std::shared_ptr<Subsystem> before = target_.find(subsystem.nqn);
-    const auto table = before == nullptr ? nullptr : before->namespaces();
     for (const NamespaceConfig& ns : subsystem.namespaces) {
-      const Namespace* same = nullptr;
-      if (table != nullptr) {
-        same = table->find(ns.nsid);
-        if (same != nullptr && (same->volume->spec() != ns.storage ||
-                                same->volume->geometry().block_size != ns.block_size)) {
-          same = nullptr;
-        }
-      }
-      Namespace entry{.nsid = ns.nsid, .volume = nullptr, .uuid = ns.uuid};
-      if (same != nullptr) {
-        entry.volume = same->volume;
-      } else {
-        auto volume = options_.open_volume ? options_.open_volume(ns) : open_volume(ns);
-        if (!volume.ok()) return volume.status();
-        entry.volume = std::move(*volume);
-      }
-      served.namespaces.push_back(std::move(entry));
+      const Uuid uuid = ns.uuid != Uuid{} ? ns.uuid : uuids[next];
+      served.namespaces.push_back({.nsid = ns.nsid, .volume = (*volumes)[next++], .uuid = uuid});
     }
-    all.push_back(std::move(served));
   }
+  if (absl::Status status = check_distinct(all); !status.ok()) return status;
+  if (absl::Status status = storage::keep(growth, state_.get()); !status.ok()) return status;
   return all;
 }
 
 absl::Status Service::apply(const Config& config) {
-  auto served = open_namespaces(config);
-  if (!served.ok()) return served.status();
   auto ports = engine_.prepare(config.listen);
   if (!ports.ok()) return ports.status();
+  auto served = open_namespaces(config);
+  if (!served.ok()) return served.status();
   engine_.commit(*std::move(ports));
-  std::vector<Portal> portals;
-  for (const engine::Service::Listening& port : engine_.listening()) {
-    portals.push_back({.address = port.address.host,
-                       .port = port.address.port,
-                       .ipv6 = port.address.host.find(':') != std::string::npos,
-                       .iwarp = port.iwarp,
-                       .id = uint16_t(portals.size() + 1)});
-  }
-  target_.apply(std::move(*served), std::move(portals));
+  target_.apply(std::move(*served), engine_.portals());
   return absl::OkStatus();
 }
 
 void Service::add_statistics(engine::Statistics& to) const {
   for (const auto& subsystem : target_.subsystems()) {
-    const Totals totals = subsystem->totals();
-    engine::Statistics& node = to.child("subsystem").child(subsystem->nqn);
-    node.add("reads", totals.reads);
-    node.add("read_bytes", totals.bytes_read);
-    node.add("writes", totals.writes);
-    node.add("written_bytes", totals.bytes_written);
-    node.add("media_errors", totals.media_errors);
-    node.add("busy_ns", totals.busy_ns);
+    subsystem->totals().report(to.child("subsystem").child(subsystem->nqn));
   }
 }
 

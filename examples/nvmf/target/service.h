@@ -17,6 +17,8 @@
 #include "examples/nvmf/target/config.h"
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
+#include "examples/storage/state_directory.h"
+#include "examples/storage/stores.h"
 #include "mrpool/device.h"
 
 namespace mrpool::nvmf_target {
@@ -28,8 +30,7 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
     uint32_t in_capsule = kDefaultInCapsule;
     // How addresses become devices and specs become volumes; replaced in tests.
     engine::OpenDevice open_device = &Device::open;
-    std::function<absl::StatusOr<std::shared_ptr<storage::Volume>>(const NamespaceConfig&)>
-        open_volume;
+    storage::OpenVolume open_volume = storage::open;
   };
   explicit Service(const Options& options);
 
@@ -39,8 +40,13 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   // Serves `config` from now on; what is the same as before stays as it is. Everything new is
   // opened first: on an error nothing has changed.
   absl::Status apply(const Config& config);
+  // Tells discovery of the ports that are listened on.
+  void ports_changed() { target_.set_portals(engine_.portals()); }
   // As engine::Service::stop.
   void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
+
+  // What is served now.
+  std::vector<std::shared_ptr<storage::Volume>> stores() const;
 
   Target& target() { return target_; }
   engine::Service& engine() { return engine_; }
@@ -64,11 +70,15 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
 
  private:
   absl::StatusOr<std::vector<Target::Served>> open_namespaces(const Config& config);
+  // The state directory becomes this process's, where one is given.
+  absl::Status own_state();
+  std::vector<storage::ServedStore> served() const;
   // Runs `call` with the queue on its worker, when it is still there. False: there is no such
   // worker.
   bool with_queue(QueueRef ref, std::function<void(Queue*)> call);
 
   const Options options_;
+  std::unique_ptr<storage::StateDirectory> state_;
   Target target_;
   std::vector<std::unique_ptr<QueueContext>> contexts_;  // by worker
   Nanoseconds power_on_{};  // read before the reactors have threads, which alone may ask them later

@@ -1,6 +1,10 @@
 #include "examples/nvmf/target/subsystem.h"
 
 #include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
 
@@ -32,16 +36,47 @@ std::shared_ptr<const NamespaceTable> Subsystem::namespaces() const {
 }
 
 std::vector<uint32_t> Subsystem::set_namespaces(std::vector<Namespace> namespaces) {
+  const std::lock_guard lock(mutex_);
+  return set_namespaces_locked(std::move(namespaces));
+}
+
+std::vector<uint32_t> Subsystem::refresh_sizes() {
+  const std::lock_guard lock(mutex_);
+  const bool same = std::ranges::all_of(table_->namespaces, [](const Namespace& each) {
+    return each.volume->geometry().blocks == each.blocks;
+  });
+  return same ? std::vector<uint32_t>() : set_namespaces_locked(table_->namespaces);
+}
+
+namespace {
+
+// The same for all that a host takes for the same store, before a reload and after it.
+uint64_t mark_of(const Namespace& ns) {
+  const Uuid digest = storage::derive_uuid(absl::StrCat(storage::format_uuid(ns.uuid), " ",
+                                                        ns.volume->identity().text(), " ",
+                                                        ns.volume->geometry().block_size));
+  uint64_t mark;
+  std::memcpy(&mark, digest.data(), sizeof mark);
+  return mark;
+}
+
+}  // namespace
+
+std::vector<uint32_t> Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) {
   std::sort(namespaces.begin(), namespaces.end(),
             [](const Namespace& a, const Namespace& b) { return a.nsid < b.nsid; });
   auto table = std::make_shared<NamespaceTable>();
   table->namespaces = std::move(namespaces);
   std::vector<uint32_t> changed;
-  const std::lock_guard lock(mutex_);
   table->version = table_->version + 1;
+  for (Namespace& each : table->namespaces) {
+    each.mark = mark_of(each);
+    each.blocks = each.volume->geometry().blocks;
+  }
   for (const Namespace& before : table_->namespaces) {
     const Namespace* after = table->find(before.nsid);
-    if (after == nullptr || after->volume != before.volume || after->uuid != before.uuid) {
+    if (after == nullptr || after->volume != before.volume || after->uuid != before.uuid ||
+        after->blocks != before.blocks) {
       changed.push_back(before.nsid);
     }
   }
@@ -66,16 +101,9 @@ void Subsystem::set_hosts(bool any, std::set<std::string, std::less<>> hosts) {
 }
 
 Totals Subsystem::totals() const {
-  Totals t;
-  for (const Counters& c : counters_) {
-    t.reads += c.reads.load(std::memory_order_relaxed);
-    t.writes += c.writes.load(std::memory_order_relaxed);
-    t.bytes_read += c.bytes_read.load(std::memory_order_relaxed);
-    t.bytes_written += c.bytes_written.load(std::memory_order_relaxed);
-    t.media_errors += c.media_errors.load(std::memory_order_relaxed);
-    t.busy_ns += c.busy_ns.load(std::memory_order_relaxed);
-  }
-  return t;
+  Totals sum;
+  for (const Counters& each : counters_) sum.add(each);
+  return sum;
 }
 
 }  // namespace mrpool::nvmf_target

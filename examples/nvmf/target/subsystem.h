@@ -16,16 +16,22 @@
 #include <string>
 #include <vector>
 
+#include "examples/nvmf/target/counters.h"
 #include "examples/storage/storage.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
 
-using Uuid = std::array<uint8_t, 16>;
+using storage::Uuid;
+
+inline constexpr uint64_t kNoStore = 0;  // the mark of none
 
 struct Namespace {
   uint32_t nsid = 0;
   std::shared_ptr<storage::Volume> volume;
   Uuid uuid{};
+  uint64_t blocks = 0;       // when hosts were told of it last; the table's
+  uint64_t mark = kNoStore;  // of what a host takes for one store; the table sets it
 };
 
 struct NamespaceTable {
@@ -34,30 +40,6 @@ struct NamespaceTable {
 
   const Namespace* find(uint32_t nsid) const;
   bool volatile_cache() const;
-};
-
-// What one worker did for a subsystem. Written by that worker only, read by anyone.
-struct alignas(64) Counters {
-  std::atomic<uint64_t> reads{0};  // commands; Compare counts as a read
-  std::atomic<uint64_t> writes{0};
-  std::atomic<uint64_t> bytes_read{0};
-  std::atomic<uint64_t> bytes_written{0};
-  std::atomic<uint64_t> media_errors{0};
-  std::atomic<uint64_t> busy_ns{0};
-
-  static void add(std::atomic<uint64_t>& counter, uint64_t n) {
-    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-  }
-};
-
-// Their sums.
-struct Totals {
-  uint64_t reads = 0;
-  uint64_t writes = 0;
-  uint64_t bytes_read = 0;
-  uint64_t bytes_written = 0;
-  uint64_t media_errors = 0;
-  uint64_t busy_ns = 0;
 };
 
 struct SubsystemOptions {
@@ -82,22 +64,27 @@ class Subsystem {
 
   std::shared_ptr<const NamespaceTable> namespaces() const;
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  // Replaces the table; returns the nsids that appeared, vanished or are another volume now.
+  // Replaces the table; returns the nsids that appeared, vanished, are another volume now, or have
+  // another size.
   std::vector<uint32_t> set_namespaces(std::vector<Namespace> namespaces);
+  // The same namespaces, with the sizes that they have by now.
+  std::vector<uint32_t> refresh_sizes();
 
   bool allows(std::string_view host_nqn) const;
   void set_hosts(bool any, std::set<std::string, std::less<>> hosts);
 
-  Counters& counters(uint32_t worker) { return counters_[worker]; }
+  WorkerCounters& counters(uint32_t worker) { return counters_[worker]; }
   Totals totals() const;
 
  private:
+  std::vector<uint32_t> set_namespaces_locked(std::vector<Namespace> namespaces);
+
   mutable std::mutex mutex_;
   std::shared_ptr<const NamespaceTable> table_;
   bool allow_any_host_;
   std::set<std::string, std::less<>> hosts_;
   std::atomic<uint64_t> version_{0};
-  std::vector<Counters> counters_;
+  std::vector<WorkerCounters> counters_;
 };
 
 }  // namespace mrpool::nvmf_target

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/peer_log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -23,19 +27,18 @@ Connected bad_command(size_t offset) {
           nvme::connect_invalid_parameter(false, uint16_t(offset)), nullptr};
 }
 
+// Names a host, for LostHosts.
+std::string key_of(const Controller::Identity& identity, const Subsystem& subsystem) {
+  std::string key = absl::StrCat(subsystem.nqn, "\n", identity.host_nqn, "\n");
+  key.append(identity.host_id.begin(), identity.host_id.end());
+  return key;
+}
+
 SubsystemOptions discovery_options() {
   SubsystemOptions options;
   options.nqn = nvme::kDiscoveryNqn;
   options.serial = "discovery";
   return options;
-}
-
-// "127.0.0.1:4420" or "[::1]:4420" without the port.
-std::string_view host_of(std::string_view address) {
-  const size_t colon = address.rfind(':');
-  std::string_view host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  return host;
 }
 
 }  // namespace
@@ -75,7 +78,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
     std::shared_ptr<Controller> controller;
     std::vector<uint32_t> nsids;
   };
-  std::vector<std::shared_ptr<Controller>> ended;
+  std::vector<std::pair<std::shared_ptr<Controller>, const char*>> ended;
   std::vector<std::shared_ptr<Controller>> discovering;
   std::vector<Change> changes;
   {
@@ -104,16 +107,55 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
       if (controller->identity().discovery) {
         discovering.push_back(controller);
       } else if (const auto at = subsystems_.find(subsystem.nqn);
-                 at == subsystems_.end() || at->second.get() != &subsystem ||
-                 !subsystem.allows(controller->identity().host_nqn)) {
-        ended.push_back(controller);
+                 at == subsystems_.end() || at->second.get() != &subsystem) {
+        ended.emplace_back(controller, at == subsystems_.end() ? "its subsystem is served no longer"
+                                                               : "its subsystem is another now");
+      } else if (!subsystem.allows(controller->identity().host_nqn)) {
+        ended.emplace_back(controller, "the host may no longer connect");
       } else if (const auto& nsids = changed[&subsystem]; !nsids.empty()) {
         changes.push_back({controller, nsids});
       }
     }
   }
-  for (const auto& controller : ended) controller->terminate();
+  for (const auto& [controller, why] : ended) {
+    base::say_of_peers(absl::StrCat("controller ", controller->identity().id, " of ",
+                                    controller->identity().host_nqn, " at ",
+                                    controller->subsystem().nqn, ": dropped, ", why));
+    controller->terminate();
+  }
   for (const Change& change : changes) change.controller->namespaces_changed(change.nsids);
+  for (const auto& controller : discovering) controller->discovery_changed();
+}
+
+void Target::refresh_sizes() {
+  struct Change {
+    std::shared_ptr<Controller> controller;
+    std::vector<uint32_t> nsids;
+  };
+  std::vector<Change> changes;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [nqn, subsystem] : subsystems_) {
+      const std::vector<uint32_t> nsids = subsystem->refresh_sizes();
+      if (nsids.empty()) continue;
+      for (const auto& [id, controller] : controllers_) {
+        if (&controller->subsystem() == subsystem.get()) changes.push_back({controller, nsids});
+      }
+    }
+  }
+  for (const Change& change : changes) change.controller->namespaces_changed(change.nsids);
+}
+
+void Target::set_portals(std::vector<Portal> portals) {
+  std::vector<std::shared_ptr<Controller>> discovering;
+  {
+    const std::lock_guard lock(mutex_);
+    portals_ = std::move(portals);
+    ++generation_;
+    for (const auto& [id, controller] : controllers_) {
+      if (controller->identity().discovery) discovering.push_back(controller);
+    }
+  }
   for (const auto& controller : discovering) controller->discovery_changed();
 }
 
@@ -178,12 +220,15 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
     waiting_.push_back(queue.ref);
     return {.wait = true, .controller = nullptr};
   }
-  if (controllers_.size() >= options_.max_controllers) {
+  if (controllers_.size() >= options_.max_controllers && !end_discovery_locked()) {
     return {false, Status::kConnectControllerBusy, 0, nullptr};
   }
   identity.id = free_id_locked();
-  auto controller =
-      std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_, *this, now);
+  KnownStores known =
+      identity.discovery ? KnownStores(*subsystem->namespaces())
+                         : lost_.known(key_of(identity, *subsystem), *subsystem->namespaces(), now);
+  auto controller = std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_,
+                                                 *this, std::move(known), now);
   controller->attach_admin(queue.ref);
   const uint16_t id = controller->identity().id;
   controllers_.emplace(id, controller);
@@ -222,6 +267,20 @@ Connected Target::connect_io(const ConnectCommand& command, const ConnectData& d
   return refuse(Status::kCommandSequence);
 }
 
+// Who only looks around makes room: the oldest discovery controller ends. False: there is none.
+bool Target::end_discovery_locked() {
+  auto oldest = controllers_.end();
+  for (auto at = controllers_.begin(); at != controllers_.end(); ++at) {
+    if (!at->second->identity().discovery) continue;
+    if (oldest == controllers_.end() || at->second->began() < oldest->second->began()) oldest = at;
+  }
+  if (oldest == controllers_.end()) return false;
+  oldest->second->terminate();
+  ending_.push_back(std::move(oldest->second));
+  controllers_.erase(oldest);
+  return true;
+}
+
 bool Target::draining_locked(std::string_view subsystem, std::string_view host,
                              std::span<const uint8_t> host_id) const {
   const auto drains = [&](const Controller& controller) {
@@ -246,6 +305,10 @@ void Target::disconnected(Controller& controller, uint16_t queue_id) {
   if (queue_id != 0) return;
   {
     const std::lock_guard lock(mutex_);
+    std::optional<KnownStores> left = controller.left_behind();
+    if (left && !controller.identity().discovery) {
+      lost_.lost(key_of(controller.identity(), controller.subsystem()), *std::move(left));
+    }
     const auto at = controllers_.find(controller.identity().id);
     if (at != controllers_.end() && at->second.get() == &controller) {
       ending_.push_back(std::move(at->second));
@@ -283,21 +346,20 @@ std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
   std::vector<nvmf_disc_log_entry> entries;
   nvmf_discovery_log head{};
   const std::lock_guard lock(mutex_);
+  const std::vector<Portal> portals = engine::announced(portals_, local);
   for (const auto& [nqn, subsystem] : subsystems_) {
     if (!subsystem->allows(host_nqn)) continue;
-    for (const Portal& portal : portals_) {
+    for (const Portal& portal : portals) {
       nvmf_disc_log_entry entry{};
       entry.trtype = NVMF_TRTYPE_RDMA;
-      entry.adrfam = portal.ipv6 ? NVMF_ADDR_FAMILY_IP6 : NVMF_ADDR_FAMILY_IP4;
+      entry.adrfam = portal.ipv6() ? NVMF_ADDR_FAMILY_IP6 : NVMF_ADDR_FAMILY_IP4;
       entry.subtype = NVME_NQN_NVME;
       entry.treq = NVMF_TREQ_NOT_REQUIRED | NVMF_TREQ_DISABLE_SQFLOW;
       entry.portid = le(portal.id);
       entry.cntlid = le(nvme::kDynamicController);
       entry.asqsz = le(uint16_t(nvme::kMinAdminQueueEntries));
       nvme::set_field(entry.subnqn, nqn);
-      const bool wildcard =
-          portal.address.empty() || portal.address == "0.0.0.0" || portal.address == "::";
-      nvme::set_field(entry.traddr, wildcard ? host_of(local) : portal.address);
+      nvme::set_field(entry.traddr, portal.address);
       nvme::set_field(entry.trsvcid, std::to_string(portal.port));
       entry.tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
       entry.tsas.rdma.prtype =

@@ -22,20 +22,16 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/engine/portals.h"
 #include "examples/nvmf/target/controller.h"
+#include "examples/nvmf/target/known_stores.h"
+#include "examples/nvmf/target/lost_hosts.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/protocol/nvme/wire.h"
 
 namespace mrpool::nvmf_target {
 
-// Where hosts can come in, as discovery shows it.
-struct Portal {
-  std::string address;  // "127.0.0.1"; empty or a wildcard: where the asking host came in
-  uint16_t port = 0;
-  bool ipv6 = false;
-  bool iwarp = true;
-  uint16_t id = 0;
-};
+using engine::Portal;
 
 // What the queue knows of itself when its Connect command arrives.
 struct QueueFacts {
@@ -71,6 +67,11 @@ class Target final : public DiscoverySource {
     std::vector<Namespace> namespaces;
   };
   void apply(std::vector<Served> served, std::vector<Portal> portals);
+  // What discovery tells from now on of where hosts can come in; it raises their event.
+  void set_portals(std::vector<Portal> portals);
+
+  // Hosts hear of the namespaces whose size is another than they were told.
+  void refresh_sizes();
 
   std::shared_ptr<Subsystem> find(std::string_view nqn) const;
   // Namespaces served now, by subsystem, so that a reload keeps what did not change.
@@ -96,6 +97,7 @@ class Target final : public DiscoverySource {
   Connected connect_io(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                        const QueueFacts& queue);
   uint16_t free_id_locked();
+  bool end_discovery_locked();
   bool draining_locked(std::string_view subsystem, std::string_view host,
                        std::span<const uint8_t> host_id) const;
 
@@ -107,6 +109,7 @@ class Target final : public DiscoverySource {
   std::map<uint16_t, std::shared_ptr<Controller>> controllers_;
   std::vector<std::shared_ptr<Controller>> ending_;  // without admin queue, not yet drained
   std::vector<QueueRef> waiting_;                    // hold back a Connect
+  LostHosts lost_;
   std::vector<Portal> portals_;
   uint64_t generation_ = 0;
   uint16_t last_id_ = 0;

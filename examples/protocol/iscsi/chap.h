@@ -20,6 +20,7 @@ namespace mrpool::iscsi {
 struct Credentials {
   std::string user;
   std::string secret;
+  friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
 // "user:secret", as options take it. InvalidArgument: no colon, an empty user, a secret of less

@@ -12,6 +12,9 @@
 
 namespace mrpool::iscsi {
 
+// iscsi-target, as IANA has it.
+inline constexpr uint16_t kDefaultPort = 3260;
+
 struct TargetRecord {
   std::string name;
   std::vector<std::string> addresses{};  // "10.0.0.1:3260"

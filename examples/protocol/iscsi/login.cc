@@ -283,24 +283,48 @@ std::optional<LoginStatus> Login::challenge(std::span<const KeyValue> pairs, Tex
   return std::nullopt;
 }
 
+const Authentication* Login::account_of(std::string_view name,
+                                        std::span<const uint8_t> response) const {
+  const auto bytes = [](std::string_view text) {
+    return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  };
+  const Authentication* proven = nullptr;
+  // Both are checked whatever the first says, and every account whatever was found, so that timing
+  // does not tell a wrong name from a wrong secret.
+  const auto look_at = [&](const Authentication& account) {
+    if (!account.incoming) return;
+    const bool secret_right = challenge_.verify(account.incoming->secret, response);
+    const bool name_right = equal_in_constant_time(bytes(name), bytes(account.incoming->user));
+    if (secret_right & name_right) proven = &account;
+  };
+  look_at(target_.authentication);
+  for (const Authentication& account : target_.alternatives) look_at(account);
+  return proven;
+}
+
 std::optional<LoginStatus> Login::verify(std::span<const KeyValue> pairs, TextWriter& reply) {
   const auto name = find(pairs, "CHAP_N");
   const auto response = find(pairs, "CHAP_R");
   if (!name || !response)
     return refuse(LoginStatus::kInitiatorError, "CHAP_N or CHAP_R is missing");
+  if (!host_.may_prove()) {
+    return refuse(LoginStatus::kServiceUnavailable,
+                  "CHAP: too many wrong answers from this address; wait and try again");
+  }
   const auto bytes = parse_binary(*response);
-  const Credentials& expected = *target_.authentication.incoming;
-  // Both are checked whatever the first says, so that timing does not tell a wrong name from a
-  // wrong secret.
-  const bool secret_right = bytes && challenge_.verify(expected.secret, *bytes);
-  const bool name_right = equal_in_constant_time(
-      std::span(reinterpret_cast<const uint8_t*>(name->data()), name->size()),
-      std::span(reinterpret_cast<const uint8_t*>(expected.user.data()), expected.user.size()));
-  if (!(secret_right & name_right)) {
+  const Authentication* account = account_of(*name, bytes.value_or(std::vector<uint8_t>()));
+  if (account == nullptr) {
+    host_.proof_failed();
     return refuse(LoginStatus::kAuthenticationFailure, "CHAP: wrong name or secret");
   }
+  proven_ = account->incoming;
+  own_ = account->outgoing;
   auth_ = Auth::kDone;
+  return prove_own(pairs, reply);
+}
 
+// The other direction, when the initiator asks for it.
+std::optional<LoginStatus> Login::prove_own(std::span<const KeyValue> pairs, TextWriter& reply) {
   const auto identifier = find(pairs, "CHAP_I");
   const auto challenge = find(pairs, "CHAP_C");
   if (!identifier && !challenge) return std::nullopt;
@@ -317,14 +341,13 @@ std::optional<LoginStatus> Login::verify(std::span<const KeyValue> pairs, TextWr
     // RFC 7143 §12.1.3: a reflected challenge is an attempt to make this side answer its own.
     return refuse(LoginStatus::kAuthenticationFailure, "CHAP: the challenge was reflected");
   }
-  if (!target_.authentication.outgoing) {
+  if (!own_) {
     return refuse(LoginStatus::kAuthenticationFailure,
                   "the initiator asks for mutual CHAP and this target has no secret for it");
   }
-  const Credentials& own = *target_.authentication.outgoing;
-  reply.add("CHAP_N", own.user);
-  reply.add("CHAP_R",
-            format_hex(chap_response(challenge_.algorithm, uint8_t(*number), own.secret, *theirs)));
+  reply.add("CHAP_N", own_->user);
+  reply.add("CHAP_R", format_hex(chap_response(challenge_.algorithm, uint8_t(*number), own_->secret,
+                                               *theirs)));
   return std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/negotiation.h"
@@ -20,6 +21,7 @@ namespace mrpool::iscsi {
 struct Authentication {
   std::optional<Credentials> incoming{};  // the initiator proves this to the target
   std::optional<Credentials> outgoing{};  // the target proves this when the initiator asks
+  friend bool operator==(const Authentication&, const Authentication&) = default;
 };
 
 // Who is logging in, once names are known.
@@ -38,6 +40,9 @@ class LoginHost {
   struct Found {
     LoginStatus status = LoginStatus::kSuccess;  // otherwise nothing else counts
     Authentication authentication{};
+    // More accounts, each with `incoming`, any of which will do as well: discovery without an
+    // account of its own asks for one of the targets'.
+    std::vector<Authentication> alternatives{};
     std::string alias{};
     uint16_t portal_group_tag = 1;
   };
@@ -48,6 +53,12 @@ class LoginHost {
     LoginStatus status = LoginStatus::kSuccess;
     uint16_t tsih = 0;
   };
+  // An initiator is about to prove who it is. False: it has been wrong too often; the answer is not
+  // looked at.
+  virtual bool may_prove() { return true; }
+  // It was wrong.
+  virtual void proof_failed() {}
+
   // The login is complete but for the last response: make the session, ending an older one of the
   // same initiator port (session reinstatement, RFC 7143 §6.3.5).
   virtual Admitted admit(const Identity& identity) = 0;
@@ -76,6 +87,8 @@ class Login {
   const Parameters& parameters() const { return responder_->parameters(); }
   uint32_t next_stat_sn() const { return stat_sn_; }
   uint32_t cmd_sn() const { return cmd_sn_; }
+  // What the initiator has proven; nothing where it need not.
+  const std::optional<Credentials>& proven() const { return proven_; }
   // Why a login failed, for the log.
   const std::string& reason() const { return reason_; }
 
@@ -95,6 +108,9 @@ class Login {
   std::optional<LoginStatus> choose_method(std::string_view offered, TextWriter& reply);
   std::optional<LoginStatus> challenge(std::span<const KeyValue> pairs, TextWriter& reply);
   std::optional<LoginStatus> verify(std::span<const KeyValue> pairs, TextWriter& reply);
+  // The account whose name and secret the response proves; null: none.
+  const Authentication* account_of(std::string_view name, std::span<const uint8_t> response) const;
+  std::optional<LoginStatus> prove_own(std::span<const KeyValue> pairs, TextWriter& reply);
   LoginStatus refuse(LoginStatus status, std::string reason);
 
   LoginHost& host_;
@@ -112,6 +128,8 @@ class Login {
   bool told_portal_group_ = false;
   Auth auth_ = Auth::kStart;
   Challenge challenge_;
+  std::optional<Credentials> proven_;
+  std::optional<Credentials> own_;  // what this side proves when it is asked
   uint32_t requests_ = 0;
   uint32_t stat_sn_ = 0;
   uint32_t cmd_sn_ = 0;

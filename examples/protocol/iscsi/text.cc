@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
+
+#include "examples/base/printable.h"
 
 namespace mrpool::iscsi {
 namespace {
@@ -160,7 +163,8 @@ std::vector<std::string_view> split_list(std::string_view value) {
 
 bool valid_iscsi_name(std::string_view name) {
   constexpr size_t kMaxName = 223;
-  if (name.size() > kMaxName) return false;
+  // UTF-8 without control characters: nothing that a terminal would take for more than a name.
+  if (name.size() > kMaxName || base::printable(name) != name) return false;
   constexpr std::array<std::string_view, 3> kTypes = {"iqn.", "eui.", "naa."};
   if (!std::ranges::any_of(kTypes, [&](std::string_view type) {
         return name.size() > type.size() && name.starts_with(type);
@@ -171,6 +175,25 @@ bool valid_iscsi_name(std::string_view name) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':' ||
            (c & 0x80) != 0 || (c >= 'A' && c <= 'F');  // eui. and naa. carry hexadecimal digits
   });
+}
+
+bool valid_written_name(std::string_view name) {
+  if (!valid_iscsi_name(name)) return false;
+  const auto digits = [name](size_t at, size_t count) {
+    return std::ranges::all_of(name.substr(at, count), [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (name.starts_with("iqn.")) {
+    constexpr std::string_view kShape = "iqn.yyyy-mm.";
+    if (name.size() <= kShape.size() || !digits(4, 4) || name[8] != '-' || !digits(9, 2)) {
+      return false;
+    }
+    const int month = (name[9] - '0') * 10 + (name[10] - '0');
+    return name[11] == '.' && month >= 1 && month <= 12;
+  }
+  const std::string_view number = name.substr(4);
+  const bool hex = std::ranges::all_of(
+      number, [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; });
+  return hex && (number.size() == 16 || (number.size() == 32 && name.starts_with("naa.")));
 }
 
 std::string normal_iscsi_name(std::string_view name) {

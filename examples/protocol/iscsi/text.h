@@ -49,7 +49,11 @@ std::string format_hex(std::span<const uint8_t> bytes);
 std::vector<std::string_view> split_list(std::string_view value);
 
 // An iSCSI name as RFC 7143 §4.2.7 wants it: iqn., eui. or naa., at most 223 bytes, lower case.
+// What follows the type is not looked at: some peers have names of their own making.
 bool valid_iscsi_name(std::string_view name);
+// The same of a name that a person writes: after "iqn." year and month, 01 to 12 (RFC 7143
+// §4.2.7.4), after "eui." and "naa." hexadecimal digits.
+bool valid_written_name(std::string_view name);
 // The form in which names are compared: ASCII capitals become small (RFC 7143 §4.2.7.2).
 std::string normal_iscsi_name(std::string_view name);
 

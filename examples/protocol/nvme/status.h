@@ -75,6 +75,8 @@ constexpr Status with_dnr(Status status) { return Status(uint16_t(status) | kDnr
 constexpr Status code(Status status) { return Status(uint16_t(status) & 0x7ff); }
 constexpr bool ok(Status status) { return code(status) == Status::kSuccess; }
 constexpr bool do_not_retry(Status status) { return (uint16_t(status) & kDnr) != 0; }
+// Command Retry Delay: 0, or which of the delays of Identify Controller to wait for.
+constexpr unsigned retry_delay(Status status) { return uint16_t(status) >> 11 & 3; }
 
 // "invalid_field (0x002, DNR)". Codes that Fabrics reuses carry their Fabrics name when `fabrics`.
 std::string to_string(Status status, bool fabrics = false);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "examples/base/printable.h"
+
 namespace mrpool::nvme {
 
 std::string_view to_string(RdmaStatus status) {
@@ -30,9 +32,9 @@ std::string_view to_string(RdmaStatus status) {
 
 bool valid_nqn(std::string_view nqn) {
   if (nqn.size() > kMaxNqnBytes || !nqn.starts_with("nqn.")) return false;
-  if (std::any_of(nqn.begin(), nqn.end(), [](char c) { return uint8_t(c) < 0x21 || c == 0x7f; })) {
-    return false;
-  }
+  // UTF-8 without blanks and control characters ([base] 4.5): nothing that a terminal would take
+  // for more than a name.
+  if (nqn.find(' ') != std::string_view::npos || base::printable(nqn) != nqn) return false;
   // "nqn.yyyy-mm." and at least one byte of a domain.
   constexpr std::string_view kShape = "nqn.dddd-dd.";
   if (nqn.size() <= kShape.size()) return false;
@@ -40,7 +42,8 @@ bool valid_nqn(std::string_view nqn) {
     const bool good = kShape[i] == 'd' ? nqn[i] >= '0' && nqn[i] <= '9' : nqn[i] == kShape[i];
     if (i >= 4 && !good) return false;
   }
-  return true;
+  const int month = (nqn[9] - '0') * 10 + (nqn[10] - '0');
+  return month >= 1 && month <= 12;
 }
 
 std::string_view field_string(std::span<const char> field) {

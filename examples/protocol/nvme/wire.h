@@ -181,7 +181,8 @@ inline constexpr uint32_t kCdw12LimitedRetry = 1u << 31;
 inline constexpr uint32_t kCdw12Deallocate = 1u << 25;  // Write Zeroes
 inline constexpr uint32_t kCdw12PrinfoMask = 0xfu << 26;
 
-// Admin, [base] 5.
+// Admin, [base] 5. What the target does with them: kAdminCommands in
+// examples/nvmf/target/admin_commands.cc.
 enum class AdminOpcode : uint8_t {
   kDeleteSq = 0x00,
   kCreateSq = 0x01,
@@ -197,6 +198,7 @@ enum class AdminOpcode : uint8_t {
 };
 inline constexpr uint8_t kFabricsOpcode = 0x7f;
 
+// I/O, [nvm] 3. What the target does with them: kCommands in examples/nvmf/target/io_command.cc.
 enum class IoOpcode : uint8_t {
   kFlush = 0x00,
   kWrite = 0x01,

@@ -16,19 +16,41 @@ void Nexus::raise(const Sense& attention) {
   stale_.store(true, std::memory_order_release);
 }
 
-std::optional<Sense> Nexus::take_attention() {
+void Nexus::raise_until_seen(const Sense& attention) {
   const std::lock_guard lock(mutex_);
-  if (attentions_.empty()) return std::nullopt;
-  const Sense attention = attentions_.front();
-  attentions_.erase(attentions_.begin());
-  view_.attention = !attentions_.empty();
-  return attention;
+  unseen_.push_back(attention);
+  stale_.store(true, std::memory_order_release);
+}
+
+std::optional<Sense> Nexus::take_attention(const Sense* looks_at) {
+  const std::lock_guard lock(mutex_);
+  if (!attentions_.empty()) {
+    const Sense attention = attentions_.front();
+    attentions_.erase(attentions_.begin());
+    view_.attention = pending_locked();
+    return attention;
+  }
+  for (const Sense& attention : unseen_) {
+    if (looks_at == nullptr || attention != *looks_at) return attention;
+  }
+  return std::nullopt;
+}
+
+void Nexus::seen(const Sense& attention) {
+  const std::lock_guard lock(mutex_);
+  std::erase(unseen_, attention);
+  view_.attention = pending_locked();
+}
+
+bool Nexus::waits_to_be_seen() const {
+  const std::lock_guard lock(mutex_);
+  return !unseen_.empty();
 }
 
 void Nexus::clear(const Sense& attention) {
   const std::lock_guard lock(mutex_);
   std::erase(attentions_, attention);
-  view_.attention = !attentions_.empty();
+  view_.attention = pending_locked();
 }
 
 LogicalUnit::LogicalUnit(UnitFacts facts, SaveReservations save)
@@ -36,11 +58,32 @@ LogicalUnit::LogicalUnit(UnitFacts facts, SaveReservations save)
       default_mode_{.write_cache = facts_.volatile_cache},
       save_(std::move(save)),
       mode_(default_mode_),
-      reservations_(save_ != nullptr) {}
+      reservations_(save_ != nullptr),
+      blocks_(facts_.blocks) {}
 
 ModeState LogicalUnit::mode() const {
   const std::lock_guard lock(mutex_);
   return mode_;
+}
+
+uint64_t LogicalUnit::blocks() const {
+  const std::lock_guard lock(mutex_);
+  return blocks_;
+}
+
+void LogicalUnit::resize(uint64_t blocks) {
+  const std::lock_guard lock(mutex_);
+  if (blocks == blocks_) return;
+  blocks_ = blocks;
+  raise_locked(kCapacityChanged);  // and so marks them
+}
+
+void LogicalUnit::take_over(LogicalUnit& before) {
+  const std::scoped_lock reserving(reserving_, before.reserving_);
+  const std::scoped_lock lock(mutex_, before.mutex_);
+  reservations_ = before.reservations_;
+  before.replaced_ = true;
+  mark_all_stale();
 }
 
 void LogicalUnit::attach(Nexus& nexus) {
@@ -62,11 +105,12 @@ const Nexus::View& LogicalUnit::view(Nexus& nexus) {
   const std::lock_guard lock(mutex_);
   nexus.view_.mode = mode_;
   nexus.view_.stopped = stopped_;
+  nexus.view_.blocks = blocks_;
   for (size_t i = 0; i < kReservedClasses; ++i) {
     nexus.view_.allowed[i] = reservations_.allows(nexus.port(), Reserved(i));
   }
   const std::lock_guard inner(nexus.mutex_);
-  nexus.view_.attention = !nexus.attentions_.empty();
+  nexus.view_.attention = nexus.pending_locked();
   return nexus.view_;
 }
 
@@ -92,6 +136,17 @@ const Operation* LogicalUnit::supported(const Operation* operation) const {
   return operation;
 }
 
+namespace {
+
+// What a command tells its initiator of anew; null: nothing that an attention is about.
+const Sense* looks_at(Command command) {
+  if (command == Command::kInquiry) return &kInquiryDataChanged;
+  const bool capacity = command == Command::kReadCapacity10 || command == Command::kReadCapacity16;
+  return capacity ? &kCapacityChanged : nullptr;
+}
+
+}  // namespace
+
 Plan LogicalUnit::begin(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data_in) {
   data_in.clear();
   const Nexus::View& seen = view(nexus);
@@ -100,8 +155,11 @@ Plan LogicalUnit::begin(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data
   const bool passes_attention =
       operation != nullptr && (command == Command::kInquiry || command == Command::kReportLuns ||
                                command == Command::kRequestSense);
-  if (!passes_attention && seen.attention) {
-    if (const auto attention = nexus.take_attention()) return check(*attention);
+  if (seen.attention) {
+    const Sense* subject = looks_at(command);
+    const auto attention = passes_attention ? std::nullopt : nexus.take_attention(subject);
+    if (attention) return check(*attention);
+    if (subject != nullptr) nexus.seen(*subject);
   }
   if (operation == nullptr) {
     // A known operation code with an unknown service action is a wrong field.
@@ -129,6 +187,7 @@ Plan LogicalUnit::finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> 
 LogicalUnit::ReserveAnswer LogicalUnit::reserve_out(const std::string& port, const Cdb& cdb,
                                                     std::span<const uint8_t> list) {
   const std::lock_guard one(reserving_);
+  if (replaced_) return {.plan = {.status = Status::kBusy}};
   Reservations next = [this] {
     const std::lock_guard lock(mutex_);
     return reservations_;

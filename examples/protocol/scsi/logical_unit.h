@@ -55,8 +55,16 @@ class Nexus {
   const std::string& port() const { return port_; }
   // Each condition is pending once; a reset replaces all that came before it. From any thread.
   void raise(const Sense& attention);
-  std::optional<Sense> take_attention();
+  // Another store has the LUN. The attention is reported to every command until
+  // one has looked at what changed: INQUIRY for INQUIRY DATA HAS CHANGED, READ CAPACITY for
+  // CAPACITY DATA HAS CHANGED. SAM-5 §5.14 clears it when it is reported once; then the other
+  // commands that an initiator has under way would reach a store that they do not mean.
+  void raise_until_seen(const Sense& attention);
+  // The next one to report, but for what the command itself looks at (null: nothing).
+  std::optional<Sense> take_attention(const Sense* looks_at = nullptr);
   void clear(const Sense& attention);
+  void seen(const Sense& attention);
+  bool waits_to_be_seen() const;
   // As begin() saw it last: sense data goes out in descriptor format.
   bool descriptor_sense() const { return view_.mode.descriptor_sense; }
 
@@ -66,8 +74,11 @@ class Nexus {
     ModeState mode{};
     bool stopped = false;
     bool attention = false;
+    uint64_t blocks = 0;
     std::array<bool, kReservedClasses> allowed{};  // by Reserved
   };
+
+  bool pending_locked() const { return !attentions_.empty() || !unseen_.empty(); }
 
   const std::string port_;
   View view_;  // the session's thread only
@@ -75,8 +86,9 @@ class Nexus {
   // that comes after a change, by whatever order the two threads have, sees the mark. The state
   // itself is read under the mutex.
   std::atomic<bool> stale_{true};
-  std::mutex mutex_;  // inside the unit's
+  mutable std::mutex mutex_;  // inside the unit's
   std::vector<Sense> attentions_;
+  std::vector<Sense> unseen_;  // of raise_until_seen()
 };
 
 // Keeps what must survive power loss. save() is durable when it returns.
@@ -93,6 +105,13 @@ class LogicalUnit {
   // For set-up and tests: no other thread uses the unit meanwhile.
   Reservations& reservations() { return reservations_; }
   ModeState mode() const;
+  // As it is now; facts() has what it was at first.
+  uint64_t blocks() const;
+  // The storage has another size. The initiators hear of it: CAPACITY DATA HAS CHANGED.
+  void resize(uint64_t blocks);
+  // This unit is served in the place of `before` from now on, with its reservations. PERSISTENT
+  // RESERVE OUTs that `before` gets after that are answered with BUSY, so that none is lost.
+  void take_over(LogicalUnit& before);
 
   void attach(Nexus& nexus);
   void detach(Nexus& nexus);
@@ -192,6 +211,8 @@ class LogicalUnit {
   Reservations reservations_;  // changed with both mutexes held
   std::vector<Nexus*> nexuses_;
   bool stopped_ = false;
+  bool replaced_ = false;
+  uint64_t blocks_;
 };
 
 }  // namespace mrpool::scsi

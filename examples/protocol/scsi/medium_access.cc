@@ -102,7 +102,7 @@ Plan LogicalUnit::move(const Request& request, const Transfer& transfer) {
     if (byte_check > 1) return check(kInvalidFieldInCdb.at_cdb(1));
     plan.compare = byte_check == 1;
   }
-  if (!facts_.holds(blocks.lba, blocks.count)) {
+  if (!holds(nexus.view_.blocks, blocks.lba, blocks.count)) {
     return check(kLbaOutOfRange.at_cdb(blocks.lba_field));
   }
   if (blocks.count > transfer.limit) return check(kInvalidFieldInCdb.at_cdb(blocks.count_field));
@@ -123,7 +123,9 @@ Plan LogicalUnit::write_same(const Request& request) {
   // WRPROTECT, ANCHOR, PBDATA, LBDATA.
   if ((cdb[1] & 0xf6) != 0) return check(kInvalidFieldInCdb.at_cdb(1));
   if (unmap_bit && !facts_.thin) return check(kInvalidFieldInCdb.at_cdb(1));
-  if (!facts_.holds(blocks.lba, blocks.count)) return check(kLbaOutOfRange.at_cdb(2));
+  if (!holds(nexus.view_.blocks, blocks.lba, blocks.count)) {
+    return check(kLbaOutOfRange.at_cdb(2));
+  }
   if (blocks.count == 0 || blocks.count > kMaxWriteSameBlocks) {  // WSNZ
     return check(kInvalidFieldInCdb.at_cdb(blocks.count_field));
   }
@@ -138,7 +140,9 @@ Plan LogicalUnit::write_same(const Request& request) {
 
 Plan LogicalUnit::synchronize_cache(const Request& request) {
   const Blocks blocks = blocks_of(request.operation, request.cdb);
-  if (!facts_.holds(blocks.lba, blocks.count)) return check(kLbaOutOfRange.at_cdb(2));
+  if (!holds(request.nexus.view_.blocks, blocks.lba, blocks.count)) {
+    return check(kLbaOutOfRange.at_cdb(2));
+  }
   return {.kind = Plan::Kind::kFlush};
 }
 
@@ -161,7 +165,8 @@ Plan LogicalUnit::unmap(const ParameterList& parameters) {
   for (size_t i = 0; i < present; ++i) {
     const uint8_t* descriptor = &list[8 + 16 * i];
     const Range range{be::load64(descriptor), be::load32(descriptor + 8)};
-    if (!facts_.holds(range.lba, range.blocks)) return check(kLbaOutOfRange);
+    if (!holds(parameters.nexus.view_.blocks, range.lba, range.blocks))
+      return check(kLbaOutOfRange);
     total += range.blocks;
     if (total > kMaxUnmapBlocks) {
       return check(kInvalidFieldInParameters.at_parameter(uint16_t(8 + 16 * i + 8)));

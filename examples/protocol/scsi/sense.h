@@ -92,6 +92,7 @@ inline constexpr Sense kReservationsPreempted{SenseKey::kUnitAttention, 0x2a, 0x
 inline constexpr Sense kReservationsReleased{SenseKey::kUnitAttention, 0x2a, 0x04};
 inline constexpr Sense kRegistrationsPreempted{SenseKey::kUnitAttention, 0x2a, 0x05};
 inline constexpr Sense kCapacityChanged{SenseKey::kUnitAttention, 0x2a, 0x09};
+inline constexpr Sense kInquiryDataChanged{SenseKey::kUnitAttention, 0x3f, 0x03};
 inline constexpr Sense kLunsChanged{SenseKey::kUnitAttention, 0x3f, 0x0e};
 
 inline constexpr size_t kMaxSenseSize = 32;

@@ -3,26 +3,35 @@
 // Thread safety: values. Units: blocks and bytes, as the names say.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mrpool::scsi {
 
+// Of `blocks`, LBAs `lba` to `lba + count` exist. By subtraction: a sum could wrap.
+constexpr bool holds(uint64_t blocks, uint64_t lba, uint64_t count) {
+  return lba <= blocks && count <= blocks - lba;
+}
+
 struct UnitFacts {
   uint32_t block_size = 512;
-  uint64_t blocks = 0;
+  uint64_t blocks = 0;  // at first; LogicalUnit::blocks() has how many there are now
   bool read_only = false;
   bool volatile_cache = false;  // the storage has one; SYNCHRONIZE CACHE means something
   bool thin = false;            // unmapped blocks are given back, and read as zeroes
   uint32_t max_transfer_blocks = 2048;
-  uint64_t serial = 0;        // names the unit for good, unique among the targets of a machine
-  std::string target_name{};  // iqn...
+  // They name the store, wherever it is served.
+  std::string serial{};            // of printable ASCII, at most kMaxSerial
+  std::vector<uint8_t> naa{};      // 8 bytes, or 16 of NAA 6 (SPC-4 §7.8.6.6)
+  std::array<uint8_t, 16> uuid{};  // of its own designator
+  std::string target_name{};       // iqn...
   uint16_t portal_group_tag = 1;
-
-  uint64_t last_block() const { return blocks - 1; }
-  // LBAs `lba` to `lba + count` exist. Written by subtraction: a sum could wrap.
-  bool holds(uint64_t lba, uint64_t count) const { return lba <= blocks && count <= blocks - lba; }
 };
+
+// Of the unit serial number.
+inline constexpr size_t kMaxSerial = 64;
 
 // What one UNMAP may name; initiators split longer ones. libiscsi's suite wants a bound no higher.
 inline constexpr uint32_t kMaxUnmapBlocks = 1u << 20;

@@ -96,8 +96,10 @@ Plan LogicalUnit::read_capacity10(const Request& request) {
   const uint64_t lba = be::load32(&request.cdb[2]);
   const bool partial = (request.cdb[8] & 0x01) != 0;  // PMI
   if (!partial && lba != 0) return check(kInvalidFieldInCdb.at_cdb(2));
+  const uint64_t blocks = request.nexus.view_.blocks;
+  if (blocks == 0) return check(kNotReady);  // there is no last block
   request.data_in.resize(8);
-  be::store32(&request.data_in[0], uint32_t(std::min<uint64_t>(facts_.last_block(), 0xffffffff)));
+  be::store32(&request.data_in[0], uint32_t(std::min<uint64_t>(blocks - 1, 0xffffffff)));
   be::store32(&request.data_in[4], facts_.block_size);
   return good();
 }
@@ -106,8 +108,10 @@ Plan LogicalUnit::read_capacity16(const Request& request) {
   const uint64_t lba = be::load64(&request.cdb[2]);
   const bool partial = (request.cdb[14] & 0x01) != 0;  // PMI
   if (!partial && lba != 0) return check(kInvalidFieldInCdb.at_cdb(2));
+  const uint64_t blocks = request.nexus.view_.blocks;
+  if (blocks == 0) return check(kNotReady);
   request.data_in.resize(32);
-  be::store64(&request.data_in[0], facts_.last_block());
+  be::store64(&request.data_in[0], blocks - 1);
   be::store32(&request.data_in[8], facts_.block_size);
   if (facts_.thin) request.data_in[14] = 0xc0;  // LBPME, LBPRZ
   return good();
@@ -116,18 +120,21 @@ Plan LogicalUnit::read_capacity16(const Request& request) {
 Plan LogicalUnit::get_lba_status(const Request& request) {
   std::vector<uint8_t>& data_in = request.data_in;
   const uint64_t lba = be::load64(&request.cdb[2]);
-  if (lba >= facts_.blocks) return check(kLbaOutOfRange.at_cdb(2));
+  const uint64_t blocks = request.nexus.view_.blocks;
+  if (lba >= blocks) return check(kLbaOutOfRange.at_cdb(2));
   // The storage does not tell holes from data: every block is reported as mapped.
   data_in.resize(24);
   be::store32(&data_in[0], 20);
   be::store64(&data_in[8], lba);
-  be::store32(&data_in[16], uint32_t(std::min<uint64_t>(facts_.blocks - lba, 0xffffffff)));
+  be::store32(&data_in[16], uint32_t(std::min<uint64_t>(blocks - lba, 0xffffffff)));
   return good();
 }
 
 Plan LogicalUnit::answer_mode_sense(const Request& request) {
+  UnitFacts facts = facts_;
+  facts.blocks = request.nexus.view_.blocks;
   const auto wrong =
-      mode_sense(request.cdb, facts_, request.nexus.view_.mode, default_mode_, request.data_in);
+      mode_sense(request.cdb, facts, request.nexus.view_.mode, default_mode_, request.data_in);
   return wrong ? check(*wrong) : good();
 }
 

@@ -10,13 +10,6 @@
 namespace mrpool::scsi {
 namespace {
 
-std::string serial_text(const UnitFacts& unit) {
-  std::array<char, 17> digits;
-  std::snprintf(digits.data(), digits.size(), "%016llx",
-                static_cast<unsigned long long>(unit.serial));
-  return digits.data();
-}
-
 void put(std::vector<uint8_t>& data, size_t at, std::string_view text) {
   std::ranges::copy(text, data.begin() + ptrdiff_t(at));
 }
@@ -52,22 +45,21 @@ std::vector<uint8_t> name_string(std::string_view name) {
 }
 
 std::vector<uint8_t> unit_serial_number(const UnitFacts& unit) {
-  const std::string serial = serial_text(unit);
-  std::vector<uint8_t> data = page(0x80, serial.size());
-  put(data, 4, serial);
+  std::vector<uint8_t> data = page(0x80, unit.serial.size());
+  put(data, 4, unit.serial);
   return data;
 }
 
 std::vector<uint8_t> device_identification(const UnitFacts& unit) {
   std::vector<uint8_t> data = page(0x83, 0);
-  const std::string serial = serial_text(unit);
   std::vector<uint8_t> vendor_id(kVendor.begin(), kVendor.end());
-  vendor_id.insert(vendor_id.end(), serial.begin(), serial.end());
+  vendor_id.insert(vendor_id.end(), unit.serial.begin(), unit.serial.end());
   designator(data, kLogicalUnit, kAscii, 0x1, vendor_id);
-  // NAA 3h, locally assigned: 60 bits of our own choice.
-  std::vector<uint8_t> naa(8);
-  be::store64(naa.data(), uint64_t{3} << 60 | (unit.serial & 0x0fffffffffffffff));
-  designator(data, kLogicalUnit, kBinary, 0x3, naa);
+  designator(data, kLogicalUnit, kBinary, 0x3, unit.naa);
+  // UUID of the unit (SPC-5 §7.7.6.13).
+  std::vector<uint8_t> uuid{0x10, 0x00};
+  uuid.insert(uuid.end(), unit.uuid.begin(), unit.uuid.end());
+  designator(data, kLogicalUnit, kBinary, 0xa, uuid);
   designator(data, kTargetPort, kBinary, 0x4, {0, 0, 0, 1});  // relative target port 1
   std::array<char, 16> group;
   std::snprintf(group.data(), group.size(), ",t,0x%04x", unit.portal_group_tag);

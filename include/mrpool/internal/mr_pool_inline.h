@@ -15,7 +15,8 @@ namespace mrpool {
 struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
   // What the lease is in, or the next one begins in. kFresh: as kLeased, and no lease has ended
   // yet. kRepair: the key may be live and nobody holds the entry.
-  enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair };
+  // kHollow: it has no MR, and nobody holds it.
+  enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair, kHollow };
 
   static constexpr uintptr_t kPhases = 8;  // at least; a power of two
 
@@ -113,10 +114,10 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
   }
 }
 
-inline FastMr& MrPool::Lease::mr() const { return *entry_->mr; }
+inline FastMr& MrPool::Lease::mr() const { return *entry().mr; }
 
 inline MrPool::State MrPool::Lease::state() const {
-  switch (entry_->phase()) {
+  switch (entry().phase()) {
     case Entry::Phase::kRegistered:
       return State::kRegistered;
     case Entry::Phase::kInvalidated:

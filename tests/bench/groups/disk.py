@@ -41,7 +41,7 @@ def record(group, who, load, job, argv):
 
 def through_target(group, target, load, seconds):
     rw, bs, depth = LOADS[load]
-    job, argv = perf(group, target, 1, "--rw", rw, "--bs", bs, "--iodepth", depth, "--runtime",
+    job, argv = perf(group, target, 1, "--rw", rw, "--bs", bs, "--iodepth", depth, "--time_based", "--runtime",
                      f"{seconds}s")
     record(group, "ours", load, job, argv)
 

@@ -32,7 +32,7 @@ CASES = (("CRC on", "RAM"), ("CRC off", "RAM"), ("CRC on", "null"), ("CRC on", "
 def sample(group, target, device, backend, load):
     rw, bs, depth = LOADS[load][1]
     job, argv = perf(group, target, NSIDS[backend], "--rw", rw, "--bs", bs, "--iodepth",
-                     depth, "--runtime", "300ms" if group.quick else "1s", "--ramp_time", "100ms")
+                     depth, "--time_based", "--runtime", "300ms" if group.quick else "1s", "--ramp_time", "100ms")
     way = job["read"] if "read" in rw else job["write"]
     name = f"{backend}, {device}:{load}"
     group.sample(name, way["iops"], "/s", argv)
@@ -47,7 +47,7 @@ def syscalls(group, folder):
     with Target(group, "ram:64MiB", options=("--spin", "20ms"),
                 env={"LD_PRELOAD": counter, "COUNT_SYSCALLS": counts}) as target:
         job, argv = perf(group, target, 1, "--rw", "randread", "--bs", "4k", "--iodepth", 32,
-                         "--runtime", "300ms" if group.quick else "1s")
+                         "--time_based", "--runtime", "300ms" if group.quick else "1s")
     with open(counts, encoding="ascii") as file:
         counted = json.load(file)
     for call in ("receives", "sends"):

@@ -79,7 +79,7 @@ def reactors(group, threads):
     with Target(group, "ram:64MiB", cores="0,1",
                 options=("--spin", "50us", "--threads", threads)) as target:
         job, argv = perf(group, target, 1, "--rw", "randread", "--bs", "4k", "--iodepth", 32,
-                         "--numjobs", 2, "--runtime", "300ms" if group.quick else "1s",
+                         "--numjobs", 2, "--time_based", "--runtime", "300ms" if group.quick else "1s",
                          core="0,1", spin=False)
         group.sample(f"reactors:{threads}", job["read"]["iops"], "/s", argv)
 

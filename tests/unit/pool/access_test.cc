@@ -6,6 +6,27 @@
 namespace mrpool {
 namespace {
 
+TEST(Access, DeniedFlagsAreNamed) {
+  constexpr Access kStrict = Access::kDisableRelaxedOrdering;
+  EXPECT_EQ(beyond_ceiling(Access::kRemoteRead, Access::kLocalWrite), Access::kRemoteRead);
+  EXPECT_EQ(beyond_ceiling(Access::kLocalWrite, Access::kLocalWrite | kStrict), kStrict);
+  EXPECT_EQ(beyond_ceiling(Access::kLocalWrite | kStrict, Access::kLocalWrite), Access::kNone);
+  EXPECT_EQ(forbidden(Access::kRemoteAtomic | Access::kRemoteRead), Access::kRemoteAtomic);
+  EXPECT_EQ(forbidden(Access::kRemoteAtomic | Access::kLocalWrite), Access::kNone);
+  EXPECT_EQ(to_string(Access::kFlushGlobal | Access::kFlushPersistent),
+            "flush_global|flush_persistent");
+}
+
+// Bit 20 changes its meaning on the way; everything else is carried.
+TEST(Access, VerbsFlagsAreTranslatedByName) {
+  constexpr uint32_t kIbvRelaxed = 1u << 20;
+  static_assert(from_ibv(0) == Access::kDisableRelaxedOrdering);
+  static_assert(from_ibv(kIbvRelaxed | 1) == Access::kLocalWrite);
+  static_assert(to_ibv(Access::kLocalWrite) == (kIbvRelaxed | 1));
+  static_assert(!std::is_constructible_v<Access, unsigned>);
+  EXPECT_EQ(to_string(from_ibv(kIbvRelaxed)), "none");
+}
+
 using testing::HasSubstr;
 
 constexpr AccessSupport kSoft{
@@ -26,7 +47,7 @@ TEST(Access, UnknownMandatoryFlagIsRefusedByName) {
 }
 
 TEST(Access, UnknownOptionalFlagIsIgnoredAndSaysSo) {
-  const Access unordered{1u << 21};
+  const Access unordered = Access::from_bits(1u << 21);
   Granted granted;
   ASSERT_TRUE(grant(Access::kLocalWrite | unordered, kSoft, granted).ok());
   EXPECT_EQ(granted.effective, Access::kLocalWrite);
@@ -47,7 +68,7 @@ TEST(Access, SilentMaskingIsReportedAsUnknown) {
 TEST(Access, ForbiddenCombinationsAreRefusedBeforeTheDevice) {
   EXPECT_FALSE(validate(Access::kRemoteWrite).ok());
   EXPECT_FALSE(validate(Access::kRemoteAtomic | Access::kRemoteRead).ok());
-  EXPECT_FALSE(validate(Access{1u << 30}).ok());
+  EXPECT_FALSE(validate(Access::from_bits(1u << 30)).ok());
   EXPECT_TRUE(validate(Access::kRemoteRead).ok());
   EXPECT_TRUE(validate(Access::kRemoteWrite | Access::kLocalWrite).ok());
 }
@@ -56,6 +77,7 @@ TEST(Access, CeilingBoundsRightsAndKeepsStrictPoolsStrict) {
   const Access ceiling = Access::kLocalWrite | Access::kRemoteRead;
   EXPECT_TRUE(within_ceiling(Access::kRemoteRead, ceiling));
   EXPECT_FALSE(within_ceiling(Access::kLocalWrite | Access::kRemoteWrite, ceiling));
+  EXPECT_TRUE(within_ceiling(Access::kRemoteRead | Access::kZeroBased, ceiling));
   const Access strict = ceiling | Access::kDisableRelaxedOrdering;
   EXPECT_FALSE(within_ceiling(Access::kRemoteRead, strict));
   EXPECT_TRUE(within_ceiling(Access::kRemoteRead | Access::kDisableRelaxedOrdering, strict));
@@ -73,7 +95,7 @@ TEST(Access, NamesAreForPeople) {
   EXPECT_EQ(to_string(Access::kNone), "none");
   EXPECT_EQ(to_string(Access::kLocalWrite | Access::kDisableRelaxedOrdering),
             "local_write|disable_relaxed_ordering");
-  EXPECT_EQ(to_string(Access{1u << 21}), "bit 21");
+  EXPECT_EQ(to_string(Access::from_bits(1u << 21)), "bit 21");
 }
 
 }  // namespace

@@ -93,6 +93,19 @@ TEST_F(AsioLoanTest, TheEndOfAKeyIsNotCutShort) {
   EXPECT_THAT(statuses, ElementsAre(LoanStatus::kReady, LoanStatus::kReturned));
 }
 
+// The second would take the first one's place, which then never ended.
+TEST_F(AsioLoanTest, ASecondStepBeforeTheFirstIsDoneIsMisuse) {
+  AsioLoan loan(*reactor);
+  const auto ignore = [](LoanStatus) {};
+  loan.async_begin(*lender, {&memory, 1}, Access::kRemoteRead, ignore);
+  poll();
+  const WorkRequest send{.signalled = false};
+  ASSERT_TRUE(lender->post(loan.loan(), send).ok());
+  loan.async_end(*lender, {}, ignore);
+  EXPECT_DEATH(loan.async_end(*lender, {}, ignore), "async_end: the AsioLoan .* under way");
+  qp.complete_all();
+}
+
 // Both between the grant and the handler: the lease goes back, the handler runs once.
 TEST_F(AsioLoanTest, AGetIsCancelledAfterItsGrant) {
   MrPool::Lease taken = pool->get();

@@ -65,6 +65,25 @@ TEST(Bound, CostsOneReference) {
   EXPECT_EQ(sizeof(Bound<Completion, &Owner::count>), sizeof(Completion) + sizeof(void*));
 }
 
+// The function that the inherited constructor takes has the base class as its argument.
+struct Grant : Task {
+  using Task::Task;
+  uint64_t blocks = 0;
+};
+
+struct Waiting {
+  void granted() { ++grants; }
+  int grants = 0;
+  Bound<Grant, &Waiting::granted> grant{*this};
+};
+
+TEST(Bound, TakesAnInheritedConstructor) {
+  Waiting waiting;
+  Task& task = waiting.grant;
+  task.run(task);
+  EXPECT_EQ(waiting.grants, 1);
+}
+
 struct Receive : Completion {
   Receive() : Completion(to_method<&Receive::received>) {}
   void received(const WorkCompletion& wc) { bytes = wc.byte_len; }

@@ -130,6 +130,11 @@ class FakeReactor : public Reactor {
       task->run(*task);
       ++ran;
     }
+    // Every timer is due: there is no clock.
+    for (Timer* timer : std::exchange(timers_, {})) {
+      timer->expire();
+      ++ran;
+    }
     return ran;
   }
   bool arm() override { return true; }
@@ -148,8 +153,8 @@ class FakeReactor : public Reactor {
   bool in_thread() const override { return true; }
 
  protected:
-  void arm_timer(Timer&) override {}
-  void cancel_timer(Timer&) override {}
+  void arm_timer(Timer& timer) override { timers_.push_back(&timer); }
+  void cancel_timer(Timer& timer) override { std::erase(timers_, &timer); }
 
  private:
   Task* pop() {
@@ -160,6 +165,7 @@ class FakeReactor : public Reactor {
     return task;
   }
 
+  std::vector<Timer*> timers_;
   std::mutex mutex_;
   std::deque<Task*> tasks_;
   std::atomic<bool> stopped_ = false;
@@ -174,15 +180,18 @@ struct PostedRequest {
 class FakeQp : public Qp {
  public:
   FakeQp(Pd& pd, Reactor& reactor, uint32_t max_send_wr, uint16_t ord)
-      : pd_(pd), reactor_(reactor), max_send_wr_(max_send_wr), ord_(ord) {}
+      : pd_(pd), reactor_(reactor), ord_(ord) {
+    options_.max_send_wr = max_send_wr;
+    options_.max_send_sge = 16;
+  }
 
   PostResult post_send(const WorkRequest& chain) override {
     ++posts;
     for (const WorkRequest* wr = &chain; wr != nullptr; wr = wr->next) {
       PostStatus status = PostStatus::kOk;
-      if (accept == 0) status = PostStatus::kBadSge;
+      if (accept == 0) status = full ? PostStatus::kQueueFull : PostStatus::kBadSge;
       if (!connected_) status = PostStatus::kNotConnected;
-      if (outstanding.size() >= max_send_wr_) status = PostStatus::kQueueFull;
+      if (outstanding.size() >= options_.max_send_wr) status = PostStatus::kQueueFull;
       if (status != PostStatus::kOk) return {status, wr};
       if (accept > 0) --accept;
       PostedRequest posted{*wr, {wr->sges.begin(), wr->sges.end()}};
@@ -202,6 +211,10 @@ class FakeQp : public Qp {
   bool connected() const override { return connected_; }
   Pd& pd() override { return pd_; }
   Reactor& reactor() override { return reactor_; }
+  const QpOptions& options() const override { return options_; }
+  uint32_t send_room() const override {
+    return uint32_t(options_.max_send_wr - outstanding.size());
+  }
   uint16_t ord() const override { return ord_; }
   size_t memory_bytes() const override { return 0; }
 
@@ -231,7 +244,8 @@ class FakeQp : public Qp {
 
   std::deque<PostedRequest> outstanding;
   std::vector<PostedRequest> history;
-  int accept = -1;  // requests to take before one is refused; -1: all
+  int accept = -1;    // requests to take before one is refused; -1: all
+  bool full = false;  // that one finds the queue full; else it has a bad Sge
   int posts = 0;
   int reads = 0;
   int max_reads = 0;
@@ -239,7 +253,7 @@ class FakeQp : public Qp {
  private:
   Pd& pd_;
   Reactor& reactor_;
-  uint32_t max_send_wr_;
+  QpOptions options_;
   uint16_t ord_;
   bool connected_ = true;
 };

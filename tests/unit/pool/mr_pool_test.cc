@@ -237,6 +237,22 @@ TEST(MrPoolLifeCycle, CeilingHolds) {
   EXPECT_EQ(lease.prepare_register(Access::kRemoteRead, wr), PostStatus::kAccessDenied);
   EXPECT_EQ(lease.prepare_register(Access::kRemoteWrite, wr), PostStatus::kAccessDenied);
   EXPECT_EQ(lease.state(), MrPool::State::kLeased);
+  EXPECT_EQ(pool->denied(Access::kRemoteRead), Access::kRemoteRead);
+  EXPECT_EQ(pool->denied(Access::kRemoteWrite), Access::kRemoteWrite);
+  EXPECT_EQ(pool->denied(Access::kLocalWrite), Access::kNone);
+}
+
+TEST(MrPoolLifeCycle, SaysWhatBecameOfItsAccess) {
+  FakePd pd;
+  auto pool = MrPool::create(
+      pd,
+      {.count = 1, .max_segments = 1, .access = Access::kLocalWrite | Access::from_bits(1u << 21)});
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  const Granted& granted = (*pool)->granted();
+  EXPECT_EQ(granted.requested, (*pool)->options().access);
+  EXPECT_TRUE(has(granted.effective, Access::kLocalWrite));
+  EXPECT_EQ(granted.effective | granted.ignored | granted.unknown, granted.requested);
+  EXPECT_NE(to_text((*pool)->stats()).find("size 1\n"), std::string::npos);
 }
 
 TEST(MrPoolLifeCycle, NotPostedTakesTheRegistrationBack) {
@@ -310,6 +326,31 @@ TEST(MrPoolDeath, StepsOutOfOrderAbort) {
   EXPECT_DEATH(lease.invalidated(), "invalidated");
   EXPECT_DEATH(lease.prepare_invalidate(wr), "invalidation of MR");
   EXPECT_DEATH(lease.not_posted(), "not_posted");
+}
+
+TEST(MrPoolDeath, AnEmptyLeaseIsNamed) {
+  MrPool::Lease lease;
+  WorkRequest wr;
+  const char* const message = "MrPool::Lease: the lease at 0x.* is empty";
+  EXPECT_DEATH((void)lease.mr(), message);
+  EXPECT_DEATH((void)lease.state(), message);
+  EXPECT_DEATH(lease.map(kSegment), message);
+  EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), message);
+  EXPECT_DEATH(lease.prepare_invalidate(wr), message);
+  EXPECT_DEATH(lease.invalidated(), message);
+  EXPECT_DEATH(lease.not_posted(), message);
+}
+
+TEST(MrPoolDeath, AWaiterThatGoesWhileItWaitsIsNamed) {
+  FakePd pd;
+  testing::FakeReactor reactor;
+  auto pool = make_pool(pd, 1);
+  MrPool::Lease lease = pool->get();
+  const auto forget = [&] {
+    MrPool::Waiter waiter(reactor, [](MrPool::Waiter&, MrPool::Lease) {});
+    pool->get(waiter);
+  };
+  EXPECT_DEATH(forget(), "~Waiter: the MrPool::Waiter at 0x.* still waits");
 }
 
 TEST(MrPoolDeath, LeaksAreReportedWithTheirPlace) {

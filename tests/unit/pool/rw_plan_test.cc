@@ -69,7 +69,7 @@ TEST(RwCursor, IsAViewWhereNothingIsCut) {
   std::byte memory[64];
   const Sge local[] = {{memory, 16, Lkey{1}}, {memory + 32, 16, Lkey{2}}};
   Sge scratch[2];
-  RwCursor cursor(local, RemoteAddr{1000}, 32);
+  RwCursor cursor(SegmentIterator(local), RemoteAddr{1000}, 32);
   EXPECT_EQ(cursor.peek(4, 1000, scratch).data(), local);
   EXPECT_EQ(cursor.peek(1, 1000, scratch).size(), 1u);
   cursor.advance(16);
@@ -84,7 +84,7 @@ TEST(RwCursor, StopsAtTheTransfersEnd) {
   std::byte memory[64];
   const Sge local[] = {{memory, 64, Lkey{1}}};
   Sge scratch[1];
-  const RwCursor cursor(local, RemoteAddr{0}, 10);
+  const RwCursor cursor(SegmentIterator(local), RemoteAddr{0}, 10);
   const auto run = cursor.peek(1, 1000, scratch);
   ASSERT_EQ(run.size(), 1u);
   EXPECT_EQ(run[0].length, 10u);
@@ -120,7 +120,7 @@ TEST(RwCursor, StepsCoverEveryByteOnce) {
       }
     }
     std::vector<Sge> scratch(limits.max_segments);
-    RwCursor cursor(local, RemoteAddr{5000}, length);
+    RwCursor cursor(SegmentIterator(local), RemoteAddr{5000}, length);
     size_t at = 0;
     uint32_t steps = 0;
     while (!cursor.done()) {
@@ -141,6 +141,35 @@ TEST(RwCursor, StepsCoverEveryByteOnce) {
     ASSERT_EQ(at, length);
     ASSERT_LE(steps, shape.max_steps);
   }
+}
+
+TEST(RwTransferNeeds, CountRequestsSlotsAndMrs) {
+  const RwLimits limits{.max_segments = 64};
+  // Four Sges each.
+  RwTransferNeeds needs =
+      rw_transfer_needs(fake_caps(), limits, RwDirection::kWrite, 40 * 4096, 40);
+  EXPECT_EQ(needs.requests, 10u);
+  EXPECT_EQ(needs.work_requests, 10u);
+  EXPECT_EQ(needs.mrs, 0u);
+  // One MR for all: kRegMr and a READ that ends the key.
+  needs = rw_transfer_needs(iwarp_caps(), limits, RwDirection::kRead, 40 * 4096, 40);
+  EXPECT_EQ(needs.requests, 1u);
+  EXPECT_EQ(needs.work_requests, 2u);
+  EXPECT_EQ(needs.mrs, 1u);
+  // Without gaps a segment each, and kLocalInv behind it.
+  DeviceCaps caps = iwarp_caps();
+  caps.sg_gaps = caps.read_with_inv = false;
+  needs = rw_transfer_needs(caps, limits, RwDirection::kRead, 40 * 4096, 40);
+  EXPECT_EQ(needs.requests, 40u);
+  EXPECT_EQ(needs.work_requests, 120u);
+  EXPECT_EQ(needs.mrs, 40u);
+  // Longer than any message, and nothing at all.
+  caps = fake_caps();
+  caps.max_message = 1 << 20;
+  EXPECT_EQ(rw_transfer_needs(caps, limits, RwDirection::kWrite, 1ull << 40, 1).requests, 1u << 20);
+  needs = rw_transfer_needs(iwarp_caps(), limits, RwDirection::kRead, 0, 0);
+  EXPECT_EQ(needs.requests, 1u);
+  EXPECT_EQ(needs.mrs, 0u);
 }
 
 TEST(RwQueueNeeds, AddUp) {

@@ -217,6 +217,8 @@ class FakeQp final : public Qp {
   bool connected() const override { return true; }
   Pd& pd() override { std::abort(); }
   Reactor& reactor() override { return reactor_; }
+  const QpOptions& options() const override { return options_; }
+  uint32_t send_room() const override { return UINT32_MAX; }
   uint16_t ord() const override { return 0; }
   size_t memory_bytes() const override { return sizeof *this; }
 
@@ -226,6 +228,7 @@ class FakeQp final : public Qp {
 
  private:
   Reactor& reactor_;
+  QpOptions options_;
 };
 
 TEST(AsyncPost, WaitsForTheLastOfTheChain) {

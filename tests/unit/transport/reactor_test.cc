@@ -72,6 +72,48 @@ TEST(Reactor, RunsTasksInTheOrderOfPosting) {
   EXPECT_THAT(log, ElementsAre(1, 2, 3, 1));
 }
 
+TEST(Reactor, RunsCallablesInTheirPlaceAndEndsThem) {
+  auto reactor = make_reactor();
+  std::vector<int> log;
+  Noted one(1, log);
+  const auto held = std::make_shared<int>(2);
+  reactor->post(one);
+  reactor->post([&log, held] { log.push_back(*held); });
+  auto owned = std::make_unique<int>(3);
+  reactor->post([&log, owned = std::move(owned)] { log.push_back(*owned); });
+  EXPECT_EQ(held.use_count(), 2);
+  EXPECT_TRUE(log.empty());
+  reactor->poll();
+  EXPECT_THAT(log, ElementsAre(1, 2, 3));
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST(Reactor, EndsCallablesThatItNeverRan) {
+  const auto held = std::make_shared<int>(0);
+  auto reactor = make_reactor();
+  reactor->post([held] { ++*held; });
+  reactor.reset();
+  EXPECT_EQ(held.use_count(), 1);
+  EXPECT_EQ(*held, 0);
+}
+
+TEST(Reactor, TakesCallablesFromManyThreads) {
+  auto reactor = make_reactor(microseconds(10));
+  constexpr int kThreads = 4, kEach = 2000;
+  int ran = 0;  // the loop's alone
+  std::thread loop([&] { reactor->run(); });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) reactor->post([&ran] { ++ran; });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  reactor->post([&] { reactor->stop(); });
+  loop.join();
+  EXPECT_EQ(ran, kThreads * kEach);
+}
+
 TEST(Reactor, PostFromAnotherThreadWakesASleepingLoop) {
   auto reactor = make_reactor();
   // The loop is asleep or about to be at most of these; each must be heard.
@@ -391,15 +433,44 @@ TEST(Reactor, BelongsToTheThreadThatRunsIt) {
   EXPECT_FALSE(reactor->in_thread());
 }
 
-TEST(ReactorDeathTest, ForeignThreadsAreCaughtInDebugBuilds) {
-#ifdef NDEBUG
-  GTEST_SKIP() << "checked in debug builds only";
-#else
+TEST(ReactorDeathTest, ForeignThreadsAreCaught) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   auto reactor = make_reactor();
   CountingPoller poller;
   EXPECT_DEATH(std::thread([&] { reactor->add_poller(poller); }).join(), "does not run the loop");
-#endif
+}
+
+struct NoTask : Task {
+  NoTask() : Task([](Task&) {}) {}
+};
+
+TEST(ReactorDeathTest, ATaskThatIsQueuedCannotBePostedAgain) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto reactor = make_reactor();
+  NoTask first, last;
+  reactor->post(first);
+  reactor->post(last);
+  const char* const message = "Reactor::post: the Task at 0x.* is queued already";
+  EXPECT_DEATH(reactor->post(first), message);
+  EXPECT_DEATH(reactor->post(last), message);
+  reactor->poll();
+  reactor->post(first);
+  EXPECT_TRUE(reactor->cancel(first));
+  reactor->post(first);
+  reactor.reset();
+  // It went with its reactor, and can be posted to another.
+  auto other = make_reactor();
+  other->post(first);
+  EXPECT_GE(other->poll(), 1u);
+}
+
+TEST(ReactorDeathTest, APollerIsAddedOnce) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto reactor = make_reactor();
+  CountingPoller poller;
+  reactor->add_poller(poller);
+  EXPECT_DEATH(reactor->add_poller(poller), "the Poller at 0x.* was added before");
+  reactor->remove_poller(poller);
 }
 
 TEST(Reactor, NegativeSpinIsRefused) {

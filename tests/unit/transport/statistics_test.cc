@@ -85,5 +85,13 @@ TEST(Statistics, KnowsTheTerminatesThatUiwarpSends) {
   EXPECT_EQ(terminate_counter(1, 2, 0x77).sent, &TransportStatistics::terminates_sent_other);
 }
 
+TEST(Statistics, AsTextIsALineForEveryCountedCounter) {
+  TransportStatistics statistics = not_counted();
+  statistics.atomic_requests_sent = 3;
+  statistics.crc_errors = 0;
+  EXPECT_EQ(to_text(statistics), "atomic_requests_sent 3\ncrc_errors 0\n");
+  EXPECT_EQ(to_text(PdStatistics::not_counted()), "");
+}
+
 }  // namespace
 }  // namespace mrpool

@@ -67,8 +67,9 @@ serve_ours() {
     "$BIN/mrpool-iser-target" --listen "$URI" --state-dir "$RUN" \
       ${1:+--no-immediate-data} \
       --target $IQN --lun "file:$RUN/disk,size=128MiB" --lun ram:16MiB \
-      --target $IQN-chap --lun ram:16MiB --chap "vm:$CHAP_SECRET" \
-      --target $IQN-mutual --lun ram:16MiB --chap "vm:$CHAP_SECRET" \
+      --open-discovery \
+      --target $IQN-chap --lun ram:16MiB --initiator $LINUX --chap "vm:$CHAP_SECRET" \
+      --target $IQN-mutual --lun ram:16MiB --initiator $LINUX --chap "vm:$CHAP_SECRET" \
       --mutual-chap "disk:$MUTUAL_SECRET" \
       --target $IQN-private --lun ram:16MiB --initiator $LINUX >>"$RUN/target.log" 2>&1 &
     echo $! >"$RUN/target.pid"

@@ -67,7 +67,12 @@ wire_up() {
   modprobe -a dummy ib_uverbs rdma_ucm
   case $wire in
     rxe) modprobe rdma_rxe ;;
-    siw) modprobe -a libcrc32c crc32c_generic iw_cm && modprobe siw ;;
+    siw)
+      modprobe -a libcrc32c crc32c_generic iw_cm && modprobe siw
+      # siw completes every request that it cannot send with one and the same status; the kernel's
+      # log then has the reason.
+      echo 'module siw format "failed" +p; module siw format "STag" +p' \
+        >/sys/kernel/debug/dynamic_debug/control || true ;;
   esac
   ip link add "d-$wire" type dummy
   ip addr add "$ADDR/24" dev "d-$wire"
@@ -141,19 +146,20 @@ listening() {
   tail -n +$(($1 + 1)) "$RUN/target.log" | grep -q listening
 }
 
-# target_config MIB...: a configuration file with one RAM namespace of each size.
+# target_config STORE...: a configuration file with these namespaces; a number is RAM of that many MiB.
 target_config() {
-  local nsid=0 mib comma=
+  local nsid=0 store comma=
   printf '{"listen": ["%s"], "subsystems": [{"nqn": "%s", "namespaces": [' "$URI" "$NQN"
-  for mib; do
+  for store; do
     nsid=$((nsid + 1))
-    printf '%s{"nsid": %d, "storage": "ram:%dMiB"}' "$comma" $nsid "$mib"
+    case $store in *[!0-9]*) ;; *) store=ram:${store}MiB ;; esac
+    printf '%s{"nsid": %d, "storage": "%s"}' "$comma" $nsid "$store"
     comma=', '
   done
   printf ']}]}\n'
 }
 
-# target_reload MIB...: the running target's configuration becomes this one.
+# target_reload STORE...: the running target's configuration becomes this one.
 target_reload() {
   target_config "$@" >"$RUN/config.json"
   kill -HUP "$TARGET_PID"
@@ -197,7 +203,7 @@ initiator_round() {
   "$nvmf" perf "${to[@]}" --rw randwrite --bs 4k --iodepth 16 --offset 32MiB --size 4MiB \
     --verify crc32c
   "$nvmf" perf "${to[@]}" --rw randrw --bs 64k --iodepth 8 --numjobs 2 --offset 32MiB --size 16MiB \
-    --runtime 1 --verify crc32c
+    --time_based --runtime 1 --verify crc32c
 }
 
 # --- Linux's initiator ----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 # What an administrator does with a namespace: every nvme-cli command that reads or changes it.
 #
 # checks: nvme-cli's admin and I/O commands, bad passthrough commands, rescan driven by events
-# needs: nvme
+# needs: nvme fio
 # wires: rxe siw
 # timeout: 300
 # kernel-may-say: I/O error|critical|operation not supported
@@ -75,6 +75,30 @@ until_true 10 test -b "/dev/${CTRL}n2" || fail "the second namespace does not ap
 target_reload 64
 until_true 10 test ! -b "/dev/${CTRL}n2" || fail "the second namespace does not go"
 nvme compare "$dev" -s 0 -c 1 -z 8192 -d "$RUN/data"
+
+step "a store takes the place of another under writes: none of them reaches it"
+# second_disk UUID: the disk of namespace 2, when its identity is another than UUID.
+second_disk() {
+  local disk
+  for disk in /sys/class/block/nvme*n*; do
+    [ -b "/dev/${disk##*/}" ] && [ "$(cat "$disk/nsid" 2>/dev/null)" = 2 ] || continue
+    [ "$(cat "$disk/uuid")" != "$1" ] && echo "/dev/${disk##*/}" && return
+  done
+  return 1
+}
+target_reload 64 ram:32MiB,name=former
+until_true 10 second_disk none || fail "the second namespace does not appear"
+former=$(second_disk none)
+uuid=$(cat "/sys/class/block/${former##*/}/uuid")
+fio --name=writer --filename="$former" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
+  --bs=4k --time_based --runtime=30 --output="$RUN/writer" &
+writer=$!
+sleep 2
+kill -0 $writer || fail "the writer has ended: $(cat "$RUN/writer")"
+target_reload 64 ram:32MiB,name=latter
+until_true 20 second_disk "$uuid" || fail "the other store does not appear"
+wait $writer && fail "writes to a store that is gone must fail"
+cmp -n $((32 << 20)) /dev/zero "$(second_disk "$uuid")" || fail "writes reached the other store"
 
 host_disconnect
 target_stop

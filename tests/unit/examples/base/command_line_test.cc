@@ -65,20 +65,42 @@ class CommandLineTest : public testing::Test {
 
 TEST_F(CommandLineTest, TakesBothSpellingsFlagsAndTheOperand) {
   const auto status = parse({"--name=a=b", "--depth", "32", "here", "--spin", "--no-crc", "--bs",
-                             "4kB", "--wait=500us", "--rw", "write", "--wait", "1"});
+                             "4kB", "--wait=1", "--rw", "write"});
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(name_, "a=b");
   EXPECT_EQ(depth_, 32u);
   EXPECT_EQ(bs_, 4000u);
-  EXPECT_EQ(wait_, 1s);  // the later one
+  EXPECT_EQ(wait_, 1s);
   EXPECT_TRUE(spin_);
   EXPECT_FALSE(crc_);
   EXPECT_EQ(rw_, 2);
   EXPECT_EQ(address_, "here");
 }
 
+TEST_F(CommandLineTest, NoValueIsOverriddenInSilence) {
+  EXPECT_EQ(refusal({"here", "--wait=1", "--wait", "2"}),
+            "--wait is given more than once; leave all but one of them out");
+  EXPECT_THAT(refusal({"here", "--name", "a", "--name", "a"}), HasSubstr("--name is given more"));
+  EXPECT_TRUE(parse({"here", "--spin", "--spin"}).ok());
+  plain_.repeatable();  // of --input
+  EXPECT_TRUE(parse({"here", "--input", "a", "--input", "b"}).ok());
+}
+
+TEST_F(CommandLineTest, OptionsThatExcludeEachOtherAreNamed) {
+  plain_.excludes("input", {"name", "spin"}, "write it into the file");
+  EXPECT_TRUE(parse({"here", "--name", "a", "--spin"}).ok());
+  EXPECT_EQ(refusal({"here", "--spin", "--input", "a"}),
+            "--input and --spin exclude each other; write it into the file");
+}
+
 TEST_F(CommandLineTest, OptionsTakeEffectInTheOrderGiven) {
-  ASSERT_TRUE(parse({"--name", "a", "--input", "1", "--name", "b", "--input=2", "x"}).ok());
+  plain_.repeatable();  // of --input
+  plain_.option("tag", "TEXT", "a name too", [this](std::string_view text) {
+    name_ = text;
+    return absl::OkStatus();
+  });
+  plain_.repeatable();
+  ASSERT_TRUE(parse({"--tag", "a", "--input", "1", "--tag", "b", "--input=2", "x"}).ok());
   EXPECT_THAT(order_, testing::ElementsAre("input 1 of a", "input 2 of b"));
 }
 
@@ -172,6 +194,42 @@ TEST_F(CommandLineTest, HelpOfACommandAndOfAll) {
   ASSERT_TRUE(program_.parse(all).ok());
   EXPECT_THAT(program_.answer().value(), AllOf(HasSubstr("program copy ADDRESS [options]:\n"),
                                                HasSubstr("program list [options]:\n")));
+}
+
+TEST(ProgramOperand, TakesTheProgramAndItsArgumentsAsTheyAre) {
+  bool stats = false;
+  std::string to;
+  std::vector<std::string> program;
+  CommandLine line("runner", "runs another program");
+  line.flag("stats", "a flag", stats);
+  line.text("report", "FILE", "a file", to);
+  line.program_operand("runner true", program);
+  const std::vector<std::string> plain{"--stats", "--report", "out", "ls", "--stats=x", "--help"};
+  ASSERT_TRUE(line.parse(plain).ok());
+  EXPECT_FALSE(line.answer());
+  EXPECT_TRUE(stats);
+  EXPECT_EQ(to, "out");
+  EXPECT_THAT(program, testing::ElementsAre("ls", "--stats=x", "--help"));
+  const std::vector<std::string> dashes{"--report=a b", "--", "--stats", "--"};
+  ASSERT_TRUE(line.parse(dashes).ok());
+  EXPECT_EQ(to, "a b");
+  EXPECT_THAT(program, testing::ElementsAre("--stats", "--"));
+}
+
+TEST(ProgramOperand, ErrorsAreThoseOfItsOwnOptions) {
+  std::string to;
+  std::vector<std::string> program;
+  CommandLine line("runner", "runs another program");
+  line.text("report", "FILE", "a file", to);
+  line.program_operand("runner true", program);
+  const auto refusal = [&](const std::vector<std::string>& words) {
+    return std::string(line.parse(words).message());
+  };
+  EXPECT_EQ(refusal({}), "PROGRAM is missing, the program to run; for example runner true");
+  EXPECT_EQ(refusal({"--"}), refusal({}));
+  EXPECT_EQ(refusal({"--report"}), "--report needs a value: --report FILE");
+  EXPECT_EQ(refusal({"--reprot=x", "ls"}), "unknown option '--reprot'; is --report meant?");
+  EXPECT_THAT(line.help(), HasSubstr("Usage: runner [options] PROGRAM [ARGUMENT...]\n"));
 }
 
 TEST_F(CommandLineTest, CompletionsNameOptionsChoicesAndCommands) {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace mrpool::daemon {
+namespace mrpool::base {
 namespace {
 
 using std::chrono::milliseconds;
@@ -36,4 +36,4 @@ TEST(PeerLog, AFewLinesNowAndThenAllGoOut) {
 }
 
 }  // namespace
-}  // namespace mrpool::daemon
+}  // namespace mrpool::base

@@ -3,7 +3,8 @@
 //
 // A message of the peer names a stretch of its memory and where a copy of it goes there. The target
 // reads the stretch into staging memory, writes it to its place, and answers with the message in
-// the same chain. A copy of nothing is answered at once.
+// the same chain. A copy of nothing is answered at once. Whoever sends a message is admitted, as
+// CopyProtocol says.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -37,15 +38,14 @@ static_assert(sizeof(CopyMessage) == 32);
 class CopySession final : public Session {
  public:
   struct Command : Exchange {
-    explicit Command(CopySession& owner) : session(owner), staging(owner.owner_, *this) {}
+    explicit Command(CopySession& owner) : session(owner), staging(*this) {}
     CopySession& session;
     struct Claim : StagingClaim {
-      Claim(StagingOwner& owner, Command& c)
-          : StagingClaim(owner,
-                         [](StagingClaim& self) {
-                           Command& command = static_cast<Claim&>(self).command;
-                           command.session.fetch(command);
-                         }),
+      explicit Claim(Command& c)
+          : StagingClaim([](StagingClaim& self) {
+              Command& command = static_cast<Claim&>(self).command;
+              command.session.fetch(command);
+            }),
             command(c) {}
       Command& command;
     };
@@ -54,8 +54,12 @@ class CopySession final : public Session {
   };
   static constexpr uint32_t kCommands = 8;
 
-  CopySession(Link& link, Staging& staging, uint64_t& counter)
-      : Session(link), staging_(staging), ended_(counter) {
+  CopySession(Link& link, Staging& staging, Standing standing, std::string host, uint64_t& counter)
+      : Session(link),
+        staging_(staging),
+        admitted_as_(standing),
+        host_(std::move(host)),
+        ended_(counter) {
     for (uint32_t i = 0; i < kCommands; ++i) {
       commands_.push_back(std::make_unique<Command>(*this));
       free_.push_back(commands_.back().get());
@@ -63,9 +67,10 @@ class CopySession final : public Session {
   }
 
   void received(Receive& receive, std::span<std::byte> message) override {
-    if (!bound_) {
+    if (flow_ == nullptr) {
       for (const auto& command : commands_) link().bind(*command);
-      bound_ = true;
+      if (!link().admit(admitted_as_, host_)) return link().drop("too many of its host");
+      flow_ = staging_.flow(link().share(), this);
     }
     if (message.size() != sizeof(CopyMessage)) return link().drop("a message of no known length");
     Command& command = *free_.back();
@@ -77,7 +82,7 @@ class CopySession final : public Session {
       if (!link().respond(command, end)) finish(command);
       return;
     }
-    if (staging_.take(command.staging, chunks_for(command.message.length))) fetch(command);
+    if (staging_.take(command.staging, *flow_, chunks_for(command.message.length))) fetch(command);
   }
   void transferred(Exchange& exchange, bool success) override {
     Command& command = static_cast<Command&>(exchange);
@@ -132,9 +137,10 @@ class CopySession final : public Session {
   }
 
   Staging& staging_;
+  const Standing admitted_as_;
+  const std::string host_;
   uint64_t& ended_;
-  StagingOwner owner_;
-  bool bound_ = false;
+  std::shared_ptr<StagingFlow> flow_;  // since it is admitted
   std::string why_;
   std::vector<std::unique_ptr<Command>> commands_;
   std::vector<Command*> free_;
@@ -158,11 +164,14 @@ class CopyProtocol final : public Protocol {
   std::vector<std::byte> no_resources() const override { return {std::byte('f')}; }
   std::unique_ptr<Session> make_session(Worker& worker, Link& link,
                                         const ConnectionInfo&) override {
-    auto session = std::make_unique<CopySession>(link, worker.staging(), ended);
+    auto session = std::make_unique<CopySession>(link, worker.staging(), standing, host, ended);
     last = session.get();
     return session;
   }
 
+  // What the next peers are admitted as.
+  Standing standing = Standing::kMember;
+  std::string host = "host";
   CopySession* last = nullptr;
   uint64_t ended = 0;  // sessions that came to their end in good order
 };
@@ -201,6 +210,8 @@ class World {
   std::shared_ptr<Device> peer_device = uiwarp::make_device({.seed = 11}, network);
   std::unique_ptr<Pd> pd = std::move(*peer_device->alloc_pd());
   CopyProtocol protocol;
+  // An address with options is opened as a device of its own, once that is there.
+  bool second_device_up = false;
   Service service;
 
  private:
@@ -209,9 +220,11 @@ class World {
     return options;
   }
   OpenDevice open_device() {
-    return [device = uiwarp::make_device({.seed = 12}, network)](
+    return [this, device = uiwarp::make_device({.seed = 12}, network)](
                const Address& address) -> absl::StatusOr<std::shared_ptr<Device>> {
-      if (address.transport == "verbs") return absl::NotFoundError("no such device");
+      if (!address.options.empty() && !second_device_up) {
+        return absl::NotFoundError("no such device");
+      }
       return device;
     };
   }

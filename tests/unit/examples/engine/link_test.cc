@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "examples/engine/ending.h"
 #include "tests/unit/examples/engine/copy_world.h"
 
 namespace mrpool::engine::testing {
@@ -23,6 +24,15 @@ class LinkTest : public ::testing::Test {
 
   World world_;
 };
+
+TEST(Ending, IsAKindAndAReason) {
+  const Disconnect reset{.reason = DisconnectReason::kReset, .detail = "Connection reset by peer"};
+  const std::string kind(to_string(reset.reason));
+  EXPECT_EQ(ending(reset, {}), kind + ": Connection reset by peer");
+  EXPECT_EQ(ending(reset, "too slow"), kind + ": too slow");
+  EXPECT_EQ(ending({.reason = DisconnectReason::kPeer, .detail = {}}, {}),
+            std::string(to_string(DisconnectReason::kPeer)));
+}
 
 TEST_F(LinkTest, AnswersWithAndWithoutData) {
   Peer peer(world_, 4420);
@@ -107,6 +117,35 @@ TEST(LinkStall, DropsALinkWhoseTransfersStandStill) {
   }
   EXPECT_TRUE(world.stop());
   EXPECT_EQ(world.service.held(), 0u);
+}
+
+// The peer answers a READ every two seconds. Some progress is not enough: its others wait.
+TEST(LinkStall, DropsALinkThatKeepsTransfersWaiting) {
+  World world({.stall_timeout = seconds(3)});
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:4420"}).ok());
+  world.network->set_options(
+      {.window = 2 << 10, .min_delay = milliseconds(250), .max_delay = milliseconds(250)});
+  Peer peer(world, 4420);
+  for (uint64_t i = 0; i < 8; ++i) peer.copy(16 << 10, i);
+  world.run_for(seconds(6));
+  EXPECT_TRUE(peer.down);
+  EXPECT_LT(peer.answers.size(), 3u);
+  EXPECT_TRUE(world.stop());
+  EXPECT_EQ(world.service.held(), 0u);
+}
+
+// A slow peer with much under way gets through it: what it moves counts.
+TEST(LinkStall, KeepsASlowLinkThatMovesEnough) {
+  World world({.stall_timeout = seconds(1)});
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:4420"}).ok());
+  constexpr size_t kWindow = 64 << 10;
+  const Nanoseconds delay = seconds(1) * kWindow / (2 * kLeastRate);
+  world.network->set_options({.window = kWindow, .min_delay = delay, .max_delay = delay});
+  Peer peer(world, 4420);
+  for (uint64_t i = 0; i < 8; ++i) peer.copy(Peer::kHalf / 2, i);  // 4 MiB each way: 16 seconds
+  EXPECT_TRUE(world.until([&] { return peer.answers.size() == 8; }, 5'000'000));
+  EXPECT_FALSE(peer.down);
+  EXPECT_TRUE(world.stop());
 }
 
 TEST_F(LinkTest, TicksWhileItIsUp) {

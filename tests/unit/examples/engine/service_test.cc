@@ -55,6 +55,52 @@ TEST(EnginePorts, AChangeThatIsNotMadeClosesWhatItOpened) {
   EXPECT_TRUE(world.stop());
 }
 
+TEST(EnginePorts, WaitForTheirAddressWhereThatIsAskedFor) {
+  const std::vector<std::string> both = {"uiwarp://127.0.0.1:1001",
+                                         "uiwarp://127.0.0.1:1002?crc=on"};
+  Options options;
+  options.retry_listen = true;
+  World world(options);
+  ASSERT_TRUE(world.listen(both).ok());
+  EXPECT_EQ(ports(world), PortList{1001});
+  ASSERT_EQ(world.service.waiting_ports().size(), 1u);
+  EXPECT_EQ(world.service.waiting_ports()[0].address, both[1]);
+  EXPECT_EQ(world.service.waiting_ports()[0].why, "no such device");
+  EXPECT_FALSE(world.service.retry_ports());
+  // What can never be an address is an error all the same.
+  EXPECT_FALSE(world.listen({both[0], "uiwarp://127.0.0.1:x"}).ok());
+  EXPECT_EQ(world.service.waiting_ports().size(), 1u) << "and changes nothing";
+
+  world.second_device_up = true;
+  EXPECT_TRUE(world.service.retry_ports());
+  EXPECT_TRUE(world.service.waiting_ports().empty());
+  EXPECT_EQ(ports(world), (PortList{1001, 1002}));
+  EXPECT_EQ(world.service.portals().size(), 2u);
+  EXPECT_TRUE(Peer(world, 1002).up);
+  EXPECT_FALSE(world.service.retry_ports());
+  EXPECT_TRUE(world.stop());
+}
+
+TEST(EnginePorts, WhatIsNoLongerWantedIsNoLongerWaitedFor) {
+  Options options;
+  options.retry_listen = true;
+  World world(options);
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001", "uiwarp://127.0.0.1:1002?crc=on"}).ok());
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
+  EXPECT_TRUE(world.service.waiting_ports().empty());
+  EXPECT_TRUE(world.stop());
+}
+
+TEST(EnginePorts, AreToldByNumbers) {
+  World world;
+  ASSERT_TRUE(world.listen({"uiwarp://localhost:1001"}).ok());
+  const std::vector<Portal> portals = world.service.portals();
+  ASSERT_EQ(portals.size(), 1u);
+  EXPECT_TRUE(portals[0].address == "127.0.0.1" || portals[0].address == "::1");
+  EXPECT_EQ(world.service.listening()[0].address.host, "localhost") << "as it was written";
+  EXPECT_TRUE(world.stop());
+}
+
 TEST(EngineAdmission, TheProtocolMayRefuse) {
   World world;
   ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
@@ -64,27 +110,101 @@ TEST(EngineAdmission, TheProtocolMayRefuse) {
   EXPECT_TRUE(world.stop());
 }
 
+// Two connections have room, or the memory of two.
+Options for_two(bool memory) {
+  Options options;
+  if (memory) {
+    options.max_connection_memory = 2 * CopyProtocol().look({}, {}).layout.worst_memory();
+  } else {
+    options.max_connections = 2;
+  }
+  return options;
+}
+
+// A peer that has been admitted, as the protocol says by now.
+std::unique_ptr<Peer> admitted(World& world) {
+  auto peer = std::make_unique<Peer>(world, 1001);
+  peer->copy(0, 1);
+  EXPECT_TRUE(world.until([&] { return peer->answers.size() == 1; }));
+  return peer;
+}
+
 TEST(EngineAdmission, ConnectionsAndTheirMemoryAreLimited) {
   for (const bool memory : {false, true}) {
-    Options options;
-    if (memory) {
-      options.max_connection_memory = 2 * CopyProtocol().look({}, {}).layout.worst_memory();
-    } else {
-      options.max_connections = 2;
-    }
-    World world(options);
+    World world(for_two(memory));
     ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
-    auto first = std::make_unique<Peer>(world, 1001);
-    Peer second(world, 1001);
-    EXPECT_TRUE(first->up && second.up);
+    auto first = admitted(world);
+    auto second = admitted(world);
     Peer third(world, 1001);
     EXPECT_FALSE(third.up);
     EXPECT_EQ(third.said, "f");
     first.reset();
     world.run_for(milliseconds(100));
     EXPECT_TRUE(Peer(world, 1001).up) << "there is room again";
+    EXPECT_FALSE(second->down);
     EXPECT_TRUE(world.stop());
   }
+}
+
+TEST(EngineAdmission, StrangersMakeRoomFirstThenGuests) {
+  for (const bool memory : {false, true}) {
+    World world(for_two(memory));
+    ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
+    world.protocol.standing = Standing::kGuest;
+    auto guest = admitted(world);
+    world.protocol.standing = Standing::kMember;
+    Peer stranger(world, 1001);
+    ASSERT_TRUE(stranger.up);
+    world.run_for(2 * kLoginGrace);
+    auto member = admitted(world);
+    EXPECT_TRUE(world.until([&] { return stranger.down; })) << "who has not logged in goes first";
+    EXPECT_FALSE(guest->down);
+    auto other = admitted(world);
+    EXPECT_TRUE(world.until([&] { return guest->down; })) << "then who only looks around";
+    EXPECT_FALSE(member->down);
+    EXPECT_FALSE(Peer(world, 1001).up) << "members stay";
+    EXPECT_EQ(world.service.worker(0).evicted(), 2u);
+    EXPECT_FALSE(other->down);
+    EXPECT_TRUE(world.stop());
+    EXPECT_EQ(world.service.connections(), 0u);
+  }
+}
+
+// Guests that come and come do not keep others from logging in.
+TEST(EngineAdmission, WhoHasJustComeMayLogInBesideGuests) {
+  World world(for_two(/*memory=*/false));
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
+  world.protocol.standing = Standing::kGuest;
+  auto guest = admitted(world);
+  world.protocol.standing = Standing::kMember;
+  Peer late(world, 1001);
+  Peer next(world, 1001);
+  EXPECT_TRUE(world.until([&] { return guest->down; }));
+  late.copy(0, 1);
+  EXPECT_TRUE(world.until([&] { return late.answers.size() == 1; }));
+  EXPECT_FALSE(late.down);
+  EXPECT_TRUE(world.stop());
+}
+
+TEST(EngineAdmission, OneHostLeavesConnectionsForOthers) {
+  Options options;
+  options.max_connections = 8;
+  World world(options);
+  ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (int i = 0; i < 7; ++i) peers.push_back(admitted(world));
+  Peer eighth(world, 1001);
+  eighth.copy(0, 1);
+  EXPECT_TRUE(world.until([&] { return eighth.down; })) << "the host has its share";
+  world.protocol.host = "another";
+  auto another = admitted(world);
+  EXPECT_FALSE(another->down);
+  peers.pop_back();
+  world.run_for(milliseconds(100));
+  world.protocol.host = "host";
+  peers.push_back(admitted(world));
+  EXPECT_FALSE(peers.back()->down);
+  EXPECT_TRUE(world.stop());
 }
 
 TEST(EngineAdmission, WorkersTakeConnectionsInTurn) {

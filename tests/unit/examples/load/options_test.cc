@@ -24,11 +24,28 @@ absl::StatusOr<Options> parse(std::vector<std::string> arguments, uint64_t devic
 }
 
 TEST(Options, NamesAreFios) {
-  const auto o =
-      parse({"--rw", "randrw",           "--bs=128k", "--iodepth", "32",     "--numjobs",
-             "4",    "--runtime",        "5",         "--size",    "16m",    "--offset",
-             "1m",   "--rwmixread",      "70",        "--verify",  "crc32c", "--output-format",
-             "json", "--group_reporting"});
+  const auto o = parse({"--rw",
+                        "randrw",
+                        "--bs=128k",
+                        "--iodepth",
+                        "32",
+                        "--numjobs",
+                        "4",
+                        "--runtime",
+                        "5",
+                        "--size",
+                        "16m",
+                        "--offset",
+                        "1m",
+                        "--rwmixread",
+                        "70",
+                        "--verify",
+                        "crc32c",
+                        "--output-format",
+                        "json",
+                        "--group_reporting",
+                        "--time_based",
+                        "--norandommap"});
   ASSERT_TRUE(o.ok()) << o.status();
   EXPECT_EQ(o->rw, Pattern::kRandRw);
   EXPECT_EQ(o->bs, 128u << 10);
@@ -37,7 +54,7 @@ TEST(Options, NamesAreFios) {
   EXPECT_EQ(o->runtime, std::chrono::seconds(5));
   EXPECT_EQ(o->size, 16u << 20);
   EXPECT_EQ(o->rwmixread, 70u);
-  EXPECT_TRUE(o->verify && o->group_reporting);
+  EXPECT_TRUE(o->verify && o->group_reporting && o->time_based && o->norandommap);
   EXPECT_EQ(o->output_format, OutputFormat::kJson);
 }
 
@@ -56,7 +73,10 @@ TEST(Options, RefusalsNameTheOption) {
   EXPECT_THAT(refusal({"--numjobs", "65"}), HasSubstr("from 1 to 64"));
   EXPECT_THAT(refusal({"--numjobs", "4", "--size", "8k"}), HasSubstr("4 jobs"));
   EXPECT_THAT(refusal({"--rwmixread", "101"}), HasSubstr("--rwmixread"));
+  EXPECT_THAT(refusal({"--rwmixread", "70", "--rw", "write"}),
+              HasSubstr("--rwmixread is for --rw rw and randrw"));
   EXPECT_THAT(refusal({"--ramp_time", "1"}), HasSubstr("--runtime"));
+  EXPECT_THAT(refusal({"--time_based"}), HasSubstr("--runtime"));
   EXPECT_THAT(refusal({"--verify", "crc32c"}, uint64_t{1} << 40), HasSubstr("--size"));
 }
 

@@ -111,9 +111,64 @@ TEST(Workload, OnePassTouchesEverySequentialBlockOnce) {
   EXPECT_EQ(bench.stats().direction[0].ios, 64u);
 }
 
+TEST(Workload, OnePassTouchesEveryRandomBlockOnce) {
+  for (const uint64_t blocks : {1, 2, 3, 63, 64, 65, 1000}) {
+    for (const bool verify : {false, true}) {
+      Options o = options_of(Pattern::kRandWrite, verify);
+      o.size = blocks * 512;
+      Bench bench(o);
+      bench.run();
+      std::set<uint64_t> offsets;
+      std::vector<uint64_t> order;
+      for (const Io& io : bench.finished) {
+        if (io.read_back) continue;
+        offsets.insert(io.offset);
+        order.push_back(io.offset);
+      }
+      EXPECT_EQ(order.size(), blocks);
+      EXPECT_EQ(offsets.size(), blocks);
+      EXPECT_TRUE(blocks < 63 || !std::ranges::is_sorted(order));
+    }
+  }
+}
+
+TEST(Workload, WithoutAMapOffsetsComeTwice) {
+  Options o = options_of(Pattern::kRandRead, false);
+  o.norandommap = true;
+  Bench bench(o);
+  EXPECT_EQ(bench.run(), 64u);
+  std::set<uint64_t> offsets;
+  for (const Io& io : bench.finished) offsets.insert(io.offset);
+  EXPECT_LT(offsets.size(), 64u);
+}
+
+TEST(Workload, EachPassHasAnotherOrder) {
+  Options o = options_of(Pattern::kRandRead, false);
+  o.iodepth = 1;
+  o.runtime = 1280us;  // two passes
+  o.time_based = true;
+  Bench bench(o);
+  ASSERT_EQ(bench.run(), 128u);
+  std::vector<uint64_t> first, second;
+  for (size_t i = 0; i < 128; ++i) (i < 64 ? first : second).push_back(bench.finished[i].offset);
+  EXPECT_NE(first, second);
+  std::ranges::sort(first);
+  std::ranges::sort(second);
+  EXPECT_EQ(first, second);
+}
+
+TEST(Workload, RuntimeIsALimitAndTimeBasedAGoal) {
+  Options o = options_of(Pattern::kRead, false);
+  o.runtime = 1h;
+  EXPECT_EQ(Bench(o).run(), 64u);
+  o.runtime = 100us;
+  EXPECT_LT(Bench(o).run(), 64u);
+}
+
 TEST(Workload, TimedRunEndsAtItsTime) {
   Options o = options_of(Pattern::kRandRead, false);
   o.runtime = 10ms;
+  o.time_based = true;
   Bench bench(o);
   const size_t done = bench.run();
   EXPECT_NEAR(double(done), 1000, 10);
@@ -123,6 +178,7 @@ TEST(Workload, TimedRunEndsAtItsTime) {
 TEST(Workload, RampTimeIsNotMeasured) {
   Options o = options_of(Pattern::kRandRead, false);
   o.runtime = 10ms;
+  o.time_based = true;
   o.ramp_time = 10ms;
   Bench bench(o);
   EXPECT_NEAR(double(bench.run()), 2000, 10);
@@ -133,6 +189,7 @@ TEST(Workload, MixFollowsThePercentage) {
   Options o = options_of(Pattern::kRandRw, false);
   o.rwmixread = 80;
   o.runtime = 100ms;
+  o.time_based = true;
   Bench bench(o);
   bench.run();
   const auto& d = bench.stats().direction;
@@ -143,6 +200,7 @@ TEST(Workload, RateIsKept) {
   Options o = options_of(Pattern::kRandRead, false);
   o.rate_iops = 1000;
   o.runtime = 500ms;
+  o.time_based = true;
   Bench bench(o);
   EXPECT_NEAR(double(bench.run()), 500, 5);
 }
@@ -152,6 +210,7 @@ class VerifiedWorkload : public testing::TestWithParam<Pattern> {};
 TEST_P(VerifiedWorkload, AHonestDiskHasNoErrorsAndEveryWriteIsReadBack) {
   Options o = options_of(GetParam(), true);
   o.runtime = 50ms;
+  o.time_based = true;
   Bench bench(o);
   bench.run();
   EXPECT_EQ(bench.stats().verify_errors, 0u) << bench.stats().first_error;
@@ -169,6 +228,7 @@ TEST_P(VerifiedWorkload, AHonestDiskHasNoErrorsAndEveryWriteIsReadBack) {
 TEST_P(VerifiedWorkload, OneLostWriteIsCaught) {
   Options o = options_of(GetParam(), true);
   o.runtime = 50ms;
+  o.time_based = true;
   Bench bench(o);
   // The last write of some block: every earlier one would be overwritten unseen where nothing
   // reads.
@@ -182,6 +242,7 @@ TEST_P(VerifiedWorkload, OneLostWriteIsCaught) {
 TEST_P(VerifiedWorkload, AFailedWriteMakesNoClaimAboutTheBlock) {
   Options o = options_of(GetParam(), true);
   o.runtime = 50ms;
+  o.time_based = true;
   Bench bench(o);
   uint64_t n = 0;
   bench.fail = [&](const Io& io) { return io.direction == Direction::kWrite && ++n % 10 == 0; };
@@ -198,6 +259,7 @@ INSTANTIATE_TEST_SUITE_P(Patterns, VerifiedWorkload,
 TEST(Workload, OneFlippedBitInAReadIsCaught) {
   Options o = options_of(Pattern::kRandRw, true);
   o.runtime = 50ms;
+  o.time_based = true;
   Bench bench(o);
   bool flipped = false;
   bench.on_read = [&](const Io& io, std::vector<std::byte>& data) {
@@ -215,6 +277,7 @@ TEST(Workload, ARegionSmallerThanTheDepthStillMoves) {
   o.size = 2 * 512;
   o.iodepth = 16;
   o.runtime = 5ms;
+  o.time_based = true;
   Bench bench(o);
   EXPECT_GT(bench.run(), 100u);
   EXPECT_EQ(bench.stats().verify_errors, 0u) << bench.stats().first_error;
@@ -223,6 +286,7 @@ TEST(Workload, ARegionSmallerThanTheDepthStillMoves) {
 TEST(Workload, StopDrainsAndReadsBack) {
   Options o = options_of(Pattern::kRandWrite, true);
   o.runtime = 1h;
+  o.time_based = true;
   Bench bench(o);
   bench.run(100);
   bench.workload().stop();

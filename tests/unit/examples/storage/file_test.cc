@@ -1,4 +1,6 @@
 // Files: what they are, who may have them, what becomes of them while they are served.
+#include "examples/storage/file.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,6 +13,7 @@
 #include <thread>
 
 #include "examples/storage/claim.h"
+#include "examples/storage/descriptor.h"
 #include "examples/storage/storage.h"
 #include "tests/unit/examples/storage/storage_fixture.h"
 
@@ -72,6 +75,7 @@ TEST(File, NothingBeyondTheEndOfAFileThatWasCut) {
   EXPECT_EQ(disk.run(Op::kRead, 768 << 10, 4096), Error::kOutOfRange);
   EXPECT_EQ(disk.run(Op::kWrite, 768 << 10, 4096), Error::kOutOfRange);
   EXPECT_EQ(disk.run(Op::kWrite, (512 << 10) - 4096, 8192), Error::kOutOfRange);
+  EXPECT_EQ(disk.volume->geometry().bytes(), 512u << 10) << "what met the end has told it";
   EXPECT_EQ(disk.run(Op::kWriteZeroes, 768 << 10, 4096), Error::kOutOfRange);
   EXPECT_EQ(disk.run(Op::kDeallocate, 768 << 10, 4096), Error::kOutOfRange);
   EXPECT_EQ(size_of(path), 512u << 10);
@@ -148,6 +152,23 @@ TEST(File, ItsIdentityIsNotItsPath) {
   EXPECT_NE(disk->identity().text(), other->identity().text());
 }
 
+// The inode of the removed file is the first that many file systems give out again.
+TEST(File, OneThatIsMadeAnewIsAnotherStore) {
+  TempDir dir;
+  const std::string path = dir.file("disk");
+  const auto make = [&] {
+    std::filesystem::remove(path);
+    std::ofstream(path) << "x";
+    return *StoreIdentity::of(path);
+  };
+  for (int i = 0; i < 3; ++i) {
+    const StoreIdentity before = make();
+    const StoreIdentity after = make();
+    EXPECT_NE(before, after);
+    EXPECT_NE(before.text(), after.text());
+  }
+}
+
 TEST(File, AReplacedFileIsNoticed) {
   TempDir dir;
   const std::string path = dir.file("disk");
@@ -197,7 +218,7 @@ class OtherProcess {
     pid_ = fork();
     if (pid_ == 0) {
       const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-      const bool ok = lock_file(fd, path, read_only).ok();
+      const bool ok = eventually([&] { return lock_file(fd, path, read_only).ok(); });
       [[maybe_unused]] const ssize_t n = write(ready[1], ok ? "1" : "0", 1);
       pause();
       _exit(0);
@@ -262,11 +283,27 @@ TEST(Open, RefusesSizesThatCannotBe) {
 }
 
 // Opening a FIFO for reading waits for a writer, and with it waits the whole program.
+// So that --check-config says what a start would.
+TEST(Check, LooksAtTheSizeOfAFileThatIsThere) {
+  TempDir dir;
+  const std::string path = dir.file("disk");
+  EXPECT_TRUE(contains(std::string(check_there("file:" + path).message()), "does not exist; add"));
+  std::ofstream(path).close();
+  EXPECT_TRUE(contains(std::string(check_there("file:" + path).message()), "is empty; add"));
+  std::filesystem::resize_file(path, 4096 + 512);
+  EXPECT_TRUE(contains(std::string(check_there("file:" + path).message()),
+                       "4608 bytes is not a whole number of 4096-byte blocks; write \",bs=512\""));
+  EXPECT_TRUE(check_there("file:" + path + ",bs=512").ok());
+  EXPECT_TRUE(check_there("file:" + path + ",size=1MiB").ok());
+}
+
 TEST(Open, DoesNotWaitForAFifo) {
   TempDir dir;
   const std::string path = dir.file("fifo");
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   EXPECT_TRUE(contains(why_not("file:" + path + ",ro"), "neither"));
+  EXPECT_TRUE(contains(std::string(read_text(path).status().message()), "not a regular file"))
+      << "a configuration file, for example";
   EXPECT_TRUE(contains(why_not("file:/dev/null"), "neither"));
 }
 

@@ -15,6 +15,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "examples/storage/storage.h"
@@ -70,6 +71,17 @@ class TempDir {
  private:
   std::string path_;
 };
+
+// Whether the condition comes true. A file that is let go of is closed a moment later, elsewhere.
+template <typename Condition>
+bool eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
 
 // The message of a failed open; empty: it succeeded.
 inline std::string why_not(std::string_view spec, const OpenOptions& options = {}) {

@@ -228,7 +228,7 @@ TEST_F(Refusals, KeyOfAnotherPd) {
   Buffer foreign(*other, 64, kOpen);
   expect(write(foreign.mr->rkey().value, foreign.at(0).value, 8),
          &TransportStatistics::key_refusals_not_associated,
-         &TransportStatistics::terminates_sent_tagged_not_associated);
+         &TransportStatistics::terminates_sent_tagged_invalid_stag);
 }
 TEST_F(Refusals, KeyWithoutTheRight) {
   connect();

@@ -38,10 +38,57 @@ TEST(Mpa, RequestBytes) {
   const auto wire = encode_mpa(make_request({.crc = true, .ord = 16, .ird = 8}, bytes_of("hi")));
   ASSERT_EQ(wire.size(), kMpaHeaderBytes + kMpaEnhancedBytes + 2);
   EXPECT_EQ(std::memcmp(wire.data(), "MPA ID Req Frame", 16), 0);
-  EXPECT_EQ(load_be16(wire.data() + 16), 0x5802);  // CRC, enhanced, larger segments, revision 2
+  EXPECT_EQ(load_be16(wire.data() + 16), 0x5a02);  // CRC, enhanced, larger segments, extensions, 2
   EXPECT_EQ(load_be16(wire.data() + 18), 6);
   EXPECT_EQ(load_be16(wire.data() + 20), 0x8000 | 8);   // peer to peer
   EXPECT_EQ(load_be16(wire.data() + 22), 0xc000 | 16);  // a WRITE or a READ will do
+}
+
+TEST(Mpa, ExtensionsNeedBothSides) {
+  const auto agreed = [](bool initiator, bool responder) {
+    const MpaFrame request = make_request({.extensions = initiator}, {});
+    const auto seen = decode_mpa(encode_mpa(request), false);
+    EXPECT_TRUE(seen.ok());
+    MpaFrame reply;
+    MpaAgreement there;
+    EXPECT_TRUE(answer_request(*seen, {.extensions = responder}, {}, reply, there));
+    const auto answer = decode_mpa(encode_mpa(reply), true);
+    EXPECT_TRUE(answer.ok());
+    MpaAgreement here;
+    TerminateCode why;
+    EXPECT_TRUE(conclude(request, *answer, {.extensions = initiator}, here, why));
+    EXPECT_EQ(here.extensions, there.extensions);
+    return here.extensions;
+  };
+  EXPECT_TRUE(agreed(true, true));
+  EXPECT_FALSE(agreed(true, false));
+  EXPECT_FALSE(agreed(false, true));
+  EXPECT_FALSE(agreed(false, false));
+}
+
+TEST(Mpa, SiwAsksForNoExtensions) {
+  const auto siw = decode_mpa(siw_request(), false);
+  ASSERT_TRUE(siw.ok());
+  MpaFrame reply;
+  MpaAgreement agreement;
+  ASSERT_TRUE(answer_request(*siw, {}, {}, reply, agreement));
+  EXPECT_FALSE(agreement.extensions);
+  EXPECT_EQ(load_be16(encode_mpa(reply).data() + 16) & 0x0700, 0);
+}
+
+// As a responder, siw writes the reply's key and its own depths into the request that it received
+// and sends that: it returns flags that it does not know.
+TEST(Mpa, SiwReturnsTheFlagsOfTheRequestAndHasNoExtensions) {
+  const MpaFrame request = make_request({}, {});
+  ASSERT_TRUE(request.extensions);
+  auto wire = encode_mpa(request);
+  std::memcpy(wire.data(), "MPA ID Rep Frame", 16);
+  const auto reply = decode_mpa(wire, true);
+  ASSERT_TRUE(reply.ok());
+  MpaAgreement agreement;
+  TerminateCode why;
+  ASSERT_TRUE(conclude(request, *reply, {}, agreement, why));
+  EXPECT_FALSE(agreement.extensions);
 }
 
 TEST(Mpa, FramesSurviveTheRoundTrip) {

@@ -4,12 +4,11 @@
 //
 // The programs look at their memory after every round of the simulated world, which is how a
 // polling thread of a real one would see it.
-#include "mrpool/ordering.h"
-
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
+#include "mrpool/ordering_report.h"
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "tests/unit/transport/uiwarp/transfer.h"
@@ -145,6 +144,101 @@ TEST(OrderingZoo, ReadsTheBufferOfAReadBeforeItsCompletion) {
             int(kSeeds) / 2);
   EXPECT_EQ(wrong_runs([](uint64_t seed) { return poll_read(seed, Access::kNone, true); }), 0);
   EXPECT_EQ(wrong_runs([](uint64_t seed) { return poll_read(seed, kStrict, false); }), 0);
+}
+
+// --- The sink of an atomic holds the original value when it completes ---
+
+bool original_at_completion(uint64_t seed, Access extra) {
+  World world(seed, /*poison=*/true);
+  Buffer target(*world.pair.server.pd, 64, kSink | Access::kRemoteAtomic, 0x11);
+  Buffer sink(*world.pair.client.pd, 64, Access::kLocalWrite | extra, 0x22);
+  const Sge sge = sink.mr->sge(0, 8);
+  Recorded added;
+  bool intact = false;
+  added.then = [&] { intact = all(sink, 0, 8, 0x11); };
+  EXPECT_EQ(world.pair.client.send({.completion = &added,
+                                    .opcode = Opcode::kFetchAdd,
+                                    .sges = {&sge, 1},
+                                    .remote_addr = target.at(0),
+                                    .rkey = target.mr->rkey(),
+                                    .compare_add = 1}),
+            PostStatus::kOk);
+  EXPECT_TRUE(world.pair.until([&] { return added.done(); }));
+  return intact;
+}
+
+TEST(OrderingZoo, TheSinkOfAnAtomicIsOrderedByItsCompletion) {
+  EXPECT_EQ(wrong_runs([](uint64_t seed) { return original_at_completion(seed, Access::kNone); }),
+            0);
+  EXPECT_EQ(wrong_runs([](uint64_t seed) { return original_at_completion(seed, kStrict); }), 0);
+}
+
+// Looks at the sink of an atomic that nobody hears the end of.
+bool peek_at_original(uint64_t seed, Access extra) {
+  World world(seed, /*poison=*/true);
+  Buffer target(*world.pair.server.pd, 64, kSink | Access::kRemoteAtomic, 0x11);
+  Buffer sink(*world.pair.client.pd, 64, Access::kLocalWrite | extra, 0x22);
+  const Sge sge = sink.mr->sge(0, 8);
+  EXPECT_EQ(world.pair.client.send({.opcode = Opcode::kFetchAdd,
+                                    .signalled = false,
+                                    .sges = {&sge, 1},
+                                    .remote_addr = target.at(0),
+                                    .rkey = target.mr->rkey(),
+                                    .compare_add = 1}),
+            PostStatus::kOk);
+  EXPECT_TRUE(world.pair.until([&] { return sink.memory[0] != std::byte(0x22); }));
+  return all(sink, 0, 8, 0x11);
+}
+
+TEST(OrderingZoo, ReadsTheSinkOfAnAtomicBeforeItsCompletion) {
+  EXPECT_EQ(wrong_runs([](uint64_t seed) { return peek_at_original(seed, Access::kNone); }),
+            int(kSeeds));
+  EXPECT_EQ(wrong_runs([](uint64_t seed) { return peek_at_original(seed, kStrict); }), 0);
+}
+
+// --- An atomic sees what its Qp wrote before it, however late that is otherwise ---
+
+TEST(OrderingZoo, AnAtomicOrdersTheWritesBeforeIt) {
+  EXPECT_EQ(wrong_runs([](uint64_t seed) {
+              World world(seed);
+              Buffer target(*world.pair.server.pd, 64, kSink | Access::kRemoteAtomic);
+              Buffer data(*world.pair.client.pd, 64, Access::kNone, 0x5a);
+              Buffer sink(*world.pair.client.pd, 64, Access::kLocalWrite);
+              const Sge sge = data.sge(), result = sink.mr->sge(0, 8);
+              Recorded added;
+              EXPECT_EQ(world.pair.client.send(write_of(sge, target, 0)), PostStatus::kOk);
+              EXPECT_EQ(world.pair.client.send({.completion = &added,
+                                                .opcode = Opcode::kFetchAdd,
+                                                .sges = {&result, 1},
+                                                .remote_addr = target.at(0),
+                                                .rkey = target.mr->rkey()}),
+                        PostStatus::kOk);
+              EXPECT_TRUE(world.pair.until([&] { return added.done(); }));
+              return all(sink, 0, 8, 0x5a);
+            }),
+            0);
+}
+
+// --- Immediate data orders the WRITE that it comes with, as a SEND would ---
+
+TEST(OrderingZoo, ImmediateDataOrdersItsWrite) {
+  EXPECT_EQ(wrong_runs([](uint64_t seed) {
+              World world(seed);
+              Buffer target(*world.pair.server.pd, 4096, kSink);
+              Buffer data(*world.pair.client.pd, 4096, Access::kNone, 0x5a);
+              const Sge sge = data.sge();
+              Recorded received;
+              EXPECT_EQ(world.pair.server.qp->post_recv({.completion = &received}),
+                        PostStatus::kOk);
+              bool intact = false;
+              received.then = [&] { intact = all(target, 0, 4096, 0x5a); };
+              WorkRequest write = write_of(sge, target, 0);
+              write.opcode = Opcode::kRdmaWriteWithImm;
+              EXPECT_EQ(world.pair.client.send(write), PostStatus::kOk);
+              EXPECT_TRUE(world.pair.until([&] { return received.done(); }));
+              return intact;
+            }),
+            0);
 }
 
 // --- 4. Trusts the order of two WRITEs ---

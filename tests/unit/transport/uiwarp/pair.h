@@ -103,12 +103,15 @@ struct Server final : Side, ListenHandler {
   bool reject = false;
   std::function<void()> before_return;
   std::string request_data;
+  ConnectionInfo offer;
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
     request_data.assign(reinterpret_cast<const char*>(request->info().private_data.data()),
                         request->info().private_data.size());
+    offer = request->info();
+    offer.private_data = {};
     if (reject) {
-      request->reject(bytes_of(reply_data));
+      EXPECT_TRUE(request->reject(bytes_of(reply_data)).ok());
       return;
     }
     auto made = request->accept(*pd, options, {.private_data = bytes_of(reply_data)}, *this);

@@ -353,7 +353,7 @@ TEST(SendQueue, LocalInvalidationEndsAKeyForThePeer) {
   ASSERT_EQ(world.pair.client.send({.completion = &reg,
                                     .opcode = Opcode::kRegMr,
                                     .mr = &key,
-                                    .access = kSink | Access::kZeroBased}),
+                                    .access = kSink | Access::kRemoteRead}),
             PostStatus::kAccessDenied)
       << "beyond the ceiling";
   ASSERT_EQ(world.pair.client.send(
@@ -498,6 +498,7 @@ TEST(Connection, AnOldPeerWithoutAnswerTimesOut) {
   // A listener of the network that never answers.
   struct Mute final : AcceptHandler {
     void on_accept(std::unique_ptr<Stream> stream) override { kept = std::move(stream); }
+    void on_accept_error(const absl::Status& error) override { ADD_FAILURE() << error; }
     std::unique_ptr<Stream> kept;
   } mute;
   auto listener = *world.network->listen(

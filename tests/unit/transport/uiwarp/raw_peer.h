@@ -37,6 +37,7 @@ class RawPeer final : public DialHandler, public AcceptHandler, public StreamEve
     ASSERT_TRUE(stream.ok());
     on_accept(*std::move(stream));
   }
+  void on_accept_error(const absl::Status& error) override { ADD_FAILURE() << error; }
   void on_accept(std::unique_ptr<Stream> stream) override {
     stream_ = std::move(stream);
     stream_->attach(reactor_, *this);

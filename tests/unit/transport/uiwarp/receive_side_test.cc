@@ -15,7 +15,9 @@ namespace {
 struct RecordedOwner final : ReadOwner {
   void read_answered(uint32_t slot) override { answered.push_back(slot); }
   void read_refused(uint32_t slot) override { refused.push_back(slot); }
+  Sge atomic_sink(uint32_t) const override { return sink; }
   void peer_terminated(const Terminate& terminate) override { terminates.push_back(terminate); }
+  Sge sink;
   std::vector<uint32_t> answered, refused;
   std::vector<Terminate> terminates;
 };
@@ -92,7 +94,7 @@ TEST_F(ReceiveSideTest, QueuesAReadForTheSendSide) {
         {.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = msn}, body));
   }
   EXPECT_EQ(state_.peer_reads.count(), kDepth);
-  EXPECT_EQ(state_.peer_reads.oldest().request.sink_stag, 4u);
+  EXPECT_EQ(std::get<ReadRequest>(state_.peer_reads.oldest().request).sink_stag, 4u);
   expect_refused(
       segment({.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = 3},
               body),
@@ -100,9 +102,9 @@ TEST_F(ReceiveSideTest, QueuesAReadForTheSendSide) {
 }
 
 TEST_F(ReceiveSideTest, ReportsAReadWhenItsLastByteIsInPlace) {
-  state_.own_reads.add({.slot = 7, .stag = stag(), .offset = at(64), .length = 32});
+  state_.own_reads.add({.slot = 7, .stag = stag(), .offset = 64, .length = 32});
   SegmentHeader response{
-      .kind = MessageKind::kReadResponse, .tagged = true, .stag = stag(), .offset = at(64)};
+      .kind = MessageKind::kReadResponse, .tagged = true, .stag = stag(), .offset = 64};
   ASSERT_TRUE(segment(response, payload_));
   EXPECT_TRUE(owner_.answered.empty());
   response.offset += 16;
@@ -142,6 +144,148 @@ TEST_F(ReceiveSideTest, RefusesWithTheHeaderThatWasWrong) {
   EXPECT_EQ(state_.violation->segment->offset, at(kMemory - 8));
   EXPECT_EQ(state_.violation->segment_bytes, kTaggedHeaderBytes + payload_.size());
   EXPECT_EQ(state_.counters.snapshot().key_refusals_bounds, 1u);
+}
+
+// ------------------------------------------------------------------------------- RFC 7306
+
+class ExtensionsReceived : public ReceiveSideTest {
+ protected:
+  static std::vector<std::byte> immediate(uint32_t value) {
+    std::vector<std::byte> out(kImmediateBytes);
+    encode_immediate(value, out.data());
+    return out;
+  }
+  std::vector<std::byte> atomic(uint64_t offset) const {
+    std::vector<std::byte> out(kAtomicRequestBytes);
+    encode_atomic_request({.id = 1, .stag = stag(), .offset = offset, .add_swap = 1}, out.data());
+    return out;
+  }
+  bool request(std::span<const std::byte> payload, uint32_t msn = 1) {
+    return segment(
+        {.kind = MessageKind::kAtomicRequest, .last = true, .queue = kReadQueue, .msn = msn},
+        payload);
+  }
+};
+
+TEST_F(ExtensionsReceived, ImmediateDataAfterAWriteTakesAReceive) {
+  Recorded done;
+  ASSERT_EQ(side_.post({.completion = &done}), PostStatus::kOk);
+  ASSERT_TRUE(segment(write(0), payload_));
+  ASSERT_TRUE(segment({.kind = MessageKind::kImmediateSe, .last = true, .msn = 1}, immediate(77)));
+  cq_.dispatch();
+  EXPECT_TRUE(done.good());
+  EXPECT_EQ(done.wc.opcode, Opcode::kRecvRdmaWithImm);
+  EXPECT_EQ(done.wc.imm, 77u);
+  EXPECT_EQ(done.wc.byte_len, 16u);
+  EXPECT_TRUE(done.wc.solicited);
+}
+
+TEST_F(ExtensionsReceived, ImmediateDataEndsTheSendItBelongsTo) {
+  Recorded done;
+  const Sge sge = mr_->sge(0, 64);
+  ASSERT_EQ(side_.post({.completion = &done, .sges = {&sge, 1}}), PostStatus::kOk);
+  ASSERT_TRUE(segment({.kind = MessageKind::kSend, .msn = 1}, payload_));
+  ASSERT_TRUE(
+      segment({.kind = MessageKind::kImmediate, .last = true, .msn = 1, .mo = 16}, immediate(78)));
+  cq_.dispatch();
+  EXPECT_TRUE(done.good());
+  EXPECT_EQ(done.wc.opcode, Opcode::kRecvWithImm);
+  EXPECT_EQ(done.wc.imm, 78u);
+  EXPECT_EQ(done.wc.byte_len, 16u);
+}
+
+TEST_F(ExtensionsReceived, ImmediateDataIsCheckedAsEverySend) {
+  const SegmentHeader good{.kind = MessageKind::kImmediate, .last = true, .msn = 1};
+  struct Case {
+    SegmentHeader header;
+    size_t bytes;
+    TerminateCode code;
+  };
+  SegmentHeader queue = good, msn = good, offset = good, parts = good;
+  queue.queue = kReadQueue;
+  msn.msn = 2;
+  offset.mo = 1;
+  parts.last = false;
+  for (const Case& each :
+       {Case{queue, 8, term::kUntaggedQueue}, Case{msn, 8, term::kUntaggedMsnRange},
+        Case{offset, 8, term::kUntaggedOffset}, Case{parts, 8, term::kUntaggedTooLong},
+        Case{good, 7, term::kUntaggedTooLong}, Case{good, 9, term::kUntaggedTooLong}}) {
+    Recorded done;
+    ASSERT_EQ(side_.post({.completion = &done}), PostStatus::kOk);
+    state_.violation.reset();
+    expect_refused(segment(each.header, std::vector<std::byte>(each.bytes)), each.code);
+    side_.flush();
+    cq_.dispatch();
+  }
+  state_.violation.reset();
+  expect_refused(segment(good, immediate(1)), term::kUntaggedNoBuffer);
+}
+
+TEST_F(ExtensionsReceived, AreUnexpectedWithoutAgreement) {
+  state_.agreement.extensions = false;
+  for (const MessageKind kind : {MessageKind::kImmediate, MessageKind::kImmediateSe,
+                                 MessageKind::kAtomicRequest, MessageKind::kAtomicResponse}) {
+    state_.violation.reset();
+    expect_refused(segment({.kind = kind, .last = true, .msn = 1}, immediate(1)),
+                   term::kUnexpectedOpcode);
+  }
+}
+
+TEST_F(ExtensionsReceived, AnAtomicWaitsForItsTurnAmongTheReads) {
+  ASSERT_TRUE(request(atomic(at(8))));
+  ASSERT_EQ(state_.peer_reads.count(), 1u);
+  EXPECT_EQ(std::get<AtomicRequest>(state_.peer_reads.oldest().request).offset, at(8));
+  EXPECT_EQ(memory_[8], std::byte(56));  // not yet
+}
+
+TEST_F(ExtensionsReceived, AtomicsBeyondTheAgreedDepthAreRefused) {
+  ASSERT_TRUE(request(atomic(at(0)), 1));
+  ASSERT_TRUE(request(atomic(at(0)), 2));
+  expect_refused(request(atomic(at(0)), 3), term::kUntaggedNoBuffer);
+}
+
+TEST_F(ExtensionsReceived, AnAtomicNeedsItsRightItsBoundsAndAlignment) {
+  expect_refused(request(atomic(at(4))), term::kStreamCatastrophic);
+  state_.violation.reset();
+  expect_refused(request(atomic(at(kMemory))), term::kReadBounds);
+  state_.violation.reset();
+  auto unknown = atomic(at(0));
+  unknown[3] = std::byte(1);
+  expect_refused(request(unknown), term::kUnexpectedOpcode);
+  state_.violation.reset();
+  keys_->slot_of(stag())->access = Access::kLocalWrite | Access::kRemoteWrite;
+  expect_refused(request(atomic(at(0))), term::kReadAccess);
+}
+
+TEST_F(ExtensionsReceived, TheOriginalValueGoesToTheSink) {
+  owner_.sink = mr_->sge(16, kAtomicBytes);
+  state_.own_reads.add({.slot = 5, .length = kAtomicBytes, .msn = 3, .atomic = true});
+  const SegmentHeader header{
+      .kind = MessageKind::kAtomicResponse, .last = true, .queue = kAtomicResponseQueue, .msn = 1};
+  std::vector<std::byte> body(kAtomicResponseBytes);
+  encode_atomic_response({.id = 3, .original = 0x1122334455667788}, body.data());
+  ASSERT_TRUE(segment(header, body));
+  uint64_t value = 0;
+  std::memcpy(&value, memory_.data() + 16, sizeof value);
+  EXPECT_EQ(value, 0x1122334455667788u);
+  EXPECT_EQ(owner_.answered, std::vector<uint32_t>{5});
+  expect_refused(segment(header, body), term::kUnexpectedOpcode);  // nothing was asked
+}
+
+TEST_F(ExtensionsReceived, AResponseAnswersWhatIsOldest) {
+  owner_.sink = mr_->sge(16, kAtomicBytes);
+  state_.own_reads.add({.slot = 5, .length = kAtomicBytes, .msn = 3, .atomic = true});
+  std::vector<std::byte> body(kAtomicResponseBytes);
+  encode_atomic_response({.id = 4}, body.data());
+  expect_refused(segment({.kind = MessageKind::kAtomicResponse,
+                          .last = true,
+                          .queue = kAtomicResponseQueue,
+                          .msn = 1},
+                         body),
+                 term::kStreamCatastrophic);
+  state_.violation.reset();
+  expect_refused(segment({.kind = MessageKind::kReadResponse, .tagged = true, .last = true}, {}),
+                 term::kUnexpectedOpcode);
 }
 
 }  // namespace

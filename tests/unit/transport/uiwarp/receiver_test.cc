@@ -293,5 +293,63 @@ TEST(Receiver, KnowsWhetherAnFpduIsCut) {
   }
 }
 
+// Scratch that the next plan offers.
+size_t offered(Receiver& receiver) {
+  std::vector<std::byte> scratch(64 * 1024);
+  std::array<iovec, Receiver::kMaxPieces> pieces;
+  const size_t count = receiver.plan(scratch, pieces);
+  const size_t bytes = pieces[0].iov_len;
+  EXPECT_TRUE(receiver.commit(scratch, std::span(pieces).first(count), 0));
+  return bytes;
+}
+
+// WRITEs without payload cost their sender nothing. A round takes few of them, once the first flood
+// has shown what comes.
+TEST(Receiver, AFloodOfEmptyFpdusGetsItsShareOfARoundOnly) {
+  Keeper keeper;
+  Receiver receiver(keeper);
+  const auto fpdu = make_fpdu(kWrite, 0, true);
+  std::vector<std::vector<std::byte>> flood(1000, fpdu);
+  receiver.start_round();
+  EXPECT_FALSE(receiver.tired());
+  ASSERT_TRUE(feed(receiver, concat(flood), [](int) { return SIZE_MAX; }));
+  EXPECT_TRUE(receiver.tired());
+  EXPECT_TRUE(receiver.flooded());
+  EXPECT_EQ(keeper.ended, 1000);
+  receiver.start_round();
+  EXPECT_FALSE(receiver.tired());
+  EXPECT_FALSE(receiver.flooded());
+  EXPECT_LE(offered(receiver), 512u);
+  // All of it comes through, in as many rounds as it takes.
+  ASSERT_TRUE(feed(receiver, concat(flood), [](int) { return SIZE_MAX; }));
+  EXPECT_EQ(keeper.ended, 2000);
+  expect_intact(keeper, std::vector<std::vector<std::byte>>(2000, fpdu));
+  // Ordinary traffic is offered all of the scratch again.
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(feed(receiver, make_fpdu(kSend, 64, true), [](int) { return SIZE_MAX; }));
+  }
+  EXPECT_EQ(offered(receiver), 64u * 1024);
+}
+
+TEST(Receiver, ManySmallMessagesAtOnceAreNoFlood) {
+  Keeper keeper;
+  Receiver receiver(keeper);
+  const std::vector<std::vector<std::byte>> queue(Receiver::kWorkPerRound - 1,
+                                                  make_fpdu(kSend, 64, true));
+  ASSERT_TRUE(feed(receiver, concat(queue), [](int) { return SIZE_MAX; }));
+  EXPECT_FALSE(receiver.tired());
+  EXPECT_EQ(offered(receiver), 64u * 1024);
+}
+
+// Each takes one of our receives, so there cannot be more of them than we posted.
+TEST(Receiver, SendsWithoutPayloadAreNoFlood) {
+  Keeper keeper;
+  Receiver receiver(keeper);
+  const std::vector<std::vector<std::byte>> sends(100, make_fpdu(kSend, 0, true));
+  ASSERT_TRUE(feed(receiver, concat(sends), [](int) { return SIZE_MAX; }));
+  EXPECT_TRUE(receiver.tired());
+  EXPECT_FALSE(receiver.flooded());
+}
+
 }  // namespace
 }  // namespace mrpool::uiwarp

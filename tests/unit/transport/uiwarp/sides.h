@@ -10,6 +10,7 @@
 
 #include "tests/sim/reactor.h"
 #include "tests/unit/transport/uiwarp/pair.h"
+#include "transport/uiwarp/atomics.h"
 #include "transport/uiwarp/context.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/mr.h"
@@ -30,20 +31,23 @@ class NamedQp final : public Qp {
   bool connected() const override { return true; }
   Pd& pd() override { std::abort(); }
   Reactor& reactor() override { return reactor_; }
+  const QpOptions& options() const override { return options_; }
+  uint32_t send_room() const override { return UINT32_MAX; }
   uint16_t ord() const override { return 0; }
   size_t memory_bytes() const override { return 0; }
 
  private:
   Reactor& reactor_;
+  QpOptions options_;
 };
 
 class OneSide : public ::testing::Test {
  protected:
   static constexpr uint16_t kDepth = 2;  // of READs, each way
-  static constexpr size_t kMemory = 4096;
+  static constexpr size_t kMemory = 8192;
 
   OneSide() {
-    state_.agreement = {.crc = true, .ord = kDepth, .ird = kDepth};
+    state_.agreement = {.crc = true, .ord = kDepth, .ird = kDepth, .extensions = true};
     state_.own_reads.start(kDepth);
     state_.peer_reads.start(kDepth);
     state_.started = true;
@@ -54,14 +58,17 @@ class OneSide : public ::testing::Test {
   static DeviceCaps caps() {
     DeviceCaps caps;
     caps.max_read_sge = 1;
+    caps.immediate_data = true;
+    caps.atomics = AtomicScope::kMachine;
     caps.max_message = 1 << 20;
     return caps;
   }
   std::unique_ptr<UiwarpMr> registered() {
     uint32_t stag = 0;
     KeySlot* slot = keys_->allocate(stag);
-    const Access access = Access::kLocalWrite | Access::kRemoteWrite | Access::kRemoteRead;
-    return std::make_unique<UiwarpMr>(*keys_, slot, stag, /*pd=*/1, memory_,
+    const Access access =
+        Access::kLocalWrite | Access::kRemoteWrite | Access::kRemoteRead | Access::kRemoteAtomic;
+    return std::make_unique<UiwarpMr>(*keys_, counters_, slot, stag, /*pd=*/1, memory_,
                                       Granted{.requested = access, .effective = access});
   }
   uint32_t stag() const { return mr_->rkey().value; }
@@ -74,7 +81,9 @@ class OneSide : public ::testing::Test {
   NamedQp qp_{reactor_};
   DeviceCaps caps_ = caps();
   QpState state_{qp_, *keys_, {.pd = 1, .qp = 2}, caps_, nullptr};
+  // Aligned, as an atomic's memory must be.
   std::vector<std::byte> memory_ = std::vector<std::byte>(kMemory);
+  PdCounters counters_;
   std::unique_ptr<UiwarpMr> mr_ = registered();
 };
 

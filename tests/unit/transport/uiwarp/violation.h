@@ -23,11 +23,16 @@ class Violation : public ::testing::Test {
     pair_.step = [this] { reactor_.step(); };
   }
 
+  // The TCP connection of `peer` to the listener of `pair`.
+  void dial(Pair& pair, RawPeer& peer) {
+    pair.step = [this] { reactor_.step(); };
+    pair.listen();
+    peer.dial(pair.server.listener->port());
+    ASSERT_TRUE(pair.until([&] { return peer.up(); }));
+  }
   void connect(uint16_t ird = 4) {
     pair_.server.options.ird = ird;
-    pair_.listen();
-    peer_.dial(pair_.server.listener->port());
-    ASSERT_TRUE(pair_.until([&] { return peer_.up(); }));
+    ASSERT_NO_FATAL_FAILURE(dial(pair_, peer_));
     peer_.request({.crc = true, .enhanced = true, .ird = 16, .ord = 16});
     ASSERT_TRUE(run([&] { return pair_.server.connected && peer_.take_frame(true).has_value(); }));
     const Sge sge = inbox_.sge();

@@ -37,8 +37,8 @@ TEST_F(Violation, WriteIntoAnotherPd) {
   connect();
   auto other = *pair_.server_device->alloc_pd();
   Buffer foreign(*other, 64, Access::kLocalWrite | Access::kRemoteWrite, 0x44);
-  expect_refused(write(foreign.mr->rkey().value, foreign.at(0).value, 8),
-                 term::kTaggedNotAssociated);
+  // As if there were no such key: a peer must not find out which keys of others are live.
+  expect_refused(write(foreign.mr->rkey().value, foreign.at(0).value, 8), term::kTaggedInvalidStag);
   EXPECT_EQ(foreign.memory[0], std::byte(0x44));
 }
 TEST_F(Violation, WriteThroughADestroyedRegistration) {
@@ -47,6 +47,22 @@ TEST_F(Violation, WriteThroughADestroyedRegistration) {
   const uint64_t at = writable_.at(0).value;
   writable_.mr.reset();
   expect_refused(write(key, at, 8), term::kTaggedInvalidStag);
+}
+
+// No violation, but it costs the peer nothing: what comes after the first of it is read slowly, and
+// nothing is lost.
+TEST_F(Violation, AFloodOfEmptyWritesIsReadSlowly) {
+  connect();
+  std::vector<std::byte> flood;
+  const std::vector<std::byte> empty = write(0, 0, 0);
+  for (int i = 0; i < 6000; ++i) flood.insert(flood.end(), empty.begin(), empty.end());
+  const Nanoseconds start = reactor_.now();
+  peer_.send(flood);
+  peer_.send(send(1, 8));
+  ASSERT_TRUE(run([&] { return received_.calls == 1; }));
+  EXPECT_TRUE(received_.good());
+  EXPECT_GE(reactor_.now() - start, std::chrono::milliseconds(50));
+  EXPECT_TRUE(pair_.server.qp->connected());
 }
 
 TEST_F(Violation, ReadOfUnknownStag) {
@@ -73,7 +89,7 @@ TEST_F(Violation, ReadOfAnotherPd) {
   Buffer foreign(*other, 64, Access::kRemoteRead);
   expect_refused(
       RawPeer::read_request(1, read_of(foreign.mr->rkey().value, foreign.at(0).value, 8)),
-      term::kReadNotAssociated);
+      term::kReadInvalidStag);
 }
 TEST_F(Violation, ReadOutOfSequence) {
   connect();
@@ -299,16 +315,34 @@ TEST_F(Violation, RevisionOneIsServed) {
   EXPECT_TRUE(reply->crc) << "this side asks for it";
 }
 
+// "Not negotiated" is no depth, and no offer is worth more than the device can do.
+TEST_F(Violation, AnOfferSaysWhatTheConnectionMayBecome) {
+  const DeviceCaps& caps = pair_.server_device->caps();
+  const struct {
+    uint16_t ird, ord, our_ord, our_ird;
+  } kOffers[] = {{kReadDepthMask, kReadDepthMask, caps.max_ord, caps.max_ird},
+                 {kReadDepthMask - 1, kReadDepthMask - 1, caps.max_ord, caps.max_ird},
+                 {3, 2, 3, 2}};
+  for (const auto& offer : kOffers) {
+    SCOPED_TRACE(offer.ird);
+    Pair pair(reactor_, network_);
+    RawPeer peer(reactor_, *network_);
+    ASSERT_NO_FATAL_FAILURE(dial(pair, peer));
+    peer.request({.crc = true, .enhanced = true, .ird = offer.ird, .ord = offer.ord});
+    ASSERT_TRUE(pair.until([&] { return pair.server.qp != nullptr; }));
+    EXPECT_EQ(pair.server.offer.ord, offer.our_ord);
+    EXPECT_EQ(pair.server.offer.ird, offer.our_ird);
+    peer.close();
+  }
+}
+
 // The responder sends nothing before the initiator's first FPDU, of whatever agreed kind.
 TEST_F(Violation, ResponderWaitsForEveryKindOfReady) {
   for (const int kind : {0, 1, 2, 3}) {
     SCOPED_TRACE(kind);
     Pair pair(reactor_, network_);
-    pair.step = [this] { reactor_.step(); };
-    pair.listen();
     RawPeer peer(reactor_, *network_);
-    peer.dial(pair.server.listener->port());
-    ASSERT_TRUE(pair.until([&] { return peer.up(); }));
+    ASSERT_NO_FATAL_FAILURE(dial(pair, peer));
     peer.request({.crc = true,
                   .enhanced = true,
                   .ird = 1,

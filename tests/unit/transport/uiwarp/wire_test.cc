@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/uiwarp/atomics.h"
 #include "transport/uiwarp/crc32c.h"
 #include "transport/uiwarp/terminate.h"
 
@@ -170,6 +171,89 @@ TEST(Terminate, CutAnywhereIsNoCrash) {
 TEST(Terminate, EveryCodeHasAName) {
   EXPECT_EQ(to_string(term::kMpaCrc), "MPA error: CRC check failed");
   EXPECT_EQ(to_string(TerminateCode{7, 7, 7}), "unknown Terminate code");
+}
+
+// RFC 7306: the numbers of the messages and queues, and every field where it belongs. Wireshark's
+// dissector, which tests/conformance/tshark_test.py asks, agrees with these.
+TEST(Wire, AtomicRequestBytes) {
+  std::vector<std::byte> out(kAtomicRequestBytes);
+  encode_atomic_request({.code = AtomicCode::kCompareSwap,
+                         .id = 0x01020304,
+                         .stag = 0x05060708,
+                         .offset = 0x1122334455667788,
+                         .add_swap = 0xa1a2a3a4a5a6a7a8,
+                         .add_swap_mask = 0xffffffffffffffff,
+                         .compare = 0xb1b2b3b4b5b6b7b8,
+                         .compare_mask = 0xfffffffffffffffe},
+                        out.data());
+  EXPECT_EQ(out, bytes({0,    0,    0,    2,                                // CmpSwap
+                        1,    2,    3,    4,                                // identifier
+                        5,    6,    7,    8,                                // STag
+                        0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,     // tagged offset
+                        0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8,     // swap data
+                        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,     // swap mask
+                        0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8,     // compare data
+                        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe}));  // compare mask
+  EXPECT_EQ(decode_atomic_request(out.data()).compare_mask, 0xfffffffffffffffeu);
+
+  encode_atomic_request({.code = AtomicCode::kFetchAdd, .id = 9, .add_swap = 1}, out.data());
+  EXPECT_EQ(load_be32(out.data()), 0u);
+  const AtomicRequest add = decode_atomic_request(out.data());
+  EXPECT_EQ(add, (AtomicRequest{.code = AtomicCode::kFetchAdd, .id = 9, .add_swap = 1}));
+  // What is reserved is not looked at.
+  out[0] = std::byte(0xff);
+  EXPECT_EQ(decode_atomic_request(out.data()), add);
+}
+
+TEST(Wire, AtomicResponseBytes) {
+  std::vector<std::byte> out(kAtomicResponseBytes);
+  encode_atomic_response({.id = 0x01020304, .original = 0x1122334455667788}, out.data());
+  EXPECT_EQ(out, bytes({1, 2, 3, 4, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}));
+  EXPECT_EQ(decode_atomic_response(out.data()).original, 0x1122334455667788u);
+}
+
+TEST(Wire, ImmediateBytes) {
+  std::vector<std::byte> out(kImmediateBytes, std::byte(0xee));
+  encode_immediate(0x01020304, out.data());
+  EXPECT_EQ(out, bytes({1, 2, 3, 4, 0, 0, 0, 0}));
+  EXPECT_EQ(decode_immediate(out.data()), 0x01020304u);
+}
+
+TEST(Wire, ExtensionSegmentBytes) {
+  EXPECT_EQ(encoded(SegmentHeader{.kind = MessageKind::kImmediate, .last = true, .msn = 3}),
+            bytes({0x41, 0x48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0}));
+  EXPECT_EQ(encoded(SegmentHeader{.kind = MessageKind::kImmediateSe, .last = true, .msn = 3})[1],
+            std::byte(0x49));
+  EXPECT_EQ(encoded(SegmentHeader{
+                .kind = MessageKind::kAtomicRequest, .last = true, .queue = kReadQueue, .msn = 7}),
+            bytes({0x41, 0x4a, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0}));
+  EXPECT_EQ(encoded(SegmentHeader{.kind = MessageKind::kAtomicResponse,
+                                  .last = true,
+                                  .queue = kAtomicResponseQueue,
+                                  .msn = 7}),
+            bytes({0x41, 0x4b, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0, 0}));
+}
+
+TEST(Atomics, WhatTheValueBecomes) {
+  constexpr uint64_t kAll = ~uint64_t{0};
+  const auto add = [](uint64_t value, uint64_t added, uint64_t mask) {
+    return result_of({.code = AtomicCode::kFetchAdd, .add_swap = added, .add_swap_mask = mask},
+                     value);
+  };
+  EXPECT_EQ(add(kAll, 1, 0), 0u);
+  EXPECT_EQ(add(7, 0, 0), 7u);
+  // No carry out of a masked position: two sums of 32 bits.
+  EXPECT_EQ(add(0x00000001ffffffff, 0x0000000100000001, 0x8000000080000000), 0x0000000200000000u);
+  // All positions masked: none carries, which is an exclusive or.
+  EXPECT_EQ(add(0b1100, 0b1010, kAll), 0b0110u);
+
+  const AtomicRequest swap{.code = AtomicCode::kCompareSwap,
+                           .add_swap = 0xabcd,
+                           .add_swap_mask = 0xff,
+                           .compare = 0x1200,
+                           .compare_mask = 0xff00};
+  EXPECT_EQ(result_of(swap, 0x1234), 0x12cdu);  // equal under the mask: the low byte is swapped
+  EXPECT_EQ(result_of(swap, 0x1334), 0x1334u);
 }
 
 }  // namespace

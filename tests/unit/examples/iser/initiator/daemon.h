@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "examples/engine/statistics.h"
+#include "examples/engine/statistics_tree.h"
 #include "examples/iser/target/service.h"
 #include "mrpool/reactor.h"
 

@@ -15,6 +15,76 @@ namespace {
 
 using testing::HasSubstr;
 
+struct Io : Command {
+  Io() : Command(to_method<&Io::finish>) {}
+  void finish() { finished(); }
+  // READ(16) or WRITE(16).
+  void transfer(bool write, uint64_t lba, const Sge& place) {
+    cdb = transfer_cdb(write, lba, place.length / 512);
+    direction = write ? DataDirection::kOut : DataDirection::kIn;
+    data = place;
+  }
+  std::function<void()> finished;
+};
+
+struct Reset : Management {
+  Reset() : Management(to_method<&Reset::finish>) {}
+  void finish() { finished(); }
+  std::function<void()> finished;
+};
+
+// What sessions need when a test makes them itself.
+struct Rig {
+  Rig(const Daemon& daemon, uint32_t mrs)
+      : address(*Address::parse(daemon.address())),
+        device(*Device::open(address)),
+        pd(*device->alloc_pd()),
+        pool(*MrPool::create(
+            *pd, {.count = mrs,
+                  .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite})) {}
+
+  SessionOptions options(uint8_t port, uint32_t depth) const {
+    SessionOptions session{.address = address, .depth = depth};
+    session.login.initiator = "iqn.2026-11.org.example:host";
+    session.login.target = kTarget;
+    session.login.isid = {0x80, 0, 0, 0, 0, port};
+    return session;
+  }
+  std::unique_ptr<Session> log_in(SessionOptions options) {
+    auto session = std::make_unique<Session>(*reactor, *device, *pd, *pool, std::move(options));
+    wait([&](auto done) {
+      session->start([done](const absl::Status& status) {
+        EXPECT_TRUE(status.ok()) << status;
+        done();
+      });
+    });
+    Io attention;  // power on
+    run(*session, attention);
+    return session;
+  }
+  void run(Session& session, Io& io) {
+    wait([&](auto done) {
+      io.finished = done;
+      session.submit(io);
+    });
+  }
+  void close(Session& session) {
+    wait([&](auto done) { session.close(done); });
+  }
+  // Runs the loop until `start` calls what it is given.
+  template <typename Start>
+  void wait(Start start) {
+    start([this] { reactor->stop(); });
+    reactor->run();
+  }
+
+  std::unique_ptr<Reactor> reactor = *Reactor::create();
+  Address address;
+  std::shared_ptr<Device> device;
+  std::unique_ptr<Pd> pd;
+  std::unique_ptr<MrPool> pool;
+};
+
 class Loopback : public testing::Test {
  protected:
   ClientOptions options(const Daemon& daemon) {
@@ -115,75 +185,48 @@ struct Shortage {
   }
 };
 
-class Shortages : public Loopback, public testing::WithParamInterface<Shortage> {};
+class Shortages : public Loopback, public testing::WithParamInterface<Shortage> {
+ protected:
+  static constexpr size_t kSize = 64 << 10, kCount = 48, kSessions = 2, kDepth = 32;
 
-TEST_P(Shortages, WorkWaitsInOrder) {
-  constexpr size_t kSize = 64 << 10, kCount = 48, kSessions = 2, kDepth = 32;
-  constexpr size_t kBlocks = kSize / 512;
-  Daemon daemon({.engine = GetParam().engine()});
-  auto reactor = *Reactor::create();
-  const Address address = *Address::parse(daemon.address());
-  auto device = *Device::open(address);
-  auto pd = *device->alloc_pd();
-  auto pool = *MrPool::create(
-      *pd, {.count = GetParam().initiator_mrs,
-            .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
-  std::vector<std::byte> out = noise(kSessions * kCount * kSize, 5);
-  std::vector<std::byte> in(out.size());
-  auto out_mr = *pd->reg_mr(out, Access::kLocalWrite);
-  auto in_mr = *pd->reg_mr(in, Access::kLocalWrite);
-
-  struct Io : Command {
-    Io() : Command([](Command& self) { static_cast<Io&>(self).finished(); }) {}
-    std::function<void()> finished;
-  };
-  std::vector<std::unique_ptr<Session>> sessions;
-  for (uint8_t i = 0; i < kSessions; ++i) {
-    SessionOptions session{.address = address, .depth = kDepth};
-    session.login.initiator = "iqn.2026-11.org.example:host";
-    session.login.target = kTarget;
-    session.login.isid = {0x80, 0, 0, 0, 0, i};
-    sessions.push_back(
-        std::make_unique<Session>(*reactor, *device, *pd, *pool, std::move(session)));
-    absl::Status result;
-    sessions.back()->start([&](absl::Status status) {
-      result = std::move(status);
-      reactor->stop();
-    });
-    reactor->run();
-    ASSERT_TRUE(result.ok()) << result;
-    Io attention;  // power on
-    attention.finished = [&] { reactor->stop(); };
-    sessions.back()->submit(attention);
-    reactor->run();
-  }
-  for (const bool write : {true, false}) {
+  // Reads or writes all of `memory`, piece by piece, the sessions in turn.
+  static void move(Rig& rig, std::span<const std::unique_ptr<Session>> sessions, bool write,
+                   const Mr& memory) {
     std::vector<std::unique_ptr<Io>> ios;
     std::array<std::vector<size_t>, kSessions> order;
     size_t left = kSessions * kCount;
-    for (size_t i = 0; i < kSessions * kCount; ++i) {
-      Io& io = *ios.emplace_back(std::make_unique<Io>());
-      io.cdb = transfer_cdb(write, i * kBlocks, kBlocks);
-      io.direction = write ? DataDirection::kOut : DataDirection::kIn;
-      io.data = (write ? out_mr : in_mr)->sge(i * kSize, kSize);
-      io.finished = [&, i] {
-        order[i % kSessions].push_back(i);
-        if (--left == 0) reactor->stop();
-      };
-      sessions[i % kSessions]->submit(io);
-    }
-    reactor->run();
+    rig.wait([&](auto done) {
+      for (size_t i = 0; i < kSessions * kCount; ++i) {
+        Io& io = *ios.emplace_back(std::make_unique<Io>());
+        io.transfer(write, i * (kSize / 512), memory.sge(i * kSize, kSize));
+        io.finished = [&, i, done] {
+          order[i % kSessions].push_back(i);
+          if (--left == 0) done();
+        };
+        sessions[i % kSessions]->submit(io);
+      }
+    });
     for (const auto& io : ios) EXPECT_TRUE(io->good()) << describe(*io);
     for (const auto& one : order) EXPECT_TRUE(std::ranges::is_sorted(one));
   }
+};
+
+TEST_P(Shortages, WorkWaitsInOrder) {
+  Daemon daemon({.engine = GetParam().engine()});
+  Rig rig(daemon, GetParam().initiator_mrs);
+  std::vector<std::byte> out = noise(kSessions * kCount * kSize, 5);
+  std::vector<std::byte> in(out.size());
+  const auto out_mr = *rig.pd->reg_mr(out, Access::kLocalWrite);
+  const auto in_mr = *rig.pd->reg_mr(in, Access::kLocalWrite);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (uint8_t i = 0; i < kSessions; ++i) sessions.push_back(rig.log_in(rig.options(i, kDepth)));
+  move(rig, sessions, true, *out_mr);
+  move(rig, sessions, false, *in_mr);
   EXPECT_EQ(in, out);
-  const MrPoolStats stats = pool->stats();
+  const MrPoolStats stats = rig.pool->stats();
   EXPECT_GT(stats.waits, 0u);
   EXPECT_EQ(stats.in_use, 0u);
-  for (const auto& session : sessions) {
-    session->close([&] { reactor->stop(); });
-    reactor->run();
-  }
+  for (const auto& session : sessions) rig.close(*session);
   sessions.clear();
   daemon.stop();
   EXPECT_EQ(daemon.mrs_in_use, 0u);
@@ -205,81 +248,55 @@ INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
 // Writes of every kind: with the command, in Data-Outs behind it, fetched, and all three at once.
 TEST_F(Loopback, UnsolicitedDataGoesOutAsAgreed) {
   Daemon daemon({.initial_r2t = false});
-  auto reactor = *Reactor::create();
-  const Address address = *Address::parse(daemon.address());
-  auto device = *Device::open(address);
-  auto pd = *device->alloc_pd();
-  auto pool = *MrPool::create(
-      *pd,
-      {.count = 4, .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  Rig rig(daemon, 4);
   constexpr size_t kMost = 256 << 10;
   std::vector<std::byte> memory(2 * kMost);
-  auto mr = *pd->reg_mr(memory, Access::kLocalWrite);
-  SessionOptions options{.address = address, .depth = 4, .send_first_burst = true};
-  options.login.initiator = "iqn.2026-11.org.example:host";
-  options.login.target = kTarget;
-  options.login.isid = {0x80, 0, 0, 0, 0, 1};
+  const auto mr = *rig.pd->reg_mr(memory, Access::kLocalWrite);
+  SessionOptions options = rig.options(1, 4);
+  options.send_first_burst = true;
   options.login.limits = {.initial_r2t = false, .first_burst = 24576};
-  Session session(*reactor, *device, *pd, *pool, std::move(options));
-  const auto wait = [&](auto start) {
-    start([&] { reactor->stop(); });
-    reactor->run();
-  };
-  wait([&](auto done) {
-    session.start([done](absl::Status status) {
-      EXPECT_TRUE(status.ok()) << status;
-      done();
-    });
-  });
-  ASSERT_TRUE(session.connected());
-  EXPECT_FALSE(session.parameters().initial_r2t);
-  struct Io : Command {
-    Io() : Command([](Command& self) { static_cast<Io&>(self).finished(); }) {}
-    std::function<void()> finished;
-  } io;
-  const auto run = [&](bool write, size_t size) {
-    io.cdb = transfer_cdb(write, 3, uint32_t(size / 512));
-    io.direction = write ? DataDirection::kOut : DataDirection::kIn;
-    io.data = mr->sge(write ? 0 : kMost, uint32_t(size));
-    wait([&](auto done) {
-      io.finished = done;
-      session.submit(io);
-    });
-  };
-  run(false, 512);  // the attention of power on
-  for (const size_t size : {512, 8192, 8704, 24576, 25088, 65536, 262144}) {
+  const auto session = rig.log_in(std::move(options));
+  EXPECT_FALSE(session->parameters().initial_r2t);
+  Io io;
+  for (const uint32_t size : {512, 8192, 8704, 24576, 25088, 65536, 262144}) {
     SCOPED_TRACE(size);
-    std::ranges::copy(noise(size, uint32_t(size)), memory.begin());
-    run(true, size);
-    ASSERT_TRUE(io.good()) << describe(io);
-    run(false, size);
-    ASSERT_TRUE(io.good()) << describe(io);
+    std::ranges::copy(noise(size, size), memory.begin());
+    for (const bool write : {true, false}) {
+      io.transfer(write, 3, mr->sge(write ? 0 : kMost, size));
+      rig.run(*session, io);
+      ASSERT_TRUE(io.good()) << describe(io);
+    }
     EXPECT_TRUE(std::equal(memory.begin(), memory.begin() + ptrdiff_t(size),
                            memory.begin() + ptrdiff_t(kMost)));
   }
   // 8704 is one Data-Out beyond its immediate data, the longer ones two.
-  EXPECT_EQ(session.counters().data_outs, 1u + 4 * 2);
+  EXPECT_EQ(session->counters().data_outs, 1u + 4 * 2);
+  rig.close(*session);
+}
+
+TEST_F(Loopback, PingsComeBackAndAResetIsReported) {
+  Daemon daemon({});
+  Rig rig(daemon, 4);
+  const auto session = rig.log_in(rig.options(1, 4));
   std::string echo;
-  wait([&](auto done) {
-    session.ping("are you there?", [&echo, done](absl::StatusOr<std::string> answer) {
+  rig.wait([&](auto done) {
+    session->ping("are you there?", [&echo, done](absl::StatusOr<std::string> answer) {
       echo = answer.value_or("");
       done();
     });
   });
   EXPECT_EQ(echo, "are you there?");
-  struct Reset : Management {
-    Reset() : Management([](Management& self) { static_cast<Reset&>(self).finished(); }) {}
-    std::function<void()> finished;
-  } reset;
-  wait([&](auto done) {
+  Reset reset;
+  rig.wait([&](auto done) {
     reset.finished = done;
-    ASSERT_TRUE(session.manage(reset));
+    ASSERT_TRUE(session->manage(reset));
   });
   EXPECT_EQ(reset.response, iscsi::TaskResponse::kComplete);
-  run(false, 512);
+  Io io;
+  rig.run(*session, io);
   ASSERT_TRUE(io.sense);
   EXPECT_EQ(io.sense->key, scsi::SenseKey::kUnitAttention);
-  wait([&](auto done) { session.close(done); });
+  rig.close(*session);
 }
 
 TEST_F(Loopback, ErrorsCarryTheirSense) {
@@ -349,8 +366,9 @@ TEST_F(Loopback, ChapBothWays) {
 
 TEST_F(Loopback, TheAccessListAndUnknownTargets) {
   iser_target::Config config;
-  config.targets.push_back(
-      {.name = kTarget, .luns = {"ram:1MiB"}, .initiators = {"iqn.2026-11.org.example:friend"}});
+  config.targets.push_back({.name = kTarget,
+                            .luns = {"ram:1MiB"},
+                            .initiators = {{{.name = "iqn.2026-11.org.example:friend"}}}});
   Daemon daemon(std::move(config));
   ClientOptions asked = options(daemon);
   EXPECT_EQ((*Client::create(asked))->log_in().status().code(),

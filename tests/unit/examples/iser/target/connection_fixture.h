@@ -62,6 +62,9 @@ class MemoryLink final : public Link {
     fetching.push_back(&task);
     return true;
   }
+  bool admit(std::string_view) override { return true; }
+  void executing(Task&) override {}
+  void executed(Task&) override {}
   bool take_chunks(Task& task, uint64_t bytes) override {
     task.staged = bytes;
     if (!chunks_free) {
@@ -213,7 +216,8 @@ class ConnectionTest : public testing::Test {
   // The running target gets these units.
   absl::Status apply(std::vector<std::string> luns) {
     Config config;
-    config.targets.push_back({.name = kDisk, .luns = std::move(luns)});
+    config.targets.push_back({.name = kDisk, .luns = {luns.begin(), luns.end()}});
+    for (LunConfig& lun : config.targets[0].luns) EXPECT_TRUE(take_own_options(lun).ok());
     return site->apply(config);
   }
   // What TEST UNIT READY says.
@@ -228,6 +232,14 @@ class ConnectionTest : public testing::Test {
     return scsi::decode_sense(
                {reinterpret_cast<const uint8_t*>(sense.data()) + 2, sense.size() - 2})
         .value_or(scsi::kNoSense);
+  }
+  // INQUIRY: the initiator looks at what stands there.
+  void inquire(Connection& connection, uint16_t lun) {
+    auto pdu = scsi({0x12, 0, 0, 0, 36}, 36);
+    pdu.lun = scsi::encode_lun(lun);
+    deliver(connection, pdu, {}, kReadKey);
+    EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+    settle(connection);
   }
   // Everything that was sent has left.
   void settle(Connection& connection) {

@@ -173,6 +173,20 @@ TEST_F(ConnectionTest, TheWindowClosesAndOpensAgain) {
   EXPECT_EQ(response.window.max_cmd_sn, response.window.exp_cmd_sn);
 }
 
+// The next command needs a receive as soon as the answer says that it may come.
+TEST_F(ConnectionTest, AnAnswerGivesTheReceivesBackBeforeItHasLeft) {
+  Connection& connection = log_in();
+  for (uint32_t i = 1; i <= kQueueDepth; ++i) {
+    auto pdu = scsi(write10(0, 1), 512, true);
+    pdu.data_length = 512;
+    EXPECT_TRUE(deliver(connection, pdu, std::string(512, 'x'), kWriteKey));
+    EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+    EXPECT_EQ(link.released, i);
+  }
+  settle(connection);
+  EXPECT_EQ(link.released, kQueueDepth);
+}
+
 TEST_F(ConnectionTest, NopOutIsEchoed) {
   Connection& connection = log_in();
   deliver(connection, iscsi::NopOut{.immediate = true, .data_length = 4, .task_tag = 5}, "ping");
@@ -353,6 +367,7 @@ TEST_F(ConnectionTest, ReportLunsTakesTheAttentionsOfEveryUnit) {
   ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB"}).ok());
   ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB", "ram:3MiB"}).ok());
   EXPECT_EQ(attention(connection, 1), scsi::kPowerOn);
+  inquire(connection, 1);
   command(connection, {0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0}, 256);
   settle(connection);
   EXPECT_EQ(attention(connection, 0), scsi::kNoSense);

@@ -94,7 +94,8 @@ class ExecutionTest : public testing::Test {
   Memory memory;
   sim::SimReactor reactor;
   RangeGate gate{1};
-  Store store{memory, kBlock, gate, 0, reactor};
+  storage::LateRanges late;
+  Store store{memory, kBlock, late, gate, 0, reactor};
 };
 
 TEST_F(ExecutionTest, ReadsAndWrites) {

@@ -44,9 +44,11 @@ TEST(ConfigFile, IsReadWhole) {
   const SubsystemConfig& b = config->subsystems[1];
   EXPECT_FALSE(b.hosts.has_value());
   EXPECT_EQ(b.serial.size(), 16u);
-  EXPECT_NE(b.namespaces[0].uuid, a.namespaces[0].uuid);
+  EXPECT_EQ(b.namespaces[0].uuid, Uuid{}) << "follows from the store";
+  EXPECT_FALSE(b.namespaces[0].given);
+  EXPECT_TRUE(a.namespaces[1].given);
   // Names made up for what was left out stay the same from run to run.
-  EXPECT_EQ(parse_config(kGood)->subsystems[1].namespaces[0].uuid, b.namespaces[0].uuid);
+  EXPECT_EQ(parse_config(kGood)->subsystems[1].serial, b.serial);
 }
 
 TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
@@ -56,6 +58,7 @@ TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
   };
   const auto config = parse_config(with(
       R"("threads": 3, "staging": "64MiB", "mrs": 7, "max_connections": 9, "stall_timeout": 4,
+          "storage_timeout": 5, "stop_timeout": 6,
          "force_mr": true, "relaxed_ordering": false, "verbose": true,)"));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->engine.threads, 3u);
@@ -63,14 +66,49 @@ TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
   EXPECT_EQ(config->engine.mrs, 7u);
   EXPECT_EQ(config->engine.max_connections, 9u);
   EXPECT_EQ(config->engine.stall_timeout, std::chrono::seconds(4));
+  EXPECT_EQ(config->engine.storage_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(config->engine.stop_timeout, std::chrono::seconds(6));
   EXPECT_TRUE(config->engine.force_mr);
   EXPECT_FALSE(config->engine.relaxed_ordering);
   EXPECT_TRUE(config->engine.verbose);
-  for (const char* wrong : {"\"threads\": 1000,", "\"staging\": \"1MiB\",", "\"mrs\": 0,",
-                            "\"staging\": \"much\",", "\"stall_timeout\": 99999,"}) {
+  for (const char* wrong :
+       {"\"threads\": 1000,", "\"staging\": \"1MiB\",", "\"mrs\": 0,", "\"staging\": \"much\",",
+        "\"stall_timeout\": 99999,", "\"stop_timeout\": 99999,"}) {
     const std::string key = std::string(wrong).substr(1, 3);
     EXPECT_NE(error_of(with(wrong)).find(key), std::string::npos) << wrong;
   }
+}
+
+// Sizes and times as the command line takes them.
+TEST(ConfigFile, TakesTextsAndNumbers) {
+  const auto with = [](std::string_view keys) {
+    std::string text = kGood;
+    return parse_config(text.insert(1, std::string(keys)));
+  };
+  const auto texts = with(R"("staging": "64M", "in_capsule": "8KiB", "spin": "500us",
+                             "stall_timeout": "2m", "stop_timeout": "1500ms",)");
+  ASSERT_TRUE(texts.ok()) << texts.status();
+  EXPECT_EQ(texts->engine.staging, 64u << 20);
+  EXPECT_EQ(texts->in_capsule, 8192u);
+  EXPECT_EQ(texts->engine.spin, std::chrono::microseconds(500));
+  EXPECT_EQ(texts->engine.stall_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(texts->engine.stop_timeout, std::chrono::milliseconds(1500));
+  const auto numbers = with(R"("staging": 67108864, "in_capsule": 8192, "spin": 0.5,
+                               "stall_timeout": 120, "stop_timeout": 1.5,)");
+  ASSERT_TRUE(numbers.ok()) << numbers.status();
+  EXPECT_EQ(numbers->engine.staging, 64u << 20);
+  EXPECT_EQ(numbers->in_capsule, 8192u);
+  EXPECT_EQ(numbers->engine.spin, std::chrono::milliseconds(500));
+  EXPECT_EQ(numbers->engine.stop_timeout, std::chrono::milliseconds(1500));
+  EXPECT_EQ(with(R"("spin": "forever",)")->engine.spin, Nanoseconds::max());
+  EXPECT_NE(with(R"("threads": 257,)").status().message().find("from 1 to 256"), std::string::npos);
+}
+
+TEST(ConfigFile, ServesSomething) {
+  EXPECT_NE(error_of(R"({"listen": ["uiwarp://:0"],
+    "subsystems": [{"nqn": "nqn.2024-01.org.example:a", "namespaces": []}]})")
+                .find("line 2: nqn.2024-01.org.example:a: no namespace; write"),
+            std::string::npos);
 }
 
 // What the command line says goes before what the file says.
@@ -97,7 +135,7 @@ TEST(ConfigFile, ErrorsNameThePlace) {
             std::string::npos);
   EXPECT_NE(replaced("512", "520").find("520"), std::string::npos);
   EXPECT_NE(replaced("\"nsid\": 1", "\"nsid\": -1").find("nsid must be"), std::string::npos);
-  EXPECT_NE(replaced("\"nsid\": 1", "\"nsid\": 5000").find("above 1024"), std::string::npos);
+  EXPECT_NE(replaced("\"nsid\": 1", "\"nsid\": 5000").find("from 1 to 1024"), std::string::npos);
   EXPECT_NE(replaced("example:b", "example:a").find("given twice"), std::string::npos);
   EXPECT_NE(replaced("nqn.2024-01.org.example:b", "b").find("no subsystem NQN"), std::string::npos);
   EXPECT_NE(replaced("nqn.2024-01.org.example:h", "h").find("host \"h\""), std::string::npos);
@@ -106,6 +144,42 @@ TEST(ConfigFile, ErrorsNameThePlace) {
   EXPECT_NE(replaced("\"A1\"", "7").find("serial must be a string"), std::string::npos);
   EXPECT_NE(replaced("false", "0").find("true or false"), std::string::npos);
   EXPECT_NE(replaced("\"ram:1MiB\"", "\"\"").find("without \"storage\""), std::string::npos);
+}
+
+// With the line, the place and the fix.
+TEST(ConfigFile, ContradictionsAreRefused) {
+  const auto error =
+      [](const std::string& first, const std::string& second, const std::string& serial = "S") {
+        return error_of(R"({"listen": ["uiwarp://:0"], "subsystems": [
+      {"nqn": "nqn.2024-01.org.example:a", "serial": ")" +
+                        serial + R"(",
+       "namespaces": [
+         {)" + first + R"(},
+         {)" + second + "}]}]}");
+      };
+  const std::string ram = R"("storage": "ram:1MiB")";
+  const std::string uuid = "0a1b2c3d-0000-4000-8000-000000000001";
+  EXPECT_EQ(error(ram, ram), "");
+  const std::pair<std::string, std::string> cases[] = {
+      {error(R"("storage": "ram:1MiB,bs=512", "block_size": 4096)", ram),
+       "line 4: subsystems[0].namespaces[0].block_size: 4096 contradicts ram:1MiB,bs=512; leave"},
+      {error(ram, R"("storage": "ram:1MiB,nsid=3", "nsid": 3)"), "line 5: subsystems[0]"},
+      {error(ram, R"("storage": "ram:1MiB,nsid=x")"), "nsid: 'x' is not a whole number"},
+      {error(ram, R"("storage": "ram:1MiB,nsid")"), "option \"nsid\" needs a value"},
+      {error(R"("storage": "ram:1MiB,nsid=2")", R"("storage": "ram:1MiB", "nsid": 2)"),
+       "line 5: nqn.2024-01.org.example:a: nsid 2 is given twice, first in line 4"},
+      {error(ram, R"("storage": "ram:1536", "block_size": 4096)"),
+       "line 5: nqn.2024-01.org.example:a namespace 2: \"ram:1536\": 1536 bytes is not a whole"},
+      {error(ram + R"(, "uuid": ")" + uuid + "\"", R"("storage": "ram:1MiB,uuid=)" + uuid + "\""),
+       "line 5: nqn.2024-01.org.example:a namespace 2: uuid " + uuid + " is that of line 4"},
+      {error(ram, ram, "gr\u00fcn"), "line 2: serial \"gr\xc3\xbcn\" has characters that are not"},
+      {error(ram, ram, "a\\u0000b"), "control character"},
+      {error(ram, ram, std::string(21, '1')), "line 2: serial"},
+      {error(R"("nsid": 1, "nsid": 2, )" + ram, ram), "namespaces[0].nsid is given twice"},
+  };
+  for (const auto& [message, expected] : cases) {
+    EXPECT_NE(message.find(expected), std::string::npos) << message << "\nshould say " << expected;
+  }
 }
 
 absl::StatusOr<DaemonOptions> arguments(std::vector<std::string> list) {
@@ -125,7 +199,8 @@ TEST(CommandLine, IsRead) {
   std::vector<std::string> list = kArguments;
   for (const char* more :
        {"--threads", "4", "--spin", "forever", "--force-mr", "--verbose", "--no-traffic-keep-alive",
-        "--in-capsule=8k", "--staging", "64MiB", "--stall-timeout", "500s"}) {
+        "--in-capsule=8k", "--staging", "64MiB", "--stall-timeout", "500s", "--storage-timeout",
+        "2m", "--stop-timeout=1s"}) {
     list.emplace_back(more);
   }
   const auto options = arguments(list);
@@ -136,6 +211,8 @@ TEST(CommandLine, IsRead) {
   EXPECT_EQ(options->service.in_capsule, 8192u);
   EXPECT_EQ(options->service.engine.staging, 64u << 20);
   EXPECT_EQ(options->service.engine.stall_timeout, std::chrono::seconds(500));
+  EXPECT_EQ(options->service.engine.storage_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(options->service.engine.stop_timeout, std::chrono::seconds(1));
   const SubsystemConfig& subsystem = options->config.subsystems.at(0);
   EXPECT_FALSE(subsystem.traffic_keep_alive);
   ASSERT_EQ(subsystem.namespaces.size(), 2u);
@@ -155,19 +232,26 @@ TEST(CommandLine, ErrorsNameTheValue) {
   EXPECT_NE(message({"--frobnicate"}).find("--frobnicate"), std::string::npos);
   EXPECT_NE(message({"--threads", "0"}).find("'0'"), std::string::npos);
   EXPECT_NE(message({"--spin", "50"}).find("from 0ns to 1s"), std::string::npos);
-  EXPECT_NE(message({"--staging", "1MiB"}).find("from 2MiB"), std::string::npos);
+  EXPECT_NE(message({"--staging", "1MiB"}).find("from 3MiB"), std::string::npos);
+  EXPECT_EQ(message({"--namespace", "ram:1MiB,nsid=9"}), "");
+  EXPECT_NE(message({"--namespace", "ram:1MiB,nsid=2", "--namespace", "ram:1MiB,nsid=2"})
+                .find("nsid 2 is given twice"),
+            std::string::npos);
+  EXPECT_NE(message({"--namespace", "ram:1MiB,uuid=7"}).find("no UUID"), std::string::npos);
   EXPECT_NE(message({"--namespace", "tape:1"}).find("ram:64MiB"), std::string::npos);
   EXPECT_NE(message({"--threads", "two"}).find("whole number"), std::string::npos);
   EXPECT_NE(message({"--threads"}).find("needs a value"), std::string::npos);
   EXPECT_NE(message({"--in-capsule", "100"}).find("multiple of 16"), std::string::npos);
   EXPECT_NE(message({"--subnqn", "x"}).find("--config"), std::string::npos);
-  EXPECT_NE(message({"--config", "f"}).find("takes the place"), std::string::npos);
+  EXPECT_NE(message({"--config", "f"}).find("--config and --listen exclude each other"),
+            std::string::npos);
   EXPECT_NE(message({"--listen", "tcp"}).find("tcp"), std::string::npos);
   EXPECT_FALSE(arguments({}).ok());
   // Without effect there, so refused there.
   const auto keep_alive = arguments({"--config", "f", "--no-traffic-keep-alive"});
   EXPECT_FALSE(keep_alive.ok());
-  EXPECT_NE(keep_alive.status().message().find("traffic_based_keep_alive"), std::string::npos);
+  EXPECT_NE(keep_alive.status().message().find("--no-traffic-keep-alive exclude"),
+            std::string::npos);
   EXPECT_TRUE(arguments({"--help"})->answer.has_value());
 }
 

@@ -206,6 +206,22 @@ TEST_F(ControllerTest, Features) {
       dnr(Status::kHostIdInconsistent));
 }
 
+TEST_F(ControllerTest, FeaturesOfTheControllerAreSetForNoNamespaceOrAll) {
+  auto c = enabled();
+  const auto set_for = [&](uint32_t nsid, uint32_t id) {
+    return run(*c, admin_command(AdminOpcode::kSetFeatures, nsid, id, 0)).status;
+  };
+  for (const uint32_t id : {NVME_FEAT_FID_ARBITRATION, NVME_FEAT_FID_POWER_MGMT, NVME_FEAT_FID_KATO,
+                            NVME_FEAT_FID_ASYNC_EVENT}) {
+    EXPECT_STATUS(set_for(0, id), Status::kSuccess) << id;
+    EXPECT_STATUS(set_for(0xffffffff, id), Status::kSuccess) << id;
+    EXPECT_STATUS(set_for(1, id), dnr(Status::kFeatureNotNamespaceSpecific)) << id;
+  }
+  // Error recovery is a namespace's.
+  EXPECT_STATUS(set_for(1, NVME_FEAT_FID_ERR_RECOVERY), Status::kSuccess);
+  EXPECT_STATUS(set_for(77, NVME_FEAT_FID_ERR_RECOVERY), dnr(Status::kInvalidNamespace));
+}
+
 TEST_F(ControllerTest, ThresholdsOfTheCompositeSensorOnly) {
   auto c = enabled();
   // [base] 5.27.1.3: bits 15:0 value, 19:16 sensor, 21:20 which of the two thresholds.
@@ -287,10 +303,10 @@ TEST_F(ControllerTest, LogPages) {
 TEST_F(ControllerTest, SmartLogCounts) {
   auto c = enabled();
   Counters& counters = c->subsystem().counters(0);
-  Counters::add(counters.reads, 7);
-  Counters::add(counters.bytes_read, 512'000 * 3 + 1);
-  Counters::add(counters.writes, 2);
-  Counters::add(counters.media_errors, 1);
+  counters.reads += 7;
+  counters.bytes_read += 512'000 * 3 + 1;
+  counters.writes += 2;
+  ++counters.media_errors;
   const auto smart = page<nvme_smart_log>(log(*c, 2, 512));
   EXPECT_EQ(smart.host_reads[0], 7);
   EXPECT_EQ(smart.data_units_read[0], 4);

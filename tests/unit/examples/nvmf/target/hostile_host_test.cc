@@ -65,9 +65,60 @@ TEST_F(Hostile, TwoConnectCommandsAtOnce) {
   inside.sgl = SglDescriptor::in_capsule(0, sizeof data);
   queue.submit(fetched);
   queue.submit(inside, nvme::bytes_of(data));
-  EXPECT_STATUS(queue.wait(2).status(), Status::kSuccess);
-  EXPECT_STATUS(queue.wait(1).status(), dnr(Status::kCommandSequence));
+  EXPECT_STATUS(queue.wait(2).status(), dnr(Status::kCommandSequence));
+  EXPECT_STATUS(queue.wait(1).status(), Status::kSuccess);
   EXPECT_EQ(world_.service().target().controllers(), before + 1);
+}
+
+// What is fetched for a Connect command lands in memory of its own connection, by an MR of its own.
+TEST_F(Hostile, StrangersTakeNothingThatOthersNeed) {
+  engine::Service& engine = world_.service().engine();
+  const uint64_t gets = engine.devices().at(0)->pool()->stats().gets;
+  const size_t chunks = engine.worker(0).staging().high_water();
+  const uint64_t reads = 16;
+  for (uint64_t i = 0; i < reads; ++i) {
+    RawQueue queue(world_, 0);
+    nvme::ConnectData data{};
+    data.cntlid = nvme::kDynamicController;
+    nvme::set_field(data.subsysnqn, "nqn.2024-01.org.example:none");
+    nvme::set_field(data.hostnqn, kHostNqn);
+    std::memcpy(queue.memory.data(), &data, sizeof data);
+    nvme::ConnectCommand fetched;
+    fetched.command_id = uint16_t{1};
+    fetched.sq_size0 = uint16_t{31};
+    fetched.sgl = SglDescriptor::keyed(queue.buffer(0, sizeof data), false);
+    queue.submit(fetched);
+    EXPECT_STATUS(queue.wait(1).status(), dnr(Status::kConnectInvalidParameters));
+  }
+  EXPECT_EQ(engine.devices().at(0)->pool()->stats().gets, gets);
+  EXPECT_EQ(engine.worker(0).staging().high_water(), chunks);
+}
+
+TEST_F(Hostile, TooManyCommandsBeforeConnect) {
+  RawQueue queue(world_, 0);
+  for (uint32_t i = 0; i < kMaxEarlyCommands; ++i) {
+    EXPECT_STATUS(queue.execute(queue.admin(AdminOpcode::kIdentify, 1, 0, 4096)).status(),
+                  dnr(Status::kCommandSequence));
+  }
+  EXPECT_FALSE(queue.down);
+  queue.submit(queue.admin(AdminOpcode::kIdentify, 1, 0, 4096));
+  world_.run_for(milliseconds(100));
+  EXPECT_TRUE(queue.down);
+}
+
+// Reads of RAM gather in place, and who writes the same blocks waits for them: not for long.
+TEST_F(Hostile, SlowReadersDelayNoWriter) {
+  world_.network->set_options(
+      {.window = 4 << 10, .min_delay = milliseconds(100), .max_delay = milliseconds(100)});
+  RawQueue reader(world_, 2);
+  EXPECT_STATUS(reader.connect(good_->controller).status(), Status::kSuccess);
+  // 1 MiB, at 40 KiB a second.
+  reader.submit(reader.io(IoOpcode::kRead, 0, 256));
+  world_.run_for(seconds(1));
+  const Nanoseconds before = world_.reactor.now();
+  EXPECT_STATUS(good_->io.execute(good_->io.io(IoOpcode::kWrite, 0, 1)).status(), Status::kSuccess);
+  EXPECT_LT(world_.reactor.now() - before, seconds(1));
+  EXPECT_TRUE(reader.wait_down());
 }
 
 TEST_F(Hostile, QueueIdGames) {

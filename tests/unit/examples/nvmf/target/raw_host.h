@@ -43,8 +43,8 @@ class World {
     Service::Options options;
     options.engine.staging = 8 << 20;
     options.open_device = [this](const Address&) { return target_device_; };
-    options.open_volume = [this](const NamespaceConfig& ns) {
-      auto volume = storage::open(ns.storage, {.block_size = ns.block_size});
+    options.open_volume = [this](std::string_view spec, const storage::OpenOptions& how) {
+      auto volume = storage::open(spec, how);
       if (!volume.ok() || !with_faults_) return volume;
       return absl::StatusOr<std::shared_ptr<storage::Volume>>(
           storage::with_faults(*volume, faults));

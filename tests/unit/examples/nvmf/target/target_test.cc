@@ -1,6 +1,9 @@
 // Connecting, discovery and reconfiguration of the target, without any I/O.
 #include "examples/nvmf/target/target.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include "tests/unit/examples/nvmf/target/logic_fixture.h"
 
 namespace mrpool::nvmf_target::testing {
@@ -219,6 +222,28 @@ TEST_F(ConnectTest, ReconfigurationReachesHosts) {
   EXPECT_EQ(host_.dropped.size(), 2u);
 }
 
+TEST_F(ConnectTest, HostsHearOfAnotherSize) {
+  const std::string path = ::testing::TempDir() + "nvmf_grows";
+  std::ofstream(path).close();
+  std::filesystem::resize_file(path, 1 << 20);
+  namespaces_.push_back(make_namespace(5, "file:" + path));
+  apply();
+  auto mine = enabled();
+  const auto told = [&] {
+    const AdminReply log = mine->admin(log_command(NVME_LOG_LID_CHANGED_NS, 4096), 4096, now_);
+    return uint32_t(page<nvme_ns_list>(log).ns[0]);
+  };
+  target_.refresh_sizes();
+  EXPECT_EQ(told(), 0u);
+  std::filesystem::resize_file(path, 2 << 20);
+  EXPECT_EQ(*namespaces_.back().volume->refresh(0), storage::SizeChange::kGrown);
+  target_.refresh_sizes();
+  EXPECT_EQ(told(), 5u);
+  target_.refresh_sizes();
+  EXPECT_EQ(told(), 0u);
+  std::filesystem::remove(path);
+}
+
 TEST(Subsystem, TellsWhatChanged) {
   SubsystemOptions options;
   options.nqn = kNqn;
@@ -233,6 +258,59 @@ TEST(Subsystem, TellsWhatChanged) {
   EXPECT_EQ(subsystem.set_namespaces({ns(1, a), ns(3, b)}), (std::vector<uint32_t>{1, 2, 3}));
   EXPECT_EQ(subsystem.version(), 3u);
   EXPECT_EQ(subsystem.namespaces()->find(2), nullptr);
+}
+
+// Of a new subsystem with one namespace.
+std::shared_ptr<const NamespaceTable> table_of(const std::shared_ptr<storage::Volume>& volume) {
+  SubsystemOptions options;
+  options.nqn = kNqn;
+  Subsystem subsystem(options, 1);
+  (void)subsystem.set_namespaces({{.nsid = 1, .volume = volume, .uuid = {}}});
+  return subsystem.namespaces();
+}
+
+// A subsystem that is taken out by mistake and comes back has what its hosts mean.
+TEST(Subsystem, AStoreIsTheSameInEverySubsystemThatServesIt) {
+  const auto a = *storage::open("ram:1MiB");
+  const auto b = *storage::open("ram:1MiB");
+  const KnownStores known(*table_of(a));
+  EXPECT_TRUE(known.means(*table_of(a)->find(1)));
+  EXPECT_FALSE(known.means(*table_of(b)->find(1)));
+}
+
+// Another program on the host looks at the new store, and ends in good order or not.
+TEST(LostHosts, WhatOneMeansIsNotForgottenForAnother) {
+  const auto a = table_of(*storage::open("ram:1MiB")), b = table_of(*storage::open("ram:1MiB"));
+  const Namespace &on_a = *a->find(1), &on_b = *b->find(1);
+  constexpr Nanoseconds kNow = std::chrono::hours(100);
+  LostHosts lost;
+  EXPECT_TRUE(lost.known("host", *b, kNow).means(on_b)) << "it was never here";
+  lost.lost("host", KnownStores(*a));
+  lost.lost("host", KnownStores(*a));
+  EXPECT_EQ(lost.size(), 1u);
+  EXPECT_TRUE(lost.known("other", *b, kNow).means(on_b));
+  // A controller without a shutdown at its end is told nothing here; one that was lost is.
+  EXPECT_FALSE(lost.known("host", *b, kNow).means(on_b));
+  EXPECT_FALSE(lost.known("host", *b, kNow).means(on_b));
+  lost.lost("host", KnownStores(*b));
+  KnownStores known = lost.known("host", *b, kNow);
+  EXPECT_FALSE(known.means(on_b));
+  EXPECT_FALSE(known.means(on_a));
+  EXPECT_TRUE(known.identified(on_b)) << "it sees the nsid go";
+  EXPECT_FALSE(known.identified(on_b));
+  EXPECT_TRUE(known.means(on_b));
+  // The first one has given up by then.
+  const KnownStores later = lost.known("host", *b, kNow + LostHosts::kMayComeAgain * 2);
+  EXPECT_TRUE(later.means(on_b));
+}
+
+TEST(LostHosts, TheOldestIsForgotten) {
+  const auto a = table_of(*storage::open("ram:1MiB")), b = table_of(*storage::open("ram:1MiB"));
+  LostHosts lost;
+  for (size_t i = 0; i <= kMaxLostHosts; ++i) lost.lost(std::to_string(i), KnownStores(*a));
+  EXPECT_EQ(lost.size(), kMaxLostHosts);
+  EXPECT_TRUE(lost.known("0", *b, Nanoseconds{1}).means(*b->find(1)));
+  EXPECT_FALSE(lost.known("1", *b, Nanoseconds{1}).means(*b->find(1)));
 }
 
 }  // namespace

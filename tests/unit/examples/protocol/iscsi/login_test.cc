@@ -20,6 +20,9 @@ struct Host final : LoginHost {
   Found found;
   Admitted admitted{.tsih = 7};
   std::vector<Identity> sessions;
+  int guesses = 3;
+  bool may_prove() override { return guesses > 0; }
+  void proof_failed() override { --guesses; }
   Found find_target(std::string_view target, std::string_view initiator) override {
     if (initiator != kInitiator) return {.status = LoginStatus::kAuthorizationFailure};
     if (!target.empty() && target != kTarget) return {.status = LoginStatus::kTargetNotFound};
@@ -358,6 +361,40 @@ TEST(LoginPair, AFalseTargetIsFoundOut) {
   const Exchange result = run(host, asked);
   EXPECT_EQ(result.status.code(), absl::StatusCode::kUnauthenticated);
   EXPECT_FALSE(result.finished);
+}
+
+TEST(LoginPair, AnyOfSeveralAccountsWillDo) {
+  Host host;
+  const Credentials bob{"bob", "bob has a secret too"};
+  host.found.authentication.incoming = kIncoming;
+  host.found.alternatives = {{.incoming = bob, .outgoing = kOutgoing}};
+  InitiatorLoginOptions asked = options();
+  asked.chap = bob;
+  asked.mutual = kOutgoing;
+  EXPECT_TRUE(run(host, asked).finished);
+  asked.chap = kIncoming;
+  EXPECT_FALSE(run(host, asked).finished) << "the other account has no secret for mutual CHAP";
+  asked.mutual.reset();
+  EXPECT_TRUE(run(host, asked).finished);
+  // One's name with another's secret.
+  asked.chap = Credentials{"alice", bob.secret};
+  EXPECT_FALSE(run(host, asked).finished);
+}
+
+TEST(LoginPair, WhoWasWrongTooOftenIsNotListenedTo) {
+  Host host;
+  host.found.authentication.incoming = kIncoming;
+  InitiatorLoginOptions asked = options();
+  asked.chap = Credentials{"alice", "a wrong secret here"};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(run(host, asked).status.code(), absl::StatusCode::kUnauthenticated);
+  }
+  EXPECT_EQ(run(host, asked).status.code(), absl::StatusCode::kUnavailable);
+  asked.chap = kIncoming;
+  EXPECT_EQ(run(host, asked).status.code(), absl::StatusCode::kUnavailable);
+  host.guesses = 1;
+  EXPECT_TRUE(run(host, asked).finished);
+  EXPECT_EQ(host.guesses, 1) << "who is right uses nothing up";
 }
 
 TEST(LoginPair, MutualChapWithATargetThatHasNoSecretFails) {

@@ -60,6 +60,12 @@ TEST(Text, NamesOfInitiatorsAndTargets) {
   EXPECT_FALSE(valid_iscsi_name("iqn."));
   EXPECT_FALSE(valid_iscsi_name("disk0"));
   EXPECT_FALSE(valid_iscsi_name("iqn.2026-11.org.example:a b"));
+  EXPECT_TRUE(valid_iscsi_name("iqn.2026-11.org.example:größe"));
+  EXPECT_FALSE(
+      valid_iscsi_name("iqn.2026-11.org.example:\x9b"
+                       "31m"))
+      << "no UTF-8";
+  EXPECT_FALSE(valid_iscsi_name("iqn.2026-11.org.example:\u202e")) << "turns the line around";
   EXPECT_FALSE(valid_iscsi_name("iqn." + std::string(220, 'x')));
 }
 

@@ -69,6 +69,12 @@ TEST(Nqn, Shape) {
   EXPECT_FALSE(valid_nqn("nqn.201a-08.org"));
   EXPECT_FALSE(valid_nqn("iqn.2014-08.org.x"));
   EXPECT_FALSE(valid_nqn("nqn.2014-08.org.x y"));
+  EXPECT_TRUE(valid_nqn("nqn.2014-08.org.größe"));
+  EXPECT_FALSE(valid_nqn("nqn.2014-08.org.x\x1b[2J"));
+  EXPECT_FALSE(
+      valid_nqn("nqn.2014-08.org.x\x9b"
+                "31m"))
+      << "no UTF-8, and CSI where there is none";
   const std::string longest = "nqn.2014-08.org." + std::string(kMaxNqnBytes - 16, 'x');
   EXPECT_TRUE(valid_nqn(longest));
   EXPECT_FALSE(valid_nqn(longest + "x"));

@@ -39,7 +39,8 @@ class UnitTest : public testing::Test {
             .volatile_cache = true,
             .thin = true,
             .max_transfer_blocks = 256,
-            .serial = 0x0123456789abcdef,
+            .serial = "0123456789abcdef",
+            .naa = {0x31, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef},
             .target_name = "iqn.2026-11.org.example:disk"};
   }
 

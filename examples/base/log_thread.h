@@ -1,0 +1,25 @@
+// Lines on stderr from threads that must not wait for whoever reads it: stderr may be a pipe that
+// is full.
+//
+// A thread writes them, in order. kLogLines wait at most; of what is left out the next line tells
+// the number. What others write to stderr by themselves may come before them.
+//
+// Thread safety: any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+
+namespace mrpool::base {
+
+inline constexpr size_t kLogLines = 1024;
+// The end of the program waits so long for the lines to be read.
+inline constexpr std::chrono::seconds kLogPatience{1};
+
+// `line` without its newline. Returns at once.
+void log_line(std::string line);
+// Waits until the lines before it are written, kLogPatience at most. exit() does so by itself.
+void flush_log();
+
+}  // namespace mrpool::base

@@ -1,0 +1,26 @@
+#include "examples/engine/check_start.h"
+
+#include <cstdio>
+
+#include "examples/engine/listen.h"
+#include "examples/storage/state_directory.h"
+
+namespace mrpool::engine {
+
+absl::Status check_start(const char* program, std::span<const std::string> listen,
+                         std::span<const storage::WantedStore> stores, const Options& options) {
+  absl::Status status = storage::StateDirectory::check(options.state_dir);
+  if (status.ok()) status = storage::check_stores(stores);
+  if (status.ok()) status = check_devices(listen, options.retry_listen);
+  // Whatever it is, the configuration is what has to change.
+  if (!status.ok()) return absl::InvalidArgumentError(status.message());
+  warn_of_memory(program, stores);
+  return absl::OkStatus();
+}
+
+void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores) {
+  const auto warning = storage::memory_warning(stores, storage::physical_memory());
+  if (warning) std::fprintf(stderr, "%s: %s\n", program, warning->c_str());
+}
+
+}  // namespace mrpool::engine

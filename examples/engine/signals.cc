@@ -1,0 +1,77 @@
+#include "examples/engine/signals.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace mrpool::engine {
+namespace {
+
+sigset_t signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+}  // namespace
+
+void Signals::block() {
+  const sigset_t set = signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
+}
+
+Signals::Signals(Nanoseconds stop_timeout, std::function<void()> overdue)
+    : overdue_(std::move(overdue)), thread_([this, stop_timeout] { run(stop_timeout); }) {}
+
+Signals::~Signals() {
+  {
+    const std::lock_guard lock(mutex_);
+    finished_ = true;
+  }
+  changed_.notify_all();
+  ::pthread_kill(thread_.native_handle(), SIGTERM);  // where it waits for a signal still
+  thread_.join();
+}
+
+std::optional<Signals::Event> Signals::next(Nanoseconds patience) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, patience, [this] { return stop_ || reload_; });
+  return take();
+}
+
+std::optional<Signals::Event> Signals::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return stop_ || reload_; });
+  return take();
+}
+
+// The mutex is held.
+std::optional<Signals::Event> Signals::take() {
+  if (stop_) return Event::kStop;
+  if (!std::exchange(reload_, false)) return std::nullopt;
+  return Event::kReload;
+}
+
+void Signals::run(Nanoseconds stop_timeout) {
+  const sigset_t set = signals();
+  int signal = 0;
+  do {
+    sigwait(&set, &signal);
+    const std::lock_guard lock(mutex_);
+    (signal == SIGHUP ? reload_ : stop_) = true;
+    changed_.notify_all();
+  } while (signal == SIGHUP);
+  std::unique_lock lock(mutex_);
+  if (changed_.wait_for(lock, stop_timeout, [this] { return finished_; })) return;
+  // The report may block: stderr may be a pipe that nobody reads.
+  ::signal(SIGALRM, [](int) { ::_exit(1); });
+  ::alarm(1);
+  overdue_();
+  ::_exit(1);
+}
+
+}  // namespace mrpool::engine

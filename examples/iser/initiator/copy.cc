@@ -1,0 +1,194 @@
+// mrpool-iser read, mrpool-iser write: a range of a unit to and from a file or a pipe.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/exit_status.h"
+#include "examples/iser/initiator/client.h"
+#include "examples/load/file.h"
+#include "examples/load/file_worker.h"
+
+namespace mrpool::iser {
+namespace {
+
+constexpr size_t kAtOnce = 256 << 10;
+static_assert(kAtOnce % kLargestUnitBlock == 0);
+
+// What read and write are asked for.
+struct Copy {
+  ClientOptions client;
+  uint64_t offset = 0;
+  uint64_t size = 0;  // 0: to the end
+  std::string file = "-";
+};
+
+absl::Status check_range(const Copy& copy, const Capacity& capacity) {
+  if (copy.offset % capacity.block_size != 0 || copy.size % capacity.block_size != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--offset ", copy.offset, " and --size ", copy.size,
+                     " must be multiples of the unit's blocks of ", capacity.block_size, " bytes"));
+  }
+  if (copy.offset > capacity.bytes() || copy.size > capacity.bytes() - copy.offset) {
+    return absl::OutOfRangeError(
+        absl::StrCat("--offset + --size is beyond the end of the unit at ", capacity.bytes()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ends_inside_block(uint64_t bytes, uint32_t block_size) {
+  return absl::InvalidArgumentError(absl::StrCat("the input ends ", bytes % block_size,
+                                                 " bytes into a block of ", block_size,
+                                                 "; pad it, or give --size"));
+}
+
+absl::Status too_long(const Copy& copy, const Capacity& capacity) {
+  return absl::OutOfRangeError(absl::StrCat("the input does not fit: the unit has room for ",
+                                            capacity.bytes() - copy.offset, " bytes from --offset ",
+                                            copy.offset));
+}
+
+// What is known of the input before the first byte is written.
+absl::Status check_input(const Copy& copy, const Capacity& capacity, const load::File& input) {
+  const std::optional<uint64_t> left = input.left();
+  if (!left) return absl::OkStatus();
+  if (copy.size == 0 && *left > capacity.bytes() - copy.offset) return too_long(copy, capacity);
+  const uint64_t bytes = copy.size == 0 ? *left : std::min(*left, copy.size);
+  if (bytes % capacity.block_size != 0) return ends_inside_block(bytes, capacity.block_size);
+  return absl::OkStatus();
+}
+
+// Reads or writes while the session's loop runs, and answers its pings.
+absl::StatusOr<size_t> move(Client& client, load::FileWorker& file, std::span<std::byte> memory,
+                            bool writes) {
+  absl::StatusOr<size_t> moved = size_t{0};
+  client.wait([&](const std::function<void()>& done) {
+    const auto finished = [&moved, done](absl::StatusOr<size_t> result) {
+      moved = std::move(result);
+      done();
+    };
+    if (writes) {
+      file.write(memory, finished);
+    } else {
+      file.read(memory, finished);
+    }
+  });
+  return moved;
+}
+
+absl::Status copy_out(Client& client, const Copy& copy) {
+  const auto unit = client.pin_unit();
+  if (!unit.ok()) return unit.status();
+  const Capacity& capacity = unit->capacity;
+  if (absl::Status status = check_range(copy, capacity); !status.ok()) return status;
+  const auto output = load::File::open_output(copy.file);
+  if (!output.ok()) return output.status();
+  const auto to = load::FileWorker::create(client.reactor(), output->fd(), output->named());
+  if (!to.ok()) return to.status();
+  std::vector<std::byte> data(kAtOnce);
+  uint64_t at = copy.offset;
+  const uint64_t end = copy.size != 0 ? at + copy.size : capacity.bytes();
+  do {
+    const auto part = std::span(data).first(std::min<uint64_t>(end - at, data.size()));
+    if (!part.empty()) {
+      absl::Status status = client.transfer(false, capacity, at, part);
+      if (!status.ok()) return status;
+    }
+    const auto written = move(client, **to, part, true);
+    if (!written.ok()) return written.status();
+    at += part.size();
+  } while (at != end);
+  return absl::OkStatus();
+}
+
+absl::Status copy_in(Client& client, const Copy& copy, const load::File& input, uint64_t& written) {
+  const auto unit = client.pin_unit();
+  if (!unit.ok()) return unit.status();
+  const Capacity& capacity = unit->capacity;
+  if (absl::Status status = check_range(copy, capacity); !status.ok()) return status;
+  if (absl::Status status = check_input(copy, capacity, input); !status.ok()) return status;
+  const auto from = load::FileWorker::create(client.reactor(), input.fd());
+  if (!from.ok()) return from.status();
+  std::vector<std::byte> data(kAtOnce);
+  uint64_t left = copy.size != 0 ? copy.size : capacity.bytes() - copy.offset;
+  while (left != 0) {
+    const auto room = std::span(data).first(std::min<uint64_t>(left, data.size()));
+    const auto got = move(client, **from, room, false);
+    if (!got.ok()) return got.status();
+    if (*got % capacity.block_size != 0) return ends_inside_block(*got, capacity.block_size);
+    if (*got == 0) break;
+    const auto part = room.first(*got);
+    absl::Status status = client.transfer(true, capacity, copy.offset + written, part);
+    if (!status.ok()) return status;
+    left -= *got;
+    written += *got;
+  }
+  if (copy.size == 0 && left == 0) {
+    const auto more = move(client, **from, std::span(data).first(1), false);
+    if (!more.ok()) return more.status();
+    if (*more != 0) return too_long(copy, capacity);
+  }
+  if (written == 0) return load::empty_input();
+  // Acknowledged to the caller means durable.
+  return client.run(scsi::Cdb{0x35}, DataDirection::kNone, {});
+}
+
+template <typename Work>
+absl::Status with_client(const ClientOptions& options, Work work) {
+  const auto client = connect(options);
+  if (!client.ok()) return client.status();
+  absl::Status status = work(**client);
+  (*client)->log_out();
+  return status;
+}
+
+int read(const Copy& copy) {
+  absl::Status status = load::File::check_output(copy.file);
+  if (!status.ok()) return fail(status);
+  status = with_client(copy.client, [&](Client& client) { return copy_out(client, copy); });
+  return status.ok() ? base::kExitOk : fail(status);
+}
+
+int write(const Copy& copy) {
+  const auto input = load::File::open_input(copy.file);
+  if (!input.ok()) return fail(input.status());
+  uint64_t written = 0;
+  const absl::Status status = with_client(
+      copy.client, [&](Client& client) { return copy_in(client, copy, *input, written); });
+  if (!status.ok()) return fail(status);
+  std::fprintf(stderr, "%llu bytes written\n", static_cast<unsigned long long>(written));
+  return base::kExitOk;
+}
+
+}  // namespace
+
+void add_read(base::CommandLine& program) {
+  const auto copy = std::make_shared<Copy>();
+  base::CommandLine& command = program.command(
+      "read", "copy a unit, or a range of it, to a file or stdout", [copy] { return read(*copy); });
+  add_unit_options(command, copy->client);
+  command.section("Copy");
+  command.text("output", "FILE", "where to; - is stdout", copy->file);
+  command.size("offset", "first byte of the range", copy->offset);
+  command.size("size", "bytes (default: to the end of the unit)", copy->size);
+  command.examples(
+      "  $ mrpool-iser read uiwarp://127.0.0.1:3260 --target IQN --size 48MiB "
+      "--output a.img\n");
+}
+
+void add_write(base::CommandLine& program) {
+  const auto copy = std::make_shared<Copy>();
+  base::CommandLine& command = program.command("write", "copy a file or stdin to a range of a unit",
+                                               [copy] { return write(*copy); });
+  add_unit_options(command, copy->client);
+  command.section("Copy");
+  command.text("input", "FILE", "what to write; - is stdin", copy->file);
+  command.size("offset", "first byte of the range", copy->offset);
+  command.size("size", "bytes at most (default: to the end of the input)", copy->size);
+  command.examples("  $ mrpool-iser write uiwarp://127.0.0.1:3260 --target IQN --input disk.img\n");
+}
+
+}  // namespace mrpool::iser

@@ -1,0 +1,76 @@
+// One job of a load: a session, and iodepth I/Os under way on it.
+//
+// A command that the target refuses for now is submitted again (attempts.h). When the target
+// reports a unit attention, nothing goes out until the unit was compared with the one that the load
+// began with; another one ends the job.
+//
+// Thread safety: the reactor's thread. Ownership: session, buffer, unit and progress are the
+// caller's and outlive the job, which is destroyed when it has finished.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "examples/iser/initiator/attempts.h"
+#include "examples/iser/initiator/unit.h"
+#include "examples/load/buffer.h"
+#include "examples/load/workload.h"
+
+namespace mrpool::iser {
+
+struct PerfJobOptions {
+  load::Options load;
+  uint32_t index = 0;
+  uint64_t run_id = 0;
+  load::Progress* progress = nullptr;
+  Session* session = nullptr;
+  Reactor* reactor = nullptr;
+  const load::Buffer* buffer = nullptr;  // perf_buffer() bytes for each job
+  const Unit* unit = nullptr;
+  uint64_t lun = 0;
+};
+
+// Bytes of `buffer` that one job needs.
+size_t perf_buffer(const load::Options& options);
+
+class PerfJob {
+ public:
+  explicit PerfJob(const PerfJobOptions& options);
+  ~PerfJob();
+
+  // `finished` runs once, when all I/O, reading back included, is done.
+  void start(std::function<void()> finished);
+  // No further I/O; what was written is still read back unless `now_or_never`, which also ends the
+  // wait for another attempt.
+  void stop(bool now_or_never);
+  const load::JobStats& stats() const { return workload_.stats(); }
+  // Why the job ended early: the session was lost, or the unit is another one (Aborted).
+  const absl::Status& cause() const { return cause_; }
+
+ private:
+  struct Slot;
+
+  void pump();
+  void submit(Slot& slot);
+  void completed(Slot& slot);
+  void end(Slot& slot, const absl::Status& status);
+  void look_again(Slot& slot);
+  void looked(const absl::StatusOr<Unit>& unit);
+
+  const PerfJobOptions options_;
+  Session& session_;
+  const uint32_t block_size_;
+  const uint32_t blocks_;  // of one I/O
+  load::Workload workload_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> idle_;
+  std::vector<Slot*> held_;  // until the unit was compared
+  UnitReader reader_;
+  absl::Status cause_;
+  std::function<void()> finished_;
+  Bound<Timer, &PerfJob::pump> rate_{*this};
+};
+
+}  // namespace mrpool::iser

@@ -1,0 +1,103 @@
+#include "examples/storage/watch.h"
+
+#include <signal.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mrpool::storage {
+namespace {
+
+constexpr std::chrono::seconds kPatience{1};
+
+// What is wrong with the store now; empty: nothing.
+std::string trouble_of(Volume& volume) {
+  absl::Status status = volume.still_there();
+  if (status.ok()) status = volume.refresh(0).status();
+  return std::string(status.message());
+}
+
+}  // namespace
+
+std::vector<std::string> StoreLook::look(std::span<const std::shared_ptr<Volume>> stores) {
+  std::erase_if(seen_, [](const auto& each) { return each.second.volume.expired(); });
+  std::vector<std::string> lines;
+  for (const std::shared_ptr<Volume>& volume : stores) {
+    const auto [at, fresh] = seen_.try_emplace(volume.get());
+    Seen& seen = at->second;
+    if (fresh) seen = {.volume = volume, .bytes = volume->geometry().bytes(), .trouble = {}};
+    std::string trouble = trouble_of(*volume);
+    const uint64_t bytes = volume->geometry().bytes();
+    if (bytes != seen.bytes) {
+      lines.push_back(absl::StrCat(volume->spec(), bytes > seen.bytes ? ": grew" : ": shrank",
+                                   " from ", seen.bytes, " to ", bytes, " bytes",
+                                   bytes > seen.bytes ? "" : "; what lies beyond is refused"));
+    }
+    if (trouble != seen.trouble) {
+      lines.push_back(trouble.empty()
+                          ? absl::StrCat(volume->spec(), ": is in its place again")
+                          : absl::StrCat(volume->spec(), ": ", trouble,
+                                         "; SIGHUP makes the daemon serve what is there by then"));
+    }
+    seen.bytes = bytes;
+    seen.trouble = std::move(trouble);
+  }
+  return lines;
+}
+
+// Shared with the thread, which may outlive the watch.
+struct StoreWatch::State {
+  const std::chrono::nanoseconds period;
+  const Stores stores;
+  const Report report;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool stop = false;
+  bool ended = false;
+
+  // `stores` and `report` are called with the mutex held, so that none begins after the stop.
+  void run() {
+    StoreLook look;
+    std::unique_lock lock(mutex);
+    while (!stop) {
+      std::vector<std::shared_ptr<Volume>> all = stores();
+      lock.unlock();
+      const std::vector<std::string> lines = look.look(all);
+      all.clear();
+      lock.lock();
+      if (stop) break;
+      report(lines);
+      wake.wait_for(lock, period, [this] { return stop; });
+    }
+    ended = true;
+    wake.notify_all();
+  }
+};
+
+StoreWatch::StoreWatch(std::chrono::nanoseconds period, Stores stores, Report report)
+    : state_(new State{.period = period,
+                       .stores = std::move(stores),
+                       .report = std::move(report),
+                       .mutex = {},
+                       .wake = {}}) {
+  std::thread([state = state_] {
+    // The program's signals are for others.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    state->run();
+  }).detach();
+}
+
+StoreWatch::~StoreWatch() {
+  std::unique_lock lock(state_->mutex);
+  state_->stop = true;
+  state_->wake.notify_all();
+  state_->wake.wait_for(lock, kPatience, [this] { return state_->ended; });
+}
+
+}  // namespace mrpool::storage

@@ -1,0 +1,27 @@
+// Where the library's own messages go: a broken rule of the program, an error nobody else hears of,
+// the report of the ordering sanitizer. They are few: none on a data path.
+//
+// Thread safety: any thread.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace mrpool {
+
+enum class LogLevel : uint8_t {
+  kInfo,   // a report that was asked for
+  kError,  // something did not work and the program goes on
+  kFatal,  // a rule is broken; abort() follows. The stack comes as lines of its own
+};
+std::string_view to_string(LogLevel level);
+
+// `line` has no line feed and is valid during the call. Called from the thread that has something
+// to say, one call at a time or several; must not throw.
+using LogSink = void (*)(void* context, LogLevel level, std::string_view line);
+
+// From now on messages go to `sink`. Null: to stderr, each headed by "mrpool: ", as at the start. A
+// call of the earlier sink that is under way in another thread may end after this returns.
+void set_log_sink(LogSink sink, void* context = nullptr);
+
+}  // namespace mrpool
