@@ -35,7 +35,8 @@ std::string port_name(std::string_view initiator, const iscsi::Isid& isid) {
 
 void Site::refresh_sizes() {
   for (const auto& target : targets()) {
-    for (const auto& [lun, unit] : target->units()->units) {
+    const auto table = target->units();
+    for (const auto& [lun, unit] : table->units) {
       unit->logical.resize(unit->volume->geometry().blocks);
     }
   }
@@ -44,7 +45,8 @@ void Site::refresh_sizes() {
 std::vector<std::shared_ptr<storage::Volume>> Site::stores() const {
   std::vector<std::shared_ptr<storage::Volume>> volumes;
   for (const auto& target : targets()) {
-    for (const auto& [lun, unit] : target->units()->units) volumes.push_back(unit->volume);
+    const auto table = target->units();
+    for (const auto& [lun, unit] : table->units) volumes.push_back(unit->volume);
   }
   return volumes;
 }
@@ -106,7 +108,8 @@ absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(const Config& config
                                                             storage::Growth& growth) {
   std::vector<storage::ServedStore> served;
   for (const auto& target : targets()) {
-    for (const auto& [lun, unit] : target->units()->units) {
+    const auto table = target->units();
+    for (const auto& [lun, unit] : table->units) {
       served.push_back({unit->volume, target->name(), place_of(lun)});
     }
   }
@@ -131,7 +134,8 @@ absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(const Config& config
 std::shared_ptr<Unit> Site::find_unit(const UnitNames& names, std::string_view target) const {
   std::shared_ptr<Unit> found;
   for (const auto& each : targets()) {
-    for (const auto& [lun, unit] : each->units()->units) {
+    const auto table = each->units();
+    for (const auto& [lun, unit] : table->units) {
       if (unit->logical.facts().uuid != names.uuid) continue;
       if (each->name() == target) return unit;
       if (found == nullptr) found = unit;

@@ -74,7 +74,8 @@ class Daemon final : public engine::Application {
 
   void print_served() override {
     for (const auto& subsystem : service_.target().subsystems()) {
-      for (const Namespace& ns : subsystem->namespaces()->namespaces) {
+      const auto table = subsystem->namespaces();
+      for (const Namespace& ns : table->namespaces) {
         std::printf("serving %s namespace %u: %s\n", subsystem->nqn.c_str(), ns.nsid,
                     describe(ns, keeps_uuids()).c_str());
       }
@@ -84,7 +85,8 @@ class Daemon final : public engine::Application {
   std::map<std::string, std::string> state() override {
     std::map<std::string, std::string> all;
     for (const auto& subsystem : service_.target().subsystems()) {
-      for (const Namespace& ns : subsystem->namespaces()->namespaces) {
+      const auto table = subsystem->namespaces();
+      for (const Namespace& ns : table->namespaces) {
         all.emplace(absl::StrCat(subsystem->nqn, " ", place_of(ns.nsid)),
                     describe(ns, keeps_uuids()));
       }

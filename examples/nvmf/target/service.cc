@@ -71,7 +71,8 @@ absl::Status Service::add_worker(Reactor& reactor) {
 std::vector<storage::ServedStore> Service::served() const {
   std::vector<storage::ServedStore> all;
   for (const auto& subsystem : target_.subsystems()) {
-    for (const Namespace& ns : subsystem->namespaces()->namespaces) {
+    const auto table = subsystem->namespaces();
+    for (const Namespace& ns : table->namespaces) {
       all.push_back({ns.volume, subsystem->nqn, place_of(ns.nsid)});
     }
   }
