@@ -155,6 +155,10 @@ class TargetTest(unittest.TestCase):
         self.assertEqual(status, 0, f"the target's exit status:\n{target.output()}")
         self.assertRegex(target.output(), r"MRs in use: 0 ", target.output())
 
+    def expect_said(self, target, text):
+        """A daemon writes what it says of its peers on a thread of its own, so they may know it first."""
+        until(lambda: text in target.output(), lambda: f"not said: {text}\n{target.output()}")
+
     def file(self, name, size):
         path = self.folder / name
         with open(path, "wb") as file:
@@ -269,7 +273,7 @@ class TargetTest(unittest.TestCase):
         """A signal ends every command within a second, whatever the target does."""
         target = self.target(*self.storage)
         process = self.start("perf", target, *self.name, "--rw", "randrw", "--time_based", "--runtime", "600",
-                             "--verify", "crc32c", "--eta", "always")
+                             "--verify", "crc32c", "--eta", "always", "--timeout", "600")
         self.addCleanup(process.kill)
         process.stderr.readline()  # the first line of a load that runs
         target.process.send_signal(signal.SIGSTOP)
@@ -277,15 +281,16 @@ class TargetTest(unittest.TestCase):
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=PATIENCE)
-            # It gives itself a second; a command's own limit is 30 s. A busy machine is in between.
-            self.assertLess(time.monotonic() - begun, 15)
+            # It gives itself a second; a command's own limit is ten minutes. A busy machine is in
+            # between.
+            self.assertLess(time.monotonic() - begun, 120)
         finally:
             target.process.send_signal(signal.SIGCONT)
 
     def check_silent_target_is_named(self):
         target = self.target(*self.storage)
         load = self.start("perf", target, *self.name, "--time_based", "--runtime", "600",
-                          "--timeout", "300ms", "--eta", "always")
+                          "--timeout", "5s", "--eta", "always")  # a busy target answers by then
         self.addCleanup(load.kill)
         load.stderr.readline()
         target.process.send_signal(signal.SIGSTOP)

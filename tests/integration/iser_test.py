@@ -389,7 +389,7 @@ class Neighbours(IserTargetTest):
 
     def test_two_loads_on_two_threads(self):
         target = self.target("--lun", "ram:8MiB", "--lun", "ram:8MiB", "--threads", "2",
-                             "--verbose", "--stall-timeout", "5")
+                             "--verbose", "--stall-timeout", "60")
         loads = [self.start("perf", target, *self.name, "--lun", str(lun), "--initiator",
                             f"{IQN}-host{lun}", "--rw", "randrw", "--bs", "4k", "--iodepth", "8",
                             "--time_based", "--runtime", "2", "--verify", "crc32c", "--output-format", "json",

@@ -17,7 +17,7 @@ import sys
 import time
 import unittest
 
-from harness import BIN, NQN, PATIENCE, TargetTest, connections, until
+from harness import BIN, NQN, PATIENCE, TargetTest, until
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "attack"))
 from iwarp import Wire, cm_request  # pylint: disable=wrong-import-position
@@ -263,10 +263,9 @@ class Errors(TargetTest):
         target = self.target("--namespace", "ram:1MiB", "--host-nqn", friend)
         stranger = "nqn.2026-11.org.mrpool:stranger"
         self.run_host("identify", target, "--subnqn", NQN, "--host-nqn", stranger, expect=3)
-        self.assertIn(f"Connect of {stranger} to {NQN} refused: the host is not in the list",
-                      target.output())
+        self.expect_said(target, f"Connect of {stranger} to {NQN} refused: the host is not in the list")
         self.run_host("identify", target, "--subnqn", NQN + "-other", "--host-nqn", friend, expect=3)
-        self.assertIn(f"to {NQN}-other refused: there is no such subsystem", target.output())
+        self.expect_said(target, f"to {NQN}-other refused: there is no such subsystem")
 
     def test_wrong_namespace(self):
         target = self.target("--namespace", "ram:1MiB")
@@ -421,7 +420,9 @@ class Interruptions(TargetTest):
         disk = f"file:{self.file('disk', 16 * MIB)}"
         process, killed = self.kill_under_load(disk, "--reconnect", "--reconnect-delay", "100ms")
         self.target("--namespace", disk, host=killed.host, port=killed.port)
-        until(lambda: connections(killed.port) >= 3, lambda: "the host does not come back")
+        # Its connections are there before it counts as back.
+        while b"connected again" not in (line := process.stderr.readline()):
+            self.assertTrue(line, "the host does not come back")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, err.decode())
@@ -531,8 +532,7 @@ class Reload(TargetTest):
         _, err = loads[1].communicate(timeout=PATIENCE)
         self.assertRegex(f"{loads[1].returncode} {err.decode()}",
                          "(?s)3 .*mrpool-nvmf: connection|1 .*namespace 1 is not the one it was")
-        self.assertIn(f" of {one} at {NQN}: dropped, the host may no longer connect",
-                      target.output())
+        self.expect_said(target, f" of {one} at {NQN}: dropped, the host may no longer connect")
 
     def test_another_store_in_the_place_of_the_one_in_use_is_the_cause(self):
         self.check_replaced_while_it_is_used(

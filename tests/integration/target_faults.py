@@ -15,8 +15,8 @@ import random
 import tempfile
 import time
 
-from harness import (MEASURED, NQN, PATIENCE, IserTargetTest, Target, TargetTest, descriptors,
-                     resident, until)
+from harness import (MEASURED, NQN, PATIENCE, IserTargetTest, Target, TargetTest, connections,
+                     descriptors, resident, until)
 
 # Memory is looked at after each of so many windows of killed clients. What clients leave behind shows
 # in all of them, so the window that grew least is judged. What else grows comes to an end, however
@@ -124,6 +124,21 @@ def kill_clients(helper, folder, rng, cycles):
         target.kill()
 
 
+def events(said):
+    """How often the host has lost its connections, and was connected again."""
+    text = said.read_bytes()
+    return text.count(b"connection lost"), text.count(b"connected again")
+
+
+def wait_for_host(said, port, losses=0):
+    """Until the host is connected to the target that runs, after so many losses at least."""
+    def there():
+        lost, again = events(said)
+        return lost == again >= losses and connections(port) > 0
+
+    until(there, lambda: f"the host does not come back: {said.read_bytes()}")
+
+
 def kill_targets(helper, folder, rng, cycles):
     """Returns the figures."""
     disk = pathlib.Path(folder) / "disk"
@@ -140,11 +155,16 @@ def kill_targets(helper, folder, rng, cycles):
     try:
         # A host repeats only what had begun.
         until(lambda: b"IOPS" in said.read_bytes(), lambda: f"no load: {said.read_bytes()}")
-        for _ in range(cycles):
+        losses = 0
+        for cycle in range(cycles):
             time.sleep(rng.uniform(0.3, 1.0))
+            if cycle == cycles - 1:
+                wait_for_host(said, port)
+                losses = events(said)[0] + 1
             target.kill()
             target = Target(folder, "--namespace", f"file:{disk}", host=where, port=port)
-        time.sleep(1)
+        # Interrupted earlier, it would give up what it has not got back.
+        wait_for_host(said, port, losses)
         host.send_signal(2)
         out, _ = host.communicate(timeout=PATIENCE)
         assert host.returncode in (0, 130), said.read_text()
