@@ -69,8 +69,9 @@ class DaemonTest : public ::testing::Test {
       close(ends[0]);
       if (freopen("/dev/null", "w", stdout) == nullptr) _exit(9);
       in_the_process_();
-      _exit(run_daemon(
-          "daemon", std::make_unique<Hanging>(what, ends[1], Options{.stop_timeout = seconds(1)})));
+      // What does not hang may take its time.
+      const Options options{.stop_timeout = seconds(what == Hang::kNothing ? 300 : 1)};
+      _exit(run_daemon("daemon", std::make_unique<Hanging>(what, ends[1], options)));
     }
     close(ends[1]);
     pipe_ = ends[0];

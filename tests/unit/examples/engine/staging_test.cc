@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -286,6 +287,13 @@ TEST_F(StagingShares, ALongUrgentClaimLeavesTheReserveToOthers) {
   EXPECT_TRUE(second.take(kUrgentChunks / 2));
 }
 
+// Of this thread, whatever else the machine does.
+std::chrono::nanoseconds cpu_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
 TEST_F(StagingShares, NoCallTakesLongerWhenManyWait) {
   std::vector<std::unique_ptr<User>> queues;
   for (int i = 0; i < 200; ++i) {
@@ -294,10 +302,10 @@ TEST_F(StagingShares, NoCallTakesLongerWhenManyWait) {
   }
   // As when the host resets its controller. A walk through those that wait would be 2 * 10^10
   // steps.
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = cpu_time();
   for (const auto& queue : queues) queue->stop();
   turn();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  EXPECT_LT(cpu_time() - start, std::chrono::seconds(10));
   EXPECT_EQ(staging_->in_use(), 0u);
   EXPECT_EQ(staging_->waiting(), 0u);
 }
@@ -313,13 +321,13 @@ TEST_F(StagingShares, NoRoundTakesLongerWhenManyHostsWait) {
   }
   // One after the other, each of those that wait gets its turn. With a search for the least in each
   // step of each round it would be 10^10 steps.
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = cpu_time();
   for (const auto& host : hosts) {
     turn();
     EXPECT_EQ(host->held(), 2u);
     host->stop();
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT(cpu_time() - start, std::chrono::seconds(20));
   EXPECT_EQ(staging_->in_use(), 0u);
 }
 

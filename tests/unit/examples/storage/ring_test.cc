@@ -187,7 +187,8 @@ TEST(Ring, IsOneForAllFilesOfAReactor) {
   for (auto& channel : channels) write_and_read_back(*channel, *reactor, 4096);
   channels.clear();
   volumes.clear();
-  EXPECT_TRUE(eventually([before] { return descriptors() == before; })) << descriptors();
+  // What earlier tests let go of may have been open still at the beginning.
+  EXPECT_TRUE(eventually([before] { return descriptors() <= before; })) << descriptors();
 }
 
 // The reactor sleeps while the disk works; the event has to end the sleep.

@@ -98,7 +98,7 @@ class VerbsQpTest : public ::testing::Test {
   }
 
   void run_until(const std::function<bool()>& condition) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!condition() && std::chrono::steady_clock::now() < limit) reactor->poll();
     EXPECT_TRUE(condition());
   }
