@@ -211,8 +211,11 @@ namespace {
 // Throws std::system_error where the process may have no more threads.
 int serve(const char* program, std::unique_ptr<Application> application) {
   Service& service = application->service();
+  const Nanoseconds stop_timeout = service.options().stop_timeout;
   // Ends last: what comes before may wait for storage.
-  std::optional<Signals> signals;
+  Signals signals(stop_timeout, [stop_timeout, stores = service.stores()] {
+    report_overdue(stop_timeout, *stores);
+  });
   std::vector<std::unique_ptr<Reactor>> reactors;
   std::vector<Reactor*> pointers;
   // The application ends before the reactors.
@@ -224,15 +227,12 @@ int serve(const char* program, std::unique_ptr<Application> application) {
     pointers.push_back(reactors.back().get());
   }
   if (absl::Status status = owner->start(pointers); !status.ok()) return fail(program, status);
+  signals.started();
   print_served(*owner);
-  const Nanoseconds stop_timeout = service.options().stop_timeout;
-  signals.emplace(stop_timeout, [stop_timeout, stores = service.stores()] {
-    report_overdue(stop_timeout, *stores);
-  });
   {
     auto watch = watch_stores(program, *owner);
     Threads threads(service, pointers);
-    while (next_event(*signals, *owner) == Signals::Event::kReload) reload(*owner);
+    while (next_event(signals, *owner) == Signals::Event::kReload) reload(*owner);
     std::printf("stopping\n");
     std::fflush(stdout);
     watch.reset();

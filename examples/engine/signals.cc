@@ -15,7 +15,23 @@ sigset_t signals() {
   return set;
 }
 
+// As the signal would have done where it is not blocked.
+void end_by(int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  ::raise(signal);
+}
+
 }  // namespace
+
+void Signals::hold_reloads() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
 
 void Signals::block() {
   const sigset_t set = signals();
@@ -35,6 +51,11 @@ Signals::~Signals() {
   changed_.notify_all();
   ::pthread_kill(thread_.native_handle(), SIGTERM);  // where it waits for a signal still
   thread_.join();
+}
+
+void Signals::started() {
+  const std::lock_guard lock(mutex_);
+  started_ = true;
 }
 
 std::optional<Signals::Event> Signals::next(Nanoseconds patience) {
@@ -62,6 +83,7 @@ void Signals::run(Nanoseconds stop_timeout) {
   do {
     sigwait(&set, &signal);
     const std::lock_guard lock(mutex_);
+    if (signal != SIGHUP && !started_ && !finished_) end_by(signal);
     (signal == SIGHUP ? reload_ : stop_) = true;
     changed_.notify_all();
   } while (signal == SIGHUP);

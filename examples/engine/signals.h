@@ -17,16 +17,22 @@ namespace mrpool::engine {
 
 class Signals {
  public:
+  // Holds SIGHUP back until there is a Signals; the first call of main.
+  static void hold_reloads();
   // Blocks the signals here and in threads made from here on; before any is made.
   static void block();
 
-  // Once SIGINT or SIGTERM has come, there is so much time until this ends. After that `overdue`
-  // runs on the thread of the signals, and the process ends with status 1, without destructors.
+  // Until started() SIGINT and SIGTERM end the process as if nobody cared for them: nothing is
+  // served yet, and what it waits for may never answer. From then on there is so much time until
+  // this ends. After that `overdue` runs on the thread of the signals, and the process ends with
+  // status 1, without destructors.
   Signals(Nanoseconds stop_timeout, std::function<void()> overdue);
   // Waits for a signal to end it when there was none.
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
+
+  void started();
 
   enum class Event { kReload, kStop };
   // Waits for the next, for so long at most; several reloads that nobody waited for are one.
@@ -42,6 +48,7 @@ class Signals {
   std::condition_variable changed_;
   bool reload_ = false;
   bool stop_ = false;
+  bool started_ = false;
   bool finished_ = false;
   std::thread thread_;
 };

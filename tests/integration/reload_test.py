@@ -3,11 +3,14 @@
 daemons, one class a ctest (CMakeLists.txt)."""
 import json
 import os
+import pathlib
 import re
+import signal
+import subprocess
 import time
 import unittest
 
-from harness import IQN, NQN, PATIENCE, IserTargetTest, TargetTest
+from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
 
 MIB = 1 << 20
 
@@ -33,6 +36,29 @@ class Changes:
         """A run over all blocks of the first store that checks what it writes or finds."""
         self.run_host("perf", target, *self.name, "--bs", "4k", "--verify", "crc32c", "--eta", "never",
                       *options)
+
+    def test_a_reload_asked_for_while_it_starts(self):
+        """It comes after the start."""
+        path = self.configure("ram:1MiB")
+        config = json.loads(path.read_text())
+        target = (config.get("subsystems") or config["targets"])[0]
+        name = NQN if self.admitted == "hosts" else IQN
+        target[self.admitted] = [f"{name}:{number}" for number in range(20000)]
+        path.write_text(json.dumps(config))  # takes its time
+        with open(self.folder / "log", "w", encoding="utf-8") as log:
+            process = subprocess.Popen([BIN / self.program, "--config", path], stdout=log,
+                                       stderr=subprocess.STDOUT)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        counted = pathlib.Path(f"/proc/{process.pid}/io")
+        size = path.stat().st_size
+        until(lambda: int(counted.read_text().split()[1]) > size, lambda: "it reads nothing")
+        process.send_signal(signal.SIGHUP)
+        log = self.folder / "log"
+        until(lambda: process.poll() is not None or "reloaded: nothing" in log.read_text(),
+              log.read_text)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=PATIENCE), 0, log.read_text())
 
     def check_ends_run(self, change, before, after):
         """`change(target, disk)` gives the store in use another shape, of `before` and `after` blocks
@@ -143,6 +169,7 @@ class Changes:
 
 
 class Nvmf(Changes, TargetTest):
+    admitted = "hosts"
     second = ["--nsid", "2"]
     other_changes = [("serial", "0001", f"changed {NQN}"),
                      ("traffic_based_keep_alive", False, f"changed {NQN}")]
@@ -154,6 +181,7 @@ class Nvmf(Changes, TargetTest):
 
 
 class Iser(Changes, IserTargetTest):
+    admitted = "initiators"
     second = ["--lun", "1"]
     other_changes = [("alias", "a disk", f"added alias of {IQN}"),
                      ("alias", "the disk", f"changed alias of {IQN}"),

@@ -13,6 +13,7 @@
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/process_limits.h"
+#include "examples/engine/signals.h"
 #include "examples/iser/target/options.h"
 #include "examples/iser/target/service.h"
 
@@ -157,6 +158,7 @@ int check(const Config& config) {
 int main(int argc, char** argv) {
   using mrpool::iser_target::kProgram;
   mrpool::base::hold_standard_streams();
+  mrpool::engine::Signals::hold_reloads();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   auto options = mrpool::iser_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());

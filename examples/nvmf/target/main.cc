@@ -12,6 +12,7 @@
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/process_limits.h"
+#include "examples/engine/signals.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 
@@ -136,6 +137,7 @@ int check(const Config& config, const engine::Options& engine) {
 int main(int argc, char** argv) {
   using mrpool::nvmf_target::kProgram;
   mrpool::base::hold_standard_streams();
+  mrpool::engine::Signals::hold_reloads();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   auto options = mrpool::nvmf_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());

@@ -19,7 +19,7 @@
 namespace mrpool::engine::testing {
 namespace {
 
-enum class Hang { kNothing, kReload, kWorker };
+enum class Hang { kNothing, kStart, kReload, kWorker };
 
 [[noreturn]] void hang() {
   while (true) pause();
@@ -35,6 +35,8 @@ class Hanging final : public Application {
     for (Reactor* reactor : reactors) {
       if (absl::Status status = service_.add_worker(*reactor); !status.ok()) return status;
     }
+    tell('b');
+    if (what_ == Hang::kStart) hang();
     return absl::OkStatus();
   }
   absl::Status reload() override {
@@ -81,6 +83,10 @@ class DaemonTest : public ::testing::Test {
     char letter = 0;
     return read(pipe_, &letter, 1) == 1 ? letter : 'x';
   }
+  void serves() const {
+    EXPECT_EQ(next(), 'b');
+    EXPECT_EQ(next(), 's');
+  }
   // Its exit status; -1 when a signal ended it.
   int end() const {
     int status = 0;
@@ -101,9 +107,22 @@ TEST(Daemon, AReloadSaysWhatItChanged) {
             "added d, e; removed a; changed b");
 }
 
+TEST_F(DaemonTest, EndsBySignalsWhileItStarts) {
+  for (const int number : {SIGTERM, SIGINT}) {
+    start(Hang::kStart);
+    EXPECT_EQ(next(), 'b');
+    signal(SIGHUP);  // is for later
+    signal(number);
+    EXPECT_EQ(end(), -1);
+    EXPECT_EQ(next(), 'x');
+    close(pipe_);
+  }
+  pipe_ = -1;
+}
+
 TEST_F(DaemonTest, ReloadsAndStops) {
   start(Hang::kNothing);
-  EXPECT_EQ(next(), 's');
+  serves();
   signal(SIGHUP);
   EXPECT_EQ(next(), 'r');
   EXPECT_EQ(next(), 's');
@@ -113,7 +132,7 @@ TEST_F(DaemonTest, ReloadsAndStops) {
 
 TEST_F(DaemonTest, StopsWhileAReloadDoesNotComeToItsEnd) {
   start(Hang::kReload);
-  EXPECT_EQ(next(), 's');
+  serves();
   signal(SIGHUP);
   EXPECT_EQ(next(), 'r');
   signal(SIGTERM);
@@ -122,7 +141,7 @@ TEST_F(DaemonTest, StopsWhileAReloadDoesNotComeToItsEnd) {
 
 TEST_F(DaemonTest, StopsWhenAWorkerDoesNotAnswer) {
   start(Hang::kWorker);
-  EXPECT_EQ(next(), 's');
+  serves();
   signal(SIGHUP);
   EXPECT_EQ(next(), 'r');
   EXPECT_EQ(next(), 's');
@@ -141,7 +160,7 @@ TEST_F(DaemonTest, StopsWhenNobodyReadsItsMessages) {
     fcntl(STDERR_FILENO, F_SETFL, 0);
   };
   start(Hang::kWorker);
-  EXPECT_EQ(next(), 's');
+  serves();
   signal(SIGHUP);
   EXPECT_EQ(next(), 'r');
   EXPECT_EQ(next(), 's');
