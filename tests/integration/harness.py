@@ -258,35 +258,6 @@ class TargetTest(unittest.TestCase):
         until(lambda: f"\nlistening on {address}\n" in target.output(), target.output)
         return target, address
 
-    def check_interrupted_input(self, signal_number, status):
-        """A pipe that brings nothing must not keep a program that was told to end."""
-        target = self.target(*self.storage)
-        process = self.start("write", target, *self.name, stdin=subprocess.PIPE)
-        self.addCleanup(process.kill)
-        time.sleep(0.5)  # it waits for input by now; earlier the signal's own action ends it
-        process.send_signal(signal_number)
-        process.wait(timeout=PATIENCE)
-        process.communicate()
-        self.assertIn(process.returncode, (status, -signal_number))
-
-    def check_interrupted_beside_a_silent_target(self):
-        """A signal ends every command within a second, whatever the target does."""
-        target = self.target(*self.storage)
-        process = self.start("perf", target, *self.name, "--rw", "randrw", "--time_based", "--runtime", "600",
-                             "--verify", "crc32c", "--eta", "always", "--timeout", "600")
-        self.addCleanup(process.kill)
-        process.stderr.readline()  # the first line of a load that runs
-        target.process.send_signal(signal.SIGSTOP)
-        try:
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=PATIENCE)
-            # It gives itself a second; a command's own limit is ten minutes. A busy machine is in
-            # between.
-            self.assertLess(time.monotonic() - begun, 120)
-        finally:
-            target.process.send_signal(signal.SIGCONT)
-
     def check_silent_target_is_named(self):
         target = self.target(*self.storage)
         load = self.start("perf", target, *self.name, "--time_based", "--runtime", "600",

@@ -223,9 +223,6 @@ class Copy(IserTargetTest):
 
 
 class Interruptions(IserTargetTest):
-    def test_a_write_that_waits_for_input(self):
-        self.check_interrupted_input(signal.SIGTERM, 130)
-
     def test_an_interrupted_load_verifies_and_reports(self):
         target = self.target("--lun", "ram:8MiB")
         load = self.start("perf", target, *self.name, "--rw", "randrw", "--bs", "4k", "--time_based", "--runtime",
@@ -236,9 +233,6 @@ class Interruptions(IserTargetTest):
         out, err = load.communicate(timeout=PATIENCE)
         self.assertEqual(load.returncode, 0, err)
         self.assert_verified(*self.job_of(out))
-
-    def test_a_signal_beside_a_silent_target(self):
-        self.check_interrupted_beside_a_silent_target()
 
     def test_a_silent_target_is_named(self):
         self.check_silent_target_is_named()

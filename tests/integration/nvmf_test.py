@@ -381,27 +381,11 @@ class Interruptions(TargetTest):
         self.assertEqual(process.returncode, 0, err.decode())
         self.assert_verified(*self.job_of(out))
 
-    def test_a_write_that_waits_for_input(self):
-        self.check_interrupted_input(signal.SIGTERM, 130)
-
-    def test_a_signal_beside_a_silent_target(self):
-        self.check_interrupted_beside_a_silent_target()
-
     def test_a_silent_target_is_named(self):
         self.check_silent_target_is_named()
 
     def test_a_target_that_is_killed_while_it_is_written(self):
         self.check_target_killed_while_it_is_written()
-
-    def test_a_connection_that_does_not_come(self):
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            process = self.start("discover", f"uiwarp://127.0.0.1:{silent.getsockname()[1]}",
-                                 "--connect-timeout", "600")
-            self.addCleanup(process.kill)
-            with silent.accept()[0]:  # from here on it waits for an answer
-                process.send_signal(signal.SIGINT)
-                process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, -signal.SIGINT)
 
     def kill_under_load(self, disk, *options):
         """Returns the load, which had begun, and the killed target."""

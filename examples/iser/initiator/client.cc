@@ -38,7 +38,9 @@ absl::Status parse_chap(const char* option, const std::string& text, iscsi::Cred
 
 }  // namespace
 
-int fail(const absl::Status& status) { return base::fail("mrpool-iser", status); }
+int fail(const absl::Status& status) {
+  return base::fail("mrpool-iser", load::Interrupt::outcome(status));
+}
 
 void add_options(base::CommandLine& command, ClientOptions& options) {
   command.operand("ADDRESS", "where the target listens: uiwarp://HOST:PORT or verbs://HOST:PORT",
@@ -74,6 +76,7 @@ void add_unit_options(base::CommandLine& command, ClientOptions& options) {
 }
 
 Client::~Client() {
+  interrupt_.reset();
   sessions_.clear();
   buffer_.reset();
   pool_.reset();
@@ -115,6 +118,7 @@ absl::Status Client::open(uint32_t sessions) {
       Reactor::create({.spin = options_.spin ? Nanoseconds::max() : ReactorOptions{}.spin});
   if (!reactor.ok()) return reactor.status();
   reactor_ = *std::move(reactor);
+  interrupt_.emplace(*reactor_, [this](load::Interrupt::Step step) { tell(step); });
   auto device = Device::open(address_);
   if (!device.ok()) return device.status();
   device_ = *std::move(device);
@@ -133,8 +137,19 @@ absl::Status Client::open(uint32_t sessions) {
 }
 
 void Client::wait(const std::function<void(const std::function<void()>& done)>& what) {
-  what([this] { reactor_->stop(); });  // a stop() before run() is not lost
-  reactor_->run();
+  bool over = false;
+  what([this, &over] {
+    over = true;
+    reactor_->stop();
+  });
+  interrupt_->run_until(over);
+}
+
+void Client::tell(load::Interrupt::Step step) {
+  if (on_interrupt_) on_interrupt_(step);
+  if (end_pause_) end_pause_();
+  if (on_interrupt_ && step != load::Interrupt::Step::kGiveUp) return;
+  for (const auto& session : sessions_) session->abort("interrupted");
 }
 
 absl::StatusOr<Session*> Client::log_in() {
@@ -225,6 +240,7 @@ absl::Status Client::execute(const scsi::Cdb& cdb, DataDirection direction,
   Session& session = *sessions_.front();
   Attempts attempts;
   for (;;) {
+    if (load::Interrupt::heard()) return load::Interrupt::status();
     Waiting command;
     command.lun = scsi::encode_lun(uint16_t(lun_));
     command.cdb = cdb;
@@ -266,9 +282,10 @@ void Client::pause(Nanoseconds delay) {
     std::function<void()> finished;
   } timer;
   wait([&](const std::function<void()>& done) {
-    timer.finished = done;
+    timer.finished = end_pause_ = done;
     timer.arm(*reactor_, delay);
   });
+  end_pause_ = nullptr;
 }
 
 absl::Status Client::transfer(bool write, const Capacity& capacity, uint64_t offset,

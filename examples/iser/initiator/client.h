@@ -18,6 +18,7 @@
 #include "examples/iser/initiator/session.h"
 #include "examples/iser/initiator/unit.h"
 #include "examples/load/buffer.h"
+#include "examples/load/interrupt.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::iser {
@@ -56,6 +57,11 @@ class Client {
   absl::StatusOr<Session*> log_in();
   // Runs the loop until `what` calls the function it is given.
   void wait(const std::function<void(const std::function<void()>& done)>& what);
+  // What the work does when it is interrupted (load/interrupt.h). While there is no such call, and
+  // with kGiveUp, the sessions end.
+  void on_interrupt(std::function<void(load::Interrupt::Step)> call) {
+    on_interrupt_ = std::move(call);
+  }
   void log_out();
 
   // One command on the first session, submitted again as attempts.h says. `data` is copied through
@@ -87,6 +93,7 @@ class Client {
   absl::Status execute(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                        Moved& moved);
   void pause(Nanoseconds delay);
+  void tell(load::Interrupt::Step step);
   absl::Status explain(const absl::Status& refused) const;
 
   const ClientOptions options_;
@@ -99,6 +106,9 @@ class Client {
   std::optional<load::Buffer> buffer_;  // kBuffer bytes of data, then those of UnitReader
   std::optional<Unit> pinned_;
   std::vector<std::unique_ptr<Session>> sessions_;
+  std::function<void(load::Interrupt::Step)> on_interrupt_;
+  std::function<void()> end_pause_;  // while a command waits for its next attempt
+  std::optional<load::Interrupt> interrupt_;
 };
 
 // A client that is logged in to options.target. InvalidArgument where that is empty.

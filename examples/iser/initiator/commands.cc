@@ -105,6 +105,7 @@ int list_targets(const ClientOptions& options, bool units) {
     of_target.target = target.name;
     // One that lets nobody in does not hide the others.
     if (const absl::Status status = list_units(of_target); !status.ok()) exit = fail(status);
+    if (load::Interrupt::heard()) return exit;
   }
   return exit;
 }

@@ -88,6 +88,7 @@ absl::Status copy_out(Client& client, const Copy& copy) {
   if (!output.ok()) return output.status();
   const auto to = load::FileWorker::create(client.reactor(), output->fd(), output->named());
   if (!to.ok()) return to.status();
+  client.on_interrupt([&file = **to](load::Interrupt::Step) { file.cancel(); });
   std::vector<std::byte> data(kAtOnce);
   uint64_t at = copy.offset;
   const uint64_t end = copy.size != 0 ? at + copy.size : capacity.bytes();
@@ -112,6 +113,7 @@ absl::Status copy_in(Client& client, const Copy& copy, const load::File& input, 
   if (absl::Status status = check_input(copy, capacity, input); !status.ok()) return status;
   const auto from = load::FileWorker::create(client.reactor(), input.fd());
   if (!from.ok()) return from.status();
+  client.on_interrupt([&file = **from](load::Interrupt::Step) { file.cancel(); });
   std::vector<std::byte> data(kAtOnce);
   uint64_t left = copy.size != 0 ? copy.size : capacity.bytes() - copy.offset;
   while (left != 0) {
@@ -141,6 +143,7 @@ absl::Status with_client(const ClientOptions& options, Work work) {
   const auto client = connect(options);
   if (!client.ok()) return client.status();
   absl::Status status = work(**client);
+  (*client)->on_interrupt(nullptr);
   (*client)->log_out();
   return status;
 }

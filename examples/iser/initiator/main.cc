@@ -4,6 +4,7 @@
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
 #include "examples/iser/initiator/client.h"
+#include "examples/load/interrupt.h"
 
 namespace mrpool::iser {
 namespace {
@@ -19,6 +20,7 @@ constexpr const char* kExamples = R"(  $ mrpool-iser ls uiwarp://127.0.0.1:3260
 
 int main(int argc, char** argv) {
   mrpool::base::hold_standard_streams();
+  mrpool::load::Interrupt::take_signals(mrpool::iser::kProgram);
   ::signal(SIGPIPE, SIG_IGN);
   mrpool::base::CommandLine program(mrpool::iser::kProgram,
                                     "An iSCSI initiator over RDMA (RFC 7145), in userspace.");

@@ -1,11 +1,7 @@
 // mrpool-iser perf: load on a unit, verified, reported with fio's keys. Jobs are sessions of their
 // own on one thread.
-#include <signal.h>
-
 #include <algorithm>
-#include <boost/asio/signal_set.hpp>
 #include <boost/json/object.hpp>
-#include <boost/system/system_error.hpp>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -25,7 +21,6 @@
 #include "examples/load/options.h"
 #include "examples/load/report.h"
 #include "examples/protocol/scsi/target_device.h"
-#include "mrpool/asio.h"
 
 namespace mrpool::iser {
 namespace {
@@ -59,9 +54,7 @@ class Perf {
   absl::Status log_in();
   void take_granted_depth();
   absl::Status make_jobs();
-  absl::Status take_signals();
-  void wait_for_signal();
-  void hurry();
+  void interrupted(load::Interrupt::Step step);
   void run_jobs();
   SessionCounters counters() const;
 
@@ -74,9 +67,6 @@ class Perf {
   std::optional<load::Buffer> buffer_;
   std::vector<load::Progress> progress_;
   std::vector<std::unique_ptr<PerfJob>> jobs_;
-  std::optional<boost::asio::signal_set> signals_;
-  int interrupts_ = 0;
-  Bound<Timer, &Perf::hurry> hurry_{*this};
   load::Live live_;
 };
 
@@ -138,40 +128,10 @@ absl::Status Perf::make_jobs() {
   return absl::OkStatus();
 }
 
-// An interrupt ends the run early, within a second whatever the target does, and the results are
-// shown.
-absl::Status Perf::take_signals() {
-  try {
-    signals_.emplace(io_context(client_.reactor()), SIGINT, SIGTERM);
-  } catch (const boost::system::system_error& error) {  // no descriptors left for Asio's pipe
-    return absl::ResourceExhaustedError("no signal handling: " + error.code().message());
-  }
-  wait_for_signal();
-  return absl::OkStatus();
-}
-
-void Perf::wait_for_signal() {
-  signals_->async_wait([this](const boost::system::error_code& error, int) {
-    if (error) return;
-    hurry();
-    wait_for_signal();
-  });
-}
-
 // First the jobs read back what they wrote, for as long as there is time, then they wait for what
-// is under way, then nobody waits any more. A further signal goes a step ahead.
-void Perf::hurry() {
-  switch (++interrupts_) {
-    case 1:
-      for (const auto& job : jobs_) job->stop(false);
-      return hurry_.arm(client_.reactor(), load::kInterruptedReadBack);
-    case 2:
-      for (const auto& job : jobs_) job->stop(true);
-      return hurry_.arm(client_.reactor(), load::kInterruptedDrain);
-    default:
-      for (Session* const session : sessions_) session->abort("interrupted");
-      for (const auto& job : jobs_) job->stop(true);
-  }
+// is under way, then nobody waits any more; the results are shown all the same.
+void Perf::interrupted(load::Interrupt::Step step) {
+  for (const auto& job : jobs_) job->stop(step != load::Interrupt::Step::kFirst);
 }
 
 void Perf::run_jobs() {
@@ -191,17 +151,15 @@ absl::Status Perf::run() {
   if (absl::Status status = make_buffer(); !status.ok()) return status;
   if (absl::Status status = log_in(); !status.ok()) return status;
   if (absl::Status status = make_jobs(); !status.ok()) return status;
-  if (absl::Status status = take_signals(); !status.ok()) return status;
+  client_.on_interrupt([this](load::Interrupt::Step step) { interrupted(step); });
   run_jobs();
   const auto failed = [](const auto& job) { return job->stats().failed(); };
   // The unit may have become another without a word: a smaller one refuses what is beyond its end.
-  if (interrupts_ == 0 && cause().ok() && std::ranges::any_of(jobs_, failed)) {
+  if (!load::Interrupt::heard() && cause().ok() && std::ranges::any_of(jobs_, failed)) {
     const absl::Status same = client_.check_pinned();
     if (absl::IsAborted(same)) changed_ = same;
   }
   client_.log_out();
-  hurry_.cancel();
-  signals_->cancel();
   return absl::OkStatus();
 }
 

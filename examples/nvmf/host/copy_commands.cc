@@ -40,7 +40,7 @@ class ProgressLine {
       std::fprintf(stderr, "\r\033[K%s", line(bytes).c_str());
       shown_ = true;
     }
-    return !Host::interrupted();
+    return !load::Interrupt::heard();
   }
   void finish() const {
     if (shown_) std::fputs("\r\033[K", stderr);
@@ -140,18 +140,14 @@ Async<absl::StatusOr<uint64_t>> copy_range(Host& host, Job& job, Stream& stream)
 Async<absl::StatusOr<uint64_t>> copy_all(Host& host, Job& job, Stream& stream) {
   const absl::Status status = co_await host.session().connect();
   if (!status.ok()) co_return status;
-  host.take_signals();
+  host.on_interrupt([&stream](load::Interrupt::Step) { stream.cancel(); });
   auto copied = co_await copy_range(host, job, stream);
   // What ended the session, or another namespace there, ended commands and the wait for a pipe too.
   const bool of_command = absl::IsDataLoss(copied.status()) || absl::IsCancelled(copied.status()) ||
                           absl::IsUnavailable(copied.status());
   absl::Status cause;
   // GCC 12 destroys temporaries of conditional expressions with co_await twice.
-  if (of_command && Host::interrupted()) {
-    cause = absl::CancelledError("interrupted");
-  } else if (of_command) {
-    cause = co_await host.session().cause();
-  }
+  if (of_command && !load::Interrupt::heard()) cause = co_await host.session().cause();
   co_await host.session().disconnect();
   if (!cause.ok()) co_return cause;
   co_return copied;
@@ -172,7 +168,6 @@ int run(Job& job) {
   const uint64_t known = job.to_namespace ? stream.file->left().value_or(0) : 0;
   ProgressLine progress(show, job.copy.size != 0 ? job.copy.size : known);
   job.copy.progress = [&progress](uint64_t bytes) { return progress.update(bytes); };
-  (*host)->on_interrupt([&stream](Host::Interrupt) { stream.cancel(); });
   (*host)->on_over([&stream](const absl::Status&) { stream.cancel(); });
   const auto copied = (*host)->run(copy_all(**host, job, stream));
   stream.worker.reset();  // it uses the host's reactor

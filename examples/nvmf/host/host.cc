@@ -2,30 +2,16 @@
 
 #include <signal.h>
 
-#include <atomic>
 #include <cstdio>
-#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/exit_status.h"
 #include "examples/base/printable.h"
-#include "examples/load/interrupt.h"
 
 namespace mrpool::nvme::host {
 namespace {
 
 constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
                                         .most = std::chrono::hours(24)};
-
-// A signal handler has no other way in.
-std::atomic<bool> g_interrupted{false};
-std::atomic<Reactor*> g_reactor{nullptr};
-
-void handle_signal(int signal_number) {
-  g_interrupted.store(true, std::memory_order_relaxed);
-  if (Reactor* reactor = g_reactor.load(std::memory_order_acquire)) reactor->stop();
-  signal(signal_number, SIG_DFL);
-}
 
 }  // namespace
 
@@ -114,20 +100,14 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
       Session::create(*host->device_, *host->pd_, *host->pool_, *host->reactor_, session, *host);
   if (!made.ok()) return made.status();
   host->session_ = *std::move(made);
+  host->interrupt_.emplace(*host->reactor_,
+                           [self = host.get()](load::Interrupt::Step step) { self->tell(step); });
 
   signal(SIGPIPE, SIG_IGN);
   return host;
 }
 
-void Host::take_signals() {
-  g_reactor.store(reactor_.get(), std::memory_order_release);
-  struct sigaction action {};
-  action.sa_handler = handle_signal;  // no SA_RESTART: a wait for input ends too
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
-Host::~Host() { g_reactor.store(nullptr, std::memory_order_release); }
+Host::~Host() = default;
 
 ReactorOptions Host::job_reactor() const {
   ReactorOptions reactor;
@@ -135,33 +115,10 @@ ReactorOptions Host::job_reactor() const {
   return reactor;
 }
 
-bool Host::interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
-
-void Host::run_until(const bool& done) {
-  bool told = false;
-  while (!done) {
-    reactor_->run();
-    if (interrupted() && !done && !told) {
-      told = true;
-      hurry_.arm(*reactor_, load::kInterruptedReadBack);
-      call_interrupt(Interrupt::kFirst);
-    }
-  }
-  hurry_.cancel();
-}
-
-// The interrupted work is still not done.
-void Host::hurry() {
-  switch (++hurried_) {
-    case 1:
-      call_interrupt(Interrupt::kHurry);
-      return hurry_.arm(*reactor_, load::kInterruptedDrain);
-    case 2:
-      session_->give_up("interrupted");
-      return hurry_.arm(*reactor_, load::kInterruptedEnd);
-    default:
-      std::fputs("mrpool-nvmf: interrupted; what was under way did not end\n", stderr);
-      std::_Exit(base::kExitInterrupted);
+void Host::tell(load::Interrupt::Step step) {
+  if (on_interrupt_) on_interrupt_(step);
+  if (!on_interrupt_ || step == load::Interrupt::Step::kGiveUp) {
+    session_->give_up("interrupted");
   }
 }
 

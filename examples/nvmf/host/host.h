@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "examples/base/command_line.h"
+#include "examples/load/interrupt.h"
 #include "examples/nvmf/host/limits.h"
 #include "examples/nvmf/host/session.h"
 
@@ -44,14 +45,11 @@ class Host final : private Session::News {
   // Runs the loop until `work` has returned.
   template <typename T>
   T run(Async<T> work);
-  // SIGINT and SIGTERM end the program as usual until this is called, so that nobody waits for a
-  // connection that does not come. From then on interrupted() is true after one, and `work` has a
-  // second to end: `on_interrupt` is called at once and, with kHurry, when half of it is over; then
-  // the session is given up, and at last the program ends without `work`. A second signal kills.
-  enum class Interrupt : uint8_t { kFirst, kHurry };
-  void take_signals();
-  static bool interrupted();
-  void on_interrupt(std::function<void(Interrupt)> call) { on_interrupt_ = std::move(call); }
+  // What `work` does when it is interrupted (load/interrupt.h). Until this is called, and with
+  // kGiveUp, the session is given up.
+  void on_interrupt(std::function<void(load::Interrupt::Step)> call) {
+    on_interrupt_ = std::move(call);
+  }
   // Called when the session is over for good, Session::ended().
   void on_over(std::function<void(const absl::Status&)> call) { over_call_ = std::move(call); }
 
@@ -66,11 +64,7 @@ class Host final : private Session::News {
   Host() = default;
   void on_event(const std::string& text) override;
   void on_over(const absl::Status& why) override;
-  void run_until(const bool& done);
-  void hurry();
-  void call_interrupt(Interrupt what) {
-    if (on_interrupt_) on_interrupt_(what);
-  }
+  void tell(load::Interrupt::Step step);
 
   HostOptions options_;
   std::unique_ptr<Reactor> reactor_;
@@ -78,9 +72,8 @@ class Host final : private Session::News {
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
   std::unique_ptr<Session> session_;
-  std::function<void(Interrupt)> on_interrupt_;
-  Bound<Timer, &Host::hurry> hurry_{*this};
-  int hurried_ = 0;
+  std::function<void(load::Interrupt::Step)> on_interrupt_;
+  std::optional<load::Interrupt> interrupt_;
   std::function<void(const absl::Status&)> over_call_;
 };
 
@@ -95,7 +88,7 @@ T Host::run(Async<T> work) {
     host.reactor_->stop();
   };
   spawn(finish(*this, work, result, done));
-  run_until(done);
+  interrupt_->run_until(done);
   return *std::move(result);
 }
 

@@ -1,6 +1,7 @@
 // mrpool-nvmf: an NVMe-oF/RDMA host in userspace.
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
+#include "examples/load/interrupt.h"
 #include "examples/nvmf/host/commands.h"
 
 namespace mrpool::nvme::host {
@@ -14,7 +15,9 @@ constexpr const char* kExamples = R"(  $ mrpool-nvmf discover uiwarp://127.0.0.1
 
 }  // namespace
 
-int fail(const absl::Status& status) { return base::fail(kProgram, status); }
+int fail(const absl::Status& status) {
+  return base::fail(kProgram, load::Interrupt::outcome(status));
+}
 
 int main(int argc, char** argv) {
   base::CommandLine program(kProgram, "An NVMe-oF/RDMA host in userspace.");
@@ -32,5 +35,6 @@ int main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   mrpool::base::hold_standard_streams();
+  mrpool::load::Interrupt::take_signals(mrpool::nvme::host::kProgram);
   return mrpool::nvme::host::main(argc, argv);
 }

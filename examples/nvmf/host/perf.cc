@@ -3,6 +3,7 @@
 #include <boost/json/object.hpp>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -34,8 +35,11 @@ class Perf {
 
   Async<absl::Status> run();
   // Ends the load early, with everything verified, or without.
-  void stop(Host::Interrupt how) {
-    for (const auto& job : jobs_) how == Host::Interrupt::kFirst ? job->stop() : job->give_up();
+  void stop(load::Interrupt::Step step) {
+    interrupted_ = step;
+    for (const auto& job : jobs_) {
+      step == load::Interrupt::Step::kFirst ? job->stop() : job->give_up();
+    }
   }
   int report() const;
   // Why jobs ended early: the session was lost, or another namespace took the place.
@@ -65,6 +69,7 @@ class Perf {
   MrPoolStats pool_;
   uint32_t reconnects_ = 0;
   absl::Status cause_;
+  std::optional<load::Interrupt::Step> interrupted_;  // the last one
 };
 
 // Before there is a connection to keep alive: the memory of many jobs takes its time.
@@ -93,7 +98,7 @@ Async<absl::Status> Perf::run() {
   absl::Status status = make_jobs();
   if (status.ok()) status = co_await session.connect();
   if (!status.ok()) co_return status;
-  host_.take_signals();
+  host_.on_interrupt([this](load::Interrupt::Step step) { stop(step); });
   const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
   status = ns.status();
   if (status.ok()) status = load::finish_options(load_, ns->bytes(), ns->block_size);
@@ -118,10 +123,12 @@ Async<absl::Status> Perf::run() {
     running_ = jobs_.size();
     for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
     live_.start(progress_, load_.eta);
-    if (Host::interrupted()) stop(Host::Interrupt::kFirst);
+    if (interrupted_) stop(*interrupted_);
     co_await all_finished_;
     live_.stop();
-    if (failed() && Host::interrupted()) {
+    if (failed() && interrupted_ == load::Interrupt::Step::kGiveUp) {
+      cause_ = load::Interrupt::status();
+    } else if (failed() && interrupted_) {
       cause_ = session.ended().value_or(absl::OkStatus());
     } else if (failed()) {
       cause_ = co_await session.cause();
@@ -175,7 +182,6 @@ int run(const HostOptions& options, const load::Options& load) {
   auto host = Host::create(options, load.numjobs, uint16_t(load.iodepth));
   if (!host.ok()) return fail(host.status());
   Perf perf(**host, options, load);
-  (*host)->on_interrupt([&perf](Host::Interrupt how) { perf.stop(how); });
   const absl::Status status = (*host)->run(perf.run());
   if (!status.ok()) return fail(status);
   const int errors = perf.report();

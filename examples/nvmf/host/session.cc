@@ -90,6 +90,7 @@ Async<absl::Status> Session::connect() {
     leaving_ = true;
     co_await recovered_;
     leaving_ = false;
+    if (giving_up_ && ended_) status = *ended_;
   }
   co_return status;
 }
@@ -292,7 +293,7 @@ void Session::end(absl::Status why) {
 
 void Session::give_up(const std::string& why) {
   giving_up_ = true;
-  if (recovering_) controller_->admin().abort(why);
+  if (recovering_ || leaving_) controller_->admin().abort(why);
   end(absl::CancelledError(why));
 }
 
