@@ -1,18 +1,65 @@
 #include "examples/engine/mailbox.h"
 
 #include <condition_variable>
+#include <deque>
+#include <mutex>
 #include <utility>
+
+#include "mrpool/callback.h"
 
 namespace mrpool::engine {
 
-void Mailbox::post(std::function<void()> call) {
-  bool first = false;
-  {
-    const std::lock_guard lock(mutex_);
-    first = calls_.empty();
-    calls_.push_back(std::move(call));
+// A loop that ends may leave it in the reactor's queue, which then outlives the mailbox.
+struct Mailbox::Box : Task {
+  using Calls = std::deque<std::function<void()>>;
+
+  Box() : Task(to_method<&Box::deliver>, to_method<&Box::end>) {}
+
+  // True: it has to be posted.
+  bool add(std::function<void()> call) {
+    const std::lock_guard lock(mutex);
+    calls.push_back(std::move(call));
+    return !std::exchange(queued, true);
   }
-  if (first) reactor_.post(delivery_);
+  Calls take() {
+    const std::lock_guard lock(mutex);
+    return std::exchange(calls, {});
+  }
+  void deliver() {
+    if (left) return end();
+    {
+      const std::lock_guard lock(mutex);
+      queued = false;
+    }
+    for (auto& call : take()) {
+      call();
+      call = nullptr;  // what it holds may be waited for
+    }
+  }
+  void end() {
+    if (left) delete this;
+  }
+
+  std::mutex mutex;
+  Calls calls;
+  bool queued = false;  // in the reactor
+  bool left = false;    // by its mailbox; set when no loop runs
+};
+
+Mailbox::Mailbox(Reactor& reactor) : reactor_(reactor), box_(new Box) {}
+
+Mailbox::~Mailbox() {
+  while (discard()) {  // what they hold may post others
+  }
+  if (box_->queued && !(reactor_.in_thread() && reactor_.cancel(*box_))) {
+    box_->left = true;
+  } else {
+    delete box_;
+  }
+}
+
+void Mailbox::post(std::function<void()> call) {
+  if (box_->add(std::move(call))) reactor_.post(*box_);
 }
 
 void Mailbox::run(const std::function<void()>& call) {
@@ -30,25 +77,6 @@ void Mailbox::run(const std::function<void()>& call) {
   done_changed.wait(lock, [&] { return done; });
 }
 
-void Mailbox::deliver() {
-  std::deque<std::function<void()>> calls;
-  {
-    const std::lock_guard lock(mutex_);
-    calls.swap(calls_);
-  }
-  for (auto& call : calls) {
-    call();
-    call = nullptr;  // what it holds may be waited for
-  }
-}
-
-bool Mailbox::discard() {
-  std::deque<std::function<void()>> calls;
-  {
-    const std::lock_guard lock(mutex_);
-    calls.swap(calls_);
-  }
-  return !calls.empty();  // what they hold may post others
-}
+bool Mailbox::discard() { return !box_->take().empty(); }
 
 }  // namespace mrpool::engine

@@ -1,21 +1,20 @@
 // Calls for one reactor's loop, from any thread: set-up and administration, not the data path.
 //
 // Thread safety: post() and run(): any thread. Ownership: the owner destroys it on the reactor's
-// thread, or when that loop will not run again; calls that have not run are dropped then.
+// thread, or when that loop will not run again; calls that have not run are dropped then. The
+// reactor outlives it.
 #pragma once
 
-#include <deque>
 #include <functional>
-#include <mutex>
 
-#include "mrpool/callback.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::engine {
 
 class Mailbox {
  public:
-  explicit Mailbox(Reactor& reactor) : reactor_(reactor) {}
+  explicit Mailbox(Reactor& reactor);
+  ~Mailbox();
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
@@ -27,12 +26,10 @@ class Mailbox {
   bool discard();
 
  private:
-  void deliver();
+  struct Box;
 
   Reactor& reactor_;
-  std::mutex mutex_;
-  std::deque<std::function<void()>> calls_;
-  Bound<Task, &Mailbox::deliver> delivery_{*this};
+  Box* const box_;  // the reactor's where that still has it at the end
 };
 
 }  // namespace mrpool::engine

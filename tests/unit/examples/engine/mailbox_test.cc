@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -39,6 +40,49 @@ TEST(Mailbox, RunsEveryCallOnceInTheOrderOfItsThread) {
     ASSERT_EQ(calls.size(), size_t{kCalls});
     EXPECT_TRUE(std::is_sorted(calls.begin(), calls.end()));
   }
+}
+
+TEST(Mailbox, EndsWithCallsThatHaveNotRun) {
+  auto reactor = Reactor::create();
+  ASSERT_TRUE(reactor.ok()) << reactor.status();
+  auto mailbox = std::make_unique<Mailbox>(**reactor);
+  const auto held = std::make_shared<int>(0);
+  mailbox->post([held] { ++*held; });
+  mailbox.reset();
+  EXPECT_EQ(held.use_count(), 1);
+  (*reactor)->poll();
+  EXPECT_EQ(*held, 0);
+}
+
+// A message to a worker whose loop has ended; the worker goes before its reactor.
+TEST(Mailbox, EndsBeforeAReactorWhoseThreadIsGone) {
+  auto reactor = Reactor::create();
+  ASSERT_TRUE(reactor.ok()) << reactor.status();
+  auto mailbox = std::make_unique<Mailbox>(**reactor);
+  std::thread loop([&] { (*reactor)->run(); });
+  (*reactor)->stop();
+  loop.join();
+  const auto held = std::make_shared<int>(0);
+  mailbox->post([held] { ++*held; });
+  mailbox.reset();
+  EXPECT_EQ(held.use_count(), 1);
+  reactor->reset();
+  EXPECT_EQ(*held, 0);
+}
+
+TEST(Mailbox, DiscardedCallsMayPostOthers) {
+  auto reactor = Reactor::create();
+  ASSERT_TRUE(reactor.ok()) << reactor.status();
+  Mailbox mailbox(**reactor);
+  const auto posts_at_its_end = [&mailbox](std::function<void()> call) {
+    return std::shared_ptr<void>(nullptr,
+                                 [&mailbox, call](void*) { mailbox.post(std::move(call)); });
+  };
+  mailbox.post([held = posts_at_its_end([] {})] {});
+  EXPECT_TRUE(mailbox.discard());
+  EXPECT_TRUE(mailbox.discard()) << "the other one";
+  EXPECT_FALSE(mailbox.discard());
+  mailbox.post([held = posts_at_its_end([] {})] {});
 }
 
 }  // namespace
