@@ -140,6 +140,8 @@ bool Ring::poll() {
     io_uring_cq_eventfd_toggle(&ring_, false);
   }
   if (in_flight_ == 0 && queued_count_ == 0) return false;
+  // The end of a request may be that of the last channel.
+  const std::shared_ptr<Ring> alive = shared_from_this();
   size_t work = reap();
   if (flush() > 0) {
     ++work;

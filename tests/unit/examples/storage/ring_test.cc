@@ -217,6 +217,28 @@ TEST(Ring, WakesASleepingReactor) {
   EXPECT_EQ(walk.count, 400);
 }
 
+// A session that lets go of a store when its last command ends.
+TEST(Ring, EndsWithItsLastChannelInsideARequestsEnd) {
+  TempDir dir;
+  auto reactor = std::move(*Reactor::create());
+  const auto volume = *open("file:" + dir.file("disk") + ",size=1MiB,direct");
+  auto channel = std::move(*volume->open_channel(*reactor));
+  struct Last : Request {
+    explicit Last(std::unique_ptr<Channel>& c) : Request(Op::kWrite, 0, 4096), channel(c) {
+      done = [](Io& self) {
+        Last& last = static_cast<Last&>(self);
+        last.channel.reset();
+        last.finished = true;
+      };
+    }
+    std::unique_ptr<Channel>& channel;
+  } last(channel);
+  ASSERT_FALSE(channel->submit(last));
+  EXPECT_TRUE(eventually([&] { return reactor->poll(), last.finished; }));
+  EXPECT_EQ(channel, nullptr);
+  EXPECT_EQ(last.error, Error::kNone);
+}
+
 TEST(Ring, MoreRequestsThanItTakesWaitInOrder) {
   TempDir dir;
   auto reactor = std::move(*Reactor::create());
