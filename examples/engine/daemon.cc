@@ -170,10 +170,10 @@ std::unique_ptr<storage::StoreWatch> watch_stores(const char* program, Applicati
   return std::make_unique<storage::StoreWatch>(
       kStoreWatch, [&application] { return application.stores(); },
       [program, &application](std::span<const std::string> lines) {
+        application.sizes_changed();  // whoever reads the lines finds it so
         for (const std::string& line : lines) {
           std::fprintf(stderr, "%s: %s\n", program, line.c_str());
         }
-        application.sizes_changed();
       });
 }
 
