@@ -123,12 +123,16 @@ IserHost::IserHost(IserWorld& world, uint32_t number)
 
 IserHost::~IserHost() = default;
 
+std::string IserHost::name(size_t number) {
+  return "iqn.2026-11.org.mrpool:host-" + std::to_string(number);
+}
+
 void IserHost::log_in() {
   iser::SessionOptions options{.address = {"uiwarp", "127.0.0.1", 3260, ""}};
   options.depth = 1 + static_cast<uint32_t>(world_.below(kSlots));
   options.remote_invalidation = world_.chance(800);
   options.send_first_burst = world_.chance(500);
-  options.login.initiator = "iqn.2026-11.org.mrpool:host-" + std::to_string(number_);
+  options.login.initiator = name(number_);
   options.login.target = IserWorld::kNames[target_];
   options.login.isid = {0x80, 0, 0, 0, 0, 1};
   constexpr uint32_t kBursts[] = {512, 4096, 8192, 16384, 24576, 65536};
@@ -140,11 +144,13 @@ void IserHost::log_in() {
   options.login.random = [&world = world_](std::span<uint8_t> out) {
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(world.below(256));
   };
-  wrong_secret_ = false;
+  right_ = world_.admission().admits(number_);
+  access_changes_ = world_.access_changes();
   if (target_ == 1) {
-    wrong_secret_ = world_.faults && world_.chance(100);
-    options.login.chap = {"host", wrong_secret_ ? "a wrong secret" : IserWorld::kSecrets[0]};
-    if (world_.chance(500)) options.login.mutual = {"target", IserWorld::kSecrets[1]};
+    const bool wrong = world_.faults && world_.chance(100);
+    options.login.chap = {"host", wrong ? world_.old_secret() : world_.secret()};
+    if (world_.chance(500)) options.login.mutual = {"target", IserWorld::kTargetSecret};
+    right_ = right_ && !wrong;
   }
   session_ = std::make_unique<iser::Session>(world_.reactor, *world_.device, *pd_, *pool_,
                                              std::move(options));
@@ -159,14 +165,19 @@ void IserHost::log_in() {
 
 void IserHost::ready(const absl::Status& status) {
   world_.note(static_cast<uint64_t>(status.code()));
-  if (wrong_secret_ && status.ok()) world_.violate("a wrong secret was taken");
+  if (!right_ && !access_changed() && status.ok()) {
+    world_.violate("a login that had to be refused was let in");
+  }
 }
 
 // Why a session may end: the network broke it, or this side, or the login was to be refused.
 void IserHost::ended() {
   const absl::Status& why = session_->error();
+  const bool refused = absl::IsUnauthenticated(why) || absl::IsPermissionDenied(why);
+  if (absl::IsPermissionDenied(why)) world_.moved("not allowed");
+  if (absl::IsUnauthenticated(why)) world_.moved("old secret");
   const bool right = absl::IsUnavailable(why) || absl::IsCancelled(why) ||
-                     (wrong_secret_ && absl::IsUnauthenticated(why)) ||
+                     (refused && (!right_ || access_changed())) ||
                      why.message() == "a command could not be sent: not connected";
   const DisconnectReason by = session_->ended_by();
   if (!right || by == DisconnectReason::kTerminated || by == DisconnectReason::kProtocol) {
@@ -219,6 +230,10 @@ void IserHost::looked(uint16_t unit, const absl::StatusOr<iser::Unit>& found) {
   const bool before = known.mine;
   if (known.serial.empty()) known.serial = world_.serial(target_, unit);
   known.mine = found->serial == known.serial;
+  if (known.mine && known.blocks != 0 && known.blocks != found->capacity.blocks) {
+    world_.moved("new size");
+  }
+  if (known.mine) known.blocks = found->capacity.blocks;
   if (before && !known.mine) world_.moved("another's disk");
   if (!before && known.mine) world_.moved("own disk again");
 }
@@ -233,7 +248,11 @@ void IserHost::start(Slot& slot) {
   transfer.write = world_.chance(500);
   if (world_.chance(30)) transfer = {};
   BlockModel& model = models_[slot.unit];
-  if (!model.free(transfer.first, transfer.count)) return;  // its turn comes again
+  const uint64_t end = uint64_t{model.first()} + transfer.first + transfer.count;
+  const bool there = transfer.count == 0 || end <= units_[slot.unit].blocks;
+  if (!there || !model.free(transfer.first, transfer.count)) {
+    return;  // its turn comes again
+  }
   model.begin(transfer, slot.blocks());
   slot.lun = scsi::encode_lun(slot.unit);
   if (transfer.count == 0) {
@@ -259,11 +278,19 @@ void IserHost::finished(Slot& slot) {
     fate = Fate::kUnknown;
   } else if (slot.good()) {
     fate = Fate::kDone;
+    if (world_.admission().settled_refusal(number_, world_.reactor.now())) {
+      world_.violate("an initiator that is not admitted is served");
+    }
     if (slot.transferred != slot.data.length) world_.violate("a command moved too little");
   } else if (slot.sense && slot.sense->key == scsi::SenseKey::kUnitAttention) {
     fate = Fate::kNotDone;
     constexpr uint8_t kChanged = 0x3f;
-    if (slot.sense->asc == kChanged) units_[slot.unit].changed = true;
+    const bool changed =
+        slot.sense->asc == kChanged || slot.sense->same_code(scsi::kCapacityChanged);
+    if (changed) units_[slot.unit].changed = true;
+  } else if (slot.sense && slot.sense->same_code(scsi::kLbaOutOfRange) && world_.was_cut()) {
+    fate = Fate::kNotDone;
+    world_.moved("beyond the end");
   } else if (!slot.sense || slot.sense->key != scsi::SenseKey::kMediumError) {
     world_.violate("a command ended by " + iser::describe(slot));
   }

@@ -25,6 +25,8 @@ class IserHost {
   static constexpr uint32_t kBlocks = 64;  // that it owns on a unit
   static constexpr uint32_t kSlots = 6;    // commands at a time
 
+  static std::string name(size_t number);
+
   IserHost(IserWorld& world, uint32_t number);
   ~IserHost();
 
@@ -51,6 +53,7 @@ class IserHost {
   // A unit as this host knows it.
   struct Known {
     std::string serial{};  // of its own disk; empty before the first look
+    uint64_t blocks = 0;
     bool mine = false;
     bool changed = true;  // it may be another one by now
   };
@@ -65,6 +68,7 @@ class IserHost {
   void look();
   void looked(uint16_t unit, const absl::StatusOr<iser::Unit>& found);
   void ping();
+  bool access_changed() const { return world_.access_changes() != access_changes_; }
   bool full_feature() const { return session_ != nullptr && session_->connected(); }
 
   IserWorld& world_;
@@ -80,7 +84,8 @@ class IserHost {
   std::array<std::unique_ptr<iser::UnitReader>, IserWorld::kUnits> readers_;  // of session_
   std::array<Known, IserWorld::kUnits> units_;
   bool looking_ = false;
-  bool wrong_secret_ = false;  // this login has to be refused
+  bool right_ = true;            // this login was to be let in when it began
+  uint64_t access_changes_ = 0;  // when it began
   bool pinging_ = false;
   bool finishing_ = false;
   Nanoseconds retry_at_{};

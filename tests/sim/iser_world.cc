@@ -21,7 +21,10 @@ constexpr Nanoseconds kSilence = std::chrono::seconds(45);
 
 // The reasons for which this target may drop one of these initiators.
 constexpr std::string_view kRight[] = {"its initiator logged in again, from ", "the target stops",
-                                       "it has not logged in, and others need its place"};
+                                       "it has not logged in, and others need its place",
+                                       "its initiator is no longer admitted"};
+// Blocks that nobody uses, by which a store may be larger.
+constexpr uint32_t kSpareBlocks = 64;
 
 }  // namespace
 
@@ -49,14 +52,17 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
       config_.targets.back().luns.push_back({ram_[target * kUnits + unit]->spec()});
     }
   }
-  config_.targets[1].authentication = {.incoming = iscsi::Credentials{"host", kSecrets[0]},
-                                       .outgoing = iscsi::Credentials{"target", kSecrets[1]}};
+  admission_ = Admission(count);
+  config_.targets[1].authentication = {.incoming = iscsi::Credentials{"host", secret()},
+                                       .outgoing = iscsi::Credentials{"target", kTargetSecret}};
 
   iser_target::Environment environment;
   environment.open_device = [target_device](const Address&) { return target_device; };
   // A store has one volume, as a file has by its lock: what is late in it stays known.
   environment.open_volume = [this](std::string_view spec, const storage::OpenOptions&) {
-    return volumes_.find(spec)->second;
+    const auto& volume = volumes_.find(spec)->second;
+    (void)volume->refresh(0);  // who opens a store looks at it
+    return volume;
   };
   environment.random = [this](std::span<uint8_t> out) {
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(below(256));
@@ -80,13 +86,16 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 void IserWorld::make_stores(uint32_t blocks) {
   SimVolumeOptions options = bad_storage(*this);
   options.hung_until = &hung_until_;
+  whole_ = uint64_t{blocks} * kBlockBytes;
+  sizes_.fill(whole_);
   for (const bool own : {true, false}) {
     for (uint32_t i = 0; i < kStores; ++i) {
-      auto ram = storage::open("ram:" + std::to_string(blocks * kBlockBytes) +
+      auto ram = storage::open("ram:" + std::to_string(whole_ + kSpareBlocks * kBlockBytes) +
                                    (own ? ",name=own" : ",name=other") + std::to_string(i),
                                {.block_size = kBlockBytes});
       if (!ram.ok()) violate(ram.status().ToString());
       (own ? ram_ : other_)[i] = *ram;
+      options.size = own ? &sizes_[i] : nullptr;
       volumes_[(*ram)->spec()] = make_sim_volume(*ram, *this, options);
     }
   }
@@ -117,7 +126,7 @@ void IserWorld::heard(std::string_view line) {
 void IserWorld::disturb() {
   if (below(1'000'000) >= 1500) return;
   IserHost& host = *hosts_[below(hosts_.size())];
-  switch (below(9)) {
+  switch (below(12)) {
     case 0:
       moved("break");
       network->break_one();
@@ -147,12 +156,27 @@ void IserWorld::disturb() {
     case 8:
       swap(static_cast<uint32_t>(below(kTargets)), static_cast<uint16_t>(below(kUnits)));
       break;
+    case 9: {
+      const auto store = static_cast<uint32_t>(below(kStores));
+      resize(store, (below(whole_ / kBlockBytes + kSpareBlocks) + 1) * kBlockBytes);
+      break;
+    }
+    case 10: {
+      const size_t which = below(hosts_.size());
+      admit(which, !admission_.admits(which));
+      break;
+    }
+    case 11:
+      if (chance(300)) change_secret();
+      break;
   }
 }
 
 std::vector<std::string_view> IserWorld::all_moves() const {
-  return {"break", "drop", "log out",      "function",       "network",       "silence",
-          "hang",  "swap", "aborted late", "another's disk", "own disk again"};
+  return {"break",          "drop",   "log out",     "function",     "network",
+          "silence",        "hang",   "swap",        "aborted late", "another's disk",
+          "own disk again", "grow",   "shrink",      "new size",     "beyond the end",
+          "shut out",       "let in", "not allowed", "secret",       "old secret"};
 }
 
 // Longer than the target's patience, and no longer than the commands' time-out.
@@ -169,6 +193,42 @@ void IserWorld::swap(uint32_t target, uint16_t unit) {
   const uint32_t store = target * kUnits + unit;
   std::string& spec = config_.targets[target].luns[unit].storage;
   spec = (spec == ram_[store]->spec() ? other_ : ram_)[store]->spec();
+  reload();
+}
+
+void IserWorld::resize(uint32_t store, uint64_t bytes) {
+  if (bytes == sizes_[store]) return;
+  moved(bytes > sizes_[store] ? "grow" : "shrink");
+  sizes_[store] = bytes;
+  was_cut_ = was_cut_ || bytes < whole_;
+  // Else it is found out by a request, or by the next reload.
+  if (!chance(500)) return;
+  for (const auto& each : service_->site().stores()) (void)each->refresh(0);
+  service_->site().refresh_sizes();
+}
+
+void IserWorld::admit(size_t host, bool admitted) {
+  moved(admitted ? "let in" : "shut out");
+  admission_.change(host, admitted, reactor.now());
+  ++access_changes_;
+  for (iser_target::TargetConfig& target : config_.targets) {
+    target.initiators.emplace();
+    for (size_t i = 0; i < hosts_.size(); ++i) {
+      if (admission_.admits(i)) target.initiators->push_back({.name = IserHost::name(i)});
+    }
+  }
+  reload();
+}
+
+void IserWorld::change_secret() {
+  moved("secret");
+  ++secrets_;
+  ++access_changes_;
+  config_.targets[1].authentication.incoming->secret = secret();
+  reload();
+}
+
+void IserWorld::reload() {
   if (absl::Status status = service_->apply(config_); !status.ok()) violate(status.ToString());
 }
 
@@ -179,6 +239,11 @@ std::string IserWorld::serial(uint32_t target, uint16_t unit) const {
 
 void IserWorld::calm_down() {
   silent_until_ = hung_until_ = {};
+  sizes_.fill(whole_);
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    if (!admission_.admits(i)) admit(i, true);
+  }
+  reload();
   for (uint32_t i = 0; i < kStores; ++i) {
     const bool own = config_.targets[i / kUnits].luns[i % kUnits].storage == ram_[i]->spec();
     if (!own) swap(i / kUnits, static_cast<uint16_t>(i % kUnits));

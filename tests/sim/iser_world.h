@@ -24,6 +24,7 @@
 
 #include "examples/iser/target/service.h"
 #include "examples/storage/storage.h"
+#include "tests/sim/admission.h"
 #include "tests/sim/host_world.h"
 
 namespace mrpool::sim {
@@ -36,7 +37,7 @@ class IserWorld final : public HostWorld<IserHost> {
   static constexpr uint16_t kUnits = 2;    // of each
   static constexpr const char* kNames[kTargets] = {"iqn.2026-11.org.mrpool:open",
                                                    "iqn.2026-11.org.mrpool:closed"};
-  static constexpr const char* kSecrets[2] = {"an initiator's", "a target's own"};
+  static constexpr const char* kTargetSecret = "a target's own";
 
   IserWorld(uint64_t seed, Plant plant, Violated violated);
   ~IserWorld() override;
@@ -47,6 +48,15 @@ class IserWorld final : public HostWorld<IserHost> {
   std::vector<std::string_view> all_moves() const override;
   // Of the hosts' own disk behind a unit's number.
   std::string serial(uint32_t target, uint16_t unit) const;
+  // What initiators of the second target have to know now.
+  std::string secret() const { return secret_number(secrets_); }
+  // What they had to know before, or one that nobody ever had.
+  std::string old_secret() const { return secret_number(secrets_ - 1); }
+  const Admission& admission() const { return admission_; }
+  // Changes with every reload of who may log in, and by which secret.
+  uint64_t access_changes() const { return access_changes_; }
+  // A store was smaller than what initiators use of it.
+  bool was_cut() const { return was_cut_; }
 
  private:
   void disturb() override;
@@ -55,6 +65,15 @@ class IserWorld final : public HostWorld<IserHost> {
   void hang();
   // Another store stands behind a unit's number from now on, or the hosts' own again.
   void swap(uint32_t target, uint16_t unit);
+  // The hosts' store of a unit is cut or made larger, and the target looks at it, or does not.
+  void resize(uint32_t store, uint64_t bytes);
+  // By reloads.
+  void admit(size_t host, bool admitted);
+  void change_secret();
+  void reload();
+  static std::string secret_number(uint64_t number) {
+    return "an initiator's " + std::to_string(number);
+  }
   size_t connections() const override;
   std::string target_state() const override;
   void check_target() override;
@@ -67,6 +86,12 @@ class IserWorld final : public HostWorld<IserHost> {
   std::array<std::shared_ptr<storage::Volume>, kStores> ram_;
   std::array<std::shared_ptr<storage::Volume>, kStores> other_;
   std::map<std::string, std::shared_ptr<storage::Volume>, std::less<>> volumes_;  // by spec
+  uint64_t whole_ = 0;                     // bytes of a store: the blocks of all hosts
+  std::array<uint64_t, kStores> sizes_{};  // of the hosts' own stores now
+  bool was_cut_ = false;
+  Admission admission_{0};
+  uint64_t secrets_ = 1;
+  uint64_t access_changes_ = 0;
   Nanoseconds hung_until_{};
   iser_target::Config config_;
   std::unique_ptr<iser_target::Service> service_;

@@ -106,11 +106,15 @@ NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
 
 NvmfHost::~NvmfHost() = default;
 
+std::string NvmfHost::nqn(uint32_t number) {
+  return "nqn.2026-11.org.mrpool:host-" + std::to_string(number);
+}
+
 void NvmfHost::make_session() {
   nvme::host::SessionOptions options;
   options.address = *Address::parse("uiwarp://127.0.0.1:4420");
   options.subnqn = kSubsystem;
-  options.host = *nvme::host::identity_of("nqn.2026-11.org.mrpool:host-" + std::to_string(number_));
+  options.host = *nvme::host::identity_of(nqn(number_));
   options.depth = depth_;
   options.reconnect = true;
   options.reconnect_delay = kReconnectDelay;
@@ -126,10 +130,17 @@ void NvmfHost::on_event(const std::string& text) {
   }
 }
 
-// Only since another disk stands where its own did.
+// Only since another disk stands where its own did, or one of another size, or since it may not
+// connect any more.
 void NvmfHost::on_over(const absl::Status& why) {
-  if (!absl::IsAborted(why)) world_.violate("a session is over: " + why.ToString());
-  world_.moved("another's disk");
+  if (absl::IsAborted(why)) {
+    const bool size = why.message().find(" blocks of ") != std::string_view::npos;
+    world_.moved(size ? "new size" : "another's disk");
+  } else if (absl::IsPermissionDenied(why)) {
+    check_refused();
+  } else {
+    world_.violate("a session is over: " + why.ToString());
+  }
   opened_ = false;
   opening_ = true;
   spawn(open_again());
@@ -156,13 +167,23 @@ Async<bool> NvmfHost::try_to_open() {
   if (status.ok()) {
     const auto ns = co_await session_->controller().namespace_info(1);
     status = ns.status();
-    if (ns.ok() && !mine_) mine_ = *ns;
-    if (ns.ok() && *ns != *mine_) status = absl::AbortedError("another's disk");
+    if (ns.ok() && mine_ && ns->identifiers != mine_->identifiers) {
+      status = absl::AbortedError("another's disk");
+    } else if (ns.ok()) {
+      mine_ = *ns;
+    }
     if (ns.ok()) session_->pin(*ns);
   }
   const std::vector<Reactor*> reactors(queues_, &world_.reactor);
   if (status.ok()) status = co_await session_->open_queues(reactors);
-  if (status.ok()) co_return true;
+  if (status.ok()) {
+    check_admitted();
+    co_return true;
+  }
+  if (absl::IsPermissionDenied(status)) {
+    check_refused();
+    world_.moved("not allowed");
+  }
   co_await session_->disconnect();
   co_await nvme::host::pause(world_.reactor, Nanoseconds{0});
   session_.reset();
@@ -209,7 +230,11 @@ void NvmfHost::start(Slot& slot) {
     transfer.count = 0;
     slot.command.opcode = static_cast<uint8_t>(nvme::IoOpcode::kFlush);
   }
-  if (!model_.free(transfer.first, transfer.count)) return;  // its turn comes again
+  const uint64_t end = uint64_t{model_.first()} + transfer.first + transfer.count;
+  const bool there = transfer.count == 0 || end <= mine_->blocks;
+  if (!there || !model_.free(transfer.first, transfer.count)) {
+    return;  // its turn comes again
+  }
   model_.begin(transfer, slot.blocks());
   if (transfer.count != 0) {
     slot.command.opcode =
@@ -226,12 +251,17 @@ void NvmfHost::finished(Slot& slot, const Outcome& outcome) {
   if (!slot.busy) world_.violate("a command ended twice");
   slot.busy = false;
   const bool good = nvme::ok(outcome.status);
+  if (good) check_admitted();
   const Status status = nvme::code(outcome.status);
   // One that was refused may have been carried out on an earlier connection.
   const Fate fate = good ? Fate::kDone : Fate::kUnknown;
   switch (status) {
     case Status::kInvalidNamespace:  // of a disk that this host does not know
       world_.moved("refused");
+      break;
+    case Status::kLbaOutOfRange:
+      if (!world_.was_cut()) world_.violate("a command within its disk is out of range");
+      world_.moved("beyond the end");
       break;
     case Status::kSuccess:
     case Status::kWriteFault:
@@ -249,6 +279,18 @@ void NvmfHost::finished(Slot& slot, const Outcome& outcome) {
   std::ranges::fill(slot.memory(), kIdle);
   ++completed;
   ++world_.commands;
+}
+
+void NvmfHost::check_admitted() {
+  if (world_.admission().settled_refusal(number_, world_.reactor.now())) {
+    world_.violate("a host that may not connect is served");
+  }
+}
+
+void NvmfHost::check_refused() {
+  if (world_.admission().settled_admission(number_, world_.reactor.now())) {
+    world_.violate("a host that may connect is refused");
+  }
 }
 
 void NvmfHost::kill() {
@@ -294,6 +336,7 @@ std::string NvmfHost::state() const {
     text += "queue " + std::to_string(i + 1) + (queue.ready() ? ": " : " not ready: ") +
             std::to_string(queue.outstanding()) + " outstanding; ";
   }
+  if (mine_) text += std::to_string(mine_->blocks) + " blocks; ";
   text += describe(*pool_) + "; " + std::to_string(session_->reconnects()) + " reconnects";
   for (const auto& slot : slots_) {
     if (slot->busy) text += "; " + describe(slot->transfer);

@@ -23,6 +23,8 @@ class NvmfHost final : private nvme::host::Session::News {
   static constexpr uint32_t kSlots = 8;    // commands at a time
   static constexpr const char* kSubsystem = "nqn.2026-11.org.mrpool:sim";
 
+  static std::string nqn(uint32_t number);
+
   NvmfHost(NvmfWorld& world, uint32_t number);
   ~NvmfHost();
 
@@ -60,6 +62,9 @@ class NvmfHost final : private nvme::host::Session::News {
   nvme::host::Async<> close_session();
   void start(Slot& slot);
   void finished(Slot& slot, const nvme::host::Outcome& outcome);
+  // It is served, it is refused: may it be?
+  void check_admitted();
+  void check_refused();
 
   NvmfWorld& world_;
   const uint32_t number_;

@@ -15,12 +15,15 @@ namespace {
 
 constexpr std::string_view kOwn = ",name=own";
 constexpr std::string_view kOther = ",name=other";
+// Blocks that nobody uses, by which a store may be larger.
+constexpr uint32_t kSpareBlocks = 64;
 
 }  // namespace
 
 std::vector<std::string_view> NvmfWorld::all_moves() const {
-  return {"break", "drop",         "reset",       "network", "hang",          "swap",
-          "abort", "aborted late", "aborted not", "refused", "another's disk"};
+  return {"break",  "drop",         "reset",          "network",  "hang",           "swap",
+          "abort",  "aborted late", "aborted not",    "refused",  "another's disk", "grow",
+          "shrink", "new size",     "beyond the end", "shut out", "let in",         "not allowed"};
 }
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
@@ -33,7 +36,9 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   const uint32_t blocks = count * NvmfHost::kBlocks;
-  const std::string memory = "ram:" + std::to_string(blocks * kBlockBytes);
+  whole_ = size_ = uint64_t{blocks} * kBlockBytes;
+  admission_ = Admission(count);
+  const std::string memory = "ram:" + std::to_string(whole_ + kSpareBlocks * kBlockBytes);
   for (auto [volume, name] : {std::pair{&ram_, kOwn}, std::pair{&other_, kOther}}) {
     auto ram = storage::open(memory + std::string(name), {.block_size = 512});
     if (!ram.ok()) violate(ram.status().ToString());
@@ -50,11 +55,15 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   options.open_device = [target_device](const Address&) { return target_device; };
   SimVolumeOptions storage = bad_storage(*this);
   storage.hung_until = &hung_until_;
+  SimVolumeOptions resizable = storage;
+  resizable.size = &size_;
   // A store has one volume, as a file has by its lock: what is late in it stays known.
-  options.open_volume = [own = make_sim_volume(ram_, *this, storage),
+  options.open_volume = [own = make_sim_volume(ram_, *this, resizable),
                          other = make_sim_volume(other_, *this, storage)](
                             std::string_view spec, const storage::OpenOptions&) {
-    return spec.ends_with(kOwn) ? own : other;
+    const auto& volume = spec.ends_with(kOwn) ? own : other;
+    (void)volume->refresh(0);  // who opens a store looks at it
+    return volume;
   };
   service_ = std::make_unique<nvmf_target::Service>(options);
   config_.listen = {"uiwarp://127.0.0.1:4420"};
@@ -84,7 +93,7 @@ std::span<std::byte> NvmfWorld::block(uint32_t number) {
 void NvmfWorld::disturb() {
   if (below(1'000'000) >= 800) return;
   NvmfHost& host = *hosts_[below(hosts_.size())];
-  switch (below(8)) {
+  switch (below(10)) {
     case 0:
       moved("break");
       network->break_one();
@@ -109,6 +118,14 @@ void NvmfWorld::disturb() {
     case 7:
       if (chance(500)) swap();
       break;
+    case 8:
+      resize((below(whole_ / kBlockBytes + kSpareBlocks) + 1) * kBlockBytes);
+      break;
+    case 9: {
+      const size_t which = below(hosts_.size());
+      admit(which, !admission_.admits(which));
+      break;
+    }
   }
 }
 
@@ -128,11 +145,42 @@ void NvmfWorld::swap() {
   moved("swap");
   std::string& spec = config_.subsystems[0].namespaces[0].storage;
   spec = (spec == ram_->spec() ? other_ : ram_)->spec();
+  reload();
+}
+
+void NvmfWorld::resize(uint64_t bytes) {
+  if (bytes == size_) return;
+  moved(bytes > size_ ? "grow" : "shrink");
+  size_ = bytes;
+  was_cut_ = was_cut_ || bytes < whole_;
+  // Else it is found out by a request, or by the next reload.
+  if (!chance(500)) return;
+  for (const auto& store : service_->stores()) (void)store->refresh(0);
+  service_->target().refresh_sizes();
+}
+
+void NvmfWorld::admit(size_t host, bool admitted) {
+  moved(admitted ? "let in" : "shut out");
+  admission_.change(host, admitted, reactor.now());
+  auto& hosts = config_.subsystems[0].hosts;
+  hosts.emplace();
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    if (admission_.admits(i)) hosts->insert(NvmfHost::nqn(static_cast<uint32_t>(i)));
+  }
+  reload();
+}
+
+void NvmfWorld::reload() {
   if (absl::Status status = service_->apply(config_); !status.ok()) violate(status.ToString());
 }
 
 void NvmfWorld::calm_down() {
   hung_until_ = {};
+  size_ = whole_;
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    if (!admission_.admits(i)) admit(i, true);
+  }
+  reload();
   if (config_.subsystems[0].namespaces[0].storage != ram_->spec()) swap();
 }
 
@@ -149,7 +197,8 @@ void NvmfWorld::connect() {
 
 std::string NvmfWorld::target_state() const {
   if (service_ == nullptr) return "not there";
-  std::string text = std::to_string(service_->engine().connections()) + " connections, " +
+  std::string text = std::to_string(size_ / kBlockBytes) + " blocks, " +
+                     std::to_string(service_->engine().connections()) + " connections, " +
                      std::to_string(service_->target().controllers()) + " controllers";
   for (const engine::DeviceContext* target : service_->engine().devices()) {
     if (target->pool() == nullptr) continue;

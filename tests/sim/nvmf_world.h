@@ -19,6 +19,7 @@
 
 #include "examples/nvmf/target/service.h"
 #include "examples/storage/storage.h"
+#include "tests/sim/admission.h"
 #include "tests/sim/host_world.h"
 
 namespace mrpool::sim {
@@ -33,6 +34,9 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   // What lies in the storage.
   std::span<std::byte> block(uint32_t number);
   std::vector<std::string_view> all_moves() const override;
+  const Admission& admission() const { return admission_; }
+  // The hosts' store was smaller than what they use of it.
+  bool was_cut() const { return was_cut_; }
 
  private:
   void connect() override;
@@ -41,6 +45,11 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   void hang();
   // Another store stands behind the namespace number from now on, or the hosts' own again.
   void swap();
+  // The hosts' store is cut or made larger, and the target looks at it, or does not.
+  void resize(uint64_t bytes);
+  // By a reload.
+  void admit(size_t host, bool admitted);
+  void reload();
   void check_step() override;
   size_t connections() const override { return service_->engine().connections(); }
   std::string target_state() const override;
@@ -52,6 +61,10 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   std::shared_ptr<storage::Volume> other_;  // that no host means
   nvmf_target::Config config_;
   Nanoseconds hung_until_{};
+  uint64_t whole_ = 0;  // bytes: the blocks of all hosts
+  uint64_t size_ = 0;   // of the hosts' own store now
+  bool was_cut_ = false;
+  Admission admission_{0};
   std::unique_ptr<nvmf_target::Service> service_;
   uint32_t workers_ = 0;
 };

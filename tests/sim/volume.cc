@@ -19,13 +19,47 @@ using storage::Op;
 
 constexpr Nanoseconds kLook = std::chrono::milliseconds(20);
 
+bool has_range(Op op) { return op != Op::kFlush; }
+
+// The size that a store has, and the one that it is taken to have.
+class Size {
+ public:
+  Size(const uint64_t* now, uint64_t bytes) : now_(now), taken_(now == nullptr ? bytes : *now) {}
+  uint64_t taken() const { return taken_; }
+  storage::SizeChange refresh() {
+    const uint64_t before = taken_;
+    if (now_ != nullptr) taken_ = *now_;
+    if (taken_ == before) return storage::SizeChange::kSame;
+    return taken_ > before ? storage::SizeChange::kGrown : storage::SizeChange::kShrunk;
+  }
+  bool within(const Io& io) const { return !has_range(io.op) || io.offset + io.length <= taken_; }
+  // A request that meets the end of a store that was cut shows how large it is.
+  bool carries_out(const Io& io) {
+    if (!has_range(io.op) || now_ == nullptr || io.offset + io.length <= *now_) return true;
+    taken_ = std::min(taken_, *now_);
+    return false;
+  }
+
+ private:
+  const uint64_t* const now_;
+  uint64_t taken_;
+};
+
 class SimChannel final : public storage::Channel {
  public:
   SimChannel(std::unique_ptr<storage::Channel> inner, Reactor& reactor, Simulation& simulation,
-             const SimVolumeOptions& options)
-      : inner_(std::move(inner)), reactor_(reactor), simulation_(simulation), options_(options) {}
+             const SimVolumeOptions& options, std::shared_ptr<Size> size)
+      : inner_(std::move(inner)),
+        reactor_(reactor),
+        simulation_(simulation),
+        options_(options),
+        size_(std::move(size)) {}
 
   bool submit(Io& io) override {
+    if (!size_->within(io)) {
+      io.error = Error::kOutOfRange;
+      return true;
+    }
     const bool slow = simulation_.chance(options_.slow_per_thousand);
     const Nanoseconds most = slow ? options_.slow : options_.max_delay;
     static_assert(sizeof(Delayed) <= sizeof io.scratch);
@@ -78,6 +112,10 @@ class SimChannel final : public storage::Channel {
   }
 
   void carry_out(Io& io) {
+    if (!size_->carries_out(io)) {
+      io.error = Error::kOutOfRange;
+      return io.done(io);
+    }
     const bool fails = io.op != Op::kHold && simulation_.chance(options_.errors_per_thousand);
     if (fails && (io.op != Op::kWrite || simulation_.chance(500))) return fail(io);
     if (io.op == Op::kWrite && simulation_.planted(Plant::kEarlyAnswer)) return succeed(io);
@@ -115,6 +153,7 @@ class SimChannel final : public storage::Channel {
   Reactor& reactor_;
   Simulation& simulation_;
   const SimVolumeOptions options_;
+  const std::shared_ptr<Size> size_;
   storage::Outstanding delayed_;
   std::vector<std::unique_ptr<Late>> late_;
 };
@@ -123,8 +162,17 @@ class SimVolume final : public storage::VolumeWrapper {
  public:
   SimVolume(std::shared_ptr<storage::Volume> inner, Simulation& simulation,
             const SimVolumeOptions& options)
-      : VolumeWrapper(std::move(inner)), simulation_(simulation), options_(options) {}
+      : VolumeWrapper(std::move(inner)),
+        simulation_(simulation),
+        options_(options),
+        size_(std::make_shared<Size>(options.size, VolumeWrapper::geometry().bytes())) {}
 
+  storage::Geometry geometry() const override {
+    storage::Geometry geometry = VolumeWrapper::geometry();
+    geometry.blocks = size_->taken() / geometry.block_size;
+    return geometry;
+  }
+  absl::StatusOr<storage::SizeChange> refresh(uint64_t) override { return size_->refresh(); }
   std::span<std::byte> memory() override {
     return options_.gather ? VolumeWrapper::memory() : std::span<std::byte>();
   }
@@ -134,12 +182,13 @@ class SimVolume final : public storage::VolumeWrapper {
   absl::StatusOr<std::unique_ptr<storage::Channel>> open_channel(Reactor& reactor) override {
     auto channel = inner().open_channel(reactor);
     if (!channel.ok()) return channel.status();
-    return std::make_unique<SimChannel>(std::move(*channel), reactor, simulation_, options_);
+    return std::make_unique<SimChannel>(std::move(*channel), reactor, simulation_, options_, size_);
   }
 
  private:
   Simulation& simulation_;
   const SimVolumeOptions options_;
+  const std::shared_ptr<Size> size_;
 };
 
 }  // namespace

@@ -5,6 +5,8 @@
 // its memory in place. Plants: a write that is acknowledged and lost (kEarlyAnswer), or
 // acknowledged before it is carried out (kLateWrite).
 //
+// A store that was cut carries out nothing that reaches beyond its end, whole or in part.
+//
 // Thread safety: one thread, the simulation's. Ownership: the simulation outlives it.
 #pragma once
 
@@ -24,6 +26,9 @@ struct SimVolumeOptions {
   // Requests that come before then, by the simulation's clock, wait until then. Looked at again and
   // again: a hang may be called off. The caller's; null: none.
   const Nanoseconds* hung_until = nullptr;
+  // Bytes that the store has now, no more than the wrapped one; whoever changes it resizes the
+  // store, as others cut a file or make it larger. The caller's; null: it keeps its size.
+  const uint64_t* size = nullptr;
 };
 
 // Most requests are quick; some outlive the connection they came by and the next one's set-up.

@@ -375,14 +375,16 @@ void Connection::reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& an
 
 void Connection::executed(Task& task) {
   link_.executed(task);
+  const bool good = task.work.status() == scsi::Status::kGood;
+  // Others have cut the store: its initiators hear of it now, not at the next look, whatever has
+  // become of this one.
+  if (!good && task.work.sense() == scsi::kLbaOutOfRange) {
+    Unit& unit = *task.handle->unit;
+    unit.logical.resize(unit.volume->geometry().blocks);
+  }
   if (task.aborted || phase_ == Phase::kClosed) return finish(task);
   const scsi::Plan::Kind kind = task.plan.kind;
-  if (task.work.status() != scsi::Status::kGood) {
-    Unit& unit = *task.handle->unit;
-    // Others have cut the store: its initiators hear of it now, not at the next look.
-    if (task.work.sense() == scsi::kLbaOutOfRange) {
-      unit.logical.resize(unit.volume->geometry().blocks);
-    }
+  if (!good) {
     task.plan = {.status = task.work.status(), .sense = task.work.sense()};
     return respond(task);
   }

@@ -23,7 +23,8 @@ uint8_t block_shift(const storage::Geometry& geometry) {
 AdminReply identify_namespace(const Namespace* ns) {
   nvme_id_ns id{};
   if (ns == nullptr) return page_of(id);  // an inactive namespace is all zeroes
-  const storage::Geometry& geometry = ns->volume->geometry();
+  storage::Geometry geometry = ns->volume->geometry();
+  geometry.blocks = ns->blocks;  // a later size comes with an event
   id.nsze = id.ncap = id.nuse = le(geometry.blocks);
   id.nmic = NVME_NS_NMIC_SHARED;
   id.nsattr = geometry.read_only ? NVME_NS_NSATTR_WRITE_PROTECTED : 0;

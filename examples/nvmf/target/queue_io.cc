@@ -338,13 +338,12 @@ void Queue::stored(Command& command) {
   context_.staging.leave_store(command.staging);
   const storage::Error error = command.io.error;
   if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) hold(command);
+  // Others have cut the store: its hosts hear of it now, not at the next look, whatever has become
+  // of this one.
+  if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
   if (command.late) return late_stored(command);
   if (link_.closed()) return finish(command);
-  if (error != storage::Error::kNone) {
-    // Others have cut the store: its hosts hear of it now, not at the next look.
-    if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
-    return respond(command, to_status(error));
-  }
+  if (error != storage::Error::kNone) return respond(command, to_status(error));
   const IoPlan& plan = command.plan;
   switch (plan.kind) {
     case IoKind::kRead:

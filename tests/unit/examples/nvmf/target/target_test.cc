@@ -244,6 +244,28 @@ TEST_F(ConnectTest, HostsHearOfAnotherSize) {
   std::filesystem::remove(path);
 }
 
+// A size that Identify told and no event compares with is one that a host would keep for ever.
+TEST_F(ConnectTest, IdentifyTellsTheSizeThatEventsAreAbout) {
+  const std::string path = ::testing::TempDir() + "nvmf_cut";
+  std::ofstream(path).close();
+  std::filesystem::resize_file(path, 2 << 20);
+  namespaces_.push_back(make_namespace(5, "file:" + path));
+  apply();
+  auto mine = enabled();
+  const auto blocks = [&] {
+    const nvme::Sqe command = admin_command(nvme::AdminOpcode::kIdentify, 5, NVME_IDENTIFY_CNS_NS);
+    return page<nvme_id_ns>(mine->admin(command, 4096, now_)).nsze;
+  };
+  const uint64_t whole = blocks();
+  // Found out by a request of somebody who was gone by then.
+  std::filesystem::resize_file(path, 1 << 20);
+  EXPECT_EQ(*namespaces_.back().volume->refresh(0), storage::SizeChange::kShrunk);
+  EXPECT_EQ(blocks(), whole);
+  target_.refresh_sizes();
+  EXPECT_EQ(blocks(), whole / 2);
+  std::filesystem::remove(path);
+}
+
 TEST(Subsystem, TellsWhatChanged) {
   SubsystemOptions options;
   options.nqn = kNqn;
