@@ -17,7 +17,8 @@ inline constexpr const char* kExitStatuses = R"(Exit status:
   0    done
   1    an I/O failed, data was wrong, another store took the place of the one in use, or the output
        could not be written
-  2    the command line is wrong, or asks for what does not fit: a range, an input, a block size
+  2    the command line is wrong, or asks for what does not fit: a range, an input, a block size,
+       more queues than the target grants
   3    no connection: unreachable, refused or lost for good; or the name is not there
   130  interrupted
 )";

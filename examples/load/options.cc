@@ -39,8 +39,8 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
                 {.least = 1, .most = limits.iodepth});
   command.count("numjobs", "jobs, each with a queue of its own", options.numjobs,
                 {.least = 1, .most = limits.numjobs});
-  command.size("offset", "where the region starts", options.offset);
-  command.size("size", "length of the region (default: to the end)", options.size);
+  add_options(command, options.range, "where the region starts",
+              "length of the region (default: to the end)");
   command.duration("runtime", "how long at most (default: no limit)", options.runtime);
   command.flag("time_based", "go on for the whole --runtime, however often the region is done",
                options.time_based);
@@ -73,13 +73,11 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
 
 absl::Status finish_options(Options& options, uint64_t device_size, uint32_t block_size) {
   if (options.bs == 0 || options.bs % block_size != 0) {
-    return bad(absl::StrCat("--bs ", options.bs, " is not a multiple of the logical block size ",
-                            block_size));
+    return bad(
+        absl::StrCat("--bs ", options.bs, " is not a multiple of the block size ", block_size));
   }
-  if (options.offset % block_size != 0) {
-    return bad(absl::StrCat("--offset ", options.offset,
-                            " is not a multiple of the logical block size ", block_size));
-  }
+  const absl::Status fits = check_range(options.range, device_size, block_size);
+  if (!fits.ok()) return fits;
   if (options.ramp_time.count() > 0 && options.runtime.count() == 0) {
     return bad("--ramp_time needs --runtime");
   }
@@ -89,19 +87,11 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
   }
   if (options.time_based && options.runtime.count() == 0)
     return bad("--time_based needs --runtime");
-  if (options.offset >= device_size) {
-    return bad(absl::StrCat("--offset ", options.offset, " is beyond the end at ", device_size));
-  }
-  const uint64_t room = device_size - options.offset;
-  if (options.size == 0) options.size = room;
-  if (options.size > room) {
-    return bad(absl::StrCat("--offset + --size ends ", options.size - room,
-                            " bytes after the end, which is at ", base::format_size(device_size)));
-  }
-  if (options.size / options.bs < options.numjobs) {
-    return bad(absl::StrCat("--size ", options.size, " holds ", options.size / options.bs,
-                            " blocks of --bs ", options.bs, "; ", options.numjobs,
-                            " jobs need at least one each"));
+  options.range.size = options.range.bytes(device_size);
+  if (options.range.size / options.bs < options.numjobs) {
+    return bad(absl::StrCat("--size ", options.range.size, " holds ",
+                            options.range.size / options.bs, " blocks of --bs ", options.bs, "; ",
+                            options.numjobs, " jobs need at least one each"));
   }
   if (options.verify) {
     if (options.bs < kSmallestBlock) {
@@ -109,23 +99,31 @@ absl::Status finish_options(Options& options, uint64_t device_size, uint32_t blo
     }
     // Eight bytes per block: see content_map.h.
     constexpr uint64_t kMaxBlocks = uint64_t{1} << 27;
-    if (options.size / options.bs > kMaxBlocks) {
-      return bad(absl::StrCat("--verify keeps a record of each block, and ",
-                              options.size / options.bs, " are too many: give --size, at most ",
-                              base::format_size(kMaxBlocks * options.bs)));
+    if (options.range.size / options.bs > kMaxBlocks) {
+      return bad(absl::StrCat(
+          "--verify keeps a record of each block, and ", options.range.size / options.bs,
+          " are too many: give --size, at most ", base::format_size(kMaxBlocks * options.bs)));
     }
   }
   return absl::OkStatus();
 }
 
+absl::Status check_mrs(uint32_t iodepth, uint32_t numjobs, uint64_t needed,
+                       const DeviceCaps& caps) {
+  if (caps.registration != Registration::kFastReg || needed <= caps.max_mr) return absl::OkStatus();
+  return bad(absl::StrCat("--iodepth ", iodepth, " and --numjobs ", numjobs, " need ", needed,
+                          " memory regions, and ", caps.name, " has ", caps.max_mr,
+                          "; ask for less of either"));
+}
+
 Region job_region(const Options& options, uint32_t job) {
-  const uint64_t blocks = options.size / options.bs;
+  const uint64_t blocks = options.range.size / options.bs;
   if (is_random(options.rw) && !options.verify) {
-    return {options.offset, options.offset + blocks * options.bs};
+    return {options.range.offset, options.range.offset + blocks * options.bs};
   }
   const uint64_t first = blocks * job / options.numjobs;
   const uint64_t last = blocks * (job + 1) / options.numjobs;
-  return {options.offset + first * options.bs, options.offset + last * options.bs};
+  return {options.range.offset + first * options.bs, options.range.offset + last * options.bs};
 }
 
 }  // namespace mrpool::load

@@ -11,6 +11,8 @@
 
 #include "absl/status/status.h"
 #include "examples/base/command_line.h"
+#include "examples/load/range.h"
+#include "mrpool/device.h"
 
 namespace mrpool::load {
 
@@ -33,8 +35,7 @@ struct Options {
   uint32_t bs = 4096;                     // bytes of one I/O
   uint32_t iodepth = 1;                   // I/Os outstanding per job
   uint32_t numjobs = 1;                   // queues, each with a thread of its own
-  uint64_t offset = 0;                    // first byte of the region
-  uint64_t size = 0;                      // bytes of the region; 0: to the end of the device
+  Range range{};                          // the region
   std::chrono::nanoseconds runtime{0};    // at most; 0: no limit
   bool time_based = false;                // as many passes as fit into the runtime, not one
   bool norandommap = false;               // random offsets may come twice in a pass
@@ -60,6 +61,10 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
 // blocks of `block_size`, and fills in `size`. InvalidArgument names the option and what to write.
 [[nodiscard]] absl::Status finish_options(Options& options, uint64_t device_size,
                                           uint32_t block_size);
+
+// Whether a device has memory regions for so many commands under way. InvalidArgument.
+[[nodiscard]] absl::Status check_mrs(uint32_t iodepth, uint32_t numjobs, uint64_t needed,
+                                     const DeviceCaps& caps);
 
 // Bytes [begin, end) one job works on.
 struct Region {

@@ -133,5 +133,64 @@ class IserInterruptions(Interruptions, IserTargetTest):
     endless_storage = ["--lun", "null:1TiB"]
 
 
+class Mistakes:
+    """The same mistake is the caller's, and in the same words, whatever the command and protocol."""
+
+    def mistake(self, said, command, *options, data=None):
+        with self.subTest(command=command, options=options):
+            _, err = self.run_host(command, self.one, *self.name, *options, data=data, expect=2)
+            self.assertEqual(err, f"{self.host_program}: {said}\n")
+
+    def test_ranges(self):
+        self.one = self.target(*self.blocks_of_4k)
+        for command in ("read", "write", "perf"):
+            data = {"write": bytes(4096)}.get(command)
+            for offset in (1 << 20, 1 << 21):
+                self.mistake(f"--offset {offset} is not before the end, which is at 1048576", command,
+                             "--offset", offset, data=data)
+            self.mistake("--offset + --size ends 4096 bytes after the end, which is at 1048576",
+                         command, "--offset", "1020k", "--size", "8k", data=data)
+            self.mistake("--offset 5 is not a multiple of the block size 4096", command, "--offset",
+                         "5", data=data)
+            self.mistake("--size: '0' is not a size of at least 1", command,
+                         "--size", "0", data=data)
+        room = "the input does not fit: there is room for 4096 bytes from --offset 1044480"
+        self.mistake(room, "write", "--offset", "1020k", data=bytes(8192))
+        self.mistake(f"{room}, and it has 8192", "write", "--offset", "1020k", "--input",
+                     self.file("input", 8192))
+        out, _ = self.run_host("read", self.one, *self.name, "--offset", "1016k", "--size", "4k")
+        self.assertEqual(out, bytes(4096), "nothing is written before that is known")
+
+    def test_lengths_are_bytes(self):
+        target = self.target(*self.blocks_of_4k)
+        self.run_host("write", target, *self.name, data=b"o" * (1 << 20))
+        for offset, size in ((0, 1), (8192, 4097), (1 << 19, (1 << 18) + 5)):
+            new = b"n" * size
+            options = [*self.name, "--offset", offset]
+            self.run_host("write", target, *options, data=new)
+            self.run_host("write", target, *options, "--size", size, data=new + b"more")
+            out, _ = self.run_host("read", target, *options, "--size", size)
+            self.assertEqual(out, new)
+            out, _ = self.run_host("read", target, *options, "--size", size + 1000)
+            self.assertEqual(out, new + b"o" * 1000, "the rest of the block stays as it was")
+
+
+class NvmfMistakes(Mistakes, TargetTest):
+    blocks_of_4k = ["--namespace", "ram:1MiB,bs=4096"]
+
+    def test_more_than_the_target_grants(self):
+        self.one = self.target(*self.blocks_of_4k)
+        self.mistake("--numjobs 1024: the target grants a host 128 I/O queues; ask for --numjobs 128 "
+                     "at most", "perf", "--numjobs", "1024", "--bs", "64k")
+        mrs = 1024 * 1023 + 31
+        self.mistake(f"--iodepth 1023 and --numjobs 1024 need {mrs} memory regions, and uiwarp has "
+                     "131072; ask for less of either", "perf", "--iodepth", "1023", "--numjobs",
+                     "1024")
+
+
+class IserMistakes(Mistakes, IserTargetTest):
+    blocks_of_4k = ["--lun", "ram:1MiB,bs=4096"]
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -8,6 +8,7 @@
 #include "examples/base/exit_status.h"
 #include "examples/iser/initiator/attempts.h"
 #include "examples/iser/initiator/limits.h"
+#include "examples/load/options.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/text.h"
@@ -125,6 +126,9 @@ absl::Status Client::open(uint32_t sessions) {
   auto pd = device_->alloc_pd();
   if (!pd.ok()) return pd.status();
   pd_ = *std::move(pd);
+  absl::Status enough = load::check_mrs(options_.depth, sessions,
+                                        uint64_t{options_.depth} * sessions, device_->caps());
+  if (!enough.ok()) return enough;
   auto pool = MrPool::create(
       *pd_, {.count = options_.depth * sessions,
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});

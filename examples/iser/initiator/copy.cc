@@ -11,6 +11,7 @@
 #include "examples/iser/initiator/client.h"
 #include "examples/load/file.h"
 #include "examples/load/file_worker.h"
+#include "examples/load/range.h"
 
 namespace mrpool::iser {
 namespace {
@@ -21,44 +22,12 @@ static_assert(kAtOnce % kLargestUnitBlock == 0);
 // What read and write are asked for.
 struct Copy {
   ClientOptions client;
-  uint64_t offset = 0;
-  uint64_t size = 0;  // 0: to the end
+  load::Range range{};
   std::string file = "-";
 };
 
-absl::Status check_range(const Copy& copy, const Capacity& capacity) {
-  if (copy.offset % capacity.block_size != 0 || copy.size % capacity.block_size != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--offset ", copy.offset, " and --size ", copy.size,
-                     " must be multiples of the unit's blocks of ", capacity.block_size, " bytes"));
-  }
-  if (copy.offset > capacity.bytes() || copy.size > capacity.bytes() - copy.offset) {
-    return absl::OutOfRangeError(
-        absl::StrCat("--offset + --size is beyond the end of the unit at ", capacity.bytes()));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ends_inside_block(uint64_t bytes, uint32_t block_size) {
-  return absl::InvalidArgumentError(absl::StrCat("the input ends ", bytes % block_size,
-                                                 " bytes into a block of ", block_size,
-                                                 "; pad it, or give --size"));
-}
-
-absl::Status too_long(const Copy& copy, const Capacity& capacity) {
-  return absl::OutOfRangeError(absl::StrCat("the input does not fit: the unit has room for ",
-                                            capacity.bytes() - copy.offset, " bytes from --offset ",
-                                            copy.offset));
-}
-
-// What is known of the input before the first byte is written.
-absl::Status check_input(const Copy& copy, const Capacity& capacity, const load::File& input) {
-  const std::optional<uint64_t> left = input.left();
-  if (!left) return absl::OkStatus();
-  if (copy.size == 0 && *left > capacity.bytes() - copy.offset) return too_long(copy, capacity);
-  const uint64_t bytes = copy.size == 0 ? *left : std::min(*left, copy.size);
-  if (bytes % capacity.block_size != 0) return ends_inside_block(bytes, capacity.block_size);
-  return absl::OkStatus();
+uint64_t round_up(uint64_t bytes, uint32_t block_size) {
+  return (bytes + block_size - 1) / block_size * block_size;
 }
 
 // Reads or writes while the session's loop runs, and answers its pings.
@@ -83,21 +52,21 @@ absl::Status copy_out(Client& client, const Copy& copy) {
   const auto unit = client.pin_unit();
   if (!unit.ok()) return unit.status();
   const Capacity& capacity = unit->capacity;
-  if (absl::Status status = check_range(copy, capacity); !status.ok()) return status;
+  absl::Status status = load::check_range(copy.range, capacity.bytes(), capacity.block_size);
+  if (!status.ok()) return status;
   const auto output = load::File::open_output(copy.file);
   if (!output.ok()) return output.status();
   const auto to = load::FileWorker::create(client.reactor(), output->fd(), output->named());
   if (!to.ok()) return to.status();
   client.on_interrupt([&file = **to](load::Interrupt::Step) { file.cancel(); });
   std::vector<std::byte> data(kAtOnce);
-  uint64_t at = copy.offset;
-  const uint64_t end = copy.size != 0 ? at + copy.size : capacity.bytes();
+  uint64_t at = copy.range.offset;
+  const uint64_t end = at + copy.range.bytes(capacity.bytes());
   do {
     const auto part = std::span(data).first(std::min<uint64_t>(end - at, data.size()));
-    if (!part.empty()) {
-      absl::Status status = client.transfer(false, capacity, at, part);
-      if (!status.ok()) return status;
-    }
+    const auto blocks = std::span(data).first(round_up(part.size(), capacity.block_size));
+    status = client.transfer(false, capacity, at, blocks);
+    if (!status.ok()) return status;
     const auto written = move(client, **to, part, true);
     if (!written.ok()) return written.status();
     at += part.size();
@@ -105,33 +74,47 @@ absl::Status copy_out(Client& client, const Copy& copy) {
   return absl::OkStatus();
 }
 
+// The first bytes of `data`, which has room for whole blocks. What the unit holds behind them,
+// within the last block, stays as it is.
+absl::Status write_part(Client& client, const Capacity& capacity, uint64_t at,
+                        std::span<std::byte> data, size_t bytes) {
+  const size_t tail = bytes % capacity.block_size;
+  if (tail != 0) {
+    std::vector<std::byte> last(capacity.block_size);
+    absl::Status status = client.transfer(false, capacity, at + bytes - tail, last);
+    if (!status.ok()) return status;
+    std::ranges::copy(std::span(last).subspan(tail), data.begin() + ptrdiff_t(bytes));
+  }
+  return client.transfer(true, capacity, at, data.first(round_up(bytes, capacity.block_size)));
+}
+
 absl::Status copy_in(Client& client, const Copy& copy, const load::File& input, uint64_t& written) {
   const auto unit = client.pin_unit();
   if (!unit.ok()) return unit.status();
   const Capacity& capacity = unit->capacity;
-  if (absl::Status status = check_range(copy, capacity); !status.ok()) return status;
-  if (absl::Status status = check_input(copy, capacity, input); !status.ok()) return status;
+  const uint64_t store = capacity.bytes();
+  absl::Status status = load::check_range(copy.range, store, capacity.block_size);
+  if (status.ok()) status = load::check_input(copy.range, store, input.left());
+  if (!status.ok()) return status;
   const auto from = load::FileWorker::create(client.reactor(), input.fd());
   if (!from.ok()) return from.status();
   client.on_interrupt([&file = **from](load::Interrupt::Step) { file.cancel(); });
   std::vector<std::byte> data(kAtOnce);
-  uint64_t left = copy.size != 0 ? copy.size : capacity.bytes() - copy.offset;
+  uint64_t left = copy.range.bytes(store);
   while (left != 0) {
     const auto room = std::span(data).first(std::min<uint64_t>(left, data.size()));
     const auto got = move(client, **from, room, false);
     if (!got.ok()) return got.status();
-    if (*got % capacity.block_size != 0) return ends_inside_block(*got, capacity.block_size);
     if (*got == 0) break;
-    const auto part = room.first(*got);
-    absl::Status status = client.transfer(true, capacity, copy.offset + written, part);
+    status = write_part(client, capacity, copy.range.offset + written, data, *got);
     if (!status.ok()) return status;
     left -= *got;
     written += *got;
   }
-  if (copy.size == 0 && left == 0) {
+  if (copy.range.size == 0 && left == 0) {
     const auto more = move(client, **from, std::span(data).first(1), false);
     if (!more.ok()) return more.status();
-    if (*more != 0) return too_long(copy, capacity);
+    if (*more != 0) return load::too_long(copy.range, store);
   }
   if (written == 0) return load::empty_input();
   // Acknowledged to the caller means durable.
@@ -175,8 +158,8 @@ void add_read(base::CommandLine& program) {
   add_unit_options(command, copy->client);
   command.section("Copy");
   command.text("output", "FILE", "where to; - is stdout", copy->file);
-  command.size("offset", "first byte of the range", copy->offset);
-  command.size("size", "bytes (default: to the end of the unit)", copy->size);
+  load::add_options(command, copy->range, "first byte of the range",
+                    "bytes (default: to the end of the unit)");
   command.examples(
       "  $ mrpool-iser read uiwarp://127.0.0.1:3260 --target IQN --size 48MiB "
       "--output a.img\n");
@@ -189,8 +172,8 @@ void add_write(base::CommandLine& program) {
   add_unit_options(command, copy->client);
   command.section("Copy");
   command.text("input", "FILE", "what to write; - is stdin", copy->file);
-  command.size("offset", "first byte of the range", copy->offset);
-  command.size("size", "bytes at most (default: to the end of the input)", copy->size);
+  load::add_options(command, copy->range, "first byte of the range",
+                    "bytes at most (default: to the end of the input)");
   command.examples("  $ mrpool-iser write uiwarp://127.0.0.1:3260 --target IQN --input disk.img\n");
 }
 

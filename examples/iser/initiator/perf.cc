@@ -84,6 +84,11 @@ absl::Status Perf::make_buffer() {
 absl::Status Perf::log_in() {
   for (uint32_t i = 0; i < load_.numjobs; ++i) {
     const auto session = client_.log_in();
+    if (!session.ok() && load_.numjobs > 1) {
+      return absl::Status(
+          session.status().code(),
+          absl::StrCat("session ", i + 1, " of ", load_.numjobs, ": ", session.status().message()));
+    }
     if (!session.ok()) return session.status();
     sessions_.push_back(*session);
   }

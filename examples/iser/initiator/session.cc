@@ -151,7 +151,8 @@ void Session::on_connected(Qp&, const ConnectionInfo& info) {
 
 void Session::on_rejected(Qp&, std::span<const std::byte>) {
   error_ = absl::UnavailableError(
-      absl::StrCat(options_.address.to_string(), ": the target refused the connection"));
+      absl::StrCat(options_.address.to_string(),
+                   ": the target refused the connection, as when it has as many as it may"));
 }
 
 void Session::on_disconnected(Qp&, const Disconnect& why) {

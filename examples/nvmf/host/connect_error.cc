@@ -52,8 +52,10 @@ absl::Status rejection(const Address& address, std::span<const std::byte> privat
         absl::StrCat(address.to_string(), " rejected the connection without a reason"));
   }
   const auto reject = read_struct<RdmaReject>(private_data);
-  return absl::UnavailableError(absl::StrCat(address.to_string(), " rejected the connection: ",
-                                             view(to_string(RdmaStatus(uint16_t(reject.status))))));
+  const auto reason = RdmaStatus(uint16_t(reject.status));
+  return absl::UnavailableError(absl::StrCat(
+      address.to_string(), " rejected the connection: ", view(to_string(reason)),
+      reason == RdmaStatus::kNoResources ? ", as when it has as many connections as it may" : ""));
 }
 
 }  // namespace mrpool::nvme::host

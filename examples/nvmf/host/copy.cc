@@ -128,8 +128,9 @@ Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, load::FileWorker& 
   auto made = Ring::create(pd, options);
   if (!made.ok()) co_return made.status();
   Ring& ring = **made;
-  const uint64_t room = options.ns.bytes() - options.offset;
-  const uint64_t limit = options.size == 0 ? UINT64_MAX : options.size;
+  const load::Range& range = options.range;
+  const uint64_t room = options.ns.bytes() - range.offset;
+  const uint64_t limit = range.size == 0 ? UINT64_MAX : range.size;
   uint64_t copied = 0;
   absl::Status status;
   for (uint64_t turn = 0; status.ok() && copied < limit; ++turn) {
@@ -145,12 +146,10 @@ Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, load::FileWorker& 
     if (!got.ok() || *got == 0) break;
     chunk.bytes = uint32_t(*got);
     if (copied + chunk.bytes > room) {
-      status = absl::OutOfRangeError(absl::StrCat("the input does not fit: namespace ",
-                                                  options.ns.nsid, " has room for ", room,
-                                                  " bytes from --offset ", options.offset));
+      status = load::too_long(range, options.ns.bytes());
       break;
     }
-    const uint64_t at = options.offset + copied;
+    const uint64_t at = range.offset + copied;
     if (chunk.bytes % options.ns.block_size != 0) {
       status = co_await complete_last_block(queue, options.ns, ring, chunk, at);
       if (!status.ok()) break;
@@ -181,12 +180,7 @@ Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, load::FileWorker&
   auto made = Ring::create(pd, options);
   if (!made.ok()) co_return made.status();
   Ring& ring = **made;
-  const uint64_t size = options.size == 0 ? options.ns.bytes() - options.offset : options.size;
-  if (size > options.ns.bytes() - options.offset) {
-    co_return absl::OutOfRangeError(
-        absl::StrCat("--offset + --size is beyond the end of namespace ", options.ns.nsid, " at ",
-                     options.ns.bytes()));
-  }
+  const uint64_t size = options.range.bytes(options.ns.bytes());
   uint64_t asked = 0;
   uint64_t copied = 0;
   absl::Status status;
@@ -208,15 +202,11 @@ Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, load::FileWorker&
     if (chunk.bytes == 0) continue;
     Sge sge = chunk.room;
     sge.length = round_up(chunk.bytes, options.ns.block_size);
-    chunk.submit(queue, IoOpcode::kRead, options.ns, options.offset + asked, sge);
+    chunk.submit(queue, IoOpcode::kRead, options.ns, options.range.offset + asked, sge);
     asked += chunk.bytes;
   }
   co_await ring.drain();
   if (!status.ok()) co_return status;
-  if (copied == 0) {
-    const auto emptied = co_await FileStep(to, {}, true);
-    if (!emptied.ok()) co_return emptied.status();
-  }
   co_return copied;
 }
 

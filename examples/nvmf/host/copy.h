@@ -11,21 +11,21 @@
 
 #include "absl/status/statusor.h"
 #include "examples/load/file_worker.h"
+#include "examples/load/range.h"
 #include "examples/nvmf/host/session.h"
 
 namespace mrpool::nvme::host {
 
 struct CopyOptions {
   NamespaceInfo ns;
-  uint64_t offset = 0;         // a multiple of the block size
-  uint64_t size = 0;           // 0: to the end of the input, or of the namespace
+  load::Range range{};         // without a size: to the end of the input, or of the namespace
   uint32_t chunk = 256 << 10;  // a multiple of the block size, at most the controller's limit
   uint32_t depth = 8;
   std::function<bool(uint64_t)> progress = [](uint64_t) { return true; };  // false: stop
 };
 
-// Bytes copied. DataLoss names the range and the status of the command that failed. An empty range
-// is written to the file too.
+// Bytes copied, of a range that load::check_range() has found. DataLoss names the range and the
+// status of the command that failed.
 Async<absl::StatusOr<uint64_t>> copy_in(Queue& queue, Pd& pd, load::FileWorker& from,
                                         CopyOptions options);
 Async<absl::StatusOr<uint64_t>> copy_out(Queue& queue, Pd& pd, load::FileWorker& to,

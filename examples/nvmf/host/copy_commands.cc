@@ -69,30 +69,12 @@ class ProgressLine {
 
 // Input is what is known of it before the first byte is written.
 absl::Status check(const Job& job, const NamespaceInfo& ns, std::optional<uint64_t> input) {
-  if (job.copy.offset % ns.block_size != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--offset ", job.copy.offset, " is not a multiple of the block size ", ns.block_size));
-  }
   if (job.copy.chunk == 0 || job.copy.chunk % ns.block_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--bs ", job.copy.chunk, " is not a multiple of the block size ", ns.block_size));
   }
-  if (job.copy.offset > ns.bytes()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--offset ", job.copy.offset, " is beyond the end of the namespace at ", ns.bytes()));
-  }
-  const uint64_t room = ns.bytes() - job.copy.offset;
-  const uint64_t most = job.copy.size == 0 ? UINT64_MAX : job.copy.size;
-  if (job.to_namespace && std::min(input.value_or(0), most) > room) {
-    return absl::OutOfRangeError(absl::StrCat("the input does not fit: namespace ", ns.nsid,
-                                              " has room for ", room, " bytes from --offset ",
-                                              job.copy.offset, ", and it has ", *input));
-  }
-  if (!job.to_namespace && job.copy.size > room) {
-    return absl::OutOfRangeError(absl::StrCat("--offset + --size is beyond the end of namespace ",
-                                              ns.nsid, " at ", ns.bytes()));
-  }
-  return absl::OkStatus();
+  const absl::Status status = load::check_range(job.copy.range, ns.bytes(), ns.block_size);
+  return status.ok() ? load::check_input(job.copy.range, ns.bytes(), input) : status;
 }
 
 // The file, and the thread that reads or writes it.
@@ -166,7 +148,7 @@ int run(Job& job) {
   if (!host.ok()) return fail(host.status());
   const bool show = job.eta == "always" || (job.eta == "auto" && isatty(STDERR_FILENO));
   const uint64_t known = job.to_namespace ? stream.file->left().value_or(0) : 0;
-  ProgressLine progress(show, job.copy.size != 0 ? job.copy.size : known);
+  ProgressLine progress(show, job.copy.range.size != 0 ? job.copy.range.size : known);
   job.copy.progress = [&progress](uint64_t bytes) { return progress.update(bytes); };
   (*host)->on_over([&stream](const absl::Status&) { stream.cancel(); });
   const auto copied = (*host)->run(copy_all(**host, job, stream));
@@ -177,7 +159,7 @@ int run(Job& job) {
   std::fprintf(stderr, "%s %s (%llu bytes) at offset %llu of namespace %u in %s, %s/s\n",
                job.to_namespace ? "wrote" : "read", base::format_size(*copied).c_str(),
                static_cast<unsigned long long>(*copied),
-               static_cast<unsigned long long>(job.copy.offset), job.host.nsid,
+               static_cast<unsigned long long>(job.copy.range.offset), job.host.nsid,
                base::format_duration(progress.elapsed()).c_str(),
                base::format_size(uint64_t(double(*copied) / seconds)).c_str());
   return kExitOk;
@@ -198,11 +180,9 @@ void add_copy(base::CommandLine& program, bool to_namespace) {
   } else {
     command.text("output", "FILE", "where to; - is stdout", job->file);
   }
-  command.size("offset", "first byte of the range", job->copy.offset);
-  command.size("size",
-               to_namespace ? "bytes at most (default: to the end of the input)"
-                            : "bytes (default: to the end of the namespace)",
-               job->copy.size);
+  load::add_options(command, job->copy.range, "first byte of the range",
+                    to_namespace ? "bytes at most (default: to the end of the input)"
+                                 : "bytes (default: to the end of the namespace)");
   command.size("bs", "bytes of one command", job->copy.chunk, {.least = 1});
   command.count("iodepth", "commands under way", job->copy.depth, {.least = 1, .most = kMaxDepth});
   command.choice<std::string>("eta", "the live line on stderr; auto: on a terminal", job->eta,

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/printable.h"
+#include "examples/load/options.h"
 
 namespace mrpool::nvme::host {
 namespace {
@@ -89,6 +90,9 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
   session.reconnect = options.reconnect;
   session.reconnect_delay = options.reconnect_delay;
   session.loss_timeout = options.loss_timeout;
+  absl::Status enough =
+      load::check_mrs(depth, queues, session_mrs(session, queues), host->device_->caps());
+  if (!enough.ok()) return enough;
   // Reads of the controller's need remote read, its writes remote write; no command has both.
   auto pool = MrPool::create(
       *host->pd_, {.count = session_mrs(session, queues),

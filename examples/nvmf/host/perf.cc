@@ -46,7 +46,10 @@ class Perf {
   const absl::Status& cause() const { return cause_; }
 
  private:
-  absl::Status make_jobs();
+  Async<absl::Status> check_grant();
+  Async<absl::Status> make_jobs();
+  Async<absl::Status> prepare();
+  Async<> run_jobs();
   bool failed() const {
     return std::ranges::any_of(jobs_, [](const auto& job) { return job->stats().failed(); });
   }
@@ -72,8 +75,20 @@ class Perf {
   std::optional<load::Interrupt::Step> interrupted_;  // the last one
 };
 
-// Before there is a connection to keep alive: the memory of many jobs takes its time.
-absl::Status Perf::make_jobs() {
+// Before anything is made for jobs that the target has no queues for.
+Async<absl::Status> Perf::check_grant() {
+  if (absl::Status status = host_.session().check_depth(); !status.ok()) co_return status;
+  const auto granted =
+      co_await host_.session().controller().set_queue_count(uint16_t(load_.numjobs));
+  if (!granted.ok()) co_return granted.status();
+  if (*granted >= load_.numjobs) co_return absl::OkStatus();
+  co_return absl::InvalidArgumentError(
+      absl::StrCat("--numjobs ", load_.numjobs, ": the target grants a host ", *granted,
+                   " I/O queues; ask for --numjobs ", *granted, " at most"));
+}
+
+// One after the other: the memory of many takes its time, and there are keep-alives to send.
+Async<absl::Status> Perf::make_jobs() {
   std::random_device entropy;
   if (load_.randseed == 0) load_.randseed = entropy();
   const uint64_t run_id = uint64_t(entropy()) << 32 | entropy();
@@ -87,18 +102,19 @@ absl::Status Perf::make_jobs() {
                                 .pd = &host_.pd(),
                                 .progress = &progress_[i]},
                                *finished_.back(), host_.reactor());
-    if (!job.ok()) return job.status();
+    if (!job.ok()) co_return job.status();
     jobs_.push_back(*std::move(job));
+    co_await pause(host_.reactor(), Nanoseconds{0});
+    if (load::Interrupt::heard()) co_return load::Interrupt::status();
   }
-  return absl::OkStatus();
+  co_return absl::OkStatus();
 }
 
-Async<absl::Status> Perf::run() {
+// What can be checked before there are jobs, and then the jobs.
+Async<absl::Status> Perf::prepare() {
   Session& session = host_.session();
-  absl::Status status = make_jobs();
-  if (status.ok()) status = co_await session.connect();
+  absl::Status status = co_await check_grant();
   if (!status.ok()) co_return status;
-  host_.on_interrupt([this](load::Interrupt::Step step) { stop(step); });
   const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
   status = ns.status();
   if (status.ok()) status = load::finish_options(load_, ns->bytes(), ns->block_size);
@@ -107,33 +123,42 @@ Async<absl::Status> Perf::run() {
                                                      " is more than the controller takes at once, ",
                                                      session.controller().max_transfer()));
   }
-  if (status.ok()) {
-    session.pin(*ns);
-    for (const auto& job : jobs_) job->prepare(*ns, load_);
-  }
+  if (!status.ok()) co_return status;
+  session.pin(*ns);
+  status = co_await make_jobs();
+  if (!status.ok()) co_return status;
   std::vector<Reactor*> reactors;
-  if (status.ok()) {
-    for (const auto& job : jobs_) {
-      job->run();
-      reactors.push_back(&job->reactor());
-    }
-    status = co_await session.open_queues(reactors);
+  for (const auto& job : jobs_) {
+    job->prepare(*ns, load_);
+    job->run();
+    reactors.push_back(&job->reactor());
   }
-  if (status.ok()) {
-    running_ = jobs_.size();
-    for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
-    live_.start(progress_, load_.eta);
-    if (interrupted_) stop(*interrupted_);
-    co_await all_finished_;
-    live_.stop();
-    if (failed() && interrupted_ == load::Interrupt::Step::kGiveUp) {
-      cause_ = load::Interrupt::status();
-    } else if (failed() && interrupted_) {
-      cause_ = session.ended().value_or(absl::OkStatus());
-    } else if (failed()) {
-      cause_ = co_await session.cause();
-    }
+  co_return co_await session.open_queues(reactors);
+}
+
+Async<> Perf::run_jobs() {
+  Session& session = host_.session();
+  host_.on_interrupt([this](load::Interrupt::Step step) { stop(step); });
+  running_ = jobs_.size();
+  for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
+  live_.start(progress_, load_.eta);
+  co_await all_finished_;
+  live_.stop();
+  if (failed() && interrupted_ == load::Interrupt::Step::kGiveUp) {
+    cause_ = load::Interrupt::status();
+  } else if (failed() && interrupted_) {
+    cause_ = session.ended().value_or(absl::OkStatus());
+  } else if (failed()) {
+    cause_ = co_await session.cause();
   }
+}
+
+Async<absl::Status> Perf::run() {
+  Session& session = host_.session();
+  absl::Status status = co_await session.connect();
+  if (!status.ok()) co_return status;
+  status = co_await prepare();
+  if (status.ok()) co_await run_jobs();
   reconnects_ = session.reconnects();
   co_await session.disconnect();
   counters_ = session.counters();

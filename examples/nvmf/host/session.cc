@@ -10,6 +10,12 @@ namespace {
 constexpr uint16_t kAdminDepth = 31;  // of kMinAdminQueueEntries
 constexpr Nanoseconds kLongestPause = std::chrono::milliseconds(100);
 
+absl::Status of_queue(const absl::Status& status, size_t number, size_t of) {
+  if (of == 1) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("I/O queue ", number, " of ", of, ": ", status.message()));
+}
+
 }  // namespace
 
 uint32_t session_mrs(const SessionOptions& options, uint32_t queues) {
@@ -95,13 +101,16 @@ Async<absl::Status> Session::connect() {
   co_return status;
 }
 
+absl::Status Session::check_depth() const {
+  const uint32_t most = controller_->max_queue_entries() - 1;
+  if (options_.depth <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--iodepth ", options_.depth, ": the target's queues hold ", most,
+                   " commands; ask for --iodepth ", most, " at most"));
+}
+
 Async<absl::Status> Session::open_queues(std::span<Reactor* const> reactors) {
-  const uint32_t entries = controller_->max_queue_entries();
-  if (options_.depth >= entries) {
-    co_return absl::InvalidArgumentError(absl::StrCat("a depth of ", options_.depth,
-                                                      " needs queues of ", options_.depth + 1,
-                                                      " entries; the controller allows ", entries));
-  }
+  if (absl::Status status = check_depth(); !status.ok()) co_return status;
   for (Reactor* reactor : reactors) {
     co_await on(*reactor);
     auto io = std::make_unique<IoQueue>(*this);
@@ -128,13 +137,15 @@ Async<absl::Status> Session::open_all() {
   const uint32_t in_capsule = controller_->in_capsule_bytes();
   const RetryDelays retry_delays = controller_->retry_delays();
   const uint16_t id = controller_->id();
+  size_t number = 0;
   for (const auto& io : io_) {
+    ++number;
     co_await on(io->queue->reactor());
     io->queue->set_in_capsule_bytes(in_capsule);
     io->queue->set_retry_delays(retry_delays);
     absl::Status status = co_await io->queue->open(id);
     co_await on(reactor_);
-    if (!status.ok()) co_return status;
+    if (!status.ok()) co_return of_queue(status, number, io_.size());
   }
   co_return absl::OkStatus();
 }

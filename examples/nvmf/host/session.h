@@ -62,6 +62,9 @@ class Session final : private Controller::Owner, private Queue::Owner {
 
   // Opens the controller only: for Identify and the like, and to learn the limits.
   Async<absl::Status> connect();
+  // Whether the controller, which is connected, has queues of this depth. InvalidArgument says what
+  // to ask for.
+  absl::Status check_depth() const;
   // Opens one I/O queue per reactor; `reactors` must stay until it returns. ResourceExhausted when
   // the controller grants fewer.
   Async<absl::Status> open_queues(std::span<Reactor* const> reactors);

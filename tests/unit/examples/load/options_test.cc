@@ -52,14 +52,14 @@ TEST(Options, NamesAreFios) {
   EXPECT_EQ(o->iodepth, 32u);
   EXPECT_EQ(o->numjobs, 4u);
   EXPECT_EQ(o->runtime, std::chrono::seconds(5));
-  EXPECT_EQ(o->size, 16u << 20);
+  EXPECT_EQ(o->range.size, 16u << 20);
   EXPECT_EQ(o->rwmixread, 70u);
   EXPECT_TRUE(o->verify && o->group_reporting && o->time_based && o->norandommap);
   EXPECT_EQ(o->output_format, OutputFormat::kJson);
 }
 
 TEST(Options, SizeDefaultsToTheRestOfTheDevice) {
-  EXPECT_EQ(parse({"--offset", "1m"})->size, 63u << 20);
+  EXPECT_EQ(parse({"--offset", "1m"})->range.size, 63u << 20);
 }
 
 TEST(Options, RefusalsNameTheOption) {

@@ -22,7 +22,7 @@ class Bench {
  public:
   explicit Bench(const Options& options)
       : options_(options),
-        disk_(options.offset + options.size),
+        disk_(options.range.offset + options.range.size),
         workload_(options, 0, 99, progress_),
         random_(options.randseed) {
     workload_.start(now_);
@@ -93,7 +93,7 @@ Options options_of(Pattern rw, bool verify) {
   o.rw = rw;
   o.bs = 512;
   o.iodepth = 8;
-  o.size = 64 * 512;
+  o.range.size = 64 * 512;
   o.verify = verify;
   o.randseed = 42;
   return o;
@@ -101,7 +101,7 @@ Options options_of(Pattern rw, bool verify) {
 
 TEST(Workload, OnePassTouchesEverySequentialBlockOnce) {
   Options o = options_of(Pattern::kRead, false);
-  o.offset = 4096;
+  o.range.offset = 4096;
   Bench bench(o);
   EXPECT_EQ(bench.run(), 64u);
   std::set<uint64_t> offsets;
@@ -115,7 +115,7 @@ TEST(Workload, OnePassTouchesEveryRandomBlockOnce) {
   for (const uint64_t blocks : {1, 2, 3, 63, 64, 65, 1000}) {
     for (const bool verify : {false, true}) {
       Options o = options_of(Pattern::kRandWrite, verify);
-      o.size = blocks * 512;
+      o.range.size = blocks * 512;
       Bench bench(o);
       bench.run();
       std::set<uint64_t> offsets;
@@ -274,7 +274,7 @@ TEST(Workload, OneFlippedBitInAReadIsCaught) {
 
 TEST(Workload, ARegionSmallerThanTheDepthStillMoves) {
   Options o = options_of(Pattern::kRandRw, true);
-  o.size = 2 * 512;
+  o.range.size = 2 * 512;
   o.iodepth = 16;
   o.runtime = 5ms;
   o.time_based = true;
