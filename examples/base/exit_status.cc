@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 
+#include "examples/base/descriptor_limit.h"
 #include "examples/base/printable.h"
 
 namespace mrpool::base {
@@ -45,7 +46,8 @@ int exit_status(absl::StatusCode code) {
 }
 
 int fail(const char* program, const absl::Status& status) {
-  std::fprintf(stderr, "%s: %s\n", program, printable(std::string(status.message())).c_str());
+  const std::string message(status.message());
+  std::fprintf(stderr, "%s: %s\n", program, printable(name_missing_descriptors(message)).c_str());
   return exit_status(status.code());
 }
 

@@ -19,7 +19,8 @@ inline constexpr const char* kExitStatuses = R"(Exit status:
        could not be written
   2    the command line is wrong, or asks for what does not fit: a range, an input, a block size,
        more queues than the target grants
-  3    no connection: unreachable, refused or lost for good; or the name is not there
+  3    no connection: unreachable, refused or lost for good; or the name is not there, or this
+       machine has no resources left
   130  interrupted
 )";
 // What an error ends with: the one table, for every program.

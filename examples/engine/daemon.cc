@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "examples/base/descriptor_limit.h"
 #include "examples/engine/signals.h"
 #include "examples/storage/watch.h"
 
@@ -20,6 +21,10 @@ namespace mrpool::engine {
 namespace {
 
 using Number = unsigned long long;
+
+std::string said(const absl::Status& status) {
+  return base::name_missing_descriptors(std::string(status.message()));
+}
 
 void print_served(Application& application) {
   for (const Service::Listening& port : application.service().listening()) {
@@ -47,8 +52,7 @@ std::map<std::string, std::string> state_of(Application& application) {
 void reload(Application& application) {
   const auto before = state_of(application);
   if (absl::Status status = application.reload(); !status.ok()) {
-    std::fprintf(stderr, "reload refused, all stays as it was: %s\n",
-                 std::string(status.message()).c_str());
+    std::fprintf(stderr, "reload refused, all stays as it was: %s\n", said(status).c_str());
     return;
   }
   std::printf("reloaded: %s\n", describe_change(before, state_of(application)).c_str());
@@ -202,7 +206,7 @@ std::string describe_change(const std::map<std::string, std::string>& before,
 }
 
 int fail(const char* program, const absl::Status& status) {
-  std::fprintf(stderr, "%s: %s\n", program, std::string(status.message()).c_str());
+  std::fprintf(stderr, "%s: %s\n", program, said(status).c_str());
   return absl::IsInvalidArgument(status) ? 2 : 1;
 }
 

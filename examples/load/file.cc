@@ -16,7 +16,10 @@ namespace mrpool::load {
 namespace {
 
 absl::Status wrong(const std::string& path, int error) {
-  return absl::InvalidArgumentError(absl::StrCat("'", path, "': ", std::strerror(error)));
+  const std::string text = absl::StrCat("'", path, "': ", std::strerror(error));
+  // Nothing is wrong with the path.
+  const bool lacking = error == EMFILE || error == ENFILE || error == ENOMEM;
+  return lacking ? absl::ResourceExhaustedError(text) : absl::InvalidArgumentError(text);
 }
 
 }  // namespace

@@ -175,6 +175,55 @@ class Mistakes:
             self.assertEqual(out, new + b"o" * 1000, "the rest of the block stays as it was")
 
 
+class Descriptors:
+    """With few file descriptors every program works, or says that they are missing and what to do."""
+
+    def test_initiators(self):
+        target = self.target(*self.storage)
+        for command, *options in ((self.asks[1],), ("read", "--output", "/dev/null"),
+                                  ("perf", "--size", "8k", "--eta", "never")):
+            with self.subTest(command=command):
+                statuses = set()
+                for limit in range(5, 20):
+                    process = self.limited(self.host_program, command, target.address, *self.name,
+                                           *options, limit=limit)
+                    said = process.communicate(timeout=PATIENCE)[0].decode()
+                    statuses.add(process.returncode)
+                    if process.returncode != 0:
+                        self.assertEqual(process.returncode, 3, said)
+                        self.check_names_descriptors(said, limit)
+                self.assertEqual(statuses, {0, 3})
+
+    def test_daemons(self):
+        disk = self.file("disk", 1 << 20)
+        program, *served = self.target_class.program
+        ended = 0
+        for limit in range(5, 16):
+            process = self.limited(program, "--listen", "uiwarp://127.0.0.1:0", *served,
+                                   self.storage[0], f"file:{disk}", limit=limit)
+            said = ""
+            for line in process.stdout:
+                said += line.decode()
+                if b"listening on" in line:
+                    process.terminate()
+                    break
+            said += process.communicate(timeout=PATIENCE)[0].decode()
+            if process.returncode == 1:
+                self.check_names_descriptors(said, limit)
+                ended += 1
+            else:
+                self.assertEqual(process.returncode, 0, said)
+        self.assertGreater(ended, 0)
+
+
+class NvmfDescriptors(Descriptors, TargetTest):
+    asks = NvmfInterruptions.asks
+
+
+class IserDescriptors(Descriptors, IserTargetTest):
+    asks = IserInterruptions.asks
+
+
 class NvmfMistakes(Mistakes, TargetTest):
     blocks_of_4k = ["--namespace", "ram:1MiB,bs=4096"]
 

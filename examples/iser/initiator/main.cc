@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "examples/base/command_line.h"
+#include "examples/base/descriptor_limit.h"
 #include "examples/base/exit_status.h"
 #include "examples/iser/initiator/client.h"
 #include "examples/load/interrupt.h"
@@ -20,6 +21,7 @@ constexpr const char* kExamples = R"(  $ mrpool-iser ls uiwarp://127.0.0.1:3260
 
 int main(int argc, char** argv) {
   mrpool::base::hold_standard_streams();
+  mrpool::base::raise_descriptor_limit();
   mrpool::load::Interrupt::take_signals(mrpool::iser::kProgram);
   ::signal(SIGPIPE, SIG_IGN);
   mrpool::base::CommandLine program(mrpool::iser::kProgram,

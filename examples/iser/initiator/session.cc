@@ -19,6 +19,12 @@ std::string explain(const Address& address, const Disconnect& why) {
   return text.find(where) != text.npos ? text : absl::StrCat(where, ": ", text);
 }
 
+std::string name_of(const scsi::Cdb& cdb) {
+  const scsi::Operation* const known = scsi::find_operation(cdb);
+  return known != nullptr ? std::string(known->name)
+                          : absl::StrCat("command 0x", absl::Hex(cdb[0], absl::kZeroPad2));
+}
+
 Sge part(const Sge& whole, uint32_t offset, uint32_t length) {
   return {whole.addr + offset, length, whole.lkey};
 }
@@ -219,7 +225,7 @@ void Session::tick() {
   std::string what;
   for (const auto& slot : slots_) {
     if (slot->command == nullptr || !late(slot->command->since_)) continue;
-    what = absl::StrCat("command 0x", absl::Hex(slot->command->cdb[0], absl::kZeroPad2));
+    what = name_of(slot->command->cdb);
   }
   // Those that wait have time as long as others are answered.
   if (!waiting_.empty() && late(std::max(waiting_.front()->since_, last_answer_))) {

@@ -1,5 +1,6 @@
 // mrpool-nvmf: an NVMe-oF/RDMA host in userspace.
 #include "examples/base/command_line.h"
+#include "examples/base/descriptor_limit.h"
 #include "examples/base/exit_status.h"
 #include "examples/load/interrupt.h"
 #include "examples/nvmf/host/commands.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   mrpool::base::hold_standard_streams();
+  mrpool::base::raise_descriptor_limit();
   mrpool::load::Interrupt::take_signals(mrpool::nvme::host::kProgram);
   return mrpool::nvme::host::main(argc, argv);
 }

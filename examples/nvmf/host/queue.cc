@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
 #include "examples/nvmf/host/connect_error.h"
 
 namespace mrpool::nvme::host {
@@ -335,9 +336,8 @@ void Queue::tick() {
   for (const auto& slot : slots_) {
     if (slot->request == nullptr || slot->request->never_late) continue;
     if (now - slot->started <= options_.command_timeout) continue;
-    broken(absl::StrCat("no answer to command ", slot->command_id, " (opcode 0x",
-                        absl::Hex(slot->request->command.opcode, absl::kZeroPad2), ") within ",
-                        options_.command_timeout / std::chrono::milliseconds(1), " ms"));
+    broken(absl::StrCat("no answer within ", base::format_duration(options_.command_timeout),
+                        " to ", name_of(slot->request->command, options_.queue_id == 0)));
     break;
   }
   if (qp_ != nullptr) {

@@ -1,10 +1,94 @@
 #include "examples/protocol/nvme/wire.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "examples/base/printable.h"
 
 namespace mrpool::nvme {
+
+namespace {
+
+std::string_view name_of(AdminOpcode opcode) {
+  switch (opcode) {
+    case AdminOpcode::kDeleteSq:
+      return "Delete I/O Submission Queue";
+    case AdminOpcode::kCreateSq:
+      return "Create I/O Submission Queue";
+    case AdminOpcode::kGetLogPage:
+      return "Get Log Page";
+    case AdminOpcode::kDeleteCq:
+      return "Delete I/O Completion Queue";
+    case AdminOpcode::kCreateCq:
+      return "Create I/O Completion Queue";
+    case AdminOpcode::kIdentify:
+      return "Identify";
+    case AdminOpcode::kAbort:
+      return "Abort";
+    case AdminOpcode::kSetFeatures:
+      return "Set Features";
+    case AdminOpcode::kGetFeatures:
+      return "Get Features";
+    case AdminOpcode::kAsyncEventRequest:
+      return "Asynchronous Event Request";
+    case AdminOpcode::kKeepAlive:
+      return "Keep Alive";
+  }
+  return {};
+}
+
+std::string_view name_of(IoOpcode opcode) {
+  switch (opcode) {
+    case IoOpcode::kFlush:
+      return "Flush";
+    case IoOpcode::kWrite:
+      return "Write";
+    case IoOpcode::kRead:
+      return "Read";
+    case IoOpcode::kCompare:
+      return "Compare";
+    case IoOpcode::kWriteZeroes:
+      return "Write Zeroes";
+    case IoOpcode::kDatasetManagement:
+      return "Dataset Management";
+  }
+  return {};
+}
+
+std::string_view name_of(FabricsType type) {
+  switch (type) {
+    case FabricsType::kPropertySet:
+      return "Property Set";
+    case FabricsType::kConnect:
+      return "Connect";
+    case FabricsType::kPropertyGet:
+      return "Property Get";
+    case FabricsType::kAuthSend:
+      return "Authentication Send";
+    case FabricsType::kAuthReceive:
+      return "Authentication Receive";
+    case FabricsType::kDisconnect:
+      return "Disconnect";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string name_of(const Sqe& command, bool admin) {
+  std::string_view name;
+  if (command.opcode == kFabricsOpcode) {
+    name = name_of(read_struct<FabricsCommand>(bytes_of(command)).type);
+  } else if (admin) {
+    name = name_of(AdminOpcode(command.opcode));
+  } else {
+    name = name_of(IoOpcode(command.opcode));
+  }
+  if (!name.empty()) return std::string(name);
+  char number[8];
+  std::snprintf(number, sizeof number, "0x%02x", unsigned(command.opcode));
+  return std::string(admin ? "admin command " : "I/O command ") + number;
+}
 
 std::string_view to_string(RdmaStatus status) {
   switch (status) {

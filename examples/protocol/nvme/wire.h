@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "examples/protocol/nvme/status.h"
@@ -322,6 +323,9 @@ enum class RdmaStatus : uint16_t {
   kInvalidControllerId = 0x09,
 };
 std::string_view to_string(RdmaStatus status);
+
+// "Read", "Set Features", "Connect"; "I/O command 0x99". `admin`: it is of an admin queue.
+std::string name_of(const Sqe& command, bool admin);
 
 inline constexpr std::string_view kDiscoveryNqn = "nqn.2014-08.org.nvmexpress.discovery";
 inline constexpr size_t kNqnFieldBytes = 256;
