@@ -69,8 +69,8 @@ std::string_view to_string(PostStatus status) {
 }
 
 std::string_view to_string(ConnectionState state) {
-  static constexpr std::array<std::string_view, 4> kNames = {"connecting", "connected", "closing",
-                                                             "closed"};
+  static constexpr std::array<std::string_view, 5> kNames = {"connecting", "connected", "closing",
+                                                             "closed", "detached"};
   return name_in(kNames, state);
 }
 

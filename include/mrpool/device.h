@@ -60,6 +60,7 @@ struct DeviceCaps {
   bool send_with_inv = false;
   bool read_with_inv = false;
   bool srq = false;
+  bool moves_qps = false;  // Qp::detach() and attach()
   // kSendWithImm, kRdmaWriteWithImm and atomics, as this device has them. Whether a connection has
   // them is for both sides: Qp::supports().
   bool immediate_data = false;
@@ -134,6 +135,12 @@ class Pd {
   // not_counted.
   virtual PdStatistics statistics() const { return PdStatistics::not_counted(); }
 };
+
+inline absl::Status Qp::detach() {
+  return absl::UnimplementedError(pd().caps().name + " cannot move a Qp to other Cqs");
+}
+
+inline absl::Status Qp::attach(Cq&, Cq&) { return Qp::detach(); }
 
 inline absl::StatusOr<std::unique_ptr<Mr>> Pd::reg_dmabuf_mr(const DmabufRange&, Access) {
   return absl::UnimplementedError(

@@ -6,6 +6,9 @@
 // complete as kFlushed (one that caused the end says why), in the order they were posted per queue.
 // on_disconnected comes after the last of these: nothing is called for the Qp from then on.
 //
+// A connected Qp can move to another reactor, where caps.moves_qps says so: detach() on the thread
+// of the old one, attach() on the thread of the new one.
+//
 // Thread safety: all calls on the thread of the Reactor of the Qp's Cqs. A call from another one
 // aborts with a message; post_send and post_recv check it in debug builds and with
 // MRPOOL_CHECK_THREADS=1 in the environment.
@@ -161,6 +164,7 @@ enum class ConnectionState : uint8_t {
   kConnected,   // everything may be posted
   kClosing,     // disconnect() was called; what was posted goes out
   kClosed,      // everything completes as kFlushed; on_disconnected follows or was called
+  kDetached,    // between two reactors: nothing may be posted
 };
 std::string_view to_string(ConnectionState state);
 
@@ -188,12 +192,26 @@ class Qp {
   virtual bool supports([[maybe_unused]] Opcode opcode) const { return false; }
   virtual Pd& pd() = 0;
   virtual Reactor& reactor() = 0;
-  // What it was created with. The pointers are those that were given.
+  // What it was created with. The pointers are those that were given, or given to attach().
   virtual const QpOptions& options() const = 0;
   // Requests that post_send takes now before it says kQueueFull.
   virtual uint32_t send_room() const = 0;
   // As negotiated; 0 before the connection is established.
   virtual uint16_t ord() const = 0;
+  // Takes the Qp off its Cqs and their reactor. From the return until attach() nothing is called,
+  // received or sent; completions that have not been handed over wait too. attach() it on another
+  // thread, or destroy it there, which flushes what is outstanding; every other call is misuse but
+  // options(), pd(), connected() (false), state(), statistics() and posts, which say kNotConnected.
+  // What stands on the Qp (RwContext, Lender, mrpool/asio.h) belongs to the old reactor: destroy it
+  // first. Handing the Qp to the other thread is the caller's; Reactor::post() does.
+  // FailedPrecondition: it is not connected, or takes its receives from an Srq, which belongs to
+  // one reactor. Unimplemented: !caps.moves_qps.
+  virtual absl::Status detach();
+  // Goes on with a detached Qp on the reactor of these Cqs, from its thread; options() names them
+  // from now on. Completions come in the order of posting, those that waited first.
+  // FailedPrecondition: it is not detached. InvalidArgument: Cqs of another Device or of two
+  // reactors. ResourceExhausted: a Cq has no room for it. It stays detached then.
+  virtual absl::Status attach(Cq& send_cq, Cq& recv_cq);
   // Bytes of memory this Qp holds, buffers of its connection included.
   virtual size_t memory_bytes() const = 0;
   // What happened on this connection so far. Any thread, as long as the Qp lives; merge() adds the

@@ -1,53 +1,15 @@
 // Several reactors on several threads.
 #include <atomic>
 #include <cstring>
-#include <future>
 #include <thread>
 
 #include "tests/conformance/fixture.h"
+#include "tests/conformance/loop.h"
 
 namespace mrpool::conformance {
 namespace {
 
 using std::chrono::milliseconds;
-
-// A reactor with a thread of its own.
-class Loop {
- public:
-  Loop() {
-    auto made = Reactor::create({.spin = std::chrono::microseconds(20)});
-    EXPECT_TRUE(made.ok()) << made.status();
-    reactor = std::move(*made);
-    thread_ = std::thread([this] { reactor->run(); });
-  }
-  ~Loop() {
-    reactor->stop();
-    thread_.join();
-  }
-
-  // Runs `work` on the loop and waits for it.
-  template <typename Work>
-  void call(Work work) {
-    struct Call : Task {
-      explicit Call(Work& w)
-          : Task([](Task& self) {
-              auto& task = static_cast<Call&>(self);
-              task.work();
-              task.ran.set_value();
-            }),
-            work(w) {}
-      Work& work;
-      std::promise<void> ran;
-    } task(work);
-    reactor->post(task);
-    task.ran.get_future().wait();
-  }
-
-  std::unique_ptr<Reactor> reactor;
-
- private:
-  std::thread thread_;
-};
 
 // The client lives on the test's own reactor, the server's connections on a loop of their own,
 // while the listener stays with the client's.

@@ -94,6 +94,11 @@ class Link::End final : public Stream {
     link_->wake(1 - side_);
   }
   void attach(Reactor&, StreamEvents& events) override { events_ = &events; }
+  void detach() override {
+    want_read_ = want_write_ = false;
+    wake_.cancel();
+    events_ = nullptr;
+  }
   std::string local_name() const override { return local_; }
   std::string peer_name() const override { return peer_; }
 

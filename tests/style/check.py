@@ -34,7 +34,7 @@ BANNED = [
     (r"\bthrow\b|\btry\s*\{", ("include", "pool", "transport"), "nothing throws; see absl::Status"),
     (r"#define private\b", SOURCES, "tests see what the headers show"),
     (r"\bfor \([^;()]*[^:]:[^:;][^;()]*\(\)->", SOURCES,
-     "until C++23 a range-for does not keep the pointer that a call returned; name it first"),
+     "GCC 12 does not keep the pointer that a call returned for the loop; name it first"),
 ]
 # Where a banned pattern is right after all: (file, pattern fragment) → why.
 EXCEPTIONS = {f"{file} {word}"

@@ -12,7 +12,13 @@ UiwarpCq::UiwarpCq(std::shared_ptr<Context> context, const CqOptions& options)
   grow(0);
 }
 
+UiwarpCq::UiwarpCq() : room_(0) {
+  grow(0);
+  node.next = node.prev = &node;  // linked, so that no push() calls for a context
+}
+
 UiwarpCq::~UiwarpCq() {
+  if (context_ == nullptr) return;
   check_thread(reactor(), "~Cq");
   check(room_.used() == 0, "a Cq was destroyed before a Qp that uses it");
 }
@@ -54,6 +60,16 @@ bool UiwarpCq::holds(const Qp* qp) const {
     if (entry.completion != nullptr && entry.wc.qp == qp) return true;
   }
   return false;
+}
+
+void UiwarpCq::move_to(UiwarpCq& other, const Qp* qp, bool receives) {
+  for (size_t i = 0; i < count_; ++i) {
+    Entry& entry = ring_[(head_ + i) & (ring_.size() - 1)];
+    if (entry.completion == nullptr || entry.wc.qp != qp) continue;
+    if (is_receive(entry.wc.opcode) != receives) continue;
+    other.push(entry.completion, entry.wc, entry.point);
+    entry.completion = nullptr;
+  }
 }
 
 void UiwarpCq::dispatch_for(const Qp* qp) {

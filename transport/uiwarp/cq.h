@@ -22,6 +22,8 @@ namespace mrpool::uiwarp {
 class UiwarpCq final : public Cq {
  public:
   UiwarpCq(std::shared_ptr<Context> context, const CqOptions& options);
+  // Without a context: keeps the completions of a detached Qp until move_to().
+  UiwarpCq();
   ~UiwarpCq() override;
 
   Reactor& reactor() override { return context_->reactor(); }
@@ -46,6 +48,9 @@ class UiwarpCq final : public Cq {
   void dispatch_for(const Qp* qp);
   // True while there are completions of that Qp.
   bool holds(const Qp* qp) const;
+  // Moves the entries of that Qp to the end of another queue, in their order: those of receives, or
+  // the others.
+  void move_to(UiwarpCq& other, const Qp* qp, bool receives);
 
   ListNode node;  // in the context's list of queues with completions
 

@@ -31,6 +31,7 @@ DeviceCaps make_caps(const DeviceOptions& options) {
   caps.send_with_inv = true;
   caps.read_with_inv = true;
   caps.srq = true;
+  caps.moves_qps = true;
   if (options.extensions) {
     caps.immediate_data = true;
     caps.atomics = AtomicScope::kMachine;

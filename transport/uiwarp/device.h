@@ -49,12 +49,12 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
   SegmentArena& segments() { return segments_; }
   CounterRegistry& registry() { return registry_; }
   const OrderingSanitizer* sanitizer() const { return sanitizer_.get(); }
+  // All that a Qp is made of belongs to this device and to one reactor.
+  absl::Status check_parts(const Pd& pd, const QpOptions& options) const;
 
  private:
   std::shared_ptr<Context> context(Reactor& reactor);
   absl::Status check_address(const Address& address) const;
-  // All that a Qp is made of belongs to this device and to one reactor.
-  absl::Status check_parts(const Pd& pd, const QpOptions& options) const;
 
   const DeviceOptions options_;
   const std::shared_ptr<Network> network_;

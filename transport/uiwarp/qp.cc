@@ -25,8 +25,8 @@ void UiwarpQp::deadline_passed() {
 UiwarpQp::UiwarpQp(const Params& params)
     : pd_(params.pd),
       context_(params.send_cq.shared_context()),
-      send_cq_(params.send_cq),
-      recv_cq_(params.recv_cq),
+      send_cq_(&params.send_cq),
+      recv_cq_(&params.recv_cq),
       options_(params.options),
       shares_(params.shares),
       limits_(params.limits),
@@ -37,24 +37,36 @@ UiwarpQp::UiwarpQp(const Params& params)
           params.send_cq, params.recv_cq, params.srq != nullptr ? &params.srq->queue() : nullptr,
           params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr, &params.pd),
       receiver_(core_.segments()) {
-  send_cq_.attach(shares_.send);
-  recv_cq_.attach(shares_.recv);
+  send_cq_->attach(shares_.send);
+  recv_cq_->attach(shares_.recv);
   registry_.add(core_.counters());
 }
 
 UiwarpQp::~UiwarpQp() {
+  if (state_ == State::kDetached) {
+    end_detached();
+    return;
+  }
   check_thread(reactor(), "~Qp");
   end(DisconnectReason::kLocal, {});
   registry_.remove(core_.counters());
   deferred_node.unlink();
-  send_cq_.dispatch_for(this);
-  if (&recv_cq_ != &send_cq_) recv_cq_.dispatch_for(this);
-  send_cq_.detach(shares_.send);
-  recv_cq_.detach(shares_.recv);
+  send_cq_->dispatch_for(this);
+  if (recv_cq_ != send_cq_) recv_cq_->dispatch_for(this);
+  send_cq_->detach(shares_.send);
+  recv_cq_->detach(shares_.recv);
+}
+
+Reactor& UiwarpQp::reactor() {
+  if (state_ == State::kDetached) [[unlikely]] {
+    internal::misuse("a call", "Qp", this, "is detached: only attach() and ~Qp may follow");
+  }
+  return context_->reactor();
 }
 
 PostResult UiwarpQp::post_send(const WorkRequest& chain) {
-  check_post_thread(reactor(), "Qp::post_send");
+  if (state_ == State::kDetached) return {PostStatus::kNotConnected, &chain};
+  check_post_thread(context_->reactor(), "Qp::post_send");
   if (state_ != State::kConnected) return {PostStatus::kNotConnected, &chain};
   const PostResult result = core_.post_send(chain);
   if (core_.can_send()) context_->make_dirty(*this);
@@ -62,8 +74,8 @@ PostResult UiwarpQp::post_send(const WorkRequest& chain) {
 }
 
 PostStatus UiwarpQp::post_recv(const RecvRequest& chain) {
-  check_post_thread(reactor(), "Qp::post_recv");
-  if (state_ == State::kEnded) return PostStatus::kNotConnected;
+  if (state_ == State::kEnded || state_ == State::kDetached) return PostStatus::kNotConnected;
+  check_post_thread(context_->reactor(), "Qp::post_recv");
   return core_.post_recv(chain);
 }
 
@@ -97,6 +109,8 @@ ConnectionState UiwarpQp::state() const {
       return ConnectionState::kClosing;
     case State::kEnded:
       return ConnectionState::kClosed;
+    case State::kDetached:
+      return ConnectionState::kDetached;
   }
   return ConnectionState::kConnecting;
 }
@@ -183,7 +197,7 @@ void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode co
 // Calls the owner; the last thing it does, because the owner may destroy the Qp from any of these.
 void UiwarpQp::run() {
   if (state_ == State::kEnded) {
-    if (send_cq_.holds(this) || recv_cq_.holds(this)) {
+    if (send_cq_->holds(this) || recv_cq_->holds(this)) {
       context_->defer(*this);  // the end is heard of after the last completion
       return;
     }

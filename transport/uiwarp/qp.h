@@ -6,10 +6,10 @@
 // All reading and writing happens in the rounds of its Context, never from inside a call of the
 // owner or of the stream; all calls to the owner come from there too.
 //
-// In three files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
-// qp_work.cc how it receives and sends.
+// In four files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
+// qp_work.cc how it receives and sends, qp_move.cc how it goes from one reactor to another.
 //
-// Thread safety: its reactor's thread.
+// Thread safety: its reactor's thread; the owner's while it is detached.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,7 @@
 #include "mrpool/callback.h"
 #include "mrpool/device.h"
 #include "transport/uiwarp/context.h"
+#include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/mpa.h"
 #include "transport/uiwarp/qp_core.h"
 #include "transport/uiwarp/receiver.h"
@@ -64,12 +65,14 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   ConnectionState state() const override;
   bool supports(Opcode opcode) const override;
   Pd& pd() override { return pd_; }
-  Reactor& reactor() override { return context_->reactor(); }
+  Reactor& reactor() override;
   const QpOptions& options() const override { return options_; }
   uint32_t send_room() const override {
     return state_ == State::kConnected ? core_.send_room() : 0;
   }
   uint16_t ord() const override { return announced_ ? core_.ord() : uint16_t{0}; }
+  absl::Status detach() override;
+  absl::Status attach(Cq& send_cq, Cq& recv_cq) override;
   size_t memory_bytes() const override;
   TransportStatistics statistics() const override { return core_.counters().snapshot(); }
 
@@ -91,7 +94,15 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   uint32_t receives = 0;    // that brought something, since the connection is hot
 
  private:
-  enum class State : uint8_t { kDialing, kRequesting, kAccepting, kConnected, kClosing, kEnded };
+  enum class State : uint8_t {
+    kDialing,
+    kRequesting,
+    kAccepting,
+    kConnected,
+    kClosing,
+    kEnded,
+    kDetached
+  };
 
   void on_readable() override { context_->make_hot(*this); }
   void on_writable() override { context_->make_dirty(*this); }
@@ -112,13 +123,15 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void write_failed(int error);
   void stream_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
+  void end_detached();
   void send_terminate(const Terminate& terminate);
 
   Pd& pd_;
   std::shared_ptr<Context> context_;
-  UiwarpCq& send_cq_;
-  UiwarpCq& recv_cq_;
-  const QpOptions options_;
+  UiwarpCq* send_cq_;
+  UiwarpCq* recv_cq_;
+  std::unique_ptr<UiwarpCq> parked_;  // completions, while it is detached
+  QpOptions options_;
   const checks::CqShares shares_;
   const MpaLimits limits_;
   CounterRegistry& registry_;

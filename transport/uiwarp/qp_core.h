@@ -41,6 +41,11 @@ class QpCore {
   PostResult post_send(const WorkRequest& chain) { return send_.post(chain); }
   PostStatus post_recv(const RecvRequest& chain) { return receive_.post(chain); }
 
+  void set_cqs(UiwarpCq& send_cq, UiwarpCq& recv_cq) {
+    send_.set_cq(send_cq);
+    receive_.set_cq(recv_cq);
+  }
+
   // For the Receiver.
   SegmentHandler& segments() { return receive_; }
   // For the stream.

@@ -13,7 +13,7 @@ ReceiveSide::ReceiveSide(QpState& state, ReadOwner& owner, UiwarpCq& cq, const Q
                          RecvQueue* shared)
     : state_(state),
       owner_(owner),
-      cq_(cq),
+      cq_(&cq),
       own_receives_(shared != nullptr ? 0 : options.max_recv_wr,
                     std::max(options.max_recv_sge, 1u)),
       receives_(shared != nullptr ? *shared : own_receives_),
@@ -38,7 +38,7 @@ void ReceiveSide::flush() {
 void ReceiveSide::complete_receive(const WorkCompletion& wc) {
   receiving_ = false;
   if (wc.status != WcStatus::kSuccess) state_.counters.completed(wc.status);
-  if (receive_.completion != nullptr) cq_.push(receive_.completion, wc, state_.placement.here());
+  if (receive_.completion != nullptr) cq_->push(receive_.completion, wc, state_.placement.here());
 }
 
 // The segment that is coming in is refused; its header goes into the Terminate.

@@ -49,6 +49,8 @@ class ReceiveSide final : public SegmentHandler {
               RecvQueue* shared);
 
   PostStatus post(const RecvRequest& chain);
+  // Completions go there from now on.
+  void set_cq(UiwarpCq& cq) { cq_ = &cq; }
   // Completes the receives of this Qp with kFlushed. Those of an Srq stay posted.
   void flush();
 
@@ -94,7 +96,7 @@ class ReceiveSide final : public SegmentHandler {
 
   QpState& state_;
   ReadOwner& owner_;
-  UiwarpCq& cq_;
+  UiwarpCq* cq_;
   RecvQueue own_receives_;
   RecvQueue& receives_;
   const bool shared_;

@@ -20,7 +20,7 @@ constexpr bool returns_data(Opcode opcode) {
 
 SendQueue::SendQueue(QpState& state, UiwarpCq& cq, const QpOptions& options)
     : state_(state),
-      cq_(cq),
+      cq_(&cq),
       max_sge_(std::max(options.max_send_sge, 1u)),
       slots_(std::max(options.max_send_wr, 1u)),
       sges_(slots_.size() * max_sge_),
@@ -163,8 +163,8 @@ void SendQueue::complete() {
     if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
     if (!slot.done) return;
     if (slot.signalled && slot.completion != nullptr) {
-      cq_.push(slot.completion, {.opcode = slot.opcode, .qp = &state_.qp},
-               state_.placement.here(!returns_data(slot.opcode)));
+      cq_->push(slot.completion, {.opcode = slot.opcode, .qp = &state_.qp},
+                state_.placement.here(!returns_data(slot.opcode)));
     }
   }
 }
@@ -177,7 +177,7 @@ void SendQueue::flush() {
     // Also what was done after a READ that was not: once flushed, always flushed.
     const WcStatus status = slot.status == WcStatus::kSuccess ? WcStatus::kFlushed : slot.status;
     state_.counters.completed(status);
-    cq_.push(slot.completion, {.status = status, .opcode = slot.opcode, .qp = &state_.qp});
+    cq_->push(slot.completion, {.status = status, .opcode = slot.opcode, .qp = &state_.qp});
   }
   next_ = tail_;
 }

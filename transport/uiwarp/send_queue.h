@@ -64,6 +64,9 @@ class SendQueue {
   // How many were, since the start.
   uint64_t passed() const { return next_; }
 
+  // Completions go there from now on.
+  void set_cq(UiwarpCq& cq) { cq_ = &cq; }
+
   SendSlot& slot(uint32_t index) { return slots_[index]; }
   std::span<const Sge> sges_of(uint32_t index) const {
     return {sges_.data() + size_t{index} * max_sge_, slots_[index].sge_count};
@@ -104,7 +107,7 @@ class SendQueue {
   }
 
   QpState& state_;
-  UiwarpCq& cq_;
+  UiwarpCq* cq_;
   const uint32_t max_sge_;
   std::vector<SendSlot> slots_;
   std::vector<Sge> sges_;

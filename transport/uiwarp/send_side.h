@@ -35,6 +35,7 @@ class SendSide final : public ReadOwner {
 
   PostResult post(const WorkRequest& chain) { return queue_.post(chain); }
   uint32_t room() const { return queue_.room(); }
+  void set_cq(UiwarpCq& cq) { queue_.set_cq(cq); }
 
   // Fills `batch`. True when local requests completed or bytes were added.
   bool build(TxBatch& batch);

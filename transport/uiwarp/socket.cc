@@ -88,7 +88,9 @@ class SocketStream final : public Stream {
  public:
   SocketStream(Reactor& reactor, Fd fd)
       : fd_(fd.get()), wait_(std::make_shared<Wait>(reactor, std::move(fd))) {}
-  ~SocketStream() override { wait_->close(); }
+  ~SocketStream() override {
+    if (wait_ != nullptr) wait_->close();
+  }
 
   StreamResult readv(std::span<const iovec> to) override {
     // Not readv(): its way through the file layer costs more than half of an attempt that finds
@@ -135,8 +137,19 @@ class SocketStream final : public Stream {
   void shutdown_write() override { ::shutdown(fd_, SHUT_WR); }
 
   void attach(Reactor& reactor, StreamEvents& events) override {
-    if (wait_->reactor != &reactor) wait_ = std::make_shared<Wait>(reactor, wait_->leave());
+    if (wait_ == nullptr) {
+      wait_ = std::make_shared<Wait>(reactor, std::move(detached_));
+    } else if (wait_->reactor != &reactor) {
+      wait_ = std::make_shared<Wait>(reactor, wait_->leave());
+    }
     wait_->events = &events;
+  }
+
+  void detach() override {
+    // The handlers of these waits run later on this thread, and find that nobody waits.
+    wait_->pending[Wait::kRead] = wait_->pending[Wait::kWrite] = false;
+    detached_ = wait_->leave();
+    wait_.reset();
   }
 
   void set_keep_alive(const KeepAlive& keep_alive) override {
@@ -220,8 +233,9 @@ class SocketStream final : public Stream {
     return {.error = error};
   }
 
-  const int fd_;  // wait_ owns it
+  const int fd_;  // wait_ owns it, or detached_
   std::shared_ptr<Wait> wait_;
+  Fd detached_{-1};
 };
 
 std::unique_ptr<Stream> make_stream(Reactor& reactor, Fd fd) {

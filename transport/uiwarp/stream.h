@@ -61,6 +61,9 @@ class Stream {
   // Moves the stream to `reactor`, whose thread calls this; readiness goes to `events` from now on.
   // Before the first attach a stream belongs to the reactor that made it and has no events.
   virtual void attach(Reactor& reactor, StreamEvents& events) = 0;
+  // Leaves its reactor, whose thread calls this. Waits are over without an event. Until attach() it
+  // can only be destroyed, on any thread.
+  virtual void detach() = 0;
 
   virtual std::string local_name() const = 0;  // "127.0.0.1:4420"
   virtual std::string peer_name() const = 0;

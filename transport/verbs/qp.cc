@@ -51,7 +51,7 @@ VerbsQp::~VerbsQp() {
   if (gone_ != nullptr) *gone_ = true;
   if (id_ != nullptr && state_ != State::kEnding) counters_.end(DisconnectReason::kLocal);
   state_ = State::kEnded;
-  if (number_ != 0 && id_ == nullptr) detach();  // from inside its own tear_down
+  if (number_ != 0 && id_ == nullptr) leave_cqs();  // from inside its own tear_down
   tear_down();
   send_cq_.give_room(shares_.send);
   recv_cq_.give_room(shares_.recv);
@@ -132,7 +132,7 @@ bool VerbsQp::tear_down() {
     if (alive.gone()) return false;
     recv_cq_.drain(owner_, number_);
     if (alive.gone()) return false;
-    detach();
+    leave_cqs();
   }
   const auto flush = [&](Completion* completion, Opcode opcode) {
     counters_.failed(WcStatus::kFlushed);
@@ -153,7 +153,7 @@ bool VerbsQp::tear_down() {
   return true;
 }
 
-void VerbsQp::detach() {
+void VerbsQp::leave_cqs() {
   send_cq_.detach(owner_, number_);
   recv_cq_.detach(owner_, number_);
   number_ = 0;

@@ -133,7 +133,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   void finish();
   // Destroys what the device has of it and flushes; false when a completion destroyed this too.
   bool tear_down();
-  void detach();
+  void leave_cqs();
 
   const std::shared_ptr<VerbsDevice> device_;
   const std::shared_ptr<CmChannel> channel_;
