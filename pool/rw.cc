@@ -98,7 +98,16 @@ PostStatus RwContext::Impl::start(RwOperation& operation, RwDirection direction,
   if (std::ranges::any_of(local, [](const Sge& sge) { return sge.length == 0; })) {
     return PostStatus::kBadSge;
   }
-  return begin(operation, direction, SegmentIterator(local), local.size(), remote, last);
+  if (local.size() > RwOperation::kInlineSegments) {
+    return begin(operation, direction, SegmentIterator(local), remote, last);
+  }
+  State& op = state(operation);
+  size_t count = 0;
+  for (uint64_t left = remote.length; left > 0; left -= op.local[count++].length) {
+    op.local[count] = local[count];
+    op.local[count].length = uint32_t(std::min<uint64_t>(left, local[count].length));
+  }
+  return begin(operation, direction, SegmentIterator(std::span(op.local, count)), remote, last);
 }
 
 PostStatus RwContext::Impl::start(RwOperation& operation, RwDirection direction,
@@ -109,29 +118,31 @@ PostStatus RwContext::Impl::start(RwOperation& operation, RwDirection direction,
   const SegmentIterator::Extent extent = local.extent(remote.length);
   if (extent.segments > limits_.max_segments) return PostStatus::kTooManySges;
   if (extent.bytes < remote.length) return PostStatus::kBadSge;
-  return begin(operation, direction, local, extent.segments, remote, last);
-}
-
-PostStatus RwContext::Impl::begin(RwOperation& operation, RwDirection direction,
-                                  const SegmentIterator& local, size_t segments,
-                                  const RemoteBuffer& remote, const WorkRequest* last) {
-  const Call call(*this);
+  if (extent.segments > RwOperation::kInlineSegments) {
+    return begin(operation, direction, local, remote, last);
+  }
   State& op = state(operation);
   SegmentIterator from = local;
-  if (segments <= RwOperation::kInlineSegments) {
-    size_t count = 0;
-    for (uint64_t left = remote.length; left > 0; left -= op.local[count++].length) {
-      op.local[count] = from.front(left);
-      from.advance(op.local[count].length);
-    }
-    from = SegmentIterator(std::span(op.local, count));
+  size_t count = 0;
+  for (uint64_t left = remote.length; left > 0; left -= op.local[count++].length) {
+    op.local[count] = from.front(left);
+    from.advance(op.local[count].length);
   }
+  return begin(operation, direction, SegmentIterator(std::span(op.local, count)), remote, last);
+}
+
+// `local`: its list stays until done() runs.
+PostStatus RwContext::Impl::begin(RwOperation& operation, RwDirection direction,
+                                  const SegmentIterator& local, const RemoteBuffer& remote,
+                                  const WorkRequest* last) {
+  const Call call(*this);
+  State& op = state(operation);
   static_cast<RwProgress&>(op) = {.ticket = tickets_++,
                                   .direction = direction,
                                   .queued = true,
                                   .last = last,
                                   .rkey = remote.rkey,
-                                  .cursor = RwCursor(from, remote.addr, remote.length)};
+                                  .cursor = RwCursor(local, remote.addr, remote.length)};
   const bool served_now = may_begin(direction);
   queue(direction).push(operation);
   ++waiting_;

@@ -104,9 +104,8 @@ class RwContext::Impl {
   Queue& queue(RwDirection direction) { return queues_[size_t(direction)]; }
   PostStatus refuse(const RwOperation& operation, RwDirection direction, uint64_t length,
                     const WorkRequest* last) const;
-  // `segments`: at most so many of `local` are touched.
   PostStatus begin(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
-                   size_t segments, const RemoteBuffer& remote, const WorkRequest* last);
+                   const RemoteBuffer& remote, const WorkRequest* last);
   bool may_begin(RwDirection direction) const;
 
   void pump();

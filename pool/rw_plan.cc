@@ -69,7 +69,7 @@ std::span<const Sge> RwCursor::peek(uint32_t max_sges, uint64_t max_bytes,
 void RwCursor::advance(uint64_t bytes) {
   left_ -= bytes;
   remote_.value += bytes;
-  at_.advance(bytes);
+  if (left_ > 0) at_.advance(bytes);
 }
 
 uint64_t total_length(std::span<const Sge> sges) {

@@ -36,7 +36,6 @@ DIRECTIONS = {
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
     "examples/run": (*BASE, "transport/provider/options.h"),
-    "examples/ctl": BASE,
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }
 PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")
