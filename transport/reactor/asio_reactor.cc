@@ -35,6 +35,13 @@ Nanoseconds clock_now() {
 
 AsioReactor::AsioReactor(const ReactorOptions& options) : options_(options) {}
 
+// No loop runs any more, whoever's it was: what queued tasks own ends here, with its timers and
+// pollers.
+AsioReactor::~AsioReactor() {
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  tasks_.discard();
+}
+
 absl::Status AsioReactor::open() {
   if (absl::Status status = adopt(event_, ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd");
       !status.ok()) {

@@ -25,6 +25,7 @@ class AsioReactor final : public Reactor {
  public:
   // Throws boost::system::system_error where the io_context cannot be made.
   explicit AsioReactor(const ReactorOptions& options);
+  ~AsioReactor() override;
   // Second half of the construction; nothing else may be called before or when it fails.
   absl::Status open();
 

@@ -32,11 +32,14 @@ class TaskQueue {
   TaskQueue() = default;
   TaskQueue(const TaskQueue&) = delete;
   TaskQueue& operator=(const TaskQueue&) = delete;
+  ~TaskQueue() { discard(); }
+
   // What is queued does not run: it is discarded, where it has a way, or may be posted elsewhere.
-  ~TaskQueue() {
-    Task* left = take();
-    while (Task* const task = pop(left)) {
-      if (task->discard != nullptr) task->discard(*task);
+  void discard() {
+    for (Task* left = take(); left != &end_; left = take()) {
+      while (Task* const task = pop(left)) {
+        if (task->discard != nullptr) task->discard(*task);
+      }
     }
   }
 

@@ -74,18 +74,20 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
   void on_writable() override {}
 
  private:
-  // The reject, sent from the thread the stream lives on; deletes itself.
+  // The reject, sent from the thread the stream lives on; deletes itself, also where that has
+  // ended.
   struct Farewell : Task {
     Farewell(std::shared_ptr<Context> context_in, std::unique_ptr<Stream> stream_in,
              std::vector<std::byte> frame_in)
-        : Task(to_method<&Farewell::send>),
+        : Task(to_method<&Farewell::send>, to_method<&Farewell::end>),
           context(std::move(context_in)),
           stream(std::move(stream_in)),
           frame(std::move(frame_in)) {}
     void send() {
       context->linger(std::move(stream), frame);
-      delete this;
+      end();
     }
+    void end() { delete this; }
     std::shared_ptr<Context> context;
     std::unique_ptr<Stream> stream;
     std::vector<std::byte> frame;

@@ -97,6 +97,18 @@ TEST(Reactor, EndsCallablesThatItNeverRan) {
   EXPECT_EQ(*held, 0);
 }
 
+TEST(Reactor, EndsWhatItsCallablesOwnAfterItsThread) {
+  auto reactor = make_reactor();
+  std::vector<int> log;
+  auto timer = std::make_shared<NotedTimer>(1, log);
+  timer->arm(*reactor, hours(1));
+  std::thread([&] { reactor->poll(); }).join();  // its loop was that thread's
+  const std::weak_ptr<NotedTimer> left = timer;
+  reactor->post([held = std::move(timer)] {});
+  reactor.reset();
+  EXPECT_TRUE(left.expired());
+}
+
 TEST(Reactor, TakesCallablesFromManyThreads) {
   auto reactor = make_reactor(microseconds(10));
   constexpr int kThreads = 4, kEach = 2000;

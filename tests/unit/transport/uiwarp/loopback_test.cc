@@ -1,6 +1,9 @@
 // The whole device over real sockets.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <thread>
+
 #include "tests/unit/transport/uiwarp/transfer.h"
 #include "transport/uiwarp/socket.h"
 
@@ -73,6 +76,47 @@ TEST_P(Loopback, GracefulCloseFlushesReceivesAndTellsBothSides) {
   EXPECT_EQ(pair_->server.why.reason, DisconnectReason::kPeer);
   EXPECT_EQ(received.calls, 1);
   EXPECT_EQ(received.wc.status, WcStatus::kFlushed);
+}
+
+struct Keeper final : ListenHandler, QpEvents {
+  void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
+    kept = std::move(request);
+  }
+  void on_connected(Qp&, const ConnectionInfo&) override {}
+  void on_rejected(Qp&, std::span<const std::byte>) override {}
+  void on_disconnected(Qp&, const Disconnect&) override {}
+  std::unique_ptr<ConnectRequest> kept;
+};
+
+// Its peer hears of it by the end of the stream; nothing else is left.
+TEST(Request, ThatIsDroppedAfterItsLoopEndedLeavesNothing) {
+  const Address address = *Address::parse("uiwarp://127.0.0.1:0");
+  std::shared_ptr<Device> device = *Device::open(address);
+  const std::weak_ptr<Device> left = device;
+  auto there = *Reactor::create();
+  auto here = *Reactor::create();
+  Keeper keeper;
+  auto listener = *device->listen(*there, address, keeper);
+  {
+    const auto pd = *device->alloc_pd();
+    const auto cq = *device->create_cq(*here, {.depth = 16});
+    Address to = address;
+    to.port = listener->port();
+    const QpOptions options{
+        .send_cq = cq.get(), .recv_cq = cq.get(), .max_send_wr = 1, .max_recv_wr = 1};
+    const auto qp = device->connect(to, *pd, options, {}, keeper);
+    ASSERT_TRUE(qp.ok()) << qp.status();
+    while (keeper.kept == nullptr) {
+      here->poll();
+      there->poll();
+    }
+  }
+  listener.reset();
+  std::thread([&] { there->poll(); }).join();  // the loop was that thread's
+  keeper.kept.reset();
+  device.reset();
+  there.reset();
+  EXPECT_TRUE(left.expired());
 }
 
 INSTANTIATE_TEST_SUITE_P(Crc, Loopback, ::testing::Bool(),
