@@ -20,6 +20,7 @@
 #include "examples/storage/file_size.h"
 #include "examples/storage/growth.h"
 #include "examples/storage/ring.h"
+#include "examples/storage/users.h"
 
 namespace mrpool::storage {
 namespace {
@@ -88,11 +89,20 @@ absl::Status servable(const std::string& path, uint64_t bytes, uint32_t block_si
                      : absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
 }
 
+// A file has no lock that the kernel's own users would show or respect.
+absl::Status not_the_kernels(const std::string& path, const FileOptions& options,
+                             const struct stat& file) {
+  const std::string users = users_of_file(file, options.read_only);
+  return users.empty() ? absl::OkStatus()
+                       : absl::FailedPreconditionError(absl::StrCat(path, " ", users));
+}
+
 // Whether what is at the path, if anything is, can be served.
 absl::Status check_kind(const std::string& path, const FileOptions& options,
                         const struct stat* there) {
   if (there != nullptr) {
-    if (S_ISREG(there->st_mode) || S_ISBLK(there->st_mode)) return absl::OkStatus();
+    if (S_ISREG(there->st_mode)) return not_the_kernels(path, options, *there);
+    if (S_ISBLK(there->st_mode)) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat(path, S_ISDIR(there->st_mode) ? " is a directory, " : " is ",
                      "neither a regular file nor a block device"));

@@ -1,5 +1,8 @@
 #include "examples/storage/users.h"
 
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -97,6 +100,43 @@ std::string swap_of(const std::vector<dev_t>& numbers) {
   return {};
 }
 
+bool is_file(const struct stat& file, const std::string& path) {
+  struct stat other {};
+  return ::stat(path.c_str(), &other) == 0 && other.st_dev == file.st_dev &&
+         other.st_ino == file.st_ino;
+}
+
+std::string first_line(const fs::path& path) {
+  const std::vector<std::string> lines = lines_of(path);
+  return lines.empty() ? std::string() : lines.front();
+}
+
+// `loop` is the directory of a loop device, /sys/block/loop3.
+bool backs(const struct stat& file, const fs::path& loop) {
+  const std::string path = first_line(loop / "loop" / "backing_file");
+  if (path.empty()) return false;  // nothing is attached
+  const std::string node = "/dev/" + loop.filename().string();
+  const Descriptor device(::open(node.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  loop_info64 info{};
+  if (device.get() >= 0 && ::ioctl(device.get(), LOOP_GET_STATUS64, &info) == 0) {
+    return info.lo_device == file.st_dev && info.lo_inode == file.st_ino;
+  }
+  return is_file(file, path);  // as seen from where it was attached
+}
+
+// What a path in /proc has instead of blanks and the like: "\040".
+std::string unescaped(const std::string& text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string digits = text.substr(i + 1, 3);
+    const bool escape = text[i] == '\\' && digits.size() == 3 &&
+                        digits.find_first_not_of("01234567") == digits.npos;
+    plain += escape ? char(std::stoi(digits, nullptr, 8)) : text[i];
+    if (escape) i += 3;
+  }
+  return plain;
+}
+
 std::string holder_of(const std::vector<dev_t>& numbers) {
   for (const dev_t number : numbers) {
     for (const fs::path& holder :
@@ -138,6 +178,29 @@ std::string users_of_device(const std::string& path) {
                         " apart");
   }
   return "is in use by another program; end it first, or serve another device";
+}
+
+std::string users_of_file(const struct stat& file, bool read_only, const KernelTables& tables) {
+  for (const fs::path& loop : entries(tables.sys + "/block")) {
+    if (!backs(file, loop) || (read_only && first_line(loop / "ro") == "1")) continue;
+    const std::string node = "/dev/" + loop.filename().string();
+    struct stat info {};
+    const std::string where = ::stat(node.c_str(), &info) == 0 && S_ISBLK(info.st_mode)
+                                  ? mount_of(numbers_of(info.st_rdev))
+                                  : "";
+    return absl::StrCat("backs ", node,
+                        where.empty() ? "" : absl::StrCat(", which is mounted at ", where), "; ",
+                        where.empty() ? "" : absl::StrCat("unmount it (umount ", where, ") and "),
+                        "detach it (losetup -d ", node, "), or serve another file");
+  }
+  for (const std::string& line : lines_of(tables.proc + "/swaps")) {
+    const std::string path = unescaped(line.substr(0, line.find_first_of(" \t")));
+    if (path.starts_with('/') && is_file(file, path)) {
+      return absl::StrCat("is swap space; switch it off (swapoff ", path,
+                          ") or serve another file");
+    }
+  }
+  return {};
 }
 
 }  // namespace mrpool::storage

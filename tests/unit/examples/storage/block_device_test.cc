@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "examples/storage/descriptor.h"
+#include "examples/storage/stores.h"
 #include "examples/storage/watch.h"
 #include "tests/unit/examples/storage/storage_fixture.h"
 
@@ -54,6 +55,7 @@ class LoopDevice {
   bool there() const { return there_; }
   const std::string& why() const { return why_; }
   const std::string& path() const { return path_; }
+  const std::string& file() const { return file_; }
   void resize(uint64_t bytes) {
     std::filesystem::resize_file(file_, bytes);
     ASSERT_EQ(::ioctl(device_.get(), LOOP_SET_CAPACITY, 0), 0) << std::strerror(errno);
@@ -128,6 +130,20 @@ TEST_F(BlockDevice, IsOpenedExclusively) {
   const Descriptor second(::open(disk.path().c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
   EXPECT_LT(second.get(), 0);
   EXPECT_EQ(errno, EBUSY);
+}
+
+// Who writes to the file writes under the file system on the device.
+TEST_F(BlockDevice, IsNotServedAsTheFileBehindIt) {
+  channel.reset();
+  volume.reset();
+  for (const char* options : {"", ",ro", ",direct"}) {
+    EXPECT_THAT(open("file:" + disk.file() + options).status().message(),
+                HasSubstr(disk.file() + " backs " + disk.path() + "; detach it (losetup -d " +
+                          disk.path() + "), or serve another file"));
+  }
+  WantedStore wanted;
+  wanted.spec = "file:" + disk.file();
+  EXPECT_THAT(check_stores({&wanted, 1}).message(), HasSubstr(" backs " + disk.path()));
 }
 
 }  // namespace
