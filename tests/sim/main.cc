@@ -25,6 +25,8 @@
 #include "examples/base/exit_status.h"
 #include "tests/sim/board_world.h"
 #include "tests/sim/iser_world.h"
+#include "tests/sim/lied_to_iser.h"
+#include "tests/sim/lied_to_nvmf.h"
 #include "tests/sim/nvmf_world.h"
 #include "tests/sim/world.h"
 
@@ -85,13 +87,23 @@ struct WorldKind {
 
   bool knows(Plant plant) const { return std::ranges::find(lacks, plant) == lacks.end(); }
 };
+std::vector<Plant> all_but(Plant one) {
+  std::vector<Plant> all;
+  for (const auto& known : kPlants) {
+    if (known.plant != one) all.push_back(known.plant);
+  }
+  return all;
+}
+
 const WorldKind kWorlds[] = {
     {"store", make<mrpool::sim::World>, {Plant::kLostUpdate}},
     {"nvmf", make<mrpool::sim::NvmfWorld>, {Plant::kLostLease, Plant::kLostUpdate}},
     {"iser", make<mrpool::sim::IserWorld>, {Plant::kLostLease, Plant::kLostUpdate}},
     {"board",
      make<mrpool::sim::BoardWorld>,
-     {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite}}};
+     {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite}},
+    {"nvmf-host", make<mrpool::sim::LiedToNvmf>, all_but(Plant::kEarlyAnswer)},
+    {"iser-initiator", make<mrpool::sim::LiedToIser>, all_but(Plant::kEarlyAnswer)}};
 const WorldKind* g_kind = &kWorlds[0];  // `violated` is a plain function
 
 char g_again[128];  // how the seed that runs is run again
@@ -160,10 +172,11 @@ int main(int argc, char** argv) {
   for (const WorldKind& kind : kWorlds) worlds.emplace_back(kind.name, &kind);
   std::vector<std::pair<std::string, Plant>> plants;
   for (const auto& known : kPlants) plants.emplace_back(known.name, known.plant);
-  program.choice("world",
-                 "store: a small block store; nvmf, iser: those of examples/; board: atomics and "
-                 "immediate data",
-                 g_kind, std::move(worlds));
+  program.choice(
+      "world",
+      "store: a small block store; nvmf, iser: those of examples/; board: atomics and "
+      "immediate data; nvmf-host, iser-initiator: those of examples/ and targets that lie",
+      g_kind, std::move(worlds));
   program.count("seconds",
                 absl::StrCat("run fresh seeds for so long (default ", kSeconds, " without --seed)"),
                 seconds, {.least = 1});
