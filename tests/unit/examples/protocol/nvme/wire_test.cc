@@ -80,6 +80,19 @@ TEST(Nqn, Shape) {
   EXPECT_FALSE(valid_nqn(longest + "x"));
 }
 
+TEST(Sqe, HasTheNameOfItsCommand) {
+  Sqe command;
+  command.opcode = uint8_t(IoOpcode::kRead);
+  EXPECT_EQ(name_of(command, false), "Read");
+  EXPECT_EQ(name_of(command, true), "Get Log Page");
+  command.opcode = 0x99;
+  EXPECT_EQ(name_of(command, false), "I/O command 0x99");
+  EXPECT_EQ(name_of(command, true), "admin command 0x99");
+  PropertyCommand property;
+  property.type = FabricsType::kPropertyGet;
+  EXPECT_EQ(name_of(read_struct<Sqe>(bytes_of(property)), true), "Property Get");
+}
+
 TEST(Field, StringNeedsItsTerminator) {
   char field[8];
   set_field(field, "abc");
