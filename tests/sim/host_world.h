@@ -27,10 +27,12 @@ class HostWorld : public Simulation {
   std::string state() const final;
 
  protected:
-  virtual void connect() {}     // where hosts do not of themselves
-  virtual void disturb() = 0;   // perhaps one thing goes wrong now
-  virtual void calm_down() {}   // what disturb() began ends
-  virtual void check_step() {}  // with the comparison of the whole store
+  virtual void connect() {}                    // where hosts do not of themselves
+  virtual void disturb() = 0;                  // perhaps one thing goes wrong now
+  virtual void calm_down() {}                  // what disturb() began ends
+  virtual void go_on() {}                      // every step, for whoever else is there
+  virtual bool others_left() { return true; }  // asked once the hosts have got on
+  virtual void check_step() {}                 // with the comparison of the whole store
   // Of the target.
   virtual size_t connections() const = 0;
   virtual std::string target_state() const = 0;
@@ -63,6 +65,7 @@ class HostWorld : public Simulation {
 template <typename Host>
 void HostWorld<Host>::after_step() {
   for (const auto& host : hosts_) host->step();
+  go_on();
   if (faults) disturb();
   if (steps % kCheckPeriod == 0) {
     for (const auto& host : hosts_) host->check_store();
@@ -82,8 +85,8 @@ void HostWorld<Host>::run() {
   calm_down();
   network->set_options({.seed = seed});
   get_on();
-
   for (const auto& host : hosts_) host->finish();
+  run_until("the others to leave", [&] { return others_left(); });
   run_until("the last commands", all([](const Host& host) { return host.idle(); }));
   for (const auto& host : hosts_) host->close();
   run_until("the sessions to end", all([](const Host& host) { return host.closed(); }));

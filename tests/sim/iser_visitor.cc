@@ -150,7 +150,7 @@ void IserVisitor::finished(Slot& slot) {
   if (!slot.busy) simulation_.violate("a command ended twice");
   slot.busy = false;
   --under_way_;
-  ++simulation_.commands;
+  if (options_.counted) ++simulation_.commands;
   simulation_.note(static_cast<uint64_t>(slot.status));
   if (!slot.lost && slot.transferred > slot.data.length) {
     simulation_.violate("more was moved than there was room for");

@@ -22,6 +22,7 @@ struct IserVisitorOptions {
   std::string initiator;  // its name
   std::string target;
   iscsi::Credentials chap{};
+  bool counted = true;  // its commands are progress of the simulation
   // Commands are about to go out, and none is under way.
   std::function<void()> begin = [] {};
   // A command is said to be done.

@@ -23,6 +23,8 @@ constexpr Nanoseconds kSilence = std::chrono::seconds(45);
 constexpr std::string_view kRight[] = {"its initiator logged in again, from ", "the target stops",
                                        "it has not logged in, and others need its place",
                                        "its initiator is no longer admitted"};
+constexpr const char* kStrangers = "iqn.2026-11.org.mrpool:strangers-have-their-own";
+constexpr const char* kStrangersStore = "ram:128KiB,name=strangers";
 // Blocks that nobody uses, by which a store may be larger.
 constexpr uint32_t kSpareBlocks = 64;
 
@@ -56,10 +58,18 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   config_.targets[1].authentication = {.incoming = iscsi::Credentials{"host", secret()},
                                        .outgoing = iscsi::Credentials{"target", kTargetSecret}};
 
+  const bool strangers = chance(300);
+  if (strangers) {
+    config_.targets.push_back({.name = kStrangers, .luns = {kStrangersStore}});
+    config_.engine.max_connections += 2;
+  }
   iser_target::Environment environment;
   environment.open_device = [target_device](const Address&) { return target_device; };
   // A store has one volume, as a file has by its lock: what is late in it stays known.
-  environment.open_volume = [this](std::string_view spec, const storage::OpenOptions&) {
+  environment.open_volume =
+      [this](std::string_view spec,
+             const storage::OpenOptions& how) -> absl::StatusOr<std::shared_ptr<storage::Volume>> {
+    if (spec == kStrangersStore) return storage::open(spec, how);
     const auto& volume = volumes_.find(spec)->second;
     (void)volume->refresh(0);  // who opens a store looks at it
     return volume;
@@ -81,6 +91,14 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
     }
   }
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<IserHost>(*this, i));
+  if (!strangers) return;
+  strangers_ = std::make_unique<Strangers<IserVisitor>>(
+      *this, 1 + static_cast<uint32_t>(below(2)), [](uint32_t number) {
+        return IserVisitorOptions{
+            .initiator = "iqn.2026-11.org.mrpool:stranger-" + std::to_string(number),
+            .target = kStrangers,
+            .counted = false};
+      });
 }
 
 void IserWorld::make_stores(uint32_t blocks) {
@@ -101,7 +119,12 @@ void IserWorld::make_stores(uint32_t blocks) {
   }
 }
 
+void IserWorld::go_on() {
+  if (strangers_ != nullptr) strangers_->step();
+}
+
 IserWorld::~IserWorld() {
+  strangers_.reset();
   hosts_.clear();
   service_.reset();
 }
@@ -111,6 +134,7 @@ std::span<std::byte> IserWorld::block(uint32_t target, uint16_t unit, uint32_t n
 }
 
 void IserWorld::heard(std::string_view line) {
+  if (strangers_ != nullptr) return;  // it may be about them
   constexpr std::string_view kDropped = ": dropped: ";
   const size_t dropped = line.find(kDropped);
   const bool wrong =
@@ -173,10 +197,11 @@ void IserWorld::disturb() {
 }
 
 std::vector<std::string_view> IserWorld::all_moves() const {
-  return {"break",          "drop",   "log out",     "function",     "network",
-          "silence",        "hang",   "swap",        "aborted late", "another's disk",
-          "own disk again", "grow",   "shrink",      "new size",     "beyond the end",
-          "shut out",       "let in", "not allowed", "secret",       "old secret"};
+  return {"break",          "drop",      "log out",       "function",     "network",
+          "silence",        "hang",      "swap",          "aborted late", "another's disk",
+          "own disk again", "grow",      "shrink",        "new size",     "beyond the end",
+          "shut out",       "let in",    "not allowed",   "secret",       "old secret",
+          "visit",          "connected", "not connected", "data"};
 }
 
 // Longer than the target's patience, and no longer than the commands' time-out.
@@ -211,10 +236,11 @@ void IserWorld::admit(size_t host, bool admitted) {
   moved(admitted ? "let in" : "shut out");
   admission_.change(host, admitted, reactor.now());
   ++access_changes_;
-  for (iser_target::TargetConfig& target : config_.targets) {
+  for (uint32_t i = 0; i < kTargets; ++i) {
+    iser_target::TargetConfig& target = config_.targets[i];
     target.initiators.emplace();
-    for (size_t i = 0; i < hosts_.size(); ++i) {
-      if (admission_.admits(i)) target.initiators->push_back({.name = IserHost::name(i)});
+    for (size_t each = 0; each < hosts_.size(); ++each) {
+      if (admission_.admits(each)) target.initiators->push_back({.name = IserHost::name(each)});
     }
   }
   reload();
@@ -270,6 +296,7 @@ std::string IserWorld::target_state() const {
               std::to_string(sessions.ending.size()) + " that end";
     }
   }
+  if (strangers_ != nullptr) text += strangers_->state();
   return text;
 }
 

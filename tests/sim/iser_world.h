@@ -26,6 +26,8 @@
 #include "examples/storage/storage.h"
 #include "tests/sim/admission.h"
 #include "tests/sim/host_world.h"
+#include "tests/sim/iser_visitor.h"
+#include "tests/sim/strangers.h"
 
 namespace mrpool::sim {
 
@@ -61,6 +63,8 @@ class IserWorld final : public HostWorld<IserHost> {
  private:
   void disturb() override;
   void calm_down() override;
+  void go_on() override;
+  bool others_left() override { return strangers_ == nullptr || strangers_->left(); }
   void check_step() override;
   void hang();
   // Another store stands behind a unit's number from now on, or the hosts' own again.
@@ -96,6 +100,7 @@ class IserWorld final : public HostWorld<IserHost> {
   iser_target::Config config_;
   std::unique_ptr<iser_target::Service> service_;
   Nanoseconds silent_until_{};
+  std::unique_ptr<Strangers<IserVisitor>> strangers_;
 };
 
 }  // namespace mrpool::sim

@@ -160,7 +160,7 @@ void NvmfVisitor::finished(Slot& slot, const Outcome& outcome) {
   if (!slot.busy) simulation_.violate("a command ended twice");
   slot.busy = false;
   --under_way_;
-  ++simulation_.commands;
+  if (options_.counted) ++simulation_.commands;
   simulation_.note(static_cast<uint64_t>(outcome.status));
   if (nvme::ok(outcome.status) || simulation_.planted(Plant::kEarlyAnswer)) {
     options_.done(slot.command.command_id);

@@ -19,6 +19,7 @@ namespace mrpool::sim {
 struct NvmfVisitorOptions {
   std::string host;  // its NQN
   std::string subsystem;
+  bool counted = true;  // its commands are progress of the simulation
   // A command is said to be done.
   std::function<void(uint16_t command_id)> done = [](uint16_t) {};
 };

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kOwn = ",name=own";
 constexpr std::string_view kOther = ",name=other";
+constexpr const char* kStrangers = "nqn.2026-11.org.mrpool:strangers-have-their-own";
 // Blocks that nobody uses, by which a store may be larger.
 constexpr uint32_t kSpareBlocks = 64;
 
@@ -23,7 +24,8 @@ constexpr uint32_t kSpareBlocks = 64;
 std::vector<std::string_view> NvmfWorld::all_moves() const {
   return {"break",  "drop",         "reset",          "network",  "hang",           "swap",
           "abort",  "aborted late", "aborted not",    "refused",  "another's disk", "grow",
-          "shrink", "new size",     "beyond the end", "shut out", "let in",         "not allowed"};
+          "shrink", "new size",     "beyond the end", "shut out", "let in",         "not allowed",
+          "visit",  "connected",    "not connected",  "data"};
 }
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
@@ -58,9 +60,12 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   SimVolumeOptions resizable = storage;
   resizable.size = &size_;
   // A store has one volume, as a file has by its lock: what is late in it stays known.
-  options.open_volume = [own = make_sim_volume(ram_, *this, resizable),
-                         other = make_sim_volume(other_, *this, storage)](
-                            std::string_view spec, const storage::OpenOptions&) {
+  options.open_volume =
+      [own = make_sim_volume(ram_, *this, resizable),
+       other = make_sim_volume(other_, *this, storage)](
+          std::string_view spec,
+          const storage::OpenOptions& how) -> absl::StatusOr<std::shared_ptr<storage::Volume>> {
+    if (!spec.ends_with(kOwn) && !spec.ends_with(kOther)) return storage::open(spec, how);
     const auto& volume = spec.ends_with(kOwn) ? own : other;
     (void)volume->refresh(0);  // who opens a store looks at it
     return volume;
@@ -72,6 +77,12 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   subsystem.namespaces.push_back(
       {.nsid = 1, .storage = ram_->spec(), .block_size = 512, .uuid = {}});
   config_.subsystems.push_back(std::move(subsystem));
+  const bool strangers = chance(300);
+  if (strangers) {
+    config_.subsystems.push_back({.nqn = kStrangers, .serial = {}, .hosts = {}, .namespaces = {}});
+    config_.subsystems.back().namespaces.push_back(
+        {.nsid = 1, .storage = "ram:128KiB,name=strangers", .block_size = 512, .uuid = {}});
+  }
   absl::Status status = nvmf_target::complete(config_);
   for (uint32_t i = 0; i < options.engine.threads && status.ok(); ++i) {
     status = service_->add_worker(reactor);
@@ -79,9 +90,25 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   if (status.ok()) status = service_->apply(config_);
   if (!status.ok()) violate("the target does not start: " + status.ToString());
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<NvmfHost>(*this, i));
+  if (strangers) invite_strangers();
+}
+
+void NvmfWorld::invite_strangers() {
+  strangers_ = std::make_unique<Strangers<NvmfVisitor>>(
+      *this, 1 + static_cast<uint32_t>(below(2)), [](uint32_t number) {
+        return NvmfVisitorOptions{
+            .host = "nqn.2026-11.org.mrpool:stranger-" + std::to_string(number),
+            .subsystem = kStrangers,
+            .counted = false};
+      });
+}
+
+void NvmfWorld::go_on() {
+  if (strangers_ != nullptr && hosts_[0]->opened()) strangers_->step();
 }
 
 NvmfWorld::~NvmfWorld() {
+  strangers_.reset();
   hosts_.clear();
   service_.reset();
 }
@@ -109,7 +136,7 @@ void NvmfWorld::disturb() {
       network->set_options(bad_network());
       break;
     case 4:
-      if (chance(300)) hang();
+      if (chance(500)) hang();
       break;
     case 5:
     case 6:
@@ -135,9 +162,9 @@ void NvmfWorld::hang() {
   constexpr Nanoseconds kBetween = std::chrono::seconds(1);
   if (now < hung_until_ + kBetween) return;
   moved("hang");
-  hung_until_ = now + Nanoseconds(below(chance(500) ? 100'000'000 : 15'000'000'000));
+  hung_until_ = now + Nanoseconds(below(chance(300) ? 100'000'000 : 15'000'000'000));
   for (const auto& host : hosts_) {
-    if (chance(500)) host->abort();
+    if (chance(900)) host->abort();
   }
 }
 
@@ -210,6 +237,7 @@ std::string NvmfWorld::target_state() const {
     text += ", " + std::to_string(staging.available()) + " of " + std::to_string(staging.total()) +
             " staging chunks free";
   }
+  if (strangers_ != nullptr) text += strangers_->state();
   return text;
 }
 

@@ -21,6 +21,8 @@
 #include "examples/storage/storage.h"
 #include "tests/sim/admission.h"
 #include "tests/sim/host_world.h"
+#include "tests/sim/nvmf_visitor.h"
+#include "tests/sim/strangers.h"
 
 namespace mrpool::sim {
 
@@ -42,6 +44,9 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   void connect() override;
   void disturb() override;
   void calm_down() override;
+  void go_on() override;
+  void invite_strangers();
+  bool others_left() override { return strangers_ == nullptr || strangers_->left(); }
   void hang();
   // Another store stands behind the namespace number from now on, or the hosts' own again.
   void swap();
@@ -67,6 +72,7 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   Admission admission_{0};
   std::unique_ptr<nvmf_target::Service> service_;
   uint32_t workers_ = 0;
+  std::unique_ptr<Strangers<NvmfVisitor>> strangers_;
 };
 
 }  // namespace mrpool::sim
