@@ -60,7 +60,8 @@ absl::StatusOr<KeyedPools::Pool> KeyedPools::open(const MrPoolKey& asked) {
                                .max_segments = asked.max_segments == 0 ? 0 : key.max_segments,
                                .access = key.access,
                                .at_least = options_.at_least,
-                               .cached_threads = options_.cached_threads},
+                               .cached_threads = options_.cached_threads,
+                               .integrity = key.integrity},
                               *this);
     if (!pool.ok()) return pool.status();
     auto record = std::make_unique<Record>();

@@ -47,6 +47,30 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
                                name_of(entry.phase()), leased_at(entry)));
 }
 
+absl::Status check_integrity(const DeviceCaps& caps, const MrPoolOptions& options) {
+  const IntegrityCapacity& capacity = options.integrity;
+  if (options.type != MrPoolType::kIntegrity) {
+    if (capacity == IntegrityCapacity{}) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "MrPoolOptions::integrity is for pools of MrPoolType::kIntegrity");
+  }
+  if (caps.max_integrity_blocks == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        caps.name, " has no integrity MRs; make and check tuples with mrpool/integrity.h"));
+  }
+  if (capacity.blocks == 0 || capacity.blocks > caps.max_integrity_blocks) {
+    return absl::InvalidArgumentError(absl::StrCat("integrity.blocks ", capacity.blocks, ": ",
+                                                   caps.name, " registers 1 to ",
+                                                   caps.max_integrity_blocks, " blocks at once"));
+  }
+  if (capacity.protection_segments > caps.max_fast_reg_segments) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("integrity.protection_segments ", capacity.protection_segments, ": ",
+                     caps.name, " registers up to ", caps.max_fast_reg_segments));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options, Granted& granted) {
   if (options.count == 0 || options.count >= internal::PoolFreeList::kMaxNodes) {
     return absl::InvalidArgumentError(absl::StrCat("a pool of ", options.count,
@@ -67,6 +91,7 @@ absl::Status check(const DeviceCaps& caps, const MrPoolOptions& options, Granted
     return absl::FailedPreconditionError(
         absl::StrCat(caps.name, " cannot register ranges with gaps; use MrPoolType::kFastReg"));
   }
+  if (absl::Status status = check_integrity(caps, options); !status.ok()) return status;
   if (options.max_segments == 0 || options.max_segments > caps.max_fast_reg_segments) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_segments ", options.max_segments, ": ", caps.name, " registers 1 to ",
@@ -92,9 +117,7 @@ absl::StatusOr<std::unique_ptr<MrPool>> MrPool::create(Pd& pd, const MrPoolOptio
   impl->granted = granted;
   impl->entries = std::vector<Entry>(options.count);
   impl->nodes.reserve(options.count);
-  const FastMrOptions mr_options{.max_segments = options.max_segments,
-                                 .sg_gaps = options.type == MrPoolType::kSgGaps,
-                                 .ceiling = options.access};
+  const FastMrOptions mr_options = impl->mr_options();
   for (Entry& entry : impl->entries) {
     auto mr = pd.alloc_fast_mr(mr_options);
     if (!mr.ok()) {  // what was made goes with `impl`
@@ -353,6 +376,18 @@ void MrPool::Waiter::report_waiting() const {
 size_t MrPool::Lease::map(std::span<const Sge> segments) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
   return entry_->mr->map(segments);
+}
+
+PostStatus MrPool::Lease::map(IntegrityFlow flow, std::span<const Sge> data,
+                              std::span<const Sge> protection,
+                              const IntegrityAttributes& attributes) {
+  if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
+  return entry_->mr->map_integrity(flow, data, protection, attributes);
+}
+
+IntegrityReport MrPool::Lease::check_integrity() {
+  if (state() == State::kRegistered) broken_life_cycle(*entry_, "integrity check");
+  return entry_->mr->check_integrity();
 }
 
 PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {

@@ -18,6 +18,12 @@ class MrPool::Impl {
  public:
   explicit Impl(Pd& pd, const MrPoolOptions& options) : pd(pd), options(options) {}
 
+  FastMrOptions mr_options() const {
+    return {.max_segments = options.max_segments,
+            .sg_gaps = options.type == MrPoolType::kSgGaps,
+            .ceiling = options.access,
+            .integrity = options.integrity};
+  }
   auto& link(uint32_t index) { return entries[index].next; }
 
   // The calling thread's slot, attached if it can be; null without.

@@ -21,10 +21,7 @@ using internal::t_slots;
 using Phase = MrPool::Entry::Phase;
 
 absl::Status MrPool::fill(uint32_t count, uint32_t& made) {
-  const MrPoolOptions& options = impl_->options;
-  const FastMrOptions mr_options{.max_segments = options.max_segments,
-                                 .sg_gaps = options.type == MrPoolType::kSgGaps,
-                                 .ceiling = options.access};
+  const FastMrOptions mr_options = impl_->mr_options();
   for (made = 0; made < count; ++made) {
     Entry* entry = nullptr;
     {

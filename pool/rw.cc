@@ -27,15 +27,22 @@ bool RwOperation::last_posted() const {
   return std::launder(reinterpret_cast<const State*>(storage_))->last_posted;
 }
 
-RwContext::Impl::Impl(Qp& qp, MrPool* pool, const RwLimits& limits)
+std::optional<IntegrityError> RwOperation::integrity_error() const {
+  const State& op = *std::launder(reinterpret_cast<const State*>(storage_));
+  return op.integrity_bad ? std::optional(op.integrity_error) : std::nullopt;
+}
+
+RwContext::Impl::Impl(Qp& qp, MrPool* pool, const RwLimits& limits, MrPool* integrity)
     : qp_(qp),
-      pool_(pool),
       limits_(limits),
       shapes_{rw_shape(qp.pd().caps(), limits, RwDirection::kRead),
               rw_shape(qp.pd().caps(), limits, RwDirection::kWrite)},
+      integrity_shapes_{rw_integrity_shape(qp.pd().caps(), RwDirection::kRead),
+                        rw_integrity_shape(qp.pd().caps(), RwDirection::kWrite)},
       max_send_wr_(qp.options().max_send_wr),
       slots_(rw_queue_needs(qp.pd().caps(), limits).send_wr),
-      waiter_(*this, qp.reactor()) {
+      mrs_(*this, pool, qp.reactor()),
+      integrity_mrs_(*this, integrity, qp.reactor()) {
   // No more steps than slots can be in flight.
   steps_ = std::vector<Step>(slots_ / std::min(shapes_[0].slots(), shapes_[1].slots()));
   for (Step& step : steps_) {
@@ -54,7 +61,8 @@ void RwContext::Impl::destroy() {
     internal::fatal(absl::StrCat("RwContext destroyed with ", in_flight_,
                                  " operations in flight; destroy its Qp first"));
   }
-  granted_.reset();
+  mrs_.granted.reset();
+  integrity_mrs_.granted.reset();
   destroyed_ = true;
 }
 
@@ -84,7 +92,9 @@ PostStatus RwContext::Impl::refuse(const RwOperation& operation, RwDirection dir
     return PostStatus::kUnsupported;
   }
   // There would never be room for it.
-  if (last != nullptr && max_send_wr_ <= shape(direction).slots()) return PostStatus::kQueueFull;
+  if (last != nullptr && max_send_wr_ <= shapes_[size_t(direction)].slots()) {
+    return PostStatus::kQueueFull;
+  }
   return PostStatus::kOk;
 }
 
@@ -131,16 +141,32 @@ PostStatus RwContext::Impl::start(RwOperation& operation, RwDirection direction,
   return begin(operation, direction, SegmentIterator(std::span(op.local, count)), remote, last);
 }
 
-// `local`: its list stays until done() runs.
+PostStatus RwContext::Impl::start(RwOperation& operation, RwDirection direction,
+                                  const ProtectedBuffer& local, const RemoteBuffer& remote) {
+  const PostStatus refusal = refuse(operation, direction, remote.length, nullptr);
+  if (refusal != PostStatus::kOk) return refusal;
+  if (integrity_mrs_.pool == nullptr) return PostStatus::kUnsupported;
+  const MrPoolOptions& mrs = integrity_mrs_.pool->options();
+  const PostStatus lists = check_protected_lists(mrs.integrity, mrs.max_segments, local.data,
+                                                 local.protection, local.attributes);
+  if (lists != PostStatus::kOk) return lists;
+  const uint64_t blocks = total_length(local.data) / local.attributes.block_size;
+  if (remote.length != local.attributes.wire_bytes(blocks)) return PostStatus::kBadIntegrity;
+  if (remote.length > qp_.pd().caps().max_message) return PostStatus::kTooLong;
+  return begin(operation, direction, {}, remote, nullptr, &local);
+}
+
+// `local`, or `protected_local` instead of it: its list stays until done() runs.
 PostStatus RwContext::Impl::begin(RwOperation& operation, RwDirection direction,
                                   const SegmentIterator& local, const RemoteBuffer& remote,
-                                  const WorkRequest* last) {
+                                  const WorkRequest* last, const ProtectedBuffer* protected_local) {
   const Call call(*this);
   State& op = state(operation);
   static_cast<RwProgress&>(op) = {.ticket = tickets_++,
                                   .direction = direction,
                                   .queued = true,
                                   .last = last,
+                                  .protected_local = protected_local,
                                   .rkey = remote.rkey,
                                   .cursor = RwCursor(local, remote.addr, remote.length)};
   const bool served_now = may_begin(direction);
@@ -233,7 +259,9 @@ void RwContext::Impl::stop() {
   const Call call(*this);
   stopped_ = true;
   room_timer_.cancel();
-  if (std::exchange(waits_for_mr_, false)) pool_->cancel(waiter_);
+  for (MrSource* source : {&mrs_, &integrity_mrs_}) {
+    if (std::exchange(source->waits, false)) source->pool->cancel(source->waiter);
+  }
   for (Step* step = std::exchange(unended_, nullptr); step != nullptr;) {
     Step* const next = step->next;
     RwOperation& operation = *step->operation;
@@ -248,8 +276,41 @@ void RwContext::Impl::stop() {
 
 // ------------------------------------------------------------------------------- RwContext
 
+namespace {
+
+// Whether `pool` has what the context needs of it.
+absl::Status check_pool(const MrPool& pool, const Pd& pd, Access needed) {
+  if (&pool.pd() != &pd) {
+    return absl::FailedPreconditionError("the pool belongs to another Pd than the Qp");
+  }
+  const Access ceiling = pool.options().access;
+  if (within_ceiling(needed | optional(ceiling), ceiling)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the pool's ceiling ", to_string(ceiling), " is below ", to_string(needed)));
+}
+
+absl::Status check_integrity_pool(const MrPool* pool, const Pd& pd, const RwLimits& limits,
+                                  const RwQueueNeeds& needs) {
+  if (!limits.integrity) {
+    if (pool == nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError("a pool of integrity MRs without RwLimits::integrity");
+  }
+  if (pd.caps().max_integrity_blocks == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("RwLimits::integrity: ", pd.caps().name, " has no integrity MRs"));
+  }
+  if (pool == nullptr || pool->options().type != MrPoolType::kIntegrity) {
+    return absl::FailedPreconditionError(
+        "RwLimits::integrity needs a pool of MrPoolType::kIntegrity beside the other one");
+  }
+  return check_pool(*pool, pd, needs.integrity_access);
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<RwContext>> RwContext::create(Qp& qp, MrPool* pool,
-                                                             const RwLimits& limits) {
+                                                             const RwLimits& limits,
+                                                             MrPool* integrity) {
   const DeviceCaps& caps = qp.pd().caps();
   if (limits.force_mr && caps.registration == Registration::kMemoryWindow) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -273,17 +334,15 @@ absl::StatusOr<std::unique_ptr<RwContext>> RwContext::create(Qp& qp, MrPool* poo
           absl::StrCat(caps.name, " needs MRs for these transfers: give the context a pool with ",
                        "access ", to_string(needs.pool_access)));
     }
-    if (&pool->pd() != &qp.pd()) {
-      return absl::FailedPreconditionError("the pool belongs to another Pd than the Qp");
-    }
-    if (!within_ceiling(needs.pool_access | optional(pool->options().access),
-                        pool->options().access)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the pool's ceiling ", to_string(pool->options().access), " is below ",
-                       to_string(needs.pool_access)));
+    if (absl::Status status = check_pool(*pool, qp.pd(), needs.pool_access); !status.ok()) {
+      return status;
     }
   }
-  return std::unique_ptr<RwContext>(new RwContext(std::make_unique<Impl>(qp, pool, limits)));
+  if (absl::Status status = check_integrity_pool(integrity, qp.pd(), limits, needs); !status.ok()) {
+    return status;
+  }
+  return std::unique_ptr<RwContext>(
+      new RwContext(std::make_unique<Impl>(qp, pool, limits, integrity)));
 }
 
 RwContext::RwContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -298,6 +357,10 @@ PostStatus RwContext::start(RwOperation& operation, RwDirection direction,
                             const SegmentIterator& local, const RemoteBuffer& remote,
                             const WorkRequest* last) {
   return impl_->start(operation, direction, local, remote, last);
+}
+PostStatus RwContext::start(RwOperation& operation, RwDirection direction,
+                            const ProtectedBuffer& local, const RemoteBuffer& remote) {
+  return impl_->start(operation, direction, local, remote);
 }
 bool RwContext::cancel(RwOperation& operation) { return impl_->cancel(operation); }
 void RwContext::stop() { impl_->stop(); }

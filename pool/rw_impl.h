@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "mrpool/callback.h"
@@ -25,8 +26,11 @@ struct RwProgress {
   WcStatus status = WcStatus::kSuccess;
   uint32_t steps = 0;  // in flight
   bool under_way() const { return queued || steps > 0; }
+  bool integrity_bad = false;  // integrity_error says how
   const WorkRequest* last = nullptr;
+  const ProtectedBuffer* protected_local = nullptr;  // instead of the cursor's list
   Rkey rkey;
+  IntegrityError integrity_error{};
   RwCursor cursor;
 };
 
@@ -39,13 +43,15 @@ WcStatus status_of(PostStatus refusal);
 
 class RwContext::Impl {
  public:
-  Impl(Qp& qp, MrPool* pool, const RwLimits& limits);
+  Impl(Qp& qp, MrPool* pool, const RwLimits& limits, MrPool* integrity);
   ~Impl();
 
   PostStatus start(RwOperation& operation, RwDirection direction, std::span<const Sge> local,
                    const RemoteBuffer& remote, const WorkRequest* last);
   PostStatus start(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
                    const RemoteBuffer& remote, const WorkRequest* last);
+  PostStatus start(RwOperation& operation, RwDirection direction, const ProtectedBuffer& local,
+                   const RemoteBuffer& remote);
   bool cancel(RwOperation& operation);
   void stop();
   uint32_t in_flight() const { return in_flight_; }
@@ -89,6 +95,18 @@ class RwContext::Impl {
     WcStatus failed = WcStatus::kSuccess;  // first failure of its requests
   };
 
+  // Where the MRs of operations come from, one at a time to wait for.
+  struct MrSource {
+    MrSource(Impl& context_in, MrPool* pool_in, Reactor& reactor)
+        : context(context_in), pool(pool_in), waiter(*this, reactor) {}
+    void ready(MrPool::Lease lease) { context.mr_ready(*this, std::move(lease)); }
+    Impl& context;
+    MrPool* const pool;
+    Bound<MrPool::Waiter, &MrSource::ready> waiter;
+    bool waits = false;
+    MrPool::Lease granted;  // from the waiter, for the step that asked
+  };
+
   struct Posted {
     enum Verdict : uint8_t { kStep, kWaitForCredit, kWait, kRefused } verdict;
     PostStatus refusal = PostStatus::kOk;
@@ -100,18 +118,24 @@ class RwContext::Impl {
   static const State& state(const RwOperation& operation) {
     return *std::launder(reinterpret_cast<const State*>(operation.storage_));
   }
-  const RwShape& shape(RwDirection direction) const { return shapes_[size_t(direction)]; }
+  const RwShape& shape(const RwProgress& op) const {
+    return (op.protected_local != nullptr ? integrity_shapes_ : shapes_)[size_t(op.direction)];
+  }
+  MrSource& source(const RwProgress& op) {
+    return op.protected_local != nullptr ? integrity_mrs_ : mrs_;
+  }
   Queue& queue(RwDirection direction) { return queues_[size_t(direction)]; }
   PostStatus refuse(const RwOperation& operation, RwDirection direction, uint64_t length,
                     const WorkRequest* last) const;
   PostStatus begin(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
-                   const RemoteBuffer& remote, const WorkRequest* last);
+                   const RemoteBuffer& remote, const WorkRequest* last,
+                   const ProtectedBuffer* protected_local = nullptr);
   bool may_begin(RwDirection direction) const;
 
   void pump();
   Posted post_step(RwOperation& operation);
   PostStatus map_and_register(Step& step, const State& op, Sge& sink, WorkRequest& reg);
-  bool lease_mr(Step& step);
+  bool lease_mr(Step& step, MrSource& source);
   Posted half_posted(Step& step, RwOperation& operation, PostStatus refusal);
   Posted wait_for_room();
   void look_for_room();
@@ -123,12 +147,13 @@ class RwContext::Impl {
   void leave_queue(RwOperation& operation);
   void settle(RwOperation& operation);
   void step_completed(Step& step, const WorkCompletion& wc);
-  void mr_ready(MrPool::Lease lease);
+  void check_integrity(Step& step);
+  void mr_ready(MrSource& source, MrPool::Lease lease);
 
   Qp& qp_;
-  MrPool* const pool_;
   const RwLimits limits_;
-  const RwShape shapes_[2];  // by RwDirection
+  const RwShape shapes_[2];            // by RwDirection
+  const RwShape integrity_shapes_[2];  // of protected operations
   std::vector<Step> steps_;
   std::vector<Sge> scratch_;
   Step* free_steps_ = nullptr;
@@ -140,10 +165,9 @@ class RwContext::Impl {
   uint32_t waiting_ = 0;
   uint64_t tickets_ = 0;
   Queue queues_[2];  // by RwDirection: operations with steps still to post
-  Bound<MrPool::Waiter, &Impl::mr_ready> waiter_;
+  MrSource mrs_;
+  MrSource integrity_mrs_;
   Bound<Timer, &Impl::look_for_room> room_timer_{*this};
-  bool waits_for_mr_ = false;
-  MrPool::Lease granted_;  // from the waiter, for the step that asked
   bool pumping_ = false;
   bool stopped_ = false;
   uint32_t calls_ = 0;

@@ -9,6 +9,12 @@ namespace mrpool {
 RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits) {
   const RwShape read = rw_shape(caps, limits, RwDirection::kRead);
   const RwShape write = rw_shape(caps, limits, RwDirection::kWrite);
+  const RwShape protected_read = rw_integrity_shape(caps, RwDirection::kRead);
+  const RwShape protected_write = rw_integrity_shape(caps, RwDirection::kWrite);
+  // A protected operation is one step, which may take more slots than a step of another one.
+  const uint64_t read_slots = std::max(read.slots(), limits.integrity ? protected_read.slots() : 0);
+  const uint64_t write_slots =
+      std::max(write.slots(), limits.integrity ? protected_write.slots() : 0);
   const uint64_t operations = std::max(limits.max_operations, 1u);
   // Beyond every device, and small enough for the sums below.
   constexpr uint64_t kMany = uint64_t{1} << 40;
@@ -21,14 +27,14 @@ RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits) {
   // An operation either reads or writes. With `r` READ steps in flight, from as many operations,
   // the others write at most.
   const uint64_t readers = std::min(read_steps, operations);
-  const uint64_t all_writing = all_write_steps * write.slots();
+  const uint64_t all_writing = all_write_steps * write_slots;
   const uint64_t all_reading =
-      read_steps * read.slots() +
-      std::min((operations - readers) * write.max_steps, kMany) * write.slots();
+      read_steps * read_slots +
+      std::min((operations - readers) * write.max_steps, kMany) * write_slots;
   const uint64_t most = std::max(all_writing, all_reading);
   // More than the device's queue holds cannot be had; operations wait for slots then. One step of
   // each kind must fit.
-  const uint64_t least = std::max(read.slots(), write.slots());
+  const uint64_t least = std::max(read_slots, write_slots);
 
   RwQueueNeeds needs;
   needs.send_wr = uint32_t(std::max(std::min<uint64_t>(most, caps.max_qp_wr), least));
@@ -40,6 +46,10 @@ RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits) {
   needs.pool_segments = std::max(read.through_mr ? read.max_mr_segments : 0,
                                  write.through_mr ? write.max_mr_segments : 0);
   needs.pool_access = read.mr_access | write.mr_access;
+  if (limits.integrity) {
+    needs.integrity_mrs = uint32_t(std::min(operations, uint64_t{UINT32_MAX}));
+    needs.integrity_access = protected_read.mr_access | protected_write.mr_access;
+  }
   needs.sink_access =
       local_access_for(BufferRole::kReadSink, caps.read_sink_needs_remote_write &&
                                                   caps.registration != Registration::kFastReg);

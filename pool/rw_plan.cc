@@ -40,6 +40,17 @@ RwShape rw_shape(const DeviceCaps& caps, const RwLimits& limits, RwDirection dir
   return shape;
 }
 
+RwShape rw_integrity_shape(const DeviceCaps& caps, RwDirection direction) {
+  const bool read = direction == RwDirection::kRead;
+  RwShape shape;
+  shape.through_mr = true;
+  shape.registers = caps.registration == Registration::kFastReg;
+  shape.ends_itself = shape.registers && read && caps.read_with_inv;
+  shape.mr_access = local_access_for(read ? BufferRole::kReadSink : BufferRole::kSource,
+                                     caps.read_sink_needs_remote_write);
+  return shape;
+}
+
 uint64_t rw_steps(const RwShape& shape, uint64_t bytes, uint64_t segments) {
   // A step ends because it has all segments it can name, or all bytes. Where gaps cannot be mapped
   // every segment may need a step of its own.

@@ -41,6 +41,9 @@ uint64_t rw_steps(const RwShape& shape, uint64_t bytes, uint64_t segments);
 
 RwShape rw_shape(const DeviceCaps& caps, const RwLimits& limits, RwDirection direction);
 
+// The same of protected transfers, each of which is one step.
+RwShape rw_integrity_shape(const DeviceCaps& caps, RwDirection direction);
+
 // Where a transfer stands. The scatter list is borrowed.
 class RwCursor {
  public:

@@ -39,6 +39,7 @@ WcStatus status_of(PostStatus refusal) {
     case PostStatus::kUnsupported:
     case PostStatus::kPeerUnsupported:
     case PostStatus::kBadAtomic:
+    case PostStatus::kBadIntegrity:
       return WcStatus::kBind;
     case PostStatus::kQueueFull:
     case PostStatus::kNotConnected:
@@ -50,7 +51,7 @@ WcStatus status_of(PostStatus refusal) {
 // The next step of `operation`, which is the first of its queue.
 auto RwContext::Impl::post_step(RwOperation& operation) -> Posted {
   State& op = state(operation);
-  const RwShape& shape = this->shape(op.direction);
+  const RwShape& shape = this->shape(op);
   const bool read = op.direction == RwDirection::kRead;
   if (!op.started && in_flight_ >= std::max(limits_.max_operations, 1u)) return {Posted::kWait};
   if (read && reads_ >= qp_.ord() && reads_ > 0) return {Posted::kWaitForCredit};
@@ -68,7 +69,7 @@ auto RwContext::Impl::post_step(RwOperation& operation) -> Posted {
   const bool through_mr = shape.through_mr && !op.cursor.done();  // nothing needs no MR
   const bool registers = through_mr && shape.registers;
   if (through_mr) {
-    if (!lease_mr(step)) return {Posted::kWait};
+    if (!lease_mr(step, source(op))) return {Posted::kWait};
     const PostStatus refusal = map_and_register(step, op, mapped, reg);
     if (refusal != PostStatus::kOk) {
       step.lease.reset();
@@ -140,32 +141,40 @@ void RwContext::Impl::look_for_room() {
 
 PostStatus RwContext::Impl::map_and_register(Step& step, const State& op, Sge& sink,
                                              WorkRequest& reg) {
-  const RwShape& shape = this->shape(op.direction);
-  const auto local = op.cursor.peek(shape.max_mr_segments, shape.max_bytes, scratch_);
-  if (step.lease.map(local) == 0) return PostStatus::kBadSge;
+  const RwShape& shape = this->shape(op);
+  if (op.protected_local != nullptr) {
+    const ProtectedBuffer& local = *op.protected_local;
+    const IntegrityFlow flow =
+        op.direction == RwDirection::kRead ? IntegrityFlow::kFromWire : IntegrityFlow::kToWire;
+    const PostStatus mapped = step.lease.map(flow, local.data, local.protection, local.attributes);
+    if (mapped != PostStatus::kOk) return mapped;
+  } else {
+    const auto local = op.cursor.peek(shape.max_mr_segments, shape.max_bytes, scratch_);
+    if (step.lease.map(local) == 0) return PostStatus::kBadSge;
+  }
   // A pool that gave relaxed ordering up gives it up here too.
-  const Access strict = pool_->options().access & Access::kDisableRelaxedOrdering;
+  const Access strict = source(op).pool->options().access & Access::kDisableRelaxedOrdering;
   const PostStatus status = step.lease.prepare_register(shape.mr_access | strict, reg);
   if (status == PostStatus::kOk) sink = step.lease.mr().sge();
   return status;
 }
 
 // An MR for `step`, or false with a wait under way.
-bool RwContext::Impl::lease_mr(Step& step) {
-  if (waits_for_mr_) return false;
-  step.lease = granted_ ? std::move(granted_) : pool_->get();
+bool RwContext::Impl::lease_mr(Step& step, MrSource& source) {
+  if (source.waits) return false;
+  step.lease = source.granted ? std::move(source.granted) : source.pool->get();
   if (step.lease) return true;
-  waits_for_mr_ = true;
-  pool_->get(waiter_);
+  source.waits = true;
+  source.pool->get(source.waiter);
   return false;
 }
 
-void RwContext::Impl::mr_ready(MrPool::Lease lease) {
+void RwContext::Impl::mr_ready(MrSource& source, MrPool::Lease lease) {
   const Call call(*this);
-  waits_for_mr_ = false;
-  granted_ = std::move(lease);
+  source.waits = false;
+  source.granted = std::move(lease);
   pump();
-  granted_.reset();  // whoever asked has failed meanwhile
+  source.granted.reset();  // whoever asked has failed meanwhile
 }
 
 // `step` has requests in the send queue from now on.
@@ -174,7 +183,7 @@ void RwContext::Impl::launch(Step& step, RwOperation& operation) {
   free_steps_ = step.next;
   step.operation = &operation;
   step.failed = WcStatus::kSuccess;
-  step.slots = shape(op.direction).slots();
+  step.slots = shape(op).slots();
   step.holds_credit = op.direction == RwDirection::kRead;
   slots_ -= step.slots;
   reads_ += step.holds_credit ? 1 : 0;
@@ -226,6 +235,7 @@ void RwContext::Impl::step_completed(Step& step, const WorkCompletion& wc) {
       }
     } else {
       step.lease.invalidated();
+      if (state(*step.operation).protected_local != nullptr) check_integrity(step);
     }
   }
   RwOperation& operation = *step.operation;
@@ -237,6 +247,20 @@ void RwContext::Impl::step_completed(Step& step, const WorkCompletion& wc) {
     settle(operation);
   }
   pump();
+}
+
+// The protected data of `step` has been transferred.
+void RwContext::Impl::check_integrity(Step& step) {
+  const IntegrityReport report = step.lease.check_integrity();
+  if (report.verdict == IntegrityReport::Verdict::kGood) return;
+  if (report.verdict == IntegrityReport::Verdict::kUnchecked) {
+    step.failed = WcStatus::kLocalProtection;
+    return;
+  }
+  State& op = state(*step.operation);
+  op.integrity_bad = true;
+  op.integrity_error = report.error;
+  step.failed = WcStatus::kIntegrity;
 }
 
 // Gives back what the step held. A key that may be live goes to the pool's repair with its lease.

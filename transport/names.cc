@@ -40,7 +40,7 @@ std::string_view to_string(Opcode opcode) {
 }
 
 std::string_view to_string(WcStatus status) {
-  static constexpr std::array<std::string_view, 10> kNames = {"success",
+  static constexpr std::array<std::string_view, 11> kNames = {"success",
                                                               "local length error",
                                                               "local protection error",
                                                               "flushed",
@@ -49,12 +49,13 @@ std::string_view to_string(WcStatus status) {
                                                               "remote access error",
                                                               "remote operation error",
                                                               "transport error",
-                                                              "cancelled"};
+                                                              "cancelled",
+                                                              "integrity error"};
   return name_in(kNames, status);
 }
 
 std::string_view to_string(PostStatus status) {
-  static constexpr std::array<std::string_view, 11> kNames = {"ok",
+  static constexpr std::array<std::string_view, 12> kNames = {"ok",
                                                               "queue full",
                                                               "too many sges",
                                                               "bad sge",
@@ -64,7 +65,8 @@ std::string_view to_string(PostStatus status) {
                                                               "unsupported",
                                                               "not connected",
                                                               "bad atomic",
-                                                              "unsupported by the peer"};
+                                                              "unsupported by the peer",
+                                                              "bad integrity"};
   return name_in(kNames, status);
 }
 

@@ -74,6 +74,8 @@ struct DeviceCaps {
   uint32_t max_read_sge = 0;  // sinks of one READ
   uint32_t max_mr = 0;
   uint32_t max_fast_reg_segments = 0;
+  // Blocks of one registration with protection (mrpool/integrity.h); 0: no integrity MRs.
+  uint32_t max_integrity_blocks = 0;
   uint64_t max_message = 0;  // bytes in one SEND, WRITE or READ
   uint16_t max_ord = 0;      // READs and atomics outstanding that a Qp may start
   uint16_t max_ird = 0;      // READs and atomics outstanding that a Qp may serve
@@ -105,6 +107,7 @@ struct FastMrOptions {
   bool sg_gaps = false;  // needs caps.sg_gaps
   // The flags no registration of it may exceed.
   Access ceiling = Access::kLocalWrite;
+  IntegrityCapacity integrity{};  // needs caps.max_integrity_blocks
 };
 
 class Pd {
@@ -126,6 +129,7 @@ class Pd {
   // InvalidArgument: refused flags, no dma-buf, or a range that it does not have.
   virtual absl::StatusOr<std::unique_ptr<Mr>> reg_dmabuf_mr(const DmabufRange& range,
                                                             Access access);
+  // Unimplemented: integrity on a device that has none.
   virtual absl::StatusOr<std::unique_ptr<FastMr>> alloc_fast_mr(const FastMrOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<Srq>> create_srq(Reactor& reactor,
                                                           const SrqOptions& options) = 0;

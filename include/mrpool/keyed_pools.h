@@ -54,6 +54,7 @@ struct MrPoolKey {
   Access access = Access::kLocalWrite;  // the ceiling of its registrations
   uint32_t max_segments = 256;          // rounded up to a power of two, so that like sizes share
   MrPoolType type = MrPoolType::kFastReg;
+  IntegrityCapacity integrity{};  // of kIntegrity; taken as it is
   friend auto operator<=>(const MrPoolKey&, const MrPoolKey&) = default;
 };
 

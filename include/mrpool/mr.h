@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "mrpool/access.h"
+#include "mrpool/integrity.h"
 #include "mrpool/types.h"
 #include "mrpool/work.h"
 
@@ -58,6 +59,18 @@ enum class Registration : uint8_t {
 };
 std::string_view to_string(Registration registration);
 
+// What became of the checks of an integrity MR.
+struct IntegrityReport {
+  enum class Verdict : uint8_t {
+    kGood,
+    kBad,        // `error` is the first fault
+    kUnchecked,  // no transfer to check: it was not registered with map_integrity() since the last
+                 // report, or a base registration below it has ended
+  };
+  Verdict verdict = Verdict::kUnchecked;
+  IntegrityError error{};
+};
+
 class FastMr {
  public:
   virtual ~FastMr() = default;
@@ -69,6 +82,20 @@ class FastMr {
   // not end, or a next one that does not start, on a page boundary) cannot be mapped. 0 when the
   // first segment cannot be mapped at all. Every segment carries the lkey of its base Mr.
   virtual size_t map(std::span<const Sge> segments) = 0;
+
+  // The same with protection, on an MR that has FastMrOptions::integrity. `data` has whole blocks;
+  // `protection`, where attributes.memory is protected, kTupleBytes for each, else nothing. The
+  // mapping is all of both or nothing, and any ranges will do. Its length() and sge() are those of
+  // the bytes on the wire, as a peer reads and writes them. kTooManySges: beyond the capacity.
+  // kTooLong: more blocks than that, or a message the device cannot have. kBadSge: an lkey that
+  // does not cover its range. kUnsupported: the MR has no integrity.
+  virtual PostStatus map_integrity(IntegrityFlow flow, std::span<const Sge> data,
+                                   std::span<const Sge> protection,
+                                   const IntegrityAttributes& attributes);
+  // Ends a transfer of a mapping with integrity: what the checks found. Call once, when the whole
+  // mapping has been transferred and the key is dead: before, neither data nor protection that came
+  // from the wire mean anything. (ib_check_mr_status)
+  virtual IntegrityReport check_integrity() { return {}; }
 
   // Gives lkey() and rkey() new values; call once between an invalidation and the next
   // registration. Read both again afterwards: verbs changes the low 8 bits (the key part of a
@@ -102,5 +129,10 @@ class FastMr {
   uint64_t length_ = 0;
   const Pd* pd_ = nullptr;
 };
+
+inline PostStatus FastMr::map_integrity(IntegrityFlow, std::span<const Sge>, std::span<const Sge>,
+                                        const IntegrityAttributes&) {
+  return PostStatus::kUnsupported;
+}
 
 }  // namespace mrpool

@@ -13,6 +13,9 @@
 //   lease.prepare_invalidate(inv);             // and lease.invalidated() from its completion
 //   lease.reset();                             // or the destructor
 //
+// Of a pool of integrity MRs the lease is mapped with protection, and asked for the result between
+// invalidated() and reset(): lease.check_integrity().
+//
 // A loop that does little else looks its thread's cache up once, and gets and puts through that:
 //
 //   MrPool::Local local(*pool);
@@ -70,8 +73,9 @@ struct SourceLocation {
 };
 
 enum class MrPoolType : uint8_t {
-  kFastReg,  // segments without gaps, as ib_map_mr_sg takes them
-  kSgGaps,   // any segments; needs caps.sg_gaps
+  kFastReg,    // segments without gaps, as ib_map_mr_sg takes them
+  kSgGaps,     // any segments; needs caps.sg_gaps
+  kIntegrity,  // with protection information (docs/integrity.md); needs caps.max_integrity_blocks
 };
 
 struct MrPoolOptions {
@@ -87,6 +91,8 @@ struct MrPoolOptions {
   // Threads that get a cache of their own, about 1.3 KiB each, allocated at creation. Others share
   // a list and are served as correctly but slower.
   uint32_t cached_threads = 32;
+  // Per entry; set for kIntegrity, and only then.
+  IntegrityCapacity integrity{};
 };
 
 // Counters since creation. Each is exact when no call is under way; the set is not one snapshot.
@@ -136,6 +142,12 @@ class MrPool {
 
     // FastMr::map on this entry. Requires the key not to be live.
     size_t map(std::span<const Sge> segments);
+    // FastMr::map_integrity on this entry, of a pool of kIntegrity. Requires the key not to be
+    // live.
+    PostStatus map(IntegrityFlow flow, std::span<const Sge> data, std::span<const Sge> protection,
+                   const IntegrityAttributes& attributes);
+    // FastMr::check_integrity on this entry. Requires the key not to be live: after invalidated().
+    IntegrityReport check_integrity();
     // Fills `wr` with the registration of the mapped memory under a new key, unsignalled, and marks
     // the key live: a request that is prepared must be posted, or taken back with not_posted().
     // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden (MrPool::denied() says

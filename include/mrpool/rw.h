@@ -27,6 +27,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "mrpool/device.h"
@@ -46,6 +47,7 @@ struct RwLimits {
   uint32_t max_transfer = 1 << 20;  // bytes of one operation
   uint32_t max_segments = 16;       // local segments of one operation
   bool force_mr = false;            // register local memory even where the device needs no MR
+  bool integrity = false;           // operations may move ProtectedBuffers
 };
 
 // What a Qp must be created with to carry the limits. The sums are in rw_needs.cc.
@@ -55,6 +57,10 @@ struct RwQueueNeeds {
   uint32_t pool_mrs = 0;       // MRs for every operation at once; fewer make operations wait
   uint32_t pool_segments = 0;  // per MR; fewer make operations take more MRs
   Access pool_access = Access::kNone;  // the ceiling a pool for this context needs
+  // With RwLimits::integrity, of a second pool: MRs for every protected operation at once, and its
+  // ceiling.
+  uint32_t integrity_mrs = 0;
+  Access integrity_access = Access::kNone;
   // What the registration of memory that READs fill must allow: more than local write where a
   // READ's sink needs remote write and the device has no short-lived key to give it to.
   Access sink_access = Access::kLocalWrite;
@@ -70,6 +76,13 @@ struct RwTransferNeeds {
 };
 RwTransferNeeds rw_transfer_needs(const DeviceCaps& caps, const RwLimits& limits,
                                   RwDirection direction, uint64_t bytes, uint32_t segments);
+
+// Local memory with protection information (docs/integrity.md).
+struct ProtectedBuffer {
+  std::span<const Sge> data{};        // whole blocks
+  std::span<const Sge> protection{};  // where attributes.memory is protected: a tuple for each
+  IntegrityAttributes attributes{};
+};
 
 class RwOperation {
  public:
@@ -88,13 +101,17 @@ class RwOperation {
   // after this done(), if and only if it was.
   bool last_posted() const;
 
+  // From inside done(), of a protected operation: the first block that is wrong, where the status
+  // is kIntegrity.
+  std::optional<IntegrityError> integrity_error() const;
+
   struct State;
 
  private:
   friend class RwContext;
   Done done_;
   // Room for the operation's own bookkeeping, so that starting one allocates nothing.
-  alignas(16) unsigned char storage_[512];
+  alignas(16) unsigned char storage_[544];
 };
 
 class RwContext {
@@ -103,9 +120,12 @@ class RwContext {
   // MRs, is another Pd's, or `force_mr` on a device that has only memory windows; or the Qp's
   // max_send_wr or max_send_sge is less than rw_queue_needs says. InvalidArgument:
   // limits.max_segments exceeds kMaxSegments.
+  // `integrity`: a pool of kIntegrity, with limits.integrity and only then. FailedPrecondition: it
+  // is missing, too narrow, of another kind or Pd, or the device has no integrity MRs.
   static constexpr uint32_t kMaxSegments = 1 << 20;
   static absl::StatusOr<std::unique_ptr<RwContext>> create(Qp& qp, MrPool* pool,
-                                                           const RwLimits& limits);
+                                                           const RwLimits& limits,
+                                                           MrPool* integrity = nullptr);
   ~RwContext();
 
   // Starts or queues the transfer of `remote.length` bytes. `last`, for writes, is posted right
@@ -123,6 +143,17 @@ class RwContext {
   // skipped.
   PostStatus start(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
                    const RemoteBuffer& remote, const WorkRequest* last = nullptr);
+
+  // The same with protection, through one MR of the integrity pool: remote.length counts the bytes
+  // on the wire. `local`, its lists included, must stay until done(). When the data has arrived and
+  // a check has failed, done() has kIntegrity. There is no `last`: what the peer is told depends on
+  // the checks.
+  // kUnsupported: the context has no integrity pool, or a read on a connection whose peer serves
+  // none. kTooLong, kTooManySges: beyond RwLimits::max_transfer, or more than an MR of the pool
+  // maps. kBadIntegrity: attributes that are not valid, lists that are not as long as they say, or
+  // a remote.length that is not that of the blocks on the wire. kBadSge: an empty segment.
+  PostStatus start(RwOperation& operation, RwDirection direction, const ProtectedBuffer& local,
+                   const RemoteBuffer& remote);
 
   // Posts no further request of `operation`. True: it had posted none, done() does not run, and the
   // operation is the caller's again. False: what it has posted goes on and done() runs when that

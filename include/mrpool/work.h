@@ -68,6 +68,8 @@ enum class WcStatus : uint8_t {
   kRemoteOperation,  // the peer could not do it for a reason of its own
   kTransport,        // the connection broke while this request was under way
   kCancelled,        // RwOperations only: RwContext::cancel() took the rest of it back
+  kIntegrity,        // RwOperations only: the data is there, and RwOperation::integrity_error()
+                     // says what is wrong with it
 };
 std::string_view to_string(Opcode opcode);
 std::string_view to_string(WcStatus status);
@@ -143,6 +145,8 @@ enum class [[nodiscard]] PostStatus : uint8_t{
     kNotConnected,     // SENDs before the connection is established or after it ended
     kBadAtomic,        // not one Sge of 8 bytes, or remote_addr is no multiple of 8
     kPeerUnsupported,  // opcode the peer did not agree to (Qp::supports)
+    kBadIntegrity,     // attributes that are not valid, lists that do not fit them, or kRegMr with
+                       // rights that do not fit where the data goes (FastMr::map_integrity)
 };
 std::string_view to_string(PostStatus status);
 

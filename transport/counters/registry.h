@@ -105,6 +105,7 @@ inline uint64_t TransportStatistics::*failed_counter(WcStatus status) {
     case WcStatus::kTransport:
       return &TransportStatistics::failed_transport;
     case WcStatus::kCancelled:  // never a Qp's
+    case WcStatus::kIntegrity:
       break;
   }
   return nullptr;

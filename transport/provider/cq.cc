@@ -32,6 +32,7 @@ ibv_wc_status to_ibv(WcStatus status) {
     case WcStatus::kTransport:
       return IBV_WC_RETRY_EXC_ERR;
     case WcStatus::kCancelled:  // never a Qp's
+    case WcStatus::kIntegrity:
       break;
   }
   return IBV_WC_FATAL_ERR;

@@ -44,6 +44,7 @@ DeviceCaps make_caps(const DeviceOptions& options) {
   caps.max_read_sge = 1;
   caps.max_mr = KeyTable::kMaxSlots;
   caps.max_fast_reg_segments = kMaxFastRegSegments;
+  caps.max_integrity_blocks = kMaxIntegrityBlocks;
   caps.max_message = kMaxMessageBytes;
   caps.max_ord = kMaxReads;
   caps.max_ird = kMaxReads;

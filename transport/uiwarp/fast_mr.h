@@ -17,6 +17,7 @@
 #include "mrpool/mr.h"
 #include "transport/counters/pd_counters.h"
 #include "transport/uiwarp/key_table.h"
+#include "transport/uiwarp/mr_integrity.h"
 #include "transport/uiwarp/segment_arena.h"
 
 namespace mrpool::uiwarp {
@@ -31,6 +32,10 @@ class UiwarpFastMr final : public FastMr {
   ~UiwarpFastMr() override;
 
   size_t map(std::span<const Sge> segments) override;
+  PostStatus map_integrity(IntegrityFlow flow, std::span<const Sge> data,
+                           std::span<const Sge> protection,
+                           const IntegrityAttributes& attributes) override;
+  IntegrityReport check_integrity() override;
   void advance_key() override;
   bool needs_registration() const override { return true; }
   Sge sge() const override;
@@ -41,7 +46,8 @@ class UiwarpFastMr final : public FastMr {
 
   // For the Qp. kBadKey: nothing mapped, of another Pd, or already live or on its way to be;
   // kAccessDenied: flags the device refuses, or beyond the ceiling, or beyond what the base
-  // registrations allow their owner. On kOk the registration is pending until open() or drop().
+  // registrations allow their owner; kBadIntegrity: a mapping with integrity that works the other
+  // way. On kOk the registration is pending until open() or drop().
   PostStatus check_register(Access access, const KeyUser& user);
   // The flags because of which it is kAccessDenied.
   Access denied(Access access) const;
@@ -72,8 +78,15 @@ class UiwarpFastMr final : public FastMr {
   UiwarpFastMr(KeyTable& keys, SegmentArena& arena, KeySlot* slot, uint32_t stag, uint64_t pd,
                const DeviceCaps& caps, const FastMrOptions& options);
 
+  uint32_t room() const;
   bool reserve(Mapping& mapping);
+  void clear_staged();
   void stage(const Segment& segment);
+  bool extend(std::byte* memory, uint64_t length, uint32_t base_stag);
+  void append(std::byte* memory, uint64_t length, const KeyRange& base);
+  void stage_wire(const Sge& data, const KeyRange& base, uint32_t& block, uint32_t& left);
+  KeyError resolve(const Sge& sge, KeyRange& range) const;
+  void staged_all();
 
   KeyTable& keys_;
   SegmentArena& arena_;
@@ -82,6 +95,7 @@ class UiwarpFastMr final : public FastMr {
   const DeviceCaps& caps_;
   const FastMrOptions options_;
   std::optional<CountedFastMr> counted_;
+  std::unique_ptr<MrIntegrity> integrity_;  // null where the MR has none
   Segment few_[2][kInlineSegments];
   Mapping staged_{.few = few_[0], .segments = few_[0]};
   Mapping live_{.few = few_[1], .segments = few_[1]};

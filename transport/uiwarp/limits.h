@@ -18,6 +18,8 @@ inline constexpr uint32_t kMaxSges = 16;
 inline constexpr uint16_t kMaxReads = 128;
 // Segments of one fast-registered key (DeviceCaps::max_fast_reg_segments).
 inline constexpr uint32_t kMaxFastRegSegments = 1024;
+// Blocks of one integrity MR (DeviceCaps::max_integrity_blocks): 4 MiB in the smallest ones.
+inline constexpr uint32_t kMaxIntegrityBlocks = 8192;
 // Bytes of one SEND, WRITE or READ (DeviceCaps::max_message).
 inline constexpr uint64_t kMaxMessageBytes = uint64_t{1} << 30;
 

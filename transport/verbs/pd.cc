@@ -58,6 +58,10 @@ absl::StatusOr<std::unique_ptr<FastMr>> VerbsPd::alloc_fast_mr(const FastMrOptio
     return absl::InvalidArgumentError(
         absl::StrCat(caps().name, " cannot map ranges with gaps (caps().sg_gaps is false)"));
   }
+  if (options.integrity != IntegrityCapacity{}) {
+    return absl::UnimplementedError(
+        absl::StrCat(caps().name, " has no integrity MRs (caps().max_integrity_blocks is 0)"));
+  }
   if (options.max_segments == 0 || options.max_segments > caps().max_fast_reg_segments) {
     return absl::InvalidArgumentError(absl::StrCat("max_segments is ", options.max_segments,
                                                    "; an MR of ", caps().name, " maps 1 to ",
