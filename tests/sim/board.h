@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mrpool/integrity.h"
 #include "mrpool/types.h"
 
 namespace mrpool::sim {
@@ -23,11 +24,21 @@ struct BoardText {
   }
 };
 
+inline constexpr uint32_t kSealBlock = 512;
+inline constexpr uint32_t kSealBlocks = 4;
+inline constexpr size_t kSealWords = size_t{kSealBlock} * kSealBlocks / sizeof(uint64_t);
+
+// Blocks with their tuples behind them.
+struct BoardSealed {
+  std::byte bytes[kSealBlocks * (kSealBlock + kTupleBytes)] = {};
+};
+
 struct BoardMemory {
   alignas(8) uint64_t next = 0;  // the next number
   alignas(8) uint64_t lock = 0;  // 0, or the token of the connection that holds it
   BoardText record;
-  BoardText notes[kBoardLinks];  // one for each connection
+  BoardText notes[kBoardLinks];    // one for each connection
+  BoardSealed seals[kBoardLinks];  // likewise
 };
 
 // Private data of the server's answer to a connection.

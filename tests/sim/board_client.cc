@@ -11,6 +11,7 @@ BoardClient::BoardClient(BoardWorld& world) : world_(world) {
                         Access::kLocalWrite | Access::kRemoteWrite);
   if (!mr.ok()) world.violate(mr.status().ToString());
   memory_mr_ = std::move(*mr);
+  seal_ = std::make_unique<BoardSeal>(world, *pd_);
 }
 
 // ------------------------------------------------------------------------------- the connection
@@ -18,13 +19,14 @@ BoardClient::BoardClient(BoardWorld& world) : world_(world) {
 void BoardClient::connect() {
   const QpOptions options{.send_cq = cq_.get(),
                           .recv_cq = cq_.get(),
-                          .max_send_wr = 8,
+                          .max_send_wr = 8 + BoardSeal::needs(world_.device->caps()).send_wr,
                           .max_recv_wr = 1,
                           .ord = static_cast<uint16_t>(1 + world_.below(3)),
                           .ird = 0};
   auto qp = world_.device->connect({"uiwarp", "10.0.0.1", 4420, ""}, *pd_, options, {}, *this);
   if (!qp.ok()) world_.violate("connect: " + qp.status().ToString());
   qp_ = std::move(*qp);
+  seal_->open(*qp_);
   phase_ = Phase::kConnecting;
   receive();
 }
@@ -44,6 +46,7 @@ void BoardClient::on_disconnected(Qp&, const Disconnect& why) {
     world_.violate("a client's connection ended by " + std::string(to_string(why.reason)) + ": " +
                    std::string(why.detail));
   }
+  seal_->close();
   phase_ = Phase::kEnding;
 }
 
@@ -69,6 +72,7 @@ void BoardClient::kill() {
 
 void BoardClient::check_resources() const {
   if (receiving_ || pending_ != 0) world_.violate("a request was never completed");
+  seal_->check_resources();
 }
 
 void BoardClient::close() {
@@ -119,7 +123,16 @@ void BoardClient::take_number() {
 void BoardClient::numbered(const WorkCompletion& wc) {
   if (ended(wc)) return;
   world_.given(memory_.number);
-  world_.chance(400) ? lock() : hand_in();
+  const uint64_t next = world_.below(1000);
+  next < 400 ? lock() : next < 600 ? seal() : hand_in();
+}
+
+void BoardClient::seal() {
+  stage_ = Stage::kSeal;
+  seal_->start(memory_.number, welcome_, [this] {
+    world_.moved(BoardWorld::kSealed);
+    hand_in();
+  });
 }
 
 WorkRequest BoardClient::swap_lock(Completion& done, const Sge& before, uint64_t from,
@@ -171,6 +184,7 @@ void BoardClient::unlock() {
 void BoardClient::unlocked(const WorkCompletion& wc) {
   if (ended(wc)) return;
   if (memory_.before != welcome_.token) world_.violate("a lock left its holder");
+  world_.moved(BoardWorld::kLocked);
   hand_in();
 }
 
@@ -198,14 +212,15 @@ void BoardClient::answered(const WorkCompletion& wc) {
   }
   receive();
   stage_ = Stage::kNothing;
+  world_.moved(BoardWorld::kNoted);
   ++completed;
   ++world_.commands;
 }
 
 std::string BoardClient::state() const {
   constexpr const char* kPhases[] = {"down", "connecting", "up", "ending"};
-  constexpr const char* kStages[] = {"nothing",    "a number",  "the lock",
-                                     "the record", "unlocking", "an answer"};
+  constexpr const char* kStages[] = {"nothing",   "a number",      "the lock", "the record",
+                                     "unlocking", "sealed blocks", "an answer"};
   return std::string(kPhases[static_cast<int>(phase_)]) + ", waits for " +
          kStages[static_cast<int>(stage_)] + "; number " + std::to_string(memory_.number);
 }

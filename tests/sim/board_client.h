@@ -9,6 +9,7 @@
 #include "mrpool/callback.h"
 #include "mrpool/qp.h"
 #include "tests/sim/board.h"
+#include "tests/sim/board_seal.h"
 #include "tests/sim/board_world.h"
 
 namespace mrpool::sim {
@@ -32,7 +33,7 @@ class BoardClient final : public QpEvents {
 
  private:
   enum class Phase : uint8_t { kDown, kConnecting, kUp, kEnding };
-  enum class Stage : uint8_t { kNothing, kNumber, kLock, kRead, kUnlock, kNote };
+  enum class Stage : uint8_t { kNothing, kNumber, kLock, kRead, kUnlock, kSeal, kNote };
   struct Memory {
     alignas(8) uint64_t number = 0;  // of the note under way
     alignas(8) uint64_t before = 0;  // what the lock was
@@ -48,6 +49,7 @@ class BoardClient final : public QpEvents {
   void receive();
   void take_number();
   void lock();
+  void seal();
   void unlock();
   void hand_in();
   void numbered(const WorkCompletion& wc);
@@ -73,6 +75,7 @@ class BoardClient final : public QpEvents {
   std::unique_ptr<Cq> cq_;
   Memory memory_;
   std::unique_ptr<Mr> memory_mr_;
+  std::unique_ptr<BoardSeal> seal_;
   std::unique_ptr<Qp> qp_;
   BoardWelcome welcome_;
   Phase phase_ = Phase::kDown;

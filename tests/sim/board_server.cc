@@ -54,6 +54,7 @@ class BoardLink final : public QpEvents {
 
   void kill() { server_.world_.chance(500) ? qp_->abort() : qp_->disconnect(); }
   uint32_t note() const { return note_; }
+  uint64_t token() const { return token_; }
 
  private:
   // What the connection held is free again, and whole: its last WRITE may have come in part.
@@ -149,6 +150,12 @@ void BoardServer::on_connect_request(std::unique_ptr<ConnectRequest> request) {
 
 void BoardServer::ended(BoardLink& link) {
   std::erase_if(links_, [&](const auto& each) { return each.get() == &link; });
+}
+
+BoardSealed* BoardServer::sealed(uint32_t note, uint64_t token) {
+  const bool there = std::ranges::any_of(
+      links_, [&](const auto& link) { return link->note() == note && link->token() == token; });
+  return there ? &board_.seals[note] : nullptr;
 }
 
 void BoardServer::kill_one() {

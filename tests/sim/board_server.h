@@ -26,6 +26,8 @@ class BoardServer final : public ListenHandler {
   void kill_one();
   size_t connections() const { return links_.size(); }
   std::string state() const;
+  // Of the connection with that note and token; null when it has ended.
+  BoardSealed* sealed(uint32_t note, uint64_t token);
   const BoardMemory& board() const { return board_; }
 
  private:

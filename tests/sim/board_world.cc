@@ -43,6 +43,10 @@ BoardWorld::~BoardWorld() {
   set_log_sink(nullptr);
 }
 
+BoardSealed* BoardWorld::sealed(uint32_t note, uint64_t token) {
+  return server_->sealed(note, token);
+}
+
 void BoardWorld::given(uint64_t number) {
   note(number);
   if (!given_.insert(number).second) {

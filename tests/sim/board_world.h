@@ -3,14 +3,17 @@
 //
 // A client takes a number from the board (fetch-and-add) and hands in a note with it: a WRITE or a
 // SEND with immediate data, which the server answers. Now and then it locks the record on the board
-// (compare-and-swap), reads it, writes it and unlocks it. The network breaks, parties disappear,
-// and often the ordering sanitizer withholds what it may.
+// (compare-and-swap), reads it, writes it and unlocks it; or it writes protected blocks, reads them
+// back, and reads them again after a bit of them has flipped. The network breaks, parties
+// disappear, and often the ordering sanitizer withholds what it may.
 //
 // The invariants, checked while it runs and at its end:
 //   once       no number is given twice, and none is left out but those whose answer was lost;
 //   order      when immediate data arrives its note is whole; who holds the lock reads a whole
 //              record;
 //   exclusive  a lock stays with its holder until it unlocks, or its connection ends;
+//   sealed     protected blocks come back as they were written, and the flipped bit is found, in
+//              its block;
 //   protocol   no side ever finds the other in the wrong; every note is answered once;
 //   resources  afterwards nothing is under way and no connection is left;
 //   progress   once the network is calm every client gets on.
@@ -22,6 +25,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tests/sim/host_world.h"
 
@@ -29,20 +34,29 @@ namespace mrpool::sim {
 
 class BoardClient;
 class BoardServer;
+struct BoardSealed;
 
 class BoardWorld final : public HostWorld<BoardClient> {
  public:
+  // What a client did.
+  static constexpr std::string_view kLocked = "locked";
+  static constexpr std::string_view kSealed = "sealed";
+  static constexpr std::string_view kNoted = "noted";
+
   BoardWorld(uint64_t seed, Plant plant, Violated violated);
   ~BoardWorld() override;
 
   // A client asks for a number; it got that one.
   void asked() { ++asked_; }
   void given(uint64_t number);
+  // The sealed blocks of the connection with that note and token; null when it has ended.
+  BoardSealed* sealed(uint32_t note, uint64_t token);
   // What lies on the board.
   void check_board() const;
 
  private:
   void disturb() override;
+  std::vector<std::string_view> all_moves() const override { return {kLocked, kSealed, kNoted}; }
   size_t connections() const override;
   std::string target_state() const override;
   void check_target() override;

@@ -48,7 +48,7 @@ constexpr struct {
     {"stale-key", Plant::kStaleKey},       {"double-completion", Plant::kDoubleCompletion},
     {"lost-credit", Plant::kLostCredit},   {"lost-lease", Plant::kLostLease},
     {"early-answer", Plant::kEarlyAnswer}, {"late-write", Plant::kLateWrite},
-    {"lost-update", Plant::kLostUpdate},
+    {"lost-update", Plant::kLostUpdate},   {"bit-flip", Plant::kBitFlip},
 };
 
 struct Totals {
@@ -96,9 +96,13 @@ std::vector<Plant> all_but(Plant one) {
 }
 
 const WorldKind kWorlds[] = {
-    {"store", make<mrpool::sim::World>, {Plant::kLostUpdate}},
-    {"nvmf", make<mrpool::sim::NvmfWorld>, {Plant::kLostLease, Plant::kLostUpdate}},
-    {"iser", make<mrpool::sim::IserWorld>, {Plant::kLostLease, Plant::kLostUpdate}},
+    {"store", make<mrpool::sim::World>, {Plant::kLostUpdate, Plant::kBitFlip}},
+    {"nvmf",
+     make<mrpool::sim::NvmfWorld>,
+     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip}},
+    {"iser",
+     make<mrpool::sim::IserWorld>,
+     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip}},
     {"board",
      make<mrpool::sim::BoardWorld>,
      {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite}},

@@ -34,6 +34,7 @@ enum class Plant : uint8_t {
   kEarlyAnswer,       // a write is acknowledged and then lost
   kLateWrite,         // a write lands after something newer was acknowledged
   kLostUpdate,        // an atomic's result is overwritten, as by one that is not atomic
+  kBitFlip,           // a bit of stored blocks flips
 };
 
 class Simulation {
