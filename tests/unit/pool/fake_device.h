@@ -61,6 +61,23 @@ class FakeFastMr : public FastMr {
     remote_addr_.value = taken > 0 ? reinterpret_cast<uint64_t>(segments_[0].addr) : 0;
     return taken;
   }
+  PostStatus map_integrity(IntegrityFlow flow, std::span<const Sge> data,
+                           std::span<const Sge> protection,
+                           const IntegrityAttributes& attributes) override {
+    const PostStatus status = check_protected_lists(options_.integrity, options_.max_segments, data,
+                                                    protection, attributes);
+    if (status != PostStatus::kOk) return status;
+    segments_.assign(data.begin(), data.end());
+    length_ = 0;
+    for (const Sge& sge : data) length_ += sge.length;
+    length_ = attributes.wire_bytes(length_ / attributes.block_size);
+    flows.push_back(flow);
+    return PostStatus::kOk;
+  }
+  IntegrityReport check_integrity() override {
+    ++checks;
+    return report;
+  }
   void advance_key() override {
     rkey_.value = (rkey_.value & ~0xffu) | ((rkey_.value + 1) & 0xffu);
     lkey_.value = rkey_.value;
@@ -80,6 +97,10 @@ class FakeFastMr : public FastMr {
 
   const std::vector<Sge>& segments() const { return segments_; }
   std::atomic<int> renewed = 0;
+  // Of integrity: what was mapped, and what the checks are to find.
+  std::vector<IntegrityFlow> flows;
+  int checks = 0;
+  IntegrityReport report{.verdict = IntegrityReport::Verdict::kGood};
 
  private:
   FastMrOptions options_;

@@ -62,8 +62,17 @@ class RwTest : public ::testing::Test {
       ASSERT_TRUE(made.ok()) << made.status();
       pool = *std::move(made);
     }
+    if (limits.integrity) {
+      auto made = MrPool::create(*pd, {.count = mrs,
+                                       .type = MrPoolType::kIntegrity,
+                                       .max_segments = 4,
+                                       .access = needs.integrity_access,
+                                       .integrity = {.blocks = 8, .protection_segments = 2}});
+      ASSERT_TRUE(made.ok()) << made.status();
+      integrity_pool = *std::move(made);
+    }
     qp.emplace(*pd, reactor, needs.send_wr + extra_slots, ord);
-    auto made = RwContext::create(*qp, pool.get(), limits);
+    auto made = RwContext::create(*qp, pool.get(), limits, integrity_pool.get());
     ASSERT_TRUE(made.ok()) << made.status();
     context = *std::move(made);
   }
@@ -73,11 +82,12 @@ class RwTest : public ::testing::Test {
     EXPECT_EQ(context->waiting(), 0u);
     context.reset();
     reactor.poll();
-    if (pool != nullptr) {
-      EXPECT_EQ(pool->stats().in_use, 0u);
+    for (MrPool* each : {pool.get(), integrity_pool.get()}) {
+      if (each == nullptr) continue;
+      EXPECT_EQ(each->stats().in_use, 0u);
       // Whatever happened, the pool heals.
-      pool->repair();
-      EXPECT_EQ(pool->stats().in_repair, 0u);
+      each->repair();
+      EXPECT_EQ(each->stats().in_repair, 0u);
     }
   }
   PostStatus read(Op& op, uint64_t length, std::span<const Sge> local = {}) {
@@ -107,6 +117,7 @@ class RwTest : public ::testing::Test {
   FakeReactor reactor;
   std::optional<FakePd> pd;
   std::unique_ptr<MrPool> pool;
+  std::unique_ptr<MrPool> integrity_pool;
   std::optional<FakeQp> qp;
   std::unique_ptr<RwContext> context;
 };
