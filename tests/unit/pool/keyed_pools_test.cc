@@ -94,6 +94,23 @@ TEST_F(KeyedPoolsTest, OneKeyIsOnePool) {
   EXPECT_EQ(pools->stats().size(), 3u);
 }
 
+TEST_F(KeyedPoolsTest, TheCapacityForBlocksIsPartOfTheKey) {
+  DeviceCaps caps = fake_caps();
+  caps.max_integrity_blocks = 64;
+  FakePd with_integrity(caps);
+  const auto made = *KeyedPools::create(with_integrity, {.budget = 8});
+  MrPoolKey key{.max_segments = 4, .type = MrPoolType::kIntegrity, .integrity = {.blocks = 8}};
+  const auto a = *made->open(key);
+  const auto b = *made->open(key);
+  key.integrity.blocks = 9;
+  const auto c = *made->open(key);
+  EXPECT_EQ(a.get(), b.get());
+  EXPECT_NE(a.get(), c.get());
+  EXPECT_EQ(c->options().integrity.blocks, 9u);
+  key.integrity.blocks = 65;
+  EXPECT_EQ(made->open(key).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(KeyedPoolsTest, FreeMrsOfOtherKeysMakeRoom) {
   set_up({.budget = 16, .reserve = 2, .batch = 4});
   KeyedPools::Pool a = open(kLocal);

@@ -194,6 +194,8 @@ TEST(MrPoolCreate, RefusesWhatTheDeviceCannot) {
   EXPECT_EQ(code({.count = 1u << 24}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.count = 1, .max_segments = 1000}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.count = 1, .type = MrPoolType::kSgGaps}), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code({.count = 1, .type = MrPoolType::kIntegrity, .integrity = {.blocks = 1}}),
+            absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(code({.count = 1, .access = Access::kRemoteWrite}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.count = 1, .at_least = Registration::kFastReg}),
             absl::StatusCode::kFailedPrecondition);
@@ -321,6 +323,8 @@ TEST(MrPoolDeath, StepsOutOfOrderAbort) {
   MrPool::Lease lease = registered(*pool);
   WorkRequest wr;
   EXPECT_DEATH(lease.map(kSegment), "mapping of MR");
+  EXPECT_DEATH((void)lease.map(IntegrityFlow::kToWire, kSegment, {}, {}), "mapping of MR");
+  EXPECT_DEATH((void)lease.check_integrity(), "integrity check of MR");
   EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), "second registration");
   lease.invalidated();
   EXPECT_DEATH(lease.invalidated(), "invalidated");
@@ -335,6 +339,8 @@ TEST(MrPoolDeath, AnEmptyLeaseIsNamed) {
   EXPECT_DEATH((void)lease.mr(), message);
   EXPECT_DEATH((void)lease.state(), message);
   EXPECT_DEATH(lease.map(kSegment), message);
+  EXPECT_DEATH((void)lease.map(IntegrityFlow::kToWire, kSegment, {}, {}), message);
+  EXPECT_DEATH((void)lease.check_integrity(), message);
   EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), message);
   EXPECT_DEATH(lease.prepare_invalidate(wr), message);
   EXPECT_DEATH(lease.invalidated(), message);
