@@ -156,13 +156,14 @@ void NvmfWorld::disturb() {
   }
 }
 
-// Long enough that hosts give up, and no longer than their commands' time-out.
+// Longer than the target's patience, and shorter than a host waits for an answer to an admin
+// command: with less staging memory than any daemon takes, that one may have to wait for the store.
 void NvmfWorld::hang() {
   const Nanoseconds now = reactor.now();
   constexpr Nanoseconds kBetween = std::chrono::seconds(1);
   if (now < hung_until_ + kBetween) return;
   moved("hang");
-  hung_until_ = now + Nanoseconds(below(chance(300) ? 100'000'000 : 15'000'000'000));
+  hung_until_ = now + Nanoseconds(below(chance(300) ? 100'000'000 : 8'000'000'000));
   for (const auto& host : hosts_) {
     if (chance(900)) host->abort();
   }
