@@ -65,9 +65,11 @@ Reactor& UiwarpQp::reactor() {
 }
 
 PostResult UiwarpQp::post_send(const WorkRequest& chain) {
-  if (state_ == State::kDetached) return {PostStatus::kNotConnected, &chain};
+  if (state_ != State::kConnected) [[unlikely]] {
+    if (state_ != State::kDetached) check_post_thread(context_->reactor(), "Qp::post_send");
+    return {PostStatus::kNotConnected, &chain};
+  }
   check_post_thread(context_->reactor(), "Qp::post_send");
-  if (state_ != State::kConnected) return {PostStatus::kNotConnected, &chain};
   const PostResult result = core_.post_send(chain);
   if (core_.can_send()) context_->make_dirty(*this);
   return result;
