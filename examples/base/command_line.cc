@@ -235,8 +235,14 @@ void CommandLine::size_of(std::string name, std::string help, uint64_t now, Rang
 
 void CommandLine::choice_of(std::string name, std::string help, std::vector<std::string> names,
                             size_t now, std::function<void(size_t)> set) {
+  constexpr size_t kOneLine = 80;
+  std::string placeholder = absl::StrJoin(names, "|");
+  if (placeholder.size() > kOneLine) {
+    placeholder = "NAME";
+    absl::StrAppend(&help, ": ", absl::StrJoin(names, ", "));
+  }
   if (now < names.size()) absl::StrAppend(&help, " (default ", names[now], ")");
-  option(std::move(name), absl::StrJoin(names, "|"), std::move(help),
+  option(std::move(name), std::move(placeholder), std::move(help),
          [names, set = std::move(set)](std::string_view text) {
            const auto found = std::ranges::find(names, text);
            if (found == names.end()) {
