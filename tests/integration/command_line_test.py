@@ -38,6 +38,7 @@ WRONG = {
     "IQN": ("disk", "iqn.20"),
     "TEXT": (None, None),
     "RULE": ("nonsense", "fast-bound"),
+    "NAME": ("nonsense", "is none of"),  # one of many
 }
 # Options whose value is wrong only together with others, so that these have to be there.
 WITH = {
