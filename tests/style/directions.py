@@ -14,6 +14,7 @@ DIRECTIONS = {
     "transport": ("mrpool/",),
     "transport/counters": ("mrpool/",),
     "transport/checks": ("mrpool/",),
+    "transport/reactor": ("mrpool/",),
     "transport/uiwarp": ("mrpool/", "transport/checks/", "transport/counters/"),
     "transport/verbs": ("mrpool/", "transport/checks/", "transport/counters/"),
     # User verbs' flags are translated in one place.

@@ -4,7 +4,8 @@
 //   "listen": ["uiwarp://0.0.0.0:4420"],
 //   "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
 //   "storage_timeout": 10, "stop_timeout": 20,
-//   "force_mr": false, "relaxed_ordering": true, "retry_listen": false,
+//   "force_mr": false, "relaxed_ordering": true, "retry_listen": false, "spin": "50us",
+//   "in_capsule": "4KiB",
 //   "state_dir": "/var/lib/mrpool", "verbose": false,   all optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
