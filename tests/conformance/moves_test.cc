@@ -177,6 +177,32 @@ TEST_F(Moves, DestroyedWhileDetachedItFlushes) {
   EXPECT_EQ(server.cq->reactor().poll(), 0u);
 }
 
+TEST_F(Moves, CompletionsOfItsEndMayCallIt) {
+  connect();
+  struct Again final : Completion {
+    explicit Again(std::function<void(Qp&)> f)
+        : Completion([](Completion& self, const WorkCompletion& wc) {
+            static_cast<Again&>(self).call(*wc.qp);
+          }),
+          call(std::move(f)) {}
+    std::function<void(Qp&)> call;
+  };
+  bool called = false;
+  Again again([&](Qp& qp) {
+    called = true;
+    EXPECT_EQ(qp.post_send(WorkRequest{}).status, PostStatus::kNotConnected);
+    EXPECT_EQ(qp.post_recv(RecvRequest{}), PostStatus::kNotConnected);
+    qp.disconnect();
+    qp.abort();
+  });
+  RecvRequest receive;
+  receive.completion = &again;
+  ASSERT_EQ(server.qp->post_recv(receive), PostStatus::kOk);
+  ASSERT_EQ(server.qp->detach(), absl::OkStatus());
+  server.qp.reset();
+  EXPECT_TRUE(called);
+}
+
 TEST_F(Moves, RefusalsNameTheReasonAndChangeNothing) {
   connect();
   EXPECT_EQ(server.qp->attach(*other_cq, *other_cq).code(), absl::StatusCode::kFailedPrecondition);

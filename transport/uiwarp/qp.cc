@@ -58,7 +58,7 @@ UiwarpQp::~UiwarpQp() {
 }
 
 Reactor& UiwarpQp::reactor() {
-  if (state_ == State::kDetached) [[unlikely]] {
+  if (context_ == nullptr) [[unlikely]] {
     internal::misuse("a call", "Qp", this, "is detached: only attach() and ~Qp may follow");
   }
   return context_->reactor();
@@ -66,7 +66,7 @@ Reactor& UiwarpQp::reactor() {
 
 PostResult UiwarpQp::post_send(const WorkRequest& chain) {
   if (state_ != State::kConnected) [[unlikely]] {
-    if (state_ != State::kDetached) check_post_thread(context_->reactor(), "Qp::post_send");
+    if (context_ != nullptr) check_post_thread(context_->reactor(), "Qp::post_send");
     return {PostStatus::kNotConnected, &chain};
   }
   check_post_thread(context_->reactor(), "Qp::post_send");
@@ -82,6 +82,7 @@ PostStatus UiwarpQp::post_recv(const RecvRequest& chain) {
 }
 
 void UiwarpQp::disconnect() {
+  if (destroyed_detached()) return;
   check_thread(reactor(), "Qp::disconnect");
   if (state_ == State::kClosing || state_ == State::kEnded) return;
   if (state_ != State::kConnected) {
@@ -95,6 +96,7 @@ void UiwarpQp::disconnect() {
 }
 
 void UiwarpQp::abort() {
+  if (destroyed_detached()) return;
   check_thread(reactor(), "Qp::abort");
   end(DisconnectReason::kLocal, {});
 }

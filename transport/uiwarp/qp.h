@@ -124,6 +124,8 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void stream_failed(int error);
   void end(DisconnectReason reason, std::string detail, TerminateCode code = {});
   void end_detached();
+  // Its completions are being flushed on the owner's thread, and may call it.
+  bool destroyed_detached() const { return context_ == nullptr && state_ == State::kEnded; }
   void send_terminate(const Terminate& terminate);
 
   Pd& pd_;
