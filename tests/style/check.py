@@ -3,10 +3,11 @@
 
     tests/style/check.py BUILD_DIR
 
-Checks include directions (directions.py), the length of functions (functions.py), code that stands
-twice (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests
-without a ledger entry, dead links and files that are not there in the documentation (names.py), the options that its pages list (options.py),
-and formatting. Prints one line a finding and exits 1 when there is one.
+Checks include directions (directions.py), the length of functions (functions.py), repeated code
+(duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests without a
+ledger entry, and formatting. In the documentation it checks links (links.py), files that a page
+names (names.py), options that a page lists (options.py) and the language (prose.py). Prints one line
+for each finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -18,8 +19,10 @@ sys.dont_write_bytecode = True
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import links  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
+import prose  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
 # Pattern, where it is banned, why.
@@ -84,18 +87,6 @@ def check_skips(report):
             report(f"{path}: skips a test and is not listed in tests/style/skips.txt")
 
 
-def check_links(report):
-    pages = [ROOT / "README.md", ROOT / "tests/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    for page in pages:
-        if not page.exists():
-            report(f"{page.relative_to(ROOT)}: missing")
-            continue
-        text = page.read_text()
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
-                report(f"{page.relative_to(ROOT)}: link to {target}, which is not there")
-
-
 # What the strictest of users compile with; our headers must not fill their logs.
 STRICT = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wsign-conversion", "-pedantic",
           "-Werror"]
@@ -134,7 +125,8 @@ def main():
     check_built(findings.append, build)
     check_banned(findings.append)
     check_skips(findings.append)
-    check_links(findings.append)
+    links.check(findings.append)
+    prose.check(findings.append)
     names.check(findings.append)
     check_public_headers(findings.append, build)
     check_format(findings.append)

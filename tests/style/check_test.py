@@ -10,8 +10,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
+import links  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
+import pages  # noqa: E402
+import prose  # noqa: E402
 from source import strip_comments  # noqa: E402
 
 
@@ -57,6 +60,53 @@ class Names(unittest.TestCase):
                              ["names examples/unit/nvmf_target, which is not there"])
             self.assertEqual(findings("`queue.cc: fetch`"),
                              ["finds fetch in queue.cc, which does not have it"])
+
+
+class Prose(unittest.TestCase):
+    def findings(self, text):
+        return [f"{number}: {problem}" for number, problem in prose.problems(text)]
+
+    def test_long_sentences(self):
+        sentence = " ".join(["word"] * 35)
+        self.assertEqual(self.findings(f"# Title\n\n{sentence}.\n\n{sentence}. A {sentence}"),
+                         ["5: a sentence of 36 words; 35 are the most: A " + "word " * 11 + "wor..."])
+        # A list is not one sentence, and code is one word.
+        self.assertEqual(self.findings(f"- {sentence}\n- {sentence}\n"), [])
+        self.assertEqual(self.findings(" ".join(["`a b c`"] * 35) + ". Word."), [])
+
+    def test_calques(self):
+        for text, word in (("It runs behind it.", "behind"), ("The fault was mended.", "mended"),
+                           ("It counts the figures.", "figures"), ("What a log\ntells.", "tells"),
+                           ("This is no option.", "is no"), ("| a | it says |", "says")):
+            self.assertIn(f'"{word}": write', "".join(self.findings(text)), text)
+        self.assertEqual(self.findings("There is no option. It is no longer used. Figure 6."), [])
+
+    def test_long_table_cells(self):
+        self.assertIn("2: a table cell of 301", self.findings(f"\n| a | {'x' * 301} |")[0])
+        self.assertEqual(self.findings(f"| {'x' * 300} | {'y' * 300} |"), [])
+
+    def test_code_is_left_out(self):
+        self.assertEqual(self.findings("`behind`\n\n```\nbehind\n```\n\n    mend\n"), [])
+        self.assertEqual(len(self.findings("```\nbehind\n```\nbehind\n")), 1)
+        # An indented line of a list is text.
+        self.assertEqual(len(self.findings("- one\n\n      behind\n")), 1)
+
+
+class Links(unittest.TestCase):
+    def test_files_and_headings(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page = pathlib.Path(folder, "page.md")
+            pathlib.Path(folder, "other.md").write_text("# The `key` of it\n## Two\n## Two\n")
+            page.write_text("[a](other.md) [b](other.md#the-key-of-it) [c](other.md#two-1) [d](#e)\n"
+                            "[w](https://a.example/x.md) `[code](gone.md)` ![p](gone.svg)\n\n# E\n"
+                            "[f](other.md#three)\n")
+            self.assertEqual(list(links.problems(page)), [
+                (2, "links to gone.svg, which does not exist"),
+                (5, "links to other.md#three, but other.md has no such heading")])
+
+    def test_every_page_is_looked_at(self):
+        names_of_pages = {page.name for page in pages.pages()}
+        self.assertLessEqual({"README.md", "ARCHITECTURE.md", "uiwarp.md"}, names_of_pages)
 
 
 class Functions(unittest.TestCase):
