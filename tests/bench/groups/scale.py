@@ -59,7 +59,7 @@ def load(group, connections):
 
 
 # What the user chooses with --spin: how long a reactor polls before it sleeps.
-SPINS = {"as installed": (), "polling for ever": ("--spin", "forever")}
+SPINS = {"as installed": (), "polling forever": ("--spin", "forever")}
 
 
 def idle(group, spin):
