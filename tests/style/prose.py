@@ -41,7 +41,6 @@ WORDS = [(re.compile(pattern, re.I), plain) for pattern, plain in (
     (r"\bcomes? to (its|their|an) end\b", "ends"),
     (r"\bstands? (twice|there|in the|in its|in one)\b", "is in, appears"),
     (r"\btakes? .{0,30}\bfor (a|an|the) (old|other|leak|new)\b", "mistakes for"),
-    (r"\ba second one\b", "another"),
     (r"\bwhat (is|was) left\b", "the rest"),
     (r"\bas ever\b", "as before"),
     (r"\bhas? (the )?room for\b.*\bbeside\b", "fits"),
