@@ -7,6 +7,10 @@
 #include <vector>
 
 namespace mrpool::internal {
+
+constinit thread_local PoolSlot* t_slots[kSlotLists + 1] = {};
+constinit thread_local RecentSlot t_recent;
+
 namespace {
 
 struct Thread {

@@ -25,16 +25,17 @@ import options  # noqa: E402
 import prose  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
+LIBRARY = ("include", "pool", "transport", "c")
 # Pattern, where it is banned, why.
 BANNED = [
     (r"\b(TODO|FIXME|XXX|HACK)\b", SOURCES, "unfinished work belongs in an issue"),
     (r"\busing namespace\b", SOURCES, "pollutes every includer"),
-    (r"\bstd::(cout|cerr|clog)\b|\bf?printf\(", ("include", "pool", "transport"),
+    (r"\bstd::(cout|cerr|clog)\b|\bf?printf\(", LIBRARY,
      "the library does not write; it returns a status"),
     (r"\b(s?rand|s?random_r|drand48)\(", SOURCES, "randomness is injected and seeded"),
     (r"\b(strcpy|strcat|sprintf|gets|system|alloca)\(", SOURCES, "unsafe"),
-    (r"\bstd::function\b", ("include", "pool", "transport"), "completions are intrusive"),
-    (r"\bthrow\b|\btry\s*\{", ("include", "pool", "transport"), "nothing throws; see absl::Status"),
+    (r"\bstd::function\b", LIBRARY, "completions are intrusive"),
+    (r"\bthrow\b|\btry\s*\{", LIBRARY, "nothing throws; see absl::Status"),
     (r"#define private\b", SOURCES, "tests see what the headers show"),
     (r"\bfor \([^;()]*[^:]:[^:;][^;()]*\(\)->", SOURCES,
      "GCC 12 does not keep the pointer that a call returned for the loop; name it first"),

@@ -9,9 +9,12 @@ ENGINE = (*BASE, "examples/storage/", "examples/engine/")
 # A file below the first prefix may include the project's files below the others; the longest prefix
 # counts. Its own folder is always allowed.
 DIRECTIONS = {
+    "include": ("mrpool/",),
     "include/mrpool": ("mrpool/",),
     "pool": ("mrpool/",),
     "transport": ("mrpool/",),
+    # The C interface is one more user of the public headers.
+    "c": ("mrpool/",),
     "transport/counters": ("mrpool/",),
     "transport/checks": ("mrpool/",),
     "transport/reactor": ("mrpool/",),
@@ -37,9 +40,9 @@ DIRECTIONS = {
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
     "examples/run": (*BASE, "transport/provider/options.h"),
-    "tests": ("mrpool/", "pool/", "transport/", "examples/"),
+    "tests": ("mrpool/", "pool/", "transport/", "c/", "examples/"),
 }
-PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")
+PROJECT = ("mrpool/", "pool/", "transport/", "c/", "examples/", "tests/")
 # Public headers that a user of the library need not have are kept out of ours.
 NOT_IN_PUBLIC_HEADERS = ("infiniband/", "rdma/", "boost/")
 

@@ -5,6 +5,10 @@
 // thread ends its slots are detached; when a list goes, every thread forgets its slot of it. Both
 // take one process-wide lock, and so does the first use of a pool by a thread; nothing else does.
 //
+// Both tables are the library's and not inline variables: a program and the shared library it links
+// have to see the same ones, whatever the visibility the program is compiled with, and a plugin
+// that contains the static library has its own.
+//
 // Thread safety: t_slots and t_recent belong to their thread; the functions: any thread.
 #pragma once
 
@@ -23,8 +27,8 @@ inline constexpr uint32_t kSlotLists = 128;
 
 // Null where the thread has none. The place behind the last is every further list's, and never
 // attached.
-[[gnu::tls_model(
-    "initial-exec")]] inline constinit thread_local PoolSlot* t_slots[kSlotLists + 1] = {};
+[[gnu::tls_model("initial-exec"),
+  gnu::visibility("default")]] extern constinit thread_local PoolSlot* t_slots[kSlotLists + 1];
 
 // The slot that this thread used last, and the address of its pool; 0 when there is none. A pool
 // that goes takes its address out of every thread's, so that it is never taken for the next pool's
@@ -36,7 +40,8 @@ struct RecentSlot {
   std::atomic<uintptr_t> pool{0};  // relaxed: written by the thread, and by who destroys that pool
   PoolSlot* slot = nullptr;        // the thread's alone
 };
-[[gnu::tls_model("initial-exec")]] inline constinit thread_local RecentSlot t_recent;
+[[gnu::tls_model("initial-exec"),
+  gnu::visibility("default")]] extern constinit thread_local RecentSlot t_recent;
 inline uintptr_t recent_pool() { return t_recent.pool.load(std::memory_order_relaxed); }
 
 // A number below kSlotLists, or kSlotLists when they are used up.
