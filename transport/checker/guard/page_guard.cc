@@ -1,0 +1,200 @@
+// PageGuard: arming, disarming and the device. Faults are in page_faults.cc, system calls in
+// page_calls.cc.
+#include "transport/checker/guard/page_guard.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+#include "transport/checker/guard/handlers.h"
+#include "transport/checker/guard/regions.h"
+#include "transport/checker/guard/thread_state.h"
+
+namespace mrpool::guard {
+
+constinit thread_local ThreadState thread_state;
+
+namespace {
+
+// Not the program's mprotect(), which ends guards.
+bool set_rights(uintptr_t page, int rights) {
+  return ::syscall(SYS_mprotect, page, kPageBytes, rights) == 0;
+}
+
+}  // namespace
+
+PageGuard& PageGuard::get() {
+  // Never destroyed: threads fault until the process is gone.
+  alignas(PageGuard) static std::byte memory[sizeof(PageGuard)];
+  static PageGuard* guard = new (memory) PageGuard;
+  return *guard;
+}
+
+bool PageGuard::start(const Callbacks& callbacks) {
+#ifdef __x86_64__
+  const std::lock_guard once(regions_mutex_);
+  callbacks_ = callbacks;
+  if (started_) return true;
+  if (!map_.open() || !install_handlers()) return false;
+  ::pthread_atfork([] { get().lock_.lock(); }, [] { get().lock_.unlock(); },
+                   [] {
+                     get().lock_.unlock();
+                     get().disarm_all();
+                   });
+  started_ = true;
+  return true;
+#else
+  (void)callbacks;
+  return false;
+#endif
+}
+
+void PageGuard::add_region(Range region) {
+  if (!is_plain_memory(region)) return;
+  const std::lock_guard lock(regions_mutex_);
+  regions_.emplace(region.begin, region.end);
+  lowest_.store(std::min(lowest_.load(), region.begin));
+  highest_.store(std::max(highest_.load(), region.end));
+}
+
+void PageGuard::remove_region(Range region) {
+  {
+    const std::lock_guard lock(regions_mutex_);
+    const auto [first, last] = regions_.equal_range(region.begin);
+    const auto found =
+        std::find_if(first, last, [&](const auto& each) { return each.second == region.end; });
+    if (found != last) regions_.erase(found);
+  }
+  forget(region);
+}
+
+// What of `bytes` lies on pages wholly inside one region.
+Range PageGuard::guardable(Range bytes) {
+  const std::lock_guard lock(regions_mutex_);
+  Range best;
+  for (auto it = regions_.upper_bound(bytes.begin); it != regions_.begin();) {
+    --it;
+    const uintptr_t first = page_of(it->first + kPageBytes - 1);
+    const Range part{std::max(bytes.begin, first), std::min(bytes.end, page_of(it->second))};
+    if (part.empty()) continue;
+    if (best.empty() || part.end - part.begin > best.end - best.begin) best = part;
+    if (best.begin == bytes.begin && best.end == bytes.end) break;
+  }
+  return best;
+}
+
+Handle PageGuard::arm(Range bytes, const Note& note) {
+  bytes = guardable(bytes);
+  if (bytes.empty()) return 0;
+  const Locked locked(lock_);
+  const Handle op = map_.add_op(note);
+  for (uintptr_t at = bytes.begin; at < bytes.end;) {
+    const uintptr_t end = std::min(bytes.end, page_of(at) + kPageBytes);
+    Page* page = map_.add_slot(op, at, end);
+    if (page != nullptr) settle(*page);
+    at = end;
+  }
+  return op;
+}
+
+void PageGuard::disarm(Handle handle) {
+  if (handle == 0) return;
+  const Locked locked(lock_);
+  map_.drop_op(handle, [this](Page& page) { settle(page); });
+}
+
+void PageGuard::enter_device() { ++thread_state.device_depth; }
+
+void PageGuard::leave_device() {
+  if (--thread_state.device_depth > 0 || !any_dirty_.load(std::memory_order_relaxed)) return;
+  const Locked locked(lock_);
+  flush_dirty();
+}
+
+// Now, or when the device leaves: what it armed it may still write to.
+void PageGuard::settle(Page& page) {
+  if (thread_state.device_depth == 0) {
+    sync(page);
+    return;
+  }
+  page.held_open = true;
+  mark_dirty(page);
+}
+
+void PageGuard::mark_dirty(Page& page) {
+  if (page.dirty) return;
+  page.dirty = true;
+  page.next_dirty = first_dirty_;
+  first_dirty_ = map_.index_of_page(page);
+  any_dirty_.store(true, std::memory_order_relaxed);
+}
+
+void PageGuard::flush_dirty() {
+  while (first_dirty_ != 0) {
+    Page& page = map_.page_at(first_dirty_);
+    first_dirty_ = page.next_dirty;
+    page.dirty = page.held_open = false;
+    sync(page);
+  }
+  any_dirty_.store(false, std::memory_order_relaxed);
+}
+
+bool PageGuard::in_call(uintptr_t page) const {
+  return std::any_of(calls_, calls_ + calls_used_, [page](const Range& call) {
+    return call.begin < page + kPageBytes && page < call.end;
+  });
+}
+
+bool PageGuard::sync(Page& page) {
+  const bool wanted =
+      page.slots > 0 && page.steppers == 0 && !page.held_open && !in_call(page.address);
+  if (wanted != page.is_protected) {
+    const int rights = wanted ? PROT_NONE : PROT_READ | PROT_WRITE;
+    const bool done = set_rights(page.address, rights);
+    ++changes_;
+    page.is_protected = wanted && done;
+    // Too many mappings, huge pages, or nothing mapped: not guarded.
+    if (!done) map_.clear(page);
+  }
+  if (page.slots > 0 || page.steppers > 0 || page.dirty) return true;
+  map_.drop_page(page);
+  return false;
+}
+
+void PageGuard::clear_page(PageGuard& self, Page& page) {
+  self.map_.clear(page);
+  self.sync(page);
+}
+
+void PageGuard::visit_range(Range range, void (*visit)(PageGuard&, Page&)) {
+  for (uintptr_t at = page_of(range.begin); at < range.end; at += kPageBytes) {
+    Page* page = map_.find(at);
+    if (page != nullptr) visit(*this, *page);
+  }
+}
+
+void PageGuard::forget(Range memory) {
+  if (!started_ || memory.empty()) return;
+  const Locked locked(lock_);
+  visit_range(memory, &PageGuard::clear_page);
+}
+
+void PageGuard::disarm_all() {
+  const Locked locked(lock_);
+  calls_used_ = 0;
+  thread_state = {};
+  map_.for_each([this](Page& page) {
+    page.steppers = 0;
+    clear_page(*this, page);
+  });
+}
+
+PageGuard::Counts PageGuard::counts() {
+  const Locked locked(lock_);
+  return counts_;
+}
+
+}  // namespace mrpool::guard
