@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Runs the shell blocks of the pages as a reader would type them; each must end with status 0.
+
+    MRPOOL_BIN=build/release/bin tests/docs/blocks_test.py [PAGE...]
+
+A block is what stands between ```sh and ```. The blocks of a page share a folder, in which the first
+finds nothing. Each gets free ports in place of those it names, a folder in place of /srv/, and loads
+of a second. After a command in the background the next one waits until its port is open. A block
+with a word that skips.txt lists for its page is not run; a line there that fits no block is an error.
+"""
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "tests/style"))
+import pages  # noqa: E402
+from source import read_list  # noqa: E402
+
+BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", ROOT / "build/release/bin")).resolve()
+TIME_LIMIT = 120
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.S | re.M)
+PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
+HEAD = """set -euo pipefail
+trap 'jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs; wait' EXIT
+open() { until grep -q ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp; do sleep 0.05; done; }
+"""
+
+
+def blocks(text):
+    """(line number, block) of a page."""
+    for match in BLOCK.finditer(text):
+        yield text.count("\n", 0, match.start()) + 1, match[1]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def script(block, folder):
+    """What bash runs for it."""
+    ports = {}
+    block = PORT.sub(lambda m: str(ports.setdefault(m[0], free_port())), block)
+    block = block.replace("build/release/bin/", "").replace("/srv/", f"{folder}/")
+    block = re.sub(r"--runtime \d+", "--runtime 1", block)
+    commands = re.split(r"(?<!\\)\n", block)
+    for at, command in enumerate(commands):
+        port = PORT.search(command)
+        if re.search(r"(?<!&)&\s*$", command) and port:
+            commands[at] += f"\nopen {port[0]}"
+    return HEAD + "\n".join(commands)
+
+
+def run(name, line, block, folder):
+    """Whether it ended well; prints what it wrote if not."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}:/sbin:/usr/sbin"}
+    with subprocess.Popen(["bash", "-c", script(block, folder)], cwd=folder, env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", start_new_session=True) as shell:
+        try:
+            output, _ = shell.communicate(timeout=TIME_LIMIT)
+            outcome = f"status {shell.returncode}"
+        except subprocess.TimeoutExpired:
+            os.killpg(shell.pid, signal.SIGKILL)
+            output, outcome = shell.communicate()[0], f"no end within {TIME_LIMIT} s"
+    good = outcome == "status 0"
+    print(f"{'ok    ' if good else 'FAILED'} {name}:{line}: {outcome}", flush=True)
+    if not good:
+        print(block, "--- it wrote:", output, sep="\n", flush=True)
+    return good
+
+
+def main():
+    skips = {tuple(words): 0 for words in read_list(pathlib.Path(__file__).parent / "skips.txt")}
+    chosen = [pathlib.Path(name).resolve() for name in sys.argv[1:]]
+    failed = ran = 0
+    for page in chosen or pages.pages():
+        name = str(page.relative_to(ROOT))
+        with tempfile.TemporaryDirectory() as folder:
+            for line, block in blocks(page.read_text()):
+                fits = [skip for skip in skips if skip[0] == name and skip[1] in block]
+                for skip in fits:
+                    skips[skip] += 1
+                if not fits:
+                    ran += 1
+                    failed += not run(name, line, block, folder)
+    unused = [] if chosen else [" ".join(skip) for skip, count in skips.items() if count == 0]
+    for skip in unused:
+        print(f"FAILED tests/docs/skips.txt: {skip}: fits no block; remove the line")
+    print(f"{ran} blocks run, {failed} failed, {sum(skips.values())} left out")
+    sys.exit(1 if failed or unused or ran == 0 else 0)
+
+
+if __name__ == "__main__":
+    main()
