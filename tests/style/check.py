@@ -6,8 +6,8 @@
 Checks include directions (directions.py), the length of functions (functions.py), repeated code
 (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests without a
 ledger entry, and formatting. In the documentation it checks links (links.py), files that a page
-names (names.py), options that a page lists (options.py) and the language (prose.py). Prints one line
-for each finding and exits 1 when there is one.
+names (names.py), options that a page lists (options.py), messages that it explains (messages.py)
+and the language (prose.py). Prints one line for each finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -20,6 +20,7 @@ import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
 import links  # noqa: E402
+import messages  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
 import prose  # noqa: E402
@@ -128,6 +129,7 @@ def main():
     check_skips(findings.append)
     links.check(findings.append)
     prose.check(findings.append)
+    messages.check(findings.append)
     names.check(findings.append)
     check_public_headers(findings.append, build)
     check_format(findings.append)

@@ -11,6 +11,7 @@ import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
 import links  # noqa: E402
+import messages  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
 import pages  # noqa: E402
@@ -107,6 +108,14 @@ class Links(unittest.TestCase):
     def test_every_page_is_looked_at(self):
         names_of_pages = {page.name for page in pages.pages()}
         self.assertLessEqual({"README.md", "ARCHITECTURE.md", "uiwarp.md"}, names_of_pages)
+
+
+class Messages(unittest.TestCase):
+    def test_strings_are_joined_and_what_no_program_prints_is_found(self):
+        source = 'fail("the disk \\"a\\" is "\n     "full; remove something");\n'
+        page = "| message | fix |\n| --- | --- |\n| `%s` | buy one |\n"
+        self.assertEqual(messages.missing(page % 'the disk "a" is full; remove', [source]), [])
+        self.assertEqual(messages.missing(page % "is empty", [source]), ["is empty"])
 
 
 class Functions(unittest.TestCase):
