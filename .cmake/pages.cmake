@@ -1,0 +1,23 @@
+# The man pages that no program writes: configuration files (5), addresses (7). What both daemons have
+# stands once, in the .roff files, and is put where a page names it: @MRPOOL_NOTATION@; so are the
+# examples of the packages.
+set(pages ${CMAKE_BINARY_DIR}/man)
+set(sources ${PROJECT_SOURCE_DIR}/docs/man)
+foreach(part notation engine_keys reloading)
+  string(TOUPPER ${part} name)
+  file(READ ${sources}/${part}.roff MRPOOL_${name})
+  string(STRIP "${MRPOOL_${name}}" MRPOOL_${name})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources}/${part}.roff)
+endforeach()
+foreach(page mrpool-nvmf-target.json.5 mrpool-iser-target.json.5 mrpool-address.7)
+  if(page MATCHES "^mrpool-(.*)-target")
+    set(example ${PROJECT_SOURCE_DIR}/examples/${CMAKE_MATCH_1}/target/${CMAKE_MATCH_1}-target.json)
+    file(READ ${example} MRPOOL_EXAMPLE)
+    string(STRIP "${MRPOOL_EXAMPLE}" MRPOOL_EXAMPLE)
+    string(REPLACE "-" "\\-" MRPOOL_EXAMPLE "${MRPOOL_EXAMPLE}")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${example})
+  endif()
+  configure_file(${sources}/${page}.in ${pages}/${page} @ONLY)
+  string(REGEX MATCH "[0-9]$" section ${page})
+  install(FILES ${pages}/${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT tools)
+endforeach()
