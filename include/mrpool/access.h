@@ -49,6 +49,7 @@ class Access {
     access.bits_ = bits;
     return access;
   }
+  // The bits as this header numbers and means them.
   constexpr uint32_t bits() const { return bits_; }
 
   // By bits(); the order means nothing.
@@ -78,10 +79,14 @@ constexpr Access operator|(Access a, Access b) { return Access::from_bits(a.bits
 constexpr Access operator&(Access a, Access b) { return Access::from_bits(a.bits() & b.bits()); }
 constexpr Access operator~(Access a) { return Access::from_bits(~a.bits()); }
 constexpr Access& operator|=(Access& a, Access b) { return a = a | b; }
+// Whether there is a flag at all.
 constexpr bool any(Access a) { return a != Access::kNone; }
+// Whether all of `flags` are in `set`.
 constexpr bool has(Access set, Access flags) { return (set & flags) == flags; }
 
+// The flags that a device must know, or refuse.
 constexpr Access mandatory(Access a) { return a & ~kOptionalAccessRange; }
+// The flags that a device may ignore.
 constexpr Access optional(Access a) { return a & kOptionalAccessRange; }
 
 // The boundary between these flags and libibverbs'. Both sides agree on every bit but one: bit 20

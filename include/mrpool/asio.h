@@ -70,6 +70,7 @@ inline boost::asio::io_context& io_context(Reactor& reactor) { return *reactor.i
 // reactor as it is; both live on the thread that runs `io`.
 class AsioDriver {
  public:
+  // Drives `reactor` from `io` until it is destroyed; `spin` as in ReactorOptions.
   AsioDriver(Reactor& reactor, boost::asio::io_context& io,
              Nanoseconds spin = ReactorOptions{}.spin)
       : state_(std::make_shared<State>(reactor, io, spin)) {
@@ -355,6 +356,7 @@ auto async_transfer(RwContext& context, Reactor& reactor, RwDirection direction,
 // as a Loan is. Lender::post() does not wait and takes loan().
 class AsioLoan {
  public:
+  // A loan of a Qp of `reactor`.
   explicit AsioLoan(Reactor& reactor) : reactor_(reactor), loan_(*this, reactor) {}
 
   // Lender::begin. Handler: void(LoanStatus): kReady, kNotMapped, kAccessDenied, or kReturned when
@@ -382,7 +384,9 @@ class AsioLoan {
         token, this, &lender, answer);
   }
 
+  // The loan that the lender knows.
   Loan& loan() { return loan_; }
+  // What the peer is told: Loan::remote().
   RemoteBuffer remote() const { return loan_.remote(); }
 
  private:
@@ -416,6 +420,7 @@ class AsioLoan {
 // is posted before the coroutine suspends again is there before the peer's first message.
 class AsioQp final : private QpEvents {
  public:
+  // No connection yet; `reactor` is that of the Cqs.
   explicit AsioQp(Reactor& reactor) : reactor_(reactor) {}
   AsioQp(const AsioQp&) = delete;
   AsioQp& operator=(const AsioQp&) = delete;
@@ -425,6 +430,7 @@ class AsioQp final : private QpEvents {
                        const ConnectParams& params = {}) {
     return take(device.connect(address, pd, options, params, *this));
   }
+  // ConnectRequest::accept; async_connected tells how it went.
   absl::Status accept(ConnectRequest& request, Pd& pd, const QpOptions& options,
                       const ConnectParams& params = {}) {
     return take(request.accept(pd, options, params, *this));
@@ -534,15 +540,18 @@ class AsioQp final : private QpEvents {
 // kept.
 class AsioListener final : private ListenHandler {
  public:
+  // No port yet; requests come on `reactor`.
   explicit AsioListener(Reactor& reactor) : reactor_(reactor) {}
   AsioListener(const AsioListener&) = delete;
   AsioListener& operator=(const AsioListener&) = delete;
 
+  // Device::listen. An error leaves the listener as it was.
   absl::Status listen(Device& device, const Address& address) {
     absl::StatusOr<std::unique_ptr<Listener>> listener = device.listen(reactor_, address, *this);
     if (listener.ok()) listener_ = *std::move(listener);
     return listener.status();
   }
+  // The port that is listened on, where `address` had 0 too. After listen() only.
   uint16_t port() const { return listener_->port(); }
 
   // Stops listening and rejects the requests nobody waited for. From now on async_accept, one under

@@ -69,12 +69,15 @@ inline constexpr internal::ToMethod<Method> to_method{};
 template <typename Callback, auto Method>
 class Bound final : public Callback {
  public:
+  // The class that `Method` belongs to.
   using Owner = typename internal::ClassOf<decltype(Method)>::type;
 
+  // `owner` must outlive this object.
   template <typename... Args>
   explicit constexpr Bound(Owner& owner, Args&&... args)
       : Callback(std::forward<Args>(args)..., ToOwner()), owner_(owner) {}
 
+  // The object whose method is called.
   Owner& owner() const { return owner_; }
 
  private:

@@ -38,7 +38,9 @@ struct Address {
   uint16_t port = 0;      // 0 when not given
   std::string options;    // what stands behind '?'
 
+  // "uiwarp://127.0.0.1:4420". InvalidArgument names the part that is wrong.
   static absl::StatusOr<Address> parse(std::string_view uri);
+  // As parse() takes it.
   std::string to_string() const;
 };
 
@@ -48,8 +50,10 @@ enum class AtomicScope : uint8_t {
   kDevice,   // among the atomics of this device
   kMachine,  // and with std::atomic accesses of programs on its machine
 };
+// The scope's name, for people.
 std::string_view to_string(AtomicScope scope);
 
+// What a device can do, and its limits.
 struct DeviceCaps {
   std::string name;  // "uiwarp", "rxe0"
   bool iwarp = false;
@@ -102,6 +106,7 @@ constexpr Access base_access(const DeviceCaps& caps, Access rights) {
   return rights;
 }
 
+// What a fast-registration MR is made for.
 struct FastMrOptions {
   uint32_t max_segments = 256;
   bool sg_gaps = false;  // needs caps.sg_gaps
@@ -110,6 +115,7 @@ struct FastMrOptions {
   IntegrityCapacity integrity{};  // needs caps.max_integrity_blocks
 };
 
+// A protection domain: keys and Qps of one Pd work together, and with no other's.
 class Pd {
  public:
   virtual ~Pd() = default;
@@ -131,8 +137,10 @@ class Pd {
                                                             Access access);
   // Unimplemented: integrity on a device that has none.
   virtual absl::StatusOr<std::unique_ptr<FastMr>> alloc_fast_mr(const FastMrOptions& options) = 0;
+  // A shared receive queue. ResourceExhausted: beyond the caps, which the message names.
   virtual absl::StatusOr<std::unique_ptr<Srq>> create_srq(Reactor& reactor,
                                                           const SrqOptions& options) = 0;
+  // The caps of its device.
   virtual const DeviceCaps& caps() const = 0;
 
   // What was made from this Pd so far. Any thread. A device that counts nothing returns
@@ -152,6 +160,7 @@ inline absl::StatusOr<std::unique_ptr<Mr>> Pd::reg_dmabuf_mr(const DmabufRange&,
       " does not register dma-bufs; where the exporter allows mmap(), map it and use reg_mr()");
 }
 
+// An RDMA device, of whatever transport.
 class Device {
  public:
   // Opens the device `address` names. InvalidArgument: the transport is unknown, the message lists
@@ -159,8 +168,11 @@ class Device {
   static absl::StatusOr<std::shared_ptr<Device>> open(const Address& address);
   virtual ~Device() = default;
 
+  // What the device can do.
   virtual const DeviceCaps& caps() const = 0;
+  // A new Pd, which must not outlive the device.
   virtual absl::StatusOr<std::unique_ptr<Pd>> alloc_pd() = 0;
+  // A Cq whose completions run on `reactor`, which outlives it. InvalidArgument: the depth.
   virtual absl::StatusOr<std::unique_ptr<Cq>> create_cq(Reactor& reactor,
                                                         const CqOptions& options) = 0;
 

@@ -9,6 +9,7 @@
 
 namespace mrpool {
 
+// A range of a dma-buf, which is memory of another device.
 struct DmabufRange {
   int fd = -1;
   uint64_t offset = 0;  // bytes into the dma-buf

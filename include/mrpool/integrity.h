@@ -25,6 +25,7 @@
 
 namespace mrpool {
 
+// The protection information of one block.
 struct ProtectionTuple {
   uint16_t guard = 0;
   uint16_t app_tag = 0;
@@ -32,7 +33,9 @@ struct ProtectionTuple {
   friend bool operator==(const ProtectionTuple&, const ProtectionTuple&) = default;
 };
 inline constexpr uint32_t kTupleBytes = 8;
+// Writes the 8 bytes that stand in memory and on the wire, big-endian.
 void encode_tuple(const ProtectionTuple& tuple, std::span<std::byte, kTupleBytes> to);
+// Reads what encode_tuple() wrote.
 ProtectionTuple decode_tuple(std::span<const std::byte, kTupleBytes> from);
 
 // The guard of T10: the CRC with polynomial 0x8bb7, not reflected, not inverted. A block in pieces:
@@ -56,6 +59,7 @@ struct IntegrityDomain {
   bool ref_tag_increments = true;  // from block to block, modulo 2^32; else all have the same
   IntegrityEscape escape = IntegrityEscape::kNone;
 
+  // The reference tag of the block with this number, from 0.
   uint32_t ref_tag_of(uint32_t block) const {
     return ref_tag_increments ? ref_tag + block : ref_tag;
   }
@@ -68,6 +72,7 @@ struct IntegrityChecks {
   bool ref_tag = true;
 };
 
+// What is done with the protection information of a transfer.
 struct IntegrityAttributes {
   static constexpr uint32_t kMinBlockSize = 512;
   static constexpr uint32_t kMaxBlockSize = 65536;
@@ -94,7 +99,9 @@ enum class IntegrityFlow : uint8_t {
   kFromWire,  // a READ of this side, a WRITE of the peer
 };
 
+// The fields of a tuple.
 enum class IntegrityField : uint8_t { kGuard, kAppTag, kRefTag };
+// The field's name, for people.
 std::string_view to_string(IntegrityField field);
 
 // The first fault of a transfer: the guard before the application tag before the reference tag.

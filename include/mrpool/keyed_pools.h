@@ -58,6 +58,7 @@ struct MrPoolKey {
   friend auto operator<=>(const MrPoolKey&, const MrPoolKey&) = default;
 };
 
+// Bounds and habits of a set of pools.
 struct KeyedPoolsOptions {
   uint32_t budget = 0;   // MRs of all pools together, below 2^24
   uint32_t reserve = 1;  // MRs of a key that is open, at least 1
@@ -67,6 +68,7 @@ struct KeyedPoolsOptions {
   uint32_t cached_threads = 32;
 };
 
+// What a set of pools counts.
 struct KeyedPoolStats {
   MrPoolKey key;
   MrPoolStats mrs;       // size: those there are now; high_water: the most between two age()
@@ -77,20 +79,25 @@ struct KeyedPoolStats {
   uint64_t dropped = 0;
 };
 
+// Pools by key, made on demand under one budget.
 class KeyedPools final : private internal::MrSupplier {
  public:
   // A use of the pool of one key; the pool stays as long. Move-only.
   class Pool {
    public:
     Pool() = default;
+    // `other` is empty afterwards.
     Pool(Pool&& other) noexcept : home_(other.home_), pool_(other.pool_) { other.home_ = nullptr; }
     Pool& operator=(Pool&& other) noexcept;
     ~Pool() { close(); }
 
+    // Whether it has a pool.
     explicit operator bool() const { return home_ != nullptr; }
+    // The pool; not of an empty object.
     MrPool* get() const { return pool_; }
     MrPool* operator->() const { return pool_; }
     MrPool& operator*() const { return *pool_; }
+    // Gives the use of the pool back; nothing where there is none.
     void close();
 
    private:
@@ -123,6 +130,7 @@ class KeyedPools final : private internal::MrSupplier {
   // Every pool, by key.
   std::vector<KeyedPoolStats> stats() const;
   uint32_t size() const;  // MRs of all pools together
+  // What it was created with.
   const KeyedPoolsOptions& options() const { return options_; }
 
  private:
@@ -149,6 +157,7 @@ class PoolAgeing {
  public:
   static constexpr Nanoseconds kPeriod = std::chrono::minutes(1);
 
+  // Ages `pools` each `period` on `reactor`'s loop, until it is destroyed there.
   PoolAgeing(KeyedPools& pools, Reactor& reactor, Nanoseconds period = kPeriod);
 
  private:

@@ -70,6 +70,7 @@
 
 namespace mrpool {
 
+// What became of a step of a loan: begin and end return it, done() is told.
 enum class [[nodiscard]] LoanStatus : uint8_t{
     kReady,         // begin: the key is made; remote() names it, post() gives it out
     kReturned,      // end: the key is dead and the MR in the pool; the bytes are the program's
@@ -81,13 +82,17 @@ enum class [[nodiscard]] LoanStatus : uint8_t{
     kWrongKey,      // end: the peer ended a key that is not this loan's. The loan is as it was.
     kNotPosted,     // end: the Qp refused the invalidation. The loan is as it was.
 };
+// The status's name, for people.
 std::string_view to_string(LoanStatus status);
 
 class Lender;
 
+// Memory that is lent to a peer for a while; used again and again, for one loan at a time.
 class Loan {
  public:
+  // Where a loan is between begin() and end().
   enum class State : uint8_t { kIdle, kWaiting, kReady, kLent, kEnding };
+  // What a loan calls when a step that was kPending is over.
   using Done = void (*)(Loan& self, LoanStatus status);
 
   // `home`: the reactor of the Qps it will be used with.
@@ -96,6 +101,7 @@ class Loan {
   Loan(const Loan&) = delete;
   Loan& operator=(const Loan&) = delete;
 
+  // Where it is.
   State state() const { return state_; }
   // The bytes as the peer names them: from 0 where the device can (kFastReg with kZeroBased), so
   // that it learns no address of this process. Requires kReady, kLent or kEnding.
@@ -120,6 +126,7 @@ class Loan {
   Bound<Completion, &Loan::invalidated> invalidation_{*this};
 };
 
+// Lends memory to the peer of one Qp, with keys of one pool.
 class Lender {
  public:
   // Requests that a loan may have in the send queue: its registration and its invalidation.

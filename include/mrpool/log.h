@@ -9,11 +9,13 @@
 
 namespace mrpool {
 
+// How serious a line is.
 enum class LogLevel : uint8_t {
   kInfo,   // a report that was asked for
   kError,  // something did not work and the program goes on
   kFatal,  // a rule is broken; abort() follows. The stack comes as lines of its own
 };
+// The level's name, for people.
 std::string_view to_string(LogLevel level);
 
 // `line` has no line feed and is valid during the call. Called from the thread that has something

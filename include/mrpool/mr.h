@@ -27,19 +27,25 @@ namespace mrpool {
 
 class Pd;
 
+// A registered region: the base registration of memory.
 class Mr {
  public:
   virtual ~Mr() = default;
   Mr(const Mr&) = delete;
   Mr& operator=(const Mr&) = delete;
 
+  // The memory that was registered.
   std::span<std::byte> memory() const { return memory_; }
+  // The key for Sges of this side.
   Lkey lkey() const { return lkey_; }
+  // The key for the peer.
   Rkey rkey() const { return rkey_; }
   // What a peer calls the first byte.
   RemoteAddr remote_addr() const { return remote_addr_; }
+  // What became of the access flags that were asked for.
   const Granted& granted() const { return granted_; }
 
+  // Names `length` bytes from `offset` on; nothing is checked.
   Sge sge(size_t offset, uint32_t length) const { return {memory_.data() + offset, length, lkey_}; }
 
  protected:
@@ -57,10 +63,12 @@ enum class Registration : uint8_t {
   kMemoryWindow,   // type-2B window over one contiguous range of one base Mr; remote side only
   kPreRegistered,  // the base Mr's own key: scoped to the base registration, not to the I/O
 };
+// The name of the way, for people.
 std::string_view to_string(Registration registration);
 
 // What became of the checks of an integrity MR.
 struct IntegrityReport {
+  // The result of the checks.
   enum class Verdict : uint8_t {
     kGood,
     kBad,        // `error` is the first fault
@@ -71,6 +79,7 @@ struct IntegrityReport {
   IntegrityError error{};
 };
 
+// An MR whose key is bound to memory by work requests, for one I/O after another.
 class FastMr {
  public:
   virtual ~FastMr() = default;
@@ -109,9 +118,13 @@ class FastMr {
   // The mapped memory as local work requests name it, where lkey() may be used in an Sge
   // (kFastReg and kPreRegistered): one Sge over the whole mapping.
   virtual Sge sge() const = 0;
+  // The key for Sges of this side, of the last registration.
   Lkey lkey() const { return lkey_; }
+  // The key for the peer, of the last registration.
   Rkey rkey() const { return rkey_; }
+  // What a peer calls the first byte that is mapped.
   RemoteAddr remote_addr() const { return remote_addr_; }
+  // The bytes that are mapped.
   uint64_t length() const { return length_; }
   // The Pd it was made from: a Qp of another one refuses it. Null: no Qp takes it.
   const Pd* pd() const { return pd_; }

@@ -66,18 +66,21 @@ class MrSupplier;
 struct SourceLocation {
   const char* file = "";
   unsigned line = 0;
+  // The place of the call.
   static constexpr SourceLocation current(const char* file_in = __builtin_FILE(),
                                           unsigned line_in = __builtin_LINE()) {
     return {file_in, line_in};
   }
 };
 
+// What the MRs of a pool can be mapped to.
 enum class MrPoolType : uint8_t {
   kFastReg,    // segments without gaps, as ib_map_mr_sg takes them
   kSgGaps,     // any segments; needs caps.sg_gaps
   kIntegrity,  // with protection information (docs/integrity.md); needs caps.max_integrity_blocks
 };
 
+// What a pool is made of.
 struct MrPoolOptions {
   uint32_t count = 0;  // entries, below 2^24; all allocated at creation
   MrPoolType type = MrPoolType::kFastReg;
@@ -111,16 +114,20 @@ struct MrPoolStats {
 // One line "NAME VALUE" for each.
 std::string to_text(const MrPoolStats& stats);
 
+// A pool of fast-registration MRs; the head of this header has its rules.
 class MrPool {
  public:
+  // The life of an entry.
   enum class State : uint8_t { kLeased, kInvalidated, kRegistered };
 
   struct Entry;
   class Local;
 
+  // One MR of the pool, until it is reset or destroyed; may be empty.
   class Lease {
    public:
     Lease() = default;
+    // `other` is empty afterwards.
     Lease(Lease&& other) noexcept : entry_(other.entry_) { other.entry_ = nullptr; }
     [[gnu::always_inline]] Lease& operator=(Lease&& other) noexcept {
       Entry* const taken = other.entry_;
@@ -137,7 +144,9 @@ class MrPool {
     // Returns the entry to the pool, or to the repair list when its key may be live.
     void reset();
 
+    // The MR.
     FastMr& mr() const;
+    // Where the entry is in its life.
     State state() const;
 
     // FastMr::map on this entry. Requires the key not to be live.
@@ -155,7 +164,9 @@ class MrPool {
     // needs_registration() is false there is nothing to post: `wr` is not touched and the key,
     // which is the base Mr's, does not count as live.
     PostStatus prepare_register(Access access, WorkRequest& wr);
+    // Whether prepare_register() fills a request that has to be posted.
     bool needs_registration() const { return mr().needs_registration(); }
+    // The request that prepare_register() filled was not posted: its key is dead.
     void not_posted();
     // Fills `wr` with the local invalidation; call invalidated() from its completion. `wr` has no
     // completion yet and is signalled.
@@ -170,6 +181,7 @@ class MrPool {
       entry_ = nullptr;
       return entry;
     }
+    // Of an entry that release() gave.
     static Lease adopt(Entry* entry) { return Lease(entry); }
 
    private:
@@ -193,9 +205,11 @@ class MrPool {
   // outlive it.
   class Local {
    public:
+    // Looks the calling thread's cache up.
     explicit Local(MrPool& pool)
         : pool_(&pool), slot_(pool.this_threads_slot()), slot_id_(pool.slot_id_) {}
 
+    // As MrPool::get().
     Lease get(SourceLocation where = SourceLocation::current()) const;
     // Ends `lease`, which may be empty, and of any pool.
     void put(Lease&& lease) const noexcept;
@@ -238,6 +252,9 @@ class MrPool {
     Phase phase_ = Phase::kIdle;
   };
 
+  // FailedPrecondition: the device has no MRs of that type, or only a lesser scope.
+  // InvalidArgument: options that contradict each other, refused flags. ResourceExhausted: the
+  // device's limits. Nothing is left behind.
   static absl::StatusOr<std::unique_ptr<MrPool>> create(Pd& pd, const MrPoolOptions& options);
   ~MrPool();
   MrPool(const MrPool&) = delete;
@@ -261,7 +278,9 @@ class MrPool {
   // verbs, system calls. Entries whose renewal fails stay on the list for the next call.
   size_t repair();
 
+  // What the pool holds and has counted. Any thread; the numbers are not of one moment.
   MrPoolStats stats() const;
+  // What it was created with.
   const MrPoolOptions& options() const;
   // What became of MrPoolOptions::access on this device: the flags that its registrations may have,
   // and optional ones that the device ignores.
@@ -270,6 +289,7 @@ class MrPool {
   // or forbidden; kDisableRelaxedOrdering when the ceiling has it and `access` does not. kNone:
   // none.
   Access denied(Access access) const;
+  // The Pd of its MRs.
   Pd& pd() const;
 
   class Impl;

@@ -15,6 +15,7 @@
 
 namespace mrpool {
 
+// What the ordering sanitizer withheld.
 struct OrderingReport {
   uint64_t seed = 0;               // replays the run
   uint64_t bytes_withheld = 0;     // not visible when they had arrived

@@ -33,6 +33,7 @@ namespace mrpool {
 
 class Pd;
 
+// What a Cq is made of.
 struct CqOptions {
   // Entries, 1 to caps.max_cqe: the sum over its Qps of max_send_wr + max_recv_wr, and max_wr of
   // each Srq that they take from. A Qp that does not fit is refused with ResourceExhausted. Never
@@ -40,14 +41,17 @@ struct CqOptions {
   uint32_t depth = 0;
 };
 
+// A completion queue, of Qps of one reactor; completions run on its loop.
 class Cq {
  public:
   virtual ~Cq() = default;
+  // The reactor whose loop hands its completions out.
   virtual Reactor& reactor() = 0;
 };
 
 class Srq;
 
+// What a shared receive queue reports, on its reactor's loop.
 class SrqEvents {
  public:
   // Fewer receives are posted than arm_limit() said. From the loop, never from inside a call; once
@@ -58,6 +62,7 @@ class SrqEvents {
   ~SrqEvents() = default;
 };
 
+// What a shared receive queue is made of.
 struct SrqOptions {
   uint32_t max_wr = 0;
   uint32_t max_sge = 1;
@@ -68,6 +73,7 @@ struct SrqOptions {
 class Srq {
  public:
   virtual ~Srq() = default;
+  // As Qp::post_recv.
   virtual PostStatus post_recv(const RecvRequest& chain) = 0;
   // Receives posted that no message has taken. verbs hears of it when the message has come.
   virtual uint32_t posted() const = 0;
@@ -80,15 +86,15 @@ class Srq {
 
 // How a connection finds out that a peer has vanished without a word. uiwarp: TCP keep-alive
 // (RFC 9293 §3.8.4). verbs: the device's own time-outs apply and these say nothing.
+// Whole seconds on Linux, from 1 to 32767; probes from 1 to 127.
 struct KeepAlive {
   Nanoseconds idle = std::chrono::seconds(10);     // silence before the first probe
   Nanoseconds interval = std::chrono::seconds(5);  // between probes
   uint32_t probes = 4;                             // unanswered ones that end the connection
-  // Whole seconds on Linux, from 1 to 32767; probes from 1 to 127.
-
   friend bool operator==(const KeepAlive&, const KeepAlive&) = default;
 };
 
+// What a Qp is made of: its queues, and what it asks of the peer.
 struct QpOptions {
   Cq* send_cq = nullptr;  // borrowed; both of the same reactor
   Cq* recv_cq = nullptr;
@@ -108,11 +114,13 @@ struct QpOptions {
   KeepAlive keep_alive = {};
 };
 
+// What goes to the peer with a connection request or its acceptance.
 struct ConnectParams {
   std::span<const std::byte> private_data;  // copied; at most caps.max_private_data
   Nanoseconds timeout = std::chrono::seconds(5);
 };
 
+// A connection as it was made.
 struct ConnectionInfo {
   std::string local;  // "127.0.0.1:4420"
   std::string peer;
@@ -121,6 +129,7 @@ struct ConnectionInfo {
   std::span<const std::byte> private_data;  // the peer's; valid during the call
 };
 
+// Why a connection ended.
 enum class DisconnectReason : uint8_t {
   kLocal,        // this side asked for it, whatever became of the connection meanwhile
   kPeer,         // the peer closed in good order
@@ -135,8 +144,10 @@ enum class DisconnectReason : uint8_t {
   kFault,        // this side could not go on: a request that could not be carried out, registered
                  // memory that is not mapped, no descriptors; `detail` says which
 };
+// The reason's name, for people.
 std::string_view to_string(DisconnectReason reason);
 
+// The end of a connection.
 struct Disconnect {
   DisconnectReason reason = DisconnectReason::kLocal;
   // kTerminated, kProtocol: the Terminate's layer, error type and error code (RFC 5040 §4.8), else
@@ -147,8 +158,10 @@ struct Disconnect {
   std::string_view detail;
 };
 
+// What a Qp reports of its connection, on its reactor's loop.
 class QpEvents {
  public:
+  // The connection is there: everything may be posted.
   virtual void on_connected(Qp& qp, const ConnectionInfo& info) = 0;
   // Only for connect(): the peer said no, with private data of its own. on_disconnected follows.
   virtual void on_rejected(Qp& qp, std::span<const std::byte> private_data) = 0;
@@ -159,6 +172,7 @@ class QpEvents {
   ~QpEvents() = default;
 };
 
+// What can be done with a Qp.
 enum class ConnectionState : uint8_t {
   kConnecting,  // receives may be posted
   kConnected,   // everything may be posted
@@ -166,8 +180,10 @@ enum class ConnectionState : uint8_t {
   kClosed,      // everything completes as kFlushed; on_disconnected follows or was called
   kDetached,    // between two reactors: nothing may be posted
 };
+// The state's name, for people.
 std::string_view to_string(ConnectionState state);
 
+// A queue pair: one connection, its requests and receives.
 class Qp {
  public:
   virtual ~Qp() = default;
@@ -175,13 +191,16 @@ class Qp {
   // Queues the chain in order. Work begins at once or at the end of the reactor's round, whichever
   // batches better; no flush call exists.
   virtual PostResult post_send(const WorkRequest& chain) = 0;
+  // Queues memory for messages of the peer, in order; each takes one. Not with QpOptions::srq.
   virtual PostStatus post_recv(const RecvRequest& chain) = 0;
 
   // Closes in good order after what was posted went out; abort() drops the connection at once.
   // Both are heard of through on_disconnected, and may be called in any state.
   virtual void disconnect() = 0;
+  // Drops the connection at once; see disconnect().
   virtual void abort() = 0;
 
+  // Whether everything may be posted.
   virtual bool connected() const = 0;
   // A device with more states overrides it.
   virtual ConnectionState state() const {
@@ -190,7 +209,9 @@ class Qp {
   // Whether this connection has the operation: the device has it, and its peer agreed to it. False
   // before the connection is established, and of what is in completions only.
   virtual bool supports([[maybe_unused]] Opcode opcode) const { return false; }
+  // The Pd it was created on.
   virtual Pd& pd() = 0;
+  // The reactor it lives on.
   virtual Reactor& reactor() = 0;
   // What it was created with. The pointers are those that were given, or given to attach().
   virtual const QpOptions& options() const = 0;
@@ -235,8 +256,10 @@ class ConnectRequest {
   virtual absl::Status reject(std::span<const std::byte> private_data) = 0;
 };
 
+// What a listener reports, on its reactor's loop.
 class ListenHandler {
  public:
+  // A peer wants to connect; `request` is the handler's, and waits for accept() or reject().
   virtual void on_connect_request(std::unique_ptr<ConnectRequest> request) = 0;
   // The listener cannot accept. ResourceExhausted: for now, out of descriptors or memory;
   // connections wait in the kernel's queue and accepting is tried again until it works; called once
@@ -248,9 +271,11 @@ class ListenHandler {
   ~ListenHandler() = default;
 };
 
+// An address that is listened on, until it is destroyed.
 class Listener {
  public:
   virtual ~Listener() = default;  // stops listening; connections made live on
+  // The port that is listened on, where the address had 0 too.
   virtual uint16_t port() const = 0;
 };
 

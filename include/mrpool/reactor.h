@@ -27,11 +27,13 @@ class io_context;
 
 namespace mrpool {
 
+// Every time and duration of this library.
 using Nanoseconds = std::chrono::nanoseconds;
 
 // A call handed to a reactor from any thread. Reusable once it ran or was taken back; posting one
 // that is queued aborts with a message.
 struct Task {
+  // What a task calls.
   using Run = void (*)(Task& self);
   // `discard_fn`: called instead of `run_fn` when the reactor is destroyed with the task queued.
   explicit constexpr Task(Run run_fn, Run discard_fn = nullptr)
@@ -63,14 +65,19 @@ class Reactor;
 // A one-shot timer; arming an armed timer moves it. Its owner destroys it disarmed or on the loop.
 class Timer {
  public:
+  // What a timer calls, on the loop.
   using Expired = void (*)(Timer& self);
+  // A timer that is not armed.
   explicit constexpr Timer(Expired expired) : expired_(expired) {}
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   ~Timer() { cancel(); }
 
+  // Expires once, `delay` from now; on the loop only.
   void arm(Reactor& reactor, Nanoseconds delay);
+  // Disarms it; nothing when it is not armed. On the loop only.
   void cancel();
+  // Whether it will expire.
   bool armed() const { return reactor_ != nullptr; }
 
   // For implementations of Reactor: the reactor owns `slot` while the timer is armed.
@@ -78,7 +85,9 @@ class Timer {
     Nanoseconds deadline{};
     size_t index = 0;
   };
+  // For implementations of Reactor.
   Slot& slot() { return slot_; }
+  // For implementations of Reactor: disarms the timer and calls its function.
   void expire() {
     reactor_ = nullptr;
     expired_(*this);
@@ -90,12 +99,14 @@ class Timer {
   Slot slot_;
 };
 
+// How a loop waits.
 struct ReactorOptions {
   // How long to poll without finding work before sleeping. Longer saves the wake-up (tens of
   // microseconds on a virtual machine) and costs idle CPU; Nanoseconds::max() never sleeps.
   Nanoseconds spin = std::chrono::microseconds(50);
 };
 
+// An event loop, which Qps, Cqs and timers live on.
 class Reactor {
  public:
   // The reactor of this machine: Asio on epoll, files on io_uring.
@@ -115,6 +126,7 @@ class Reactor {
   // -1 where /proc is not mounted. It hears of post(), timers, sockets and files; not of
   // asio::post, which only run() does.
   virtual bool arm() = 0;
+  // The descriptor for arm(), above.
   virtual int fd() = 0;
 
   // Runs `task` on the loop, in the order of posting from each thread. Lock-free, no allocation.
@@ -129,11 +141,14 @@ class Reactor {
   // False: it is not queued here, because it ran or runs now. Linear in the tasks queued.
   virtual bool cancel(Task& task) = 0;
 
+  // Asks `poller` in every round from now on. On the loop, or before it runs.
   virtual void add_poller(Poller& poller) = 0;
+  // Does not ask `poller` any more.
   virtual void remove_poller(Poller& poller) = 0;
 
   // The loop's clock: monotonic, read once per round, so all callbacks of a round see one time.
   virtual Nanoseconds now() const = 0;
+  // Whether the calling thread is the one that runs the loop.
   virtual bool in_thread() const = 0;
 
   // The Asio context this reactor runs, for timers, signals and files of the same thread; null in a
@@ -143,6 +158,7 @@ class Reactor {
  protected:
   friend class Timer;
   virtual void arm_timer(Timer& timer) = 0;  // timer.slot().deadline is set
+  // Of a timer that is armed.
   virtual void cancel_timer(Timer& timer) = 0;
 };
 

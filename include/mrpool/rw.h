@@ -37,11 +37,13 @@
 
 namespace mrpool {
 
+// Which way the bytes go.
 enum class RwDirection : uint8_t {
   kRead,   // the peer's buffer → local memory
   kWrite,  // local memory → the peer's buffer
 };
 
+// What a context must be able to carry at once.
 struct RwLimits {
   uint32_t max_operations = 128;    // in flight at once, at least 1; further ones wait
   uint32_t max_transfer = 1 << 20;  // bytes of one operation
@@ -65,6 +67,7 @@ struct RwQueueNeeds {
   // READ's sink needs remote write and the device has no short-lived key to give it to.
   Access sink_access = Access::kLocalWrite;
 };
+// Pure; the sums of `limits` on a device with `caps`.
 RwQueueNeeds rw_queue_needs(const DeviceCaps& caps, const RwLimits& limits);
 
 // What one transfer of `bytes` in `segments` local segments takes at worst, on a context with
@@ -74,6 +77,7 @@ struct RwTransferNeeds {
   uint64_t work_requests = 0;  // send-queue slots: registrations and invalidations too
   uint64_t mrs = 0;            // 0 where the device needs none
 };
+// Pure; the worst case of one transfer.
 RwTransferNeeds rw_transfer_needs(const DeviceCaps& caps, const RwLimits& limits,
                                   RwDirection direction, uint64_t bytes, uint32_t segments);
 
@@ -84,10 +88,12 @@ struct ProtectedBuffer {
   IntegrityAttributes attributes{};
 };
 
+// One transfer, until its done() has run; its owner keeps it.
 class RwOperation {
  public:
   // `status` is the first failure; kSuccess when all is done.
   using Done = void (*)(RwOperation& self, WcStatus status);
+  // An operation that is not under way.
   explicit RwOperation(Done done);
   ~RwOperation();
   RwOperation(const RwOperation&) = delete;
@@ -114,15 +120,16 @@ class RwOperation {
   alignas(16) unsigned char storage_[544];
 };
 
+// Moves scatter lists over one Qp; the head of this header has its rules.
 class RwContext {
  public:
+  static constexpr uint32_t kMaxSegments = 1 << 20;
   // FailedPrecondition: `pool` is null or too narrow (its ceiling) where rw_queue_needs asks for
   // MRs, is another Pd's, or `force_mr` on a device that has only memory windows; or the Qp's
   // max_send_wr or max_send_sge is less than rw_queue_needs says. InvalidArgument:
   // limits.max_segments exceeds kMaxSegments.
   // `integrity`: a pool of kIntegrity, with limits.integrity and only then. FailedPrecondition: it
   // is missing, too narrow, of another kind or Pd, or the device has no integrity MRs.
-  static constexpr uint32_t kMaxSegments = 1 << 20;
   static absl::StatusOr<std::unique_ptr<RwContext>> create(Qp& qp, MrPool* pool,
                                                            const RwLimits& limits,
                                                            MrPool* integrity = nullptr);
@@ -166,6 +173,7 @@ class RwContext {
 
   uint32_t in_flight() const;  // operations with requests posted
   uint32_t waiting() const;    // operations with requests still to post
+  // The Qp that it moves data over.
   Qp& qp() const;
 
   class Impl;

@@ -25,6 +25,7 @@
 
 namespace mrpool {
 
+// Walks a scatter list in parts.
 class SegmentIterator {
  public:
   SegmentIterator() = default;
@@ -42,6 +43,7 @@ class SegmentIterator {
     advance(offset);
   }
 
+  // Whether nothing is left of the list.
   bool at_end() const { return index_ == count_; }
   // What is left of the segment it stands in, at most `max_bytes` (an Sge has up to 4 GiB - 1).
   // Requires !at_end().
@@ -62,6 +64,7 @@ class SegmentIterator {
     size_t segments = 0;
     uint64_t bytes = 0;
   };
+  // Of the next `bytes` bytes; the iterator stays where it is.
   Extent extent(uint64_t bytes) const;
 
  private:

@@ -137,6 +137,7 @@ namespace mrpool {
   MRPOOL_COUNTER_(terminates_sent_##name, kSum, "Terminates sent: " text) \
   MRPOOL_COUNTER_(terminates_received_##name, kSum, "Terminates of the peer: " text)
 
+// What a Qp or a device has counted; the fields are those of kTransportCounters.
 struct TransportStatistics {
   // The transport does not see these events. Not zero: nobody knows whether there were any.
   static constexpr uint64_t kNotCounted = ~uint64_t{0};
@@ -151,6 +152,7 @@ struct TransportStatistics {
 // How the values of two Qps, or of two devices, become one.
 enum class CounterMerge : uint8_t { kSum, kMaximum };
 
+// A counter's name, meaning and place.
 struct TransportCounter {
   std::string_view name;
   std::string_view text;  // what it counts, for people
@@ -187,6 +189,7 @@ inline constexpr auto kTerminateCounters = std::to_array<TerminateCounter>({
     MRPOOL_TERMINATE_CODES(MRPOOL_TERMINATE_)
 #undef MRPOOL_TERMINATE_
 });
+// The counters of a Terminate's code; the last entry where the table lacks it.
 constexpr const TerminateCounter& terminate_counter(uint8_t layer, uint8_t type, uint8_t code) {
   for (const TerminateCounter& each : kTerminateCounters) {
     if (each.layer == layer && each.error_type == type && each.error_code == code) return each;
@@ -247,6 +250,7 @@ std::string to_text(const TransportStatistics& statistics);
   X(fast_mrs_max, "most of them at a time")                          \
   X(srqs, "shared receive queues created so far")
 
+// What a Pd has counted.
 struct PdStatistics {
   static constexpr uint64_t kNotCounted = TransportStatistics::kNotCounted;
 
@@ -254,6 +258,7 @@ struct PdStatistics {
   MRPOOL_PD_COUNTERS(MRPOOL_COUNTER_)
 #undef MRPOOL_COUNTER_
 
+  // Every counter as kNotCounted.
   static constexpr PdStatistics not_counted() {
     PdStatistics none;
 #define MRPOOL_COUNTER_(name, text) none.name = kNotCounted;

@@ -25,6 +25,7 @@ extern "C" {
 
 // MRPOOL_VERSION and MRPOOL_VERSION_STRING of the library that is linked. The string is static.
 uint32_t mrpool_version(void);
+// As mrpool_version(), in words.
 const char* mrpool_version_string(void);
 
 #ifdef __cplusplus

@@ -30,6 +30,7 @@ namespace mrpool {
 class FastMr;
 class Qp;
 
+// What a work request asks for, and what a completion is of.
 enum class Opcode : uint8_t {
   kSend,
   kSendWithInv,  // and invalidates `rkey` at the peer
@@ -50,13 +51,16 @@ enum class Opcode : uint8_t {
 };
 // Of a receive, whatever came.
 constexpr bool is_receive(Opcode opcode) { return opcode >= Opcode::kRecv; }
+// Whether a completion carries `imm`.
 constexpr bool has_immediate(Opcode opcode) {
   return opcode == Opcode::kRecvWithImm || opcode == Opcode::kRecvRdmaWithImm;
 }
+// Whether a request is an atomic.
 constexpr bool is_atomic(Opcode opcode) {
   return opcode == Opcode::kCompareSwap || opcode == Opcode::kFetchAdd;
 }
 
+// How a request ended.
 enum class WcStatus : uint8_t {
   kSuccess,
   kLocalLength,      // a message longer than the receive, or longer than the device allows
@@ -71,7 +75,9 @@ enum class WcStatus : uint8_t {
   kIntegrity,        // RwOperations only: the data is there, and RwOperation::integrity_error()
                      // says what is wrong with it
 };
+// The name, for people.
 std::string_view to_string(Opcode opcode);
+// The name, for people.
 std::string_view to_string(WcStatus status);
 
 // With a status other than kSuccess only `status`, `opcode` and `qp` mean something.
@@ -86,14 +92,18 @@ struct WorkCompletion {
   Qp* qp = nullptr;
 };
 
+// Who is told that a request has ended.
 class Completion {
  public:
+  // What a completion calls, once for each signalled request.
   using Done = void (*)(Completion& self, const WorkCompletion& wc);
 
+  // `done_fn` is called with the completion itself: a base class of what the program keeps.
   explicit constexpr Completion(Done done_fn) : done_(done_fn) {}
   Completion(const Completion&) = delete;
   Completion& operator=(const Completion&) = delete;
 
+  // For devices: calls the function.
   void done(const WorkCompletion& wc) { done_(*this, wc); }
 
  protected:
@@ -103,6 +113,7 @@ class Completion {
   Done done_;
 };
 
+// A request of a send queue; `next` makes a chain of several.
 struct WorkRequest {
   WorkRequest* next = nullptr;
   Completion* completion = nullptr;  // may be null when unsignalled
@@ -126,6 +137,7 @@ struct WorkRequest {
   uint64_t swap = 0;
 };
 
+// Memory for a message of the peer; `next` makes a chain of several.
 struct RecvRequest {
   RecvRequest* next = nullptr;
   Completion* completion = nullptr;
@@ -148,10 +160,13 @@ enum class [[nodiscard]] PostStatus : uint8_t{
     kBadIntegrity,     // attributes that are not valid, lists that do not fit them, or kRegMr with
                        // rights that do not fit where the data goes (FastMr::map_integrity)
 };
+// The name, for people.
 std::string_view to_string(PostStatus status);
 
+// Whether a chain was taken, and else which request was refused, and why.
 struct [[nodiscard]] PostResult {
   constexpr PostResult() = default;
+  // For devices: what post_send returns.
   constexpr PostResult(PostStatus status_in, const WorkRequest* refused_in,
                        Access denied_in = Access::kNone)
       : status(status_in), denied(denied_in), refused(refused_in) {}
@@ -159,6 +174,7 @@ struct [[nodiscard]] PostResult {
   PostStatus status = PostStatus::kOk;
   Access denied;                         // kAccessDenied: the flags that were refused; one at least
   const WorkRequest* refused = nullptr;  // first request of the chain that was not taken
+  // Whether the whole chain was taken.
   bool ok() const { return status == PostStatus::kOk; }
 };
 
