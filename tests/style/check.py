@@ -6,8 +6,9 @@
 Checks include directions (directions.py), the length of functions (functions.py), repeated code
 (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests without a
 ledger entry, and formatting. In the documentation it checks links (links.py), files that a page
-names (names.py), options that a page lists (options.py), messages that it explains (messages.py)
-and the language (prose.py). Prints one line for each finding and exits 1 when there is one.
+names (names.py), options that it lists (options.py), keys and statistics that it has to name
+(coverage.py), messages that it explains (messages.py) and the language (prose.py). Prints one line
+for each finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
+import coverage  # noqa: E402
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
@@ -129,6 +131,7 @@ def main():
     check_skips(findings.append)
     links.check(findings.append)
     prose.check(findings.append)
+    coverage.check(findings.append)
     messages.check(findings.append)
     names.check(findings.append)
     check_public_headers(findings.append, build)

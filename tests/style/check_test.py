@@ -7,6 +7,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import coverage  # noqa: E402
 import directions  # noqa: E402
 import duplicates  # noqa: E402
 import functions  # noqa: E402
@@ -108,6 +109,15 @@ class Links(unittest.TestCase):
     def test_every_page_is_looked_at(self):
         names_of_pages = {page.name for page in pages.pages()}
         self.assertLessEqual({"README.md", "ARCHITECTURE.md", "uiwarp.md"}, names_of_pages)
+
+
+class Coverage(unittest.TestCase):
+    def test_keys_and_statistics_without_a_word_are_found(self):
+        source = '  object.text("nqn", to.nqn);\n  object.number("nsid", to.nsid, {});\n'
+        self.assertEqual(coverage.missing("`nqn` and {\"nsid\": 1}", source, coverage.KEY), [])
+        self.assertEqual(coverage.missing("`nqn`, nsid", source, coverage.KEY), ["nsid"])
+        table = "#define T(X) \\\n  X(reads, \"commands\") \\\n  X(writes, \"commands\")\n"
+        self.assertEqual(coverage.missing("`worker/N/reads`", table, coverage.COUNTER), ["writes"])
 
 
 class Messages(unittest.TestCase):
