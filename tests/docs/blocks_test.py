@@ -3,10 +3,11 @@
 
     MRPOOL_BIN=build/release/bin tests/docs/blocks_test.py [PAGE...]
 
-A block is what stands between ```sh and ```. The blocks of a page share a folder, in which the first
-finds nothing. Each gets free ports in place of those it names, a folder in place of /srv/, and loads
-of a second. After a command in the background the next one waits until its port is open. A block
-with a word that skips.txt lists for its page is not run; a line there that fits no block is an error.
+A block is what stands between ```sh and ```. One shell runs the blocks of a page, in an empty folder.
+It uses free ports in place of those that the page names, a folder in place of /srv/, and loads of a
+second. After a command in the background it waits until a port is open: the one of the command, or
+the first one of the page. A block with a word that skips.txt lists for its page is not run; a line
+there that fits no block is an error.
 """
 import os
 import pathlib
@@ -45,37 +46,42 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def script(block, folder):
-    """What bash runs for it."""
+def script(blocks_to_run, folder):
+    """What bash runs for them; a line "@@NUMBER" comes before what a block prints."""
     ports = {}
-    block = PORT.sub(lambda m: str(ports.setdefault(m[0], free_port())), block)
-    block = block.replace("build/release/bin/", "").replace("/srv/", f"{folder}/")
-    block = re.sub(r"--runtime \d+", "--runtime 1", block)
-    commands = re.split(r"(?<!\\)\n", block)
-    for at, command in enumerate(commands):
-        port = PORT.search(command)
-        if re.search(r"(?<!&)&\s*$", command) and port:
-            commands[at] += f"\nopen {port[0]}"
-    return HEAD + "\n".join(commands)
+    text = HEAD
+    for line, block in blocks_to_run:
+        block = PORT.sub(lambda m: str(ports.setdefault(m[0], free_port())), block)
+        block = block.replace("build/release/bin/", "").replace("/srv/", f"{folder}/srv/")
+        block = re.sub(r"--runtime \d+", "--runtime 1", block)
+        commands = re.split(r"(?<!\\)\n", block)
+        for at, command in enumerate(commands):
+            port = PORT.search(command)
+            if re.search(r"(?<!&)&\s*$", command) and ports:
+                commands[at] += f"\nopen {port[0] if port else next(iter(ports.values()))}"
+        text += f"echo @@{line}\n" + "\n".join(commands)
+    return text
 
 
-def run(name, line, block, folder):
-    """Whether it ended well; prints what it wrote if not."""
+def run(name, blocks_to_run, folder):
+    """Whether all ended well; prints what they wrote if not."""
+    pathlib.Path(folder, "srv").mkdir()
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}:/sbin:/usr/sbin"}
-    with subprocess.Popen(["bash", "-c", script(block, folder)], cwd=folder, env=environment,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", start_new_session=True) as shell:
+    with subprocess.Popen(["bash", "-c", script(blocks_to_run, folder)], cwd=folder,
+                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", start_new_session=True) as shell:
         try:
             output, _ = shell.communicate(timeout=TIME_LIMIT)
             outcome = f"status {shell.returncode}"
         except subprocess.TimeoutExpired:
             os.killpg(shell.pid, signal.SIGKILL)
             output, outcome = shell.communicate()[0], f"no end within {TIME_LIMIT} s"
-    good = outcome == "status 0"
-    print(f"{'ok    ' if good else 'FAILED'} {name}:{line}: {outcome}", flush=True)
-    if not good:
-        print(block, "--- it wrote:", output, sep="\n", flush=True)
-    return good
+    if outcome == "status 0":
+        print(f"ok     {name}: {len(blocks_to_run)} blocks", flush=True)
+        return True
+    last = (re.findall(r"^@@(\d+)$", output, re.M) or ["1"])[-1]
+    print(f"FAILED {name}:{last}: {outcome}", output, sep="\n", flush=True)
+    return False
 
 
 def main():
@@ -84,18 +90,21 @@ def main():
     failed = ran = 0
     for page in chosen or pages.pages():
         name = str(page.relative_to(ROOT))
-        with tempfile.TemporaryDirectory() as folder:
-            for line, block in blocks(page.read_text()):
-                fits = [skip for skip in skips if skip[0] == name and skip[1] in block]
-                for skip in fits:
-                    skips[skip] += 1
-                if not fits:
-                    ran += 1
-                    failed += not run(name, line, block, folder)
+        to_run = []
+        for line, block in blocks(page.read_text()):
+            fits = [skip for skip in skips if skip[0] == name and skip[1] in block]
+            for skip in fits:
+                skips[skip] += 1
+            if not fits:
+                to_run.append((line, block))
+        if to_run:
+            ran += len(to_run)
+            with tempfile.TemporaryDirectory() as folder:
+                failed += not run(name, to_run, folder)
     unused = [] if chosen else [" ".join(skip) for skip, count in skips.items() if count == 0]
     for skip in unused:
         print(f"FAILED tests/docs/skips.txt: {skip}: fits no block; remove the line")
-    print(f"{ran} blocks run, {failed} failed, {sum(skips.values())} left out")
+    print(f"{ran} blocks run, {failed} pages failed, {sum(skips.values())} blocks left out")
     sys.exit(1 if failed or unused or ran == 0 else 0)
 
 
