@@ -11,6 +11,7 @@ there that fits no block is an error.
 """
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -41,9 +42,12 @@ def blocks(text):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that no connection takes for its own end before the daemon has it."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def script(blocks_to_run, folder):

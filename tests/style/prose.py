@@ -46,7 +46,9 @@ WORDS = [(re.compile(pattern, re.I), plain) for pattern, plain in (
     (r"\bhas? (the )?room for\b.*\bbeside\b", "fits"),
     (r"\bis an? other\b", "differs"),
     (r"\bhand(s|ed)? out\b", "delivers, returns"),
-    (r"\bso that as\b", "so that"),
+    (r"\bwhoever\b", "any ... that, no matter which"),
+    (r"\bhears? of\b", "is notified of, learns"),
+    (r"\bcomes? again\b", "reconnects, returns"),
 )]
 END = re.compile(r"(?<=[.!?])[)\"'\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
 # What has a full stop and does not end a sentence.
