@@ -7,8 +7,8 @@ Checks include directions (directions.py), the length of functions (functions.py
 (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests without a
 ledger entry, and formatting. In the documentation it checks links (links.py), files that a page
 names (names.py), options that it lists (options.py), keys and statistics that it has to name
-(coverage.py), messages that it explains (messages.py) and the language (prose.py). Prints one line
-for each finding and exits 1 when there is one.
+(coverage.py), code that it quotes (excerpts.py), messages that it explains (messages.py) and the
+language (prose.py). Prints one line for each finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import coverage  # noqa: E402
 import directions  # noqa: E402
 import duplicates  # noqa: E402
+import excerpts  # noqa: E402
 import functions  # noqa: E402
 import links  # noqa: E402
 import messages  # noqa: E402
@@ -132,6 +133,7 @@ def main():
     links.check(findings.append)
     prose.check(findings.append)
     coverage.check(findings.append)
+    excerpts.check(findings.append)
     messages.check(findings.append)
     names.check(findings.append)
     check_public_headers(findings.append, build)

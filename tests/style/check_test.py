@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import coverage  # noqa: E402
 import directions  # noqa: E402
 import duplicates  # noqa: E402
+import excerpts  # noqa: E402
 import functions  # noqa: E402
 import links  # noqa: E402
 import messages  # noqa: E402
@@ -118,6 +119,22 @@ class Coverage(unittest.TestCase):
         self.assertEqual(coverage.missing("`nqn`, nsid", source, coverage.KEY), ["nsid"])
         table = "#define T(X) \\\n  X(reads, \"commands\") \\\n  X(writes, \"commands\")\n"
         self.assertEqual(coverage.missing("`worker/N/reads`", table, coverage.COUNTER), ["writes"])
+
+
+class Excerpts(unittest.TestCase):
+    def test_quotes_that_are_not_in_their_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "a.cc").write_text("int f() {\n  g();\n  h();\n}\n")
+
+            def findings(name, code):
+                return list(excerpts.problems(f"It calls. From `{name}`:\n\n```cpp\n{code}```\n",
+                                              root))
+            self.assertEqual(findings("a.cc", "  g();\n  h();\n"), [])
+            self.assertEqual(findings("a.cc", "  g();\n  i();\n"),
+                             [(1, "quotes a.cc, which does not have these lines")])
+            self.assertEqual(findings("b.cc", "  g();\n"),
+                             [(1, "quotes b.cc, which does not exist")])
 
 
 class Messages(unittest.TestCase):
