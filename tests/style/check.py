@@ -5,10 +5,17 @@
 
 Checks include directions (directions.py), the length of functions (functions.py), repeated code
 (duplicates.py), unbuilt files, self-contained public headers, banned calls, skipped tests without a
-ledger entry, and formatting. In the documentation it checks links (links.py), files that a page
-names (names.py), options that it lists (options.py), keys and statistics that it has to name
-(coverage.py), code that it quotes (excerpts.py), messages that it explains (messages.py) and the
-language (prose.py). Prints one line for each finding and exits 1 when there is one.
+ledger entry, and formatting. In the documentation it checks the language (prose.py) and
+
+    links.py       links and the headings that they lead to
+    names.py       files and symbols that a page names
+    test_names.py  tests that it names
+    options.py     options that it lists
+    coverage.py    keys and statistics that it has to name
+    excerpts.py    code that it quotes
+    messages.py    messages that it explains
+
+Prints one line for each finding and exits 1 when there is one.
 """
 import json
 import pathlib
@@ -27,6 +34,7 @@ import messages  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
 import prose  # noqa: E402
+import test_names  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
 LIBRARY = ("include", "pool", "transport", "c")
@@ -132,6 +140,7 @@ def main():
     check_skips(findings.append)
     links.check(findings.append)
     prose.check(findings.append)
+    test_names.check(findings.append)
     coverage.check(findings.append)
     excerpts.check(findings.append)
     messages.check(findings.append)

@@ -18,6 +18,7 @@ import names  # noqa: E402
 import options  # noqa: E402
 import pages  # noqa: E402
 import prose  # noqa: E402
+import test_names  # noqa: E402
 from source import strip_comments  # noqa: E402
 
 
@@ -135,6 +136,18 @@ class Excerpts(unittest.TestCase):
                              [(1, "quotes a.cc, which does not have these lines")])
             self.assertEqual(findings("b.cc", "  g();\n"),
                              [(1, "quotes b.cc, which does not exist")])
+
+
+class TestNames(unittest.TestCase):
+    def test_suites_tests_and_parts_of_names(self):
+        suites, python = {"Pool": {"WaitsInOrder", "IsWhole"}}, {"test_a_copy_is_equal"}
+
+        def findings(text):
+            return list(test_names.missing(text, suites, python))
+        self.assertEqual(findings("`Pool.WaitsInOrder`, `.IsWhole`, `Sizes/Pool.*`, `Pool.Waits...`,"
+                                  " `test_a_copy`, `pool_test`, `Read10.Async`, `pool.cc`"), [])
+        self.assertEqual(findings("`Pool.Waited`, `.Gone`, `Puddle.*`, `test_no_copy`"),
+                         ["Pool.Waited", ".Gone", "Puddle.*", "test_no_copy"])
 
 
 class Messages(unittest.TestCase):
