@@ -45,6 +45,9 @@ std::string entry(std::string left, const std::string& help) {
 }
 
 std::string entry(const CommandLine::Option& option) {
+  if (!option.implied.empty()) {
+    return entry(absl::StrCat("--", option.name, "[=", option.placeholder, "]"), option.help);
+  }
   return entry(
       absl::StrCat("--", option.name, option.placeholder.empty() ? "" : " ", option.placeholder),
       option.help);

@@ -286,7 +286,8 @@ std::span<const std::string> CommandLine::own_part(std::span<const std::string> 
   const auto takes_next = [this](const std::string& word) {
     for (const std::vector<Option>& table : {options_, general()}) {
       for (const Option& option : table) {
-        if (word == absl::StrCat("--", option.name)) return !option.placeholder.empty();
+        if (word != absl::StrCat("--", option.name)) continue;
+        return !option.placeholder.empty() && option.implied.empty();
       }
     }
     return false;
@@ -301,8 +302,21 @@ std::span<const std::string> CommandLine::own_part(std::span<const std::string> 
   return arguments.first(own);
 }
 
-absl::Status CommandLine::parse(std::span<const std::string> arguments) {
-  arguments = own_part(arguments);
+// "--name" as "--name=VALUE" where the option implies a value.
+std::vector<std::string> CommandLine::with_implied(std::span<const std::string> arguments) const {
+  std::vector<std::string> out(arguments.begin(), arguments.end());
+  for (std::string& word : out) {
+    for (const Option& option : options_) {
+      if (option.implied.empty() || word != absl::StrCat("--", option.name)) continue;
+      absl::StrAppend(&word, "=", option.implied);
+      break;
+    }
+  }
+  return out;
+}
+
+absl::Status CommandLine::parse(std::span<const std::string> all) {
+  const std::vector<std::string> arguments = with_implied(own_part(all));
   Given given;
   given.general = general();
   CLI::App app(summary_, program_);

@@ -53,6 +53,7 @@ class CommandLine {
     std::vector<std::string> choices{};
     bool secret = false;
     bool repeatable = false;
+    std::string implied{};  // the value of "--name" alone; empty: the value has to be there
     Setter set{};
   };
   struct Operand {
@@ -117,6 +118,9 @@ class CommandLine {
   void repeatable() { options_.back().repeatable = true; }
   // `name` and any of `others` exclude each other; `instead` ends the refusal, with what to do.
   void excludes(std::string name, std::vector<std::string> others, std::string instead);
+  // The option declared last may be given as "--name" alone, which means that value; "--name=VALUE"
+  // gives another.
+  void implies(std::string value) { options_.back().implied = std::move(value); }
   // What none of these is: `placeholder` is FILE or DIR where completion should offer files.
   void option(std::string name, std::string placeholder, std::string help, Setter set);
 
@@ -124,7 +128,7 @@ class CommandLine {
   CommandLine& command(std::string name, std::string summary, std::function<int()> run = {});
 
   // Sets what the arguments, without the program's name, say.
-  [[nodiscard]] absl::Status parse(std::span<const std::string> arguments);
+  [[nodiscard]] absl::Status parse(std::span<const std::string> all);
   // After parse(): what to print instead of running, as for --help and --version.
   const std::optional<std::string>& answer() const { return answer_; }
   // After parse(): the command that was named; null where there are none.
@@ -168,6 +172,7 @@ class CommandLine {
                  std::function<void(size_t)> set);
   void declare(Option option);
   std::span<const std::string> own_part(std::span<const std::string> arguments);
+  std::vector<std::string> with_implied(std::span<const std::string> arguments) const;
   absl::Status apply(const Given& given);
   absl::Status check_once(const Given& given) const;
   absl::Status check_exclusions(const Given& given) const;

@@ -16,12 +16,15 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
+#include "examples/base/units.h"
+#include "transport/checker/options.h"
 #include "transport/provider/options.h"
 
 namespace {
 
 namespace base = mrpool::base;
 namespace fs = std::filesystem;
+namespace checker = mrpool::checker;
 namespace provider = mrpool::provider;
 
 constexpr const char* kProgram = "mrpool-run";
@@ -32,17 +35,23 @@ constexpr const char* kNotes =
     R"(The program finds one device, uiwarp0. No RDMA hardware, kernel module or privilege is needed.
 
 Exit status:
-  that of the program; 126 or 127 when it cannot be started, 2 when the command line is wrong
+  that of the program; with --check 66 when it ended with 0 but broke a rule; 126 or 127 when it
+  cannot be started, 2 when the command line is wrong
 )";
 constexpr const char* kExamples =
     R"(  $ mrpool-run ibv_devinfo
   $ mrpool-run ibv_rc_pingpong & mrpool-run ibv_rc_pingpong localhost
   $ mrpool-run ib_write_bw -R & mrpool-run --stats ib_write_bw -R 127.0.0.1
+  $ mrpool-run --check --report findings.json ./server
 )";
 
 struct Options {
   std::string ordering{provider::kAsAsked};
   bool stats = false;
+  std::string check;  // the seed; empty: off
+  std::string report;
+  uint64_t check_exit = checker::kExitStatus;
+  std::string suppressions;
   std::vector<std::string> program;
 };
 
@@ -59,6 +68,17 @@ std::optional<fs::path> find_library() {
     if (fs::exists(path, error)) return path;
   }
   return std::nullopt;
+}
+
+void set_checker(const Options& options) {
+  // The program may change its folder.
+  const auto whole = [](const std::string& path) {
+    return path.empty() ? path : fs::absolute(path).string();
+  };
+  ::setenv(checker::kSeedVariable, options.check.c_str(), 1);
+  ::setenv(checker::kReportVariable, whole(options.report).c_str(), 1);
+  ::setenv(checker::kExitVariable, absl::StrCat(options.check_exit).c_str(), 1);
+  ::setenv(checker::kSuppressionsVariable, whole(options.suppressions).c_str(), 1);
 }
 
 int run(const Options& options) {
@@ -78,6 +98,7 @@ int run(const Options& options) {
   ::setenv("LD_PRELOAD", preload.c_str(), 1);
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
+  set_checker(options);
   std::vector<char*> words;
   for (const std::string& word : options.program) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -85,6 +106,31 @@ int run(const Options& options) {
   const int error = errno;
   return fail(error == ENOENT ? kNotFound : kCannotRun,
               absl::StrCat(options.program[0], ": ", std::strerror(error)));
+}
+
+void declare_checker(base::CommandLine& program, Options& options) {
+  program.section("Checker (docs/checker.md)");
+  program.option(
+      "check", "SEED",
+      "report what breaks the rules of verbs, with stacks, on standard error; SEED makes "
+      "a run's random decisions (without it: 1)",
+      [&options](std::string_view text) {
+        const auto seed = base::parse_count(text, {});
+        if (seed.ok()) options.check = text;
+        return seed.status();
+      });
+  program.implies(checker::kDefaultSeed);
+  program.text("report", "FILE", "with --check: append each finding as a line of JSON to FILE",
+               options.report);
+  program.count("check-exit",
+                "with --check: the exit status of a program that ended with 0 although there were "
+                "errors (hints do not count)",
+                options.check_exit, {.least = 0, .most = 255});
+  program.text("suppressions", "FILE",
+               "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
+               "pattern, in which * stands for anything, is looked for in functions, files and "
+               "objects of the stacks",
+               options.suppressions);
 }
 
 }  // namespace
@@ -102,6 +148,7 @@ int main(int argc, char** argv) {
                  "is set to force it",
                  options.ordering, {{as_asked, as_asked}, {relaxed, relaxed}});
   program.flag("stats", "write what ran to standard error at exit", options.stats);
+  declare_checker(program, options);
   program.program_operand("mrpool-run ibv_devinfo", options.program);
   program.notes(kNotes);
   program.examples(kExamples);

@@ -21,7 +21,8 @@ DIRECTIONS = {
     "transport/uiwarp": ("mrpool/", "transport/checks/", "transport/counters/"),
     "transport/verbs": ("mrpool/", "transport/checks/", "transport/counters/"),
     # User verbs' flags are translated in one place.
-    "transport/provider": ("mrpool/", "transport/uiwarp/"),
+    "transport/provider": ("mrpool/", "transport/uiwarp/", "transport/checker/"),
+    "transport/checker": ("mrpool/",),
     "examples/hello": BASE,
     "examples/base": BASE,
     # The protocols know neither each other nor what serves them.
@@ -39,7 +40,7 @@ DIRECTIONS = {
     "examples/iser/initiator": (*BASE, "examples/load/", "examples/protocol/iscsi/",
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
-    "examples/run": (*BASE, "transport/provider/options.h"),
+    "examples/run": (*BASE, "transport/provider/options.h", "transport/checker/options.h"),
     "tests": ("mrpool/", "pool/", "transport/", "c/", "examples/"),
 }
 PROJECT = ("mrpool/", "pool/", "transport/", "c/", "examples/", "tests/")

@@ -136,7 +136,7 @@ ibv_comp_channel* ibv_create_comp_channel(ibv_context* abi) {
     delete channel;
     return fail_null(EMFILE);
   }
-  return &channel->handle.abi;
+  return mrpool::provider::told_made("completion channel", &channel->handle.abi);
 }
 
 int ibv_destroy_comp_channel(ibv_comp_channel* abi) {
@@ -144,6 +144,7 @@ int ibv_destroy_comp_channel(ibv_comp_channel* abi) {
   if (channel == nullptr) return fail(EINVAL);
   const Session session(*channel->engine);
   if (abi->refcnt != 0) return fail(EBUSY);
+  mrpool::provider::tell_ended(abi);
   delete channel;
   return 0;
 }
@@ -170,7 +171,7 @@ ibv_cq* ibv_create_cq(ibv_context* abi, int entries, void* cq_context, ibv_comp_
   ::pthread_mutex_init(&out.mutex, nullptr);
   ::pthread_cond_init(&out.cond, nullptr);
   if (channel != nullptr) ++channel->refcnt;
-  return &out;
+  return mrpool::provider::told_made("CQ", &out);
 }
 
 int ibv_resize_cq(ibv_cq* abi, int entries) {
@@ -191,6 +192,7 @@ int ibv_destroy_cq(ibv_cq* abi) {
     const Session session(*cq->engine);
     if (!session.ok()) return fail(EIO);
     if (cq->users != 0) return fail(EBUSY);
+    mrpool::provider::tell_ended(abi);
     cq->disarm();
     if (cq->channel != nullptr) {
       cq->channel->events.remove_if([&](ibv_cq* each) { return each == abi; }, [](ibv_cq*) {});

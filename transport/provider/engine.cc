@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "mrpool/internal/report.h"
+#include "transport/provider/device_watch.h"
 #include "transport/provider/limits.h"
 #include "transport/provider/options.h"
 #include "transport/provider/qp_object.h"
@@ -75,6 +77,12 @@ bool Engine::open() {
     const char* set = std::getenv(variable);
     return set != nullptr && value == set;
   };
+  if (const absl::Status status = checker::Checker::start(); !status.ok()) {
+    internal::report(std::string(status.message()), LogLevel::kError);
+    errno = EINVAL;
+    return false;
+  }
+  observe_for_checker();
   relaxed_ = is(kOrderingVariable, kRelaxed);
   report_ = is(kStatsVariable, "1");
   errno = ENODEV;

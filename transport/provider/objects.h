@@ -12,11 +12,27 @@
 #include <vector>
 
 #include "mrpool/callback.h"
+#include "transport/checker/checker.h"
 #include "transport/provider/engine.h"
 #include "transport/provider/event_queue.h"
 #include "transport/provider/handle.h"
 
 namespace mrpool::provider {
+
+using checker::Checker;
+
+// Tells the checker, where there is one, of an object that the program made or ended.
+template <class Abi>
+Abi* told_made(const char* type, Abi* object) {
+  if (Checker* checker = Checker::get(); checker != nullptr && object != nullptr) [[unlikely]] {
+    checker->made(type, object);
+  }
+  return object;
+}
+inline void tell_ended(const void* object) {
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->ended(object);
+}
 
 // The address of the device, as its QPs are reached: the GID of each index.
 std::vector<ibv_gid> local_gids();

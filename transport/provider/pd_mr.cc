@@ -89,7 +89,10 @@ ibv_mr* reg(ibv_pd* abi, const Region& region) {
   Statistics& statistics = pd->engine->statistics();
   ++statistics.mrs;
   statistics.mrs_high = std::max(statistics.mrs_high, ++statistics.mrs_now);
-  return &object.release()->handle.abi;
+  ibv_mr* const made = &object.release()->handle.abi;
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->region_made(*made, region.flags);
+  return made;
 }
 
 }  // namespace
@@ -117,6 +120,7 @@ std::optional<Sge> PdObject::translate(const ibv_sge& sge, bool read_sink) {
 
 }  // namespace mrpool::provider
 
+using mrpool::checker::Checker;
 using mrpool::provider::ContextObject;
 using mrpool::provider::fail;
 using mrpool::provider::fail_null;
@@ -139,7 +143,7 @@ ibv_pd* ibv_alloc_pd(ibv_context* abi) {
   pd->handle.abi.context = abi;
   pd->engine = &context->engine;
   pd->pd = *std::move(made);
-  return &pd->handle.abi;
+  return mrpool::provider::told_made("PD", &pd->handle.abi);
 }
 
 int ibv_dealloc_pd(ibv_pd* abi) {
@@ -148,6 +152,7 @@ int ibv_dealloc_pd(ibv_pd* abi) {
   const Session session(*pd->engine);
   if (!session.ok()) return fail(EIO);
   if (pd->users != 0) return fail(EBUSY);
+  mrpool::provider::tell_ended(abi);
   delete pd;
   return 0;
 }
@@ -192,10 +197,15 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
     errno = EINVAL;
     return IBV_REREG_MR_ERR_INPUT;
   }
+  Checker* const checker = Checker::get();
+  if (checker != nullptr) [[unlikely]]
+    checker->region_ended(*abi);
   mrpool::provider::leave(*mr);
   fresh.handle.object = mr;
   pd->mrs[fresh.handle.abi.lkey] = mr;
   *mr = std::move(fresh);
+  if (checker != nullptr) [[unlikely]]
+    checker->region_made(*abi, asked);
   return 0;
 }
 
@@ -204,6 +214,8 @@ int ibv_dereg_mr(ibv_mr* abi) {
   if (mr == nullptr) return fail(EINVAL);
   const Session session(*mr->pd->engine);
   if (!session.ok()) return fail(EIO);
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->region_ended(*abi);
   --mr->pd->engine->statistics().mrs_now;
   mrpool::provider::leave(*mr);
   delete mr;

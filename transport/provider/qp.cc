@@ -48,7 +48,7 @@ ibv_qp* create(ibv_pd* pd_abi, ibv_qp_init_attr* attr) {
   ++send_cq->users;
   ++recv_cq->users;
   if (srq != nullptr) ++srq->users;
-  return qp.release()->abi();
+  return told_made("QP", qp.release()->abi());
 }
 
 template <class Post, class Wr>
@@ -143,6 +143,7 @@ int ibv_destroy_qp(ibv_qp* abi) {
   {
     const Session session(qp->engine());
     if (!session.ok()) return fail(EIO);
+    mrpool::provider::tell_ended(abi);
     qp->close();
     mrpool::provider::ContextObject::from(abi->context)
         ->async.remove_if(

@@ -106,7 +106,7 @@ ibv_srq* ibv_create_srq(ibv_pd* abi, ibv_srq_init_attr* attr) {
   ::pthread_cond_init(&out.cond, nullptr);
   attr->attr.max_sge = srq->max_sge;
   ++pd->users;
-  return &srq.release()->handle.abi;
+  return mrpool::provider::told_made("SRQ", &srq.release()->handle.abi);
 }
 
 int ibv_modify_srq(ibv_srq* abi, ibv_srq_attr* attr, int mask) {
@@ -137,6 +137,7 @@ int ibv_destroy_srq(ibv_srq* abi) {
   const Session session(*srq->pd->engine);
   if (!session.ok()) return fail(EIO);
   if (srq->users != 0) return fail(EBUSY);
+  mrpool::provider::tell_ended(abi);
   srq->gone = true;
   mrpool::provider::ContextObject::from(abi->context)
       ->async.remove_if(

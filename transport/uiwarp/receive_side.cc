@@ -6,6 +6,7 @@
 
 #include "transport/uiwarp/atomic_target.h"
 #include "transport/uiwarp/key_error.h"
+#include "transport/uiwarp/peer_observer.h"
 
 namespace mrpool::uiwarp {
 
@@ -111,7 +112,8 @@ bool ReceiveSide::begin_write(size_t payload) {
   if (payload == 0) return true;  // names no byte, so its key is not looked at (RFC 5040 §5.1)
   landing_ = Landing::kWrite;
   KeyRange range;
-  const KeyError error = tagged_range(0, payload, range);
+  const KeyError error = observed(tagged_range(0, payload, range),
+                                  {segment_.stag, segment_.offset, payload, Access::kRemoteWrite});
   return error == KeyError::kNone || refuse_key(error, tagged_error(error));
 }
 
@@ -131,6 +133,9 @@ bool ReceiveSide::begin_response(const SegmentHeader& header, size_t payload) {
   if (payload == 0) return true;
   KeyRange range;
   const KeyError error = tagged_range(0, payload, range);
+  PeerObserver* const observer = PeerObserver::get();
+  if (observer != nullptr && read.received == 0) [[unlikely]]
+    observer->response_begins(state_.qp);
   if (error == KeyError::kNone) return true;
   if (read.slot != OwnReads::kReadyRead) owner_.read_refused(read.slot);
   return refuse_key(error, tagged_error(error));
@@ -165,6 +170,9 @@ bool ReceiveSide::take_receive(uint32_t mo) {
   if (shared_) receives_.taken();
   receiving_ = true;
   received_ = 0;
+  if (PeerObserver* observer = PeerObserver::get()) [[unlikely]] {
+    observer->receive_begins(receive_.completion);
+  }
   return true;
 }
 
@@ -401,7 +409,10 @@ bool ReceiveSide::end_atomic_request() {
   if (!known(request.code)) return refuse(term::kUnexpectedOpcode);
   std::byte* at = nullptr;
   const AtomicTarget target = find_atomic_target(state_.keys, state_.user, request, at);
-  if (target.error != KeyError::kNone) return refuse_key(target.error, target.code());
+  const PeerAccess access{request.stag, request.offset, kAtomicBytes, Access::kRemoteAtomic};
+  if (observed(target.error, access) != KeyError::kNone) {
+    return refuse_key(target.error, target.code());
+  }
   if (target.misplaced) return refuse(target.code());
   state_.peer_reads.add(request, expected_read_msn_++);
   state_.counters.peer_reads_outstanding_max.raise(state_.peer_reads.count());
@@ -438,9 +449,12 @@ bool ReceiveSide::end_read_request() {
   const ReadRequest request = decode_read_request(control_.data());
   if (request.length > 0) {
     KeyRange range;
+    const PeerAccess access{request.source_stag, request.source_offset, request.length,
+                            Access::kRemoteRead};
     const KeyError error =
-        state_.keys.resolve_remote(request.source_stag, request.source_offset, request.length,
-                                   Access::kRemoteRead, state_.user, range);
+        observed(state_.keys.resolve_remote(access.stag, access.offset, access.bytes, access.right,
+                                            state_.user, range),
+                 access);
     if (error != KeyError::kNone) return refuse_key(error, source_error(error), request);
   }
   state_.peer_reads.add(request, expected_read_msn_++);

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Small wrong programs under mrpool-run --check: each fault is reported with its kind and line.
+
+    zoo_test.py MRPOOL_RUN FOLDER [KIND...]
+
+Each program of this folder is named after the kind of finding that it stands for and is run as
+"PROGRAM wrong" and "PROGRAM right". Wrong, the finding's stacks must name the line that says FAULT
+and the exit status must follow from errors; right, there must be no finding at all.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+TIME_LIMIT = 60
+STATUS = 66
+
+
+def fault_line(source):
+    lines = source.read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if line.rstrip().endswith("// FAULT"))
+
+
+def findings(mrpool_run, program, how):
+    """(exit status, the findings as dictionaries, standard error)."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder, "report")
+        done = subprocess.run([mrpool_run, "--check", f"--report={report}", program, how],
+                              capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+        lines = [json.loads(line) for line in report.read_text().splitlines()]
+    return done.returncode, [line for line in lines if "kind" in line], done.stderr
+
+
+def places(finding):
+    """(file name, line) of all frames."""
+    stacks = [finding["stack"], *(origin["stack"] for origin in finding["origins"])]
+    return {(pathlib.Path(frame["file"]).name, frame["line"]) for stack in stacks for frame in stack}
+
+
+def check(mrpool_run, program, source):
+    """What is wrong, as a text; empty when nothing is."""
+    kind = source.stem.replace("_", "-")
+    status, found, text = findings(mrpool_run, program, "wrong")
+    place = (source.name, fault_line(source))
+    hits = [each for each in found if each["kind"] == kind and place in places(each)]
+    if not hits:
+        return f"wrong: no {kind} that names {place}:\n{text}"
+    expected = STATUS if any(each["severity"] == "error" for each in found) else 0
+    if status != expected:
+        return f"wrong: ended with {status} instead of {expected}:\n{text}"
+    status, found, text = findings(mrpool_run, program, "right")
+    if status != 0 or found:
+        return f"right: ended with {status} and findings:\n{text}"
+    return ""
+
+
+def main():
+    mrpool_run, folder, wanted = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
+    failures = 0
+    for source in sorted(HERE.glob("*.c")):
+        if source.stem == "ends" or (wanted and source.stem not in wanted):
+            continue
+        text = check(mrpool_run, folder / source.stem, source)
+        failures += bool(text)
+        print(f"{'FAIL' if text else 'ok  '} {source.stem} {text}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+// Checker: objects and regions from their creation to their end.
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "transport/checker/checker.h"
+
+namespace mrpool::checker {
+namespace {
+
+// A right that peers can be given.
+struct Right {
+  unsigned flag;
+  const char* name;
+  const char* operation;
+};
+constexpr Right kRemoteRights[] = {
+    {IBV_ACCESS_REMOTE_WRITE, "IBV_ACCESS_REMOTE_WRITE", "RDMA WRITE"},
+    {IBV_ACCESS_REMOTE_READ, "IBV_ACCESS_REMOTE_READ", "RDMA READ"},
+    {IBV_ACCESS_REMOTE_ATOMIC, "IBV_ACCESS_REMOTE_ATOMIC", "atomic"},
+};
+
+const char* operation_of(unsigned flag) {
+  for (const Right& right : kRemoteRights) {
+    if (right.flag == flag) return right.operation;
+  }
+  return "access";
+}
+
+}  // namespace
+
+void Checker::made(const char* type, const void* object) {
+  const Stack here = Stack::capture();
+  const std::lock_guard lock(mutex_);
+  objects_[object] = {type, here};
+}
+
+void Checker::ended(const void* object) {
+  const std::lock_guard lock(mutex_);
+  objects_.erase(object);
+}
+
+void Checker::region_made(const ibv_mr& mr, unsigned access) {
+  const Stack here = Stack::capture();
+  const std::lock_guard lock(mutex_);
+  objects_[&mr] = {"MR", here};
+  regions_.add(mr, access, here);
+}
+
+void Checker::region_ended(const ibv_mr& mr) {
+  const Stack here = Stack::capture();
+  const std::lock_guard lock(mutex_);
+  objects_.erase(&mr);
+  const std::optional<Region> region = regions_.remove(mr.lkey, here);
+  if (region.has_value()) report_unused_rights(*region);
+}
+
+void Checker::memory_freed(const void* start, size_t bytes, const char* call) {
+  const auto first = reinterpret_cast<uintptr_t>(start);
+  const std::lock_guard lock(mutex_);
+  while (Region* region = regions_.find_freed(first, first + bytes)) {
+    region->freed = true;
+    report_.add({.kind = Kind::kFreedWhileRegistered,
+                 .text = absl::StrCat(call, " gives back memory of ", to_string(*region),
+                                      ", which is still registered: the device and peers may go on "
+                                      "using it; ibv_dereg_mr comes first"),
+                 .where = Stack::capture(),
+                 .origins = {{"registered here", region->made}}});
+  }
+}
+
+void Checker::peer_accessed(const PeerAccess& access) {
+  const std::lock_guard lock(mutex_);
+  Region* const region = regions_.find_remote(access.rkey);
+  if (access.admitted) {
+    if (region != nullptr) region->used |= access.right;
+    return;
+  }
+  const Region* const ended = regions_.find_ended(access.rkey);
+  const Region* const known = region != nullptr ? region : ended;
+  std::string text =
+      absl::StrFormat("a peer's %s of %u bytes at 0x%x names rkey 0x%x, ",
+                      operation_of(access.right), access.bytes, access.address, access.rkey);
+  std::vector<Origin> origins;
+  if (region != nullptr) {
+    absl::StrAppend(&text, "which does not admit it: ", to_string(*region));
+  } else if (ended != nullptr) {
+    absl::StrAppend(&text,
+                    "which ended before the peer's access came; the peer has to be told "
+                    "first, and its work has to complete");
+  } else {
+    absl::StrAppend(&text, "which no region has");
+  }
+  if (known != nullptr) origins.push_back({"registered here", known->made});
+  if (known != nullptr && !known->ended.empty())
+    origins.push_back({"deregistered here", known->ended});
+  report_.add({.kind = Kind::kRemoteBadKey, .text = text, .where = {}, .origins = origins});
+}
+
+void Checker::report_unused_rights(const Region& region) {
+  for (const Right& right : kRemoteRights) {
+    if ((region.access & right.flag) == 0 || (region.used & right.flag) != 0) continue;
+    report_.add({.kind = Kind::kUnusedRight,
+                 .text = absl::StrCat(right.name, " was asked for ", to_string(region),
+                                      ", but no peer ever did an ", right.operation, " there"),
+                 .where = region.made,
+                 .origins = {}});
+  }
+}
+
+void Checker::report_leaks() {
+  for (const auto& [object, about] : objects_) {
+    report_.add({.kind = Kind::kLeaked,
+                 .text = absl::StrCat("the program ended without destroying this ", about.type),
+                 .where = about.made,
+                 .origins = {}});
+  }
+}
+
+}  // namespace mrpool::checker

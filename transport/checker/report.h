@@ -1,0 +1,75 @@
+// Where findings go: standard error for people, a file of JSON lines for programs, and a summary
+// with the exit status when the process ends.
+//
+// Identical findings (same kind, same stacks) are written once and counted.
+//
+// Thread safety: any thread. Not for signal handlers: those note what they saw and let the next
+// call of the program's report it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "transport/checker/kind.h"
+#include "transport/checker/stack.h"
+#include "transport/checker/suppressions.h"
+
+namespace mrpool::checker {
+
+// A call that explains a finding, as "posted" or "registered".
+struct Origin {
+  std::string what;
+  Stack stack;
+};
+
+struct Finding {
+  Kind kind;
+  // One sentence: object, operation, offset, length, the rule that is broken and the completion or
+  // call that should have come first.
+  std::string text;
+  Stack where;  // empty: found by the device, not in a call of the program
+  std::vector<Origin> origins;
+};
+
+struct ReportOptions {
+  std::string file;      // JSON lines are appended; empty: none
+  int exit_status = 66;  // of a program that ended with 0 although there were errors
+  Suppressions suppressions;
+};
+
+class Report {
+ public:
+  explicit Report(ReportOptions options) : options_(std::move(options)) {}
+
+  void add(const Finding& finding);
+  // Writes the summary. The status that the process is to end with instead of `status`.
+  int finish(int status);
+
+ private:
+  struct Key {
+    Kind kind;
+    std::vector<Stack> stacks;
+    bool operator<(const Key& other) const {
+      return std::tie(kind, stacks) < std::tie(other.kind, other.stacks);
+    }
+  };
+  struct Seen {
+    uint64_t count = 0;
+    bool suppressed = false;
+    std::string text;
+  };
+
+  void write_line(const std::string& line);
+  std::string summary(uint64_t errors, uint64_t hints, uint64_t suppressed) const;
+
+  const ReportOptions options_;
+  std::mutex mutex_;
+  std::map<Key, Seen> seen_;
+};
+
+}  // namespace mrpool::checker

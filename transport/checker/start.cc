@@ -1,0 +1,83 @@
+// Checker: from the environment to the end of the process.
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "transport/checker/checker.h"
+#include "transport/checker/options.h"
+
+namespace mrpool::checker {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+absl::StatusOr<Suppressions> read_suppressions(const std::string& path) {
+  if (path.empty()) return Suppressions{};
+  std::ifstream file(path);
+  if (!file) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  auto parsed = Suppressions::parse(text);
+  if (parsed.ok()) return parsed;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": ", parsed.status().message()));
+}
+
+// exit() called again goes on with the handlers that are left and ends with the new status.
+void at_exit(int status, void*) {
+  const int wanted = Checker::get()->finish(status);
+  if (wanted != status) std::exit(wanted);
+}
+
+}  // namespace
+
+Checker* Checker::instance_ = nullptr;
+
+absl::Status Checker::start() {
+  uint64_t seed = 0;
+  if (instance_ != nullptr || !absl::SimpleAtoi(variable(kSeedVariable), &seed)) {
+    return absl::OkStatus();
+  }
+  ReportOptions options{.file = variable(kReportVariable), .suppressions = {}};
+  if (!absl::SimpleAtoi(variable(kExitVariable), &options.exit_status)) options.exit_status = 66;
+  auto suppressions = read_suppressions(variable(kSuppressionsVariable));
+  if (!suppressions.ok()) return suppressions.status();
+  options.suppressions = *std::move(suppressions);
+  instance_ = new Checker(seed, std::move(options));
+  ::on_exit(&at_exit, nullptr);
+  ::pthread_atfork([] { get()->mutex_.lock(); }, [] { get()->mutex_.unlock(); },
+                   [] {
+                     get()->mutex_.unlock();
+                     get()->forget();
+                   });
+  return absl::OkStatus();
+}
+
+void Checker::forget() {
+  const std::lock_guard lock(mutex_);
+  forked_ = true;
+  objects_.clear();
+  regions_.clear();
+}
+
+int Checker::finish(int status) {
+  {
+    const std::lock_guard lock(mutex_);
+    // A child that made nothing of its own has nothing to say.
+    if (forked_ && objects_.empty()) return status;
+    // A program that gives up leaves its objects to the kernel on purpose.
+    if (status == 0) {
+      regions_.for_each([this](const Region& region) { report_unused_rights(region); });
+      report_leaks();
+    }
+  }
+  return report_.finish(status);
+}
+
+}  // namespace mrpool::checker

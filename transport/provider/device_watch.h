@@ -1,0 +1,11 @@
+// What the checker hears from the device itself: the peer's work on the program's memory.
+//
+// Thread safety: before there is a device.
+#pragma once
+
+namespace mrpool::provider {
+
+// Makes the device tell the checker, where there is one.
+void observe_for_checker();
+
+}  // namespace mrpool::provider
