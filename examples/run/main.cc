@@ -2,6 +2,7 @@
 //
 // Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD) and
 // becomes the program: its exit status, its signals and its process id are the program's own.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -108,6 +109,19 @@ int run(const Options& options) {
               absl::StrCat(options.program[0], ": ", std::strerror(error)));
 }
 
+// Sets `to` to a file that can be opened like that.
+base::CommandLine::Setter file_for(int flags, std::string& to) {
+  return [flags, &to](std::string_view path) {
+    to = path;
+    const int fd = ::open(to.c_str(), flags | O_CLOEXEC, 0666);
+    if (fd < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("'", to, "': ", std::strerror(errno)));
+    }
+    ::close(fd);
+    return absl::OkStatus();
+  };
+}
+
 void declare_checker(base::CommandLine& program, Options& options) {
   program.section("Checker (docs/checker.md)");
   program.option(
@@ -120,17 +134,17 @@ void declare_checker(base::CommandLine& program, Options& options) {
         return seed.status();
       });
   program.implies(checker::kDefaultSeed);
-  program.text("report", "FILE", "with --check: append each finding as a line of JSON to FILE",
-               options.report);
+  program.option("report", "FILE", "with --check: append each finding as a line of JSON to FILE",
+                 file_for(O_WRONLY | O_CREAT | O_APPEND, options.report));
   program.count("check-exit",
                 "with --check: the exit status of a program that ended with 0 although there were "
                 "errors (hints do not count)",
                 options.check_exit, {.least = 0, .most = 255});
-  program.text("suppressions", "FILE",
-               "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
-               "pattern, in which * stands for anything, is looked for in functions, files and "
-               "objects of the stacks",
-               options.suppressions);
+  program.option("suppressions", "FILE",
+                 "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
+                 "pattern, in which * stands for anything, is looked for in functions, files and "
+                 "objects of the stacks",
+                 file_for(O_RDONLY, options.suppressions));
 }
 
 }  // namespace
