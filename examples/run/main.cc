@@ -14,7 +14,9 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/units.h"
@@ -53,6 +55,7 @@ struct Options {
   std::string report;
   uint64_t check_exit = checker::kExitStatus;
   std::string suppressions;
+  std::string guard;  // empty: the first that works
   std::vector<std::string> program;
 };
 
@@ -61,11 +64,11 @@ int fail(int status, const std::string& text) {
   return status;
 }
 
-std::optional<fs::path> find_library() {
+std::optional<fs::path> find_library(const std::string& name) {
   std::error_code error;
   const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
   for (const char* folder : {"../lib", "../" MRPOOL_LIBDIR "/mrpool"}) {
-    const fs::path path = (bin / folder / "libmrpool-verbs.so").lexically_normal();
+    const fs::path path = (bin / folder / name).lexically_normal();
     if (fs::exists(path, error)) return path;
   }
   return std::nullopt;
@@ -79,24 +82,41 @@ void set_checker(const Options& options) {
   ::setenv(checker::kSeedVariable, options.check.c_str(), 1);
   ::setenv(checker::kReportVariable, whole(options.report).c_str(), 1);
   ::setenv(checker::kExitVariable, absl::StrCat(options.check_exit).c_str(), 1);
+  ::setenv(checker::kGuardVariable, options.guard.c_str(), 1);
   ::setenv(checker::kSuppressionsVariable, whole(options.suppressions).c_str(), 1);
 }
 
-int run(const Options& options) {
-  const std::optional<fs::path> library = find_library();
-  if (!library.has_value()) {
-    return fail(kCannotRun, "libmrpool-verbs.so is neither in ../lib nor in ../" MRPOOL_LIBDIR
-                            "/mrpool beside this program's folder");
+// The objects that are put before the program's, in their order.
+absl::StatusOr<std::string> preloaded(const Options& options) {
+  std::vector<std::string> names{"libmrpool-verbs.so"};
+  // Its functions stand before the C library's, which it calls in turn.
+  if (!options.check.empty() && options.guard != checker::kNoGuard) {
+    names.insert(names.begin(), "libmrpool-guard.so");
   }
-  std::string preload = library->string();
-  // The dynamic linker divides the list at both.
-  if (preload.find_first_of(" :") != std::string::npos) {
-    return fail(kCannotRun, preload + ": a path with a space or a colon cannot be preloaded");
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    const std::optional<fs::path> library = find_library(name);
+    if (!library.has_value()) {
+      return absl::NotFoundError(name + " is neither in ../lib nor in ../" MRPOOL_LIBDIR
+                                        "/mrpool beside this program's folder");
+    }
+    paths.push_back(library->string());
+    // The dynamic linker divides the list at both.
+    if (paths.back().find_first_of(" :") != std::string::npos) {
+      return absl::InvalidArgumentError(paths.back() +
+                                        ": a path with a space or a colon cannot be preloaded");
+    }
   }
   if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != '\0') {
-    preload = preload + ":" + others;
+    paths.emplace_back(others);
   }
-  ::setenv("LD_PRELOAD", preload.c_str(), 1);
+  return absl::StrJoin(paths, ":");
+}
+
+int run(const Options& options) {
+  const absl::StatusOr<std::string> preload = preloaded(options);
+  if (!preload.ok()) return fail(kCannotRun, std::string(preload.status().message()));
+  ::setenv("LD_PRELOAD", preload->c_str(), 1);
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   set_checker(options);
@@ -147,6 +167,15 @@ void declare_checker(base::CommandLine& program, Options& options) {
                  file_for(O_RDONLY, options.suppressions));
 }
 
+void declare_guard(base::CommandLine& program, Options& options) {
+  const std::string first;
+  const std::string none(checker::kNoGuard);
+  program.choice("guard",
+                 "with --check: how memory is watched that was received but is ordered by no "
+                 "completion yet: by protected pages, not at all, or (auto) as works here",
+                 options.guard, {{"auto", first}, {"pages", "pages"}, {none, none}});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -163,6 +192,7 @@ int main(int argc, char** argv) {
                  options.ordering, {{as_asked, as_asked}, {relaxed, relaxed}});
   program.flag("stats", "write what ran to standard error at exit", options.stats);
   declare_checker(program, options);
+  declare_guard(program, options);
   program.program_operand("mrpool-run ibv_devinfo", options.program);
   program.notes(kNotes);
   program.examples(kExamples);

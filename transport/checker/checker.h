@@ -19,6 +19,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "transport/checker/regions.h"
@@ -51,6 +52,9 @@ class Checker {
   void ended(const void* object);
   void region_made(const ibv_mr& mr, unsigned access);
   void region_ended(const ibv_mr& mr);
+
+  // Where the region was made, if it is known; for findings of others.
+  std::vector<Origin> registered(uint32_t lkey);
 
   // The program gives memory back: free, munmap.
   void memory_freed(const void* start, size_t bytes, const char* call);

@@ -53,6 +53,13 @@ void Checker::region_ended(const ibv_mr& mr) {
   if (region.has_value()) report_unused_rights(*region);
 }
 
+std::vector<Origin> Checker::registered(uint32_t lkey) {
+  const std::lock_guard lock(mutex_);
+  const Region* const region = regions_.find_local(lkey);
+  if (region == nullptr) return {};
+  return {{"registered here", region->made}};
+}
+
 void Checker::memory_freed(const void* start, size_t bytes, const char* call) {
   const auto first = reinterpret_cast<uintptr_t>(start);
   const std::lock_guard lock(mutex_);

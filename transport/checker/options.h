@@ -14,6 +14,11 @@ inline constexpr char kExitVariable[] = "MRPOOL_VERBS_CHECK_EXIT";
 // A file of suppressions; empty: none.
 inline constexpr char kSuppressionsVariable[] = "MRPOOL_VERBS_CHECK_SUPPRESSIONS";
 
+// Which kind of guard watches memory (guard/guard.h); empty: the first that works.
+inline constexpr char kGuardVariable[] = "MRPOOL_VERBS_GUARD";
+// Its value for no guard at all.
+inline constexpr char kNoGuard[] = "none";
+
 inline constexpr unsigned kExitStatus = 66;
 inline constexpr char kDefaultSeed[] = "1";
 

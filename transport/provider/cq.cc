@@ -7,6 +7,7 @@
 
 #include "transport/provider/limits.h"
 #include "transport/provider/objects.h"
+#include "transport/provider/premature_access.h"
 #include "transport/provider/verbs_table.h"
 
 namespace mrpool::provider {
@@ -46,6 +47,8 @@ void CqObject::push(const ibv_wc& wc, bool solicited) {
     head = 0;
   }
   ring[(head + count++) & (ring.size() - 1)] = wc;
+  if (PrematureAccess* checked = PrematureAccess::get()) [[unlikely]]
+    order.pushed(checked->take_reached());
   Statistics& statistics = engine->statistics();
   statistics.cq_depth_high = std::max<uint64_t>(statistics.cq_depth_high, count);
   if (wc.status != IBV_WC_SUCCESS) ++statistics.failed;
@@ -61,6 +64,9 @@ int CqObject::pop(int entries, ibv_wc* wc) {
     wc[taken] = ring[head];
     head = (head + 1) & (ring.size() - 1);
   }
+  if (PrematureAccess* checked = PrematureAccess::get()) [[unlikely]] {
+    order.popped(static_cast<size_t>(taken), [&](const OrderedData& it) { checked->polled(it); });
+  }
   return taken;
 }
 
@@ -71,6 +77,9 @@ void CqObject::purge(uint32_t qp_num) {
     if (wc.qp_num != qp_num) ring[(head + kept++) & (ring.size() - 1)] = wc;
   }
   count = kept;
+  if (PrematureAccess* checked = PrematureAccess::get()) [[unlikely]] {
+    order.purged(count, [&](const OrderedData& it) { checked->polled(it); });
+  }
 }
 
 void CqObject::arm(bool solicited_only) {

@@ -16,6 +16,7 @@
 #include "transport/provider/device_watch.h"
 #include "transport/provider/limits.h"
 #include "transport/provider/options.h"
+#include "transport/provider/premature_access.h"
 #include "transport/provider/qp_object.h"
 #include "transport/uiwarp/limits.h"
 
@@ -83,13 +84,20 @@ bool Engine::open() {
     return false;
   }
   observe_for_checker();
-  relaxed_ = is(kOrderingVariable, kRelaxed);
+  PrematureAccess::start(*this);
+  guard_ = PrematureAccess::guard();
+  relaxed_ = guard_ != nullptr || is(kOrderingVariable, kRelaxed);
   report_ = is(kStatsVariable, "1");
   errno = ENODEV;
   auto reactor = Reactor::create({.spin = kSpin});
   if (!reactor.ok()) return false;
   reactor_ = *std::move(reactor);
-  auto device = Device::open(any_port(""));
+  Address address = any_port("");
+  if (guard_ != nullptr) {
+    address.options =
+        "placement=adversarial&seed=" + std::to_string(checker::Checker::get()->seed());
+  }
+  auto device = Device::open(address);
   if (!device.ok()) return false;
   device_ = *std::move(device);
   auto cq = device_->create_cq(*reactor_, {.depth = uiwarp::kMaxCqEntries});
@@ -123,6 +131,8 @@ void Engine::serve() {
     bool asleep = false;
     {
       const std::lock_guard lock(mutex_);
+      const guard::DeviceScope device(guard_);
+      if (guard_ != nullptr) report_touches();
       if (reactor_->poll() > 0) {
         busy = std::chrono::steady_clock::now();
       } else if (std::chrono::steady_clock::now() - busy >= kSpin) {
@@ -154,6 +164,12 @@ void Engine::wake() {
   asleep_.store(false, std::memory_order_relaxed);
   ::eventfd_write(wake_fd_, 1);
 }
+
+void Engine::wake_to_report() {
+  if (engine_of_process != nullptr) engine_of_process->wake();
+}
+
+void Engine::report_touches() { PrematureAccess::get()->report(); }
 
 void Engine::count_armed(int change) {
   const int before = armed_.fetch_add(change, std::memory_order_relaxed);

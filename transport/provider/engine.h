@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "mrpool/device.h"
+#include "transport/checker/guard/guard.h"
 #include "transport/provider/statistics.h"
 
 namespace mrpool::provider {
@@ -63,6 +64,10 @@ class Engine final : public Poller {
   void remove_owner(const Qp& qp) { owners_.erase(&qp); }
   QpObject* owner_of(const Qp* qp) const;
 
+  // What the program touched of guarded memory is reported soon, even if it calls nothing. In
+  // signal handlers.
+  static void wake_to_report();
+
  private:
   friend class Session;
   struct Port;
@@ -71,6 +76,8 @@ class Engine final : public Poller {
   ~Engine();
   bool open();
   void serve();
+  // Where the checker's guards are concerned, and the program may be told.
+  void report_touches();
   // Leaves the reactor to the program for a moment, or until a Cq is armed.
   void nap();
   // Sleeps until the reactor has work or a Session wakes the thread.
@@ -94,6 +101,7 @@ class Engine final : public Poller {
   Statistics statistics_;
   bool relaxed_ = false;
   bool report_ = false;
+  guard::Guard* guard_ = nullptr;  // null: no memory is guarded
   std::atomic<bool> forked_{false};
 
   std::vector<std::unique_ptr<Port>> ports_;
@@ -114,12 +122,14 @@ class Engine final : public Poller {
 // The engine's lock, and the right to call the reactor. ok() is false in a forked child.
 class Session {
  public:
-  explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
+  explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_), device_(engine.guard_) {
     ok_ = !engine.forked_.load(std::memory_order_relaxed);
     // The reactor belongs to the thread that ran the last round.
     if (ok_ && !engine.reactor_->in_thread()) engine.reactor_->poll();
   }
   ~Session() {
+    if (engine_.guard_ != nullptr) [[unlikely]]
+      engine_.report_touches();
     // A round of ours has disarmed the reactor on which the thread sleeps.
     if (ok_ && engine_.asleep_.load(std::memory_order_relaxed)) engine_.wake();
   }
@@ -131,6 +141,7 @@ class Session {
  private:
   Engine& engine_;
   std::unique_lock<std::mutex> lock_;
+  const guard::DeviceScope device_;
   bool ok_ = false;
 };
 

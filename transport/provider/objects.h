@@ -13,6 +13,7 @@
 
 #include "mrpool/callback.h"
 #include "transport/checker/checker.h"
+#include "transport/provider/completion_order.h"
 #include "transport/provider/engine.h"
 #include "transport/provider/event_queue.h"
 #include "transport/provider/handle.h"
@@ -99,6 +100,7 @@ struct CqObject {
   std::vector<ibv_wc> ring;
   size_t head = 0;
   size_t count = 0;
+  CompletionOrder order;  // under the checker
 
   void push(const ibv_wc& wc, bool solicited);
   int pop(int entries, ibv_wc* wc);

@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "transport/provider/objects.h"
+#include "transport/provider/premature_access.h"
 
 namespace mrpool::provider {
 namespace {
@@ -78,6 +79,16 @@ void leave(MrObject& object) {
   --pd.users;
 }
 
+// The checker hears of regions that the program knows.
+void tell_region_made(const ibv_mr& mr, uint32_t flags) {
+  if (Checker* checker = Checker::get()) checker->region_made(mr, flags);
+  if (PrematureAccess* checked = PrematureAccess::get()) checked->region_made(mr);
+}
+void tell_region_ended(const ibv_mr& mr) {
+  if (Checker* checker = Checker::get()) checker->region_ended(mr);
+  if (PrematureAccess* checked = PrematureAccess::get()) checked->region_ended(mr);
+}
+
 ibv_mr* reg(ibv_pd* abi, const Region& region) {
   PdObject* pd = Handle<ibv_pd, PdObject>::from(abi);
   if (pd == nullptr) return fail_null(EINVAL);
@@ -90,8 +101,7 @@ ibv_mr* reg(ibv_pd* abi, const Region& region) {
   ++statistics.mrs;
   statistics.mrs_high = std::max(statistics.mrs_high, ++statistics.mrs_now);
   ibv_mr* const made = &object.release()->handle.abi;
-  if (Checker* checker = Checker::get()) [[unlikely]]
-    checker->region_made(*made, region.flags);
+  tell_region_made(*made, region.flags);
   return made;
 }
 
@@ -120,7 +130,6 @@ std::optional<Sge> PdObject::translate(const ibv_sge& sge, bool read_sink) {
 
 }  // namespace mrpool::provider
 
-using mrpool::checker::Checker;
 using mrpool::provider::ContextObject;
 using mrpool::provider::fail;
 using mrpool::provider::fail_null;
@@ -197,15 +206,12 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
     errno = EINVAL;
     return IBV_REREG_MR_ERR_INPUT;
   }
-  Checker* const checker = Checker::get();
-  if (checker != nullptr) [[unlikely]]
-    checker->region_ended(*abi);
+  mrpool::provider::tell_region_ended(*abi);
   mrpool::provider::leave(*mr);
   fresh.handle.object = mr;
   pd->mrs[fresh.handle.abi.lkey] = mr;
   *mr = std::move(fresh);
-  if (checker != nullptr) [[unlikely]]
-    checker->region_made(*abi, asked);
+  mrpool::provider::tell_region_made(*abi, asked);
   return 0;
 }
 
@@ -214,8 +220,7 @@ int ibv_dereg_mr(ibv_mr* abi) {
   if (mr == nullptr) return fail(EINVAL);
   const Session session(*mr->pd->engine);
   if (!session.ok()) return fail(EIO);
-  if (Checker* checker = Checker::get()) [[unlikely]]
-    checker->region_ended(*abi);
+  mrpool::provider::tell_region_ended(*abi);
   --mr->pd->engine->statistics().mrs_now;
   mrpool::provider::leave(*mr);
   delete mr;

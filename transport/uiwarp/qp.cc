@@ -32,10 +32,11 @@ UiwarpQp::UiwarpQp(const Params& params)
       limits_(params.limits),
       registry_(params.registry),
       events_(params.events),
-      core_(
-          *this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps, params.options,
-          params.send_cq, params.recv_cq, params.srq != nullptr ? &params.srq->queue() : nullptr,
-          params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp() : nullptr, &params.pd),
+      core_(*this, params.keys, {.pd = params.pd_id, .qp = params.qp_id}, params.caps,
+            params.options, params.send_cq, params.recv_cq,
+            params.srq != nullptr ? &params.srq->queue() : nullptr,
+            params.sanitizer != nullptr ? params.sanitizer->withhold_for_qp(this) : nullptr,
+            &params.pd),
       receiver_(core_.segments()) {
   send_cq_->attach(shares_.send);
   recv_cq_->attach(shares_.recv);
@@ -187,7 +188,7 @@ void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode co
   hot_node.unlink();
   dirty_node.unlink();
   withholding_node.unlink();
-  if (core_.withheld() != nullptr) core_.withheld()->order_all();
+  if (core_.withheld() != nullptr) core_.withheld()->end();
   // Behind a batch that is stuck half way it would be taken for payload.
   if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation()) {
     send_terminate(*core_.violation());

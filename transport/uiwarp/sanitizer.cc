@@ -47,10 +47,11 @@ OrderingSanitizer::OrderingSanitizer(uint64_t seed, bool poison) : seed_(seed), 
 
 OrderingSanitizer::~OrderingSanitizer() { internal::report(report().to_string(), LogLevel::kInfo); }
 
-std::unique_ptr<WithheldData> OrderingSanitizer::withhold_for_qp() {
+std::unique_ptr<WithheldData> OrderingSanitizer::withhold_for_qp(const Qp* qp) {
   const std::lock_guard lock(mutex_);
   // Every Qp has a sequence of its own, so that threads do not disturb each other's.
-  auto member = std::make_unique<WithheldData>(*this, seed_ + 0x9e3779b97f4a7c15 * ++next_member_);
+  auto member =
+      std::make_unique<WithheldData>(*this, seed_ + 0x9e3779b97f4a7c15 * ++next_member_, qp);
   members_.push_back(member.get());
   return member;
 }
@@ -68,13 +69,18 @@ OrderingReport OrderingSanitizer::report() const {
   return out;
 }
 
-WithheldData::WithheldData(OrderingSanitizer& owner, uint64_t seed)
-    : owner_(owner), random_(seed) {}
+WithheldData::WithheldData(OrderingSanitizer& owner, uint64_t seed, const Qp* qp)
+    : owner_(owner), qp_(qp), random_(seed) {}
 
 WithheldData::~WithheldData() {
+  end();
   const std::lock_guard lock(owner_.mutex_);
-  show_where({.stamp = ~uint64_t{0}});
   std::erase(owner_.members_, this);
+}
+
+void WithheldData::end() {
+  order_all();
+  if (HoldObserver* observer = HoldObserver::get()) observer->ended(qp_);
 }
 
 bool WithheldData::empty() const {
@@ -84,6 +90,19 @@ bool WithheldData::empty() const {
 
 void WithheldData::hold(std::byte* to, const std::byte* from, size_t bytes, Kind kind,
                         uint32_t key) {
+  hold_chunks(to, from, bytes, kind, key);
+  HoldObserver* const observer = HoldObserver::get();
+  if (observer == nullptr) return;
+  observer->held(qp_, {.to = to,
+                       .bytes = bytes,
+                       .key = key,
+                       .read_response = kind == Kind::kReadResponse,
+                       .receive = kind == Kind::kReceive,
+                       .stamp = stamp_});
+}
+
+void WithheldData::hold_chunks(std::byte* to, const std::byte* from, size_t bytes, Kind kind,
+                               uint32_t key) {
   const std::lock_guard lock(owner_.mutex_);
   if (owner_.poison_) std::memset(to, std::to_integer<int>(kPoison), bytes);
   if (chunks_.empty()) rounds_to_wait_ = static_cast<uint32_t>(below(kFirstRounds));
@@ -113,6 +132,12 @@ void WithheldData::order(const OrderPoint& point) {
 }
 
 bool WithheldData::reach(const OrderPoint& point) {
+  if (!show_or_wait(point)) return false;
+  if (HoldObserver* observer = HoldObserver::get()) observer->reached(qp_, point);
+  return true;
+}
+
+bool WithheldData::show_or_wait(const OrderPoint& point) {
   const std::lock_guard lock(owner_.mutex_);
   const size_t first = gather(point);
   if (first == chunks_.size()) {
@@ -140,6 +165,7 @@ void WithheldData::invalidated(uint32_t key) {
   for (Chunk& chunk : chunks_) {
     if (chunk.key == key) chunk.kind = Kind::kReadResponse;
   }
+  if (HoldObserver* observer = HoldObserver::get()) observer->invalidated(qp_, key);
 }
 
 void WithheldData::trickle() {

@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "mrpool/ordering_report.h"
+#include "transport/uiwarp/hold_observer.h"
 
 namespace mrpool::uiwarp {
 
@@ -58,7 +59,7 @@ class OrderingSanitizer {
   OrderingSanitizer(const OrderingSanitizer&) = delete;
   OrderingSanitizer& operator=(const OrderingSanitizer&) = delete;
 
-  std::unique_ptr<WithheldData> withhold_for_qp();
+  std::unique_ptr<WithheldData> withhold_for_qp(const Qp* qp);
   void opted_out() { opted_out_.fetch_add(1, std::memory_order_relaxed); }
   // Everything withheld becomes visible.
   void settle_all();
@@ -80,7 +81,8 @@ class WithheldData {
  public:
   enum class Kind : uint8_t { kWrite, kReadResponse, kReceive };
 
-  WithheldData(OrderingSanitizer& owner, uint64_t seed);
+  // `qp` only stands for whose it is.
+  WithheldData(OrderingSanitizer& owner, uint64_t seed, const Qp* qp);
   ~WithheldData();
   WithheldData(const WithheldData&) = delete;
   WithheldData& operator=(const WithheldData&) = delete;
@@ -95,6 +97,8 @@ class WithheldData {
   // visible. True: all that it orders is visible.
   bool reach(const OrderPoint& point);
   void order_all() { order({.stamp = ~uint64_t{0}}); }
+  // The connection has ended.
+  void end();
   void order_reads() { order({.stamp = ~uint64_t{0}, .only_reads = true}); }
   // The key was invalidated in the send queue: what is for it counts as READ data from now on.
   void invalidated(uint32_t key);
@@ -112,6 +116,8 @@ class WithheldData {
     int64_t since;  // nanoseconds
   };
 
+  void hold_chunks(std::byte* to, const std::byte* from, size_t bytes, Kind kind, uint32_t key);
+  bool show_or_wait(const OrderPoint& point);
   uint64_t below(uint64_t limit) { return random_() % limit; }
   // Under the owner's lock.
   void show(size_t index);
@@ -120,6 +126,7 @@ class WithheldData {
   void order(const OrderPoint& point);
 
   OrderingSanitizer& owner_;
+  const Qp* const qp_;
   std::mt19937_64 random_;
   std::vector<Chunk> chunks_;   // in no order
   std::set<uint64_t> waiting_;  // their stamps

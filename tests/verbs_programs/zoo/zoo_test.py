@@ -3,7 +3,8 @@
 
     zoo_test.py MRPOOL_RUN FOLDER [KIND...]
 
-Each program of this folder is named after the kind of finding that it stands for and is run as
+Each program of this folder is named after the kind of finding that it stands for (and, where a kind
+has several, after what makes it: KIND__WHAT) and is run as
 "PROGRAM wrong" and "PROGRAM right". Wrong, the finding's stacks must name the line that says FAULT
 and the exit status must follow from errors; right, there must be no finding at all.
 """
@@ -41,7 +42,7 @@ def places(finding):
 
 def check(mrpool_run, program, source):
     """What is wrong, as a text; empty when nothing is."""
-    kind = source.stem.replace("_", "-")
+    kind = source.stem.split("__")[0].replace("_", "-")
     status, found, text = findings(mrpool_run, program, "wrong")
     place = (source.name, fault_line(source))
     hits = [each for each in found if each["kind"] == kind and place in places(each)]

@@ -42,10 +42,9 @@ using Handle = uint64_t;
 struct Touch {
   uintptr_t address = 0;
   bool write = false;
-  bool system_call = false;       // the program handed the bytes to the kernel
-  uintptr_t instruction = 0;      // 0 for a system call
-  const void* context = nullptr;  // the ucontext_t of the access; null for a system call
-  Handle handle = 0;              // disarmed by now
+  bool system_call = false;   // the program handed the bytes to the kernel
+  uintptr_t instruction = 0;  // of the access; of a system call, where it returns to
+  Handle handle = 0;          // disarmed by now
   Note note{};
 };
 

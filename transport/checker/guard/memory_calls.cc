@@ -25,6 +25,8 @@ using mrpool::guard::forget;
 using mrpool::guard::Map;
 using mrpool::guard::next;
 
+// What the program calls.
+#pragma GCC visibility push(default)
 extern "C" {
 
 int munmap(void* start, size_t bytes) noexcept {
@@ -64,3 +66,4 @@ void* mremap(void* start, size_t bytes, size_t new_bytes, int flags, ...) noexce
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

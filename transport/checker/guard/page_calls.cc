@@ -31,12 +31,14 @@ bool PageGuard::open_for_call(std::span<const iovec> pieces) {
   return true;
 }
 
-void PageGuard::close_after_call(std::span<const iovec> pieces, ssize_t bytes, bool write) {
+void PageGuard::close_after_call(std::span<const iovec> pieces, ssize_t bytes, bool write,
+                                 const void* caller) {
   size_t left = bytes < 0 ? 0 : static_cast<size_t>(bytes);
   for (const iovec& piece : pieces) {
     const size_t used = std::min(left, piece.iov_len);
     left -= used;
-    const Touch touch = touch_of_call(range_of(piece.iov_base, used), write);
+    Touch touch = touch_of_call(range_of(piece.iov_base, used), write);
+    touch.instruction = reinterpret_cast<uintptr_t>(caller);
     if (touch.handle != 0 && callbacks_.touched != nullptr) callbacks_.touched(touch);
   }
   const Locked locked(lock_);

@@ -79,7 +79,6 @@ bool PageGuard::handle_fault(const siginfo_t& info, ucontext_t& context) {
     touch = end_guard(op, address, is_write(context));
   }
   touch.instruction = instruction_of(context);
-  touch.context = &context;
   if (callbacks_.touched != nullptr) callbacks_.touched(touch);
   return true;
 }

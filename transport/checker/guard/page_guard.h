@@ -50,8 +50,9 @@ class PageGuard final : public Guard {
 
   // A system call is about to use that memory. False: no need for close().
   bool open_for_call(std::span<const iovec> pieces);
-  // The call has used `bytes` of it, -1: none.
-  void close_after_call(std::span<const iovec> pieces, ssize_t bytes, bool write);
+  // The call, which returns to `caller`, has used `bytes` of it, -1: none.
+  void close_after_call(std::span<const iovec> pieces, ssize_t bytes, bool write,
+                        const void* caller);
   // The memory is about to be unmapped or to get other rights.
   void forget(Range memory);
   // All guards end; for a forked child.

@@ -48,6 +48,8 @@ sighandler_t set_handler(int signal, sighandler_t handler, int flags) {
 }  // namespace
 }  // namespace mrpool::guard
 
+// What the program calls.
+#pragma GCC visibility push(default)
 extern "C" {
 
 int sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept {
@@ -74,3 +76,4 @@ int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -18,20 +18,23 @@ namespace {
 
 enum class Kernel : bool { kReads, kWrites };  // what it does with the buffer
 
-// `call` returns how many bytes were used, or less than 0.
+// `call` returns how many bytes were used, or less than 0. Inlined: the caller is the program.
 template <typename Call>
-auto with_open(std::span<const iovec> pieces, Kernel kernel, Call&& call) {
+[[gnu::always_inline]] inline auto with_open(std::span<const iovec> pieces, Kernel kernel,
+                                             Call&& call) {
   PageGuard& guard = PageGuard::get();
   if (!guard.open_for_call(pieces)) return call();
   const auto used = call();
   const int error = errno;
-  guard.close_after_call(pieces, static_cast<ssize_t>(used), kernel == Kernel::kWrites);
+  guard.close_after_call(pieces, static_cast<ssize_t>(used), kernel == Kernel::kWrites,
+                         __builtin_return_address(0));
   errno = error;
   return used;
 }
 
 template <typename Call>
-ssize_t with_open(const void* buffer, size_t bytes, Kernel kernel, Call&& call) {
+[[gnu::always_inline]] inline ssize_t with_open(const void* buffer, size_t bytes, Kernel kernel,
+                                                Call&& call) {
   const iovec piece{const_cast<void*>(buffer), bytes};
   return with_open({&piece, 1}, kernel, call);
 }
@@ -48,7 +51,8 @@ std::span<const iovec> pieces_of(const msghdr* message) {
 
 // Items that a stream reads or writes, by a function that counts them.
 template <typename Call>
-size_t items(const void* buffer, size_t size, size_t count, Kernel kernel, Call&& call) {
+[[gnu::always_inline]] inline size_t items(const void* buffer, size_t size, size_t count,
+                                           Kernel kernel, Call&& call) {
   if (size == 0 || count == 0) return call();
   const ssize_t used =
       with_open(buffer, size * count, kernel, [&] { return static_cast<ssize_t>(call() * size); });
@@ -64,6 +68,8 @@ using mrpool::guard::next;
 using mrpool::guard::pieces_of;
 using mrpool::guard::with_open;
 
+// What the program calls.
+#pragma GCC visibility push(default)
 extern "C" {
 
 ssize_t read(int fd, void* buffer, size_t bytes) {
@@ -98,15 +104,10 @@ ssize_t pwrite(int fd, const void* buffer, size_t bytes, off_t offset) {
 }
 
 // off_t has 64 bits here.
-ssize_t pread64(int fd, void* buffer, size_t bytes, off64_t offset) {
-  return pread(fd, buffer, bytes, offset);
-}
-ssize_t __pread64_chk(int fd, void* buffer, size_t bytes, off64_t offset, size_t room) {
-  return __pread_chk(fd, buffer, bytes, offset, room);
-}
-ssize_t pwrite64(int fd, const void* buffer, size_t bytes, off64_t offset) {
-  return pwrite(fd, buffer, bytes, offset);
-}
+[[gnu::alias("pread")]] ssize_t pread64(int fd, void* buffer, size_t bytes, off64_t offset);
+[[gnu::alias("__pread_chk")]] ssize_t __pread64_chk(int fd, void* buffer, size_t bytes,
+                                                    off64_t offset, size_t room);
+[[gnu::alias("pwrite")]] ssize_t pwrite64(int fd, const void* buffer, size_t bytes, off64_t offset);
 
 ssize_t readv(int fd, const iovec* pieces, int count) {
   static auto* const real = next<ssize_t(int, const iovec*, int)>("readv");
@@ -132,12 +133,8 @@ ssize_t pwritev(int fd, const iovec* pieces, int count, off_t offset) {
                    [&] { return real(fd, pieces, count, offset); });
 }
 
-ssize_t preadv64(int fd, const iovec* pieces, int count, off64_t offset) {
-  return preadv(fd, pieces, count, offset);
-}
-ssize_t pwritev64(int fd, const iovec* pieces, int count, off64_t offset) {
-  return pwritev(fd, pieces, count, offset);
-}
+[[gnu::alias("preadv")]] ssize_t preadv64(int fd, const iovec* pieces, int count, off64_t offset);
+[[gnu::alias("pwritev")]] ssize_t pwritev64(int fd, const iovec* pieces, int count, off64_t offset);
 
 ssize_t recv(int fd, void* buffer, size_t bytes, int flags) {
   static auto* const real = next<ssize_t(int, void*, size_t, int)>("recv");
@@ -200,3 +197,4 @@ size_t fwrite(const void* buffer, size_t size, size_t count, FILE* stream) {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -12,6 +12,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "tests/unit/transport/uiwarp/transfer.h"
+#include "transport/uiwarp/sanitizer.h"
 
 namespace mrpool::uiwarp::testing {
 namespace {
@@ -392,6 +393,44 @@ TEST(OrderingSanitizer, NothingAppearsAfterARegistrationEnded) {
   std::fill(target.memory.begin(), target.memory.end(), std::byte(0x11));
   world.pair.settle();
   EXPECT_TRUE(all(target, 0, 4096, 0x11));
+}
+
+// Who guards the bytes hears of them before they appear, and of what orders them before done().
+struct Heard final : HoldObserver {
+  Heard() { observe(this); }
+  ~Heard() { observe(nullptr); }
+  void held(const Qp*, const Held& held) override {
+    bytes += held.bytes;
+    stamp = held.stamp;
+  }
+  void invalidated(const Qp*, uint32_t) override {}
+  void reached(const Qp*, const OrderPoint& point) override { ordered = point.stamp; }
+  void ended(const Qp* qp) override { ended_qp = qp; }
+  size_t bytes = 0;
+  uint64_t stamp = 0;
+  uint64_t ordered = 0;
+  const Qp* ended_qp = nullptr;
+};
+
+TEST(OrderingSanitizer, ObserverHearsWhatIsHeldAndWhatOrdersIt) {
+  Heard heard;
+  World world(3);
+  Buffer target(*world.pair.server.pd, 4096, kSink);
+  Buffer data(*world.pair.client.pd, 4096, Access::kNone, 0x5a);
+  const Sge sge = data.sge();
+  Recorded received;
+  ASSERT_EQ(world.pair.server.qp->post_recv({.completion = &received}), PostStatus::kOk);
+  uint64_t ordered = 0;
+  received.then = [&] { ordered = heard.ordered; };
+  ASSERT_EQ(world.pair.client.send(write_of(sge, target, 0)), PostStatus::kOk);
+  ASSERT_EQ(world.pair.client.send({.signalled = false}), PostStatus::kOk);
+  ASSERT_TRUE(world.pair.until([&] { return received.done(); }));
+  EXPECT_EQ(heard.bytes, 4096u);
+  EXPECT_GT(heard.stamp, 0u);
+  EXPECT_GE(ordered, heard.stamp);
+  EXPECT_EQ(heard.ended_qp, nullptr);
+  world.pair.server.qp->abort();
+  EXPECT_EQ(heard.ended_qp, world.pair.server.qp.get());
 }
 
 TEST(OrderingSanitizer, OptionsInTheAddress) {

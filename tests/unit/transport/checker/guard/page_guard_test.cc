@@ -24,7 +24,7 @@ TEST_F(PageGuardTest, LoadOfGuardedBytesIsToldAndGoesOn) {
   EXPECT_FALSE(last.write);
   EXPECT_EQ(last.note[0], 99u);
   EXPECT_EQ(last.handle, op);
-  EXPECT_NE(last.context, nullptr);
+  EXPECT_NE(last.instruction, 0u);
   EXPECT_EQ(bytes[5001], 0);  // its guard has ended
   EXPECT_EQ(touches, 1);
 }

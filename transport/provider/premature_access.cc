@@ -1,0 +1,169 @@
+#include "transport/provider/premature_access.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "transport/checker/checker.h"
+#include "transport/checker/guard/choose.h"
+#include "transport/checker/options.h"
+#include "transport/provider/qp_object.h"
+#include "transport/provider/touches.h"
+
+namespace mrpool::provider {
+namespace {
+
+enum class Brought : uint8_t { kWrite, kRead, kSend };
+
+// What brought bytes, and what orders them.
+struct Explanation {
+  const char* operation;
+  const char* completion;
+};
+constexpr Explanation kExplanations[] = {
+    {"an RDMA WRITE of the peer",
+     "the completion of the receive that the peer's next SEND, or WRITE with immediate data, on "
+     "that QP completes"},
+    {"an RDMA READ or an atomic", "its own completion"},
+    {"a SEND of the peer", "the completion of the receive that it came for"},
+};
+
+// A guard::Note, word by word.
+enum NoteWord : uint8_t { kBrought, kQp, kRegion, kRegionBytes, kKey, kUnused };
+
+std::string where_of(const guard::Note& note, uintptr_t address) {
+  return absl::StrFormat("byte %u of MR lkey 0x%x (%u bytes at 0x%x)", address - note[kRegion],
+                         note[kKey], note[kRegionBytes], note[kRegion]);
+}
+
+std::string origin_of(const guard::Note& note) {
+  const Explanation& why = kExplanations[note[kBrought]];
+  return absl::StrFormat("%s over QP 0x%x; %s orders it and was not polled yet", why.operation,
+                         note[kQp], why.completion);
+}
+
+std::string text_of(const guard::Touch& touch) {
+  const char* how = touch.write ? "a store to" : "a load of";
+  if (touch.system_call) how = touch.write ? "a system call wrote" : "a system call read";
+  return absl::StrFormat("%s %s, which came by %s", how, where_of(touch.note, touch.address),
+                         origin_of(touch.note));
+}
+
+void touched(const guard::Touch& touch) {
+  note_touch(touch);
+  // The thread may be asleep, and the program need not call again.
+  Engine::wake_to_report();
+}
+
+void describe(const guard::Note& note, char* text, size_t bytes) {
+  absl::SNPrintF(text, bytes, "range that came by %s: MR lkey 0x%x,", origin_of(note), note[kKey]);
+}
+
+}  // namespace
+
+PrematureAccess* PrematureAccess::instance_ = nullptr;
+
+void PrematureAccess::start(Engine& engine) {
+  if (checker::Checker::get() == nullptr) return;
+  if (instance_ == nullptr) {
+    const char* wanted = std::getenv(checker::kGuardVariable);
+    guard::Guard* guard = guard::choose(wanted == nullptr ? "" : wanted);
+    if (guard == nullptr || !guard->start({.touched = &touched, .describe = &describe})) return;
+    // The first backtrace of a process loads what it needs, which a handler cannot wait for.
+    (void)checker::Stack::capture();
+    instance_ = new PrematureAccess(*guard);
+    uiwarp::HoldObserver::observe(instance_);
+  }
+  instance_->engine_ = &engine;
+  instance_->arrivals_.clear();
+}
+
+void PrematureAccess::region_made(const ibv_mr& mr) {
+  const guard::Range range = guard::range_of(mr.addr, mr.length);
+  regions_.emplace(range.begin, Region{range.end, mr.lkey});
+  guard_.add_region(range);
+}
+
+void PrematureAccess::region_ended(const ibv_mr& mr) {
+  const guard::Range range = guard::range_of(mr.addr, mr.length);
+  const auto [first, last] = regions_.equal_range(range.begin);
+  const auto found =
+      std::find_if(first, last, [&](const auto& each) { return each.second.lkey == mr.lkey; });
+  if (found != last) regions_.erase(found);
+  guard_.remove_region(range);
+}
+
+guard::Note PrematureAccess::note_of(const Qp* qp, const uiwarp::Held& held) const {
+  guard::Note note{};
+  note[kBrought] = static_cast<uint64_t>(held.read_response ? Brought::kRead
+                                         : held.receive     ? Brought::kSend
+                                                            : Brought::kWrite);
+  if (QpObject* owner = engine_->owner_of(qp)) note[kQp] = owner->abi()->qp_num;
+  const auto address = reinterpret_cast<uintptr_t>(held.to);
+  note[kRegion] = address;
+  // The one with that key, else the last to start before the bytes: keys of READ sinks are not the
+  // program's.
+  for (auto it = regions_.upper_bound(address); it != regions_.begin();) {
+    --it;
+    if (it->second.end <= address) continue;
+    if (note[kRegionBytes] != 0 && it->second.lkey != held.key) continue;
+    note[kRegion] = it->first;
+    note[kRegionBytes] = it->second.end - it->first;
+    note[kKey] = it->second.lkey;
+    if (it->second.lkey == held.key) break;
+  }
+  return note;
+}
+
+void PrematureAccess::held(const Qp* qp, const uiwarp::Held& held) {
+  const guard::Handle handle = guard_.arm(guard::range_of(held.to, held.bytes), note_of(qp, held));
+  if (handle == 0) return;
+  std::deque<Arrival>& arrivals = arrivals_[qp];
+  arrivals.push_back({held.stamp, handle, held.key, held.read_response});
+  if (arrivals.size() <= kMaxArrivals) return;
+  guard_.disarm(arrivals.front().handle);
+  arrivals.pop_front();
+}
+
+void PrematureAccess::invalidated(const Qp* qp, uint32_t key) {
+  const auto found = arrivals_.find(qp);
+  if (found == arrivals_.end()) return;
+  for (Arrival& arrival : found->second) {
+    if (arrival.key == key) arrival.of_read = true;
+  }
+}
+
+void PrematureAccess::reached(const Qp* qp, const uiwarp::OrderPoint& point) {
+  reached_ = {.qp = qp, .point = point};
+}
+
+void PrematureAccess::polled(const OrderedData& data) {
+  const auto found = arrivals_.find(data.qp);
+  if (found == arrivals_.end()) return;
+  std::erase_if(found->second, [&](const Arrival& arrival) {
+    if (arrival.stamp > data.point.stamp) return false;
+    if (data.point.only_reads && !arrival.of_read) return false;
+    guard_.disarm(arrival.handle);
+    return true;
+  });
+}
+
+void PrematureAccess::ended(const Qp* qp) {
+  polled({.qp = qp, .point = {.stamp = ~uint64_t{0}}});
+  arrivals_.erase(qp);
+}
+
+void PrematureAccess::report() {
+  checker::Checker& checker = *checker::Checker::get();
+  while (const std::optional<NotedTouch> noted = take_touch()) {
+    const auto key = static_cast<uint32_t>(noted->touch.note[kKey]);
+    checker.report().add({.kind = checker::Kind::kPrematureAccess,
+                          .text = text_of(noted->touch),
+                          .where = noted->stack,
+                          .origins = checker.registered(key)});
+  }
+}
+
+}  // namespace mrpool::provider
