@@ -50,6 +50,7 @@ constexpr const char* kExamples =
 
 struct Options {
   std::string ordering{provider::kAsAsked};
+  std::string completions{provider::kSent};
   bool stats = false;
   std::string check;  // the seed; empty: off
   std::string report;
@@ -118,6 +119,7 @@ int run(const Options& options) {
   if (!preload.ok()) return fail(kCannotRun, std::string(preload.status().message()));
   ::setenv("LD_PRELOAD", preload->c_str(), 1);
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
+  ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   set_checker(options);
   std::vector<char*> words;
@@ -190,6 +192,13 @@ int main(int argc, char** argv) {
                  "IBV_ACCESS_RELAXED_ORDERING; relaxed: every region is relaxed, as on a NIC that "
                  "is set to force it",
                  options.ordering, {{as_asked, as_asked}, {relaxed, relaxed}});
+  const std::string sent(provider::kSent);
+  const std::string acknowledged(provider::kAcknowledged);
+  program.choice(
+      "completions",
+      "what a completed WRITE says. sent: its bytes are on their way; acknowledged: they "
+      "are in the peer's memory, as on InfiniBand, which takes a round trip more",
+      options.completions, {{sent, sent}, {acknowledged, acknowledged}});
   program.flag("stats", "write what ran to standard error at exit", options.stats);
   declare_checker(program, options);
   declare_guard(program, options);

@@ -92,14 +92,42 @@ void absent_features() {
   attr.cap.max_send_wr = attr.cap.max_recv_wr = 4;
   attr.cap.max_send_sge = attr.cap.max_recv_sge = 1;
   EXPECT_REFUSED(ibv_create_qp(pd, &attr), EOPNOTSUPP);
-  EXPECT_REFUSED(ibv_alloc_mw(pd, IBV_MW_TYPE_2), EOPNOTSUPP);
-  ibv_cq_init_attr_ex cq_attr = {.cqe = 4};
+  ibv_cq_init_attr_ex cq_attr = {.cqe = 4, .wc_flags = IBV_WC_EX_WITH_COMPLETION_TIMESTAMP};
   EXPECT_REFUSED(ibv_create_cq_ex(context, &cq_attr), EOPNOTSUPP);
   ibv_ah_attr ah = {.port_num = 1};
   EXPECT_REFUSED(ibv_create_ah(pd, &ah), EOPNOTSUPP);
   rdma_cm_id* id;
   EXPECT_REFUSED(rdma_create_id(nullptr, &id, nullptr, RDMA_PS_UDP) == 0, EOPNOTSUPP);
   ibv_destroy_cq(cq);
+}
+
+void resize() {
+  ibv_cq* cq = ibv_create_cq(context, 3, nullptr, nullptr, 0);
+  EXPECT(ibv_resize_cq(cq, 7) == 0 && cq->cqe >= 7);
+  EXPECT(ibv_resize_cq(cq, 1) == 0 && cq->cqe >= 1);
+  EXPECT(ibv_resize_cq(cq, 0) == EINVAL);
+  EXPECT(ibv_destroy_cq(cq) == 0);
+}
+
+// A window stays the Pd's until it is given back; it is bound to regions that allow it, of its Pd.
+void windows() {
+  EXPECT_REFUSED(ibv_alloc_mw(pd, static_cast<ibv_mw_type>(3)), EINVAL);
+  ibv_mw* mw = ibv_alloc_mw(pd, IBV_MW_TYPE_1);
+  ibv_mr* mr = ibv_reg_mr(pd, memory, sizeof memory, IBV_ACCESS_LOCAL_WRITE);
+  ibv_cq* cq = ibv_create_cq(context, 4, nullptr, nullptr, 0);
+  ibv_qp_init_attr attr = {.send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_RC};
+  attr.cap = {.max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1};
+  ibv_qp* qp = ibv_create_qp(pd, &attr);
+  EXPECT(mw != nullptr && mr != nullptr && qp != nullptr);
+  ibv_mw_bind bind = {.bind_info = {.mr = mr,
+                                    .addr = reinterpret_cast<uintptr_t>(memory),
+                                    .length = 8,
+                                    .mw_access_flags = IBV_ACCESS_REMOTE_READ}};
+  EXPECT(ibv_bind_mw(qp, mw, &bind) == EINVAL);  // not connected, and no right to bind
+  EXPECT(ibv_destroy_qp(qp) == 0);
+  EXPECT(ibv_destroy_cq(cq) == 0);
+  EXPECT(ibv_dereg_mr(mr) == 0);
+  EXPECT(ibv_dealloc_mw(mw) == 0);
 }
 
 struct End {
@@ -237,6 +265,8 @@ int main() {
   null_pointers();
   access_flags();
   absent_features();
+  resize();
+  windows();
   two_ends();
   fork_works();
   EXPECT(ibv_dealloc_pd(pd) == 0);

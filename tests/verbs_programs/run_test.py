@@ -27,7 +27,8 @@ class Run(unittest.TestCase):
         self.assertRegex(run("--version").stdout, r"^mrpool-run \(mrpool\) \d+\.\d+\.\d+\n$")
 
     def test_wrong_usage(self):
-        for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"), ("--stats",)):
+        for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"),
+                          ("--completions=soon", "true"), ("--stats",)):
             done = run(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn("mrpool-run:", done.stderr)

@@ -44,26 +44,24 @@ void set_absent(Function& entry) {
   X(alloc_td) X(modify_cq) X(post_srq_ops) \
   X(destroy_rwq_ind_table) X(create_rwq_ind_table) X(destroy_wq) \
   X(modify_wq) X(create_wq) X(query_rt_values) \
-  X(create_cq_ex) X(ibv_destroy_flow) X(ibv_create_flow) \
+  X(ibv_destroy_flow) X(ibv_create_flow) \
   X(open_qp) X(get_srq_num) X(open_xrcd) \
   X(close_xrcd)
 // clang-format on
-
-// Entries of ibv_context_ops.
-#define MRPOOL_ABSENT_OPS(X) X(alloc_mw) X(bind_mw) X(dealloc_mw)
 
 void fill_table(verbs_context& table) {
   table.sz = sizeof table;
 #define MRPOOL_SET(name) set_absent(table.name);
   MRPOOL_ABSENT_EXTENDED(MRPOOL_SET)
 #undef MRPOOL_SET
-#define MRPOOL_SET(name) set_absent(table.context.ops.name);
-  MRPOOL_ABSENT_OPS(MRPOOL_SET)
-#undef MRPOOL_SET
   table.query_device_ex = query_device_ex;
   table.query_port = query_port;
+  table.create_cq_ex = create_cq_ex;
   table.create_qp_ex = create_qp_ex;
   table.create_srq_ex = create_srq_ex;
+  table.context.ops.alloc_mw = alloc_mw;
+  table.context.ops.bind_mw = bind_mw;
+  table.context.ops.dealloc_mw = dealloc_mw;
   table.context.ops.poll_cq = poll_cq;
   table.context.ops.req_notify_cq = req_notify_cq;
   table.context.ops.post_send = post_send;

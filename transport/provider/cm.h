@@ -84,6 +84,7 @@ class CmId final : public ConnectionObserver, public ListenHandler {
   uint32_t events_acknowledged = 0;
   std::optional<ibv_qp_init_attr> qp_attr;  // of rdma_create_ep, for a listener's connections
   bool owns_cqs = false;
+  uint8_t ack_timeout = 0;
 
  private:
   void on_established(std::span<const std::byte> private_data, const ConnectionInfo* info) override;
@@ -94,6 +95,7 @@ class CmId final : public ConnectionObserver, public ListenHandler {
   // The QP that the program made for the id, or named by its number.
   QpObject* qp_for(const rdma_conn_param* param);
   void set_local(const sockaddr* address);
+  void take(QpObject& qp);
 
   Handle<rdma_cm_id, CmId> handle_;
   Engine& engine_;

@@ -278,11 +278,18 @@ ibv_context** rdma_get_devices(int* count) {
 
 void rdma_free_devices(ibv_context** list) { std::free(list); }
 
-int rdma_set_option(rdma_cm_id* id, int level, int name, void*, size_t) {
+int rdma_set_option(rdma_cm_id* id, int level, int name, void* value, size_t bytes) {
   // Hints for a fabric and for the kernel's port table; TCP needs none of them.
   const bool known =
       level == RDMA_OPTION_ID && name >= RDMA_OPTION_ID_TOS && name <= RDMA_OPTION_ID_ACK_TIMEOUT;
-  return on_id(id, false, [&](CmId&) { return known ? 0 : ENOSYS; });
+  return on_id(id, false, [&](CmId& each) {
+    // A program may look for this one in its QP.
+    if (known && name == RDMA_OPTION_ID_ACK_TIMEOUT) {
+      if (value == nullptr || bytes != sizeof(uint8_t)) return EINVAL;
+      each.ack_timeout = *static_cast<uint8_t*>(value);
+    }
+    return known ? 0 : ENOSYS;
+  });
 }
 
 int rdma_join_multicast(rdma_cm_id*, sockaddr*, void*) { return cm_fail(EOPNOTSUPP); }

@@ -106,8 +106,14 @@ int CmId::connect(const rdma_conn_param* param) {
   const uint8_t ird = param != nullptr ? param->responder_resources : kDefaultReads;
   const int error =
       qp->connect(to_device_address(abi().route.addr.dst_addr), data_of(param), ord, ird, *this);
-  if (error == 0) connected_ = qp;
+  if (error == 0) take(*qp);
   return error;
+}
+
+// The QP has the id's connection from now on.
+void CmId::take(QpObject& qp) {
+  connected_ = &qp;
+  qp.set_timeout(ack_timeout);
 }
 
 int CmId::accept(const rdma_conn_param* param) {
@@ -117,13 +123,14 @@ int CmId::accept(const rdma_conn_param* param) {
   const uint8_t ird = param != nullptr ? param->responder_resources : limit(offered_ird_);
   const std::unique_ptr<ConnectRequest> request = std::move(request_);
   const int error = qp->accept(*request, hello_, data_of(param), ord, ird, *this);
-  if (error == 0) connected_ = qp;
+  if (error == 0) take(*qp);
   return error;
 }
 
 int CmId::reject(std::span<const std::byte> private_data) {
   if (request_ == nullptr) return EINVAL;
   std::exchange(request_, nullptr)->reject(private_data).IgnoreError();
+  engine_.reactor().poll();  // it goes out now: the program may end
   return 0;
 }
 

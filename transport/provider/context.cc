@@ -193,6 +193,10 @@ int ibv_query_device(ibv_context* context, ibv_device_attr* attr) {
   attr->max_cqe = mrpool::provider::kMaxCqEntries;
   attr->max_mr = static_cast<int>(caps.max_mr);
   attr->max_pd = mrpool::provider::kMaxObjects;
+  attr->max_mw = attr->max_mr;
+  attr->vendor_id = mrpool::provider::kVendorId;
+  attr->hw_ver = 1;
+  attr->device_cap_flags = IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B;
   attr->max_qp_rd_atom = caps.max_ird;
   attr->max_qp_init_rd_atom = caps.max_ord;
   attr->max_res_rd_atom = mrpool::provider::kMaxObjects * caps.max_ird;
@@ -247,6 +251,7 @@ int _ibv_query_gid_ex(ibv_context* context, uint32_t port, uint32_t index, ibv_g
 ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries, size_t max,
                              uint32_t flags, size_t size) {
   if (context == nullptr || (entries == nullptr && max > 0)) return -EINVAL;
+  if (max < local_gids().size()) return -EINVAL;
   size_t count = 0;
   while (count < max && _ibv_query_gid_ex(context, 1, static_cast<uint32_t>(count), entries + count,
                                           flags, size) == 0) {

@@ -55,7 +55,7 @@ void CqObject::push(const ibv_wc& wc, bool solicited) {
   if (armed == Arm::kNo || channel == nullptr) return;
   if (armed == Arm::kSolicited && !solicited && wc.status == IBV_WC_SUCCESS) return;
   disarm();
-  channel->events.push(&handle.abi);
+  channel->events.push(abi());
 }
 
 int CqObject::pop(int entries, ibv_wc* wc) {
@@ -101,8 +101,34 @@ thread_local uint32_t polls_in_vain = 0;
 
 }  // namespace
 
+CqObject* make_cq(ibv_context* abi, uint32_t entries, void* cq_context, ibv_comp_channel* channel,
+                  uint32_t vector) {
+  ContextObject* context = ContextObject::from(abi);
+  if (context == nullptr || entries == 0 || entries > kMaxCqEntries ||
+      vector >= static_cast<uint32_t>(abi->num_comp_vectors)) {
+    return fail_null(EINVAL);
+  }
+  const Session session(context->engine);
+  if (!session.ok()) return fail_null(EIO);
+  auto* cq = new CqObject;
+  cq->engine = &context->engine;
+  cq->channel = Handle<ibv_comp_channel, ChannelObject>::from(channel);
+  cq->ring.resize(std::bit_ceil(size_t{entries}));
+  cq->handle.object = cq;
+  ibv_cq& out = *cq->abi();
+  out.context = abi;
+  out.channel = channel;
+  out.cq_context = cq_context;
+  out.cqe = static_cast<int>(entries);
+  ::pthread_mutex_init(&out.mutex, nullptr);
+  ::pthread_cond_init(&out.cond, nullptr);
+  if (channel != nullptr) ++channel->refcnt;
+  told_made("CQ", &out);
+  return cq;
+}
+
 int poll_cq(ibv_cq* abi, int entries, ibv_wc* wc) {
-  CqObject* cq = Handle<ibv_cq, CqObject>::from(abi);
+  CqObject* cq = CqObject::from(abi);
   if (cq == nullptr || entries < 0 || (wc == nullptr && entries > 0)) return -EINVAL;
   if (polls_in_vain > kPatience) ::sched_yield();
   const Session session(*cq->engine);
@@ -114,7 +140,7 @@ int poll_cq(ibv_cq* abi, int entries, ibv_wc* wc) {
 }
 
 int req_notify_cq(ibv_cq* abi, int solicited_only) {
-  CqObject* cq = Handle<ibv_cq, CqObject>::from(abi);
+  CqObject* cq = CqObject::from(abi);
   if (cq == nullptr) return fail(EINVAL);
   const Session session(*cq->engine);
   if (!session.ok()) return fail(EIO);
@@ -158,34 +184,18 @@ int ibv_destroy_comp_channel(ibv_comp_channel* abi) {
   return 0;
 }
 
-ibv_cq* ibv_create_cq(ibv_context* abi, int entries, void* cq_context, ibv_comp_channel* channel,
-                      int vector) {
-  ContextObject* context = ContextObject::from(abi);
-  if (context == nullptr || entries <= 0 || entries > mrpool::provider::kMaxCqEntries ||
-      vector < 0 || vector >= abi->num_comp_vectors) {
-    return fail_null(EINVAL);
-  }
-  const Session session(context->engine);
-  if (!session.ok()) return fail_null(EIO);
-  auto* cq = new CqObject;
-  cq->engine = &context->engine;
-  cq->channel = Handle<ibv_comp_channel, ChannelObject>::from(channel);
-  cq->ring.resize(std::bit_ceil(static_cast<size_t>(entries)));
-  cq->handle.object = cq;
-  ibv_cq& out = cq->handle.abi;
-  out.context = abi;
-  out.channel = channel;
-  out.cq_context = cq_context;
-  out.cqe = entries;
-  ::pthread_mutex_init(&out.mutex, nullptr);
-  ::pthread_cond_init(&out.cond, nullptr);
-  if (channel != nullptr) ++channel->refcnt;
-  return mrpool::provider::told_made("CQ", &out);
+ibv_cq* ibv_create_cq(ibv_context* context, int entries, void* cq_context,
+                      ibv_comp_channel* channel, int vector) {
+  if (entries < 0 || vector < 0) return fail_null(EINVAL);
+  CqObject* cq = mrpool::provider::make_cq(context, static_cast<uint32_t>(entries), cq_context,
+                                           channel, static_cast<uint32_t>(vector));
+  return cq == nullptr ? nullptr : cq->abi();
 }
 
 int ibv_resize_cq(ibv_cq* abi, int entries) {
-  CqObject* cq = Handle<ibv_cq, CqObject>::from(abi);
-  if (cq == nullptr || entries <= 0 || entries > mrpool::provider::kMaxCqEntries) {
+  CqObject* cq = CqObject::from(abi);
+  if (cq == nullptr || entries <= 0 ||
+      entries > static_cast<int>(mrpool::provider::kMaxCqEntries)) {
     return fail(EINVAL);
   }
   const Session session(*cq->engine);
@@ -195,7 +205,7 @@ int ibv_resize_cq(ibv_cq* abi, int entries) {
 }
 
 int ibv_destroy_cq(ibv_cq* abi) {
-  CqObject* cq = Handle<ibv_cq, CqObject>::from(abi);
+  CqObject* cq = CqObject::from(abi);
   if (cq == nullptr) return fail(EINVAL);
   {
     const Session session(*cq->engine);
@@ -233,7 +243,7 @@ int ibv_get_cq_event(ibv_comp_channel* abi, ibv_cq** cq, void** cq_context) {
     if (!taken.has_value()) continue;
     *cq = *taken;
     *cq_context = (*taken)->cq_context;
-    ++Handle<ibv_cq, CqObject>::from(*taken)->events_taken;
+    ++CqObject::from(*taken)->events_taken;
     return 0;
   }
 }

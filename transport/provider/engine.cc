@@ -87,6 +87,7 @@ bool Engine::open() {
   PrematureAccess::start(*this);
   guard_ = PrematureAccess::guard();
   relaxed_ = guard_ != nullptr || is(kOrderingVariable, kRelaxed);
+  acknowledges_ = is(kCompletionsVariable, kAcknowledged);
   report_ = is(kStatsVariable, "1");
   errno = ENODEV;
   auto reactor = Reactor::create({.spin = kSpin});

@@ -42,6 +42,7 @@ class Engine final : public Poller {
   Cq& cq() { return *cq_; }
   Statistics& statistics() { return statistics_; }
   bool relaxed() const { return relaxed_; }
+  bool acknowledges() const { return acknowledges_; }
 
   // All below: inside a Session.
   // A round of the reactor for a program that polls.
@@ -100,6 +101,7 @@ class Engine final : public Poller {
   std::unique_ptr<Cq> cq_;
   Statistics statistics_;
   bool relaxed_ = false;
+  bool acknowledges_ = false;
   bool report_ = false;
   guard::Guard* guard_ = nullptr;  // null: no memory is guarded
   std::atomic<bool> forked_{false};

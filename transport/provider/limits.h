@@ -7,7 +7,9 @@
 namespace mrpool::provider {
 
 inline constexpr char kDeviceName[] = "uiwarp0";
-inline constexpr int kMaxCqEntries = 1 << 20;
+// Nobody's: no vendor has an OUI of zeros followed by these letters ("mr").
+inline constexpr uint32_t kVendorId = 0x6d72;
+inline constexpr uint32_t kMaxCqEntries = 1 << 20;
 inline constexpr int kMaxObjects = 1 << 16;       // Cqs, Srqs, Pds: reported, not enforced
 inline constexpr uint32_t kMaxInline = 1024;      // bytes of one inline send
 inline constexpr uint32_t kMinInline = 64;        // granted to those who ask for less, as NICs do

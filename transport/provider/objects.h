@@ -7,6 +7,7 @@
 #include <infiniband/verbs.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -89,7 +90,12 @@ struct MrObject {
 };
 
 struct CqObject {
-  Handle<ibv_cq, CqObject> handle;
+  // A plain CQ is the front part of an extended one.
+  Handle<ibv_cq_ex, CqObject> handle;
+  static CqObject* from(ibv_cq* cq) {
+    return Handle<ibv_cq_ex, CqObject>::from(reinterpret_cast<ibv_cq_ex*>(cq));
+  }
+  ibv_cq* abi() { return ibv_cq_ex_to_cq(&handle.abi); }
   Engine* engine = nullptr;
   ChannelObject* channel = nullptr;
   size_t users = 0;
@@ -108,7 +114,16 @@ struct CqObject {
   void purge(uint32_t qp_num);
   void arm(bool solicited_only);
   void disarm();
+
+  // Between start_poll and end_poll of an extended CQ: what is looked at, and who may look.
+  ibv_wc current{};
+  std::mutex polling;
+  bool single_threaded = false;
 };
+
+// What both ways to create a CQ share; null with errno.
+CqObject* make_cq(ibv_context* abi, uint32_t entries, void* cq_context, ibv_comp_channel* channel,
+                  uint32_t vector);
 
 struct SrqObject;
 

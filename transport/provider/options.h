@@ -10,10 +10,15 @@ namespace mrpool::provider {
 // Value "relaxed": every region is relaxed, as on a NIC that is set to force it. Anything else:
 // each region is strict unless the program asked for IBV_ACCESS_RELAXED_ORDERING.
 inline constexpr char kOrderingVariable[] = "MRPOOL_VERBS_ORDERING";
+// Value "acknowledged": a WRITE completes when the peer has its bytes, or says why not. Anything
+// else: when its bytes are on their way, which is a round trip sooner.
+inline constexpr char kCompletionsVariable[] = "MRPOOL_VERBS_COMPLETIONS";
 // Value "1": what ran is written to standard error at exit.
 inline constexpr char kStatsVariable[] = "MRPOOL_VERBS_STATS";
 
 inline constexpr std::string_view kRelaxed = "relaxed";
 inline constexpr std::string_view kAsAsked = "as-asked";
+inline constexpr std::string_view kAcknowledged = "acknowledged";
+inline constexpr std::string_view kSent = "sent";
 
 }  // namespace mrpool::provider

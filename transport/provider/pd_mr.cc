@@ -16,7 +16,8 @@ int check_flags(uint32_t flags, const AccessSupport& support) {
   if ((flags & ~(kKnownToVerbs | kOptionalAccessRange.bits())) != 0) return EINVAL;
   const Access access = from_ibv(flags);
   if (!validate(access).ok()) return EINVAL;
-  if (any(mandatory(access) & ~support.known)) return EOPNOTSUPP;
+  // Windows are the provider's own.
+  if (any(mandatory(access) & ~support.known & ~Access::kMwBind)) return EOPNOTSUPP;
   return 0;
 }
 
@@ -46,7 +47,8 @@ int enter(PdObject& pd, MrObject& object, const Region& region) {
   Access access = from_ibv(flags);
   if (pd.engine->relaxed()) access = access & ~Access::kDisableRelaxedOrdering;
   if (zero_based) access |= Access::kZeroBased;
-  auto mr = pd.pd->reg_mr({static_cast<std::byte*>(region.addr), region.length}, access);
+  auto mr = pd.pd->reg_mr({static_cast<std::byte*>(region.addr), region.length},
+                          access & ~Access::kMwBind);
   if (!mr.ok()) {
     ++statistics.mrs_refused;
     // The flags were checked above: what is wrong is the memory.
@@ -119,7 +121,7 @@ std::optional<Sge> PdObject::translate(const ibv_sge& sge, bool read_sink) {
     return out;
   }
   if (mr.sink == nullptr) {
-    auto sink = pd->reg_mr(mr.mr->memory(), (mr.access & ~kRemoteRights) |
+    auto sink = pd->reg_mr(mr.mr->memory(), (mr.access & ~kRemoteRights & ~Access::kMwBind) |
                                                 local_access_for(BufferRole::kReadSink, true));
     if (!sink.ok()) return std::nullopt;
     mr.sink = *std::move(sink);

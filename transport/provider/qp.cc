@@ -21,8 +21,8 @@ ibv_qp* create(ibv_pd* pd_abi, ibv_qp_init_attr* attr) {
   if (pd == nullptr || attr == nullptr) return fail_null(EINVAL);
   if (attr->qp_type != IBV_QPT_RC) return fail_null(EOPNOTSUPP);
   if (const int error = check_caps(attr->cap, pd->pd->caps()); error != 0) return fail_null(error);
-  CqObject* send_cq = Handle<ibv_cq, CqObject>::from(attr->send_cq);
-  CqObject* recv_cq = Handle<ibv_cq, CqObject>::from(attr->recv_cq);
+  CqObject* send_cq = CqObject::from(attr->send_cq);
+  CqObject* recv_cq = CqObject::from(attr->recv_cq);
   SrqObject* srq = Handle<ibv_srq, SrqObject>::from(attr->srq);
   if (send_cq == nullptr || recv_cq == nullptr) return fail_null(EINVAL);
   attr->cap.max_inline_data = std::max(attr->cap.max_inline_data, kMinInline);
@@ -76,14 +76,18 @@ int post_recv(ibv_qp* abi, ibv_recv_wr* wr, ibv_recv_wr** bad) {
 
 ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
   if (context == nullptr || attr == nullptr) return fail_null(EINVAL);
-  constexpr uint32_t kKnown = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+  constexpr uint32_t kKnown =
+      IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS | IBV_QP_INIT_ATTR_CREATE_FLAGS;
   constexpr uint64_t kOperations =
       IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_RDMA_READ |
       IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_SEND_WITH_IMM |
       IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |
-      IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD;
+      IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_BIND_MW | IBV_QP_EX_WITH_LOCAL_INV;
   if ((attr->comp_mask & IBV_QP_INIT_ATTR_PD) == 0) return fail_null(EINVAL);
   if ((attr->comp_mask & ~kKnown) != 0) return fail_null(EOPNOTSUPP);
+  if ((attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) != 0 && attr->create_flags != 0) {
+    return fail_null(EOPNOTSUPP);
+  }
   if ((attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0 &&
       (attr->send_ops_flags & ~kOperations) != 0) {
     return fail_null(EOPNOTSUPP);
@@ -153,8 +157,8 @@ int ibv_destroy_qp(ibv_qp* abi) {
             [](const ibv_async_event&) {});
     qp->engine().remove_qp(abi->qp_num);
     --Handle<ibv_pd, PdObject>::from(abi->pd)->users;
-    --Handle<ibv_cq, CqObject>::from(abi->send_cq)->users;
-    --Handle<ibv_cq, CqObject>::from(abi->recv_cq)->users;
+    --CqObject::from(abi->send_cq)->users;
+    --CqObject::from(abi->recv_cq)->users;
     if (abi->srq != nullptr) --Handle<ibv_srq, SrqObject>::from(abi->srq)->users;
     ::pthread_cond_destroy(&abi->cond);
     ::pthread_mutex_destroy(&abi->mutex);

@@ -35,6 +35,26 @@ std::string host_of(const ibv_gid& gid) {
   return host;
 }
 
+// What a WRITE that got no answer ended with.
+ibv_wc_status loss_of(const Disconnect& why) {
+  constexpr uint8_t kRdmap = 0;
+  constexpr uint8_t kDdp = 1;
+  constexpr uint8_t kProtection = 1;  // of RDMAP; of DDP: tagged buffers
+  switch (why.reason) {
+    case DisconnectReason::kPeer:  // in good order: it has read what came before
+      return IBV_WC_SUCCESS;
+    case DisconnectReason::kTerminated:
+      if ((why.layer == kRdmap || why.layer == kDdp) && why.error_type == kProtection) {
+        return IBV_WC_REM_ACCESS_ERR;
+      }
+      return IBV_WC_REM_OP_ERR;
+    case DisconnectReason::kReset:
+      return IBV_WC_RETRY_EXC_ERR;
+    default:
+      return IBV_WC_WR_FLUSH_ERR;
+  }
+}
+
 }  // namespace
 
 QpObject::QpObject(PdObject& pd, CqObject* send_cq, CqObject* recv_cq, SrqObject* srq,
@@ -106,7 +126,10 @@ void QpObject::reset() {
   engine_.remove_stalled(*this);
   if (qp_ != nullptr) engine_.remove_owner(*qp_);
   qp_.reset();
-  head_ = next_ = tail_ = 0;
+  head_ = next_ = tail_ = done_ = answered_ = asked_ = unasked_ = 0;
+  acknowledges_ = answer_.busy = false;
+  credit_rkey_ = {};
+  loss_ = IBV_WC_WR_FLUSH_ERR;
   receive_head_ = receive_tail_ = told_ = 0;
   peer_receives_ = sends_started_ = 0;
   credits_->from_peer = 0;
@@ -127,13 +150,15 @@ QpOptions QpObject::options(uint8_t ord, uint8_t ird) const {
   return {.send_cq = &engine_.cq(),
           .recv_cq = &engine_.cq(),
           .srq = srq_ != nullptr ? srq_->srq.get() : nullptr,
-          // One more than the program's: the WRITE that gives credits.
-          .max_send_wr = std::min(init_.cap.max_send_wr + 1, device_pd_->caps().max_qp_wr),
+          // More than the program's: the WRITE that gives credits, the READ that asks for an
+          // answer, the end of a window's old key.
+          .max_send_wr = std::min(init_.cap.max_send_wr + 3, device_pd_->caps().max_qp_wr),
           .max_recv_wr = std::max(init_.cap.max_recv_wr, 1u),
           .max_send_sge = std::max(init_.cap.max_send_sge, 1u),
           .max_recv_sge = std::max(init_.cap.max_recv_sge, 1u),
-          .ord = std::min<uint16_t>(ord, kMaxReadsOutstanding),
-          .ird = std::min<uint16_t>(ird, kMaxReadsOutstanding)};
+          // One at least, for that READ.
+          .ord = std::clamp<uint16_t>(ord, 1, kMaxReadsOutstanding),
+          .ird = std::clamp<uint16_t>(ird, 1, kMaxReadsOutstanding)};
 }
 
 Hello QpObject::hello() const {
@@ -256,6 +281,7 @@ void QpObject::on_connected(Qp&, const ConnectionInfo& info) {
   std::span<const std::byte> data = info.private_data;
   if (!accepted_) take_credits(take_hello(data));
   established_ = true;
+  acknowledges_ = engine_.acknowledges() && credit_rkey_.value != 0 && qp_->ord() > 0;
   ++engine_.statistics().connections;
   if (by_cm_) set_state(IBV_QPS_RTS);
   if (observer_ != nullptr) {
@@ -273,10 +299,13 @@ void QpObject::on_disconnected(Qp& qp, const Disconnect& why) {
   engine_.remove_owner(qp);
   engine_.remove_stalled(*this);
   const bool was_established = std::exchange(established_, false);
+  loss_ = loss_of(why);
   std::unique_ptr<Qp> ended = std::move(qp_);
   ended.reset();
   peer_gone_ = !by_cm_;
-  if (by_cm_ || next_ < tail_ || !was_established || attr_.qp_state == IBV_QPS_ERR) {
+  const bool unanswered = unasked_ > answered_ && loss_ != IBV_WC_SUCCESS;
+  if (!unanswered && attr_.qp_state != IBV_QPS_ERR) settle_unanswered();
+  if (by_cm_ || next_ < tail_ || !was_established || unanswered || attr_.qp_state == IBV_QPS_ERR) {
     set_state(IBV_QPS_ERR);
     flush();
   }
@@ -319,6 +348,7 @@ int QpObject::change_state(ibv_qp_state state) {
       reset();
       break;
     case IBV_QPS_INIT:
+      if (by_cm_ && linked()) return 0;  // rdma_cm has brought it further
       if (now != IBV_QPS_RESET && now != IBV_QPS_INIT) return EINVAL;
       break;
     case IBV_QPS_RTR:

@@ -9,6 +9,11 @@
 // with an RDMA WRITE each time half of them are used up, and a SEND that has no credit waits here.
 // A QP with an SRQ gives no credits: its receives are not its own.
 //
+// Acknowledgements. A device of iWARP completes a WRITE when its bytes are on their way; on
+// InfiniBand a completion says that they are in the peer's memory, or why not. Signalled WRITEs
+// therefore wait for an RDMA READ of no bytes that follows them, where mrpool-run's user asked for
+// that: its answer comes from behind them. One READ at a time stands for all WRITEs before it.
+//
 // Thread safety: under the engine's lock. Ownership: the program's.
 #pragma once
 
@@ -17,6 +22,7 @@
 #include <vector>
 
 #include "transport/provider/hello.h"
+#include "transport/provider/mw.h"
 #include "transport/provider/objects.h"
 #include "transport/provider/wr_batch.h"
 
@@ -53,6 +59,8 @@ class QpObject final : public QpEvents {
   // Work. 0 or an errno.
   int post_send(ibv_send_wr* wr, ibv_send_wr** bad);
   int post_recv(ibv_recv_wr* wr, ibv_recv_wr** bad);
+  // Binds a window of type 1.
+  int bind(MwObject& mw, const ibv_mw_bind& request);
   void sent(struct SendEntry& entry, const WorkCompletion& wc);
   void received(ReceiveEntry& entry, const WorkCompletion& wc);
   // For the engine's round: hands over what waited for a credit; true when there was something.
@@ -72,6 +80,7 @@ class QpObject final : public QpEvents {
   // Connecting: by ibv_modify_qp. 0 or an errno.
   int modify(const ibv_qp_attr& attr, int mask);
   const ibv_qp_attr& attributes() const { return attr_; }
+  void set_timeout(uint8_t timeout) { attr_.timeout = timeout; }
   const ibv_qp_init_attr& init_attributes() const { return init_; }
   void set_state(ibv_qp_state state);
   // A peer's QP asks for this one. Answered now, or when the program gets to RTR.
@@ -93,9 +102,20 @@ class QpObject final : public QpEvents {
   void adopt(std::unique_ptr<Qp> qp);
 
   int check(const ibv_send_wr& wr) const;
-  void fill(struct SendEntry& entry, const ibv_send_wr& wr, size_t index);
+  // Takes a request into the queue; `mw`: the window of type 1 that it binds, else null.
+  int enqueue(const ibv_send_wr& wr, MwObject* mw);
+  void start(bool was_idle);
+  int fill(struct SendEntry& entry, const ibv_send_wr& wr, MwObject* mw);
+  void fill_operation(struct SendEntry& entry, const ibv_send_wr& wr);
+  void fill_data(struct SendEntry& entry, const ibv_send_wr& wr);
   void pump();
   bool hand_over(struct SendEntry& entry);
+  bool waits_for_answer(const struct SendEntry& entry) const;
+  void ask();
+  void settle();
+  void settle_unanswered();
+  bool prepare_bind(struct SendEntry& entry);
+  bool window_ends(const MwBind& bind) const;
   void hand_over(ReceiveEntry& entry);
   void retire(struct SendEntry& entry, ibv_wc_status status);
   void complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCompletion& wc);
@@ -134,6 +154,12 @@ class QpObject final : public QpEvents {
   uint64_t head_ = 0;
   uint64_t next_ = 0;
   uint64_t tail_ = 0;
+  uint64_t done_ = 0;      // the device has completed the requests before this one
+  uint64_t answered_ = 0;  // the peer has placed the WRITEs before this one
+  uint64_t asked_ = 0;     // `answered_` when the READ under way is answered
+  uint64_t unasked_ = 0;   // one behind the last signalled WRITE with the device
+  bool acknowledges_ = false;
+  ibv_wc_status loss_ = IBV_WC_WR_FLUSH_ERR;  // what a WRITE without an answer ends with
   std::vector<std::byte> inline_data_;
   std::unique_ptr<Mr> inline_mr_;
 
@@ -149,6 +175,14 @@ class QpObject final : public QpEvents {
     QpObject& owner;
     bool busy = false;
   };
+  struct Answer final : Completion {
+    explicit Answer(QpObject& owner_in)
+        : Completion(to_method<&Answer::completed>), owner(owner_in) {}
+    void completed(const WorkCompletion& wc);
+    QpObject& owner;
+    bool busy = false;
+  };
+  Answer answer_{*this};
   struct Credits {
     alignas(64) uint64_t from_peer = 0;  // big endian; the peer writes it
     alignas(64) uint64_t to_peer = 0;    // big endian; the source of our WRITE
@@ -183,6 +217,7 @@ struct SendEntry final : Completion {
   uint64_t compare_add = 0;
   uint64_t swap = 0;
   std::vector<Sge> sges;
+  MwBind bind;  // of kRegMr
 };
 
 }  // namespace mrpool::provider

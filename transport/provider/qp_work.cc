@@ -24,6 +24,10 @@ ibv_wc_opcode wc_opcode(Opcode opcode) {
     case Opcode::kRdmaRead:
     case Opcode::kRdmaReadWithInv:
       return IBV_WC_RDMA_READ;
+    case Opcode::kRegMr:
+      return IBV_WC_BIND_MW;
+    case Opcode::kLocalInv:
+      return IBV_WC_LOCAL_INV;
     case Opcode::kRecv:
     case Opcode::kRecvWithImm:
       return IBV_WC_RECV;
@@ -41,6 +45,8 @@ bool is_send(Opcode opcode) {
 bool is_write(Opcode opcode) {
   return opcode == Opcode::kRdmaWrite || opcode == Opcode::kRdmaWriteWithImm;
 }
+// Nothing of it goes to the peer.
+bool is_local(Opcode opcode) { return opcode == Opcode::kRegMr || opcode == Opcode::kLocalInv; }
 // It completes a receive of the peer, for which it needs a credit.
 bool takes_receive(Opcode opcode) { return is_send(opcode) || opcode == Opcode::kRdmaWriteWithImm; }
 
@@ -60,6 +66,10 @@ Opcode opcode_of(ibv_wr_opcode opcode) {
       return Opcode::kCompareSwap;
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return Opcode::kFetchAdd;
+    case IBV_WR_BIND_MW:
+      return Opcode::kRegMr;
+    case IBV_WR_LOCAL_INV:
+      return Opcode::kLocalInv;
     default:
       return Opcode::kSend;
   }
@@ -99,6 +109,9 @@ void QpObject::CreditWrite::completed() {
 
 int QpObject::check(const ibv_send_wr& wr) const {
   switch (wr.opcode) {
+    case IBV_WR_BIND_MW:
+    case IBV_WR_LOCAL_INV:
+      return 0;
     case IBV_WR_SEND:
     case IBV_WR_SEND_WITH_INV:
     case IBV_WR_SEND_WITH_IMM:
@@ -130,7 +143,7 @@ int QpObject::check(const ibv_send_wr& wr) const {
   return bytes > init_.cap.max_inline_data ? EINVAL : 0;
 }
 
-void QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, size_t index) {
+int QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, MwObject* mw) {
   entry.wr_id = wr.wr_id;
   entry.signalled = init_.sq_sig_all != 0 || (wr.send_flags & IBV_SEND_SIGNALED) != 0;
   entry.solicited = (wr.send_flags & IBV_SEND_SOLICITED) != 0;
@@ -139,16 +152,30 @@ void QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, size_t index) {
   entry.sges.clear();
   entry.length = 0;
   entry.opcode = opcode_of(wr.opcode);
-  entry.remote_addr = {wr.wr.rdma.remote_addr};
-  entry.rkey = {wr.opcode == IBV_WR_SEND_WITH_INV ? wr.invalidate_rkey : wr.wr.rdma.rkey};
-  entry.imm = be32toh(wr.imm_data);  // nobody looks at it without immediate data
-  if (is_atomic(entry.opcode)) {
-    entry.remote_addr = {wr.wr.atomic.remote_addr};
-    entry.rkey = {wr.wr.atomic.rkey};
-    entry.compare_add = wr.wr.atomic.compare_add;
-    entry.swap = wr.wr.atomic.swap;
+  if (entry.opcode == Opcode::kRegMr) {
+    return mw != nullptr ? entry.bind.fill(*mw, wr.bind_mw.bind_info) : entry.bind.fill(wr, *pd_);
   }
+  fill_operation(entry, wr);
+  if (entry.opcode != Opcode::kLocalInv) fill_data(entry, wr);
+  return 0;
+}
+
+// What the operation does with the peer's memory and keys.
+void QpObject::fill_operation(SendEntry& entry, const ibv_send_wr& wr) {
+  const bool invalidates = wr.opcode == IBV_WR_SEND_WITH_INV || wr.opcode == IBV_WR_LOCAL_INV;
+  entry.remote_addr = {wr.wr.rdma.remote_addr};
+  entry.rkey = {invalidates ? wr.invalidate_rkey : wr.wr.rdma.rkey};
+  entry.imm = be32toh(wr.imm_data);  // nobody looks at it without immediate data
+  if (!is_atomic(entry.opcode)) return;
+  entry.remote_addr = {wr.wr.atomic.remote_addr};
+  entry.rkey = {wr.wr.atomic.rkey};
+  entry.compare_add = wr.wr.atomic.compare_add;
+  entry.swap = wr.wr.atomic.swap;
+}
+
+void QpObject::fill_data(SendEntry& entry, const ibv_send_wr& wr) {
   if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
+    const size_t index = tail_ % sends_.size();
     std::byte* const start = inline_data_.data() + index * init_.cap.max_inline_data;
     for (int i = 0; i < wr.num_sge; ++i) {
       const ibv_sge& sge = wr.sg_list[i];
@@ -170,30 +197,47 @@ void QpObject::fill(SendEntry& entry, const ibv_send_wr& wr, size_t index) {
   }
 }
 
-int QpObject::post_send(ibv_send_wr* wr, ibv_send_wr** bad) {
-  const bool was_idle = head_ == tail_;
-  int error = 0;
-  for (; wr != nullptr; wr = wr->next) {
-    if (attr_.qp_state != IBV_QPS_RTS && attr_.qp_state != IBV_QPS_ERR) {
-      error = EINVAL;
-    } else if (tail_ - head_ == sends_.size()) {
-      error = ENOMEM;
-    } else {
-      error = check(*wr);
-    }
-    if (error != 0) break;
-    const size_t index = tail_ % sends_.size();
-    SendEntry& entry = sends_[index];
-    entry.index = tail_++;
-    fill(entry, *wr, index);
-  }
-  if (error != 0 && bad != nullptr) *bad = wr;
+int QpObject::enqueue(const ibv_send_wr& wr, MwObject* mw) {
+  if (attr_.qp_state != IBV_QPS_RTS && attr_.qp_state != IBV_QPS_ERR) return EINVAL;
+  if (tail_ - head_ == sends_.size()) return ENOMEM;
+  if (const int error = check(wr); error != 0) return error;
+  SendEntry& entry = sends_[tail_ % sends_.size()];
+  if (const int error = fill(entry, wr, mw); error != 0) return error;
+  entry.index = tail_++;
+  return 0;
+}
+
+void QpObject::start(bool was_idle) {
   const bool fails = attr_.qp_state == IBV_QPS_ERR || peer_gone_;
   if (fails && qp_ == nullptr && next_ < tail_) flush();
   pump();
   // The first goes out at once, for programs that wait for the answer without polling; those after
   // it gather until the next round.
   if (was_idle && next_ > head_) engine_.reactor().poll();
+}
+
+int QpObject::post_send(ibv_send_wr* wr, ibv_send_wr** bad) {
+  const bool was_idle = head_ == tail_;
+  int error = 0;
+  for (; wr != nullptr; wr = wr->next) {
+    error = enqueue(*wr, nullptr);
+    if (error != 0) break;
+  }
+  if (error != 0 && bad != nullptr) *bad = wr;
+  start(was_idle);
+  return error;
+}
+
+int QpObject::bind(MwObject& mw, const ibv_mw_bind& request) {
+  if (mw.pd != pd_) return EPERM;
+  ibv_send_wr wr{};
+  wr.wr_id = request.wr_id;
+  wr.opcode = IBV_WR_BIND_MW;
+  wr.send_flags = request.send_flags;
+  wr.bind_mw.bind_info = request.bind_info;
+  const bool was_idle = head_ == tail_;
+  const int error = enqueue(wr, &mw);
+  start(was_idle);
   return error;
 }
 
@@ -210,7 +254,55 @@ void QpObject::pump() {
       if (engine_.add_stalled(*this)) ++engine_.statistics().receive_waits;
       return;
     }
-    if (!hand_over(entry)) return;
+    if (!hand_over(entry)) break;
+  }
+  ask();
+}
+
+bool QpObject::waits_for_answer(const SendEntry& entry) const {
+  return acknowledges_ && entry.signalled && is_write(entry.opcode);
+}
+
+// The READ whose answer says that the WRITEs before it are where they belong.
+void QpObject::ask() {
+  if (answer_.busy || unasked_ <= answered_ || flushing_ || qp_ == nullptr) return;
+  const WorkRequest read{.completion = &answer_,
+                         .opcode = Opcode::kRdmaRead,
+                         .remote_addr = credit_addr_,
+                         .rkey = credit_rkey_};
+  if (!qp_->post_send(read).ok()) return;  // asked again at the next completion
+  answer_.busy = true;
+  asked_ = next_;
+}
+
+void QpObject::Answer::completed(const WorkCompletion& wc) {
+  busy = false;
+  if (wc.status != WcStatus::kSuccess) return;  // on_disconnected follows
+  owner.answered_ = owner.asked_;
+  owner.done_ = std::max(owner.done_, owner.asked_);
+  owner.settle();
+  owner.pump();
+}
+
+// Completes, in order, what the device has completed and what the peer has answered.
+void QpObject::settle() {
+  while (head_ < done_) {
+    SendEntry& entry = sends_[head_ % sends_.size()];
+    if (waits_for_answer(entry) && head_ >= answered_) return;
+    retire(entry, entry.fault);
+  }
+}
+
+// The connection has ended: no answer comes any more.
+void QpObject::settle_unanswered() {
+  for (bool first = true; head_ < next_;) {
+    SendEntry& entry = sends_[head_ % sends_.size()];
+    ibv_wc_status status = entry.fault;
+    if (waits_for_answer(entry) && status == IBV_WC_SUCCESS) {
+      status = first ? loss_ : IBV_WC_WR_FLUSH_ERR;
+      first = first && status == IBV_WC_SUCCESS;
+    }
+    retire(entry, status);
   }
 }
 
@@ -221,30 +313,59 @@ bool QpObject::resume() {
   return true;
 }
 
+// A request that is with the device ends the window's key, so that it can be bound again.
+bool QpObject::window_ends(const MwBind& bind) const {
+  for (uint64_t i = head_; i < next_; ++i) {
+    const SendEntry& entry = sends_[i % sends_.size()];
+    if (entry.opcode == Opcode::kLocalInv && bind.has_key(entry.rkey)) return true;
+  }
+  return false;
+}
+
+// False when the bind has to wait.
+bool QpObject::prepare_bind(SendEntry& entry) {
+  MwBind& bind = entry.bind;
+  if (bind.must_wait() && window_ends(bind)) return false;
+  if (const std::optional<Rkey> old = bind.key_to_end(); old.has_value()) {
+    const PostResult result =
+        qp_->post_send({.opcode = Opcode::kLocalInv, .signalled = false, .rkey = *old});
+    if (result.status == PostStatus::kQueueFull) return false;
+    bind.key_ended(result.ok());
+  }
+  if (!bind.map()) entry.fault = IBV_WC_MW_BIND_ERR;
+  return true;
+}
+
 // False when the device takes no more now.
 bool QpObject::hand_over(SendEntry& entry) {
+  if (entry.opcode == Opcode::kRegMr && !prepare_bind(entry)) return false;
   if (entry.fault == IBV_WC_SUCCESS) {
-    const WorkRequest request{.completion = &entry,
-                              .opcode = entry.opcode,
-                              .signalled = entry.signalled,
-                              .solicited = entry.solicited,
-                              .fence = entry.fence,
-                              .sges = entry.sges,
-                              .remote_addr = entry.remote_addr,
-                              .rkey = entry.rkey,
-                              .imm = entry.imm,
-                              .compare_add = entry.compare_add,
-                              .swap = entry.swap};
+    const WorkRequest request{
+        .completion = &entry,
+        .opcode = entry.opcode,
+        // Local ones always: a bind may wait for them.
+        .signalled = (entry.signalled && !waits_for_answer(entry)) || is_local(entry.opcode),
+        .solicited = entry.solicited,
+        .fence = entry.fence,
+        .sges = entry.sges,
+        .remote_addr = entry.remote_addr,
+        .rkey = entry.rkey,
+        .mr = entry.bind.fast_mr(),
+        .access = entry.bind.access,
+        .imm = entry.imm,
+        .compare_add = entry.compare_add,
+        .swap = entry.swap};
     const PostResult result = qp_->post_send(request);
     if (result.ok()) {
       ++next_;
+      if (waits_for_answer(entry)) unasked_ = next_;
       if (takes_receive(entry.opcode)) ++sends_started_;
       return true;
     }
     if (result.status == PostStatus::kQueueFull || result.status == PostStatus::kNotConnected) {
       return false;
     }
-    entry.fault = fault_of(result.status);
+    entry.fault = is_local(entry.opcode) ? IBV_WC_MW_BIND_ERR : fault_of(result.status);
   }
   fail_qp();
   return false;
@@ -255,15 +376,24 @@ void QpObject::sent(SendEntry& entry, const WorkCompletion& wc) {
   // InfiniBand has no connection that closes: a peer that is gone does not answer.
   if (wc.status == WcStatus::kFlushed && !by_cm_ && !flushing_) status = IBV_WC_RETRY_EXC_ERR;
   if (status != IBV_WC_SUCCESS && attr_.qp_state != IBV_QPS_ERR) set_state(IBV_QPS_ERR);
-  retire(entry, status);
-  if (next_ < tail_) pump();
+  entry.fault = status;
+  done_ = entry.index + 1;
+  settle();
+  if (next_ < tail_) {
+    pump();
+  } else {
+    ask();
+  }
 }
 
 void QpObject::retire(SendEntry& entry, ibv_wc_status status) {
   head_ = entry.index + 1;
   if (status != IBV_WC_SUCCESS) flushing_ = true;
+  if (entry.opcode == Opcode::kRegMr) entry.bind.clear();
   Statistics& statistics = engine_.statistics();
-  if (status == IBV_WC_SUCCESS) {
+  if (status == IBV_WC_SUCCESS && is_local(entry.opcode)) {
+    if (!entry.signalled) return;
+  } else if (status == IBV_WC_SUCCESS) {
     Statistics::Operation& operation = is_send(entry.opcode)     ? statistics.sends
                                        : is_write(entry.opcode)  ? statistics.writes
                                        : is_atomic(entry.opcode) ? statistics.atomics
@@ -384,7 +514,7 @@ void QpObject::flush() {
   }
   set_state(IBV_QPS_ERR);
   flushing_ = true;
-  head_ = next_;
+  settle_unanswered();
   while (next_ < tail_) {
     SendEntry& entry = sends_[next_++ % sends_.size()];
     retire(entry, entry.fault == IBV_WC_SUCCESS ? IBV_WC_WR_FLUSH_ERR : entry.fault);

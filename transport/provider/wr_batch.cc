@@ -104,9 +104,15 @@ void fill_wr_functions(ibv_qp_ex& qp) {
     wr.wr.atomic = {.remote_addr = addr, .compare_add = added, .swap = 0, .rkey = rkey};
   };
 
+  qp.wr_bind_mw = [](ibv_qp_ex* self, ibv_mw* mw, uint32_t rkey, const ibv_mw_bind_info* info) {
+    ibv_send_wr& wr = add(self, IBV_WR_BIND_MW);
+    wr.bind_mw = {.mw = mw, .rkey = rkey, .bind_info = *info};
+  };
+  qp.wr_local_inv = [](ibv_qp_ex* self, uint32_t rkey) {
+    add(self, IBV_WR_LOCAL_INV).invalidate_rkey = rkey;
+  };
+
   qp.wr_atomic_write = [](ibv_qp_ex* self, uint32_t, uint64_t, const void*) { refuse(self); };
-  qp.wr_bind_mw = [](ibv_qp_ex* self, ibv_mw*, uint32_t, const ibv_mw_bind_info*) { refuse(self); };
-  qp.wr_local_inv = [](ibv_qp_ex* self, uint32_t) { refuse(self); };
   qp.wr_send_tso = [](ibv_qp_ex* self, void*, uint16_t, uint16_t) { refuse(self); };
   qp.wr_set_ud_addr = [](ibv_qp_ex* self, ibv_ah*, uint32_t, uint32_t) { refuse(self); };
   qp.wr_set_xrc_srqn = [](ibv_qp_ex* self, uint32_t) { refuse(self); };

@@ -81,7 +81,7 @@ UiwarpFastMr::~UiwarpFastMr() {
   if (live()) KeyTable::close(*slot_);
   // Also when it was closed before: a reactor of another Qp may have found the key open and be
   // about to look at whose it is. What it finds there must not be the slot's next owner.
-  if (slot_->qp.load(std::memory_order_relaxed) != 0) keys_.synchronize();
+  if (of_pd_ || slot_->qp.load(std::memory_order_relaxed) != 0) keys_.synchronize();
   keys_.release(slot_);
   for (const Mapping& mapping : {staged_, live_}) {
     if (mapping.many == nullptr) continue;
@@ -235,6 +235,12 @@ void UiwarpFastMr::advance_key() {
   rkey_.value = lkey_.value;
 }
 
+void UiwarpFastMr::set_key_part(uint8_t part) {
+  check(!pending_ && !live(), "the key of a live registration was changed");
+  lkey_.value = (lkey_.value & ~uint32_t{0xff}) | part;
+  rkey_.value = lkey_.value;
+}
+
 Sge UiwarpFastMr::sge() const {
   // Mappings are bounded by max_message, which fits.
   const uint64_t base = live() || pending_ ? (live() ? live_.base : staged_.base) : staged_.base;
@@ -301,7 +307,7 @@ bool UiwarpFastMr::open() {
   if (with_integrity && !integrity_->open(keys_)) return false;
   std::swap(staged_, live_);
   if (with_integrity) staged_.count = 0;  // one registration for each mapping
-  slot_->qp.store(pending_qp_, std::memory_order_relaxed);
+  slot_->qp.store(of_pd_ ? 0 : pending_qp_, std::memory_order_relaxed);
   slot_->pd = pd_id_;
   slot_->remote_base = remote_addr_.value;
   slot_->local_base = live_.base;

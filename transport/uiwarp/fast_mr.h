@@ -41,6 +41,14 @@ class UiwarpFastMr final : public FastMr {
   Sge sge() const override;
   absl::Status renew() override;
 
+  // For memory windows of user verbs, whose owner chooses the low 8 bits of the key; between an
+  // invalidation and the next registration, as advance_key().
+  void set_key_part(uint8_t part);
+  // Every Qp of the Pd may use its key from the next registration on, as of a window of type 1. All
+  // of them must be of one reactor.
+  void open_to_pd() { of_pd_ = true; }
+  bool pending() const { return pending_; }
+
   // It counts in its Pd from now on.
   void count_in(PdCounters& counters) { counted_.emplace(counters); }
 
@@ -99,6 +107,7 @@ class UiwarpFastMr final : public FastMr {
   Segment few_[2][kInlineSegments];
   Mapping staged_{.few = few_[0], .segments = few_[0]};
   Mapping live_{.few = few_[1], .segments = few_[1]};
+  bool of_pd_ = false;
   bool pending_ = false;
   uint64_t pending_qp_ = 0;
   Access pending_access_ = Access::kNone;

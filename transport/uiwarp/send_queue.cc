@@ -152,8 +152,9 @@ PostStatus SendQueue::check_sges(std::span<const Sge> sges, Access rights, uint3
 PostStatus SendQueue::check_invalidate(Rkey key) const {
   const KeySlot* slot = state_.keys.slot_of(key.value);
   if (slot == nullptr || slot->fast == nullptr) return PostStatus::kBadKey;
+  const uint64_t qp = slot->qp.load(std::memory_order_relaxed);
   const bool live = slot->live.load(std::memory_order_acquire) == key.value &&
-                    slot->qp.load(std::memory_order_relaxed) == state_.user.qp;
+                    (qp == state_.user.qp || (qp == 0 && slot->pd == state_.user.pd));
   return live || slot->fast->pending_on(state_.user, key.value) ? PostStatus::kOk
                                                                 : PostStatus::kBadKey;
 }
