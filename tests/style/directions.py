@@ -24,6 +24,8 @@ DIRECTIONS = {
     "transport/provider": ("mrpool/", "transport/uiwarp/", "transport/checker/"),
     "transport/checker": ("mrpool/",),
     "examples/hello": BASE,
+    # What a program in C sees: mrpool.h.
+    "examples/c": (),
     "examples/base": BASE,
     # The protocols know neither each other nor what serves them.
     "examples/protocol/nvme": BASE,

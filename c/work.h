@@ -1,0 +1,29 @@
+// Work requests between C and C++.
+//
+// Thread safety: functions of their arguments.
+#pragma once
+
+#include <cstddef>
+
+#include "mrpool.h"
+#include "mrpool/work.h"
+
+namespace mrpool::c {
+
+// What lies in a mrpool_cqe behind its function. Made by each post: requests of one Qp write the
+// same.
+struct CqeCompletion final : Completion {
+  explicit CqeCompletion(mrpool_qp* of) : Completion(&CqeCompletion::call), qp(of) {}
+  static void call(Completion& self, const WorkCompletion& wc);
+
+  mrpool_qp* qp;
+};
+
+Completion* completion(mrpool_cqe* cqe, mrpool_qp& qp);
+
+// Makes *place a request that says what `from` says, alone: its next is null. kUnsupported: no such
+// opcode; kBadKey: REG_MR without a lease.
+PostStatus make_request(const mrpool_send_wr& from, mrpool_qp& qp, WorkRequest* place);
+PostStatus make_request(const mrpool_recv_wr& from, mrpool_qp& qp, RecvRequest* place);
+
+}  // namespace mrpool::c
