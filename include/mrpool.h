@@ -66,12 +66,14 @@ struct mrpool_rw_ctx;
 // call that fails.
 const char* mrpool_error(void);
 
+// How much a message matters. After a fatal one the library aborts.
 enum mrpool_log_level { MRPOOL_LOG_INFO = 0, MRPOOL_LOG_ERROR = 1, MRPOOL_LOG_FATAL = 2 };
 // Where the library's own messages go: a broken rule of the program, errors nobody else hears of.
 // They are few, and none is on a data path. `line`, of `length` bytes, has no line feed and no NUL
 // and is valid during the call, which may come from any thread. NULL: to stderr, as at the start.
 typedef void (*mrpool_log_sink)(void* context, enum mrpool_log_level level, const char* line,
                                 size_t length);
+// From now on messages go to `sink`, with `context`. Any thread.
 void mrpool_set_log_sink(mrpool_log_sink sink, void* context);
 
 // ---------------------------------------------------------------------------------- Access flags
@@ -92,10 +94,12 @@ void mrpool_set_log_sink(mrpool_log_sink sink, void* context);
 #define MRPOOL_ACCESS_FLUSH_PERSISTENT (UINT32_C(1) << 9)
 #define MRPOOL_ACCESS_DISABLE_RELAXED_ORDERING (UINT32_C(1) << 20)
 
-// Flags for ibv_reg_mr() and back. Bit 20 changes its value: it relaxes the ordering there
+// Flags for ibv_reg_mr(). Bit 20 changes its value: it relaxes the ordering there
 // (IBV_ACCESS_RELAXED_ORDERING) and is the one that does not here. The two are inverse to each
 // other.
 uint32_t mrpool_access_to_ibv(uint32_t access);
+// Flags that a program wrote for ibv_reg_mr(), which keep their meaning: strict ordering unless
+// IBV_ACCESS_RELAXED_ORDERING is among them.
 uint32_t mrpool_access_from_ibv(uint32_t ibv_access_flags);
 
 // What became of a request for access: requested == effective | ignored | unknown.
@@ -121,6 +125,7 @@ struct mrpool_reactor_attr {
 // `attr` may be NULL. -EMFILE, -ENFILE, -ENOMEM: no descriptors or memory.
 MRPOOL_MUST_CHECK int mrpool_reactor_create(const struct mrpool_reactor_attr* attr,
                                             struct mrpool_reactor** reactor);
+// Everything that lives on it has to be gone.
 void mrpool_reactor_destroy(struct mrpool_reactor* reactor);
 // Runs until mrpool_reactor_stop(); a stop before it is not lost. Not from inside a callback.
 void mrpool_reactor_run(struct mrpool_reactor* reactor);
@@ -139,18 +144,23 @@ uint64_t mrpool_reactor_now(const struct mrpool_reactor* reactor);
 // It runs once, in the order of posting from each thread, and may be posted again or freed from
 // then on.
 struct mrpool_task {
+  // Called once for each post.
   void (*run)(struct mrpool_task* task);
   void* opaque[7];
 };
+// Queues the task. Any thread; no lock, no heap. Posting one that is queued aborts with a message.
 void mrpool_task_post(struct mrpool_reactor* reactor, struct mrpool_task* task);
 
 // A one-shot timer; embedded, set to zero but for `expired` before its first use. Arming an armed
 // timer moves it. It may be freed once it has expired or is cancelled.
 struct mrpool_timer {
+  // Called from the loop; may arm the timer again.
   void (*expired)(struct mrpool_timer* timer);
   void* opaque[11];
 };
+// It expires `delay` nanoseconds from now, on the loop.
 void mrpool_timer_arm(struct mrpool_reactor* reactor, struct mrpool_timer* timer, uint64_t delay);
+// It does not expire any more. Of one that is not armed: nothing.
 void mrpool_timer_cancel(struct mrpool_timer* timer);
 
 // --------------------------------------------------------------------------------------- Devices
@@ -161,12 +171,14 @@ MRPOOL_MUST_CHECK int mrpool_device_open(const char* address, struct mrpool_devi
 // Everything made from the device has to be gone.
 void mrpool_device_close(struct mrpool_device* device);
 
+// How a device binds the keys of a pool to memory.
 enum mrpool_registration {
   MRPOOL_FAST_REG = 1,        // a work request binds a key: any ranges, any rights
   MRPOOL_MEMORY_WINDOW = 2,   // type-2B windows: one range of one Mr, for the peer only
   MRPOOL_PRE_REGISTERED = 3,  // the base Mr's own key
 };
 
+// What a device is and has: mrpool_device_query(). Flags are 0 or 1.
 struct mrpool_device_attr {
   size_t size;
   const char* name;         // the device's
@@ -206,6 +218,7 @@ void mrpool_device_statistics(const struct mrpool_device* device,
 // ------------------------------------------------------------------------------ Pds, Mrs and Cqs
 
 MRPOOL_MUST_CHECK int mrpool_pd_alloc(struct mrpool_device* device, struct mrpool_pd** pd);
+// Everything made from the Pd has to be gone.
 void mrpool_pd_dealloc(struct mrpool_pd* pd);
 
 // Registers memory, which must stay mapped while the Mr lives. -EINVAL: refused flags, or memory
@@ -214,10 +227,13 @@ MRPOOL_MUST_CHECK int mrpool_reg_mr(struct mrpool_pd* pd, void* addr, size_t len
                                     uint32_t access, struct mrpool_mr** mr);
 // Returns once no byte can be placed through it any more.
 void mrpool_dereg_mr(struct mrpool_mr* mr);
+// The key that local Sges name.
 uint32_t mrpool_mr_lkey(const struct mrpool_mr* mr);
+// The key that a peer names. Of fast-registration devices it opens nothing but what `access` gave.
 uint32_t mrpool_mr_rkey(const struct mrpool_mr* mr);
 // What a peer calls the first byte.
 uint64_t mrpool_mr_remote_addr(const struct mrpool_mr* mr);
+// What became of the `access` that was asked for.
 struct mrpool_granted mrpool_mr_granted(const struct mrpool_mr* mr);
 // What the registration of memory must allow so that keys of a pool over it can carry `rights`.
 uint32_t mrpool_base_access(const struct mrpool_device* device, uint32_t rights);
@@ -225,6 +241,7 @@ uint32_t mrpool_base_access(const struct mrpool_device* device, uint32_t rights)
 // `depth`: the sum over its Qps of max_send_wr + max_recv_wr, 1 to max_cqe.
 MRPOOL_MUST_CHECK int mrpool_cq_create(struct mrpool_device* device, struct mrpool_reactor* reactor,
                                        uint32_t depth, struct mrpool_cq** cq);
+// Its Qps have to be gone.
 void mrpool_cq_destroy(struct mrpool_cq* cq);
 
 // ------------------------------------------------------------------ Work requests, completions
@@ -236,6 +253,7 @@ struct mrpool_sge {
   uint32_t lkey;
 };
 
+// What a work request does, and what a completion is of.
 enum mrpool_wr_opcode {
   MRPOOL_WR_SEND = 0,
   MRPOOL_WR_SEND_WITH_INV = 1,  // and invalidates `rkey` at the peer
@@ -254,6 +272,7 @@ enum mrpool_wr_opcode {
   MRPOOL_WC_RECV_RDMA_WITH_IMM = 13,
 };
 
+// How a work request ended.
 enum mrpool_wc_status {
   MRPOOL_WC_SUCCESS = 0,
   MRPOOL_WC_LOC_LEN_ERR = 1,
@@ -286,6 +305,7 @@ struct mrpool_wc {
 // called once for every signalled request that was accepted, flushes included, never from inside a
 // post, and for an unsignalled one that fails. Requests of one Qp may share it.
 struct mrpool_cqe {
+  // The request has ended. `wc` is valid during the call.
   void (*done)(struct mrpool_cqe* cqe, const struct mrpool_wc* wc);
   void* opaque[3];
 };
@@ -311,6 +331,7 @@ struct mrpool_send_wr {
   uint64_t swap;
 };
 
+// ibv_recv_wr. Everything, the list included, is copied by the post.
 struct mrpool_recv_wr {
   const struct mrpool_recv_wr* next;
   struct mrpool_cqe* cqe;
@@ -335,6 +356,7 @@ enum mrpool_disconnect_reason {
   MRPOOL_DISCONNECT_FAULT = 10,       // this side could not go on
 };
 
+// A connection, as each side sees it.
 struct mrpool_connection {
   const char* local;  // "127.0.0.1:4420"
   const char* peer;
@@ -344,6 +366,7 @@ struct mrpool_connection {
   const void* private_data;  // the peer's; it and the strings are valid during the call
 };
 
+// Why a connection ended.
 struct mrpool_disconnect {
   uint32_t reason;  // enum mrpool_disconnect_reason
   uint8_t layer;    // TERMINATED, PROTOCOL: the Terminate's codes (RFC 5040 section 4.8)
@@ -356,6 +379,7 @@ struct mrpool_disconnect {
 // What a Qp calls, each with the `context` of its mrpool_qp_attr. A NULL function is not called.
 struct mrpool_qp_events {
   size_t size;
+  // The connection is there: everything may be posted.
   void (*connected)(struct mrpool_qp* qp, void* context, const struct mrpool_connection* info);
   // Of mrpool_connect() only; disconnected() follows.
   void (*rejected)(struct mrpool_qp* qp, void* context, const void* private_data, size_t length);
@@ -363,6 +387,7 @@ struct mrpool_qp_events {
   void (*disconnected)(struct mrpool_qp* qp, void* context, const struct mrpool_disconnect* why);
 };
 
+// What a Qp is made with.
 struct mrpool_qp_attr {
   size_t size;
   struct mrpool_cq* send_cq;  // both of one reactor
@@ -389,10 +414,13 @@ MRPOOL_MUST_CHECK int mrpool_connect(struct mrpool_device* device, const char* a
                                      struct mrpool_qp** qp);
 // Before disconnected() it drops the connection and flushes what is outstanding, from inside.
 void mrpool_qp_destroy(struct mrpool_qp* qp);
-// In good order, after what was posted went out; abort: at once. In any state.
+// Closes in good order, after what was posted went out. In any state; disconnected() follows.
 void mrpool_disconnect_qp(struct mrpool_qp* qp);
+// Drops the connection at once. In any state; disconnected() follows.
 void mrpool_abort_qp(struct mrpool_qp* qp);
-int mrpool_qp_connected(const struct mrpool_qp* qp);  // 1 or 0
+// Whether requests may be posted now: 1 or 0.
+int mrpool_qp_connected(const struct mrpool_qp* qp);
+// The `context` of its mrpool_qp_attr.
 void* mrpool_qp_context(const struct mrpool_qp* qp);
 // Requests that mrpool_post_send() takes now before it says -EAGAIN.
 uint32_t mrpool_qp_send_room(const struct mrpool_qp* qp);
@@ -404,9 +432,11 @@ uint32_t mrpool_qp_send_room(const struct mrpool_qp* qp);
 // -EOPNOTSUPP: an opcode that the device, or the peer, does not have. -ENOTCONN: not connected.
 MRPOOL_MUST_CHECK int mrpool_post_send(struct mrpool_qp* qp, const struct mrpool_send_wr* wr,
                                        const struct mrpool_send_wr** bad_wr);
+// The same for receives, which may be posted before the Qp is connected.
 MRPOOL_MUST_CHECK int mrpool_post_recv(struct mrpool_qp* qp, const struct mrpool_recv_wr* wr,
                                        const struct mrpool_recv_wr** bad_wr);
 
+// What a listener calls, with the `context` of mrpool_listen().
 struct mrpool_listen_events {
   size_t size;
   // A peer wants to connect; `request` is the callee's, to accept or to reject, now or later.
@@ -424,6 +454,7 @@ MRPOOL_MUST_CHECK int mrpool_listen(struct mrpool_device* device, struct mrpool_
                                     const char* address, const struct mrpool_listen_events* events,
                                     void* context, struct mrpool_listener** listener);
 void mrpool_listener_destroy(struct mrpool_listener* listener);  // its connections live on
+// The port that it listens on.
 uint16_t mrpool_listener_port(const struct mrpool_listener* listener);
 
 // Ends `request` in every case: on an error it is rejected. Receives should be posted before
@@ -440,6 +471,7 @@ enum mrpool_mr_pool_type {
   MRPOOL_POOL_SG_GAPS = 1,   // any segments, where the device can
 };
 
+// What a pool is made with.
 struct mrpool_mr_pool_attr {
   size_t size;
   uint32_t count;           // MRs, 1 to 2^24 - 1; all are allocated at creation
@@ -450,7 +482,7 @@ struct mrpool_mr_pool_attr {
   uint32_t cached_threads;  // threads with a cache of their own; 0: 32
 };
 
-// ib_mr_pool_init. -EPERM: the device has a weaker kind of registration than `at_least`.
+// ib_mr_pool_init. -EPERM: the device has a weaker kind of registration than at_least.
 MRPOOL_MUST_CHECK int mrpool_mr_pool_init(struct mrpool_pd* pd,
                                           const struct mrpool_mr_pool_attr* attr,
                                           struct mrpool_mr_pool** pool);
@@ -464,6 +496,7 @@ void mrpool_mr_pool_put(struct mrpool_lease* lease);
 // Re-creates the keys of MRs under repair; returns how many became free. Not for the data path.
 size_t mrpool_mr_pool_repair(struct mrpool_mr_pool* pool);
 
+// Counters since creation. Each is exact when no call is under way; the set is not one snapshot.
 struct mrpool_mr_pool_stats {
   size_t size;
   uint32_t mrs;
@@ -475,6 +508,7 @@ struct mrpool_mr_pool_stats {
   uint64_t waits;
   uint64_t repairs;
 };
+// Fills `stats` as far as stats->size goes.
 MRPOOL_MUST_CHECK int mrpool_mr_pool_query(const struct mrpool_mr_pool* pool,
                                            struct mrpool_mr_pool_stats* stats);
 
@@ -490,15 +524,20 @@ int mrpool_mr_needs_reg(const struct mrpool_lease* lease);
 // changed.
 MRPOOL_MUST_CHECK int mrpool_mr_prepare_reg(struct mrpool_lease* lease, uint32_t access,
                                             struct mrpool_send_wr* wr);
+// Takes mrpool_mr_prepare_reg() back: its request was not posted, and the key is dead.
 void mrpool_mr_not_posted(struct mrpool_lease* lease);
 // Fills `wr` with the local invalidation, signalled and without a cqe; call mrpool_mr_invalidated()
 // when it is done.
 void mrpool_mr_prepare_inv(struct mrpool_lease* lease, struct mrpool_send_wr* wr);
 // The key is dead: by an invalidation of the peer, a READ with invalidate, or a local one.
 void mrpool_mr_invalidated(struct mrpool_lease* lease);
+// The key that local Sges name, where the device lets them.
 uint32_t mrpool_lease_lkey(const struct mrpool_lease* lease);
+// The key that goes to the peer. It changes with every mrpool_mr_prepare_reg().
 uint32_t mrpool_lease_rkey(const struct mrpool_lease* lease);
+// What the peer calls the first byte of the mapped memory.
 uint64_t mrpool_lease_remote_addr(const struct mrpool_lease* lease);
+// Bytes of the mapped memory.
 uint64_t mrpool_lease_length(const struct mrpool_lease* lease);
 // The mapped memory in local work requests; not of memory windows.
 struct mrpool_sge mrpool_lease_sge(const struct mrpool_lease* lease);
@@ -510,6 +549,7 @@ enum mrpool_rw_direction {
   MRPOOL_RW_WRITE = 1,  // local memory to the peer's buffer: DMA_TO_DEVICE
 };
 
+// The limits of the transfers of one Qp.
 struct mrpool_rw_attr {
   size_t size;
   uint32_t max_operations;  // in flight at once, further ones wait; 0: 128
@@ -528,6 +568,7 @@ struct mrpool_rw_needs {
   uint32_t pool_access;
   uint32_t sink_access;  // of the registration of memory that READs fill
 };
+// Fills `needs` for transfers with these limits on this device. `attr` may be NULL: the defaults.
 MRPOOL_MUST_CHECK int mrpool_rw_query_needs(const struct mrpool_device* device,
                                             const struct mrpool_rw_attr* attr,
                                             struct mrpool_rw_needs* needs);
@@ -536,6 +577,7 @@ MRPOOL_MUST_CHECK int mrpool_rw_query_needs(const struct mrpool_device* device,
 // not have what mrpool_rw_query_needs() says.
 MRPOOL_MUST_CHECK int mrpool_rw_create(struct mrpool_qp* qp, struct mrpool_mr_pool* pool,
                                        const struct mrpool_rw_attr* attr, struct mrpool_rw** rw);
+// As mrpool_rw_stop(), and frees it. Every operation has been called then.
 void mrpool_rw_destroy(struct mrpool_rw* rw);
 // The Qp is disconnected: waiting operations are done with WR_FLUSH_ERR before this returns. Call
 // it from disconnected(), or destroy the rw there.

@@ -62,6 +62,7 @@ class Hello(unittest.TestCase):
 
 class Block(unittest.TestCase):
     target = "block_target_c"
+    exit_status = 0
 
     def test_what_is_written_is_read(self):
         data = os.urandom(3_000_001)
@@ -76,7 +77,7 @@ class Block(unittest.TestCase):
                 self.assertEqual(client.returncode, 0)
                 self.assertTrue(output == data, "other bytes than were written")
             server.process.send_signal(signal.SIGTERM)
-            self.assertEqual(server.process.wait(timeout=60), 0)
+            self.assertEqual(server.process.wait(timeout=60), self.exit_status)
 
     def test_beyond_the_end(self):
         with Server(self.target) as server:
@@ -99,7 +100,16 @@ class Block(unittest.TestCase):
             good = run("block_client_c", server.address, "read", 0, 100_000)
             self.assertEqual(good.returncode, 0, good.stderr)
             server.process.send_signal(signal.SIGTERM)
-            self.assertEqual(server.process.wait(timeout=60), 0)
+            self.assertEqual(server.process.wait(timeout=60), self.exit_status)
+
+
+class Tutorial(unittest.TestCase):
+    """The target of docs/tutorial.md, which speaks the same protocol in C++."""
+    target = "tutorial_target"
+    exit_status = -signal.SIGTERM
+    test_what_is_written_is_read = Block.test_what_is_written_is_read
+    test_beyond_the_end = Block.test_beyond_the_end
+    test_a_client_that_dies_harms_nobody = Block.test_a_client_that_dies_harms_nobody
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ DIRECTIONS = {
     "examples/hello": BASE,
     # What a program in C sees: mrpool.h.
     "examples/c": (),
+    "examples/tutorial": ("mrpool/", "examples/c/block.h"),
     "examples/base": BASE,
     # The protocols know neither each other nor what serves them.
     "examples/protocol/nvme": BASE,
