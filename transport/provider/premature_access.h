@@ -44,6 +44,9 @@ class PrematureAccess final : public uiwarp::HoldObserver {
 
   // HoldObserver.
   void held(const Qp* qp, const uiwarp::Held& held) override;
+  bool place(std::byte* to, const std::byte* from, size_t bytes) override {
+    return guard_.place(to, from, bytes);
+  }
   void invalidated(const Qp* qp, uint32_t key) override;
   void reached(const Qp* qp, const uiwarp::OrderPoint& point) override;
   void ended(const Qp* qp) override;

@@ -29,6 +29,8 @@ struct Held {
 class HoldObserver {
  public:
   virtual void held(const Qp* qp, const Held& held) = 0;
+  // Held bytes become visible. False: not copied.
+  virtual bool place(std::byte* to, const std::byte* from, size_t bytes) = 0;
   // Data for that key counts as that of READs from now on.
   virtual void invalidated(const Qp* qp, uint32_t key) = 0;
   // The next completion that is given orders what `point` says.

@@ -184,7 +184,10 @@ void WithheldData::show(size_t index) {
   Chunk& chunk = chunks_[index];
   if (chunk.stamp != *waiting_.begin()) ++owner_.counts_.chunks_reordered;
   waiting_.erase(chunk.stamp);
-  std::memcpy(chunk.to, chunk.data.data(), chunk.data.size());
+  HoldObserver* const observer = HoldObserver::get();
+  if (observer == nullptr || !observer->place(chunk.to, chunk.data.data(), chunk.data.size())) {
+    std::memcpy(chunk.to, chunk.data.data(), chunk.data.size());
+  }
   bytes_ -= chunk.data.size();
   owner_.counts_.longest_delay =
       std::max(owner_.counts_.longest_delay, Nanoseconds(now_ns() - chunk.since));

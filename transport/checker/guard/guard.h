@@ -67,6 +67,9 @@ class Guard {
   virtual Handle arm(Range bytes, const Note& note) = 0;
   // A handle that was touched or replaced meanwhile: nothing happens.
   virtual void disarm(Handle handle) = 0;
+  // Copies received bytes to where they are guarded, without opening them to others. False: not
+  // done; the device may copy them itself.
+  virtual bool place(std::byte* to, const std::byte* from, size_t bytes) = 0;
   virtual void enter_device() = 0;
   virtual void leave_device() = 0;
 

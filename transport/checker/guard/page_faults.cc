@@ -60,26 +60,32 @@ bool PageGuard::handle_fault(const siginfo_t& info, ucontext_t& context) {
   {
     const Locked locked(lock_);
     Page* page = map_.find(address);
-    if (page == nullptr || !page->is_protected) return handle_stale(address, context);
-    thread_state.stale_count = 0;
-    if (thread_state.device_depth > 0) {
-      ++counts_.opened_for_device;
-      page->held_open = true;
-      mark_dirty(*page);
-      sync(*page);
-      return true;
-    }
     uintptr_t first = 0;
-    const Handle op = map_.guarding(*page, address, address + 1, first);
-    if (op == 0) {
-      ++counts_.steps;
-      open_page_for_step(*page, context);
-      return true;
-    }
+    const Handle op = page == nullptr || thread_state.device_depth > 0
+                          ? 0
+                          : map_.guarding(*page, address, address + 1, first);
+    // Guarded bytes count even where the page is open by now: it was closed when they were touched.
+    if (op == 0) return let_through(page, address, context);
     touch = end_guard(op, address, is_write(context));
   }
   touch.instruction = instruction_of(context);
   if (callbacks_.touched != nullptr) callbacks_.touched(touch);
+  return true;
+}
+
+// An access to bytes that are not guarded, or the device's. False: not on a page of ours.
+bool PageGuard::let_through(Page* page, uintptr_t address, ucontext_t& context) {
+  if (page == nullptr || !page->is_protected) return handle_stale(address, context);
+  thread_state.stale_count = 0;
+  if (thread_state.device_depth == 0) {
+    ++counts_.steps;
+    open_page_for_step(*page, context);
+    return true;
+  }
+  ++counts_.opened_for_device;
+  page->held_open = true;
+  mark_dirty(*page);
+  sync(*page);
   return true;
 }
 
@@ -110,7 +116,7 @@ Touch PageGuard::end_guard(Handle handle, uintptr_t address, bool write) {
   touch.write = write;
   touch.handle = handle;
   touch.note = map_.note(handle);
-  map_.drop_op(handle, [this](Page& page) { settle(page); });
+  map_.drop_op(handle, [this](Page& page) { sync(page); });
   return touch;
 }
 

@@ -4,7 +4,7 @@
 //   guarded bytes     told, their guard ends, the instruction runs again
 //   other bytes       the instruction runs alone with the page open (the trap flag), then the page
 //                     closes again: about two signals and two calls of mprotect
-//   the device        the page stays open until leave_device()
+//   the device        the page stays open until leave_device(), but for what place() writes
 //   system calls      system_calls.cc opens the pages of a buffer for the length of the call
 //
 // Only pages that lie wholly inside registered memory, and are mapped for reading and writing, are
@@ -41,6 +41,7 @@ class PageGuard final : public Guard {
   void remove_region(Range region) override;
   Handle arm(Range bytes, const Note& note) override;
   void disarm(Handle handle) override;
+  bool place(std::byte* to, const std::byte* from, size_t bytes) override;
   void enter_device() override;
   void leave_device() override;
 
@@ -74,7 +75,6 @@ class PageGuard final : public Guard {
   // Gives the page the rights that its state asks for; false when there is no page any more.
   bool sync(Page& page);
   void mark_dirty(Page& page);
-  void settle(Page& page);
   void flush_dirty();
   // Calls visit(PageGuard&, Page&) for the pages of `range` that there are.
   void visit_range(Range range, void (*visit)(PageGuard&, Page&));
@@ -82,6 +82,7 @@ class PageGuard final : public Guard {
   void end_step(ucontext_t& context);
   static void clear_page(PageGuard& self, Page& page);
   static void sync_page(PageGuard& self, Page& page) { self.sync(page); }
+  bool let_through(Page* page, uintptr_t address, ucontext_t& context);
   bool handle_stale(uintptr_t address, ucontext_t& context);
   Touch end_guard(Handle handle, uintptr_t address, bool write);
   bool near_regions(const iovec& piece) const;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "mrpool/ordering_report.h"
 #include "tests/sim/network.h"
@@ -403,10 +404,16 @@ struct Heard final : HoldObserver {
     bytes += held.bytes;
     stamp = held.stamp;
   }
+  bool place(std::byte* to, const std::byte* from, size_t length) override {
+    placed += length;
+    std::memcpy(to, from, length);
+    return true;
+  }
   void invalidated(const Qp*, uint32_t) override {}
   void reached(const Qp*, const OrderPoint& point) override { ordered = point.stamp; }
   void ended(const Qp* qp) override { ended_qp = qp; }
   size_t bytes = 0;
+  size_t placed = 0;
   uint64_t stamp = 0;
   uint64_t ordered = 0;
   const Qp* ended_qp = nullptr;
@@ -426,6 +433,8 @@ TEST(OrderingSanitizer, ObserverHearsWhatIsHeldAndWhatOrdersIt) {
   ASSERT_EQ(world.pair.client.send({.signalled = false}), PostStatus::kOk);
   ASSERT_TRUE(world.pair.until([&] { return received.done(); }));
   EXPECT_EQ(heard.bytes, 4096u);
+  EXPECT_EQ(heard.placed, 4096u);
+  EXPECT_TRUE(all(target, 0, 4096, 0x5a));
   EXPECT_GT(heard.stamp, 0u);
   EXPECT_GE(ordered, heard.stamp);
   EXPECT_EQ(heard.ended_qp, nullptr);

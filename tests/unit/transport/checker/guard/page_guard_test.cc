@@ -111,6 +111,17 @@ TEST_F(PageGuardTest, DeviceMayUseGuardedBytes) {
   EXPECT_EQ(touches, 2);
 }
 
+TEST_F(PageGuardTest, DevicePlacesWithoutOpeningThePage) {
+  arm(10, 10);
+  const auto opened = guard.counts().opened_for_device;
+  const std::byte data[10] = {std::byte{1}, std::byte{2}};
+  ASSERT_TRUE(guard.place(static_cast<std::byte*>(address(10)), data, sizeof data));
+  EXPECT_EQ(guard.counts().opened_for_device, opened);
+  EXPECT_EQ(touches, 0);
+  EXPECT_EQ(bytes[11], 2);
+  EXPECT_EQ(touches, 1);
+}
+
 TEST_F(PageGuardTest, OnlyWholePagesOfRegionsAreGuarded) {
   guard.remove_region(whole());
   guard.add_region(range_of(address(100), 2 * kPageBytes));
