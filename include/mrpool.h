@@ -3,7 +3,7 @@
 //
 // What it is: the library's C++ interface (include/mrpool/, where each object is described at
 // length) behind handles, with the names of the kernel's ib_mr_pool and rdma_rw and of libibverbs;
-// docs/c.md has them side by side. What this header shows is the library's C ABI: it hangs on
+// docs/library.md has them side by side. What this header shows is the library's C ABI: it hangs on
 // neither Abseil nor a C++ compiler, and within one soname it only grows.
 //
 // Errors: a call that can fail returns 0, or a count, or a negative errno value; what each stands
