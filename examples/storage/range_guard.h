@@ -5,9 +5,9 @@
 // over the old bytes would travel with new ones.
 //
 // Thread safety: shared objects: safe, lock-free, never blocks: a call either gets the whole range
-// or nothing, and the caller tries again later. A refused writer leaves a mark that keeps new
-// readers out, so that a stream of readers cannot starve it; its caller has to come back until it
-// got the range.
+// or nothing, and the caller tries again later. A refused writer leaves a mark on its whole range
+// that keeps new readers out, so that a stream of readers cannot starve it; its caller has to come
+// back until it got the range.
 // Memory ordering: taking a range (acquire) sees everything done under it before (release).
 #pragma once
 
@@ -58,6 +58,10 @@ class RangeGuard {
     const Range r(offset, length);
     for (uint64_t s = r.first; s <= r.last; ++s) {
       if (take(word(s))) continue;
+      // In all of them, or it would wait for readers of one stripe after the other.
+      for (uint64_t wanted = r.first; wanted <= r.last; ++wanted) {
+        word(wanted).fetch_or(kWanted, std::memory_order_relaxed);
+      }
       for (uint64_t undo = r.first; undo < s; ++undo) {
         word(undo).fetch_and(~kWriter, std::memory_order_release);
       }
@@ -95,7 +99,6 @@ class RangeGuard {
         return true;
       }
     }
-    word.fetch_or(kWanted, std::memory_order_relaxed);
     return false;
   }
   std::atomic<uint32_t>& word(uint64_t stripe) { return words_[stripe % words_.size()]; }

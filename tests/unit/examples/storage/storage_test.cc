@@ -210,6 +210,22 @@ TEST(RangeGuard, WriterMarksAndReadersStayOut) {
   guard.unshare(20000, 1);
 }
 
+// Else it waits for the readers of its first stripe, then for those of its second, and so on.
+TEST(RangeGuard, ARefusedWriterKeepsNewReadersOutOfAllItsStripes) {
+  constexpr uint64_t kStripe = RangeGuard::kStripe;
+  RangeGuard guard(1 << 20);
+  EXPECT_TRUE(guard.try_share(kStripe, 1));
+  EXPECT_FALSE(guard.try_exclusive(0, 3 * kStripe));
+  EXPECT_FALSE(guard.try_share(0, 1));
+  EXPECT_FALSE(guard.try_share(kStripe, 1));
+  EXPECT_FALSE(guard.try_share(2 * kStripe, 1));
+  EXPECT_TRUE(guard.try_share(3 * kStripe, 1));
+  guard.unshare(kStripe, 1);
+  EXPECT_TRUE(guard.try_exclusive(0, 3 * kStripe));
+  guard.release_exclusive(0, 3 * kStripe);
+  EXPECT_TRUE(guard.try_share(0, 3 * kStripe));
+}
+
 TEST(Errors, FollowErrno) {
   EXPECT_EQ(from_errno(ENOSPC, Op::kWrite), Error::kNoSpace);
   EXPECT_EQ(from_errno(EIO, Op::kWrite), Error::kMediaWrite);
