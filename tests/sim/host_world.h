@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/bad_peers.h"
 #include "tests/sim/simulation.h"
 
 namespace mrpool::sim {
@@ -30,6 +31,7 @@ class HostWorld : public Simulation {
   virtual void connect() {}                    // where hosts do not of themselves
   virtual void disturb() = 0;                  // perhaps one thing goes wrong now
   virtual void calm_down() {}                  // what disturb() began ends
+  virtual void live_beside_bad_peers() {}      // where there are some
   virtual void go_on() {}                      // every step, for whoever else is there
   virtual bool others_left() { return true; }  // asked once the hosts have got on
   virtual void check_step() {}                 // with the comparison of the whole store
@@ -49,6 +51,7 @@ class HostWorld : public Simulation {
   }
 
   std::vector<std::unique_ptr<Host>> hosts_;
+  std::unique_ptr<BadPeers> bad_peers_;
 
  private:
   static constexpr uint64_t kWildSteps = 15'000;
@@ -66,6 +69,7 @@ template <typename Host>
 void HostWorld<Host>::after_step() {
   for (const auto& host : hosts_) host->step();
   go_on();
+  if (bad_peers_ != nullptr) bad_peers_->step();
   if (faults) disturb();
   if (steps % kCheckPeriod == 0) {
     for (const auto& host : hosts_) host->check_store();
@@ -76,6 +80,7 @@ void HostWorld<Host>::after_step() {
 template <typename Host>
 void HostWorld<Host>::run() {
   connect();
+  if (bad_peers_ != nullptr) bad_peers_->come();
   faults = true;
   network->set_options(bad_network());
   const uint64_t end = steps + kWildSteps;
@@ -85,8 +90,10 @@ void HostWorld<Host>::run() {
   calm_down();
   network->set_options({.seed = seed});
   get_on();
+  if (bad_peers_ != nullptr) live_beside_bad_peers();
   for (const auto& host : hosts_) host->finish();
-  run_until("the others to leave", [&] { return others_left(); });
+  run_until("the others to leave",
+            [&] { return others_left() && (bad_peers_ == nullptr || bad_peers_->left()); });
   run_until("the last commands", all([](const Host& host) { return host.idle(); }));
   for (const auto& host : hosts_) host->close();
   run_until("the sessions to end", all([](const Host& host) { return host.closed(); }));

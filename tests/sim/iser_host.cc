@@ -98,6 +98,7 @@ struct IserHost::Slot final : iser::Command {
   Abort abort;
   Overdue timer;
   uint16_t unit = 0;
+  Nanoseconds began{};
   Transfer transfer;  // of no blocks: SYNCHRONIZE CACHE
   bool busy = false;
 };
@@ -106,7 +107,8 @@ IserHost::IserHost(IserWorld& world, uint32_t number)
     : world_(world),
       number_(number),
       target_(static_cast<uint32_t>(world.below(IserWorld::kTargets))),
-      pd_(std::move(*world.device->alloc_pd())),
+      device_(world.device_of(number, world.crc())),
+      pd_(std::move(*device_->alloc_pd())),
       models_(IserWorld::kUnits, BlockModel(world, number * kBlocks, kBlocks)),
       function_(std::make_unique<Function>(*this)) {
   auto pool = MrPool::create(
@@ -152,8 +154,8 @@ void IserHost::log_in() {
     if (world_.chance(500)) options.login.mutual = {"target", IserWorld::kTargetSecret};
     right_ = right_ && !wrong;
   }
-  session_ = std::make_unique<iser::Session>(world_.reactor, *world_.device, *pd_, *pool_,
-                                             std::move(options));
+  session_ =
+      std::make_unique<iser::Session>(world_.reactor, *device_, *pd_, *pool_, std::move(options));
   for (uint16_t unit = 0; unit < IserWorld::kUnits; ++unit) {
     units_[unit].changed = true;
     readers_[unit] = std::make_unique<iser::UnitReader>(
@@ -203,6 +205,8 @@ void IserHost::step() {
   if (!full_feature() || finishing_ || world_.silent()) return;
   if (world_.chance(2)) ping();
   look();
+  if (world_.reactor.now() < next_) return;
+  next_ = world_.reactor.now() + pace_;
   Slot& slot = *slots_[world_.below(slots_.size())];
   if (!slot.busy && !slot.abort.busy) start(slot);
 }
@@ -265,7 +269,9 @@ void IserHost::start(Slot& slot) {
     slot.data = slot.mr->sge(kGuard, transfer.count * kBlockBytes);
   }
   slot.busy = true;
-  slot.timer.arm(world_.reactor, Nanoseconds(1'000'000 + world_.below(150'000'000)));
+  slot.began = world_.reactor.now();
+  if (pace_ == Nanoseconds{})
+    slot.timer.arm(world_.reactor, Nanoseconds(1'000'000 + world_.below(150'000'000)));
   session_->submit(slot);
 }
 
@@ -345,6 +351,14 @@ void IserHost::manage() {
   function_->function = kFunctions[world_.below(std::size(kFunctions))];
   function_->lun = scsi::encode_lun(static_cast<uint16_t>(world_.below(IserWorld::kUnits)));
   function_->busy = session_->manage(*function_);
+}
+
+Nanoseconds IserHost::oldest_command() const {
+  Nanoseconds oldest = Nanoseconds::max();
+  for (const auto& slot : slots_) {
+    if (slot->busy) oldest = std::min(oldest, slot->began);
+  }
+  return oldest;
 }
 
 bool IserHost::idle() const {

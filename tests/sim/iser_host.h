@@ -45,6 +45,14 @@ class IserHost {
   void check_store();
   void check_resources();
 
+  // From now on a command at most that often, and none is given up for its age.
+  void pace(Nanoseconds period) { pace_ = period; }
+  bool connected() const { return full_feature(); }
+  // When the oldest command that has no answer began; max() without one.
+  Nanoseconds oldest_command() const;
+  // Loses a connection.
+  void drop() { kill(); }
+
   uint64_t completed = 0;
 
  private:
@@ -74,6 +82,7 @@ class IserHost {
   IserWorld& world_;
   const uint32_t number_;
   const uint32_t target_;
+  const std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
   std::vector<BlockModel> models_;  // by unit
@@ -89,6 +98,8 @@ class IserHost {
   bool pinging_ = false;
   bool finishing_ = false;
   Nanoseconds retry_at_{};
+  Nanoseconds pace_{};
+  Nanoseconds next_{};
 };
 
 }  // namespace mrpool::sim

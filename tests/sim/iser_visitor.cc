@@ -66,7 +66,7 @@ void IserVisitor::visit() {
   options.depth = 1 + static_cast<uint32_t>(simulation_.below(kSlots));
   options.remote_invalidation = simulation_.chance(800);
   options.send_first_burst = simulation_.chance(500);
-  options.timeout = options.command_timeout = std::chrono::seconds(2);
+  options.timeout = options.command_timeout = options_.patience;
   options.login.initiator = options_.initiator;
   options.login.target = discovery_ ? std::string() : options_.target;
   options.login.isid = {0x80, 0, 0, 0, 0, 1};
@@ -136,7 +136,7 @@ void IserVisitor::start(Slot& slot) {
   if (capacity.block_size > kMost) return;
   const uint64_t most = std::min<uint64_t>(kMost / capacity.block_size, capacity.blocks);
   const auto count = static_cast<uint32_t>(1 + simulation_.below(most));
-  const bool write = simulation_.chance(500);
+  const bool write = !options_.reads_only && simulation_.chance(500);
   slot.lun = scsi::encode_lun(0);
   slot.cdb = iser::transfer_cdb(write, simulation_.below(capacity.blocks - count + 1), count);
   slot.direction = write ? iser::DataDirection::kOut : iser::DataDirection::kIn;

@@ -23,6 +23,8 @@ struct IserVisitorOptions {
   std::string target;
   iscsi::Credentials chap{};
   bool counted = true;  // its commands are progress of the simulation
+  bool reads_only = false;
+  Nanoseconds patience = std::chrono::seconds(2);  // with a command
   // Commands are about to go out, and none is under way.
   std::function<void()> begin = [] {};
   // A command is said to be done.

@@ -8,9 +8,7 @@
 #include "examples/storage/uuid.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/iser_host.h"
-#include "tests/sim/planted_device.h"
 #include "tests/sim/volume.h"
-#include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
 
@@ -23,20 +21,20 @@ constexpr Nanoseconds kSilence = std::chrono::seconds(45);
 constexpr std::string_view kRight[] = {"its initiator logged in again, from ", "the target stops",
                                        "it has not logged in, and others need its place",
                                        "its initiator is no longer admitted"};
+constexpr const char* kNobody = "iqn.2026-11.org.mrpool:nobody";
 constexpr const char* kStrangers = "iqn.2026-11.org.mrpool:strangers-have-their-own";
 constexpr const char* kStrangersStore = "ram:128KiB,name=strangers";
+std::string slow_reader(uint32_t number) {
+  return "iqn.2026-11.org.mrpool:slow-" + std::to_string(number);
+}
 // Blocks that nobody uses, by which a store may be larger.
 constexpr uint32_t kSpareBlocks = 64;
 
 }  // namespace
 
 IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
-    : HostWorld(seed_in, plant_in, violated_in) {
-  network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
-  const bool crc = chance(700);
-  device = uiwarp::make_device({.crc = crc, .seed = seed}, network);
-  const auto target_device =
-      make_planted_device(uiwarp::make_device({.crc = crc, .seed = seed + 1}, network), *this);
+    : AttackedWorld(seed_in, plant_in, violated_in) {
+  const auto target_device = open_target_device();
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   config_.listen = {"uiwarp://127.0.0.1:3260"};
@@ -47,6 +45,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   config_.engine.force_mr = chance(300);
   // Connections whose end the target has not heard of count.
   config_.engine.max_connections = count + static_cast<uint32_t>(below(3));
+  if (has_bad_peers()) share_out(config_.engine);
   make_stores(count * IserHost::kBlocks);
   for (uint32_t target = 0; target < kTargets; ++target) {
     config_.targets.push_back({.name = kNames[target], .luns = {}});
@@ -91,6 +90,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
     }
   }
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<IserHost>(*this, i));
+  if (has_bad_peers()) expect_bad_peers();
   if (!strangers) return;
   strangers_ = std::make_unique<Strangers<IserVisitor>>(
       *this, 1 + static_cast<uint32_t>(below(2)), [](uint32_t number) {
@@ -98,6 +98,25 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
             .initiator = "iqn.2026-11.org.mrpool:stranger-" + std::to_string(number),
             .target = kStrangers,
             .counted = false};
+      });
+}
+
+// Slow readers are admitted. Of the others, one has a name that is not, and one not the secret.
+void IserWorld::expect_bad_peers() {
+  admit(0, true);
+  bad_peers_ = std::make_unique<BadVisitors<IserVisitor>>(
+      *this, uint16_t{3260}, [this](BadKind kind, uint32_t number) {
+        const bool slow = kind == BadKind::kSlowReader;
+        IserVisitorOptions options{.initiator = slow ? slow_reader(number) : kNobody,
+                                   .target = kNames[slow ? 0 : number],
+                                   .counted = false,
+                                   .reads_only = true,
+                                   .patience = kPatienceOfBadPeers};
+        if (options.target == kNames[1]) {
+          options.initiator = IserHost::name(0);
+          options.chap = {"host", "a guess that is wrong"};
+        }
+        return options;
       });
 }
 
@@ -125,6 +144,7 @@ void IserWorld::go_on() {
 
 IserWorld::~IserWorld() {
   strangers_.reset();
+  bad_peers_.reset();
   hosts_.clear();
   service_.reset();
 }
@@ -134,7 +154,7 @@ std::span<std::byte> IserWorld::block(uint32_t target, uint16_t unit, uint32_t n
 }
 
 void IserWorld::heard(std::string_view line) {
-  if (strangers_ != nullptr) return;  // it may be about them
+  if (strangers_ != nullptr || bad_peers_ != nullptr) return;  // it may be about them
   constexpr std::string_view kDropped = ": dropped: ";
   const size_t dropped = line.find(kDropped);
   const bool wrong =
@@ -197,11 +217,12 @@ void IserWorld::disturb() {
 }
 
 std::vector<std::string_view> IserWorld::all_moves() const {
-  return {"break",          "drop",      "log out",       "function",     "network",
-          "silence",        "hang",      "swap",          "aborted late", "another's disk",
-          "own disk again", "grow",      "shrink",        "new size",     "beyond the end",
-          "shut out",       "let in",    "not allowed",   "secret",       "old secret",
-          "visit",          "connected", "not connected", "data"};
+  return {"break",          "drop",           "log out",       "function",     "network",
+          "silence",        "hang",           "swap",          "aborted late", "another's disk",
+          "own disk again", "grow",           "shrink",        "new size",     "beyond the end",
+          "shut out",       "let in",         "not allowed",   "secret",       "old secret",
+          "visit",          "connected",      "not connected", "data",         "slow reader",
+          "silent",         "stops half-way", "refused peer",  "flood"};
 }
 
 // Longer than the target's patience, and no longer than the commands' time-out.
@@ -241,6 +262,9 @@ void IserWorld::admit(size_t host, bool admitted) {
     target.initiators.emplace();
     for (size_t each = 0; each < hosts_.size(); ++each) {
       if (admission_.admits(each)) target.initiators->push_back({.name = IserHost::name(each)});
+    }
+    for (uint32_t each = 0; has_bad_peers() && each < kSlowReaders; ++each) {
+      target.initiators->push_back({.name = slow_reader(each)});
     }
   }
   reload();
@@ -297,6 +321,7 @@ std::string IserWorld::target_state() const {
     }
   }
   if (strangers_ != nullptr) text += strangers_->state();
+  if (bad_peers_ != nullptr) text += bad_peers_->state();
   return text;
 }
 

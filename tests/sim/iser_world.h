@@ -25,7 +25,7 @@
 #include "examples/iser/target/service.h"
 #include "examples/storage/storage.h"
 #include "tests/sim/admission.h"
-#include "tests/sim/host_world.h"
+#include "tests/sim/attacked_world.h"
 #include "tests/sim/iser_visitor.h"
 #include "tests/sim/strangers.h"
 
@@ -33,7 +33,7 @@ namespace mrpool::sim {
 
 class IserHost;
 
-class IserWorld final : public HostWorld<IserHost> {
+class IserWorld final : public AttackedWorld<IserHost> {
  public:
   static constexpr uint32_t kTargets = 2;  // the second wants CHAP, both ways
   static constexpr uint16_t kUnits = 2;    // of each
@@ -84,6 +84,7 @@ class IserWorld final : public HostWorld<IserHost> {
   void stop_target(std::function<void()> stopped) override;
   void heard(std::string_view line);
   void make_stores(uint32_t blocks);
+  void expect_bad_peers();
 
   // By target and unit: the hosts' own, and one that none of them means.
   static constexpr uint32_t kStores = kTargets * kUnits;

@@ -49,11 +49,14 @@ constexpr struct {
     {"lost-credit", Plant::kLostCredit},   {"lost-lease", Plant::kLostLease},
     {"early-answer", Plant::kEarlyAnswer}, {"late-write", Plant::kLateWrite},
     {"lost-update", Plant::kLostUpdate},   {"bit-flip", Plant::kBitFlip},
+    {"one-address", Plant::kOneAddress},   {"one-writer", Plant::kOneWriter},
 };
 
 struct Totals {
   uint64_t runs = 0, steps = 0, commands = 0;
   std::map<std::string_view, uint64_t> moves;
+  mrpool::Nanoseconds longest_stall{};
+  double least_share = 1;
 
   void add(const Simulation& world) {
     ++runs;
@@ -61,6 +64,8 @@ struct Totals {
     commands += world.commands;
     for (const std::string_view move : world.all_moves()) moves.try_emplace(move, 0);
     for (const auto& [move, times] : world.moves()) moves[move] += times;
+    longest_stall = std::max(longest_stall, world.longest_stall);
+    least_share = std::min(least_share, world.least_share);
   }
   bool every_move() const {
     return std::ranges::all_of(moves, [](const auto& move) { return move.second != 0; });
@@ -72,6 +77,11 @@ struct Totals {
       text += (text.empty() ? "moves: " : ", ") + std::string(move) + " " + std::to_string(times);
     }
     if (!text.empty()) std::printf("%s\n", text.c_str());
+  }
+  void tell_service() const {
+    if (longest_stall == mrpool::Nanoseconds{}) return;
+    std::printf("beside bad peers: longest stall %.3f s, least share %.2f\n",
+                std::chrono::duration<double>(longest_stall).count(), least_share);
   }
 };
 
@@ -96,16 +106,19 @@ std::vector<Plant> all_but(Plant one) {
 }
 
 const WorldKind kWorlds[] = {
-    {"store", make<mrpool::sim::World>, {Plant::kLostUpdate, Plant::kBitFlip}},
+    {"store",
+     make<mrpool::sim::World>,
+     {Plant::kLostUpdate, Plant::kBitFlip, Plant::kOneAddress, Plant::kOneWriter}},
     {"nvmf",
      make<mrpool::sim::NvmfWorld>,
-     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip}},
+     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip, Plant::kOneAddress}},
     {"iser",
      make<mrpool::sim::IserWorld>,
      {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip}},
     {"board",
      make<mrpool::sim::BoardWorld>,
-     {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite}},
+     {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite,
+      Plant::kOneAddress, Plant::kOneWriter}},
     {"nvmf-host", make<mrpool::sim::LiedToNvmf>, all_but(Plant::kEarlyAnswer)},
     {"iser-initiator", make<mrpool::sim::LiedToIser>, all_but(Plant::kEarlyAnswer)}};
 const WorldKind* g_kind = &kWorlds[0];  // `violated` is a plain function
@@ -222,6 +235,7 @@ int main(int argc, char** argv) {
               static_cast<unsigned long long>(totals.commands),
               static_cast<double>(totals.steps) / elapsed());
   totals.tell_moves();
+  totals.tell_service();
   if (every_move && !totals.every_move()) {
     std::fprintf(stderr, "mrpool_simulation: a move never ran\n");
     return 1;

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -23,8 +25,13 @@ class Link : public std::enable_shared_from_this<Link> {
  public:
   class End;
 
-  Link(SimNetwork& network, uint64_t seed)
-      : reactor_(network.reactor_), options_(network.options_), random_(seed) {}
+  Link(SimNetwork& network, const NetworkOptions& options, uint64_t seed)
+      : reactor_(network.reactor_),
+        options_(options),
+        one_writer_(network.bugs_.one_writer),
+        stuck_(network.stuck_),
+        random_(seed) {}
+  ~Link() { stuck_->erase(this); }
 
   bool broken() const { return broken_; }
   bool open() const { return !broken_ && ends_[0] != nullptr && ends_[1] != nullptr; }
@@ -55,9 +62,17 @@ class Link : public std::enable_shared_from_this<Link> {
   Nanoseconds writable_at(int side) const;
   void wake(int side);
   void leave(int side);
+  // The listening side waits for another connection's peer, by a planted bug.
+  bool waits_for_others(int side) const {
+    return one_writer_ && side == 1 && stuck_->size() > stuck_->count(this);
+  }
+
+  static constexpr Nanoseconds kLook = std::chrono::milliseconds(1);
 
   Reactor& reactor_;
   const NetworkOptions options_;
+  const bool one_writer_;
+  const std::shared_ptr<std::set<const Link*>> stuck_;
   std::mt19937_64 random_;
   Pipe pipes_[2];  // [side]: what that side writes
   End* ends_[2] = {nullptr, nullptr};
@@ -183,6 +198,7 @@ StreamResult Link::read(int side, std::span<const iovec> to) {
   }
   if (result.bytes > 0) {
     pipe.held -= result.bytes;
+    if (side == 0) stuck_->erase(this);
     wake(1 - side);  // there is room again
     return result;
   }
@@ -197,7 +213,11 @@ StreamResult Link::write(int side, std::span<const iovec> from) {
   if (broken_) return {.error = ECONNRESET};
   Pipe& pipe = pipes_[side];
   if (pipe.finished) return {.error = EPIPE};
-  if (pipe.held >= options_.window) return {.would_block = true};
+  if (pipe.held >= options_.window) {
+    if (side == 1) stuck_->insert(this);
+    return {.would_block = true};
+  }
+  if (waits_for_others(side)) return {.would_block = true};
   size_t budget = std::min<size_t>(1 + below(options_.max_transfer), options_.window - pipe.held);
   Chunk chunk{.arrives = arrival(pipe), .bytes = {}};
   for (const iovec& piece : from) {
@@ -225,6 +245,7 @@ Nanoseconds Link::readable_at(int side) const {
 
 Nanoseconds Link::writable_at(int side) const {
   const bool ready = broken_ || pipes_[side].finished || pipes_[side].held < options_.window;
+  if (ready && !broken_ && waits_for_others(side)) return reactor_.now() + kLook;
   return ready ? reactor_.now() : Nanoseconds::max();
 }
 
@@ -234,6 +255,7 @@ void Link::wake(int side) {
 
 void Link::break_off() {
   broken_ = true;
+  stuck_->erase(this);
   wake(0);
   wake(1);
 }
@@ -242,6 +264,7 @@ void Link::break_off() {
 // read, which is a reset.
 void Link::leave(int side) {
   ends_[side] = nullptr;
+  stuck_->erase(this);
   if (pipes_[1 - side].held > 0) {
     break_off();
   } else if (!pipes_[side].finished) {
@@ -269,8 +292,10 @@ class SimNetwork::SimListener final : public StreamListener {
 
 class SimNetwork::SimDial final : public Dial {
  public:
-  SimDial(SimNetwork& network, uint16_t port, DialHandler& handler)
-      : network_(network), port_(port), handler_(handler), timer_(*this) {
+  SimDial(SimNetwork& network, std::string from, const NetworkOptions* options, uint16_t port,
+          DialHandler& handler)
+      : network_(network), from_(std::move(from)), port_(port), handler_(handler), timer_(*this) {
+    if (options != nullptr) options_ = *options;
     timer_.arm(network_.reactor_, network_.delay());
   }
 
@@ -287,19 +312,24 @@ class SimNetwork::SimDial final : public Dial {
       return;
     }
     DialHandler& handler = handler_;
-    auto [near, far] = network_.connect();
+    auto [near, far] = network_.connect(from_, port_, options_.value_or(network_.options_));
     listener->second->handler().on_accept(std::move(far));
     handler.on_dialed(std::move(near));
   }
 
   SimNetwork& network_;
+  const std::string from_;
+  std::optional<NetworkOptions> options_;
   const uint16_t port_;
   DialHandler& handler_;
   Arrival timer_;
 };
 
 SimNetwork::SimNetwork(Reactor& reactor, const NetworkOptions& options)
-    : reactor_(reactor), options_(options), random_(options.seed) {}
+    : reactor_(reactor),
+      options_(options),
+      stuck_(std::make_shared<std::set<const Link*>>()),
+      random_(options.seed) {}
 
 SimNetwork::~SimNetwork() = default;
 
@@ -319,15 +349,22 @@ absl::StatusOr<std::unique_ptr<StreamListener>> SimNetwork::listen(Reactor&, con
 
 absl::StatusOr<std::unique_ptr<Dial>> SimNetwork::dial(Reactor&, const Address& address,
                                                        DialHandler& handler) {
-  return std::make_unique<SimDial>(*this, address.port, handler);
+  return dial_from(kSomePeer, nullptr, address, handler);
 }
 
-std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> SimNetwork::connect() {
-  auto link = std::make_shared<Link>(*this, random_());
+std::unique_ptr<Dial> SimNetwork::dial_from(std::string from, const NetworkOptions* options,
+                                            const Address& address, DialHandler& handler) {
+  return std::make_unique<SimDial>(*this, std::move(from), options, address.port, handler);
+}
+
+std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> SimNetwork::connect(
+    const std::string& from, uint16_t port, const NetworkOptions& options) {
+  auto link = std::make_shared<Link>(*this, options, random_());
   std::erase_if(links_, [](const auto& each) { return each.expired(); });
   links_.push_back(link);
-  const std::string a = absl::StrCat("sim:", next_port_++);
-  const std::string b = absl::StrCat("sim:", next_port_++);
+  const std::string a = absl::StrCat(bugs_.one_address ? kSomePeer : from, ":", next_port_++);
+  const std::string b = absl::StrCat("127.0.0.1:", port != 0 ? port : next_port_);
+  ++next_port_;
   return {link->make_end(0, a, b), link->make_end(1, b, a)};
 }
 

@@ -4,6 +4,9 @@
 // Bytes arrive in order and uncorrupted, or the connection breaks: TCP's promise. Everything random
 // comes from the seed, so a run repeats exactly.
 //
+// Who dials has an address ("10.0.0.1"), of its own on a Place (place.h); who listens is at
+// 127.0.0.1.
+//
 // Thread safety: the simulation's thread. Ownership: the reactor outlives the network and all
 // streams; the network outlives listeners and dials, streams may outlive it.
 #pragma once
@@ -12,6 +15,8 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "transport/uiwarp/stream.h"
@@ -33,6 +38,14 @@ struct NetworkOptions {
   uint32_t reset_per_million = 0;
 };
 
+// Bugs that a simulation may plant into what its programs stand on.
+struct NetworkBugs {
+  // Whoever listens takes all that dial for one peer.
+  bool one_address = false;
+  // Whoever listens waits for the slowest: while one peer does not read, it writes to no other.
+  bool one_writer = false;
+};
+
 // What a connection's two streams share; defined in network.cc.
 class Link;
 
@@ -46,11 +59,18 @@ class SimNetwork final : public uiwarp::Network {
   absl::StatusOr<std::unique_ptr<uiwarp::Dial>> dial(Reactor& reactor, const Address& address,
                                                      uiwarp::DialHandler& handler) override;
 
+  // dial() of a peer with this address; null: as set_options() says.
+  std::unique_ptr<uiwarp::Dial> dial_from(std::string from, const NetworkOptions* options,
+                                          const Address& address, uiwarp::DialHandler& handler);
+
   // A connected pair without set-up, for tests that play one side themselves.
-  std::pair<std::unique_ptr<uiwarp::Stream>, std::unique_ptr<uiwarp::Stream>> connect();
+  std::pair<std::unique_ptr<uiwarp::Stream>, std::unique_ptr<uiwarp::Stream>> connect() {
+    return connect(kSomePeer, 0, options_);
+  }
 
   // For connections made from now on.
   void set_options(const NetworkOptions& options) { options_ = options; }
+  void plant(const NetworkBugs& bugs) { bugs_ = bugs; }
   // Breaks one open connection, chosen by the seed, or all. False when there is none.
   bool break_one();
   void break_all();
@@ -61,11 +81,19 @@ class SimNetwork final : public uiwarp::Network {
   class SimListener;
   class SimDial;
 
+  static constexpr const char* kSomePeer = "10.0.0.1";
+
+  std::pair<std::unique_ptr<uiwarp::Stream>, std::unique_ptr<uiwarp::Stream>> connect(
+      const std::string& from, uint16_t port, const NetworkOptions& options);
   uint64_t below(uint64_t limit) { return limit == 0 ? 0 : random_() % limit; }
   Nanoseconds delay();
 
   Reactor& reactor_;
   NetworkOptions options_;
+  NetworkBugs bugs_;
+  // Those to whose dialing side the other cannot write; shared with the links, which may be there
+  // longer.
+  const std::shared_ptr<std::set<const Link*>> stuck_;
   std::mt19937_64 random_;
   std::map<uint16_t, SimListener*> listeners_;
   uint16_t next_port_ = 40'000;

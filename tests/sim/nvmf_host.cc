@@ -51,6 +51,7 @@ struct NvmfHost::Slot final : nvme::host::Request {
   load::Buffer buffer;
   bool busy = false;
   size_t queue = 0;
+  Nanoseconds began{};
   Transfer transfer;  // of no blocks: a flush
 };
 
@@ -90,7 +91,8 @@ NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
       number_(number),
       queues_(1 + static_cast<uint32_t>(world.below(2))),
       depth_(static_cast<uint16_t>(1 + world.below(kSlots))),
-      pd_(std::move(*world.device->alloc_pd())),
+      device_(world.device_of(number, world.crc())),
+      pd_(std::move(*device_->alloc_pd())),
       reset_(std::make_unique<Reset>()),
       abort_(std::make_unique<Abort>(*this)),
       model_(world, number * kBlocks, kBlocks) {
@@ -119,7 +121,7 @@ void NvmfHost::make_session() {
   options.reconnect = true;
   options.reconnect_delay = kReconnectDelay;
   auto session =
-      nvme::host::Session::create(*world_.device, *pd_, *pool_, world_.reactor, options, *this);
+      nvme::host::Session::create(*device_, *pd_, *pool_, world_.reactor, options, *this);
   if (!session.ok()) world_.violate(session.status().ToString());
   session_ = std::move(*session);
 }
@@ -212,7 +214,8 @@ void NvmfHost::step() {
   for (const auto& slot : slots_) {
     check_untouched(world_, slot->memory(), slot->busy ? slot->blocks().size() : 0);
   }
-  if (!opened_ || finishing_) return;
+  if (!opened_ || finishing_ || world_.reactor.now() < next_) return;
+  next_ = world_.reactor.now() + pace_;
   Slot& slot = *slots_[world_.below(slots_.size())];
   if (!slot.busy) start(slot);
 }
@@ -243,6 +246,7 @@ void NvmfHost::start(Slot& slot) {
     slot.data = slot.buffer.sge(kGuard, transfer.count * kBlockBytes);
   }
   slot.busy = true;
+  slot.began = world_.reactor.now();
   slot.queue = world_.below(session_->queues());
   session_->queue(slot.queue).submit(slot);
 }
@@ -321,6 +325,22 @@ void NvmfHost::abort() {
   abort_->command.opcode = static_cast<uint8_t>(nvme::AdminOpcode::kAbort);
   abort_->command.cdw10 = uint32_t(slot.queue + 1) | uint32_t(slot.command.command_id) << 16;
   session_->controller().admin().submit(*abort_);
+}
+
+bool NvmfHost::connected() const {
+  if (!opened_) return false;
+  for (size_t i = 0; i < session_->queues(); ++i) {
+    if (!session_->queue(i).ready()) return false;
+  }
+  return true;
+}
+
+Nanoseconds NvmfHost::oldest_command() const {
+  Nanoseconds oldest = Nanoseconds::max();
+  for (const auto& slot : slots_) {
+    if (slot->busy) oldest = std::min(oldest, slot->began);
+  }
+  return oldest;
 }
 
 bool NvmfHost::idle() const {

@@ -46,6 +46,14 @@ class NvmfHost final : private nvme::host::Session::News {
   void check_store();
   void check_resources();
 
+  // From now on a command at most that often, and none is given up for its age.
+  void pace(Nanoseconds period) { pace_ = period; }
+  bool connected() const;
+  // When the oldest command that has no answer began; max() without one.
+  Nanoseconds oldest_command() const;
+  // Loses a connection.
+  void drop() { kill(); }
+
   uint64_t completed = 0;
 
  private:
@@ -70,6 +78,7 @@ class NvmfHost final : private nvme::host::Session::News {
   const uint32_t number_;
   uint32_t queues_ = 1;
   uint16_t depth_ = 1;
+  const std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
   std::unique_ptr<nvme::host::Session> session_;
@@ -81,6 +90,8 @@ class NvmfHost final : private nvme::host::Session::News {
   bool opening_ = false;
   bool finishing_ = false;
   bool closed_ = false;
+  Nanoseconds pace_{};
+  Nanoseconds next_{};
   BlockModel model_;
 };
 

@@ -62,7 +62,7 @@ void NvmfVisitor::make_session(bool discovery) {
   options.host = *nvme::host::identity_of(options_.host);
   options.depth = 4;
   options.keep_alive = std::chrono::seconds(1);
-  options.command_timeout = std::chrono::seconds(2);
+  options.command_timeout = options_.patience;
   options.reconnect = simulation_.chance(500);
   options.reconnect_delay = std::chrono::milliseconds(10);
   options.loss_timeout = std::chrono::seconds(3);
@@ -144,7 +144,7 @@ void NvmfVisitor::start(Slot& slot, const nvme::host::NamespaceInfo& ns) {
   if (ns.block_size > kMost || session_->queues() == 0) return;
   const uint64_t most = std::min<uint64_t>(kMost / ns.block_size, ns.blocks);
   const auto count = static_cast<uint32_t>(1 + simulation_.below(most));
-  const bool write = simulation_.chance(500);
+  const bool write = !options_.reads_only && simulation_.chance(500);
   slot.command = {};
   slot.command.opcode =
       static_cast<uint8_t>(write ? nvme::IoOpcode::kWrite : nvme::IoOpcode::kRead);

@@ -20,6 +20,8 @@ struct NvmfVisitorOptions {
   std::string host;  // its NQN
   std::string subsystem;
   bool counted = true;  // its commands are progress of the simulation
+  bool reads_only = false;
+  Nanoseconds patience = std::chrono::seconds(2);  // with a command
   // A command is said to be done.
   std::function<void(uint16_t command_id)> done = [](uint16_t) {};
 };

@@ -4,10 +4,8 @@
 #include <utility>
 
 #include "tests/sim/nvmf_host.h"
-#include "tests/sim/planted_device.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/volume.h"
-#include "transport/uiwarp/open.h"
 
 namespace mrpool::sim {
 
@@ -15,26 +13,28 @@ namespace {
 
 constexpr std::string_view kOwn = ",name=own";
 constexpr std::string_view kOther = ",name=other";
+constexpr const char* kNobody = "nqn.2026-11.org.mrpool:nobody";
 constexpr const char* kStrangers = "nqn.2026-11.org.mrpool:strangers-have-their-own";
+std::string slow_reader(uint32_t number) {
+  return "nqn.2026-11.org.mrpool:slow-" + std::to_string(number);
+}
 // Blocks that nobody uses, by which a store may be larger.
 constexpr uint32_t kSpareBlocks = 64;
 
 }  // namespace
 
 std::vector<std::string_view> NvmfWorld::all_moves() const {
-  return {"break",  "drop",         "reset",          "network",  "hang",           "swap",
-          "abort",  "aborted late", "aborted not",    "refused",  "another's disk", "grow",
-          "shrink", "new size",     "beyond the end", "shut out", "let in",         "not allowed",
-          "visit",  "connected",    "not connected",  "data"};
+  return {"break",          "drop",   "reset",        "network",     "hang",
+          "swap",           "abort",  "aborted late", "aborted not", "refused",
+          "another's disk", "grow",   "shrink",       "new size",    "beyond the end",
+          "shut out",       "let in", "not allowed",  "visit",       "connected",
+          "not connected",  "data",   "slow reader",  "silent",      "stops half-way",
+          "refused peer",   "flood"};
 }
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
-    : HostWorld(seed_in, plant_in, violated_in) {
-  network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
-  const bool crc = chance(700);
-  device = uiwarp::make_device({.crc = crc, .seed = seed}, network);
-  const auto target_device =
-      make_planted_device(uiwarp::make_device({.crc = crc, .seed = seed + 1}, network), *this);
+    : AttackedWorld(seed_in, plant_in, violated_in) {
+  const auto target_device = open_target_device();
 
   const uint32_t count = 1 + static_cast<uint32_t>(below(3));
   const uint32_t blocks = count * NvmfHost::kBlocks;
@@ -54,9 +54,11 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   options.engine.staging = engine::kChunk * (1 + below(4));
   options.engine.mrs = 1 + static_cast<uint32_t>(below(4));
   options.engine.force_mr = chance(200);
+  if (has_bad_peers()) share_out(options.engine);
   options.open_device = [target_device](const Address&) { return target_device; };
   SimVolumeOptions storage = bad_storage(*this);
   storage.hung_until = &hung_until_;
+  in_place_ = storage.gather;
   SimVolumeOptions resizable = storage;
   resizable.size = &size_;
   // A store has one volume, as a file has by its lock: what is late in it stays known.
@@ -91,6 +93,21 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   if (!status.ok()) violate("the target does not start: " + status.ToString());
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<NvmfHost>(*this, i));
   if (strangers) invite_strangers();
+  if (has_bad_peers()) expect_bad_peers();
+}
+
+// Slow readers are admitted; the others say so, and are not.
+void NvmfWorld::expect_bad_peers() {
+  admit(0, true);
+  bad_peers_ = std::make_unique<BadVisitors<NvmfVisitor>>(
+      *this, uint16_t{4420}, [](BadKind kind, uint32_t number) {
+        const bool admitted = kind == BadKind::kSlowReader;
+        return NvmfVisitorOptions{.host = admitted ? slow_reader(number) : kNobody,
+                                  .subsystem = NvmfHost::kSubsystem,
+                                  .counted = false,
+                                  .reads_only = true,
+                                  .patience = kPatienceOfBadPeers};
+      });
 }
 
 void NvmfWorld::invite_strangers() {
@@ -109,6 +126,7 @@ void NvmfWorld::go_on() {
 
 NvmfWorld::~NvmfWorld() {
   strangers_.reset();
+  bad_peers_.reset();
   hosts_.clear();
   service_.reset();
 }
@@ -195,6 +213,9 @@ void NvmfWorld::admit(size_t host, bool admitted) {
   for (size_t i = 0; i < hosts_.size(); ++i) {
     if (admission_.admits(i)) hosts->insert(NvmfHost::nqn(static_cast<uint32_t>(i)));
   }
+  if (has_bad_peers()) {
+    for (uint32_t i = 0; i < kSlowReaders; ++i) hosts->insert(slow_reader(i));
+  }
   reload();
 }
 
@@ -239,6 +260,7 @@ std::string NvmfWorld::target_state() const {
             " staging chunks free";
   }
   if (strangers_ != nullptr) text += strangers_->state();
+  if (bad_peers_ != nullptr) text += bad_peers_->state();
   return text;
 }
 

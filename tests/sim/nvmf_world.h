@@ -20,7 +20,7 @@
 #include "examples/nvmf/target/service.h"
 #include "examples/storage/storage.h"
 #include "tests/sim/admission.h"
-#include "tests/sim/host_world.h"
+#include "tests/sim/attacked_world.h"
 #include "tests/sim/nvmf_visitor.h"
 #include "tests/sim/strangers.h"
 
@@ -28,7 +28,7 @@ namespace mrpool::sim {
 
 class NvmfHost;
 
-class NvmfWorld final : public HostWorld<NvmfHost> {
+class NvmfWorld final : public AttackedWorld<NvmfHost> {
  public:
   NvmfWorld(uint64_t seed, Plant plant, Violated violated);
   ~NvmfWorld() override;
@@ -46,6 +46,8 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   void calm_down() override;
   void go_on() override;
   void invite_strangers();
+  void expect_bad_peers();
+  bool reads_in_place() const override { return in_place_; }
   bool others_left() override { return strangers_ == nullptr || strangers_->left(); }
   void hang();
   // Another store stands behind the namespace number from now on, or the hosts' own again.
@@ -69,6 +71,7 @@ class NvmfWorld final : public HostWorld<NvmfHost> {
   uint64_t whole_ = 0;  // bytes: the blocks of all hosts
   uint64_t size_ = 0;   // of the hosts' own store now
   bool was_cut_ = false;
+  bool in_place_ = false;
   Admission admission_{0};
   std::unique_ptr<nvmf_target::Service> service_;
   uint32_t workers_ = 0;

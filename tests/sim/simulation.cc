@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <iterator>
 
+#include "tests/sim/place.h"
+#include "transport/uiwarp/open.h"
+
 namespace mrpool::sim {
 
 namespace {
@@ -41,6 +44,17 @@ void Simulation::run_until(const char* what, const std::function<bool()>& done) 
     }
     step();
   }
+}
+
+void Simulation::open_network() {
+  network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
+  network->plant(
+      {.one_address = plant == Plant::kOneAddress, .one_writer = plant == Plant::kOneWriter});
+}
+
+std::shared_ptr<Device> Simulation::device_of(uint32_t number, bool crc) {
+  return uiwarp::make_device({.crc = crc, .seed = seed + 16 + number},
+                             std::make_shared<Place>(network, "10.0.1." + std::to_string(number)));
 }
 
 NetworkOptions Simulation::bad_network() {

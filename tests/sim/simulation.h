@@ -35,6 +35,8 @@ enum class Plant : uint8_t {
   kLateWrite,         // a write lands after something newer was acknowledged
   kLostUpdate,        // an atomic's result is overwritten, as by one that is not atomic
   kBitFlip,           // a bit of stored blocks flips
+  kOneAddress,        // the target takes all peers for one
+  kOneWriter,         // the target waits for a peer that does not read
 };
 
 class Simulation {
@@ -66,6 +68,8 @@ class Simulation {
     ++moves_[move];
     note(move.size());
   }
+  // A device on a machine of its own.
+  std::shared_ptr<Device> device_of(uint32_t number, bool crc);
   // What can happen in this world, and how often it has.
   virtual std::vector<std::string_view> all_moves() const { return {}; }
   const std::map<std::string_view, uint64_t>& moves() const { return moves_; }
@@ -77,9 +81,13 @@ class Simulation {
   uint64_t steps = 0;
   uint64_t commands = 0;  // acknowledged
 
+  // What hosts got beside bad peers (host_world.h), where there were some.
+  Nanoseconds longest_stall{};
+  double least_share = 1;
+
   SimReactor reactor;
   std::shared_ptr<SimNetwork> network;
-  std::shared_ptr<Device> device;  // the initiators'
+  std::shared_ptr<Device> device;  // the initiators', where they share one
   bool faults = false;             // things may still break
 
  protected:
@@ -91,6 +99,8 @@ class Simulation {
   void run_until(const char* what, const std::function<bool()>& done);
   // A network with everything wrong that TCP allows, but for moving bytes one by one.
   NetworkOptions bad_network();
+  // The network, with its bug where one is planted.
+  void open_network();
 
  private:
   uint64_t trace_ = 0xcbf29ce484222325;

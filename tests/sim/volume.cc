@@ -69,6 +69,7 @@ class SimChannel final : public storage::Channel {
     return false;
   }
   void release(Io& io) override { inner_->release(io); }
+  bool wanted(const Io& io) const override { return inner_->wanted(io); }
   uint32_t pending() const override { return delayed_.count() + inner_->pending(); }
   Nanoseconds oldest_age(Nanoseconds now) const override {
     return std::max(delayed_.oldest_age(now), inner_->oldest_age(now));

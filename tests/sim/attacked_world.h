@@ -1,0 +1,127 @@
+// A world whose hosts have bad peers (bad_peers.h) beside them in some runs: all the time, and for
+// some seconds with nothing else that is wrong. In these no host waits longer than kLongestStall
+// for an answer, its connections are made again in that time, and it gets its share of what it gets
+// alone.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "examples/engine/options.h"
+#include "tests/sim/bad_peers.h"
+#include "tests/sim/host_world.h"
+#include "tests/sim/meter.h"
+#include "tests/sim/planted_device.h"
+#include "transport/uiwarp/open.h"
+
+namespace mrpool::sim {
+
+// Lets the clock not jump far, for who looks at it once a step.
+class Beat final : private Timer {
+ public:
+  explicit Beat(Reactor& reactor)
+      : Timer([](Timer& self) { static_cast<Beat&>(self).again(); }), reactor_(reactor) {
+    again();
+  }
+  ~Beat() { cancel(); }
+
+ private:
+  void again() { arm(reactor_, std::chrono::milliseconds(1)); }
+  Reactor& reactor_;
+};
+
+// `Host` has pace, drop, connected and oldest_command, besides what HostWorld wants.
+template <typename Host>
+class AttackedWorld : public HostWorld<Host> {
+ public:
+  using HostWorld<Host>::HostWorld;
+
+  bool crc() const { return crc_; }
+
+ protected:
+  // With the network.
+  std::shared_ptr<Device> open_target_device() {
+    this->open_network();
+    crc_ = this->chance(700);
+    return make_planted_device(
+        uiwarp::make_device({.crc = crc_, .seed = this->seed + 1}, this->network), *this);
+  }
+  // From the seed, and drawn by nothing: other runs stay what they are.
+  bool has_bad_peers() const {
+    return this->seed % 20 == 1 || this->plant == Plant::kOneAddress ||
+           this->plant == Plant::kOneWriter;
+  }
+  // Slow readers keep writers of the same blocks waiting.
+  virtual bool reads_in_place() const { return false; }
+  // What they share is as much as a daemon has, in proportion.
+  static void share_out(engine::Options& options) {
+    options.staging = 2 * engine::kMinStaging;
+    options.mrs = 2 * engine::chunks_for(options.staging) * kMostWorkers;
+    options.max_connections = 64;
+  }
+
+ private:
+  // What a host is promised beside bad peers, and how often it asks for something meanwhile.
+  static constexpr Nanoseconds kLongestStall = std::chrono::seconds(1);
+  static constexpr double kLeastShare = 0.5;
+  static constexpr double kLeastShareInPlace = 0.1;
+  static constexpr Nanoseconds kPace = std::chrono::milliseconds(4);
+  // While bad peers leave, which takes a time.
+  static constexpr Nanoseconds kSlowPace = std::chrono::milliseconds(200);
+  static constexpr Nanoseconds kAlone = std::chrono::milliseconds(500);
+  static constexpr Nanoseconds kBeside = std::chrono::seconds(2);
+  static constexpr Nanoseconds kBetweenDrops = std::chrono::milliseconds(400);
+  static constexpr uint32_t kMostWorkers = 3;
+
+  void live_beside_bad_peers() final;
+  Meter measure(Nanoseconds time, Nanoseconds between_drops);
+
+  bool crc_ = false;
+};
+
+template <typename Host>
+void AttackedWorld<Host>::live_beside_bad_peers() {
+  for (const auto& host : this->hosts_) host->pace(kSlowPace);
+  this->run_until("the bad peers to leave", [&] { return this->bad_peers_->left(); });
+  for (const auto& host : this->hosts_) host->pace(kPace);
+  const Meter alone = measure(kAlone, kAlone);
+  this->bad_peers_->come();
+  const Meter beside = measure(kBeside, kBetweenDrops);
+  for (size_t i = 0; i < this->hosts_.size(); ++i) {
+    this->longest_stall = std::max(this->longest_stall, beside.longest_stall(i));
+    const double share = beside.rate(i) / alone.rate(i);
+    this->least_share = std::min(this->least_share, share);
+    if (share < (reads_in_place() ? kLeastShareInPlace : kLeastShare)) {
+      this->violate("beside bad peers host " + std::to_string(i) + " has a share of " +
+                    std::to_string(share));
+    }
+  }
+}
+
+// What the hosts get in so long; now and then each drops a connection and has to make it again.
+template <typename Host>
+Meter AttackedWorld<Host>::measure(Nanoseconds time, Nanoseconds between_drops) {
+  Beat beat(this->reactor);
+  Meter meter(this->hosts_.size(), this->reactor.now());
+  const Nanoseconds end = this->reactor.now() + time;
+  Nanoseconds drop_at = this->reactor.now() + between_drops;
+  while (this->reactor.now() < end) {
+    this->step();
+    const Nanoseconds now = this->reactor.now();
+    for (size_t i = 0; i < this->hosts_.size(); ++i) {
+      const Host& host = *this->hosts_[i];
+      meter.look(i, host.completed, host.connected(), host.oldest_command(), now);
+      if (meter.longest_stall(i) > kLongestStall) {
+        this->violate("beside bad peers host " + std::to_string(i) + " waits too long");
+      }
+      if (now >= drop_at) this->hosts_[i]->drop();
+    }
+    if (now >= drop_at) drop_at = now + between_drops;
+  }
+  return meter;
+}
+
+}  // namespace mrpool::sim

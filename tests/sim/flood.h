@@ -1,0 +1,48 @@
+// A flood of connections from one stranger: it dials as fast as it likes, says the beginning of
+// what a program said (place.h records it), stops there, and comes again.
+//
+// Thread safety: one thread. Ownership: the simulation outlives it.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "mrpool/callback.h"
+#include "mrpool/device.h"
+#include "tests/sim/place.h"
+#include "tests/sim/simulation.h"
+
+namespace mrpool::sim {
+
+class Flood {
+ public:
+  Flood(Simulation& simulation, std::string from, uint16_t port,
+        std::shared_ptr<const Recordings> recordings);
+  ~Flood();
+
+  void begin();
+  // Closes what is open, and comes no more.
+  void end();
+  size_t open() const { return callers_.size(); }
+
+ private:
+  class Caller;
+
+  void wave();
+  uint64_t below(uint64_t limit) { return rng_() % limit; }
+  // What the next one says.
+  std::vector<std::byte> beginning();
+
+  Simulation& simulation_;
+  const std::string from_;
+  const Address address_;
+  const std::shared_ptr<const Recordings> recordings_;
+  std::mt19937_64 rng_;
+  std::list<std::unique_ptr<Caller>> callers_;  // the oldest first
+  Bound<Timer, &Flood::wave> next_{*this};
+};
+
+}  // namespace mrpool::sim
