@@ -27,7 +27,8 @@ void mrpool_set_log_sink(mrpool_log_sink sink, void* context) {
   static std::mutex mutex;
   static auto* const sinks = new std::deque<Sink>;
   const std::lock_guard lock(mutex);
-  mrpool::set_log_sink(&forward, &sinks->emplace_back(sink, context));
+  sinks->push_back({sink, context});
+  mrpool::set_log_sink(&forward, &sinks->back());
 }
 
 const char* mrpool_wc_status_str(int status) {
