@@ -108,6 +108,11 @@ class Links(unittest.TestCase):
                 (2, "links to gone.svg, which does not exist"),
                 (5, "links to other.md#three, but other.md has no such heading")])
 
+    def test_the_index_has_every_page(self):
+        index = "[a](a.md) [b](log/b.md#c)"
+        self.assertEqual(links.not_in_index(index, ["README.md", "a.md", "log/b.md", "d.md"]),
+                         ["d.md"])
+
     def test_every_page_is_looked_at(self):
         names_of_pages = {page.name for page in pages.pages()}
         self.assertLessEqual({"README.md", "ARCHITECTURE.md", "uiwarp.md"}, names_of_pages)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Every relative link of every Markdown file leads to a file of the tree, and to a heading of it.
+Every page of docs/ is in its index, docs/README.md.
 
     tests/style/links.py
 """
@@ -48,7 +49,17 @@ def problems(page):
             yield number, f"links to {target}, but {there.name} has no such heading"
 
 
+def not_in_index(index, names):
+    """The pages that the text of the index does not link."""
+    linked = {target.partition("#")[0] for _, target in targets(index)}
+    return sorted(set(names) - linked - {"README.md"})
+
+
 def check(report):
+    docs = ROOT / "docs"
+    names = [str(page.relative_to(docs)) for page in pages.pages() if docs in page.parents]
+    for name in not_in_index((docs / "README.md").read_text(), names):
+        report(f"docs/README.md: does not link {name}")
     for page in pages.pages():
         for number, problem in problems(page):
             report(f"{page.relative_to(ROOT)}:{number}: {problem}")
