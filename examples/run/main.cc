@@ -91,7 +91,7 @@ void set_checker(const Options& options) {
 absl::StatusOr<std::string> preloaded(const Options& options) {
   std::vector<std::string> names{"libmrpool-verbs.so"};
   // Its functions stand before the C library's, which it calls in turn.
-  if (!options.check.empty() && options.guard != checker::kNoGuard) {
+  if (!options.check.empty() && (options.guard.empty() || options.guard == checker::kPageGuard)) {
     names.insert(names.begin(), "libmrpool-guard.so");
   }
   std::vector<std::string> paths;
@@ -114,6 +114,18 @@ absl::StatusOr<std::string> preloaded(const Options& options) {
   return absl::StrJoin(paths, ":");
 }
 
+// What is executed in the end.
+std::vector<std::string> command_of(const Options& options) {
+  std::vector<std::string> command;
+  if (!options.check.empty() && options.guard == checker::kValgrindGuard) {
+    // Its threads take turns: a program that polls memory must not keep the device's from its own.
+    command = {"valgrind", "--quiet", "--trace-children=yes", "--fair-sched=try",
+               absl::StrCat("--error-exitcode=", options.check_exit)};
+  }
+  command.insert(command.end(), options.program.begin(), options.program.end());
+  return command;
+}
+
 int run(const Options& options) {
   const absl::StatusOr<std::string> preload = preloaded(options);
   if (!preload.ok()) return fail(kCannotRun, std::string(preload.status().message()));
@@ -122,13 +134,14 @@ int run(const Options& options) {
   ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   set_checker(options);
+  const std::vector<std::string> command = command_of(options);
   std::vector<char*> words;
-  for (const std::string& word : options.program) words.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   ::execvp(words[0], words.data());
   const int error = errno;
   return fail(error == ENOENT ? kNotFound : kCannotRun,
-              absl::StrCat(options.program[0], ": ", std::strerror(error)));
+              absl::StrCat(command[0], ": ", std::strerror(error)));
 }
 
 // Sets `to` to a file that can be opened like that.
@@ -172,10 +185,14 @@ void declare_checker(base::CommandLine& program, Options& options) {
 void declare_guard(base::CommandLine& program, Options& options) {
   const std::string first;
   const std::string none(checker::kNoGuard);
-  program.choice("guard",
-                 "with --check: how memory is watched that was received but is ordered by no "
-                 "completion yet: by protected pages, not at all, or (auto) as works here",
-                 options.guard, {{"auto", first}, {"pages", "pages"}, {none, none}});
+  const std::string pages(checker::kPageGuard);
+  const std::string valgrind(checker::kValgrindGuard);
+  program.choice(
+      "guard",
+      "with --check: how memory is watched that was received but is ordered by no "
+      "completion yet: by protected pages, by Valgrind's memcheck (which is started), not "
+      "at all, or (auto) as works here",
+      options.guard, {{"auto", first}, {pages, pages}, {valgrind, valgrind}, {none, none}});
 }
 
 }  // namespace

@@ -16,8 +16,10 @@ inline constexpr char kSuppressionsVariable[] = "MRPOOL_VERBS_CHECK_SUPPRESSIONS
 
 // Which kind of guard watches memory (guard/guard.h); empty: the first that works.
 inline constexpr char kGuardVariable[] = "MRPOOL_VERBS_GUARD";
-// Its value for no guard at all.
+// Its values: no guard at all, and the kinds.
 inline constexpr char kNoGuard[] = "none";
+inline constexpr char kPageGuard[] = "pages";
+inline constexpr char kValgrindGuard[] = "valgrind";
 
 inline constexpr unsigned kExitStatus = 66;
 inline constexpr char kDefaultSeed[] = "1";

@@ -57,6 +57,21 @@ def check(mrpool_run, program, source):
     return ""
 
 
+def check_valgrind(mrpool_run, program, source):
+    """As check(), by memcheck's own reports, which quote what brought the bytes."""
+    run = lambda how: subprocess.run([mrpool_run, "--check", "--guard=valgrind", program, how],
+                                     capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+    done = run("wrong")
+    place = f"({source.name}:{fault_line(source)})"
+    wanted = ("Invalid read of size 1", place, "came by an RDMA WRITE of the peer over QP")
+    if done.returncode != STATUS or not all(part in done.stderr for part in wanted):
+        return f"wrong: ended with {done.returncode}:\n{done.stderr}"
+    done = run("right")
+    if done.returncode != 0 or "Invalid" in done.stderr:
+        return f"right: ended with {done.returncode}:\n{done.stderr}"
+    return ""
+
+
 def main():
     mrpool_run, folder, wanted = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
     failures = 0
@@ -66,6 +81,11 @@ def main():
         text = check(mrpool_run, folder / source.stem, source)
         failures += bool(text)
         print(f"{'FAIL' if text else 'ok  '} {source.stem} {text}", flush=True)
+    if not wanted:
+        source = HERE / "premature_access__write.c"
+        text = check_valgrind(mrpool_run, folder / source.stem, source)
+        failures += bool(text)
+        print(f"{'FAIL' if text else 'ok  '} {source.stem} under Valgrind {text}", flush=True)
     return 1 if failures else 0
 
 

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "transport/checker/guard/valgrind_guard.h"
+
 namespace mrpool::guard {
 namespace {
 
@@ -14,7 +16,7 @@ Guard* page_guard() {
 }  // namespace
 
 Guard* choose(std::string_view name) {
-  for (Guard* const guard : {page_guard()}) {
+  for (Guard* const guard : {valgrind_guard(), page_guard()}) {
     if (guard != nullptr && (name.empty() || guard->name() == name)) return guard;
   }
   return nullptr;
