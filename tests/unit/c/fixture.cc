@@ -1,6 +1,7 @@
 #include "tests/unit/c/fixture.h"
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -95,13 +96,23 @@ void Connected::listen() {
     auto& self = *static_cast<Connected*>(context);
     EXPECT_EQ(std::string(static_cast<const char*>(info->private_data), info->private_data_length),
               "ping");
-    if (self.reject) {
+    if (self.answer == Answer::kReject) {
       EXPECT_EQ(mrpool_reject(request, "no", 2), 0) << mrpool_error();
+      return;
+    }
+    if (self.answer == Answer::kRejectWithTooMuch) {
+      EXPECT_EQ(mrpool_reject(request, self.memory.data(), self.memory.size()), -EINVAL);
       return;
     }
     mrpool_qp_attr attr = self.attributes(self.server);
     attr.private_data = "pong";
     attr.private_data_length = 4;
+    if (self.answer == Answer::kAcceptWithoutCqs) {
+      attr.recv_cq = nullptr;
+      EXPECT_EQ(mrpool_accept(request, self.pd, &attr, &self.server.qp), -EINVAL);
+      EXPECT_EQ(self.server.qp, nullptr);
+      return;
+    }
     EXPECT_EQ(mrpool_accept(request, self.pd, &attr, &self.server.qp), 0) << mrpool_error();
   };
   ASSERT_EQ(mrpool_listen(device, reactor, "uiwarp://127.0.0.1:0", &events, this, &listener), 0)

@@ -62,7 +62,9 @@ class Connected : public testing::Test {
   mrpool_mr* mr = nullptr;
   mrpool_mr_pool* pool = nullptr;
   std::vector<char> memory = std::vector<char>(1 << 16);
-  bool reject = false;
+  // What the server answers to a connection.
+  enum class Answer { kAccept, kReject, kAcceptWithoutCqs, kRejectWithTooMuch };
+  Answer answer = Answer::kAccept;
   End client, server;
   uint32_t max_send_wr = 64;
 };

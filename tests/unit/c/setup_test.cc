@@ -125,8 +125,9 @@ TEST_F(Setup, AStructOfAnotherVersionIsReadAsFarAsBothKnowIt) {
   later.known.size = 0;
   EXPECT_EQ(mrpool_mr_pool_init(pd, &later.known, &pool), -EINVAL);
   EXPECT_THAT(mrpool_error(), HasSubstr("sizeof"));
-  stats.size = 0;
-  EXPECT_EQ(mrpool_mr_pool_query(nullptr, &stats), -EINVAL);
+  mrpool_device_attr unsized{};
+  EXPECT_EQ(mrpool_device_query(device, &unsized), -EINVAL);
+  EXPECT_THAT(mrpool_error(), HasSubstr("size"));
 }
 
 TEST_F(Setup, LimitsAreErrorsWithTheirNumbers) {

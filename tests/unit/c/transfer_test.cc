@@ -46,11 +46,25 @@ TEST_F(Transfer, BothSidesHearOfTheConnectionAndItsEnd) {
 }
 
 TEST_F(Transfer, ARejectionCarriesItsData) {
-  reject = true;
+  answer = Answer::kReject;
   connect();
   EXPECT_EQ(client.rejected, 1);
   EXPECT_EQ(client.private_data, "no");
   EXPECT_EQ(client.reason, uint32_t{MRPOOL_DISCONNECT_REJECTED});
+}
+
+TEST_F(Transfer, AnAnswerThatFailsRejects) {
+  answer = Answer::kAcceptWithoutCqs;
+  connect();
+  EXPECT_EQ(client.rejected, 1);
+  EXPECT_EQ(client.private_data, "");
+  mrpool_qp_destroy(client.qp);
+  mrpool_listener_destroy(listener);
+  client = {};
+  answer = Answer::kRejectWithTooMuch;
+  connect();
+  EXPECT_EQ(client.rejected, 1);
+  EXPECT_EQ(client.private_data, "");
 }
 
 TEST_F(Transfer, SetUpErrorsAreTold) {
@@ -73,7 +87,7 @@ TEST_F(Transfer, SetUpErrorsAreTold) {
   EXPECT_LT(mrpool_connect(device, "uiwarp://127.0.0.1:1", pd, &attr, &client.qp), 0);
   attr = attributes(client);
   mrpool_qp_events unsized{};
-  attr.events = &unsized;
+  attr.events = &unsized;  // its size is 0
   EXPECT_EQ(mrpool_connect(device, "uiwarp://127.0.0.1:1", pd, &attr, &client.qp), -EINVAL);
   EXPECT_EQ(client.qp, nullptr);
 }
