@@ -17,13 +17,17 @@
 #include <infiniband/verbs.h>
 
 #include <map>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "mrpool/work.h"
 #include "transport/checker/regions.h"
 #include "transport/checker/report.h"
+#include "transport/checker/work.h"
 
 namespace mrpool::checker {
 
@@ -34,6 +38,16 @@ struct PeerAccess {
   uint64_t bytes;
   unsigned right;  // of user verbs, that it needs
   bool admitted;
+};
+
+// A request that the program posts.
+struct PostedWork {
+  Operation operation;
+  uint64_t wr_id;
+  uint32_t qp_num;  // 0: a receive of an SRQ
+  bool signalled;
+  std::span<const ibv_sge> sges;  // as the program named them; none of inline data
+  std::span<const Sge> memory;    // the bytes they stand for, one for one
 };
 
 class Checker {
@@ -61,6 +75,28 @@ class Checker {
 
   void peer_accessed(const PeerAccess& access);
 
+  // Work. A receive is known by its completion.
+  void qp_made(const ibv_qp& qp, const ibv_qp_cap& cap);
+  // It is disconnected, or in error.
+  void qp_closing(uint32_t qp_num);
+  // Its work is dropped, as by ibv_modify_qp to RESET.
+  void qp_reset(uint32_t qp_num);
+  void qp_ended(const ibv_qp& qp);
+  void posted_send(const PostedWork& work);
+  void posted_receive(const PostedWork& work, const void* receive);
+  // The device has done the oldest send; `entered`: the CQ got an entry.
+  void retired_send(uint32_t qp_num, bool entered);
+  // `bytes` arrived in it.
+  void retired_receive(uint32_t qp_num, const void* receive, size_t bytes);
+  // The first byte for that receive, or for the oldest READ of that QP, is about to be written.
+  void receive_begins(const void* receive);
+  void response_begins(uint32_t qp_num);
+
+  // CQs, by the structure that the program holds.
+  void cq_pushed(const void* cq, size_t depth, size_t entries, bool success);
+  void cq_polled(const void* cq, std::span<const ibv_wc> wcs);
+  void cq_ended(const void* cq);
+
   // The process ends with `status`; the status that it is to end with instead.
   int finish(int status);
   // In a forked child: the parent's objects are not the child's.
@@ -74,6 +110,22 @@ class Checker {
 
   Checker(uint64_t seed, ReportOptions options) : seed_(seed), report_(std::move(options)) {}
   void report_unused_rights(const Region& region);
+  void report_never_polled(const void* cq);
+  void report_use_of(const Region& region);
+  void report_change(Kind kind, const Request& request, size_t offset, const char* rule,
+                     const Stack& where);
+  // The posts' checks.
+  std::unique_ptr<Request> make_request(const PostedWork& work);
+  void check_keys(const Request& request);
+  void check_overlap(Request& request);
+  void check_send_queue(WorkQueue& queue, const Request& request);
+  void check_wr_id(WorkQueue& queue, const Request& request);
+  void check_begin(Request& request, Kind kind);
+  // What is compared of others that own these bytes: nothing any more.
+  void written_by_device(const std::vector<Piece>& pieces, const Request* by);
+  void polled_send(WorkQueue& queue, const ibv_wc& wc);
+  void polled_receive(WorkQueue& queue, const ibv_wc& wc);
+  void check_source(Request& request, const Stack& where);
   void report_leaks();
 
   static Checker* instance_;
@@ -84,6 +136,13 @@ class Checker {
   bool forked_ = false;
   std::map<const void*, Object> objects_;
   Regions regions_;
+  Work work_;
+  struct CqUse {
+    uint64_t pushed = 0;
+    bool polled = false;
+    bool overrun = false;
+  };
+  std::map<const void*, CqUse> cqs_;
 };
 
 }  // namespace mrpool::checker

@@ -50,7 +50,9 @@ void Checker::region_ended(const ibv_mr& mr) {
   const std::lock_guard lock(mutex_);
   objects_.erase(&mr);
   const std::optional<Region> region = regions_.remove(mr.lkey, here);
-  if (region.has_value()) report_unused_rights(*region);
+  if (!region.has_value()) return;
+  report_use_of(*region);
+  report_unused_rights(*region);
 }
 
 std::vector<Origin> Checker::registered(uint32_t lkey) {
@@ -78,7 +80,12 @@ void Checker::peer_accessed(const PeerAccess& access) {
   const std::lock_guard lock(mutex_);
   Region* const region = regions_.find_remote(access.rkey);
   if (access.admitted) {
-    if (region != nullptr) region->used |= access.right;
+    if (region == nullptr) return;
+    region->used |= access.right;
+    if (access.right == IBV_ACCESS_REMOTE_READ) return;
+    const bool zero_based = (region->access & IBV_ACCESS_ZERO_BASED) != 0;
+    const uintptr_t start = zero_based ? region->start + access.address : access.address;
+    written_by_device({{.start = start, .length = access.bytes}}, nullptr);
     return;
   }
   const Region* const ended = regions_.find_ended(access.rkey);

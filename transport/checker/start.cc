@@ -64,6 +64,8 @@ void Checker::forget() {
   forked_ = true;
   objects_.clear();
   regions_.clear();
+  work_ = {};
+  cqs_.clear();
 }
 
 int Checker::finish(int status) {
@@ -73,6 +75,7 @@ int Checker::finish(int status) {
     if (forked_ && objects_.empty()) return status;
     // A program that gives up leaves its objects to the kernel on purpose.
     if (status == 0) {
+      for (const auto& [cq, use] : cqs_) report_never_polled(cq);
       regions_.for_each([this](const Region& region) { report_unused_rights(region); });
       report_leaks();
     }

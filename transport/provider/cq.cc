@@ -49,6 +49,9 @@ void CqObject::push(const ibv_wc& wc, bool solicited) {
   ring[(head + count++) & (ring.size() - 1)] = wc;
   if (PrematureAccess* checked = PrematureAccess::get()) [[unlikely]]
     order.pushed(checked->take_reached());
+  if (Checker* checker = Checker::get()) [[unlikely]] {
+    checker->cq_pushed(&handle.abi, count, capacity(), wc.status == IBV_WC_SUCCESS);
+  }
   Statistics& statistics = engine->statistics();
   statistics.cq_depth_high = std::max<uint64_t>(statistics.cq_depth_high, count);
   if (wc.status != IBV_WC_SUCCESS) ++statistics.failed;
@@ -66,6 +69,9 @@ int CqObject::pop(int entries, ibv_wc* wc) {
   }
   if (PrematureAccess* checked = PrematureAccess::get()) [[unlikely]] {
     order.popped(static_cast<size_t>(taken), [&](const OrderedData& it) { checked->polled(it); });
+  }
+  if (Checker* checker = Checker::get()) [[unlikely]] {
+    checker->cq_polled(&handle.abi, {wc, static_cast<size_t>(taken)});
   }
   return taken;
 }
@@ -150,6 +156,7 @@ int req_notify_cq(ibv_cq* abi, int solicited_only) {
 
 }  // namespace mrpool::provider
 
+using mrpool::checker::Checker;
 using mrpool::provider::ChannelObject;
 using mrpool::provider::ContextObject;
 using mrpool::provider::CqObject;
@@ -211,7 +218,8 @@ int ibv_destroy_cq(ibv_cq* abi) {
     const Session session(*cq->engine);
     if (!session.ok()) return fail(EIO);
     if (cq->users != 0) return fail(EBUSY);
-    mrpool::provider::tell_ended(abi);
+    if (Checker* checker = Checker::get()) [[unlikely]]
+      checker->cq_ended(abi);
     cq->disarm();
     if (cq->channel != nullptr) {
       cq->channel->events.remove_if([&](ibv_cq* each) { return each == abi; }, [](ibv_cq*) {});

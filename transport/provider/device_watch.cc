@@ -11,6 +11,7 @@ constexpr unsigned kRights =
 
 class DeviceWatch final : public uiwarp::PeerObserver {
  public:
+  explicit DeviceWatch(const Engine& engine) : engine_(engine) {}
   void accessed(const uiwarp::PeerAccess& access, bool admitted) override {
     checker::Checker::get()->peer_accessed({.rkey = access.stag,
                                             .address = access.offset,
@@ -18,15 +19,24 @@ class DeviceWatch final : public uiwarp::PeerObserver {
                                             .right = to_ibv(access.right) & kRights,
                                             .admitted = admitted});
   }
-  void receive_begins(const Completion*) override {}
-  void response_begins(const Qp&) override {}
+  void receive_begins(const Completion* completion) override {
+    checker::Checker::get()->receive_begins(completion);
+  }
+  void response_begins(const Qp& qp) override {
+    const QpObject* const owner = engine_.owner_of(&qp);
+    if (owner != nullptr) checker::Checker::get()->response_begins(owner->number());
+  }
+
+ private:
+  const Engine& engine_;
 };
 
 }  // namespace
 
-void observe_for_checker() {
-  static DeviceWatch watch;
-  if (checker::Checker::get() != nullptr) uiwarp::PeerObserver::observe(watch);
+void observe_for_checker(const Engine& engine) {
+  if (checker::Checker::get() == nullptr) return;
+  // As the engine, it lives until the process ends.
+  uiwarp::PeerObserver::observe(*new DeviceWatch(engine));
 }
 
 }  // namespace mrpool::provider

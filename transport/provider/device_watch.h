@@ -5,7 +5,9 @@
 
 namespace mrpool::provider {
 
-// Makes the device tell the checker, where there is one.
-void observe_for_checker();
+class Engine;
+
+// Makes the device of that engine tell the checker, where there is one.
+void observe_for_checker(const Engine& engine);
 
 }  // namespace mrpool::provider

@@ -83,7 +83,7 @@ bool Engine::open() {
     errno = EINVAL;
     return false;
   }
-  observe_for_checker();
+  observe_for_checker(*this);
   PrematureAccess::start(*this);
   guard_ = PrematureAccess::guard();
   relaxed_ = guard_ != nullptr || is(kOrderingVariable, kRelaxed);

@@ -108,6 +108,8 @@ struct CqObject {
   size_t count = 0;
   CompletionOrder order;  // under the checker
 
+  // What the program asked for.
+  size_t capacity() const { return static_cast<size_t>(handle.abi.cqe); }
   void push(const ibv_wc& wc, bool solicited);
   int pop(int entries, ibv_wc* wc);
   // Drops the entries of a QP that is destroyed.

@@ -48,7 +48,9 @@ ibv_qp* create(ibv_pd* pd_abi, ibv_qp_init_attr* attr) {
   ++send_cq->users;
   ++recv_cq->users;
   if (srq != nullptr) ++srq->users;
-  return told_made("QP", qp.release()->abi());
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->qp_made(out, attr->cap);
+  return qp.release()->abi();
 }
 
 template <class Post, class Wr>
@@ -106,6 +108,7 @@ ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
 
 }  // namespace mrpool::provider
 
+using mrpool::checker::Checker;
 using mrpool::provider::CqObject;
 using mrpool::provider::fail;
 using mrpool::provider::Handle;
@@ -147,7 +150,8 @@ int ibv_destroy_qp(ibv_qp* abi) {
   {
     const Session session(qp->engine());
     if (!session.ok()) return fail(EIO);
-    mrpool::provider::tell_ended(abi);
+    if (Checker* checker = Checker::get()) [[unlikely]]
+      checker->qp_ended(*abi);
     qp->close();
     mrpool::provider::ContextObject::from(abi->context)
         ->async.remove_if(

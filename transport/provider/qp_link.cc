@@ -114,12 +114,16 @@ void QpObject::close() {
 }
 
 void QpObject::disconnect() {
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->qp_closing(abi()->qp_num);
   visitor_.reset();
   if (qp_ != nullptr) qp_->disconnect();
 }
 
 // Forgets the connection and all work, without completions.
 void QpObject::reset() {
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->qp_reset(abi()->qp_num);
   CqObject* const send_cq = std::exchange(send_cq_, nullptr);
   CqObject* const recv_cq = std::exchange(recv_cq_, nullptr);
   visitor_.reset();
@@ -144,6 +148,9 @@ void QpObject::reset() {
 void QpObject::set_state(ibv_qp_state state) {
   attr_.qp_state = attr_.cur_qp_state = state;
   abi()->state = state;
+  if (state != IBV_QPS_ERR) return;
+  if (Checker* checker = Checker::get()) [[unlikely]]
+    checker->qp_closing(abi()->qp_num);
 }
 
 QpOptions QpObject::options(uint8_t ord, uint8_t ird) const {

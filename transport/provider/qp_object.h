@@ -50,6 +50,7 @@ class QpObject final : public QpEvents {
   }
   ibv_qp* abi() { return &handle_.abi.qp_base; }
   ibv_qp_ex* abi_ex() { return &handle_.abi; }
+  uint32_t number() const { return handle_.abi.qp_base.qp_num; }
   Engine& engine() { return engine_; }
   // Registers what the QP itself needs; once, before anything else.
   absl::Status open();

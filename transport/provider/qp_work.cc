@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "transport/provider/checked_work.h"
 #include "transport/provider/limits.h"
 #include "transport/provider/qp_object.h"
 
@@ -204,6 +205,8 @@ int QpObject::enqueue(const ibv_send_wr& wr, MwObject* mw) {
   SendEntry& entry = sends_[tail_ % sends_.size()];
   if (const int error = fill(entry, wr, mw); error != 0) return error;
   entry.index = tail_++;
+  if (Checker::get() != nullptr) [[unlikely]]
+    tell_posted(wr, entry);
   return 0;
 }
 
@@ -390,6 +393,9 @@ void QpObject::retire(SendEntry& entry, ibv_wc_status status) {
   head_ = entry.index + 1;
   if (status != IBV_WC_SUCCESS) flushing_ = true;
   if (entry.opcode == Opcode::kRegMr) entry.bind.clear();
+  if (Checker* checker = Checker::get()) [[unlikely]] {
+    checker->retired_send(abi()->qp_num, status != IBV_WC_SUCCESS || entry.signalled);
+  }
   Statistics& statistics = engine_.statistics();
   if (status == IBV_WC_SUCCESS && is_local(entry.opcode)) {
     if (!entry.signalled) return;
@@ -427,6 +433,8 @@ int QpObject::post_recv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
       entry.sges.push_back(*pd_->translate(wr->sg_list[i], false));
     }
     ++receive_tail_;
+    if (Checker::get() != nullptr) [[unlikely]]
+      tell_posted(*wr, entry, abi()->qp_num);
     hand_over(entry);
   }
   if (error != 0 && bad != nullptr) *bad = wr;
@@ -457,6 +465,10 @@ void QpObject::received(ReceiveEntry& entry, const WorkCompletion& wc) {
 }
 
 void QpObject::complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCompletion& wc) {
+  if (Checker* checker = Checker::get()) [[unlikely]] {
+    checker->retired_receive(abi()->qp_num, completion_of(entry),
+                             status == IBV_WC_SUCCESS ? wc.byte_len : 0);
+  }
   ibv_wc out{};
   out.wr_id = entry.wr_id;
   out.status = status;

@@ -1,6 +1,7 @@
 // Shared receive queues.
 #include <cerrno>
 
+#include "transport/provider/checked_work.h"
 #include "transport/provider/qp_object.h"
 #include "transport/provider/verbs_table.h"
 
@@ -32,6 +33,8 @@ int post_one(SrqObject& srq, const ibv_recv_wr& wr) {
   if (status != PostStatus::kOk) return status == PostStatus::kQueueFull ? ENOMEM : EINVAL;
   entry.posted = true;
   srq.free.pop_back();
+  if (Checker::get() != nullptr) [[unlikely]]
+    tell_posted(wr, entry, 0);
   return 0;
 }
 

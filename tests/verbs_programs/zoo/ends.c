@@ -48,8 +48,8 @@ static void connect_end(struct end* end, uint32_t peer, union ibv_gid gid) {
       .ah_attr = {.is_global = 1, .grh = {.dgid = gid, .hop_limit = 1}, .port_num = 1},
   };
   check(ibv_modify_qp(end->qp, &ready,
-                      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-                          IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) == 0,
+                      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+                          IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) == 0,
         "ibv_modify_qp to RTR");
   struct ibv_qp_attr go = {
       .qp_state = IBV_QPS_RTS, .max_rd_atomic = 8, .timeout = 14, .retry_cnt = 7, .rnr_retry = 7};
@@ -75,13 +75,21 @@ void open_pair(struct pair* pair, int cqe) {
   connect_end(&pair->b, pair->a.qp->qp_num, gid);
 }
 
-void close_pair(struct pair* pair) {
+void close_ends(struct pair* pair) {
   check(ibv_destroy_qp(pair->a.qp) == 0, "ibv_destroy_qp");
   check(ibv_destroy_qp(pair->b.qp) == 0, "ibv_destroy_qp");
   check(ibv_destroy_cq(pair->a.cq) == 0, "ibv_destroy_cq");
   check(ibv_destroy_cq(pair->b.cq) == 0, "ibv_destroy_cq");
+}
+
+void close_device(struct pair* pair) {
   check(ibv_dealloc_pd(pair->pd) == 0, "ibv_dealloc_pd");
   check(ibv_close_device(pair->context) == 0, "ibv_close_device");
+}
+
+void close_pair(struct pair* pair) {
+  close_ends(pair);
+  close_device(pair);
 }
 
 char* new_buffer(size_t bytes) {
@@ -99,8 +107,8 @@ struct ibv_mr* register_buffer(struct pair* pair, void* buffer, size_t bytes, in
 
 static struct ibv_send_wr* fill(struct request* request, struct ibv_mr* mr, uint64_t wr_id) {
   memset(request, 0, sizeof *request);
-  request->sge =
-      (struct ibv_sge){.addr = (uintptr_t)mr->addr, .length = (uint32_t)mr->length, .lkey = mr->lkey};
+  request->sge = (struct ibv_sge){
+      .addr = (uintptr_t)mr->addr, .length = (uint32_t)mr->length, .lkey = mr->lkey};
   request->send.wr_id = wr_id;
   request->send.sg_list = &request->sge;
   request->send.num_sge = 1;

@@ -22,7 +22,10 @@ struct pair {
 
 // `cqe`: entries of each CQ. Sends complete with an entry where they ask for one.
 void open_pair(struct pair* pair, int cqe);
-void close_pair(struct pair* pair);
+// Destroys the QPs and CQs; what else there is of the PD may follow.
+void close_ends(struct pair* pair);
+void close_device(struct pair* pair);
+void close_pair(struct pair* pair);  // both
 
 // Page-aligned memory, filled with zeros.
 char* new_buffer(size_t bytes);
