@@ -76,13 +76,15 @@ class Checker {
   void peer_accessed(const PeerAccess& access);
 
   // Work. A receive is known by its completion.
-  void qp_made(const ibv_qp& qp, const ibv_qp_cap& cap);
+  void qp_made(const ibv_qp& qp);
   // It is disconnected, or in error.
   void qp_closing(uint32_t qp_num);
   // Its work is dropped, as by ibv_modify_qp to RESET.
   void qp_reset(uint32_t qp_num);
   void qp_ended(const ibv_qp& qp);
   void posted_send(const PostedWork& work);
+  // The send queue is full.
+  void send_refused(uint32_t qp_num);
   void posted_receive(const PostedWork& work, const void* receive);
   // The device has done the oldest send; `entered`: the CQ got an entry.
   void retired_send(uint32_t qp_num, bool entered);
@@ -118,7 +120,6 @@ class Checker {
   std::unique_ptr<Request> make_request(const PostedWork& work);
   void check_keys(const Request& request);
   void check_overlap(Request& request);
-  void check_send_queue(WorkQueue& queue, const Request& request);
   void check_wr_id(WorkQueue& queue, const Request& request);
   void check_begin(Request& request, Kind kind);
   // What is compared of others that own these bytes: nothing any more.

@@ -198,8 +198,9 @@ void Checker::qp_ended(const ibv_qp& qp) {
   const auto found = work_.queues.find(qp.qp_num);
   if (found != work_.queues.end()) {
     const WorkQueue& queue = found->second;
-    const auto open =
-        std::ranges::find_if(queue.sends, [](const auto& it) { return !it->retired; });
+    // Of those without a completion of their own nobody knows how far they are.
+    const auto open = std::ranges::find_if(
+        queue.sends, [](const auto& it) { return it->signalled && !it->retired; });
     if (open != queue.sends.end() && !queue.closing) {
       report_.add({.kind = Kind::kQpInUse,
                    .text = absl::StrCat("QP ", absl::Hex(qp.qp_num), " is destroyed while ",
@@ -217,9 +218,10 @@ void Checker::qp_ended(const ibv_qp& qp) {
 
 void Checker::report_use_of(const Region& region) {
   const auto uses = [&](const Request& request) {
-    return !request.retired && std::ranges::any_of(request.pieces, [&](const Piece& piece) {
-      return piece.lkey == region.lkey && piece.length > 0;
-    });
+    return request.signalled && !request.retired &&
+           std::ranges::any_of(request.pieces, [&](const Piece& piece) {
+             return piece.lkey == region.lkey && piece.length > 0;
+           });
   };
   const auto report = [&](const Request& request) {
     report_.add(

@@ -13,13 +13,11 @@ constexpr size_t kMaxRemembered = 1 << 16;
 
 }  // namespace
 
-void Checker::qp_made(const ibv_qp& qp, const ibv_qp_cap& cap) {
+void Checker::qp_made(const ibv_qp& qp) {
   const Stack here = Stack::capture();
   const std::lock_guard lock(mutex_);
   objects_[&qp] = {"QP", here};
-  WorkQueue& queue = work_.queues[qp.qp_num];
-  queue.made = here;
-  queue.max_send = std::max(cap.max_send_wr, 1u);
+  work_.queues[qp.qp_num].made = here;
 }
 
 std::unique_ptr<Request> Checker::make_request(const PostedWork& work) {
@@ -96,17 +94,20 @@ void Checker::check_overlap(Request& request) {
   }
 }
 
-void Checker::check_send_queue(WorkQueue& queue, const Request& request) {
-  if (queue.sends.size() < queue.max_send || queue.full_reported) return;
+void Checker::send_refused(uint32_t qp_num) {
+  const std::lock_guard lock(mutex_);
+  const auto found = work_.queues.find(qp_num);
+  if (found == work_.queues.end() || found->second.full_reported) return;
+  WorkQueue& queue = found->second;
   const auto signalled = [](const auto& each) { return each->signalled; };
-  if (std::ranges::any_of(queue.sends, signalled)) return;
+  if (queue.sends.empty() || std::ranges::any_of(queue.sends, signalled)) return;
   queue.full_reported = true;
   report_.add({.kind = Kind::kSendQueueFull,
-               .text = absl::StrFormat("%s is posted to a send queue of %u that holds %u requests "
-                                       "without IBV_SEND_SIGNALED: only a polled completion frees "
-                                       "them, and none of them gives one",
-                                       to_string(request), queue.max_send, queue.sends.size()),
-               .where = request.posted,
+               .text = absl::StrFormat("a request is posted to the send queue of QP 0x%x, which is "
+                                       "full of %u requests without IBV_SEND_SIGNALED: only a "
+                                       "polled completion frees them, and none of them gives one",
+                                       qp_num, queue.sends.size()),
+               .where = Stack::capture(),
                .origins = {{"the QP was created here", queue.made}}});
 }
 
@@ -133,7 +134,6 @@ void Checker::posted_send(const PostedWork& work) {
   if (found == work_.queues.end()) return;
   WorkQueue& queue = found->second;
   auto request = make_request(work);
-  check_send_queue(queue, *request);
   check_wr_id(queue, *request);
   queue.sends.push_back(std::move(request));
   if (queue.sends.size() > kMaxRemembered && queue.sends.front()->retired) {

@@ -62,7 +62,6 @@ class Spans {
 
 struct WorkQueue {
   Stack made;
-  uint32_t max_send = 0;
   bool closing = false;  // disconnected, or in error: what is outstanding fails or is over
   bool full_reported = false;
   std::deque<std::unique_ptr<Request>> sends;    // until a completion that covers them is polled

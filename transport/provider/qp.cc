@@ -49,7 +49,7 @@ ibv_qp* create(ibv_pd* pd_abi, ibv_qp_init_attr* attr) {
   ++recv_cq->users;
   if (srq != nullptr) ++srq->users;
   if (Checker* checker = Checker::get()) [[unlikely]]
-    checker->qp_made(out, attr->cap);
+    checker->qp_made(out);
   return qp.release()->abi();
 }
 

@@ -200,7 +200,11 @@ void QpObject::fill_data(SendEntry& entry, const ibv_send_wr& wr) {
 
 int QpObject::enqueue(const ibv_send_wr& wr, MwObject* mw) {
   if (attr_.qp_state != IBV_QPS_RTS && attr_.qp_state != IBV_QPS_ERR) return EINVAL;
-  if (tail_ - head_ == sends_.size()) return ENOMEM;
+  if (tail_ - head_ == sends_.size()) {
+    if (Checker* checker = Checker::get()) [[unlikely]]
+      checker->send_refused(abi()->qp_num);
+    return ENOMEM;
+  }
   if (const int error = check(wr); error != 0) return error;
   SendEntry& entry = sends_[tail_ % sends_.size()];
   if (const int error = fill(entry, wr, mw); error != 0) return error;

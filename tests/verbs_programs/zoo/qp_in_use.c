@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   struct ibv_send_wr* bad;
   if (!wrong) ibv_post_recv(pair.b.qp, receive_of(&receive, target, 1), &bad_receive);
   ibv_post_send(pair.a.qp, send_of(&send, source, 2), &bad);
+  if (!wrong) wait_for(pair.b.cq);
   if (!wrong) wait_for(pair.a.cq);
   ibv_destroy_qp(pair.a.qp);  // FAULT
   ibv_destroy_qp(pair.b.qp);

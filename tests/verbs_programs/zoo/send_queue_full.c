@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
     ibv_post_recv(pair.b.qp, receive_of(&receive, target, i), &bad_receive);
     const int signalled = !wrong && i % kDepth == kDepth - 1;
     send_of(&send, source, i)->send_flags = signalled ? IBV_SEND_SIGNALED : 0;
-    ibv_post_send(pair.a.qp, &send.send, &bad);  // FAULT
+    if (ibv_post_send(pair.a.qp, &send.send, &bad) != 0) break;  // FAULT
     wait_for(pair.b.cq);
     if (signalled) wait_for(pair.a.cq);
   }
