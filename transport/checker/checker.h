@@ -70,9 +70,6 @@ class Checker {
   // Where the region was made, if it is known; for findings of others.
   std::vector<Origin> registered(uint32_t lkey);
 
-  // The program gives memory back: free, munmap.
-  void memory_freed(const void* start, size_t bytes, const char* call);
-
   void peer_accessed(const PeerAccess& access);
 
   // Work. A receive is known by its completion.

@@ -24,7 +24,6 @@ enum class Kind : uint8_t {
   // Keys and the memory behind them.
   kBadKey,
   kRemoteBadKey,
-  kFreedWhileRegistered,
   // Life-cycles.
   kMrInUse,
   kQpInUse,
@@ -51,7 +50,6 @@ inline constexpr std::array kKinds{
     KindInfo{Kind::kReceiveWritten, "receive-written"},
     KindInfo{Kind::kBadKey, "bad-key"},
     KindInfo{Kind::kRemoteBadKey, "remote-bad-key"},
-    KindInfo{Kind::kFreedWhileRegistered, "freed-while-registered"},
     KindInfo{Kind::kMrInUse, "mr-in-use"},
     KindInfo{Kind::kQpInUse, "qp-in-use"},
     KindInfo{Kind::kCqOverrun, "cq-overrun"},

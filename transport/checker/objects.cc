@@ -62,20 +62,6 @@ std::vector<Origin> Checker::registered(uint32_t lkey) {
   return {{"registered here", region->made}};
 }
 
-void Checker::memory_freed(const void* start, size_t bytes, const char* call) {
-  const auto first = reinterpret_cast<uintptr_t>(start);
-  const std::lock_guard lock(mutex_);
-  while (Region* region = regions_.find_freed(first, first + bytes)) {
-    region->freed = true;
-    report_.add({.kind = Kind::kFreedWhileRegistered,
-                 .text = absl::StrCat(call, " gives back memory of ", to_string(*region),
-                                      ", which is still registered: the device and peers may go on "
-                                      "using it; ibv_dereg_mr comes first"),
-                 .where = Stack::capture(),
-                 .origins = {{"registered here", region->made}}});
-  }
-}
-
 void Checker::peer_accessed(const PeerAccess& access) {
   const std::lock_guard lock(mutex_);
   Region* const region = regions_.find_remote(access.rkey);

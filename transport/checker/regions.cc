@@ -51,13 +51,6 @@ const Region* Regions::find_ended(uint32_t key) const {
   return found == ended_.rend() ? nullptr : &*found;
 }
 
-Region* Regions::find_freed(uintptr_t start, uintptr_t end) {
-  for (auto& [lkey, region] : live_) {
-    if (!region.freed && region.start < end && start < region.end()) return &region;
-  }
-  return nullptr;
-}
-
 void Regions::clear() {
   live_.clear();
   by_rkey_.clear();

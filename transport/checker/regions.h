@@ -23,7 +23,6 @@ struct Region {
   size_t length = 0;
   unsigned access = 0;  // as asked for, in user verbs
   unsigned used = 0;    // of the remote rights
-  bool freed = false;
   Stack made;
   Stack ended;  // empty: it is
 
@@ -44,8 +43,6 @@ class Regions {
   Region* find_remote(uint32_t rkey);
   // Null when it never was, or so long ago that it is forgotten.
   const Region* find_ended(uint32_t key) const;
-  // The first of those that overlap [start, end) and for which `freed` is not set; null: none.
-  Region* find_freed(uintptr_t start, uintptr_t end);
 
   template <class Visit>
   void for_each(const Visit& visit) {
