@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Debian's verbs programs on uiwarp, unmodified, by mrpool-run.
 
-    programs_test.py MRPOOL_RUN [NAME...]
+    programs_test.py [--check] MRPOOL_RUN [NAME...]
 
 Each test runs a server and a client on the loopback address; both must end with status 0. Tests that
 absent.txt lists with a reason are reported as skipped; one of them that passes is an error, so that
-the list stays true.
+the list stays true. With --check the checker watches them (docs/checker.md): an error of its ends a
+program with a status of its own.
 """
 import dataclasses
 import pathlib
@@ -109,7 +110,7 @@ def absent():
 def run(mrpool_run, pair):
     """Empty when both ended well, else what they wrote."""
     port = str(free_port())
-    command = lambda text: [mrpool_run, *text.replace("PORT", port).split()]
+    command = lambda text: [*mrpool_run, *text.replace("PORT", port).split()]
     start = lambda text: subprocess.Popen(command(text), stdin=subprocess.DEVNULL, text=True,
                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     server = start(pair.server)
@@ -143,7 +144,9 @@ def run(mrpool_run, pair):
 
 
 def main():
-    mrpool_run, wanted = sys.argv[1], sys.argv[2:]
+    arguments = sys.argv[1:]
+    options = [each for each in arguments if each == "--check"]
+    mrpool_run, *wanted = arguments[len(options):]
     listed = absent()
     failures = 0
     for pair in PAIRS:
@@ -154,7 +157,7 @@ def main():
             print(f"FAIL {pair.name}: {program} is not installed; apt-get install {PACKAGES}")
             failures += 1
             continue
-        output = run(mrpool_run, pair)
+        output = run([mrpool_run, *options], pair)
         if pair.name in listed:
             if output:
                 print(f"SKIP {pair.name}: {listed[pair.name]}", flush=True)

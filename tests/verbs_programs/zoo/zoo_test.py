@@ -10,6 +10,7 @@ and the exit status must follow from errors; right, there must be no finding at 
 """
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -72,9 +73,20 @@ def check_valgrind(mrpool_run, program, source):
     return ""
 
 
+def missing():
+    """The kinds of findings that no program here stands for."""
+    table = (HERE.parents[2] / "transport/checker/kind.h").read_text()
+    kinds = re.findall(r'KindInfo\{Kind::\w+, "([\w-]+)"', table)
+    have = {source.stem.split("__")[0].replace("_", "-") for source in HERE.glob("*.c")}
+    return [kind for kind in kinds if kind not in have]
+
+
 def main():
     mrpool_run, folder, wanted = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
     failures = 0
+    for kind in missing():
+        failures += 1
+        print(f"FAIL {kind} has no program in {HERE}")
     for source in sorted(HERE.glob("*.c")):
         if source.stem == "ends" or (wanted and source.stem not in wanted):
             continue
