@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "examples/engine/limits.h"
+#include "examples/protocol/nvme/wire.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::nvmf_target {
@@ -47,6 +48,8 @@ inline constexpr size_t kSerialBytes = 20;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;
+// On the admin queue: what Connect brings.
+inline constexpr uint32_t kAdminInCapsule = sizeof(nvme::ConnectData);
 // Identify WCTEMP, in kelvins; also what the over-temperature threshold is until the host sets one.
 inline constexpr uint16_t kWarningKelvin = 273 + 70;
 // Identify KAS: the keep-alive timer counts in 100 ms.

@@ -21,8 +21,6 @@ namespace {
 // boundary.
 constexpr uint32_t kDataAlignment = 512;
 constexpr uint32_t kSlab = 16;  // commands made at once
-// Data in an admin capsule: the Connect command's.
-constexpr uint32_t kAdminInCapsule = sizeof(nvme::ConnectData);
 
 uint32_t round_up(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
