@@ -14,6 +14,7 @@
 #include "examples/storage/file_size.h"
 #include "examples/storage/io_util.h"
 #include "examples/storage/transfer.h"
+#include "examples/storage/users.h"
 
 namespace mrpool::storage {
 
@@ -57,10 +58,14 @@ absl::Status OpenFile::still_there() const {
   if (::stat(path_.c_str(), &info) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat(path_, ", which is being served"));
   }
-  if (identity().is(info)) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(path_, " was replaced: what is being served is ", identity().text(),
-                   " and no longer to be found there"));
+  if (!identity().is(info)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path_, " was replaced: what is being served is ", identity().text(),
+                     " and no longer to be found there"));
+  }
+  const std::string users = regular_ ? users_of_file(info, geometry_.read_only) : std::string();
+  if (users.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(path_, ", which is being served, ", users));
 }
 
 absl::StatusOr<SizeChange> OpenFile::refresh(uint64_t grow_to) {

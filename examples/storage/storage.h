@@ -135,7 +135,8 @@ class Volume {
   // What it is, whatever the address.
   virtual const StoreIdentity& identity() const = 0;
   // Whether the address still leads to this store. NotFound: it leads nowhere; FailedPrecondition:
-  // to another one, since the file was replaced. Costs a stat(2), which may block.
+  // to another one, since the file was replaced; Unavailable: it does, and the kernel uses the file
+  // for something else by now, a loop device or swap space. Costs a stat(2), which may block.
   virtual absl::Status still_there() const = 0;
   // Looks at the store's size again, after growing a file that is smaller than `grow_to` bytes
   // (zero: it is not grown), and takes the new one for geometry(). Blocks as still_there() does.

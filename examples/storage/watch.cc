@@ -14,11 +14,21 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{1};
 
-// What is wrong with the store now; empty: nothing.
-std::string trouble_of(Volume& volume) {
-  absl::Status status = volume.still_there();
-  if (status.ok()) status = volume.refresh(0).status();
-  return std::string(status.message());
+// What is wrong with the store now.
+absl::Status trouble_of(Volume& volume) {
+  absl::Status there = volume.still_there();
+  if (!there.ok() && !absl::IsUnavailable(there)) return there;
+  absl::Status size = volume.refresh(0).status();
+  return there.ok() ? size : there;
+}
+
+// Something else is by now, or nothing any more where something was.
+std::string change(const absl::Status& before, const absl::Status& now) {
+  if (absl::IsUnavailable(now)) return std::string(now.message());
+  if (!now.ok()) {
+    return absl::StrCat(now.message(), "; SIGHUP makes the daemon serve what is there by then");
+  }
+  return absl::IsUnavailable(before) ? "nobody else uses it any more" : "is in its place again";
 }
 
 }  // namespace
@@ -30,7 +40,7 @@ std::vector<std::string> StoreLook::look(std::span<const std::shared_ptr<Volume>
     const auto [at, fresh] = seen_.try_emplace(volume.get());
     Seen& seen = at->second;
     if (fresh) seen = {.volume = volume, .bytes = volume->geometry().bytes(), .trouble = {}};
-    std::string trouble = trouble_of(*volume);
+    absl::Status trouble = trouble_of(*volume);
     const uint64_t bytes = volume->geometry().bytes();
     if (bytes != seen.bytes) {
       lines.push_back(absl::StrCat(volume->spec(), bytes > seen.bytes ? ": grew" : ": shrank",
@@ -38,10 +48,7 @@ std::vector<std::string> StoreLook::look(std::span<const std::shared_ptr<Volume>
                                    bytes > seen.bytes ? "" : "; what lies beyond is refused"));
     }
     if (trouble != seen.trouble) {
-      lines.push_back(trouble.empty()
-                          ? absl::StrCat(volume->spec(), ": is in its place again")
-                          : absl::StrCat(volume->spec(), ": ", trouble,
-                                         "; SIGHUP makes the daemon serve what is there by then"));
+      lines.push_back(absl::StrCat(volume->spec(), ": ", change(seen.trouble, trouble)));
     }
     seen.bytes = bytes;
     seen.trouble = std::move(trouble);

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "examples/storage/storage.h"
 
 namespace mrpool::storage {
@@ -30,7 +31,7 @@ class StoreLook {
   struct Seen {
     std::weak_ptr<Volume> volume;
     uint64_t bytes = 0;
-    std::string trouble;  // empty: it is where it should be
+    absl::Status trouble;  // OK: it is where it should be, and nobody else's
   };
   std::map<const Volume*, Seen> seen_;
 };

@@ -132,6 +132,27 @@ TEST_F(BlockDevice, IsOpenedExclusively) {
   EXPECT_EQ(errno, EBUSY);
 }
 
+TEST_F(BlockDevice, ThatIsMadeOfAServedFileIsReportedByName) {
+  const std::string path = folder.file("served");
+  std::ofstream(path).close();
+  std::filesystem::resize_file(path, 1 << 20);
+  auto served = open("file:" + path);
+  ASSERT_TRUE(served.ok()) << served.status();
+  StoreLook look;
+  const std::shared_ptr<Volume> stores[] = {*served};
+  EXPECT_THAT(look.look(stores), IsEmpty());
+  {
+    const LoopDevice late(path, 1 << 20);
+    ASSERT_TRUE(late.there()) << late.why();
+    EXPECT_THAT(
+        look.look(stores),
+        ElementsAre("file:" + path + ": " + path + ", which is being served, backs " + late.path() +
+                    "; detach it (losetup -d " + late.path() + "), or serve another file"));
+    EXPECT_THAT(look.look(stores), IsEmpty());
+  }
+  EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("nobody else uses it any more")));
+}
+
 // Who writes to the file writes under the file system on the device.
 TEST_F(BlockDevice, IsNotServedAsTheFileBehindIt) {
   channel.reset();
