@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -87,6 +89,20 @@ void set_checker(const Options& options) {
   ::setenv(checker::kSuppressionsVariable, whole(options.suppressions).c_str(), 1);
 }
 
+// Whether the program was built with AddressSanitizer, whose runtime wants to be the first object.
+bool has_asan(const std::string& program) {
+  std::ifstream file(program, std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
+  return content.find("__asan_init") != std::string::npos;
+}
+
+void set_asan_options() {
+  const char* others = std::getenv("ASAN_OPTIONS");
+  const std::string options =
+      absl::StrCat("verify_asan_link_order=0:halt_on_error=0:", others == nullptr ? "" : others);
+  ::setenv("ASAN_OPTIONS", options.c_str(), 1);
+}
+
 // The objects that are put before the program's, in their order.
 absl::StatusOr<std::string> preloaded(const Options& options) {
   std::vector<std::string> names{"libmrpool-verbs.so"};
@@ -135,6 +151,7 @@ int run(const Options& options) {
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   set_checker(options);
   const std::vector<std::string> command = command_of(options);
+  if (!options.check.empty() && options.guard == checker::kAsanGuard) set_asan_options();
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -187,12 +204,14 @@ void declare_guard(base::CommandLine& program, Options& options) {
   const std::string none(checker::kNoGuard);
   const std::string pages(checker::kPageGuard);
   const std::string valgrind(checker::kValgrindGuard);
+  const std::string asan(checker::kAsanGuard);
   program.choice(
       "guard",
       "with --check: how memory is watched that was received but is ordered by no "
-      "completion yet: by protected pages, by Valgrind's memcheck (which is started), not "
-      "at all, or (auto) as works here",
-      options.guard, {{"auto", first}, {pages, pages}, {valgrind, valgrind}, {none, none}});
+      "completion yet: by protected pages, by AddressSanitizer in a program built with "
+      "it, by Valgrind's memcheck (which is started), not at all, or (auto) as works here",
+      options.guard,
+      {{"auto", first}, {pages, pages}, {asan, asan}, {valgrind, valgrind}, {none, none}});
 }
 
 }  // namespace
@@ -223,5 +242,8 @@ int main(int argc, char** argv) {
   program.notes(kNotes);
   program.examples(kExamples);
   if (const std::optional<int> status = program.begin(argc, argv)) return *status;
+  if (!options.check.empty() && options.guard.empty() && has_asan(options.program[0])) {
+    options.guard = checker::kAsanGuard;
+  }
   return run(options);
 }

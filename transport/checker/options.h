@@ -19,6 +19,7 @@ inline constexpr char kGuardVariable[] = "MRPOOL_VERBS_GUARD";
 // Its values: no guard at all, and the kinds.
 inline constexpr char kNoGuard[] = "none";
 inline constexpr char kPageGuard[] = "pages";
+inline constexpr char kAsanGuard[] = "asan";
 inline constexpr char kValgrindGuard[] = "valgrind";
 
 inline constexpr unsigned kExitStatus = 66;

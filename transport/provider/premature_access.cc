@@ -57,6 +57,11 @@ void touched(const guard::Touch& touch) {
   Engine::wake_to_report();
 }
 
+void may_end() {
+  // The report is written at the end of each session.
+  if (Engine* engine = Engine::get()) const Session session(*engine);
+}
+
 void describe(const guard::Note& note, char* text, size_t bytes) {
   absl::SNPrintF(text, bytes, "range that came by %s: MR lkey 0x%x,", origin_of(note), note[kKey]);
 }
@@ -70,7 +75,9 @@ void PrematureAccess::start(Engine& engine) {
   if (instance_ == nullptr) {
     const char* wanted = std::getenv(checker::kGuardVariable);
     guard::Guard* guard = guard::choose(wanted == nullptr ? "" : wanted);
-    if (guard == nullptr || !guard->start({.touched = &touched, .describe = &describe})) return;
+    if (guard == nullptr ||
+        !guard->start({.touched = &touched, .may_end = &may_end, .describe = &describe}))
+      return;
     // The first backtrace of a process loads what it needs, which a handler cannot wait for.
     (void)checker::Stack::capture();
     instance_ = new PrematureAccess(*guard);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include "transport/checker/guard/asan_guard.h"
 #include "transport/checker/guard/valgrind_guard.h"
 
 namespace mrpool::guard {
@@ -16,7 +17,7 @@ Guard* page_guard() {
 }  // namespace
 
 Guard* choose(std::string_view name) {
-  for (Guard* const guard : {valgrind_guard(), page_guard()}) {
+  for (Guard* const guard : {valgrind_guard(), asan_guard(), page_guard()}) {
     if (guard != nullptr && (name.empty() || guard->name() == name)) return guard;
   }
   return nullptr;

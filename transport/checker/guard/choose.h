@@ -9,7 +9,7 @@
 
 namespace mrpool::guard {
 
-// By its name; empty: the first that works here, of valgrind and pages. Null: that one does
+// By its name; empty: the first that works here, of valgrind, asan and pages. Null: that one does
 // not work here, or none does.
 Guard* choose(std::string_view name);
 

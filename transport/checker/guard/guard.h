@@ -7,8 +7,9 @@
 // The device itself reads and writes the same memory: between enter_device() and leave_device() the
 // calling thread is the device, and touches nothing.
 //
-// Two kinds, which see different things (docs/checker.md):
+// Three kinds, which see different things (docs/checker.md):
 //   pages     protected pages and a SIGSEGV handler; any program
+//   asan      manual poisoning; programs built with AddressSanitizer, exact to eight bytes
 //   valgrind  client requests of memcheck; any program under Valgrind, exact to the byte
 //
 // Thread safety: all calls from any thread, but for enter and leave, which belong to their thread.
@@ -50,6 +51,8 @@ struct Touch {
 struct Callbacks {
   // Runs on the thread that touched, in a signal handler: async-signal-safe. Null: not told.
   void (*touched)(const Touch& touch) = nullptr;
+  // The process may end now: what was touched has to be reported. Not in a signal handler.
+  void (*may_end)() = nullptr;
   // A description of an armed range, for Valgrind's own reports; not in a signal handler.
   void (*describe)(const Note& note, char* text, size_t bytes) = nullptr;
 };
