@@ -4,6 +4,12 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/mrpool)
+# mrpool/internal/thread_sanitizer.h
+if(NOT MRPOOL_SANITIZE MATCHES "thread")
+  set(unsanitized MRPOOL_UNSANITIZED)
+  set(unsanitized_option " -DMRPOOL_UNSANITIZED")
+  target_compile_definitions(mrpool INTERFACE $<INSTALL_INTERFACE:MRPOOL_UNSANITIZED>)
+endif()
 install(TARGETS mrpool EXPORT mrpool-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 if(MRPOOL_BUILD_SHARED)

@@ -174,8 +174,8 @@ class MrPool {
     // The key is dead: the peer's SEND, a READ with invalidate or a kLocalInv has ended it.
     void invalidated();
 
-    // For interfaces that hand leases out as pointers (c/): gives the entry away without ending the
-    // lease, which is empty afterwards, and makes a lease of it again.
+    // For interfaces that hand leases out as pointers (transport/c): gives the entry away without
+    // ending the lease, which is empty afterwards, and makes a lease of it again.
     [[nodiscard]] Entry* release() {
       Entry* const entry = entry_;
       entry_ = nullptr;

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "mrpool/internal/thread_sanitizer.h"
 
 namespace boost::asio {
 class io_context;
@@ -174,6 +175,7 @@ struct PostedCall final : Task {
         call(std::forward<From>(from)) {}
 
   void finish(bool ran) {
+    declare_acquired(this);
     const std::unique_ptr<PostedCall> self(this);
     if (ran) call();
   }
@@ -185,7 +187,9 @@ struct PostedCall final : Task {
 template <typename Call>
 requires std::invocable < std::decay_t<Call>
 & > void Reactor::post(Call&& call) {
-  post(*new internal::PostedCall<std::decay_t<Call>>(std::forward<Call>(call)));
+  auto* const posted = new internal::PostedCall<std::decay_t<Call>>(std::forward<Call>(call));
+  internal::declare_released(posted);
+  post(*posted);
 }
 
 }  // namespace mrpool

@@ -37,7 +37,7 @@ import prose  # noqa: E402
 import test_names  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
-LIBRARY = ("include", "pool", "transport", "c")
+LIBRARY = ("include", "pool", "transport")
 # Pattern, where it is banned, why.
 BANNED = [
     (r"\b(TODO|FIXME|XXX|HACK)\b", SOURCES, "unfinished work belongs in an issue"),

@@ -14,7 +14,7 @@ DIRECTIONS = {
     "pool": ("mrpool/",),
     "transport": ("mrpool/",),
     # The C interface is one more user of the public headers.
-    "c": ("mrpool/",),
+    "transport/c": ("mrpool/",),
     "transport/counters": ("mrpool/",),
     "transport/checks": ("mrpool/",),
     "transport/reactor": ("mrpool/",),
@@ -44,9 +44,9 @@ DIRECTIONS = {
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
     "examples/run": (*BASE, "transport/provider/options.h", "transport/checker/options.h"),
-    "tests": ("mrpool/", "pool/", "transport/", "c/", "examples/"),
+    "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }
-PROJECT = ("mrpool/", "pool/", "transport/", "c/", "examples/", "tests/")
+PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")
 # Public headers that a user of the library need not have are kept out of ours.
 NOT_IN_PUBLIC_HEADERS = ("infiniband/", "rdma/", "boost/")
 

@@ -3,7 +3,7 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ("include", "pool", "transport", "c", "examples", "tests")
+SOURCES = ("include", "pool", "transport", "examples", "tests")
 
 
 def files(*suffixes):

@@ -6,6 +6,7 @@
 // Thread safety: as MrPool.
 #pragma once
 
+#include "mrpool/internal/thread_sanitizer.h"
 #include "mrpool/mr_pool.h"
 
 namespace mrpool {
@@ -65,11 +66,14 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
 }
 
 [[gnu::always_inline]] inline MrPool::Lease MrPool::get(SourceLocation where) {
+  if constexpr (internal::kDeclareOrder) return Lease(get_elsewhere(where));
   return Lease(take(where));
 }
 
 // The slot is found through t_recent and not through the entry: see there.
 [[gnu::always_inline]] inline void MrPool::put(Entry& entry) {
+  internal::declare_released(&entry);
+  if constexpr (internal::kDeclareOrder) return put_elsewhere(entry);
   if (entry.home_and_phase.load(std::memory_order_relaxed) != internal::recent_pool()) [[unlikely]]
     return put_elsewhere(entry);
   put_into(*internal::t_recent.slot, entry);
@@ -89,13 +93,14 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
 }
 
 [[gnu::always_inline]] inline MrPool::Lease MrPool::Local::get(SourceLocation where) const {
-  if (!here()) [[unlikely]]
+  if (internal::kDeclareOrder || !here()) [[unlikely]]
     return Lease(pool_->get_elsewhere(where));
   return Lease(pool_->take_from(*slot_, where));
 }
 
 [[gnu::always_inline]] inline void MrPool::Local::put(Lease&& lease) const noexcept {
   if (lease.entry_ == nullptr) return;
+  if constexpr (internal::kDeclareOrder) return lease.reset();
   Entry& entry = *lease.entry_;
   lease.entry_ = nullptr;
   const uintptr_t pool = reinterpret_cast<uintptr_t>(pool_);
@@ -114,7 +119,10 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
   }
 }
 
-inline FastMr& MrPool::Lease::mr() const { return *entry().mr; }
+inline FastMr& MrPool::Lease::mr() const {
+  internal::declare_acquired(&entry());
+  return *entry().mr;
+}
 
 inline MrPool::State MrPool::Lease::state() const {
   switch (entry().phase()) {

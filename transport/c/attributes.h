@@ -10,7 +10,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
-#include "c/error.h"
+#include "transport/c/error.h"
 
 namespace mrpool::c {
 

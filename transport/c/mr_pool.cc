@@ -1,8 +1,8 @@
 // Pools and leases in C: ib_mr_pool.
 #include "mrpool/mr_pool.h"
 
-#include "c/attributes.h"
-#include "c/handles.h"
+#include "transport/c/attributes.h"
+#include "transport/c/handles.h"
 
 using mrpool::Access, mrpool::MrPool, mrpool::PostStatus, mrpool::WorkRequest;
 using mrpool::c::Borrowed, mrpool::c::failed, mrpool::c::guarded, mrpool::c::is_null,

@@ -1,10 +1,10 @@
-#include "c/work.h"
+#include "transport/c/work.h"
 
 #include <memory>
 #include <new>
 
-#include "c/error.h"
-#include "c/handles.h"
+#include "transport/c/error.h"
+#include "transport/c/handles.h"
 
 namespace mrpool::c {
 namespace {

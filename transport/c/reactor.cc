@@ -3,8 +3,8 @@
 
 #include <new>
 
-#include "c/attributes.h"
-#include "c/handles.h"
+#include "transport/c/attributes.h"
+#include "transport/c/handles.h"
 
 using mrpool::Nanoseconds, mrpool::Reactor, mrpool::Task, mrpool::Timer;
 using mrpool::c::object;

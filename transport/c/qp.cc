@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "c/attributes.h"
-#include "c/handles.h"
+#include "transport/c/attributes.h"
+#include "transport/c/handles.h"
 
 using mrpool::Address, mrpool::ConnectParams, mrpool::ConnectRequest, mrpool::QpOptions;
 using mrpool::c::failed, mrpool::c::guarded, mrpool::c::is_null, mrpool::c::object,

@@ -1,4 +1,4 @@
-#include "c/error.h"
+#include "transport/c/error.h"
 
 #include <algorithm>
 #include <cstring>

@@ -3,9 +3,9 @@
 
 #include <new>
 
-#include "c/attributes.h"
-#include "c/handles.h"
-#include "c/work.h"
+#include "transport/c/attributes.h"
+#include "transport/c/handles.h"
+#include "transport/c/work.h"
 
 using mrpool::RwContext, mrpool::RwDirection, mrpool::RwLimits, mrpool::RwOperation,
     mrpool::WcStatus, mrpool::WorkRequest;
