@@ -53,6 +53,7 @@ constexpr const char* kExamples =
 struct Options {
   std::string ordering{provider::kAsAsked};
   std::string completions{provider::kSent};
+  std::string identity{provider::kRoce};
   bool stats = false;
   std::string check;  // the seed; empty: off
   std::string report;
@@ -148,6 +149,7 @@ int run(const Options& options) {
   ::setenv("LD_PRELOAD", preload->c_str(), 1);
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
+  ::setenv(provider::kIdentityVariable, options.identity.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   set_checker(options);
   const std::vector<std::string> command = command_of(options);
@@ -228,6 +230,13 @@ int main(int argc, char** argv) {
                  "IBV_ACCESS_RELAXED_ORDERING; relaxed: every region is relaxed, as on a NIC that "
                  "is set to force it",
                  options.ordering, {{as_asked, as_asked}, {relaxed, relaxed}});
+  const std::string roce(provider::kRoce);
+  const std::string iwarp(provider::kIwarp);
+  program.choice(
+      "identity",
+      "what the device is to the program. roce: like a RoCE NIC, its peers are programs "
+      "under mrpool-run; iwarp: an iWARP NIC, for peers that are siw, hardware or uiwarp",
+      options.identity, {{roce, roce}, {iwarp, iwarp}});
   const std::string sent(provider::kSent);
   const std::string acknowledged(provider::kAcknowledged);
   program.choice(

@@ -252,6 +252,48 @@ void fork_works() {
   EXPECT(ibv_destroy_cq(cq) == 0);
 }
 
+sockaddr_in closed_port() {
+  sockaddr_in address = {.sin_family = AF_INET};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t bytes = sizeof address;
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  EXPECT(bind(fd, reinterpret_cast<sockaddr*>(&address), bytes) == 0);
+  EXPECT(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) == 0);
+  close(fd);
+  return address;
+}
+
+int status_of(rdma_event_channel* channel, rdma_cm_event_type wanted) {
+  rdma_cm_event* event = nullptr;
+  EXPECT(rdma_get_cm_event(channel, &event) == 0 && event->event == wanted);
+  const int status = event->status;
+  rdma_ack_cm_event(event);
+  return status;
+}
+
+// As on RoCE: the connection manager of the peer knows no such service.
+void nobody_listens() {
+  sockaddr_in address = closed_port();
+  rdma_event_channel* channel = rdma_create_event_channel();
+  rdma_cm_id* id = nullptr;
+  EXPECT(rdma_create_id(channel, &id, nullptr, RDMA_PS_TCP) == 0);
+  EXPECT(rdma_resolve_addr(id, nullptr, reinterpret_cast<sockaddr*>(&address), 1000) == 0);
+  EXPECT(status_of(channel, RDMA_CM_EVENT_ADDR_RESOLVED) == 0);
+  EXPECT(rdma_resolve_route(id, 1000) == 0);
+  EXPECT(status_of(channel, RDMA_CM_EVENT_ROUTE_RESOLVED) == 0);
+  ibv_cq* cq = ibv_create_cq(id->verbs, 4, nullptr, nullptr, 0);
+  ibv_qp_init_attr attr = {.send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_RC};
+  attr.cap = {.max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1};
+  EXPECT(rdma_create_qp(id, nullptr, &attr) == 0);
+  rdma_conn_param param = {};
+  EXPECT(rdma_connect(id, &param) == 0);
+  EXPECT(status_of(channel, RDMA_CM_EVENT_REJECTED) == 8);
+  rdma_destroy_qp(id);
+  EXPECT(ibv_destroy_cq(cq) == 0);
+  EXPECT(rdma_destroy_id(id) == 0);
+  rdma_destroy_event_channel(channel);
+}
+
 }  // namespace
 
 int main() {
@@ -268,6 +310,7 @@ int main() {
   resize();
   windows();
   two_ends();
+  nobody_listens();
   fork_works();
   EXPECT(ibv_dealloc_pd(pd) == 0);
   EXPECT(ibv_close_device(context) == 0);

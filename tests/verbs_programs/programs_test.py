@@ -17,7 +17,7 @@ import sys
 import time
 
 TIME_LIMIT = 60
-PACKAGES = "perftest rdmacm-utils ibverbs-utils"
+PACKAGES = "perftest rdmacm-utils ibverbs-utils fio libiscsi-bin"
 HERE = pathlib.Path(__file__).parent
 
 
@@ -28,6 +28,9 @@ class Pair:
     server: str
     client: str
     endless: bool = False  # the server runs until it is told to stop
+    # Of mrpool-run, for both; a server that is not a verbs program runs without it.
+    options: str = ""
+    bare_server: bool = False
 
 
 def perftest(program, options, label):
@@ -50,10 +53,31 @@ def perftests():
         if program.endswith("bw"):
             yield perftest(program, short + " -b", " -b")
     yield perftest("ib_send_bw", "-n 500 --use-srq", " --use-srq")
+    yield dataclasses.replace(perftest("ib_write_bw", "-n 500", " acknowledged"),
+                              options="--completions=acknowledged")
+    yield dataclasses.replace(perftest("ib_send_bw", "-n 500 -R", " -R iwarp"),
+                              options="--identity=iwarp")
     yield perftest("ib_send_bw", "-n 500 -R -b -q 2", " -R -b -q 2")
     yield perftest("ib_send_lat", "-n 500 -s 8 --use_old_post_send", " --use_old_post_send")
     yield perftest("ib_atomic_bw", "-n 500", "")
     yield perftest("ib_atomic_lat", "-n 500", "")
+
+
+def fio(verb):
+    """The receiver and the sender of fio's rdma engine."""
+    common = "--ioengine=rdma --port=PORT --bs=1m --size=8m"
+    return Pair(f"fio {verb}", f"fio --name=receiver {common} --rw=read",
+                f"fio --name=sender {common} --rw=write --hostname=127.0.0.1 --verb={verb}")
+
+
+NQN = "nqn.2026-11.org.mrpool:test"
+IQN = "iqn.2026-11.org.mrpool:test"
+
+
+def libiscsi(name, command):
+    """A tool of libiscsi over iSER against the target on uiwarp."""
+    return Pair(name, f"BIN/mrpool-iser-target --listen uiwarp://127.0.0.1:PORT --target {IQN} --lun ram:16M",
+                command, endless=True, bare_server=True, options="--identity=iwarp")
 
 
 PAIRS = [
@@ -81,6 +105,12 @@ PAIRS = [
     Pair("cmtime", "cmtime -b 127.0.0.1 -p PORT -c 50", "cmtime -s 127.0.0.1 -p PORT -c 50",
          endless=True),
     *perftests(),
+    *(fio(verb) for verb in ("write", "read", "send")),
+    Pair("mrpool-nvmf", f"BIN/mrpool-nvmf-target --listen verbs://127.0.0.1:PORT --subnqn {NQN} --namespace ram:16M",
+         f"BIN/mrpool-nvmf perf verbs://127.0.0.1:PORT --subnqn {NQN} --size 4M --rw randwrite --iodepth 4 --verify crc32c",
+         endless=True),
+    libiscsi("iscsi-inq iser", f"iscsi-inq iser://127.0.0.1:PORT/{IQN}/0"),
+    libiscsi("iscsi-readcapacity16 iser", f"iscsi-readcapacity16 iser://127.0.0.1:PORT/{IQN}/0"),
 ]
 
 
@@ -110,10 +140,12 @@ def absent():
 def run(mrpool_run, pair):
     """Empty when both ended well, else what they wrote."""
     port = str(free_port())
-    command = lambda text: [*mrpool_run, *text.replace("PORT", port).split()]
-    start = lambda text: subprocess.Popen(command(text), stdin=subprocess.DEVNULL, text=True,
-                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    server = start(pair.server)
+    bin_folder = str(pathlib.Path(mrpool_run[0]).parent)
+    words = lambda text: text.replace("PORT", port).replace("BIN", bin_folder).split()
+    start = lambda command: subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
+                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    under = [*mrpool_run, *pair.options.split()]
+    server = start(words(pair.server) if pair.bare_server else under + words(pair.server))
     client = None
     deadline = time.monotonic() + TIME_LIMIT
     written = []
@@ -121,7 +153,7 @@ def run(mrpool_run, pair):
         # Both kinds listen on TCP: a program that exchanges QP numbers itself, and uiwarp for rdma_cm.
         while not listens(int(port)) and server.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        client = start(pair.client)
+        client = start(under + words(pair.client))
         for name, process in (("client", client), ("server", server)):
             if process is server and pair.endless:
                 server.terminate()
@@ -152,7 +184,8 @@ def main():
     for pair in PAIRS:
         if wanted and pair.name not in wanted:
             continue
-        program = pair.server.split()[0]
+        program = (pair.client if pair.bare_server else pair.server).split()[0]
+        program = program.replace("BIN", str(pathlib.Path(mrpool_run).parent))
         if shutil.which(program) is None:
             print(f"FAIL {pair.name}: {program} is not installed; apt-get install {PACKAGES}")
             failures += 1

@@ -28,7 +28,7 @@ class Run(unittest.TestCase):
 
     def test_wrong_usage(self):
         for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"),
-                          ("--completions=soon", "true"), ("--stats",)):
+                          ("--completions=soon", "true"), ("--identity=mine", "true"), ("--stats",)):
             done = run(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn("mrpool-run:", done.stderr)
@@ -51,6 +51,10 @@ class Run(unittest.TestCase):
 
     def test_device_list(self):
         self.assertIn("uiwarp0", run("ibv_devices").stdout)
+
+    def test_iwarp_identity(self):
+        said = run("--identity=iwarp", "ibv_devinfo", "-v").stdout
+        self.assertRegex(said, r"transport:\s+iWARP")
 
     def test_device_info(self):
         done = run("ibv_devinfo", "-v")

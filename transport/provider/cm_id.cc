@@ -19,6 +19,36 @@ uint8_t limit(uint16_t reads) {
   return static_cast<uint8_t>(std::min<uint16_t>(reads, kMaxReadsOutstanding));
 }
 
+struct Outcome {
+  rdma_cm_event_type type;
+  int status;
+};
+
+// What a connection that was never established ended with. On InfiniBand and RoCE the status of a
+// rejection is the reason of the connection manager's message, on iWARP an errno.
+Outcome outcome_of(DisconnectReason reason, bool iwarp) {
+  constexpr int kInvalidServiceId = 8;  // nobody listens there
+  switch (reason) {
+    case DisconnectReason::kTimeout:
+      return {RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT};
+    case DisconnectReason::kUnreachable:
+    case DisconnectReason::kUnresolved:
+      return {RDMA_CM_EVENT_UNREACHABLE, -EHOSTUNREACH};
+    case DisconnectReason::kRefused:
+      return {RDMA_CM_EVENT_REJECTED, iwarp ? -ECONNREFUSED : kInvalidServiceId};
+    case DisconnectReason::kReset:
+    case DisconnectReason::kPeer:
+      return {RDMA_CM_EVENT_REJECTED, -ECONNRESET};
+    case DisconnectReason::kProtocol:
+    case DisconnectReason::kTerminated:
+      return {RDMA_CM_EVENT_CONNECT_ERROR, -EPROTO};
+    case DisconnectReason::kFault:
+      return {RDMA_CM_EVENT_CONNECT_ERROR, -EIO};
+    default:
+      return {RDMA_CM_EVENT_REJECTED, -ECONNREFUSED};
+  }
+}
+
 const sockaddr& as_sockaddr(const sockaddr_storage& storage) {
   return reinterpret_cast<const sockaddr&>(storage);
 }
@@ -173,25 +203,23 @@ void CmId::on_established(std::span<const std::byte> private_data, const Connect
 
 void CmId::on_rejected(std::span<const std::byte> private_data) {
   rejected_ = true;
-  push(RDMA_CM_EVENT_REJECTED, -ECONNREFUSED, private_data);
+  constexpr int kConsumerDefined = 28;  // the peer's program said no
+  push(RDMA_CM_EVENT_REJECTED, engine_.iwarp() ? -ECONNREFUSED : kConsumerDefined, private_data);
 }
 
 void CmId::on_ended(bool was_established, DisconnectReason reason) {
   connected_ = nullptr;
-  if (was_established) {
-    push(RDMA_CM_EVENT_DISCONNECTED);
-  } else if (reason == DisconnectReason::kTimeout) {
-    push(RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT);
-  } else if (!rejected_) {
-    push(RDMA_CM_EVENT_REJECTED, -ECONNREFUSED);
-  }
+  if (was_established) return push(RDMA_CM_EVENT_DISCONNECTED);
+  if (rejected_) return;
+  const Outcome outcome = outcome_of(reason, engine_.iwarp());
+  push(outcome.type, outcome.status);
 }
 
 void CmId::on_connect_request(std::unique_ptr<ConnectRequest> request) {
   auto* child = new CmId(engine_, *channel_, synchronous_, abi().context, abi().ps);
   const ConnectionInfo& info = request->info();
   std::span<const std::byte> data = info.private_data;
-  child->hello_ = take_hello(data);
+  if (!engine_.iwarp()) child->hello_ = take_hello(data);
   child->offered_ord_ = info.ord;
   child->offered_ird_ = info.ird;
   if (const auto local = parse_endpoint(info.local)) child->set_local(&as_sockaddr(*local));

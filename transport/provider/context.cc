@@ -8,6 +8,7 @@
 
 #include "transport/provider/limits.h"
 #include "transport/provider/objects.h"
+#include "transport/provider/options.h"
 #include "transport/provider/verbs_table.h"
 
 namespace mrpool::provider {
@@ -28,13 +29,21 @@ struct DeviceAbi {
 
 DeviceAbi make_device_abi() {
   DeviceAbi abi{};
-  abi.device.node_type = IBV_NODE_CA;
-  abi.device.transport_type = IBV_TRANSPORT_IB;
+  abi.device.node_type = is_iwarp() ? IBV_NODE_RNIC : IBV_NODE_CA;
+  abi.device.transport_type = is_iwarp() ? IBV_TRANSPORT_IWARP : IBV_TRANSPORT_IB;
   std::strncpy(abi.device.name, kDeviceName, sizeof abi.device.name - 1);
   std::strncpy(abi.device.dev_name, "uverbs-mrpool", sizeof abi.device.dev_name - 1);
   std::strncpy(abi.device.dev_path, "/nonexistent/mrpool", sizeof abi.device.dev_path - 1);
   std::strncpy(abi.device.ibdev_path, "/nonexistent/mrpool", sizeof abi.device.ibdev_path - 1);
   return abi;
+}
+
+// An iWARP NIC's only GID is its link-layer address.
+ibv_gid iwarp_gid() {
+  constexpr unsigned char kAddress[6] = {0x02, 'm', 'r', 'p', 'o', 'l'};
+  ibv_gid gid{};
+  std::memcpy(gid.raw, kAddress, sizeof kAddress);
+  return gid;
 }
 
 __be64 node_guid() {
@@ -48,6 +57,7 @@ __be64 node_guid() {
 }  // namespace
 
 std::vector<ibv_gid> local_gids() {
+  if (is_iwarp()) return {iwarp_gid()};
   std::vector<ibv_gid> gids;
   in_addr loopback{htonl(INADDR_LOOPBACK)};
   ifaddrs* all = nullptr;
@@ -122,7 +132,7 @@ int query_port(ibv_context* context, uint8_t port, ibv_port_attr* attr, size_t s
   ibv_port_attr full{};
   full.state = IBV_PORT_ACTIVE;
   full.max_mtu = full.active_mtu = IBV_MTU_4096;
-  full.gid_tbl_len = kGids;
+  full.gid_tbl_len = is_iwarp() ? 1 : kGids;
   full.max_msg_sz = 1u << 30;
   full.pkey_tbl_len = 1;
   full.max_vl_num = 1;
@@ -243,7 +253,7 @@ int _ibv_query_gid_ex(ibv_context* context, uint32_t port, uint32_t index, ibv_g
   *entry = {.gid = gids[index],
             .gid_index = index,
             .port_num = port,
-            .gid_type = IBV_GID_TYPE_ROCE_V2,
+            .gid_type = mrpool::provider::is_iwarp() ? IBV_GID_TYPE_IB : IBV_GID_TYPE_ROCE_V2,
             .ndev_ifindex = 0};
   return 0;
 }
@@ -260,13 +270,13 @@ ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries, size_
   return static_cast<ssize_t>(count);
 }
 
-// Private to rdma-core, but perftest and ibv_devinfo call it. 1: RoCE v2.
+// Private to rdma-core, but perftest and ibv_devinfo call it. 0: not RoCE v2, 1: RoCE v2.
 int ibv_query_gid_type(ibv_context* context, uint8_t port, unsigned int index, unsigned int* type) {
   if (context == nullptr || type == nullptr || port != 1 || index >= local_gids().size()) {
     errno = EINVAL;
     return -1;
   }
-  *type = 1;
+  *type = mrpool::provider::is_iwarp() ? 0 : 1;
   return 0;
 }
 

@@ -87,6 +87,7 @@ bool Engine::open() {
   PrematureAccess::start(*this);
   guard_ = PrematureAccess::guard();
   relaxed_ = guard_ != nullptr || is(kOrderingVariable, kRelaxed);
+  iwarp_ = is_iwarp();
   acknowledges_ = is(kCompletionsVariable, kAcknowledged);
   report_ = is(kStatsVariable, "1");
   errno = ENODEV;

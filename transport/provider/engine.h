@@ -43,6 +43,7 @@ class Engine final : public Poller {
   Statistics& statistics() { return statistics_; }
   bool relaxed() const { return relaxed_; }
   bool acknowledges() const { return acknowledges_; }
+  bool iwarp() const { return iwarp_; }
 
   // All below: inside a Session.
   // A round of the reactor for a program that polls.
@@ -102,6 +103,7 @@ class Engine final : public Poller {
   Statistics statistics_;
   bool relaxed_ = false;
   bool acknowledges_ = false;
+  bool iwarp_ = false;
   bool report_ = false;
   guard::Guard* guard_ = nullptr;  // null: no memory is guarded
   std::atomic<bool> forked_{false};

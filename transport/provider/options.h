@@ -3,6 +3,7 @@
 // Thread safety: pure.
 #pragma once
 
+#include <cstdlib>
 #include <string_view>
 
 namespace mrpool::provider {
@@ -13,6 +14,9 @@ inline constexpr char kOrderingVariable[] = "MRPOOL_VERBS_ORDERING";
 // Value "acknowledged": a WRITE completes when the peer has its bytes, or says why not. Anything
 // else: when its bytes are on their way, which is a round trip sooner.
 inline constexpr char kCompletionsVariable[] = "MRPOOL_VERBS_COMPLETIONS";
+// Value "iwarp": the device is an iWARP NIC to programs and to peers. Anything else: it is like
+// RoCE to programs, and peers are other mrpool processes of that kind.
+inline constexpr char kIdentityVariable[] = "MRPOOL_VERBS_IDENTITY";
 // Value "1": what ran is written to standard error at exit.
 inline constexpr char kStatsVariable[] = "MRPOOL_VERBS_STATS";
 
@@ -20,5 +24,13 @@ inline constexpr std::string_view kRelaxed = "relaxed";
 inline constexpr std::string_view kAsAsked = "as-asked";
 inline constexpr std::string_view kAcknowledged = "acknowledged";
 inline constexpr std::string_view kSent = "sent";
+inline constexpr std::string_view kRoce = "roce";
+inline constexpr std::string_view kIwarp = "iwarp";
+
+// Asked before there is an engine, too.
+inline bool is_iwarp() {
+  const char* identity = std::getenv(kIdentityVariable);
+  return identity != nullptr && kIwarp == identity;
+}
 
 }  // namespace mrpool::provider

@@ -195,13 +195,19 @@ void QpObject::adopt(std::unique_ptr<Qp> qp) {
   }
 }
 
+// The private data of this side's message. An iWARP NIC says nothing of its own.
+std::vector<std::byte> QpObject::greeting(std::span<const std::byte> private_data) const {
+  if (engine_.iwarp()) return {private_data.begin(), private_data.end()};
+  return encode(hello(), private_data);
+}
+
 int QpObject::connect(const Address& address, std::span<const std::byte> private_data, uint8_t ord,
                       uint8_t ird, ConnectionObserver& observer) {
   if (qp_ != nullptr) return EINVAL;
   by_cm_ = true;
   observer_ = &observer;
   told_ = receive_tail_;
-  const std::vector<std::byte> data = encode(hello(), private_data);
+  const std::vector<std::byte> data = greeting(private_data);
   auto made = engine_.device().connect(address, *device_pd_, options(ord, ird),
                                        {.private_data = data, .timeout = kConnectTime}, *this);
   if (!made.ok()) return to_errno(made.status());
@@ -216,13 +222,11 @@ int QpObject::accept(ConnectRequest& request, const std::optional<Hello>& hello_
   by_cm_ = true;
   observer_ = &observer;
   told_ = receive_tail_;
-  std::vector<std::byte> data;
-  if (hello_in.has_value()) data = encode(hello(), private_data);
-  auto made = request.accept(
-      *device_pd_, options(ord, ird),
-      {.private_data = hello_in.has_value() ? std::span(std::as_const(data)) : private_data,
-       .timeout = kConnectTime},
-      *this);
+  const std::vector<std::byte> data =
+      hello_in.has_value() ? greeting(private_data)
+                           : std::vector<std::byte>(private_data.begin(), private_data.end());
+  auto made = request.accept(*device_pd_, options(ord, ird),
+                             {.private_data = data, .timeout = kConnectTime}, *this);
   if (!made.ok()) return to_errno(made.status());
   take_credits(hello_in);
   accepted_ = true;
@@ -232,6 +236,7 @@ int QpObject::accept(ConnectRequest& request, const std::optional<Hello>& hello_
 
 int QpObject::rendezvous() {
   if (by_cm_ || qp_ != nullptr) return 0;
+  if (engine_.iwarp()) return EINVAL;  // it connects by rdma_cm only
   const auto gids = local_gids();
   const bool global = attr_.ah_attr.is_global != 0;
   const ibv_gid peer = global ? attr_.ah_attr.grh.dgid : gids.back();
@@ -286,7 +291,7 @@ void QpObject::answer() {
 
 void QpObject::on_connected(Qp&, const ConnectionInfo& info) {
   std::span<const std::byte> data = info.private_data;
-  if (!accepted_) take_credits(take_hello(data));
+  if (!accepted_) take_credits(engine_.iwarp() ? std::nullopt : take_hello(data));
   established_ = true;
   acknowledges_ = engine_.acknowledges() && credit_rkey_.value != 0 && qp_->ord() > 0;
   ++engine_.statistics().connections;

@@ -98,6 +98,7 @@ class QpObject final : public QpEvents {
 
   QpOptions options(uint8_t ord, uint8_t ird) const;
   Hello hello() const;
+  std::vector<std::byte> greeting(std::span<const std::byte> private_data) const;
   void take_credits(const std::optional<Hello>& hello);
   void advertise();
   void adopt(std::unique_ptr<Qp> qp);
