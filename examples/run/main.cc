@@ -1,7 +1,8 @@
 // mrpool-run PROGRAM ARGUMENTS...: runs a verbs program on uiwarp.
 //
-// Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD) and
-// becomes the program: its exit status, its signals and its process id are the program's own.
+// Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD), for those
+// that it opens by dlopen() too (LD_LIBRARY_PATH), and becomes the program: its exit status, its
+// signals and its process id are the program's own.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -68,14 +69,20 @@ int fail(int status, const std::string& text) {
   return status;
 }
 
-std::optional<fs::path> find_library(const std::string& name) {
+// An object, or a folder of them, that belongs to this program.
+absl::StatusOr<std::string> find_object(const std::string& name) {
   std::error_code error;
   const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
   for (const char* folder : {"../lib", "../" MRPOOL_LIBDIR "/mrpool"}) {
-    const fs::path path = (bin / folder / name).lexically_normal();
-    if (fs::exists(path, error)) return path;
+    std::string path = (bin / folder / name).lexically_normal().string();
+    if (!fs::exists(path, error)) continue;
+    // The dynamic linker divides the list at both.
+    if (path.find_first_of(" :") == std::string::npos) return path;
+    return absl::InvalidArgumentError(path +
+                                      ": a path with a space or a colon cannot be preloaded");
   }
-  return std::nullopt;
+  return absl::NotFoundError(name + " is neither in ../lib nor in ../" MRPOOL_LIBDIR
+                                    "/mrpool beside this program's folder");
 }
 
 void set_checker(const Options& options) {
@@ -104,31 +111,29 @@ void set_asan_options() {
   ::setenv("ASAN_OPTIONS", options.c_str(), 1);
 }
 
-// The objects that are put before the program's, in their order.
-absl::StatusOr<std::string> preloaded(const Options& options) {
-  std::vector<std::string> names{"libmrpool-verbs.so"};
-  // Its functions stand before the C library's, which it calls in turn.
-  if (!options.check.empty() && (options.guard.empty() || options.guard == checker::kPageGuard)) {
-    names.insert(names.begin(), "libmrpool-guard.so");
-  }
+// Lets a list of the dynamic linker start with these objects, in their order.
+absl::Status put_first(const char* variable, const std::vector<std::string>& names) {
   std::vector<std::string> paths;
   for (const std::string& name : names) {
-    const std::optional<fs::path> library = find_library(name);
-    if (!library.has_value()) {
-      return absl::NotFoundError(name + " is neither in ../lib nor in ../" MRPOOL_LIBDIR
-                                        "/mrpool beside this program's folder");
-    }
-    paths.push_back(library->string());
-    // The dynamic linker divides the list at both.
-    if (paths.back().find_first_of(" :") != std::string::npos) {
-      return absl::InvalidArgumentError(paths.back() +
-                                        ": a path with a space or a colon cannot be preloaded");
-    }
+    absl::StatusOr<std::string> path = find_object(name);
+    if (!path.ok()) return path.status();
+    paths.push_back(*std::move(path));
   }
-  if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != '\0') {
+  if (const char* others = std::getenv(variable); others != nullptr && *others != '\0') {
     paths.emplace_back(others);
   }
-  return absl::StrJoin(paths, ":");
+  ::setenv(variable, absl::StrJoin(paths, ":").c_str(), 1);
+  return absl::OkStatus();
+}
+
+absl::Status set_objects(const Options& options) {
+  std::vector<std::string> preloaded{"libmrpool-verbs.so"};
+  // Its functions stand before the C library's, which it calls in turn.
+  if (!options.check.empty() && (options.guard.empty() || options.guard == checker::kPageGuard)) {
+    preloaded.insert(preloaded.begin(), "libmrpool-guard.so");
+  }
+  if (absl::Status status = put_first("LD_PRELOAD", preloaded); !status.ok()) return status;
+  return put_first("LD_LIBRARY_PATH", {"drop-in"});
 }
 
 // What is executed in the end.
@@ -144,9 +149,8 @@ std::vector<std::string> command_of(const Options& options) {
 }
 
 int run(const Options& options) {
-  const absl::StatusOr<std::string> preload = preloaded(options);
-  if (!preload.ok()) return fail(kCannotRun, std::string(preload.status().message()));
-  ::setenv("LD_PRELOAD", preload->c_str(), 1);
+  const absl::Status objects = set_objects(options);
+  if (!objects.ok()) return fail(kCannotRun, std::string(objects.message()));
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
   ::setenv(provider::kIdentityVariable, options.identity.c_str(), 1);
