@@ -180,8 +180,8 @@ Totals run_seeds(uint64_t seed, Plant plant, bool digest,
 int main(int argc, char** argv) {
   constexpr uint64_t kSeconds = 10;
   // How often a move comes depends on how many seeds the machine runs in the time.
-  constexpr uint64_t kMovePatience = 20;
-  std::optional<uint64_t> seconds, fixed_seed;
+  constexpr uint64_t kMovePatience = 50;
+  std::optional<uint64_t> seconds, seeds, fixed_seed;
   Plant plant = Plant::kNone;
   bool every_move = false;
   mrpool::base::CommandLine program("mrpool_simulation", "Runs whole systems under one seed each.");
@@ -197,6 +197,8 @@ int main(int argc, char** argv) {
   program.count("seconds",
                 absl::StrCat("run fresh seeds for so long (default ", kSeconds, " without --seed)"),
                 seconds, {.least = 1});
+  program.count("seeds", "end after so many seeds, even before --seconds have passed", seeds,
+                {.least = 1});
   program.count("seed", "run this seed only and print a digest; with --seconds, begin with it",
                 fixed_seed);
   program.choice("plant", "put a bug into the system and succeed only when it is found", plant,
@@ -224,7 +226,7 @@ int main(int argc, char** argv) {
   const double limit = double(seconds.value_or(kSeconds));
   const bool wants_moves = every_move && plant == Plant::kNone;
   const Totals totals = run_seeds(first, plant, once, [&](const Totals& so_far) {
-    if (once) return false;
+    if (once || (seeds && so_far.runs >= *seeds)) return false;
     if (elapsed() < limit) return true;
     return wants_moves && elapsed() < limit * kMovePatience && !so_far.every_move();
   });
