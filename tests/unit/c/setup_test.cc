@@ -227,8 +227,8 @@ TEST_F(Setup, TimersExpireOnceUnlessTheyAreCancelled) {
   Rang timer, never;
   timer.reactor = never.reactor = reactor;
   mrpool_timer_arm(reactor, &never, UINT64_MAX);
-  mrpool_timer_arm(reactor, &timer, 1000000);
   const uint64_t before = mrpool_reactor_now(reactor);
+  mrpool_timer_arm(reactor, &timer, 1000000);
   mrpool_reactor_run(reactor);
   EXPECT_EQ(timer.times, 1);
   EXPECT_GE(mrpool_reactor_now(reactor), before + 1000000);

@@ -34,7 +34,8 @@ TEST_F(GuardStress, NeighboursOnOnePageDoNotDisturbEachOther) {
       }
     });
   }
-  for (uint32_t round = 1; round <= kRounds; ++round) {
+  // On a busy machine the threads may start late.
+  for (uint32_t round = 1; round <= kRounds || counted == 0; ++round) {
     const size_t page = round % (kBytes / kPageBytes) * kPageBytes;
     Handle op = 0;
     {
@@ -50,7 +51,6 @@ TEST_F(GuardStress, NeighboursOnOnePageDoNotDisturbEachOther) {
   ended = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(touches, 0);
-  EXPECT_GT(counted, 0u);
 }
 
 // One guard, many that touch it: told once.
