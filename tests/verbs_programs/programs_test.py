@@ -10,6 +10,7 @@ program with a status of its own.
 """
 import dataclasses
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -115,9 +116,12 @@ PAIRS = [
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ephemeral range, so that none of the programs' other sockets gets it first."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def listens(port):

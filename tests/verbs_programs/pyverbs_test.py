@@ -66,8 +66,12 @@ def judge(row, listed, used):
 def main():
     mrpool_run, modules = sys.argv[1], sys.argv[2:] or MODULES
     if not SHIPPED.is_dir():
-        print(f"FAIL {SHIPPED} is missing; apt-get install python3-pyverbs")
-        return 1
+        # Images of Debian without documentation lack what the package has there.
+        excluded = any("path-exclude" in file.read_text()
+                       for file in pathlib.Path("/etc/dpkg/dpkg.cfg.d").glob("*"))
+        print(f"{'SKIP' if excluded else 'FAIL'} {SHIPPED} is missing; apt-get install python3-pyverbs"
+              " with dpkg --path-include=/usr/share/doc/*")
+        return 0 if excluded else 1
     listed = ledger()
     used = set()
     failures = 0
