@@ -84,7 +84,7 @@ def missing():
 def check_asan(mrpool_run, program, source):
     """As check(), in a build with AddressSanitizer, which may miss what happens in the device's turn."""
     place = (source.name, fault_line(source))
-    for _ in range(5):
+    for _ in range(50):
         status, found, text = findings(mrpool_run, program, "wrong")
         if any(place in places(each) for each in found):
             break
