@@ -55,6 +55,7 @@ struct Options {
   std::string ordering{provider::kAsAsked};
   std::string completions{provider::kSent};
   std::string identity{provider::kRoce};
+  bool device_file = false;
   bool stats = false;
   std::string check;  // the seed; empty: off
   std::string report;
@@ -128,7 +129,8 @@ absl::Status put_first(const char* variable, const std::vector<std::string>& nam
 
 absl::Status set_objects(const Options& options) {
   std::vector<std::string> preloaded{"libmrpool-verbs.so"};
-  // Its functions stand before the C library's, which it calls in turn.
+  // Functions of these two stand before the C library's, which they call in turn.
+  if (options.device_file) preloaded.insert(preloaded.begin(), "libmrpool-device-file.so");
   if (!options.check.empty() && (options.guard.empty() || options.guard == checker::kPageGuard)) {
     preloaded.insert(preloaded.begin(), "libmrpool-guard.so");
   }
@@ -248,6 +250,10 @@ int main(int argc, char** argv) {
       "what a completed WRITE says. sent: its bytes are on their way; acknowledged: they "
       "are in the peer's memory, as on InfiniBand, which takes a round trip more",
       options.completions, {{sent, sent}, {acknowledged, acknowledged}});
+  program.flag("device-file",
+               "let the device's file in /dev/infiniband seem to be there, for programs that look "
+               "for it, as UCX does (docs/verbs_programs.md)",
+               options.device_file);
   program.flag("stats", "write what ran to standard error at exit", options.stats);
   declare_checker(program, options);
   declare_guard(program, options);

@@ -18,7 +18,7 @@ import sys
 import time
 
 TIME_LIMIT = 60
-PACKAGES = "perftest rdmacm-utils ibverbs-utils fio libiscsi-bin"
+PACKAGES = "perftest rdmacm-utils ibverbs-utils fio libiscsi-bin ucx-utils"
 HERE = pathlib.Path(__file__).parent
 
 
@@ -71,6 +71,12 @@ def fio(verb):
                 f"fio --name=sender {common} --rw=write --hostname=127.0.0.1 --verb={verb}")
 
 
+def ucx(label, options):
+    """UCX's own benchmark of a transport, without UCP, which needs UD QPs."""
+    server = "ucx_perftest -p PORT -d uiwarp0:1 -x rc_verbs"
+    return Pair(f"ucx_perftest {label}", server, f"{server} {options} 127.0.0.1", options="--device-file")
+
+
 NQN = "nqn.2026-11.org.mrpool:test"
 IQN = "iqn.2026-11.org.mrpool:test"
 
@@ -107,6 +113,12 @@ PAIRS = [
          endless=True),
     *perftests(),
     *(fio(verb) for verb in ("write", "read", "send")),
+    ucx("am", "-t am_lat -n 500 -w 10"),
+    ucx("am zcopy", "-t am_bw -n 1000 -D zcopy -s 8000"),
+    ucx("put", "-t put_lat -n 500 -w 10"),
+    ucx("put zcopy", "-t put_bw -n 50 -w 2 -D zcopy -s 200000"),
+    ucx("get", "-t get -n 500 -w 10 -D bcopy -s 4000"),
+    ucx("get zcopy", "-t get -n 50 -w 2 -D zcopy -s 200000"),
     Pair("mrpool-nvmf", f"BIN/mrpool-nvmf-target --listen verbs://127.0.0.1:PORT --subnqn {NQN} --namespace ram:16M",
          f"BIN/mrpool-nvmf perf verbs://127.0.0.1:PORT --subnqn {NQN} --size 4M --rw randwrite --iodepth 4 --verify crc32c",
          endless=True),

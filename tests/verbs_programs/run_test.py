@@ -52,6 +52,22 @@ class Run(unittest.TestCase):
     def test_device_list(self):
         self.assertIn("uiwarp0", run("ibv_devices").stdout)
 
+    def test_device_file(self):
+        def found(name, *options):
+            """Whether a program may open that file of /dev/infiniband, by stat() and by access()."""
+            path = f"/dev/infiniband/{name}"
+            look = f"import os; print(os.path.exists({path!r}), os.access({path!r}, os.R_OK | os.W_OK))"
+            return run(*options, sys.executable, "-c", look).stdout
+
+        self.assertEqual(found("uverbs-mrpool"), "False False\n")
+        self.assertEqual(found("uverbs-mrpool", "--device-file"), "True True\n")
+        self.assertEqual(found("uverbs-other", "--device-file"), "False False\n")
+
+    def test_ucx_finds_the_device(self):
+        self.assertIn("rc_verbs", run("--device-file", "ucx_info", "-d").stdout)
+        # Without UD QPs its upper layer fails with the device, and works without.
+        self.assertNotIn("rc_verbs", run("ucx_info", "-d").stdout)
+
     def test_iwarp_identity(self):
         said = run("--identity=iwarp", "ibv_devinfo", "-v").stdout
         self.assertRegex(said, r"transport:\s+iWARP")

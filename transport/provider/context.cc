@@ -32,7 +32,7 @@ DeviceAbi make_device_abi() {
   abi.device.node_type = is_iwarp() ? IBV_NODE_RNIC : IBV_NODE_CA;
   abi.device.transport_type = is_iwarp() ? IBV_TRANSPORT_IWARP : IBV_TRANSPORT_IB;
   std::strncpy(abi.device.name, kDeviceName, sizeof abi.device.name - 1);
-  std::strncpy(abi.device.dev_name, "uverbs-mrpool", sizeof abi.device.dev_name - 1);
+  std::strncpy(abi.device.dev_name, kDeviceFile, sizeof abi.device.dev_name - 1);
   std::strncpy(abi.device.dev_path, "/nonexistent/mrpool", sizeof abi.device.dev_path - 1);
   std::strncpy(abi.device.ibdev_path, "/nonexistent/mrpool", sizeof abi.device.ibdev_path - 1);
   return abi;

@@ -7,6 +7,8 @@
 namespace mrpool::provider {
 
 inline constexpr char kDeviceName[] = "uiwarp0";
+// In /dev/infiniband, where it does not exist.
+inline constexpr char kDeviceFile[] = "uverbs-mrpool";
 // Nobody's: no vendor has an OUI of zeros followed by these letters ("mr").
 inline constexpr uint32_t kVendorId = 0x6d72;
 inline constexpr uint32_t kMaxCqEntries = 1 << 20;
