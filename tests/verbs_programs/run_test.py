@@ -13,7 +13,7 @@ MRPOOL_RUN = ""
 
 
 def run(*arguments, **options):
-    return subprocess.run([MRPOOL_RUN, *arguments], capture_output=True, text=True, timeout=30,
+    return subprocess.run([MRPOOL_RUN, *arguments], capture_output=True, text=True, timeout=60,
                           **options)
 
 
