@@ -51,7 +51,7 @@ class AttackedWorld : public HostWorld<Host> {
   }
   // From the seed, and drawn by nothing: other runs stay what they are.
   bool has_bad_peers() const {
-    return this->seed % 20 == 1 || this->plant == Plant::kOneAddress ||
+    return this->seed % 20 == 0 || this->plant == Plant::kOneAddress ||
            this->plant == Plant::kOneWriter;
   }
   // Slow readers keep writers of the same blocks waiting.
