@@ -16,7 +16,8 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-VERSION = re.search(r"project\(mrpool VERSION (\S+)", (SOURCE / "CMakeLists.txt").read_text())[1]
+VERSION = re.search(r'#define MRPOOL_VERSION_STRING "(.*)"',
+                    (SOURCE / "include/mrpool/version.h").read_text())[1]
 PROGRAMS = ("mrpool-nvmf-target", "mrpool-iser-target", "mrpool-nvmf", "mrpool-iser",
             "mrpool-audit", "hello_client", "hello_server", "mrpool_simulation")
 # Where it was built: the presets of the sanitizers leave it out.
