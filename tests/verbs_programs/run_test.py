@@ -3,6 +3,7 @@
 
     run_test.py MRPOOL_RUN
 """
+import errno
 import os
 import signal
 import subprocess
@@ -62,6 +63,11 @@ class Run(unittest.TestCase):
         self.assertEqual(found("uverbs-mrpool"), "False False\n")
         self.assertEqual(found("uverbs-mrpool", "--device-file"), "True True\n")
         self.assertEqual(found("uverbs-other", "--device-file"), "False False\n")
+
+    def test_device_file_of_no_name(self):
+        look = "import ctypes; print(ctypes.CDLL(None, use_errno=True).access(None, 0), ctypes.get_errno())"
+        done = run("--device-file", sys.executable, "-c", look)
+        self.assertEqual(done.stdout, f"-1 {errno.EFAULT}\n", done.stderr)
 
     def test_ucx_finds_the_device(self):
         self.assertIn("rc_verbs", run("--device-file", "ucx_info", "-d").stdout)
