@@ -8,17 +8,25 @@
 //
 // Errors: a call that can fail returns 0, or a count, or a negative errno value; what each stands
 // for is said with the call. mrpool_error() is the text of the thread's last failed set-up call. No
-// exception leaves the library. Breaking a rule of use (a lease returned twice, another thread's
-// reactor) is a bug of the program: it is reported with mrpool_set_log_sink() and aborts.
-// -ENOMEM: memory, or a limit of the device: the text names the limit, what was asked for and what
-// there is. -EINVAL: an argument, which the text names, NULL where an object is required included.
-// -E2BIG: a struct that is larger than the library knows, with something in the unknown part.
-// -EOPNOTSUPP: the device cannot. -EPERM: an object in the wrong state.
+// exception leaves the library. -ENOMEM: memory, or a limit of the device: the text names the
+// limit, what was asked for and what there is. -EINVAL: an argument, which the text names, NULL
+// where a call that returns an int requires an object included. -E2BIG: a struct that is larger
+// than the library knows, with something in the unknown part, or of more than 4 KiB. -EOPNOTSUPP:
+// the device cannot. -EPERM: an object in the wrong state. -EIO: anything else of the system, see
+// the text.
+// Misuse: breaking a rule of use is a bug of the program. Much of it is reported, with
+// mrpool_set_log_sink(), and aborts: an object destroyed while others need it, most calls from
+// another thread than the reactor's (all with MRPOOL_CHECK_THREADS=1 in the environment). Not
+// noticed is a lease that is used after its put, or put twice: handles cannot tell. Calls that
+// return no int do not look for NULL, and every function that the library is to call must be set.
+// fork(): a child must not touch what its parent made, not even destroy it; it may exit, exec, or
+// make everything anew.
 // Ownership: objects belong to the caller, who destroys them in the reverse order of making:
-// everything of a Pd before the Pd, what stands on a Qp before the Qp, Qps before their Cqs, Cqs,
-// listeners and devices before the reactor. Destroying NULL does nothing. Structs are borrowed for
-// the call, but those that are said to be embedded (mrpool_cqe, mrpool_rw_ctx, mrpool_timer,
-// mrpool_task): these stay where they are until the library has called them.
+// everything of a Pd before the Pd, a Qp's rw after it was stopped (mrpool_rw_stop()) and before
+// the Qp, Qps before their Cqs, rws before their pool, armed timers, Cqs, listeners and devices
+// before the reactor. Destroying NULL does nothing. Structs are borrowed for the call, but those
+// that are said to be embedded (mrpool_cqe, mrpool_rw_ctx, mrpool_timer, mrpool_task): these stay
+// where they are until the library has called them.
 // Thread safety: reactors, timers, Cqs, listeners, Qps, rw objects: the thread that runs their
 // reactor, or made it while nothing runs it. Devices, Pds, Mrs, pools, mrpool_reactor_stop(),
 // mrpool_task_post(), mrpool_error(): any thread.
@@ -158,7 +166,7 @@ struct mrpool_timer {
   void (*expired)(struct mrpool_timer* timer);
   void* opaque[11];
 };
-// It expires `delay` nanoseconds from now, on the loop.
+// It expires `delay` nanoseconds from now, on the loop. To be cancelled before the reactor ends.
 void mrpool_timer_arm(struct mrpool_reactor* reactor, struct mrpool_timer* timer, uint64_t delay);
 // It does not expire any more. Of one that is not armed: nothing.
 void mrpool_timer_cancel(struct mrpool_timer* timer);
@@ -426,10 +434,11 @@ void* mrpool_qp_context(const struct mrpool_qp* qp);
 uint32_t mrpool_qp_send_room(const struct mrpool_qp* qp);
 
 // Queues the chain in order. On an error `bad_wr`, where not NULL, is the first request that was
-// not taken; those before it were. -EAGAIN: the queue is full. -EINVAL: too many Sges, an lkey that
-// does not cover its range, a key that is not one of this Pd in the right state, an unaligned
-// atomic. -EMSGSIZE: longer than the device allows. -EACCES: REG_MR with refused flags.
-// -EOPNOTSUPP: an opcode that the device, or the peer, does not have. -ENOTCONN: not connected.
+// not taken; those before it were. -EAGAIN: the queue is full. -EFAULT: an lkey that does not cover
+// its range. -EKEYREJECTED: a key that is not one of this Pd in the right state. -EINVAL: too many
+// Sges, an unaligned atomic, `qp` is NULL. -EMSGSIZE: longer than the device allows. -EACCES:
+// REG_MR with refused flags. -EOPNOTSUPP: an opcode that the device does not have;
+// -EPROTONOSUPPORT: that the peer does not have. -ENOTCONN: not connected.
 MRPOOL_MUST_CHECK int mrpool_post_send(struct mrpool_qp* qp, const struct mrpool_send_wr* wr,
                                        const struct mrpool_send_wr** bad_wr);
 // The same for receives, which may be posted before the Qp is connected.
@@ -490,8 +499,10 @@ MRPOOL_MUST_CHECK int mrpool_mr_pool_init(struct mrpool_pd* pd,
 void mrpool_mr_pool_destroy(struct mrpool_mr_pool* pool);
 // ib_mr_pool_get: an MR, or NULL when there was a moment in the call at which none was free.
 struct mrpool_lease* mrpool_mr_pool_get(struct mrpool_mr_pool* pool);
-// ib_mr_pool_put, of an MR of any pool. One whose key may be live goes through repair. NULL:
-// nothing.
+// ib_mr_pool_put, of an MR of any pool. NULL: nothing. One whose key may be live goes to repair:
+// until then **the peer can still use the key**. Repair comes when a get finds the pool empty, when
+// somebody waits, or by mrpool_mr_pool_repair(). Before its memory is used for something else, end
+// the key (an invalidation, the Qp's end) or call mrpool_mr_pool_repair().
 void mrpool_mr_pool_put(struct mrpool_lease* lease);
 // Re-creates the keys of MRs under repair; returns how many became free. Not for the data path.
 size_t mrpool_mr_pool_repair(struct mrpool_mr_pool* pool);
@@ -577,7 +588,8 @@ MRPOOL_MUST_CHECK int mrpool_rw_query_needs(const struct mrpool_device* device,
 // not have what mrpool_rw_query_needs() says.
 MRPOOL_MUST_CHECK int mrpool_rw_create(struct mrpool_qp* qp, struct mrpool_mr_pool* pool,
                                        const struct mrpool_rw_attr* attr, struct mrpool_rw** rw);
-// As mrpool_rw_stop(), and frees it. Every operation has been called then.
+// Frees it. Aborts with a message where operations are under way: after disconnected() call
+// mrpool_rw_stop(), destroy the Qp, or wait for every done().
 void mrpool_rw_destroy(struct mrpool_rw* rw);
 // The Qp is disconnected: waiting operations are done with WR_FLUSH_ERR before this returns. Call
 // it from disconnected(), or destroy the rw there.
@@ -586,14 +598,16 @@ void mrpool_rw_stop(struct mrpool_rw* rw);
 // One transfer: the kernel's rdma_rw_ctx. Embedded in the request that it belongs to; `done` is set
 // before the post.
 struct MRPOOL_STORAGE mrpool_rw_ctx {
-  // Every byte is where it belongs and every key is dead, or `status` is the first failure
+  // Every key is dead, and every byte that was read is in its place; what was written is the
+  // peer's once it has answered, or a later completion shows it. Or `status` is the first failure
   // (enum mrpool_wc_status). The ctx may be destroyed or used again from here.
   void (*done)(struct mrpool_rw_ctx* ctx, int status);
   void* opaque[127];
 };
 
 // Describes the transfer of `length` bytes between the list, from byte `offset` of it on, and the
-// peer's buffer. The list must stay until done(). `done` is kept. -EINVAL: the list is shorter.
+// peer's buffer. The list must stay until done(). `done` is kept. Not for a ctx that is under
+// way. -EINVAL: the list is shorter.
 MRPOOL_MUST_CHECK int mrpool_rw_ctx_init(struct mrpool_rw_ctx* ctx, struct mrpool_rw* rw,
                                          const struct mrpool_sge* sg_list, uint32_t num_sge,
                                          uint64_t offset, uint64_t remote_addr, uint32_t rkey,

@@ -14,6 +14,9 @@
 
 namespace mrpool::c {
 
+// No struct of this or a later version is larger; what claims to be was never set.
+inline constexpr size_t kLargestStruct = 4096;
+
 // Reads a program's struct. -E2BIG: it has something in a part that this library does not know.
 template <typename Struct>
 int read(const Struct* from, Struct& to, const char* name) {
@@ -22,6 +25,9 @@ int read(const Struct* from, Struct& to, const char* name) {
   if (from->size < sizeof from->size) {
     return failed(EINVAL, absl::StrCat(name, "->size is ", from->size,
                                        ", not the size of the struct: set it to sizeof"));
+  }
+  if (from->size > kLargestStruct) {
+    return failed(E2BIG, absl::StrCat(name, "->size is ", from->size, ": set it to sizeof"));
   }
   to = {};
   std::memcpy(&to, from, std::min(from->size, sizeof to));
@@ -38,8 +44,11 @@ int read(const Struct* from, Struct& to, const char* name) {
 template <typename Struct>
 int write(Struct* to, Struct from, const char* name) {
   if (to == nullptr) return is_null(name);
-  if (to->size < sizeof to->size) {
-    return failed(EINVAL, absl::StrCat(name, "->size is not the size of the struct"));
+  const bool too_large = to->size > kLargestStruct;
+  if (to->size < sizeof to->size || too_large) {
+    return failed(too_large ? E2BIG : EINVAL,
+                  absl::StrCat(name, "->size is ", to->size,
+                               ", not the size of the struct: set it to sizeof"));
   }
   from.size = to->size;
   std::memset(static_cast<void*>(to), 0, from.size);

@@ -52,6 +52,9 @@ int plan(const mrpool_qp_attr* attr, Plan& plan) {
   options.max_recv_sge = or_default(given.max_recv_sge, options.max_recv_sge);
   options.ord = credits(given.ord, options.ord);
   options.ird = credits(given.ird, options.ird);
+  if (given.private_data == nullptr && given.private_data_length > 0) {
+    return is_null("attr->private_data");
+  }
   plan.params.private_data = mrpool::c::bytes(given.private_data, given.private_data_length);
   if (given.timeout != 0) {
     plan.params.timeout =
@@ -163,6 +166,7 @@ int mrpool_reject(mrpool_connect_request* request, const void* private_data, siz
   if (request == nullptr) return is_null("request");
   const std::unique_ptr<ConnectRequest> owned(object(request));
   return guarded([&] {
+    if (private_data == nullptr && length > 0) return is_null("private_data");
     const absl::Status answered = owned->reject(mrpool::c::bytes(private_data, length));
     return answered.ok() ? 0 : failed(answered);
   });

@@ -95,6 +95,7 @@ void mrpool_rw_stop(mrpool_rw* rw) { rw->context->stop(); }
 int mrpool_rw_ctx_init(mrpool_rw_ctx* ctx, mrpool_rw* rw, const mrpool_sge* sg_list,
                        uint32_t num_sge, uint64_t offset, uint64_t remote_addr, uint32_t rkey,
                        uint64_t length, mrpool_rw_direction direction) {
+  if (ctx == nullptr || rw == nullptr) return -EINVAL;
   if (direction != MRPOOL_RW_READ && direction != MRPOOL_RW_WRITE) return -EINVAL;
   auto& made = *new (place(ctx)) Transfer(*ctx, *rw);
   made.local = mrpool::SegmentIterator(mrpool::c::sges(sg_list, num_sge), offset);
@@ -106,6 +107,7 @@ int mrpool_rw_ctx_init(mrpool_rw_ctx* ctx, mrpool_rw* rw, const mrpool_sge* sg_l
 }
 
 int mrpool_rw_ctx_post(mrpool_rw_ctx* ctx, const mrpool_send_wr* last) {
+  if (ctx == nullptr) return -EINVAL;
   Transfer& it = transfer(ctx);
   const WorkRequest* behind = nullptr;
   if (last != nullptr) {
@@ -126,4 +128,6 @@ int mrpool_rw_ctx_cancel(mrpool_rw_ctx* ctx) {
   return it.rw->context->cancel(it.operation);
 }
 
-void mrpool_rw_ctx_destroy(mrpool_rw_ctx* ctx) { transfer(ctx).~Transfer(); }
+void mrpool_rw_ctx_destroy(mrpool_rw_ctx* ctx) {
+  if (ctx != nullptr) transfer(ctx).~Transfer();
+}

@@ -139,9 +139,11 @@ PostStatus make_request(const mrpool_send_wr& from, mrpool_qp& qp, WorkRequest* 
 }  // namespace mrpool::c
 
 int mrpool_post_send(mrpool_qp* qp, const mrpool_send_wr* wr, const mrpool_send_wr** bad_wr) {
+  if (qp == nullptr) return -EINVAL;
   return mrpool::c::post_chain<mrpool::WorkRequest>(*qp, wr, bad_wr);
 }
 
 int mrpool_post_recv(mrpool_qp* qp, const mrpool_recv_wr* wr, const mrpool_recv_wr** bad_wr) {
+  if (qp == nullptr) return -EINVAL;
   return mrpool::c::post_chain<mrpool::RecvRequest>(*qp, wr, bad_wr);
 }

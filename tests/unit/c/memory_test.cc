@@ -231,6 +231,11 @@ TEST_F(Rw, WhatCannotBeIsRefused) {
   const uint64_t far = mrpool_mr_remote_addr(mr);
   const uint32_t key = mrpool_mr_rkey(mr);
   Ctx ctx;
+  EXPECT_EQ(mrpool_rw_ctx_init(nullptr, rw, &small, 1, 0, far, key, 10, MRPOOL_RW_READ), -EINVAL);
+  EXPECT_EQ(mrpool_rw_ctx_init(&ctx, nullptr, &small, 1, 0, far, key, 10, MRPOOL_RW_READ), -EINVAL);
+  EXPECT_EQ(mrpool_rw_ctx_post(nullptr, nullptr), -EINVAL);
+  EXPECT_EQ(mrpool_post_send(nullptr, nullptr, nullptr), -EINVAL);
+  EXPECT_EQ(mrpool_post_recv(nullptr, nullptr, nullptr), -EINVAL);
   EXPECT_EQ(mrpool_rw_ctx_init(&ctx, rw, &small, 1, 0, far, key, 11, MRPOOL_RW_READ), -EINVAL);
   EXPECT_EQ(mrpool_rw_ctx_init(&ctx, rw, &small, 1, 5, far, key, 6, MRPOOL_RW_READ), -EINVAL);
   EXPECT_EQ(mrpool_rw_ctx_init(&ctx, rw, &small, 1, 0, far, key, 1, mrpool_rw_direction(2)),

@@ -92,6 +92,7 @@ TEST(Nothing, IsDestroyedWithoutHarm) {
   mrpool_mr_pool_destroy(nullptr);
   mrpool_mr_pool_put(nullptr);
   mrpool_rw_destroy(nullptr);
+  mrpool_rw_ctx_destroy(nullptr);
 }
 
 // A struct of a later version: larger, with room for what this library does not know.
@@ -124,6 +125,10 @@ TEST_F(Setup, AStructOfAnotherVersionIsReadAsFarAsBothKnowIt) {
   mrpool_mr_pool_destroy(pool);
   later.known.size = 0;
   EXPECT_EQ(mrpool_mr_pool_init(pd, &later.known, &pool), -EINVAL);
+  EXPECT_THAT(mrpool_error(), HasSubstr("sizeof"));
+  mrpool_device_attr unset{};
+  unset.size = SIZE_MAX;  // as memory that was never written may have it
+  EXPECT_EQ(mrpool_device_query(device, &unset), -E2BIG);
   EXPECT_THAT(mrpool_error(), HasSubstr("sizeof"));
   mrpool_device_attr unsized{};
   EXPECT_EQ(mrpool_device_query(device, &unsized), -EINVAL);

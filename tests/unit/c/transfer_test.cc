@@ -86,6 +86,10 @@ TEST_F(Transfer, SetUpErrorsAreTold) {
   attr.max_send_wr = 1 << 20;
   EXPECT_LT(mrpool_connect(device, "uiwarp://127.0.0.1:1", pd, &attr, &client.qp), 0);
   attr = attributes(client);
+  attr.private_data_length = 10;
+  EXPECT_EQ(mrpool_connect(device, "uiwarp://127.0.0.1:1", pd, &attr, &client.qp), -EINVAL);
+  EXPECT_STREQ(mrpool_error(), "attr->private_data is NULL");
+  attr = attributes(client);
   mrpool_qp_events unsized{};
   attr.events = &unsized;  // its size is 0
   EXPECT_EQ(mrpool_connect(device, "uiwarp://127.0.0.1:1", pd, &attr, &client.qp), -EINVAL);
