@@ -20,7 +20,7 @@
 // noticed is a lease that is used after its put, or put twice: handles cannot tell. Calls that
 // return no int do not look for NULL, and every function that the library is to call must be set.
 // fork(): a child must not touch what its parent made, not even destroy it; it may exit, exec, or
-// make everything anew.
+// create new objects.
 // Ownership: objects belong to the caller, who destroys them in the reverse order of making:
 // everything of a Pd before the Pd, a Qp's rw after it was stopped (mrpool_rw_stop()) and before
 // the Qp, Qps before their Cqs, rws before their pool, armed timers, Cqs, listeners and devices
