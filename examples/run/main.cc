@@ -4,6 +4,7 @@
 // that it opens by dlopen() too (LD_LIBRARY_PATH), and becomes the program: its exit status, its
 // signals and its process id are the program's own.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -177,7 +178,10 @@ base::CommandLine::Setter file_for(int flags, std::string& to) {
     if (fd < 0) {
       return absl::InvalidArgumentError(absl::StrCat("'", to, "': ", std::strerror(errno)));
     }
+    struct stat status {};
+    const bool folder = ::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
     ::close(fd);
+    if (folder) return absl::InvalidArgumentError(absl::StrCat("'", to, "' is a folder"));
     return absl::OkStatus();
   };
 }
@@ -222,6 +226,15 @@ void declare_guard(base::CommandLine& program, Options& options) {
       {{"auto", first}, {pages, pages}, {asan, asan}, {valgrind, valgrind}, {none, none}});
 }
 
+// The option of the checker that was given without --check, if any.
+const char* without_check(const Options& options) {
+  if (!options.check.empty()) return nullptr;
+  if (!options.report.empty()) return "--report";
+  if (!options.suppressions.empty()) return "--suppressions";
+  if (!options.guard.empty()) return "--guard";
+  return options.check_exit != checker::kExitStatus ? "--check-exit" : nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -261,6 +274,9 @@ int main(int argc, char** argv) {
   program.notes(kNotes);
   program.examples(kExamples);
   if (const std::optional<int> status = program.begin(argc, argv)) return *status;
+  if (const char* const option = without_check(options); option != nullptr) {
+    return fail(base::kExitUsage, absl::StrCat(option, " needs --check (see --help)"));
+  }
   if (!options.check.empty() && options.guard.empty() && has_asan(options.program[0])) {
     options.guard = checker::kAsanGuard;
   }

@@ -53,6 +53,15 @@ class Run(unittest.TestCase):
     def test_device_list(self):
         self.assertIn("uiwarp0", run("ibv_devices").stdout)
 
+    def test_options_of_the_checker_need_it(self):
+        for option in ("--report=/dev/null", "--suppressions=/dev/null", "--guard=pages",
+                       "--check-exit=1"):
+            done = run(option, "true")
+            self.assertEqual(done.returncode, 2, option)
+            self.assertIn(f"{option.split('=')[0]} needs --check", done.stderr)
+        for option in ("--report=/", "--suppressions=/"):
+            self.assertEqual(run("--check", option, "true").returncode, 2, option)
+
     def test_device_file(self):
         def found(name, *options):
             """Whether a program may open that file of /dev/infiniband, by stat() and by access()."""
