@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 
 #include "mrpool.h"
 #include "mrpool/device.h"
@@ -43,44 +44,27 @@ struct mrpool_rw {
 
 namespace mrpool::c {
 
+// Which object a handle stands for: for decltype only.
+Reactor* stands_for(const mrpool_reactor*);
+Pd* stands_for(const mrpool_pd*);
+Mr* stands_for(const mrpool_mr*);
+Cq* stands_for(const mrpool_cq*);
+MrPool* stands_for(const mrpool_mr_pool*);
+ConnectRequest* stands_for(const mrpool_connect_request*);
 template <typename Handle>
-struct ObjectOf;
-template <>
-struct ObjectOf<mrpool_reactor> {
-  using type = Reactor;
-};
-template <>
-struct ObjectOf<mrpool_pd> {
-  using type = Pd;
-};
-template <>
-struct ObjectOf<mrpool_mr> {
-  using type = Mr;
-};
-template <>
-struct ObjectOf<mrpool_cq> {
-  using type = Cq;
-};
-template <>
-struct ObjectOf<mrpool_mr_pool> {
-  using type = MrPool;
-};
-template <>
-struct ObjectOf<mrpool_connect_request> {
-  using type = ConnectRequest;
-};
+using ObjectOf = std::remove_pointer_t<decltype(stands_for(static_cast<const Handle*>(nullptr)))>;
 
 template <typename Handle>
 auto* object(Handle* handle) {
-  return reinterpret_cast<typename ObjectOf<Handle>::type*>(handle);
+  return reinterpret_cast<ObjectOf<Handle>*>(handle);
 }
 template <typename Handle>
 const auto* object(const Handle* handle) {
-  return reinterpret_cast<const typename ObjectOf<Handle>::type*>(handle);
+  return reinterpret_cast<const ObjectOf<Handle>*>(handle);
 }
 template <typename Handle, typename Object>
 Handle* handle(std::unique_ptr<Object> object) {
-  static_assert(std::is_same_v<typename ObjectOf<Handle>::type, Object>);
+  static_assert(std::is_same_v<ObjectOf<Handle>, Object>);
   return reinterpret_cast<Handle*>(object.release());
 }
 

@@ -149,6 +149,38 @@ struct ibv_recv_wr* receive_of(struct request* request, struct ibv_mr* mr, uint6
   return &request->receive;
 }
 
+void open_message(struct message* message) {
+  open_pair(&message->pair, kDepth);
+  message->from = new_buffer(kBytes);
+  message->to = new_buffer(kBytes);
+  message->source = register_buffer(&message->pair, message->from, kBytes, 0);
+  message->target = register_buffer(&message->pair, message->to, kBytes, 0);
+  send_of(&message->send, message->source, 2);
+  receive_of(&message->receive, message->target, 1);
+}
+
+void free_message(struct message* message) {
+  free(message->from);
+  free(message->to);
+}
+
+void close_message(struct message* message) {
+  check(ibv_dereg_mr(message->source) == 0, "ibv_dereg_mr");
+  check(ibv_dereg_mr(message->target) == 0, "ibv_dereg_mr");
+  free_message(message);
+  close_pair(&message->pair);
+}
+
+void post_message_receive(struct message* message) {
+  struct ibv_recv_wr* bad;
+  check(ibv_post_recv(message->pair.b.qp, &message->receive.receive, &bad) == 0, "ibv_post_recv");
+}
+
+void post_message_send(struct message* message) {
+  struct ibv_send_wr* bad;
+  check(ibv_post_send(message->pair.a.qp, &message->send.send, &bad) == 0, "ibv_post_send");
+}
+
 struct ibv_wc wait_for_any(struct ibv_cq* cq) {
   struct ibv_wc wc;
   int count = 0;

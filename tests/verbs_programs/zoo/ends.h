@@ -45,6 +45,23 @@ struct ibv_send_wr* read_of(struct request* request, struct ibv_mr* to, uint32_t
                             uint64_t from, uint64_t wr_id);
 struct ibv_recv_wr* receive_of(struct request* request, struct ibv_mr* mr, uint64_t wr_id);
 
+// A SEND of a page from `a` to a receive of `b`, not posted yet: wr_ids 2 and 1.
+struct message {
+  struct pair pair;
+  char* from;
+  char* to;
+  struct ibv_mr* source;
+  struct ibv_mr* target;
+  struct request send;
+  struct request receive;
+};
+void open_message(struct message* message);
+// Frees the memory; everything else is gone.
+void free_message(struct message* message);
+void close_message(struct message* message);
+void post_message_receive(struct message* message);
+void post_message_send(struct message* message);
+
 // Waits for the next completion of that CQ, whatever its status.
 struct ibv_wc wait_for_any(struct ibv_cq* cq);
 // Waits for the next completion of that CQ, which must be a success.

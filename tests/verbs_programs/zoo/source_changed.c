@@ -1,30 +1,18 @@
 // The source of a SEND is written before the SEND has completed.
-#include <stdlib.h>
 #include <string.h>
 
 #include "ends.h"
 
 int main(int argc, char** argv) {
   const int wrong = is_wrong(argc, argv);
-  struct pair pair;
-  open_pair(&pair, kDepth);
-  char* from = new_buffer(kBytes);
-  char* to = new_buffer(kBytes);
-  struct ibv_mr* source = register_buffer(&pair, from, kBytes, 0);
-  struct ibv_mr* target = register_buffer(&pair, to, kBytes, 0);
-  struct request receive, send;
-  struct ibv_recv_wr* bad_receive;
-  struct ibv_send_wr* bad;
-  ibv_post_recv(pair.b.qp, receive_of(&receive, target, 1), &bad_receive);
-  ibv_post_send(pair.a.qp, send_of(&send, source, 2), &bad);  // FAULT
-  if (wrong) memset(from, 'x', kBytes);
-  wait_for(pair.a.cq);
-  if (!wrong) memset(from, 'x', kBytes);
-  wait_for(pair.b.cq);
-  ibv_dereg_mr(source);
-  ibv_dereg_mr(target);
-  free(from);
-  free(to);
-  close_pair(&pair);
+  struct message it;
+  open_message(&it);
+  post_message_receive(&it);
+  post_message_send(&it);  // FAULT
+  if (wrong) memset(it.from, 'x', kBytes);
+  wait_for(it.pair.a.cq);
+  if (!wrong) memset(it.from, 'x', kBytes);
+  wait_for(it.pair.b.cq);
+  close_message(&it);
   return 0;
 }
