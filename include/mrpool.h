@@ -174,7 +174,7 @@ void mrpool_timer_cancel(struct mrpool_timer* timer);
 // --------------------------------------------------------------------------------------- Devices
 
 // Opens the device of an address: "uiwarp://127.0.0.1:4420", "verbs://10.0.0.1:4420", with options
-// behind '?' (docs/uiwarp.md). -EINVAL: the text shows a right address, or lists what there is.
+// after '?' (docs/uiwarp.md). -EINVAL: the text shows a right address, or lists what there is.
 MRPOOL_MUST_CHECK int mrpool_device_open(const char* address, struct mrpool_device** device);
 // Everything made from the device has to be gone.
 void mrpool_device_close(struct mrpool_device* device);
@@ -613,7 +613,7 @@ MRPOOL_MUST_CHECK int mrpool_rw_ctx_init(struct mrpool_rw_ctx* ctx, struct mrpoo
                                          uint64_t offset, uint64_t remote_addr, uint32_t rkey,
                                          uint64_t length, enum mrpool_rw_direction direction);
 // Starts or queues it; done() runs once, from the loop. `last`, of writes, or NULL: one request
-// that is posted behind the data in the same batch (a response), completes by its own cqe, and
+// that is posted after the data in the same batch (a response), completes by its own cqe, and
 // stays with its list until done(). On an error nothing was started, and done() does not run.
 // -EMSGSIZE: beyond max_transfer; -EINVAL: beyond max_segments, or a bad Sge; else as
 // mrpool_post_send().

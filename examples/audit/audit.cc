@@ -319,11 +319,11 @@ const Rule kRules[] = {
      [](Bench& b, RuleLine l) { return region_probe(b, l, kWritable, Request::kRead, 0, false); }},
     {"write-without-right", "a WRITE to a region without remote write", false,
      [](Bench& b, RuleLine l) { return region_probe(b, l, kReadable, Request::kWrite, 0, false); }},
-    {"read-past-the-end", "a READ that ends 8 bytes behind the region", false,
+    {"read-past-the-end", "a READ that ends 8 bytes past the region", false,
      [](Bench& b, RuleLine l) {
        return region_probe(b, l, kBoth, Request::kRead, int64_t(kSize - kBytes + 8), false);
      }},
-    {"write-past-the-end", "a WRITE that ends 8 bytes behind the region", false,
+    {"write-past-the-end", "a WRITE that ends 8 bytes past the region", false,
      [](Bench& b, RuleLine l) {
        return region_probe(b, l, kBoth, Request::kWrite, int64_t(kSize - kBytes + 8), false);
      }},
@@ -341,7 +341,7 @@ const Rule kRules[] = {
      }},
     {"atomic-without-right", "an atomic on a region with remote read and write only", false,
      [](Bench& b, RuleLine l) { return atomic_probe(b, l, kBoth, 0, false); }},
-    {"atomic-past-the-end", "an atomic on the 8 bytes behind the region", false,
+    {"atomic-past-the-end", "an atomic on the 8 bytes past the region", false,
      [](Bench& b, RuleLine l) {
        return atomic_probe(b, l, kBoth | Access::kRemoteAtomic, int64_t(kSize), false);
      }},

@@ -31,7 +31,7 @@ struct FlagLine {
 
 struct RuleLine {
   std::string rule;     // "past-the-end-write"
-  std::string meaning;  // "a WRITE that ends 8 bytes behind the region"
+  std::string meaning;  // "a WRITE that ends 8 bytes past the region"
   std::string outcome;  // what happened
   Verdict verdict = Verdict::kHolds;
 };
