@@ -30,7 +30,7 @@ TIME_LIMIT = 120
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.S | re.M)
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 HEAD = """set -euo pipefail
-trap 'jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs; wait' EXIT
+trap 'jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs 2>/dev/null || true; wait' EXIT
 open() { until grep -q ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp; do sleep 0.05; done; }
 """
 
