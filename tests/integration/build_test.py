@@ -23,7 +23,8 @@ COMMANDS = {
     "tests/run": ["--tests", "release", "mrpool_programs", "threaded_tests", "hot_paths",
                   "mrpool_simulation"],
     "tests/sim/run": ["--tests", "release", "mrpool_simulation"],
-    "tests/bench/run": ["--bench", "release", "count_syscalls", "pool_bench"],
+    "tests/bench/run": ["--bench", "release", "count_syscalls", "pool_bench",
+                        "mrpool-run", "uiwarp_bench"],
 }
 
 

@@ -12,10 +12,12 @@ SHAPES = {
     "4 KiB read, depth 128": ("reqrep", 72, 4120, 128),
     "4 KiB write, depth 32": ("reqrep", 4168, 24, 32),
     "4 KiB write, depth 128": ("reqrep", 4168, 24, 128),
+    "64 KiB read, depth 16": ("reqrep", 72, 65536, 16),
     "128 KiB read, depth 16": ("reqrep", 72, 131072, 16),
     "128 KiB write, depth 16": ("reqrep", 131144, 24, 16),
     "1 MiB read, depth 4": ("reqrep", 72, 1 << 20, 4),
     "64 B stream": ("stream", 64, 0, 64),
+    "stream of 64 KiB": ("stream", 65536, 0, 16),
     "stream of 128 KiB": ("stream", 131072, 0, 16),
     "stream of 1 MiB": ("stream", 1 << 20, 0, 4),
 }
