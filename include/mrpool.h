@@ -437,8 +437,8 @@ uint32_t mrpool_qp_send_room(const struct mrpool_qp* qp);
 // not taken; those before it were. -EAGAIN: the queue is full. -EFAULT: an lkey that does not cover
 // its range. -EKEYREJECTED: a key that is not one of this Pd in the right state. -EINVAL: too many
 // Sges, an unaligned atomic, `qp` is NULL. -EMSGSIZE: longer than the device allows. -EACCES:
-// REG_MR with refused flags. -EOPNOTSUPP: an opcode that the device does not have;
-// -EPROTONOSUPPORT: that the peer does not have. -ENOTCONN: not connected.
+// REG_MR with refused flags. -EOPNOTSUPP: an opcode that the device does not have, or an unknown
+// flag; -EPROTONOSUPPORT: an opcode that the peer does not have. -ENOTCONN: not connected.
 MRPOOL_MUST_CHECK int mrpool_post_send(struct mrpool_qp* qp, const struct mrpool_send_wr* wr,
                                        const struct mrpool_send_wr** bad_wr);
 // The same for receives, which may be posted before the Qp is connected.

@@ -6,7 +6,7 @@
 Each test runs a server and a client on the loopback address; both must end with status 0. Tests that
 absent.txt lists with a reason are reported as skipped; one of them that passes is an error, so that
 the list stays true. With --check the checker watches them (docs/checker.md): an error of its ends a
-program with a status of its own.
+program with a status of its own, unless the program is known to break rules.
 """
 import dataclasses
 import pathlib
@@ -32,6 +32,8 @@ class Pair:
     # Of mrpool-run, for both; a server that is not a verbs program runs without it.
     options: str = ""
     bare_server: bool = False
+    # It breaks rules of verbs; docs/checker.md lists it. Errors change no status then.
+    breaks_rules: bool = False
 
 
 def perftest(program, options, label):
@@ -74,7 +76,8 @@ def fio(verb):
 def ucx(label, options):
     """UCX's own benchmark of a transport, without UCP, which needs UD QPs."""
     server = "ucx_perftest -p PORT -d uiwarp0:1 -x rc_verbs"
-    return Pair(f"ucx_perftest {label}", server, f"{server} {options} 127.0.0.1", options="--device-file")
+    return Pair(f"ucx_perftest {label}", server, f"{server} {options} 127.0.0.1", options="--device-file",
+                breaks_rules="-t put" in options or "-t get" in options)
 
 
 NQN = "nqn.2026-11.org.mrpool:test"
@@ -116,6 +119,7 @@ PAIRS = [
     ucx("am", "-t am_lat -n 500 -w 10"),
     ucx("am zcopy", "-t am_bw -n 1000 -D zcopy -s 8000"),
     ucx("put", "-t put_lat -n 500 -w 10"),
+    ucx("put bw", "-t put_bw -n 500 -w 2 -D short -s 8"),
     ucx("put zcopy", "-t put_bw -n 50 -w 2 -D zcopy -s 200000"),
     ucx("get", "-t get -n 500 -w 10 -D bcopy -s 4000"),
     ucx("get zcopy", "-t get -n 50 -w 2 -D zcopy -s 200000"),
@@ -161,6 +165,8 @@ def run(mrpool_run, pair):
     start = lambda command: subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
                                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     under = [*mrpool_run, *pair.options.split()]
+    if pair.breaks_rules and "--check" in under:
+        under.append("--check-exit=0")
     server = start(words(pair.server) if pair.bare_server else under + words(pair.server))
     client = None
     deadline = time.monotonic() + TIME_LIMIT

@@ -115,6 +115,8 @@ PostStatus make_request(const mrpool_recv_wr& from, mrpool_qp& qp, RecvRequest* 
 
 PostStatus make_request(const mrpool_send_wr& from, mrpool_qp& qp, WorkRequest* place) {
   if (from.opcode > MRPOOL_WR_ATOMIC_FETCH_AND_ADD) return PostStatus::kUnsupported;
+  constexpr uint32_t kFlags = MRPOOL_SEND_SIGNALED | MRPOOL_SEND_SOLICITED | MRPOOL_SEND_FENCE;
+  if ((from.send_flags & ~kFlags) != 0) return PostStatus::kUnsupported;
   FastMr* mr = nullptr;
   if (from.opcode == MRPOOL_WR_REG_MR) {
     if (from.mr == nullptr) return PostStatus::kBadKey;

@@ -1,6 +1,6 @@
 // Who hears what the ordering sanitizer withholds, and which completions order it: a checker that
 // guards the bytes until the program has polled such a completion. Nobody listens unless observe()
-// was called.
+// was called. While somebody does, the sanitizer lets later data of a Qp win over earlier.
 //
 // Thread safety: observe() before there is a Qp; the calls come from the Qps' reactors.
 // Ownership: the observer outlives all devices.
@@ -38,6 +38,7 @@ class HoldObserver {
   // Everything of that Qp is visible, and nothing is held any more.
   virtual void ended(const Qp* qp) = 0;
 
+  // Before there is a Qp.
   static void observe(HoldObserver* observer) { current_ = observer; }
   // Null: nobody listens.
   static HoldObserver* get() { return current_; }

@@ -28,12 +28,13 @@ class Placement {
   // Null: everything is placed at once.
   explicit Placement(std::unique_ptr<WithheldData> withheld) : withheld_(std::move(withheld)) {}
 
-  // Places `length` bytes at the start of `range`. False when a base registration below has ended.
-  bool copy(const KeyRange& range, const std::byte* from, size_t length, Kind kind) {
+  // Places `length` bytes, part of a segment of `whole`, at the start of `range`. False when a base
+  // registration below has ended.
+  bool copy(const KeyRange& range, const std::byte* from, size_t length, size_t whole, Kind kind) {
     if (!bases_live(range, length)) return false;
     if (withheld_ != nullptr && range.relaxed()) [[unlikely]] {
       visit_memory(range, length, [&](std::byte* to, size_t bytes) {
-        withheld_->hold(to, from, bytes, kind, range.stag);
+        withheld_->hold(to, from, bytes, whole, kind, range.stag);
         from += bytes;
         return true;
       });

@@ -299,7 +299,8 @@ bool ReceiveSide::place(size_t offset, const std::byte* from, size_t bytes) {
 
 bool ReceiveSide::place_receive(size_t offset, const std::byte* from, size_t bytes) {
   const bool placed = visit_receive(offset, bytes, [&](const KeyRange& range, size_t part) {
-    if (!state_.placement.copy(range, from, part, Placement::Kind::kReceive)) return false;
+    if (!state_.placement.copy(range, from, part, payload_, Placement::Kind::kReceive))
+      return false;
     from += part;
     return true;
   });
@@ -315,7 +316,7 @@ bool ReceiveSide::place_tagged(size_t offset, const std::byte* from, size_t byte
   const KeyError error = tagged_range(offset, bytes, range);
   if (error != KeyError::kNone) return refuse_key(error, tagged_error(error));
   state_.placement.copy(
-      range, from, bytes,
+      range, from, bytes, payload_,
       landing_ == Landing::kWrite ? Placement::Kind::kWrite : Placement::Kind::kReadResponse);
   return true;
 }
@@ -430,7 +431,8 @@ bool ReceiveSide::end_atomic_response() {
   std::memcpy(value.data(), &response.original, sizeof response.original);
   if (state_.keys.resolve_local(owner_.atomic_sink(slot), Access::kLocalWrite, state_.user,
                                 range) != KeyError::kNone ||
-      !state_.placement.copy(range, value.data(), value.size(), Placement::Kind::kReadResponse)) {
+      !state_.placement.copy(range, value.data(), value.size(), value.size(),
+                             Placement::Kind::kReadResponse)) {
     owner_.read_refused(slot);
     state_.local_fault = true;
     return refuse(term::kLocalCatastrophic);

@@ -36,7 +36,8 @@ size_t Receiver::plan(std::span<std::byte> scratch, std::span<iovec> out) {
   }
   if (stashed_ > 0) std::memcpy(scratch.data(), stash_.get(), stashed_);
   size_t room = scratch.size() - stashed_;
-  if (bulk_ > 0) room = std::min(room, kBulkScratchBytes);
+  // What nothing may be received into directly goes through scratch, however large.
+  if (bulk_ > 0 && state_ != State::kPayload) room = std::min(room, kBulkScratchBytes);
   if (paced_ > 0) [[unlikely]] {
     --paced_;
     room = std::min(room, paced_bytes_);

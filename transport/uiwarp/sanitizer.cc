@@ -23,8 +23,13 @@ namespace uiwarp {
 
 namespace {
 
-// Small enough that a 64-byte structure is torn, and a 4 KiB block into dozens of pieces.
-constexpr size_t kMaxChunkBytes = 128;
+// Small enough that a 64-byte structure is torn, and a 4 KiB block into dozens of chunks.
+constexpr size_t kSmallChunkBytes = 128;
+// A chunk is at most this part of its segment, so that a large one costs no more chunks than a
+// block: what it takes to show one hardly depends on its size. One of a few is small all the same.
+constexpr size_t kPart = 16;
+constexpr size_t kBlockBytes = 4096;
+constexpr uint64_t kOneIsSmallOf = 8;
 // Beyond this random chunks become visible early: a debugging aid should not eat the machine.
 constexpr size_t kMaxBytesPerQp = 8 << 20;
 // Rounds until the first chunk trickles out, and between two.
@@ -70,7 +75,7 @@ OrderingReport OrderingSanitizer::report() const {
 }
 
 WithheldData::WithheldData(OrderingSanitizer& owner, uint64_t seed, const Qp* qp)
-    : owner_(owner), qp_(qp), random_(seed) {}
+    : owner_(owner), qp_(qp), random_(seed), in_order_(HoldObserver::get() != nullptr) {}
 
 WithheldData::~WithheldData() {
   end();
@@ -88,9 +93,9 @@ bool WithheldData::empty() const {
   return chunks_.empty();
 }
 
-void WithheldData::hold(std::byte* to, const std::byte* from, size_t bytes, Kind kind,
+void WithheldData::hold(std::byte* to, const std::byte* from, size_t bytes, size_t whole, Kind kind,
                         uint32_t key) {
-  hold_chunks(to, from, bytes, kind, key);
+  hold_chunks(to, from, bytes, whole, kind, key);
   HoldObserver* const observer = HoldObserver::get();
   if (observer == nullptr) return;
   observer->held(qp_, {.to = to,
@@ -101,21 +106,30 @@ void WithheldData::hold(std::byte* to, const std::byte* from, size_t bytes, Kind
                        .stamp = stamp_});
 }
 
-void WithheldData::hold_chunks(std::byte* to, const std::byte* from, size_t bytes, Kind kind,
-                               uint32_t key) {
+// How large the next chunk is, of a segment of `whole`.
+size_t WithheldData::piece_of(size_t whole) {
+  if (whole <= kBlockBytes || below(kOneIsSmallOf) == 0) return 1 + below(kSmallChunkBytes);
+  return 1 + below(whole / kPart);
+}
+
+void WithheldData::hold_chunks(std::byte* to, const std::byte* from, size_t bytes, size_t whole,
+                               Kind kind, uint32_t key) {
   const std::lock_guard lock(owner_.mutex_);
   if (owner_.poison_) std::memset(to, std::to_integer<int>(kPoison), bytes);
   if (chunks_.empty()) rounds_to_wait_ = static_cast<uint32_t>(below(kFirstRounds));
   owner_.counts_.bytes_withheld += bytes;
+  if (in_order_) show_overlapped(to, bytes);
   const int64_t now = now_ns();
   while (bytes > 0) {
-    const size_t part = std::min<size_t>(bytes, 1 + below(kMaxChunkBytes));
+    const size_t part = std::min(bytes, piece_of(whole));
     chunks_.push_back({.stamp = ++stamp_,
                        .to = to,
                        .data = std::vector<std::byte>(from, from + part),
                        .kind = kind,
                        .key = key,
-                       .since = now});
+                       .since = now,
+                       .place = {}});
+    if (in_order_) chunks_.back().place = places_.emplace(to, chunks_.size() - 1).first;
     waiting_.insert(stamp_);
     ++owner_.counts_.chunks;
     bytes_ += part;
@@ -191,8 +205,28 @@ void WithheldData::show(size_t index) {
   bytes_ -= chunk.data.size();
   owner_.counts_.longest_delay =
       std::max(owner_.counts_.longest_delay, Nanoseconds(now_ns() - chunk.since));
-  if (index + 1 != chunks_.size()) chunk = std::move(chunks_.back());
+  if (in_order_) places_.erase(chunk.place);
+  if (index + 1 != chunks_.size()) {
+    chunk = std::move(chunks_.back());
+    moved_to(index);
+  }
   chunks_.pop_back();
+}
+
+// What waits for one of these bytes is visible before newer data waits for them.
+void WithheldData::show_overlapped(std::byte* to, size_t bytes) {
+  std::byte* const end = to + bytes;
+  while (!places_.empty()) {
+    auto it = places_.lower_bound(end);
+    if (it == places_.begin()) return;
+    --it;
+    if (it->first + chunks_[it->second].data.size() <= to) return;
+    show(it->second);
+  }
+}
+
+void WithheldData::moved_to(size_t index) {
+  if (in_order_) chunks_[index].place->second = index;
 }
 
 // Moves what `point` orders behind the rest; returns where it starts.
@@ -200,6 +234,7 @@ size_t WithheldData::gather(const OrderPoint& point) {
   const auto ordered = std::partition(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {
     return chunk.stamp > point.stamp || (point.only_reads && chunk.kind != Kind::kReadResponse);
   });
+  for (size_t i = 0; in_order_ && i < chunks_.size(); ++i) moved_to(i);
   return static_cast<size_t>(ordered - chunks_.begin());
 }
 

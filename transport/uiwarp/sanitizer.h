@@ -1,7 +1,7 @@
 // The ordering sanitizer: a device that is as late and as disorderly as relaxed ordering allows.
 //
 // PCIe relaxed ordering lets a device's writes to a region pass each other until something orders
-// them. Here all payload for such regions, tagged or not, is held back in small chunks and becomes
+// them. Here all payload for such regions, tagged or not, is held back in chunks and becomes
 // visible in a seeded random order, at the last moment at which the contract (mrpool/work.h) still
 // lets it be invisible:
 //
@@ -22,6 +22,10 @@
 //
 // Regions with kDisableRelaxedOrdering never come here.
 //
+// Of two WRITEs into the same bytes before one completion either may win, to the byte. Where
+// somebody listens (hold_observer.h) the later one does: who is told of an early access does not
+// need to see the program fail, and one that polls for the last value ends.
+//
 // Its options (placement, poison, seed) are DeviceOptions in transport/uiwarp/open.h. To add one: a
 // field there and a branch of parse_options in open.cc.
 //
@@ -33,6 +37,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -87,8 +92,9 @@ class WithheldData {
   WithheldData(const WithheldData&) = delete;
   WithheldData& operator=(const WithheldData&) = delete;
 
-  // `bytes` at `from` are for `to`, under `key`. Copied.
-  void hold(std::byte* to, const std::byte* from, size_t bytes, Kind kind, uint32_t key);
+  // `bytes` at `from`, of a segment of `whole`, are for `to`, under `key`. Copied.
+  void hold(std::byte* to, const std::byte* from, size_t bytes, size_t whole, Kind kind,
+            uint32_t key);
   // What was held so far has stamps up to this.
   uint64_t stamp() const { return stamp_; }
   bool empty() const;
@@ -107,20 +113,26 @@ class WithheldData {
 
  private:
   friend class OrderingSanitizer;
+  using Places = std::map<std::byte*, size_t>;  // where a chunk is for → its index
   struct Chunk {
     uint64_t stamp;
     std::byte* to;
     std::vector<std::byte> data;
     Kind kind;
     uint32_t key;
-    int64_t since;  // nanoseconds
+    int64_t since;           // nanoseconds
+    Places::iterator place;  // where somebody listens
   };
 
-  void hold_chunks(std::byte* to, const std::byte* from, size_t bytes, Kind kind, uint32_t key);
+  size_t piece_of(size_t whole);
+  void hold_chunks(std::byte* to, const std::byte* from, size_t bytes, size_t whole, Kind kind,
+                   uint32_t key);
   bool show_or_wait(const OrderPoint& point);
   uint64_t below(uint64_t limit) { return random_() % limit; }
   // Under the owner's lock.
   void show(size_t index);
+  void show_overlapped(std::byte* to, size_t bytes);
+  void moved_to(size_t index);
   void show_where(const OrderPoint& point);
   size_t gather(const OrderPoint& point);
   void order(const OrderPoint& point);
@@ -128,7 +140,9 @@ class WithheldData {
   OrderingSanitizer& owner_;
   const Qp* const qp_;
   std::mt19937_64 random_;
+  const bool in_order_;         // of two chunks for the same bytes the later one wins
   std::vector<Chunk> chunks_;   // in no order
+  Places places_;               // of chunks_, which do not overlap; empty unless in_order_
   std::set<uint64_t> waiting_;  // their stamps
   size_t bytes_ = 0;
   uint64_t stamp_ = 0;

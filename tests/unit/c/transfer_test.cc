@@ -198,6 +198,9 @@ TEST_F(Transfer, APostSaysWhyItRefuses) {
   const mrpool_sge many[] = {good, good, good, good, good, good, good, good};
   EXPECT_EQ(refused(request(MRPOOL_WR_SEND, wait, wrong)), -EFAULT);
   EXPECT_EQ(refused(request(mrpool_wr_opcode(77), wait, good)), -EOPNOTSUPP);
+  mrpool_send_wr flagged = request(MRPOOL_WR_SEND, wait, good);
+  flagged.send_flags |= UINT32_C(1) << 3;
+  EXPECT_EQ(refused(flagged), -EOPNOTSUPP) << "such as IBV_SEND_INLINE";
   EXPECT_EQ(refused(request(MRPOOL_WR_REG_MR, wait, good)), -EKEYREJECTED);
   EXPECT_EQ(refused(request(MRPOOL_WR_LOCAL_INV, wait, good)), -EKEYREJECTED);
   mrpool_send_wr wide = request(MRPOOL_WR_SEND, wait, many[0]);

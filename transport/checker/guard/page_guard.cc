@@ -21,11 +21,66 @@ constinit thread_local ThreadState thread_state;
 namespace {
 
 // Not the program's mprotect(), which ends guards.
-bool set_rights(uintptr_t page, int rights) {
-  return ::syscall(SYS_mprotect, page, kPageBytes, rights) == 0;
+bool set_rights(Range pages, bool protect) {
+  return ::syscall(SYS_mprotect, pages.begin, pages.end - pages.begin,
+                   protect ? PROT_NONE : PROT_READ | PROT_WRITE) == 0;
+}
+
+void close_memory() {
+  int& fd = thread_state.memory_fd;
+  if (fd < 0) return;
+  ::syscall(SYS_close, fd);
+  fd = -1;
 }
 
 }  // namespace
+
+// Changes of rights: those of pages side by side are one system call. Under lock_.
+class PageGuard::Rights {
+ public:
+  explicit Rights(PageGuard& guard) : guard_(guard) {}
+  ~Rights() { flush(); }
+  Rights(const Rights&) = delete;
+  Rights& operator=(const Rights&) = delete;
+
+  // As PageGuard::sync().
+  void sync(Page& page) {
+    const bool wanted = guard_.wants_protection(page);
+    if (wanted != page.is_protected) change(page.address, wanted);
+    page.is_protected = wanted;
+    if (page.slots == 0 && page.steppers == 0 && !page.dirty) guard_.map_.drop_page(page);
+  }
+
+ private:
+  void change(uintptr_t page, bool protect) {
+    ++guard_.changes_;
+    const bool fits = !run_.empty() && protect == protect_ &&
+                      (page == run_.end || page + kPageBytes == run_.begin);
+    if (!fits) {
+      flush();
+      run_ = {page, page + kPageBytes};
+      protect_ = protect;
+      return;
+    }
+    run_ = {std::min(run_.begin, page), std::max(run_.end, page + kPageBytes)};
+  }
+  // Too many mappings, huge pages, or nothing mapped: those pages are not guarded.
+  void flush() {
+    if (run_.empty() || set_rights(run_, protect_)) return;
+    for (uintptr_t at = run_.begin; at < run_.end; at += kPageBytes) {
+      if (set_rights({at, at + kPageBytes}, protect_) || !protect_) continue;
+      Page* const page = guard_.map_.find(at);
+      if (page == nullptr) continue;
+      page->is_protected = false;
+      guard_.map_.clear(*page);
+      if (page->steppers == 0 && !page->dirty) guard_.map_.drop_page(*page);
+    }
+  }
+
+  PageGuard& guard_;
+  Range run_;
+  bool protect_ = false;
+};
 
 PageGuard& PageGuard::get() {
   // Never destroyed: threads fault until the process is gone.
@@ -92,10 +147,11 @@ Handle PageGuard::arm(Range bytes, const Note& note) {
   if (bytes.empty()) return 0;
   const Locked locked(lock_);
   const Handle op = map_.add_op(note);
+  Rights rights(*this);
   for (uintptr_t at = bytes.begin; at < bytes.end;) {
     const uintptr_t end = std::min(bytes.end, page_of(at) + kPageBytes);
     Page* page = map_.add_slot(op, at, end);
-    if (page != nullptr) sync(*page);
+    if (page != nullptr) rights.sync(*page);
     at = end;
   }
   return op;
@@ -104,24 +160,30 @@ Handle PageGuard::arm(Range bytes, const Note& note) {
 void PageGuard::disarm(Handle handle) {
   if (handle == 0) return;
   const Locked locked(lock_);
-  map_.drop_op(handle, [this](Page& page) { sync(page); });
+  Rights rights(*this);
+  map_.drop_op(handle, [&rights](Page& page) { rights.sync(page); });
 }
 
-// By the kernel, which does not look at the rights of private memory here. Opened each time: the
-// program may close descriptors that it does not know.
+// By the kernel, which does not look at the rights of private memory here. The descriptor lives no
+// longer than the device's turn: the program may close those that it does not know.
 bool PageGuard::place(std::byte* to, const std::byte* from, size_t bytes) {
-  const auto fd =
-      static_cast<int>(::syscall(SYS_openat, AT_FDCWD, "/proc/self/mem", O_WRONLY | O_CLOEXEC, 0));
+  int& fd = thread_state.memory_fd;
+  if (fd < 0) {
+    fd = static_cast<int>(
+        ::syscall(SYS_openat, AT_FDCWD, "/proc/self/mem", O_WRONLY | O_CLOEXEC, 0));
+  }
   if (fd < 0) return false;
   const long written = ::syscall(SYS_pwrite64, fd, from, bytes, reinterpret_cast<uintptr_t>(to));
-  ::syscall(SYS_close, fd);
+  if (thread_state.device_depth == 0) close_memory();
   return written == static_cast<long>(bytes);
 }
 
 void PageGuard::enter_device() { ++thread_state.device_depth; }
 
 void PageGuard::leave_device() {
-  if (--thread_state.device_depth > 0 || !any_dirty_.load(std::memory_order_relaxed)) return;
+  if (--thread_state.device_depth > 0) return;
+  close_memory();
+  if (!any_dirty_.load(std::memory_order_relaxed)) return;
   const Locked locked(lock_);
   flush_dirty();
 }
@@ -135,11 +197,12 @@ void PageGuard::mark_dirty(Page& page) {
 }
 
 void PageGuard::flush_dirty() {
+  Rights rights(*this);
   while (first_dirty_ != 0) {
     Page& page = map_.page_at(first_dirty_);
     first_dirty_ = page.next_dirty;
     page.dirty = page.held_open = false;
-    sync(page);
+    rights.sync(page);
   }
   any_dirty_.store(false, std::memory_order_relaxed);
 }
@@ -150,21 +213,11 @@ bool PageGuard::in_call(uintptr_t page) const {
   });
 }
 
-bool PageGuard::sync(Page& page) {
-  const bool wanted =
-      page.slots > 0 && page.steppers == 0 && !page.held_open && !in_call(page.address);
-  if (wanted != page.is_protected) {
-    const int rights = wanted ? PROT_NONE : PROT_READ | PROT_WRITE;
-    const bool done = set_rights(page.address, rights);
-    ++changes_;
-    page.is_protected = wanted && done;
-    // Too many mappings, huge pages, or nothing mapped: not guarded.
-    if (!done) map_.clear(page);
-  }
-  if (page.slots > 0 || page.steppers > 0 || page.dirty) return true;
-  map_.drop_page(page);
-  return false;
+bool PageGuard::wants_protection(const Page& page) const {
+  return page.slots > 0 && page.steppers == 0 && !page.held_open && !in_call(page.address);
 }
+
+void PageGuard::sync(Page& page) { Rights(*this).sync(page); }
 
 void PageGuard::clear_page(PageGuard& self, Page& page) {
   self.map_.clear(page);
@@ -187,6 +240,7 @@ void PageGuard::forget(Range memory) {
 void PageGuard::disarm_all() {
   const Locked locked(lock_);
   calls_used_ = 0;
+  close_memory();
   thread_state = {};
   map_.for_each([this](Page& page) {
     page.steppers = 0;

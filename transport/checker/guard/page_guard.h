@@ -68,12 +68,14 @@ class PageGuard final : public Guard {
 
  private:
   static constexpr uint32_t kMaxCalls = 1024;
+  class Rights;
 
   PageGuard() = default;
   Range guardable(Range bytes);
   bool in_call(uintptr_t page) const;
-  // Gives the page the rights that its state asks for; false when there is no page any more.
-  bool sync(Page& page);
+  // Gives the page the rights that its state asks for. It may be dropped then.
+  void sync(Page& page);
+  bool wants_protection(const Page& page) const;
   void mark_dirty(Page& page);
   void flush_dirty();
   // Calls visit(PageGuard&, Page&) for the pages of `range` that there are.

@@ -16,6 +16,7 @@ struct ThreadState {
   static constexpr size_t kMaxPages = 32;
 
   uint32_t device_depth = 0;
+  int memory_fd = -1;  // of this process's memory, while the thread is the device
   bool stepping = false;
   uint32_t pages = 0;  // that the instruction has open
   std::array<uintptr_t, kMaxPages> open{};

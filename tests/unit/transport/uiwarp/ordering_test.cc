@@ -442,6 +442,44 @@ TEST(OrderingSanitizer, ObserverHearsWhatIsHeldAndWhatOrdersIt) {
   EXPECT_EQ(heard.ended_qp, world.pair.server.qp.get());
 }
 
+// A program that polls for the last of many values must find it in the end.
+TEST(OrderingSanitizer, TheLaterWriteWinsWhereSomebodyListens) {
+  const Heard heard;
+  EXPECT_EQ(wrong_runs([](uint64_t seed) { return overwrite_at_once(seed, Access::kNone); }), 0);
+}
+
+// Chunks that lie partly in newer data, before and behind it.
+TEST(OrderingSanitizer, TheLaterWriteWinsWhereTheyOverlap) {
+  const Heard heard;
+  World world(4);
+  Buffer target(*world.pair.server.pd, 8192, kSink);
+  std::vector<std::unique_ptr<Buffer>> data;
+  for (int i = 1; i <= 9; ++i) {
+    data.push_back(std::make_unique<Buffer>(*world.pair.client.pd, 3000, Access::kNone, i));
+    const Sge sge = data.back()->sge();
+    const uint64_t offset = 1000 * static_cast<uint64_t>((i * 4) % 6);
+    ASSERT_EQ(world.pair.client.send(write_of(sge, target, offset)), PostStatus::kOk);
+  }
+  Recorded received;
+  ASSERT_EQ(world.pair.server.qp->post_recv({.completion = &received}), PostStatus::kOk);
+  ASSERT_EQ(world.pair.client.send({.signalled = false}), PostStatus::kOk);
+  ASSERT_TRUE(world.pair.until([&] { return received.done(); }));
+  // The last at 0, 4000 and 2000 are 9, 7 and 8.
+  EXPECT_TRUE(all(target, 0, 3000, 9));
+  EXPECT_TRUE(all(target, 3000, 2000, 8));
+  EXPECT_TRUE(all(target, 5000, 2000, 7));
+}
+
+// What a message costs does not grow with its size.
+TEST(OrderingSanitizer, LargeMessagesAreCutIntoLargerChunks) {
+  World world(6);
+  run_write_and_read(world.pair, 1'000'000);
+  const OrderingReport report = world.report();
+  EXPECT_GE(report.bytes_withheld, 1'000'000u);
+  EXPECT_LT(report.chunks, report.bytes_withheld / 1000);
+  EXPECT_GT(report.chunks, report.bytes_withheld / 6000);
+}
+
 TEST(OrderingSanitizer, OptionsInTheAddress) {
   const auto options = parse_options("placement=adversarial&seed=7&poison=on&crc=off");
   ASSERT_TRUE(options.ok()) << options.status();
