@@ -347,11 +347,24 @@ class TargetTest(unittest.TestCase):
                 ("write", ["--input", self.folder], None), ("read", ["--output", self.folder], None),
                 ("write", ["--input", self.file("empty", 0)], None), ("write", [], b""),
                 ("perf", ["--offset", "2MiB"], None), ("perf", ["--size", "2MiB"], None),
-                ("perf", ["--bs", "5"], None)):
+                ("perf", ["--bs", "5"], None), ("read", ["--bs", "5"], None),
+                ("write", ["--bs", "5"], b"x" * 4096), ("write", ["--iodepth", "0"], b"x" * 4096)):
             _, err = self.run_host(command, target, *self.name, *options, data=data, expect=2)
             self.assertEqual(err.count("\n"), 1, err)
             if b"" == data or "empty" in str(options):
                 self.assertIn("the input is empty", err)
+
+    def check_equal_copies(self):
+        """Copies have chunks under way in the file's order, show progress, and end with a summary."""
+        target = self.target(*self.storage)
+        data = os.urandom((1 << 20) - 1000)
+        pace = ("--bs", "16k", "--iodepth", "5", "--eta")
+        _, err = self.run_host("write", target, *self.name, *pace, "always", data=data)
+        summary = r"%s \S+ \(%u bytes\) at offset 0 of \S+ \d+ in \S+, \S+/s\n"
+        self.assertRegex(err, r"\r\x1b\[K[^\r]+/s\r.*" + summary % ("wrote", len(data)))
+        out, err = self.run_host("read", target, *self.name, *pace, "never", "--size", len(data))
+        self.assertEqual(out, data)
+        self.assertRegex(err, "^" + summary % ("read", len(data)))
 
     def perf(self, target, *options, expect=0):
         """Runs perf; returns its one, merged job and the program's own figures."""

@@ -185,6 +185,9 @@ class Copy(IserTargetTest):
     def test_equal_mistakes_have_equal_statuses(self):
         self.check_equal_mistakes()
 
+    def test_copies_keep_several_commands_under_way(self):
+        self.check_equal_copies()
+
     def test_a_wrong_secret_is_refused(self):
         target = self.target("--lun", "ram:1MiB", "--chap", "alice:alice has a secret")
         self.run_host("inq", target, *self.name, expect=3)

@@ -232,6 +232,9 @@ class Copy(TargetTest):
     def test_equal_mistakes_have_equal_statuses(self):
         self.check_equal_mistakes()
 
+    def test_copies_keep_several_commands_under_way(self):
+        self.check_equal_copies()
+
 
 class Errors(TargetTest):
     """Messages name what is wrong and the mend; exit statuses are what --help promises."""

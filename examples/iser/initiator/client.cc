@@ -17,7 +17,7 @@
 namespace mrpool::iser {
 namespace {
 
-constexpr size_t kBuffer = 1 << 20;
+constexpr size_t kBuffer = kMaxCommandData;
 constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
                                         .most = std::chrono::hours(24)};
 
@@ -88,6 +88,12 @@ absl::Status check_target(const ClientOptions& options) {
   if (!options.target.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--target is missing; `mrpool-iser ls ",
                                                  options.address, "` shows the targets"));
+}
+
+absl::Status check_bs(uint32_t bytes) {
+  if (bytes <= kMaxCommandData) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--bs ", bytes, " is more than a command moves at once, ", kMaxCommandData));
 }
 
 absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options) {
@@ -241,12 +247,12 @@ absl::Status Client::execute(const scsi::Cdb& cdb, DataDirection direction,
     std::function<void()> finished;
   };
   if (data.size() > kBuffer) return absl::InvalidArgumentError("more than 1 MiB at once");
-  Session& session = *sessions_.front();
+  Session& session = this->session();
   Attempts attempts;
   for (;;) {
     if (load::Interrupt::heard()) return load::Interrupt::status();
     Waiting command;
-    command.lun = scsi::encode_lun(uint16_t(lun_));
+    command.lun = lun();
     command.cdb = cdb;
     command.direction = direction;
     command.data = buffer_->sge(0, uint32_t(data.size()));
@@ -305,8 +311,7 @@ absl::Status Client::transfer(bool write, const Capacity& capacity, uint64_t off
 }
 
 absl::StatusOr<Unit> Client::read_unit() {
-  UnitReader reader(*sessions_.front(), *reactor_, scsi::encode_lun(uint16_t(lun_)),
-                    buffer_->sge(kBuffer, UnitReader::kBuffer));
+  UnitReader reader(session(), *reactor_, lun(), buffer_->sge(kBuffer, UnitReader::kBuffer));
   absl::StatusOr<Unit> unit = absl::UnknownError("no answer");
   wait([&](const std::function<void()>& done) {
     reader.read([&unit, done](absl::StatusOr<Unit> result) {
@@ -316,6 +321,8 @@ absl::StatusOr<Unit> Client::read_unit() {
   });
   return absl::IsNotFound(unit.status()) ? no_such_lun() : std::move(unit);
 }
+
+uint64_t Client::lun() const { return scsi::encode_lun(uint16_t(lun_)); }
 
 absl::StatusOr<Unit> Client::pin_unit() {
   auto unit = read_unit();
@@ -331,14 +338,6 @@ absl::Status Client::check_pinned() {
 absl::Status Client::no_such_lun() const {
   return absl::NotFoundError(absl::StrCat("the target has no LUN ", lun_, "; `mrpool-iser ls ",
                                           options_.address, " --show-luns` lists them"));
-}
-
-scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks) {
-  scsi::Cdb cdb{};
-  cdb[0] = write ? 0x8a : 0x88;
-  be::store64(&cdb[2], lba);
-  be::store32(&cdb[10], blocks);
-  return cdb;
 }
 
 }  // namespace mrpool::iser

@@ -52,6 +52,7 @@ class Client {
   Reactor& reactor() { return *reactor_; }
   Pd& pd() { return *pd_; }
   MrPool& pool() { return *pool_; }
+  Session& session() { return *sessions_.front(); }  // the first, once logged in
 
   // Connects and logs in; sessions are numbered from 0, each an initiator port of its own.
   absl::StatusOr<Session*> log_in();
@@ -80,6 +81,8 @@ class Client {
   absl::Status check_pinned();
   // The unit that run() talks to from now on; at first it is the option's.
   void use_lun(uint32_t lun) { lun_ = lun; }
+  // Its LUN structure.
+  uint64_t lun() const;
   // NotFound, with the mend.
   absl::Status no_such_lun() const;
 
@@ -114,8 +117,8 @@ class Client {
 // A client that is logged in to options.target. InvalidArgument where that is empty.
 absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options);
 absl::Status check_target(const ClientOptions& options);
-// READ(16) or WRITE(16) of `blocks` blocks.
-scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
+// InvalidArgument: --bs is more than one command moves.
+absl::Status check_bs(uint32_t bytes);
 
 // The commands of mrpool-iser; each declares itself, with its options and what runs it.
 void add_ls(base::CommandLine& program);

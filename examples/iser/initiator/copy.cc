@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/exit_status.h"
 #include "examples/iser/initiator/client.h"
+#include "examples/iser/initiator/copy_ring.h"
+#include "examples/load/copy_line.h"
 #include "examples/load/file.h"
 #include "examples/load/file_worker.h"
 #include "examples/load/range.h"
@@ -16,19 +18,13 @@
 namespace mrpool::iser {
 namespace {
 
-constexpr size_t kAtOnce = 256 << 10;
-static_assert(kAtOnce % kLargestUnitBlock == 0);
-
 // What read and write are asked for.
 struct Copy {
   ClientOptions client;
   load::Range range{};
   std::string file = "-";
+  load::CopyPace pace{};
 };
-
-uint64_t round_up(uint64_t bytes, uint32_t block_size) {
-  return (bytes + block_size - 1) / block_size * block_size;
-}
 
 // Reads or writes while the session's loop runs, and answers its pings.
 absl::StatusOr<size_t> move(Client& client, load::FileWorker& file, std::span<std::byte> memory,
@@ -48,104 +44,165 @@ absl::StatusOr<size_t> move(Client& client, load::FileWorker& file, std::span<st
   return moved;
 }
 
-absl::Status copy_out(Client& client, const Copy& copy) {
-  const auto unit = client.pin_unit();
-  if (!unit.ok()) return unit.status();
-  const Capacity& capacity = unit->capacity;
-  absl::Status status = load::check_range(copy.range, capacity.bytes(), capacity.block_size);
-  if (!status.ok()) return status;
-  const auto output = load::File::open_output(copy.file);
-  if (!output.ok()) return output.status();
-  const auto to = load::FileWorker::create(client.reactor(), output->fd(), output->named());
-  if (!to.ok()) return to.status();
-  client.on_interrupt([&file = **to](load::Interrupt::Step) { file.cancel(); });
-  std::vector<std::byte> data(kAtOnce);
-  uint64_t at = copy.range.offset;
-  const uint64_t end = at + copy.range.bytes(capacity.bytes());
-  do {
-    const auto part = std::span(data).first(std::min<uint64_t>(end - at, data.size()));
-    const auto blocks = std::span(data).first(round_up(part.size(), capacity.block_size));
-    status = client.transfer(false, capacity, at, blocks);
+// The unit, a ring of its commands, and the file.
+struct Work {
+  Client& client;
+  Unit unit;
+  std::unique_ptr<load::FileWorker> file{};
+  std::unique_ptr<CopyRing> ring{};
+
+  static absl::StatusOr<Unit> find_unit(Client& client, const Copy& copy) {
+    auto unit = client.pin_unit();
+    if (!unit.ok()) return unit.status();
+    const Capacity& capacity = unit->capacity;
+    absl::Status status = load::check_chunk(copy.pace, capacity.block_size);
+    if (status.ok()) status = load::check_range(copy.range, capacity.bytes(), capacity.block_size);
     if (!status.ok()) return status;
-    const auto written = move(client, **to, part, true);
-    if (!written.ok()) return written.status();
-    at += part.size();
-  } while (at != end);
+    return unit;
+  }
+  absl::Status start(const Copy& copy, int fd, bool empties) {
+    auto worker = load::FileWorker::create(client.reactor(), fd, empties);
+    if (!worker.ok()) return worker.status();
+    file = *std::move(worker);
+    auto made = CopyRing::create(client, unit, copy.pace);
+    if (!made.ok()) return made.status();
+    ring = *std::move(made);
+    client.on_interrupt([this](load::Interrupt::Step) {
+      file->cancel();
+      ring->hurry();
+    });
+    return absl::OkStatus();
+  }
+  ~Work() { client.on_interrupt(nullptr); }
+};
+
+absl::Status copy_out(Work& work, const Copy& copy, load::CopyLine& line, uint64_t& copied) {
+  const uint64_t size = copy.range.bytes(work.unit.capacity.bytes());
+  uint64_t asked = 0;
+  for (uint64_t turn = 0; copied < size; ++turn) {
+    CopyRing::Chunk& chunk = (*work.ring)[turn];
+    if (turn >= copy.pace.depth) {
+      if (absl::Status status = work.ring->wait(chunk); !status.ok()) return status;
+      const auto part = chunk.memory().first(chunk.bytes);
+      const auto written = move(work.client, *work.file, part, true);
+      if (!written.ok()) return written.status();
+      copied += chunk.bytes;
+      if (!line.update(copied)) return load::Interrupt::status();
+    }
+    chunk.bytes = uint32_t(std::min<uint64_t>(copy.pace.chunk, size - asked));
+    if (chunk.bytes == 0) continue;
+    work.ring->submit(chunk, false, copy.range.offset + asked);
+    asked += chunk.bytes;
+  }
   return absl::OkStatus();
 }
 
-// The first bytes of `data`, which has room for whole blocks. What the unit holds behind them,
-// within the last block, stays as it is.
-absl::Status write_part(Client& client, const Capacity& capacity, uint64_t at,
-                        std::span<std::byte> data, size_t bytes) {
-  const size_t tail = bytes % capacity.block_size;
-  if (tail != 0) {
-    std::vector<std::byte> last(capacity.block_size);
-    absl::Status status = client.transfer(false, capacity, at + bytes - tail, last);
-    if (!status.ok()) return status;
-    std::ranges::copy(std::span(last).subspan(tail), data.begin() + ptrdiff_t(bytes));
-  }
-  return client.transfer(true, capacity, at, data.first(round_up(bytes, capacity.block_size)));
+// What the unit holds after the file's last byte, within the last block, stays as it is.
+absl::Status complete_last_block(Work& work, const CopyRing::Chunk& chunk, uint64_t at) {
+  const uint32_t block_size = work.unit.capacity.block_size;
+  const uint32_t tail = chunk.bytes % block_size;
+  if (tail == 0) return absl::OkStatus();
+  std::vector<std::byte> last(block_size);
+  absl::Status status =
+      work.client.transfer(false, work.unit.capacity, at + chunk.bytes - tail, last);
+  if (!status.ok()) return status;
+  std::ranges::copy(std::span(last).subspan(tail), chunk.memory().begin() + chunk.bytes);
+  return absl::OkStatus();
 }
 
-absl::Status copy_in(Client& client, const Copy& copy, const load::File& input, uint64_t& written) {
-  const auto unit = client.pin_unit();
-  if (!unit.ok()) return unit.status();
-  const Capacity& capacity = unit->capacity;
-  const uint64_t store = capacity.bytes();
-  absl::Status status = load::check_range(copy.range, store, capacity.block_size);
-  if (status.ok()) status = load::check_input(copy.range, store, input.left());
-  if (!status.ok()) return status;
-  const auto from = load::FileWorker::create(client.reactor(), input.fd());
-  if (!from.ok()) return from.status();
-  client.on_interrupt([&file = **from](load::Interrupt::Step) { file.cancel(); });
-  std::vector<std::byte> data(kAtOnce);
-  uint64_t left = copy.range.bytes(store);
-  while (left != 0) {
-    const auto room = std::span(data).first(std::min<uint64_t>(left, data.size()));
-    const auto got = move(client, **from, room, false);
+absl::Status copy_in(Work& work, const Copy& copy, load::CopyLine& line, uint64_t& copied) {
+  const uint64_t room = work.unit.capacity.bytes() - copy.range.offset;
+  const uint64_t limit = copy.range.size == 0 ? UINT64_MAX : copy.range.size;
+  for (uint64_t turn = 0; copied < limit; ++turn) {
+    CopyRing::Chunk& chunk = (*work.ring)[turn];
+    if (absl::Status status = work.ring->wait(chunk); !status.ok()) return status;
+    const uint64_t want = std::min<uint64_t>(copy.pace.chunk, limit - copied);
+    const auto got = move(work.client, *work.file, chunk.memory().first(want), false);
     if (!got.ok()) return got.status();
     if (*got == 0) break;
-    status = write_part(client, capacity, copy.range.offset + written, data, *got);
-    if (!status.ok()) return status;
-    left -= *got;
-    written += *got;
+    if (copied + *got > room) return load::too_long(copy.range, work.unit.capacity.bytes());
+    chunk.bytes = uint32_t(*got);
+    const uint64_t at = copy.range.offset + copied;
+    if (absl::Status status = complete_last_block(work, chunk, at); !status.ok()) return status;
+    work.ring->submit(chunk, true, at);
+    copied += chunk.bytes;
+    if (!line.update(copied)) return load::Interrupt::status();
+    if (*got < want) break;
   }
-  if (copy.range.size == 0 && left == 0) {
-    const auto more = move(client, **from, std::span(data).first(1), false);
-    if (!more.ok()) return more.status();
-    if (*more != 0) return load::too_long(copy.range, store);
-  }
-  if (written == 0) return load::empty_input();
-  // Acknowledged to the caller means durable.
-  return client.run(scsi::Cdb{0x35}, DataDirection::kNone, {});
+  return copied == 0 ? load::empty_input() : absl::OkStatus();
 }
 
-template <typename Work>
-absl::Status with_client(const ClientOptions& options, Work work) {
+// The memory must not go while a command uses it. A unit may have become another one without a
+// word: a smaller one refuses what is beyond its end.
+absl::Status end(Work& work, absl::Status status) {
+  const absl::Status drained = work.ring->drain();
+  status.Update(drained);
+  if (absl::IsDataLoss(status) && !load::Interrupt::heard()) {
+    if (const absl::Status same = work.client.check_pinned(); absl::IsAborted(same)) return same;
+  }
+  return status;
+}
+
+template <typename Call>
+absl::Status with_client(const ClientOptions& options, Call call) {
   const auto client = connect(options);
   if (!client.ok()) return client.status();
-  absl::Status status = work(**client);
-  (*client)->on_interrupt(nullptr);
+  absl::Status status = call(**client);
   (*client)->log_out();
   return status;
 }
 
-int read(const Copy& copy) {
-  absl::Status status = load::File::check_output(copy.file);
-  if (!status.ok()) return fail(status);
-  status = with_client(copy.client, [&](Client& client) { return copy_out(client, copy); });
-  return status.ok() ? base::kExitOk : fail(status);
+absl::Status read_unit(Client& client, const Copy& copy, load::CopyLine& line, uint64_t& copied) {
+  auto unit = Work::find_unit(client, copy);
+  if (!unit.ok()) return unit.status();
+  const auto output = load::File::open_output(copy.file);
+  if (!output.ok()) return output.status();
+  Work work{client, *std::move(unit)};
+  absl::Status status = work.start(copy, output->fd(), output->named());
+  return status.ok() ? end(work, copy_out(work, copy, line, copied)) : status;
 }
 
-int write(const Copy& copy) {
+absl::Status write_unit(Client& client, const Copy& copy, const load::File& input,
+                        load::CopyLine& line, uint64_t& copied) {
+  auto unit = Work::find_unit(client, copy);
+  if (!unit.ok()) return unit.status();
+  absl::Status status = load::check_input(copy.range, unit->capacity.bytes(), input.left());
+  if (!status.ok()) return status;
+  Work work{client, *std::move(unit)};
+  status = work.start(copy, input.fd(), false);
+  if (status.ok()) status = end(work, copy_in(work, copy, line, copied));
+  // Acknowledged to the caller means durable.
+  return status.ok() ? client.run(scsi::Cdb{0x35}, DataDirection::kNone, {}) : status;
+}
+
+int read(Copy& copy) {
+  absl::Status status = load::File::check_output(copy.file);
+  if (status.ok()) status = check_bs(copy.pace.chunk);
+  if (!status.ok()) return fail(status);
+  copy.client.depth = copy.pace.depth;
+  load::CopyLine line(copy.pace.eta, copy.range.size);
+  uint64_t copied = 0;
+  status = with_client(copy.client,
+                       [&](Client& client) { return read_unit(client, copy, line, copied); });
+  line.finish();
+  if (!status.ok()) return fail(status);
+  line.report("read", copied, copy.range.offset, absl::StrCat("LUN ", copy.client.lun));
+  return base::kExitOk;
+}
+
+int write(Copy& copy) {
   const auto input = load::File::open_input(copy.file);
   if (!input.ok()) return fail(input.status());
-  uint64_t written = 0;
+  if (absl::Status status = check_bs(copy.pace.chunk); !status.ok()) return fail(status);
+  copy.client.depth = copy.pace.depth;
+  const uint64_t known = input->left().value_or(0);
+  load::CopyLine line(copy.pace.eta, copy.range.size != 0 ? copy.range.size : known);
+  uint64_t copied = 0;
   const absl::Status status = with_client(
-      copy.client, [&](Client& client) { return copy_in(client, copy, *input, written); });
+      copy.client, [&](Client& client) { return write_unit(client, copy, *input, line, copied); });
+  line.finish();
   if (!status.ok()) return fail(status);
-  std::fprintf(stderr, "%llu bytes written\n", static_cast<unsigned long long>(written));
+  line.report("wrote", copied, copy.range.offset, absl::StrCat("LUN ", copy.client.lun));
   return base::kExitOk;
 }
 
@@ -160,6 +217,7 @@ void add_read(base::CommandLine& program) {
   command.text("output", "FILE", "where to; - is stdout", copy->file);
   load::add_options(command, copy->range, "first byte of the range",
                     "bytes (default: to the end of the unit)");
+  load::add_options(command, copy->pace, kMaxDepth);
   command.examples(
       "  $ mrpool-iser read uiwarp://127.0.0.1:3260 --target IQN --size 48MiB "
       "--output a.img\n");
@@ -174,6 +232,7 @@ void add_write(base::CommandLine& program) {
   command.text("input", "FILE", "what to write; - is stdin", copy->file);
   load::add_options(command, copy->range, "first byte of the range",
                     "bytes at most (default: to the end of the input)");
+  load::add_options(command, copy->pace, kMaxDepth);
   command.examples("  $ mrpool-iser write uiwarp://127.0.0.1:3260 --target IQN --input disk.img\n");
 }
 

@@ -26,8 +26,7 @@ namespace mrpool::iser {
 namespace {
 
 // Each job is a session; all share one thread.
-constexpr load::Limits kLimits{.iodepth = 1024, .numjobs = 64};
-constexpr uint32_t kMaxTransfer = 1 << 20;
+constexpr load::Limits kLimits{.iodepth = kMaxDepth, .numjobs = 64};
 
 constexpr const char* kExamples =
     R"(  $ mrpool-iser perf uiwarp://127.0.0.1:3260 --target IQN --iodepth 32 --time_based --runtime 10
@@ -72,10 +71,7 @@ class Perf {
 
 // Before there is a session with pings to answer: much memory takes its time.
 absl::Status Perf::make_buffer() {
-  if (load_.bs > kMaxTransfer) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--bs ", load_.bs, " is more than a command moves at once, ", kMaxTransfer));
-  }
+  if (absl::Status status = check_bs(load_.bs); !status.ok()) return status;
   auto buffer = load::Buffer::create(client_.pd(), perf_buffer(load_) * load_.numjobs);
   if (buffer.ok()) buffer_ = *std::move(buffer);
   return buffer.status();

@@ -1,8 +1,6 @@
 // One job of a load: a session, and iodepth I/Os under way on it.
 //
-// A command that the target refuses for now is submitted again (attempts.h). When the target
-// reports a unit attention, nothing goes out until the unit was compared with the one that the load
-// began with; another one ends the job.
+// Commands are submitted again as unit_commands.h says; another unit ends the job.
 //
 // Thread safety: the reactor's thread. Ownership: session, buffer, unit and progress are the
 // caller's and outlive the job, which is destroyed when it has finished.
@@ -13,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "examples/iser/initiator/attempts.h"
 #include "examples/iser/initiator/unit.h"
+#include "examples/iser/initiator/unit_commands.h"
 #include "examples/load/buffer.h"
 #include "examples/load/workload.h"
 
@@ -53,21 +51,14 @@ class PerfJob {
   struct Slot;
 
   void pump();
-  void submit(Slot& slot);
-  void completed(Slot& slot);
-  void end(Slot& slot, const absl::Status& status);
-  void look_again(Slot& slot);
-  void looked(const absl::StatusOr<Unit>& unit);
+  void ended(Slot& slot, const absl::Status& status);
 
   const PerfJobOptions options_;
   Session& session_;
-  const uint32_t block_size_;
-  const uint32_t blocks_;  // of one I/O
   load::Workload workload_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
-  std::vector<Slot*> held_;  // until the unit was compared
-  UnitReader reader_;
+  UnitCommands commands_;
   absl::Status cause_;
   std::function<void()> finished_;
   Bound<Timer, &PerfJob::pump> rate_{*this};

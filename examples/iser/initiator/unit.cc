@@ -155,4 +155,12 @@ void UnitReader::finish(absl::StatusOr<Unit> result) {
   std::exchange(done_, nullptr)(std::move(result));  // may destroy this
 }
 
+scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks) {
+  scsi::Cdb cdb{};
+  cdb[0] = write ? 0x8a : 0x88;
+  be::store64(&cdb[2], lba);
+  be::store32(&cdb[10], blocks);
+  return cdb;
+}
+
 }  // namespace mrpool::iser

@@ -47,6 +47,9 @@ absl::Status check_same(const Unit& was, const Unit& is);
 // session's error when it was lost.
 absl::Status check_again(const Unit& was, const absl::StatusOr<Unit>& is);
 
+// READ(16) or WRITE(16) of `blocks` blocks.
+scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
+
 // Asks for all of it, one command after the other.
 class UnitReader {
  public:

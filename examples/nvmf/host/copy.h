@@ -18,9 +18,9 @@ namespace mrpool::nvme::host {
 
 struct CopyOptions {
   NamespaceInfo ns;
-  load::Range range{};         // without a size: to the end of the input, or of the namespace
-  uint32_t chunk = 256 << 10;  // a multiple of the block size, at most the controller's limit
-  uint32_t depth = 8;
+  load::Range range{};  // without a size: to the end of the input, or of the namespace
+  uint32_t chunk = 0;   // a multiple of the block size, at most the controller's limit
+  uint32_t depth = 1;
   std::function<bool(uint64_t)> progress = [](uint64_t) { return true; };  // false: stop
 };
 

@@ -1,8 +1,5 @@
 // mrpool-nvmf read, mrpool-nvmf write: a range of a namespace to and from a file or a pipe.
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -10,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/units.h"
+#include "examples/load/copy_line.h"
 #include "examples/load/file.h"
 #include "examples/load/file_worker.h"
 #include "examples/nvmf/host/commands.h"
@@ -20,60 +17,18 @@
 namespace mrpool::nvme::host {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 struct Job {
   HostOptions host;
   CopyOptions copy;
   std::string file = "-";
-  std::string eta = "auto";
+  load::CopyPace pace;
   bool to_namespace = false;
-};
-
-class ProgressLine {
- public:
-  ProgressLine(bool show, uint64_t total) : show_(show), total_(total) {}
-  bool update(uint64_t bytes) {
-    const auto now = Clock::now();
-    if (show_ && now - last_ > std::chrono::milliseconds(100)) {
-      last_ = now;
-      std::fprintf(stderr, "\r\033[K%s", line(bytes).c_str());
-      shown_ = true;
-    }
-    return !load::Interrupt::heard();
-  }
-  void finish() const {
-    if (shown_) std::fputs("\r\033[K", stderr);
-  }
-  Clock::duration elapsed() const { return Clock::now() - begun_; }
-
- private:
-  std::string line(uint64_t bytes) const {
-    const double seconds = std::chrono::duration<double>(elapsed()).count();
-    std::string text = base::format_size(bytes);
-    if (total_ != 0) {
-      absl::StrAppend(&text, " of ", base::format_size(total_), ", ", bytes * 100 / total_, "%");
-    }
-    if (seconds > 0) {
-      absl::StrAppend(&text, ", ", base::format_size(uint64_t(double(bytes) / seconds)), "/s");
-    }
-    return text;
-  }
-
-  const bool show_;
-  const uint64_t total_;
-  const Clock::time_point begun_ = Clock::now();
-  Clock::time_point last_{};
-  bool shown_ = false;
 };
 
 // Input is what is known of it before the first byte is written.
 absl::Status check(const Job& job, const NamespaceInfo& ns, std::optional<uint64_t> input) {
-  if (job.copy.chunk == 0 || job.copy.chunk % ns.block_size != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--bs ", job.copy.chunk, " is not a multiple of the block size ", ns.block_size));
-  }
-  const absl::Status status = load::check_range(job.copy.range, ns.bytes(), ns.block_size);
+  absl::Status status = load::check_chunk(job.pace, ns.block_size);
+  if (status.ok()) status = load::check_range(job.copy.range, ns.bytes(), ns.block_size);
   return status.ok() ? load::check_input(job.copy.range, ns.bytes(), input) : status;
 }
 
@@ -112,7 +67,8 @@ Async<absl::StatusOr<uint64_t>> copy_range(Host& host, Job& job, Stream& stream)
   if (!status.ok()) co_return status;
   job.copy.ns = *ns;
   const uint64_t limit = session.controller().max_transfer() / ns->block_size * ns->block_size;
-  job.copy.chunk = uint32_t(std::min<uint64_t>(job.copy.chunk, limit));
+  job.copy.chunk = uint32_t(std::min<uint64_t>(job.pace.chunk, limit));
+  job.copy.depth = job.pace.depth;
   if (job.to_namespace) {
     co_return co_await copy_in(session.queue(0), host.pd(), *stream.worker, job.copy);
   }
@@ -144,24 +100,18 @@ int run(Job& job) {
   } else if (absl::Status status = load::File::check_output(job.file); !status.ok()) {
     return fail(status);
   }
-  auto host = Host::create(job.host, 1, uint16_t(job.copy.depth));
+  auto host = Host::create(job.host, 1, uint16_t(job.pace.depth));
   if (!host.ok()) return fail(host.status());
-  const bool show = job.eta == "always" || (job.eta == "auto" && isatty(STDERR_FILENO));
   const uint64_t known = job.to_namespace ? stream.file->left().value_or(0) : 0;
-  ProgressLine progress(show, job.copy.range.size != 0 ? job.copy.range.size : known);
+  load::CopyLine progress(job.pace.eta, job.copy.range.size != 0 ? job.copy.range.size : known);
   job.copy.progress = [&progress](uint64_t bytes) { return progress.update(bytes); };
   (*host)->on_over([&stream](const absl::Status&) { stream.cancel(); });
   const auto copied = (*host)->run(copy_all(**host, job, stream));
   stream.worker.reset();  // it uses the host's reactor
   progress.finish();
   if (!copied.ok()) return fail(copied.status());
-  const double seconds = std::chrono::duration<double>(progress.elapsed()).count();
-  std::fprintf(stderr, "%s %s (%llu bytes) at offset %llu of namespace %u in %s, %s/s\n",
-               job.to_namespace ? "wrote" : "read", base::format_size(*copied).c_str(),
-               static_cast<unsigned long long>(*copied),
-               static_cast<unsigned long long>(job.copy.range.offset), job.host.nsid,
-               base::format_duration(progress.elapsed()).c_str(),
-               base::format_size(uint64_t(double(*copied) / seconds)).c_str());
+  progress.report(job.to_namespace ? "wrote" : "read", *copied, job.copy.range.offset,
+                  absl::StrCat("namespace ", job.host.nsid));
   return kExitOk;
 }
 
@@ -183,10 +133,7 @@ void add_copy(base::CommandLine& program, bool to_namespace) {
   load::add_options(command, job->copy.range, "first byte of the range",
                     to_namespace ? "bytes at most (default: to the end of the input)"
                                  : "bytes (default: to the end of the namespace)");
-  command.size("bs", "bytes of one command", job->copy.chunk, {.least = 1});
-  command.count("iodepth", "commands under way", job->copy.depth, {.least = 1, .most = kMaxDepth});
-  command.choice<std::string>("eta", "the live line on stderr; auto: on a terminal", job->eta,
-                              {{"auto", "auto"}, {"always", "always"}, {"never", "never"}});
+  load::add_options(command, job->pace, kMaxDepth);
   command.examples(
       to_namespace
           ? "  $ mrpool-nvmf write uiwarp://127.0.0.1:4420 --subnqn NQN --input disk.img\n"
