@@ -232,6 +232,21 @@ void two_ends() {
   EXPECT(ibv_destroy_comp_channel(channel) == 0);
 }
 
+// Without a name the addresses are those of the hints; libfabric asks so.
+void addresses_of_hints() {
+  sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(7)};
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  rdma_addrinfo hints = {.ai_port_space = RDMA_PS_TCP,
+                         .ai_dst_len = sizeof to,
+                         .ai_dst_addr = reinterpret_cast<sockaddr*>(&to)};
+  rdma_addrinfo* found = nullptr;
+  EXPECT(rdma_getaddrinfo(nullptr, nullptr, &hints, &found) == 0);
+  EXPECT(found->ai_dst_len == sizeof to && found->ai_src_addr == nullptr);
+  EXPECT(std::memcmp(found->ai_dst_addr, &to, sizeof to) == 0);
+  rdma_freeaddrinfo(found);
+  EXPECT_REFUSED(rdma_getaddrinfo(nullptr, nullptr, nullptr, &found) == 0, EINVAL);
+}
+
 void fork_works() {
   ibv_cq* cq = ibv_create_cq(context, 4, nullptr, nullptr, 0);
   const pid_t child = fork();
@@ -311,6 +326,7 @@ int main() {
   windows();
   two_ends();
   nobody_listens();
+  addresses_of_hints();
   fork_works();
   EXPECT(ibv_dealloc_pd(pd) == 0);
   EXPECT(ibv_close_device(context) == 0);

@@ -83,6 +83,12 @@ class Run(unittest.TestCase):
         # Without UD QPs its upper layer fails with the device, and works without.
         self.assertNotIn("rc_verbs", run("ucx_info", "-d").stdout)
 
+    def test_libfabric_finds_the_device(self):
+        done = run("fi_info", "-p", "verbs", "-t", "FI_EP_MSG")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("domain: uiwarp0", done.stdout)
+        self.assertIn("protocol: FI_PROTO_RDMA_CM_IB_RC", done.stdout)
+
     def test_iwarp_identity(self):
         said = run("--identity=iwarp", "ibv_devinfo", "-v").stdout
         self.assertRegex(said, r"transport:\s+iWARP")

@@ -28,6 +28,21 @@ addrinfo socket_hints(const rdma_addrinfo& hints) {
   return out;
 }
 
+int from_hints(const rdma_addrinfo& hints, rdma_addrinfo** res) {
+  auto* out = static_cast<rdma_addrinfo*>(std::calloc(1, sizeof(rdma_addrinfo)));
+  if (out == nullptr) return cm_fail(ENOMEM);
+  out->ai_flags = hints.ai_flags;
+  out->ai_family = hints.ai_family;
+  out->ai_qp_type = hints.ai_qp_type != 0 ? hints.ai_qp_type : int{IBV_QPT_RC};
+  out->ai_port_space = hints.ai_port_space != 0 ? hints.ai_port_space : int{RDMA_PS_TCP};
+  out->ai_src_addr = copy_of(hints.ai_src_addr, hints.ai_src_len);
+  out->ai_src_len = out->ai_src_addr == nullptr ? 0 : hints.ai_src_len;
+  out->ai_dst_addr = copy_of(hints.ai_dst_addr, hints.ai_dst_len);
+  out->ai_dst_len = out->ai_dst_addr == nullptr ? 0 : hints.ai_dst_len;
+  *res = out;
+  return 0;
+}
+
 int active(rdma_cm_id* id, const rdma_addrinfo& res, ibv_pd* pd, ibv_qp_init_attr* attr) {
   if (rdma_resolve_addr(id, res.ai_src_addr, res.ai_dst_addr, kResolveTime) != 0) return -1;
   if (rdma_resolve_route(id, kResolveTime) != 0) return -1;
@@ -46,9 +61,12 @@ extern "C" {
 
 int rdma_getaddrinfo(const char* node, const char* service, const rdma_addrinfo* hints_in,
                      rdma_addrinfo** res) {
-  if (res == nullptr || (node == nullptr && service == nullptr)) return cm_fail(EINVAL);
+  const bool named = node != nullptr || service != nullptr;
+  if (res == nullptr || (!named && hints_in == nullptr)) return cm_fail(EINVAL);
   const rdma_addrinfo none{};
   const rdma_addrinfo& hints = hints_in != nullptr ? *hints_in : none;
+  // Without a name the addresses are those of the hints.
+  if (!named) return mrpool::provider::from_hints(hints, res);
   const addrinfo wanted = mrpool::provider::socket_hints(hints);
   addrinfo* found = nullptr;
   if (const int error = ::getaddrinfo(node, service, &wanted, &found); error != 0) return error;
