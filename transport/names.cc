@@ -11,6 +11,8 @@
 
 namespace mrpool {
 
+Nanoseconds QpEvents::on_receive_wait(Qp& qp) { return qp.options().receive_wait; }
+
 void ListenHandler::on_listen_error(const absl::Status& error) {
   internal::report(std::string_view(error.message().data(), error.message().size()));
 }

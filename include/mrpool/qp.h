@@ -112,6 +112,10 @@ struct QpOptions {
   // small payloads by itself and does not look at it.
   uint32_t max_inline = 0;
   KeepAlive keep_alive = {};
+  // How long a message of the peer that finds no receive posted waits for one. What the peer sent
+  // behind it waits too, answers to this side's READs included. Zero: not at all, the connection
+  // ends, as iWARP has it. uiwarp only: on verbs the sender's device counts its retries.
+  Nanoseconds receive_wait = Nanoseconds::zero();
 };
 
 // What goes to the peer with a connection request or its acceptance.
@@ -167,6 +171,9 @@ class QpEvents {
   virtual void on_rejected(Qp& qp, std::span<const std::byte> private_data) = 0;
   // The last call; the Qp may be destroyed from here.
   virtual void on_disconnected(Qp& qp, const Disconnect& why) = 0;
+  // Only with QpOptions::receive_wait: a message of the peer has found no receive. Returns how long
+  // it may wait for one from now on. The Qp must not be destroyed from here.
+  virtual Nanoseconds on_receive_wait(Qp& qp);
 
  protected:
   ~QpEvents() = default;

@@ -42,6 +42,7 @@ class SharedReceives : public ConformanceTest {
     inbox = std::make_unique<Region>(*server.pd, kSlots * kSlotSize, Access::kLocalWrite);
     // Two connections whose server sides share Pd and Srq.
     acceptor.options.srq = srq.get();
+    acceptor.options.receive_wait = std::chrono::minutes(10);
     listen();
     start_connect(client);
     ASSERT_TRUE(until([&] { return client.connected && server.connected; })) << client.detail;
@@ -130,6 +131,26 @@ TEST_F(SharedReceives, WhatIsLeftIsFlushed) {
   srq.reset();
   EXPECT_EQ(called(), 4u);
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(slots[i].wc.status, WcStatus::kFlushed);
+}
+
+TEST_F(SharedReceives, AreWaitedForByEveryConnection) {
+  MRPOOL_NEEDS(!std::string_view(caps().name).starts_with("siw"));
+  Region a(*client.pd, 1, Access::kNone), b(*other_client.pd, 1, Access::kNone);
+  a.fill(1);
+  b.fill(2);
+  for (size_t i = 0; i < kSlots; i += 2) {
+    client.send(a.sge());
+    other_client.send(b.sge());
+  }
+  settle();
+  EXPECT_EQ(called(), 0u);
+  for (size_t i = 0; i < kSlots; ++i) {
+    ASSERT_EQ(post(i), PostStatus::kOk);
+    ASSERT_TRUE(until([&] { return called() == i + 1; }));
+    const bool of_a = slots[i].wc.qp == server.qp.get();
+    EXPECT_EQ(inbox->bytes()[i * kSlotSize], of_a ? a.bytes()[0] : b.bytes()[0]);
+  }
+  EXPECT_TRUE(until([&] { return client.all_finished() && other_client.all_finished(); }));
 }
 
 TEST_F(SharedReceives, TheQpsOwnQueueIsClosed) {

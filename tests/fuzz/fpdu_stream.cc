@@ -20,11 +20,15 @@ struct Segment {
 // Takes every second payload directly, the others through place().
 class Recorder final : public SegmentHandler {
  public:
-  explicit Recorder(bool direct) : direct_(direct) {}
+  // Every so many segments one has to wait; 0: none.
+  explicit Recorder(bool direct, int wait_before = 0)
+      : direct_(direct), wait_before_(wait_before) {}
 
   bool begin(const SegmentHeader& header, size_t payload) override {
     FUZZ_CHECK(payload <= kMaxUlpduBytes);
     if (!segments.empty()) FUZZ_CHECK(segments.back().ended);
+    waiting_ = wait_before_ > 0 && ++begun_ % wait_before_ == 0;
+    if (waiting_) return false;
     Segment segment;
     segment.control = static_cast<uint32_t>(header.kind) | (header.tagged ? 0x100u : 0) |
                       (header.last ? 0x200u : 0);
@@ -32,6 +36,7 @@ class Recorder final : public SegmentHandler {
     segments.push_back(std::move(segment));
     return true;
   }
+  bool waits() const override { return waiting_; }
   size_t landing(size_t offset, size_t bytes, std::span<iovec> out) override {
     std::vector<std::byte>& payload = segments.back().payload;
     FUZZ_CHECK(offset <= payload.size() && bytes <= payload.size() - offset);
@@ -62,6 +67,9 @@ class Recorder final : public SegmentHandler {
 
  private:
   const bool direct_;
+  const int wait_before_;
+  int begun_ = 0;
+  bool waiting_ = false;
 };
 
 // Feeds `stream` in pieces of the sizes `cuts` names in turn.
@@ -84,7 +92,9 @@ void feed(Recorder& recorder, bool crc, std::span<const std::byte> stream,
       if (copied == most) break;
     }
     FUZZ_CHECK(copied > 0);
-    if (!receiver.commit(scratch, planned, copied)) {
+    bool good = receiver.commit(scratch, planned, copied);
+    while (good && receiver.holds()) good = receiver.resume();
+    if (!good) {
       FUZZ_CHECK(recorder.violations == 1);
       return;
     }
@@ -101,7 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto cuts = input.take_bytes(choice >> 4);
   const auto stream = input.rest();
   const bool crc = (choice & 1) != 0;
-  Recorder whole(false), cut((choice & 2) != 0);
+  Recorder whole(false), cut((choice & 2) != 0, (choice & 12) != 0 ? 1 + (choice >> 2 & 3) : 0);
   mrpool::uiwarp::feed(whole, crc, stream, {});
   mrpool::uiwarp::feed(cut, crc, stream, cuts);
   FUZZ_CHECK(whole.violations == cut.violations && whole.empty == cut.empty);

@@ -18,7 +18,7 @@ import sys
 import time
 
 TIME_LIMIT = 60
-PACKAGES = "perftest rdmacm-utils ibverbs-utils fio libiscsi-bin ucx-utils"
+PACKAGES = "perftest rdmacm-utils ibverbs-utils fio libiscsi-bin ucx-utils libfabric-bin"
 HERE = pathlib.Path(__file__).parent
 
 
@@ -55,7 +55,10 @@ def perftests():
             yield perftest(program, short + " -e", " -e")
         if program.endswith("bw"):
             yield perftest(program, short + " -b", " -b")
-    yield perftest("ib_send_bw", "-n 500 --use-srq", " --use-srq")
+    for label in ("", " -q 8", " -q 2 -e", " -q 2 -b", " -q 2 -R"):
+        yield perftest("ib_send_bw", f"-n 500 --use-srq{label}", f" --use-srq{label}")
+    # More SENDs on their way than the SRQ ever has receives for.
+    yield perftest("ib_send_bw", "-n 500 --use-srq -q 8 -r 16 -b -s 200", " --use-srq -q 8 -r 16 -b")
     yield dataclasses.replace(perftest("ib_write_bw", "-n 500", " acknowledged"),
                               options="--completions=acknowledged")
     yield dataclasses.replace(perftest("ib_send_bw", "-n 500 -R", " -R iwarp"),
@@ -78,6 +81,12 @@ def ucx(label, options):
     server = "ucx_perftest -p PORT -d uiwarp0:1 -x rc_verbs"
     return Pair(f"ucx_perftest {label}", server, f"{server} {options} 127.0.0.1", options="--device-file",
                 breaks_rules="-t put" in options or "-t get" in options)
+
+
+def libfabric(endpoint):
+    """libfabric's pingpong over its verbs provider."""
+    server = f"fi_pingpong -p verbs -e {endpoint} -I 20"
+    return Pair(f"fi_pingpong -e {endpoint}", f"{server} -B PORT", f"{server} -P PORT 127.0.0.1")
 
 
 NQN = "nqn.2026-11.org.mrpool:test"
@@ -116,6 +125,8 @@ PAIRS = [
          endless=True),
     *perftests(),
     *(fio(verb) for verb in ("write", "read", "send")),
+    libfabric("msg"),
+    libfabric("rdm"),
     ucx("am", "-t am_lat -n 500 -w 10"),
     ucx("am zcopy", "-t am_bw -n 1000 -D zcopy -s 8000"),
     ucx("put", "-t put_lat -n 500 -w 10"),

@@ -134,6 +134,7 @@ int CmId::connect(const rdma_conn_param* param) {
   if (!resolved_ || qp == nullptr) return EINVAL;
   const uint8_t ord = param != nullptr ? param->initiator_depth : kDefaultReads;
   const uint8_t ird = param != nullptr ? param->responder_resources : kDefaultReads;
+  qp->set_rnr_retry(param != nullptr ? param->rnr_retry_count : kRetryForEver);
   const int error =
       qp->connect(to_device_address(abi().route.addr.dst_addr), data_of(param), ord, ird, *this);
   if (error == 0) take(*qp);
@@ -151,6 +152,7 @@ int CmId::accept(const rdma_conn_param* param) {
   if (request_ == nullptr || qp == nullptr) return EINVAL;
   const uint8_t ord = param != nullptr ? param->initiator_depth : limit(offered_ord_);
   const uint8_t ird = param != nullptr ? param->responder_resources : limit(offered_ird_);
+  qp->set_rnr_retry(param != nullptr ? param->rnr_retry_count : kRetryForEver);
   const std::unique_ptr<ConnectRequest> request = std::move(request_);
   const int error = qp->accept(*request, hello_, data_of(param), ord, ird, *this);
   if (error == 0) take(*qp);

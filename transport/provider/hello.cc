@@ -9,6 +9,7 @@ namespace {
 
 constexpr unsigned char kMark[6] = {'m', 'r', 'p', 'V', 1, 0};
 constexpr size_t kFlagsAt = 5;
+constexpr size_t kTimerAt = 6;
 constexpr size_t kNumbersAt = 8;
 constexpr unsigned char kCreditsFlag = 1;
 
@@ -25,6 +26,7 @@ std::vector<std::byte> encode(const Hello& hello, std::span<const std::byte> pri
   std::vector<std::byte> out(Hello::kBytes);
   std::memcpy(out.data(), kMark, sizeof kMark);
   if (hello.credits) out[kFlagsAt] = std::byte{kCreditsFlag};
+  out[kTimerAt] = std::byte{hello.min_rnr_timer};
   const Numbers numbers{.source_qp = htobe32(hello.source_qp),
                         .target_qp = htobe32(hello.target_qp),
                         .receives = htobe32(hello.receives),
@@ -42,8 +44,10 @@ std::optional<Hello> take_hello(std::span<const std::byte>& private_data) {
   Numbers numbers;
   std::memcpy(&numbers, private_data.data() + kNumbersAt, sizeof numbers);
   const bool credits = (private_data[kFlagsAt] & std::byte{kCreditsFlag}) != std::byte{0};
+  const auto timer = std::to_integer<uint8_t>(private_data[kTimerAt]);
   private_data = private_data.subspan(Hello::kBytes);
   return Hello{.credits = credits,
+               .min_rnr_timer = timer,
                .source_qp = be32toh(numbers.source_qp),
                .target_qp = be32toh(numbers.target_qp),
                .receives = be32toh(numbers.receives),

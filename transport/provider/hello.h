@@ -1,9 +1,10 @@
 // What two providers tell each other in the private data of a connection, before the program's own.
 //
-// 40 bytes: "mrpV", version, flags, two reserved, QP number of the sender, QP number it wants to
-// reach (0: the connection is rdma_cm's), then the sender's receive credits: how many SENDs the
-// peer may start at once, and where the peer writes how many it may have started in total since.
-// All numbers are big endian. Private data without the mark is a foreign device's: no credits.
+// 40 bytes: "mrpV", version, flags, min_rnr_timer, one reserved, QP number of the sender, QP number
+// it wants to reach (0: the connection is rdma_cm's), then the sender's receive credits: how many
+// SENDs the peer may start at once, and where the peer writes how many it may have started in total
+// since. All numbers are big endian. Private data without the mark is a foreign device's: no
+// credits.
 //
 // Thread safety: pure.
 #pragma once
@@ -19,7 +20,8 @@ namespace mrpool::provider {
 struct Hello {
   static constexpr size_t kBytes = 40;
 
-  bool credits = false;  // false: the sender's receives are not counted (it uses an SRQ)
+  bool credits = false;       // false: the sender's receives are not counted (it uses an SRQ)
+  uint8_t min_rnr_timer = 0;  // of the sender, as InfiniBand encodes it
   uint32_t source_qp = 0;
   uint32_t target_qp = 0;
   uint32_t receives = 0;     // SENDs that the peer may start

@@ -40,10 +40,15 @@ ibv_wc_status loss_of(const Disconnect& why) {
   constexpr uint8_t kRdmap = 0;
   constexpr uint8_t kDdp = 1;
   constexpr uint8_t kProtection = 1;  // of RDMAP; of DDP: tagged buffers
+  constexpr uint8_t kUntagged = 2;
+  constexpr uint8_t kNoBuffer = 2;
   switch (why.reason) {
     case DisconnectReason::kPeer:  // in good order: it has read what came before
       return IBV_WC_SUCCESS;
     case DisconnectReason::kTerminated:
+      if (why.layer == kDdp && why.error_type == kUntagged && why.error_code == kNoBuffer) {
+        return IBV_WC_RNR_RETRY_EXC_ERR;
+      }
       if ((why.layer == kRdmap || why.layer == kDdp) && why.error_type == kProtection) {
         return IBV_WC_REM_ACCESS_ERR;
       }
@@ -69,6 +74,7 @@ QpObject::QpObject(PdObject& pd, CqObject* send_cq, CqObject* recv_cq, SrqObject
       sends_(std::max(attr.cap.max_send_wr, 1u)),
       receives_(srq != nullptr ? 0 : attr.cap.max_recv_wr) {
   handle_.object = this;
+  attr_.rnr_retry = kRetryForEver;
   for (SendEntry& entry : sends_) {
     entry.qp = this;
     entry.sges.reserve(attr.cap.max_send_sge);
@@ -127,7 +133,7 @@ void QpObject::reset() {
   CqObject* const send_cq = std::exchange(send_cq_, nullptr);
   CqObject* const recv_cq = std::exchange(recv_cq_, nullptr);
   visitor_.reset();
-  engine_.remove_stalled(*this);
+  unstall();
   if (qp_ != nullptr) engine_.remove_owner(*qp_);
   qp_.reset();
   head_ = next_ = tail_ = done_ = answered_ = asked_ = unasked_ = 0;
@@ -135,6 +141,7 @@ void QpObject::reset() {
   credit_rkey_ = {};
   loss_ = IBV_WC_WR_FLUSH_ERR;
   receive_head_ = receive_tail_ = told_ = 0;
+  attr_.rnr_retry = told_retry_ = kRetryForEver;
   peer_receives_ = sends_started_ = 0;
   credits_->from_peer = 0;
   established_ = by_cm_ = peer_gone_ = accepted_ = flushing_ = limited_ = giving_ =
@@ -165,11 +172,13 @@ QpOptions QpObject::options(uint8_t ord, uint8_t ird) const {
           .max_recv_sge = std::max(init_.cap.max_recv_sge, 1u),
           // One at least, for that READ.
           .ord = std::clamp<uint16_t>(ord, 1, kMaxReadsOutstanding),
-          .ird = std::clamp<uint16_t>(ird, 1, kMaxReadsOutstanding)};
+          .ird = std::clamp<uint16_t>(ird, 1, kMaxReadsOutstanding),
+          .receive_wait = engine_.iwarp() ? Nanoseconds::zero() : Nanoseconds::max()};
 }
 
 Hello QpObject::hello() const {
   return {.credits = srq_ == nullptr,
+          .min_rnr_timer = attr_.min_rnr_timer,
           .source_qp = handle_.abi.qp_base.qp_num,
           .target_qp = by_cm_ ? 0 : attr_.dest_qp_num,
           .receives = static_cast<uint32_t>(receive_tail_),
@@ -183,6 +192,7 @@ void QpObject::take_credits(const std::optional<Hello>& hello) {
   if (!hello.has_value()) return;
   attr_.dest_qp_num = hello->source_qp;
   peer_receives_ = hello->receives;
+  peer_rnr_timer_ = hello->min_rnr_timer;
   credit_addr_ = {hello->credit_addr};
   credit_rkey_ = {hello->credit_rkey};
 }
@@ -309,7 +319,7 @@ void QpObject::on_rejected(Qp&, std::span<const std::byte> private_data) {
 
 void QpObject::on_disconnected(Qp& qp, const Disconnect& why) {
   engine_.remove_owner(qp);
-  engine_.remove_stalled(*this);
+  unstall();
   const bool was_established = std::exchange(established_, false);
   loss_ = loss_of(why);
   std::unique_ptr<Qp> ended = std::move(qp_);
@@ -371,6 +381,7 @@ int QpObject::change_state(ibv_qp_state state) {
     case IBV_QPS_RTS:
       if (now != IBV_QPS_RTR && now != IBV_QPS_RTS) return EINVAL;
       set_state(state);
+      advertise();
       pump();
       return 0;
     case IBV_QPS_ERR:

@@ -7,7 +7,9 @@
 // Credits. A device that meets a SEND without a receive ends the connection; verbs programs expect
 // it to wait. Each side therefore counts its posted receives into eight bytes of its peer's memory,
 // with an RDMA WRITE each time half of them are used up, and a SEND that has no credit waits here.
-// A QP with an SRQ gives no credits: its receives are not its own.
+// A QP with an SRQ gives no credits: its receives are not its own. The device then waits, at the
+// receiving end (QpOptions::receive_wait). Both waits last as long as RNR retries would
+// (patience.h).
 //
 // Acknowledgements. A device of iWARP completes a WRITE when its bytes are on their way; on
 // InfiniBand a completion says that they are in the peer's memory, or why not. Signalled WRITEs
@@ -17,6 +19,7 @@
 // Thread safety: under the engine's lock. Ownership: the program's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
@@ -24,6 +27,7 @@
 #include "transport/provider/hello.h"
 #include "transport/provider/mw.h"
 #include "transport/provider/objects.h"
+#include "transport/provider/patience.h"
 #include "transport/provider/wr_batch.h"
 
 namespace mrpool::provider {
@@ -82,6 +86,8 @@ class QpObject final : public QpEvents {
   int modify(const ibv_qp_attr& attr, int mask);
   const ibv_qp_attr& attributes() const { return attr_; }
   void set_timeout(uint8_t timeout) { attr_.timeout = timeout; }
+  // Of a connection by rdma_cm, before it is made.
+  void set_rnr_retry(uint8_t retries) { attr_.rnr_retry = std::min(retries, kRetryForEver); }
   const ibv_qp_init_attr& init_attributes() const { return init_; }
   void set_state(ibv_qp_state state);
   // A peer's QP asks for this one. Answered now, or when the program gets to RTR.
@@ -95,12 +101,18 @@ class QpObject final : public QpEvents {
   void on_connected(Qp& qp, const ConnectionInfo& info) override;
   void on_rejected(Qp& qp, std::span<const std::byte> private_data) override;
   void on_disconnected(Qp& qp, const Disconnect& why) override;
+  Nanoseconds on_receive_wait(Qp& qp) override;
 
   QpOptions options(uint8_t ord, uint8_t ird) const;
   Hello hello() const;
   std::vector<std::byte> greeting(std::span<const std::byte> private_data) const;
   void take_credits(const std::optional<Hello>& hello);
   void advertise();
+  bool owes_credits() const;
+  Told told_by_peer() const;
+  void stall();
+  void unstall();
+  void out_of_retries();
   void adopt(std::unique_ptr<Qp> qp);
 
   int check(const ibv_send_wr& wr) const;
@@ -197,6 +209,9 @@ class QpObject final : public QpEvents {
   uint64_t peer_receives_ = 0;  // from the hello
   uint64_t sends_started_ = 0;
   uint64_t told_ = 0;  // receives that the peer knows of
+  uint8_t told_retry_ = kRetryForEver;
+  uint8_t peer_rnr_timer_ = 0;
+  Bound<Timer, &QpObject::out_of_retries> retries_{*this};
   RemoteAddr credit_addr_{};
   Rkey credit_rkey_{};
 };

@@ -249,8 +249,36 @@ int QpObject::bind(MwObject& mw, const ibv_mw_bind& request) {
 }
 
 bool QpObject::has_credit() const {
-  const uint64_t from_peer = __atomic_load_n(&credits_->from_peer, __ATOMIC_RELAXED);
-  return !limited_ || sends_started_ < std::max<uint64_t>(peer_receives_, be64toh(from_peer));
+  return !limited_ || sends_started_ < std::max(peer_receives_, told_by_peer().receives);
+}
+
+Told QpObject::told_by_peer() const {
+  return Told::from(be64toh(__atomic_load_n(&credits_->from_peer, __ATOMIC_RELAXED)));
+}
+
+// The next request finds no credit.
+void QpObject::stall() {
+  if (!engine_.add_stalled(*this)) return;
+  ++engine_.statistics().receive_waits;
+  if (attr_.rnr_retry == kRetryForEver) return;
+  retries_.arm(engine_.reactor(), receive_wait(attr_.rnr_retry, peer_rnr_timer_));
+}
+
+void QpObject::unstall() {
+  engine_.remove_stalled(*this);
+  retries_.cancel();
+}
+
+void QpObject::out_of_retries() {
+  if (next_ == tail_) return;
+  sends_[next_ % sends_.size()].fault = IBV_WC_RNR_RETRY_EXC_ERR;
+  fail_qp();
+}
+
+// A SEND of the peer has found the SRQ empty.
+Nanoseconds QpObject::on_receive_wait(Qp&) {
+  ++engine_.statistics().receive_waits;
+  return receive_wait(told_by_peer().rnr_retry, attr_.min_rnr_timer);
 }
 
 void QpObject::pump() {
@@ -258,8 +286,7 @@ void QpObject::pump() {
   while (next_ < tail_) {
     SendEntry& entry = sends_[next_ % sends_.size()];
     if (takes_receive(entry.opcode) && !has_credit()) {
-      if (engine_.add_stalled(*this)) ++engine_.statistics().receive_waits;
-      return;
+      return stall();
     }
     if (!hand_over(entry)) break;
   }
@@ -315,7 +342,7 @@ void QpObject::settle_unanswered() {
 
 bool QpObject::resume() {
   if (!has_credit()) return false;
-  engine_.remove_stalled(*this);
+  unstall();
   pump();
   return true;
 }
@@ -499,11 +526,17 @@ void QpObject::complete(ReceiveEntry& entry, ibv_wc_status status, const WorkCom
   if (recv_cq_ != nullptr) recv_cq_->push(out, wc.solicited);
 }
 
+bool QpObject::owes_credits() const {
+  if (!giving_ || told_ == receive_tail_) return false;
+  return told_ <= receive_head_ || told_ - receive_head_ <= receives_.size() / 2;
+}
+
+// Tells the peer what has changed, once there is a connection.
 void QpObject::advertise() {
-  if (!giving_ || !established_ || flushing_ || credit_write_.busy || told_ == receive_tail_)
-    return;
-  if (told_ > receive_head_ && told_ - receive_head_ > receives_.size() / 2) return;
-  credits_->to_peer = htobe64(receive_tail_);
+  if (!established_ || flushing_ || credit_write_.busy || credit_rkey_.value == 0) return;
+  if (!owes_credits() && attr_.rnr_retry == told_retry_) return;
+  const Told told{.receives = giving_ ? receive_tail_ : 0, .rnr_retry = attr_.rnr_retry};
+  credits_->to_peer = htobe64(told.packed());
   const Sge source = credits_mr_->sge(offsetof(Credits, to_peer), sizeof credits_->to_peer);
   const WorkRequest write{.completion = &credit_write_,
                           .opcode = Opcode::kRdmaWrite,
@@ -513,6 +546,7 @@ void QpObject::advertise() {
   if (!qp_->post_send(write).ok()) return;
   credit_write_.busy = true;
   told_ = receive_tail_;
+  told_retry_ = attr_.rnr_retry;
 }
 
 // What the program did cannot be carried out: the connection ends, what waits fails.
@@ -526,7 +560,8 @@ void QpObject::fail_qp() {
 void QpObject::flush() {
   // A peer that is gone leaves the first request without its answer.
   if (peer_gone_ && !flushing_ && next_ < tail_) {
-    sends_[next_ % sends_.size()].fault = IBV_WC_RETRY_EXC_ERR;
+    const bool refused = loss_ == IBV_WC_RNR_RETRY_EXC_ERR;
+    sends_[next_ % sends_.size()].fault = refused ? loss_ : IBV_WC_RETRY_EXC_ERR;
   }
   set_state(IBV_QPS_ERR);
   flushing_ = true;

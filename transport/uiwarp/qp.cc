@@ -94,6 +94,7 @@ void UiwarpQp::disconnect() {
   core_.close();
   deadline_.arm(reactor(), kCloseTime);
   context_->make_dirty(*this);
+  if (receiver_.holds()) context_->make_hot(*this);  // it is dropped now
 }
 
 void UiwarpQp::abort() {
@@ -184,6 +185,7 @@ void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode co
   code_ = code;
   detail_ = std::move(detail);
   deadline_.cancel();
+  end_wait();
   dial_.reset();
   hot_node.unlink();
   dirty_node.unlink();
@@ -220,7 +222,7 @@ void UiwarpQp::run() {
                                     .detail = detail});
     return;
   }
-  if (announced_) return;
+  if (announced_) return ask_how_long();
   announced_ = true;
   core_.counters().opened.add();
   context_->make_hot(*this);

@@ -6,8 +6,9 @@
 // All reading and writing happens in the rounds of its Context, never from inside a call of the
 // owner or of the stream; all calls to the owner come from there too.
 //
-// In four files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
-// qp_work.cc how it receives and sends, qp_move.cc how it goes from one reactor to another.
+// In five files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
+// qp_work.cc how it receives and sends, qp_wait.cc how it waits for a receive, qp_move.cc how it
+// goes from one reactor to another.
 //
 // Thread safety: its reactor's thread; the owner's while it is detached.
 #pragma once
@@ -29,7 +30,11 @@ namespace mrpool::uiwarp {
 
 class UiwarpSrq;
 
-class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, public Deferred {
+class UiwarpQp final : public Qp,
+                       public StreamEvents,
+                       public DialHandler,
+                       public Deferred,
+                       public ReceiveWaiter {
  public:
   struct Params {
     Pd& pd;
@@ -108,6 +113,7 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void on_writable() override { context_->make_dirty(*this); }
   void on_dialed(absl::StatusOr<std::unique_ptr<Stream>> stream) override;
   void run() override;
+  void receive_posted() override { context_->make_hot(*this); }
 
   void take_stream();
   bool read_reply();
@@ -119,6 +125,11 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
   void try_to_close();
   void core_failed();
   void deadline_passed();
+  bool go_on();
+  void wait_for_receive();
+  void ask_how_long();
+  void waited();
+  void end_wait();
   void rested();
   void write_failed(int error);
   void stream_failed(int error);
@@ -146,6 +157,12 @@ class UiwarpQp final : public Qp, public StreamEvents, public DialHandler, publi
 
   Bound<Timer, &UiwarpQp::deadline_passed> deadline_{*this};
   Bound<Timer, &UiwarpQp::rested> rest_{*this};  // after a flood of WRITEs without payload
+
+  // Of a message that waits for a receive.
+  Bound<Timer, &UiwarpQp::waited> wait_timer_{*this};
+  bool wait_begun_ = false;    // the owner has not been asked yet
+  Nanoseconds wait_end_{};     // zero: nothing waits
+  Nanoseconds peer_closed_{};  // when that was seen
 
   std::unique_ptr<Dial> dial_;
   std::unique_ptr<Stream> stream_;

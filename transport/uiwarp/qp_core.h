@@ -48,6 +48,8 @@ class QpCore {
 
   // For the Receiver.
   SegmentHandler& segments() { return receive_; }
+  // For what waits for a receive.
+  ReceiveSide& receive_side() { return receive_; }
   // For the stream.
   bool build(TxBatch& batch) { return send_.build(batch); }
   void sent(size_t bytes) { send_.sent(bytes); }

@@ -31,6 +31,7 @@ absl::Status UiwarpQp::detach() {
   send_cq_ = recv_cq_ = nullptr;
   options_.send_cq = options_.recv_cq = nullptr;
   rest_.cancel();
+  end_wait();
   hot_node.unlink();
   dirty_node.unlink();
   withholding_node.unlink();

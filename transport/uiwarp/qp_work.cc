@@ -44,11 +44,15 @@ bool UiwarpQp::receive() {
   }
   bool worked = false;
   receiver_.start_round();
-  for (int i = 0; i < kReadsPerRound && state_ != State::kEnded; ++i) {
+  if (receiver_.holds()) [[unlikely]]
+    worked = go_on();
+  for (int i = 0; i < kReadsPerRound && state_ != State::kEnded && !receiver_.holds(); ++i) {
     bool drained = false;
     worked |= receive_once(drained);
     if (drained || receiver_.tired()) break;
   }
+  if (receiver_.holds() && state_ != State::kEnded) [[unlikely]]
+    wait_for_receive();
   if (state_ != State::kEnded && (core_.can_send() || state_ == State::kClosing)) {
     context_->make_dirty(*this);
   }
@@ -178,6 +182,7 @@ void UiwarpQp::try_to_close() {
 // The peer may have said why in a Terminate that was not read yet.
 void UiwarpQp::write_failed(int error) {
   for (int i = 0; i < kReadsPerRound && state_ != State::kEnded && announced_; ++i) {
+    if (receiver_.holds()) break;
     bool drained = false;
     receive_once(drained);
     if (drained) break;

@@ -18,7 +18,8 @@ ReceiveSide::ReceiveSide(QpState& state, ReadOwner& owner, UiwarpCq& cq, const Q
       own_receives_(shared != nullptr ? 0 : options.max_recv_wr,
                     std::max(options.max_recv_sge, 1u)),
       receives_(shared != nullptr ? *shared : own_receives_),
-      shared_(shared != nullptr) {}
+      shared_(shared != nullptr),
+      may_wait_(options.receive_wait > Nanoseconds::zero()) {}
 
 PostStatus ReceiveSide::post(const RecvRequest& chain) {
   if (shared_) return PostStatus::kUnsupported;
@@ -157,14 +158,15 @@ bool ReceiveSide::begin_send(const SegmentHeader& header, size_t payload) {
   return true;
 }
 
-// A message that needs a receive begins at `mo`. False: refused. Where receiving_ is still false it
-// lands nowhere: this side closes.
+// A message that needs a receive begins at `mo`. False: refused, or it waits. Where receiving_ is
+// still false it lands nowhere: this side closes.
 bool ReceiveSide::take_receive(uint32_t mo) {
   // See end_send(); nor does the rest of it land where a receive is posted meanwhile.
   if (state_.closing && (receives_.empty() || mo != 0)) return true;
   if (receives_.empty()) {
-    state_.counters.receives_missing.add();
-    return refuse(term::kUntaggedNoBuffer);
+    waiting_ = may_wait_;
+    if (!waiting_) give_up();
+    return false;
   }
   receives_.take(receive_);
   if (shared_) receives_.taken();
@@ -174,6 +176,12 @@ bool ReceiveSide::take_receive(uint32_t mo) {
     observer->receive_begins(receive_.completion);
   }
   return true;
+}
+
+void ReceiveSide::give_up() {
+  waiting_ = false;
+  state_.counters.receives_missing.add();
+  refuse(term::kUntaggedNoBuffer);
 }
 
 // Of a SEND it is the last segment. Otherwise it is a message of its own, after a WRITE.

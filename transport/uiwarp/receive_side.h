@@ -54,6 +54,16 @@ class ReceiveSide final : public SegmentHandler {
   // Completes the receives of this Qp with kFlushed. Those of an Srq stay posted.
   void flush();
 
+  // A message waits for a receive, as QpOptions::receive_wait has it.
+  bool waits() const override { return waiting_; }
+  // Whether it can go on: there is one, or this side closes and drops it.
+  bool may_go_on() const { return !receives_.empty() || state_.closing; }
+  void go_on() { waiting_ = false; }
+  // No receive came in time.
+  void give_up();
+  // Where receives come from.
+  RecvQueue& receives() { return receives_; }
+
   // SegmentHandler.
   bool begin(const SegmentHeader& header, size_t payload) override;
   size_t landing(size_t offset, size_t bytes, std::span<iovec> out) override;
@@ -100,6 +110,8 @@ class ReceiveSide final : public SegmentHandler {
   RecvQueue own_receives_;
   RecvQueue& receives_;
   const bool shared_;
+  const bool may_wait_;
+  bool waiting_ = false;
 
   bool receiving_ = false;  // a message of several segments, or its only one, is under way
   Receive receive_;

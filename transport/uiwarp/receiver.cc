@@ -88,7 +88,7 @@ bool Receiver::feed(const std::byte* at, size_t bytes) {
         const size_t total = fpdu_bytes(ulpdu);
         if (bytes >= total) {
           ++work_;
-          if (!whole(at, ulpdu)) return false;
+          if (!whole(at, ulpdu)) return handler_.waits() && hold(at, bytes);
           used = total;
           break;
         }
@@ -97,7 +97,7 @@ bool Receiver::feed(const std::byte* at, size_t bytes) {
           stash(at, bytes);
           return true;
         }
-        if (!start_parts(at, ulpdu)) return false;
+        if (!start_parts(at, ulpdu)) return handler_.waits() && hold(at, bytes);
         used = header;
         break;
       }
@@ -161,8 +161,9 @@ bool Receiver::start_parts(const std::byte* at, size_t ulpdu) {
   expect_bulk_after(ulpdu);
   crc_ = {};
   if (crc_on_) crc_.update(at, kLengthBytes + header_bytes);
+  if (!handler_.begin(header, remaining_)) return false;
   state_ = State::kPayload;
-  return handler_.begin(header, remaining_);
+  return true;
 }
 
 void Receiver::expect_bulk_after(size_t ulpdu) {
@@ -192,6 +193,25 @@ bool Receiver::finish_parts() {
     }
   }
   return handler_.end();
+}
+
+// `at` is where a segment begins that waits: in scratch, or among what is held already.
+bool Receiver::hold(const std::byte* at, size_t bytes) {
+  if (held_.empty()) {
+    held_.assign(at, at + bytes);
+    held_at_ = 0;
+  } else {
+    held_at_ = static_cast<size_t>(at - held_.data());
+  }
+  return true;
+}
+
+bool Receiver::resume() {
+  const size_t before = std::exchange(held_at_, held_.size());
+  const bool good = feed(held_.data() + before, held_.size() - before);
+  if (good && held_at_ < held_.size()) return true;
+  held_ = std::vector<std::byte>();  // gives the memory back
+  return good;
 }
 
 void Receiver::stash(const std::byte* at, size_t bytes) {

@@ -10,6 +10,9 @@
 // received in parts is placed as it comes, and its end is announced only when the CRC holds; what a
 // broken FPDU has written to its buffer is undefined, and the connection ends (RFC 5044 §8).
 //
+// A segment may have to wait. The receiver then holds what it was given from that segment on, and
+// resume() takes the place of plan() and commit() until nothing is held any more.
+//
 // Thread safety: the reactor of its Qp.
 #pragma once
 
@@ -20,6 +23,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "transport/uiwarp/crc32c.h"
 #include "transport/uiwarp/terminate.h"
@@ -33,6 +37,8 @@ class SegmentHandler {
  public:
   // A header; `payload` bytes follow.
   virtual bool begin(const SegmentHeader& header, size_t payload) = 0;
+  // begin() has said false only because the segment must wait: it begins again at resume().
+  virtual bool waits() const { return false; }
   // Where payload [offset, offset + bytes) may be received directly: fills `out` from the front and
   // returns how many entries. 0: it goes through place().
   virtual size_t landing(size_t offset, size_t bytes, std::span<iovec> out) = 0;
@@ -66,6 +72,11 @@ class Receiver {
   // `bytes` came, into the list plan() gave. False: the stream must end.
   bool commit(std::span<std::byte> scratch, std::span<const iovec> planned, size_t bytes);
 
+  // A segment waits, and what came behind it, a scratch at most.
+  bool holds() const { return !held_.empty(); }
+  // The segment may go on. False: the stream must end. Another one may have to wait after it.
+  bool resume();
+
   // A round of the driver begins. While its FPDUs take too much work in it, tired() says so, and
   // the next plans offer less scratch, so that what has come does not take more: the rest stays
   // with the stream, and others have their turn.
@@ -76,8 +87,8 @@ class Receiver {
   bool flooded() const { return idle_ >= kWorkPerRound / kIdleWork; }
 
   // No FPDU has been cut: the stream may end here in good order.
-  bool at_boundary() const { return state_ == State::kFrame && stashed_ == 0; }
-  size_t memory_bytes() const { return stash_ != nullptr ? kWholeBytes : 0; }
+  bool at_boundary() const { return state_ == State::kFrame && stashed_ == 0 && !holds(); }
+  size_t memory_bytes() const { return (stash_ != nullptr ? kWholeBytes : 0) + held_.capacity(); }
 
  private:
   enum class State : uint8_t { kFrame, kPayload, kTrailer };
@@ -88,6 +99,7 @@ class Receiver {
   bool start_parts(const std::byte* at, size_t ulpdu);
   bool finish_parts();
   void stash(const std::byte* at, size_t bytes);
+  bool hold(const std::byte* at, size_t bytes);
   void payload_came(size_t bytes);
   void expect_bulk_after(size_t ulpdu);
 
@@ -104,12 +116,14 @@ class Receiver {
   // The start of an FPDU that waits for its rest.
   std::unique_ptr<std::byte[]> stash_;
   size_t stashed_ = 0;
-  size_t direct_bytes_ = 0;  // of the plan: in front of scratch
-  uint8_t bulk_ = 0;         // not zero: bulk came lately
-  uint32_t work_ = 0;        // in this round
-  uint32_t idle_ = 0;        // tagged FPDUs without payload in this round
-  size_t paced_bytes_ = 0;   // of scratch in a plan, while paced_
-  uint8_t paced_ = 0;        // not zero: more came at once than a round is for, lately
+  std::vector<std::byte> held_;  // from the segment on that waits
+  size_t held_at_ = 0;           // where that begins
+  size_t direct_bytes_ = 0;      // of the plan: in front of scratch
+  uint8_t bulk_ = 0;             // not zero: bulk came lately
+  uint32_t work_ = 0;            // in this round
+  uint32_t idle_ = 0;            // tagged FPDUs without payload in this round
+  size_t paced_bytes_ = 0;       // of scratch in a plan, while paced_
+  uint8_t paced_ = 0;            // not zero: more came at once than a round is for, lately
 };
 
 }  // namespace mrpool::uiwarp

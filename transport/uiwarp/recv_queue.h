@@ -14,6 +14,7 @@
 #include "transport/checks/srq_limit.h"
 #include "transport/uiwarp/key_table.h"
 #include "transport/uiwarp/limits.h"
+#include "transport/uiwarp/list.h"
 
 namespace mrpool::uiwarp {
 
@@ -22,6 +23,17 @@ struct Receive {
   uint64_t bytes = 0;  // room
   uint32_t sge_count = 0;
   std::array<Sge, kMaxSges> sges;
+};
+
+// A connection whose next message found no receive.
+class ReceiveWaiter {
+ public:
+  // One was posted; others may be faster.
+  virtual void receive_posted() = 0;
+  ListNode waiting_node;
+
+ protected:
+  ~ReceiveWaiter() = default;
 };
 
 class RecvQueue {
@@ -36,6 +48,10 @@ class RecvQueue {
   // A message took one.
   void taken() { limit_->check(count_); }
   bool empty() const { return count_ == 0; }
+  // `waiter` hears of the next receive, after those that wait already.
+  void wait(ReceiveWaiter& waiter) {
+    if (!waiter.waiting_node.linked()) waiters_.push_back(waiter);
+  }
   size_t memory_bytes() const { return slots_.size() * sizeof(Slot) + sges_.size() * sizeof(Sge); }
 
   PostStatus post(const RecvRequest& chain, const KeyTable& keys, const KeyUser& user) {
@@ -55,6 +71,8 @@ class RecvQueue {
       slots_[at] = {request->completion, bytes, static_cast<uint32_t>(request->sges.size())};
       std::copy(request->sges.begin(), request->sges.end(), sges_.begin() + size_t{at} * max_sge_);
       ++count_;
+      if (!waiters_.empty()) [[unlikely]]
+        wake();
     }
     return PostStatus::kOk;
   }
@@ -76,6 +94,10 @@ class RecvQueue {
     uint64_t bytes = 0;
     uint32_t sge_count = 0;
   };
+  void wake() {
+    while (ReceiveWaiter* waiter = waiters_.pop_front()) waiter->receive_posted();
+  }
+
   const uint32_t max_wr_;
   const uint32_t max_sge_;
   std::vector<Slot> slots_;
@@ -83,6 +105,7 @@ class RecvQueue {
   uint32_t head_ = 0;
   uint32_t count_ = 0;
   checks::SrqLimit* limit_ = nullptr;
+  List<ReceiveWaiter, &ReceiveWaiter::waiting_node> waiters_;
 };
 
 }  // namespace mrpool::uiwarp

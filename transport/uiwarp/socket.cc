@@ -135,6 +135,12 @@ class SocketStream final : public Stream {
   }
 
   void shutdown_write() override { ::shutdown(fd_, SHUT_WR); }
+  bool peer_closed() const override {
+    tcp_info info{};
+    socklen_t bytes = sizeof info;
+    if (::getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return false;
+    return info.tcpi_state != TCP_ESTABLISHED;
+  }
 
   void attach(Reactor& reactor, StreamEvents& events) override {
     if (wait_ == nullptr) {

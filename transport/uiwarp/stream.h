@@ -55,6 +55,8 @@ class Stream {
   virtual void stop_watching() = 0;
 
   virtual void shutdown_write() = 0;
+  // Whether the peer has closed, though what it sent is unread. False where nobody can tell.
+  virtual bool peer_closed() const { return false; }
   // Without effect where nothing vanishes.
   virtual void set_keep_alive(const KeepAlive&) {}
 

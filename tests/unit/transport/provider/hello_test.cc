@@ -9,6 +9,7 @@ namespace mrpool::provider {
 namespace {
 
 constexpr Hello kHello{.credits = true,
+                       .min_rnr_timer = 12,
                        .source_qp = 0x83a300,
                        .target_qp = 0xac6b01,
                        .receives = 500,

@@ -4,6 +4,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "tests/unit/transport/uiwarp/transfer.h"
+#include "transport/uiwarp/terminate.h"
 
 namespace mrpool::uiwarp::testing {
 namespace {
@@ -423,6 +424,110 @@ TEST(Srq, ServesSeveralQpsInOrder) {
   world.pair.client.qp->disconnect();
   ASSERT_TRUE(world.until([&] { return world.pair.server.disconnected; }));
   EXPECT_FALSE(received[2].done()) << "a receive of the Srq outlives the Qp";
+}
+
+// A server whose Srq is empty, and a client that sends to it.
+struct EmptySrq {
+  explicit EmptySrq(uint64_t seed, Nanoseconds patience) : world(seed) {
+    srq = *world.pair.server.pd->create_srq(world.reactor, {.max_wr = 8, .max_sge = 1});
+    world.pair.server.options.srq = srq.get();
+    world.pair.server.options.receive_wait = patience;
+    world.connect();
+    inbox = std::make_unique<Buffer>(*world.pair.server.pd, 5000, Access::kLocalWrite);
+    out = std::make_unique<Buffer>(*world.pair.client.pd, 5000, Access::kNone);
+    out->pattern(7);
+  }
+  ~EmptySrq() { world.pair.server.qp.reset(); }
+  void send(Recorded& sent) {
+    const Sge from = out->sge();
+    ASSERT_EQ(world.pair.client.send({.completion = &sent, .sges = {&from, 1}}), PostStatus::kOk);
+  }
+  void receive(Recorded& received) {
+    const Sge to = inbox->sge();
+    ASSERT_EQ(srq->post_recv({.completion = &received, .sges = {&to, 1}}), PostStatus::kOk);
+  }
+  void settle() {
+    for (int i = 0; i < 2000; ++i) world.reactor.step();
+  }
+  World world;
+  std::unique_ptr<Srq> srq;
+  std::unique_ptr<Buffer> inbox, out;
+};
+
+TEST_P(Seeded, SendsWaitForReceivesOfAnEmptySrq) {
+  SCOPED_TRACE(GetParam());
+  EmptySrq test(GetParam(), Nanoseconds::max());
+  constexpr int kSends = 5;
+  Recorded sent[kSends], received[kSends];
+  for (Recorded& each : sent) test.send(each);
+  for (Recorded& each : received) {
+    test.settle();
+    EXPECT_FALSE(each.done());
+    test.inbox->pattern(0);
+    test.receive(each);
+    ASSERT_TRUE(test.world.until([&] { return each.done(); }));
+    EXPECT_TRUE(each.good());
+    EXPECT_EQ(test.inbox->memory, test.out->memory);
+  }
+  EXPECT_TRUE(test.world.until([&] { return sent[kSends - 1].done(); }));
+}
+
+TEST(EmptySrq, ASendEndsTheConnectionWhenItMayNotWait) {
+  EmptySrq test(4, Nanoseconds::zero());
+  Recorded sent;
+  test.send(sent);
+  ASSERT_TRUE(test.world.until([&] { return test.world.pair.server.disconnected; }));
+  EXPECT_EQ(test.world.pair.server.detail, to_string(term::kUntaggedNoBuffer));
+}
+
+TEST(EmptySrq, ASendThatHasWaitedLongEnoughEndsTheConnection) {
+  EmptySrq test(4, std::chrono::seconds(3));
+  Recorded sent;
+  const Nanoseconds start = test.world.reactor.now();
+  test.send(sent);
+  ASSERT_TRUE(test.world.until([&] { return test.world.pair.client.disconnected; }));
+  EXPECT_GE(test.world.reactor.now() - start, std::chrono::seconds(3));
+  EXPECT_EQ(test.world.pair.server.detail, to_string(term::kUntaggedNoBuffer));
+  EXPECT_EQ(test.world.pair.client.why.reason, DisconnectReason::kTerminated);
+  EXPECT_EQ(test.world.pair.server.qp->statistics().receives_missing, 1u);
+}
+
+TEST(EmptySrq, AnEndDropsWhatWaits) {
+  for (const bool abort : {false, true}) {
+    EmptySrq test(4, Nanoseconds::max());
+    Recorded sent, late;
+    test.send(sent);
+    test.settle();
+    if (abort) {
+      test.world.pair.server.qp->abort();
+    } else {
+      test.world.pair.server.qp->disconnect();
+    }
+    ASSERT_TRUE(test.world.until([&] { return test.world.pair.server.disconnected; }));
+    EXPECT_EQ(test.world.pair.server.why.reason, DisconnectReason::kLocal);
+    test.receive(late);  // wakes nobody
+    test.settle();
+    EXPECT_FALSE(late.done());
+    test.world.pair.server.qp.reset();
+    test.srq.reset();
+  }
+}
+
+TEST(EmptySrq, AReceiveOfTheQpsOwnIsWaitedForToo) {
+  World world(4);
+  world.pair.server.options.receive_wait = Nanoseconds::max();
+  world.connect();
+  Buffer inbox(*world.pair.server.pd, 64, Access::kLocalWrite);
+  Buffer out(*world.pair.client.pd, 16, Access::kNone, 0x61);
+  const Sge to = inbox.sge(), from = out.sge();
+  Recorded received, sent;
+  ASSERT_EQ(world.pair.client.send({.completion = &sent, .sges = {&from, 1}}), PostStatus::kOk);
+  for (int i = 0; i < 2000; ++i) world.reactor.step();
+  EXPECT_FALSE(world.pair.server.disconnected);
+  ASSERT_EQ(world.pair.server.qp->post_recv({.completion = &received, .sges = {&to, 1}}),
+            PostStatus::kOk);
+  ASSERT_TRUE(world.until([&] { return received.done(); }));
+  EXPECT_TRUE(received.good());
 }
 
 TEST(Connection, DialingNobodyIsHeardOf) {

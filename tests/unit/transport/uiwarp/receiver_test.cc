@@ -36,9 +36,12 @@ struct Keeper final : SegmentHandler {
     bool ended = false;
   };
   bool begin(const SegmentHeader& header, size_t payload) override {
+    waiting = wait_before > 0 && ++begun % wait_before == 0;
+    if (waiting) return false;
     segments.push_back({.header = header, .payload = std::vector<std::byte>(payload)});
     return true;
   }
+  bool waits() const override { return waiting; }
   size_t landing(size_t offset, size_t bytes, std::span<iovec> out) override {
     if (!direct) return 0;
     ++direct_plans;
@@ -70,6 +73,9 @@ struct Keeper final : SegmentHandler {
   int empties = 0;
   int ended = 0;
   int stop_after = -1;
+  int wait_before = 0;  // every so many begin()s
+  int begun = 0;
+  bool waiting = false;
 };
 
 // Feeds `stream`, at most `chunk(i)` bytes in the i-th read. False when the receiver ended it.
@@ -90,6 +96,11 @@ bool feed(Receiver& receiver, std::span<const std::byte> stream, Chunk&& chunk,
       moved += part;
     }
     if (!receiver.commit(scratch, planned, moved)) return false;
+    if (receiver.holds()) std::ranges::fill(scratch, std::byte{0xee});  // it is others' now
+    while (receiver.holds()) {
+      EXPECT_FALSE(receiver.at_boundary());
+      if (!receiver.resume()) return false;
+    }
   }
   return true;
 }
@@ -158,6 +169,42 @@ TEST(Receiver, ByteByByteAndAtRandom) {
       EXPECT_GT(keeper.direct_plans, 0);
     }
   }
+}
+
+TEST(Receiver, SegmentsThatWaitComeWholeAndInOrder) {
+  const std::vector<std::vector<std::byte>> fpdus = {
+      make_fpdu(kSend, 72, true),   make_fpdu(kSend, 0, true),    make_fpdu(kWrite, 30'000, true),
+      make_fpdu(kSend, 3000, true), make_fpdu(kSend, 16, true),   make_fpdu(kWrite, 4096, true, 1),
+      make_fpdu(kSend, 2049, true), make_fpdu(kSend, 1000, true), make_fpdu(kSend, 1, true)};
+  const auto stream = concat(fpdus);
+  for (int seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 draw(static_cast<uint64_t>(seed));
+    Keeper keeper;
+    keeper.direct = seed % 2 == 1;
+    keeper.wait_before = 2 + seed % 5;
+    Receiver receiver(keeper);
+    const size_t most = seed < 4 ? stream.size() : 1 + draw() % 20'000;
+    ASSERT_TRUE(feed(receiver, stream, [&](int) { return 1 + draw() % most; }));
+    expect_intact(keeper, fpdus);
+    EXPECT_TRUE(receiver.at_boundary());
+  }
+}
+
+TEST(Receiver, WhatIsHeldIsGivenBack) {
+  const auto stream = concat({make_fpdu(kSend, 72, true), make_fpdu(kSend, 72, true)});
+  Keeper keeper;
+  keeper.wait_before = 2;
+  Receiver receiver(keeper);
+  const size_t before = receiver.memory_bytes();
+  std::vector<std::byte> scratch = stream;
+  const iovec planned{scratch.data(), scratch.size()};
+  ASSERT_TRUE(receiver.commit(scratch, {&planned, 1}, scratch.size()));
+  EXPECT_TRUE(receiver.holds());
+  EXPECT_EQ(receiver.memory_bytes(), before + stream.size() / 2);
+  ASSERT_TRUE(receiver.resume());
+  EXPECT_FALSE(receiver.holds());
+  EXPECT_EQ(receiver.memory_bytes(), before);
 }
 
 TEST(Receiver, EverythingInOneReceiveIsHandledAtOnce) {
