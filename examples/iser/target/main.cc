@@ -12,8 +12,10 @@
 #include "examples/base/peer_log.h"
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
+#include "examples/engine/import.h"
 #include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
+#include "examples/iser/target/config_json.h"
 #include "examples/iser/target/options.h"
 #include "examples/iser/target/service.h"
 
@@ -78,6 +80,7 @@ class Daemon final : public engine::Application {
     if (!options.ok()) return options.status();
     absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
     if (!status.ok()) return status;
+    engine::print_notes(kProgram, options->config_file, options->notes, false);
     engine::warn_of_memory(kProgram, wanted_stores(options->config));
     status = service_.apply(options->config);
     if (status.ok()) served_ = options->config;
@@ -133,7 +136,9 @@ class Daemon final : public engine::Application {
 };
 
 // --check-config: what the daemon would serve, as far as it can be said without opening a store.
-int check(const Config& config) {
+int check(const Options& options) {
+  const Config& config = options.config;
+  engine::print_notes(kProgram, options.config_file, options.notes, true);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   const absl::Status status = engine::check_start(kProgram, config.listen, wanted, config.engine);
   if (!status.ok()) return engine::fail(kProgram, status);
@@ -152,6 +157,15 @@ int check(const Config& config) {
   return base::end_of_output(kProgram, base::kExitOk);
 }
 
+// --print-config: what --config would take for the same.
+int print(const Options& options) {
+  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  const absl::StatusOr<std::string> text = to_json(options.config);
+  if (!text.ok()) return engine::fail(kProgram, text.status());
+  std::fputs(text->c_str(), stdout);
+  return base::end_of_output(kProgram, base::kExitOk);
+}
+
 }  // namespace
 }  // namespace mrpool::iser_target
 
@@ -166,7 +180,9 @@ int main(int argc, char** argv) {
     std::fputs(options->answer->c_str(), stdout);
     return mrpool::base::end_of_output(kProgram, 0);
   }
-  if (options->check_config) return mrpool::iser_target::check(options->config);
+  if (options->check_config) return mrpool::iser_target::check(*options);
+  if (options->print_config) return mrpool::iser_target::print(*options);
+  mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   mrpool::iser_target::Config& config = options->config;
   const auto stores = mrpool::iser_target::wanted_stores(config);
   mrpool::engine::warn_of_memory(kProgram, stores);

@@ -4,7 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/base/json_text.h"
 #include "examples/engine/listen.h"
+#include "examples/iser/target/import.h"
 #include "examples/iser/target/limits.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/discovery.h"
@@ -31,14 +33,33 @@ constexpr const char* kExamples =
   $ mrpool-iser-target --config /etc/mrpool/iser.json --check-config
 )";
 
-absl::StatusOr<Config> read_config(const std::string& path) {
-  const absl::StatusOr<std::string> text = storage::read_text(path);
+// As a person wrote it, or what the kernel's target had.
+absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options) {
+  const auto parsed = base::parse_json_text(text);
+  if (!parsed.ok()) return parsed.status();
+  switch (engine::kind_of(*parsed)) {
+    case engine::FileKind::kNvmetcli:
+      return absl::InvalidArgumentError(
+          "nvmetcli has saved this, of NVMe; give it to mrpool-nvmf-target");
+    case engine::FileKind::kTargetcli:
+      return engine::settle(import_targetcli(text, options), options, complete);
+    case engine::FileKind::kOwn:
+      break;
+  }
+  absl::StatusOr<Config> config = parse_json(text);
+  if (!config.ok()) return config.status();
+  return Imported{.config = *std::move(config), .notes = {}};
+}
+
+absl::StatusOr<Imported> read_config(const Options& options) {
+  const absl::StatusOr<std::string> text = storage::read_text(options.config_file);
   if (!text.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--config: ", text.status().message()));
   }
-  absl::StatusOr<Config> config = parse_json(*text);
+  absl::StatusOr<Imported> config = understand(*text, options.import);
   if (config.ok()) return config;
-  return absl::InvalidArgumentError(absl::StrCat(path, ": ", config.status().message()));
+  return absl::InvalidArgumentError(
+      absl::StrCat(options.config_file, ": ", config.status().message()));
 }
 
 absl::Status twice() {
@@ -154,9 +175,12 @@ void declare_served(base::CommandLine& program, Options& options) {
                    return Address::parse(text).status();
                  });
   program.repeatable();
-  program.text("config", "FILE", "all of this, as JSON; see docs", options.config_file);
+  program.text("config", "FILE", "all of this, as JSON, or what targetcli saved; see docs",
+               options.config_file);
   program.flag("check-config", "print what would be served, open nothing, and end",
                options.check_config);
+  program.flag("print-config", "print it as a file for --config, secrets included, and end",
+               options.print_config);
   program.excludes("config",
                    {"listen", "target", "lun", "alias", "chap", "mutual-chap", "initiator",
                     "initiator-chap", "initiator-mutual-chap"},
@@ -181,6 +205,7 @@ void declare_how(base::CommandLine& program, Options& options) {
                config.initial_r2t, false);
   program.flag("no-immediate-data", "negotiate ImmediateData=No", config.immediate_data, false);
   engine::declare_options(program, config.engine);
+  engine::declare_import_options(program, options.import);
 }
 
 // `options` holds what the file says, or the defaults.
@@ -205,10 +230,11 @@ absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments) 
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   if (options.answer) return options;
   if (!options.config_file.empty()) {
-    absl::StatusOr<Config> config = read_config(options.config_file);
-    if (!config.ok()) return config.status();
+    absl::StatusOr<Imported> read = read_config(options);
+    if (!read.ok()) return read.status();
     options = Options{};
-    options.config = *std::move(config);
+    options.config = std::move(read->config);
+    options.notes = std::move(read->notes);
     if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   }
   absl::Status status = complete(options.config);

@@ -6,8 +6,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/base/import.h"
+#include "examples/engine/import.h"
 #include "examples/iser/target/config.h"
 #include "mrpool/reactor.h"
 
@@ -15,8 +18,11 @@ namespace mrpool::iser_target {
 
 struct Options {
   Config config;
+  std::vector<base::ImportNote> notes;  // what is not as the file of a kernel's target says
   std::string config_file;
   bool check_config = false;
+  bool print_config = false;
+  engine::ImportOptions import;
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };
 

@@ -11,8 +11,10 @@
 #include "examples/base/exit_status.h"
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
+#include "examples/engine/import.h"
 #include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
+#include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 
@@ -61,6 +63,7 @@ class Daemon final : public engine::Application {
     if (options_.service.in_capsule != wanted->service.in_capsule) keys.emplace_back("in_capsule");
     absl::Status status = engine::refuse_changes(keys);
     if (!status.ok()) return status;
+    engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
     engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
     status = service_.apply(wanted->config);
     if (status.ok()) served_ = wanted->config;
@@ -112,7 +115,10 @@ class Daemon final : public engine::Application {
 };
 
 // --check-config: what the daemon would serve, as far as it can be said without opening a store.
-int check(const Config& config, const engine::Options& engine) {
+int check(const DaemonOptions& options) {
+  const Config& config = options.config;
+  const engine::Options& engine = options.service.engine;
+  engine::print_notes(kProgram, options.config_file, options.notes, true);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   if (absl::Status status = engine::check_start(kProgram, config.listen, wanted, engine);
       !status.ok()) {
@@ -131,6 +137,16 @@ int check(const Config& config, const engine::Options& engine) {
   return base::end_of_output(kProgram, base::kExitOk);
 }
 
+// --print-config: what --config would take for the same.
+int print(const DaemonOptions& options) {
+  Config config = options.config;
+  config.engine = options.service.engine;
+  config.in_capsule = options.service.in_capsule;
+  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  std::fputs(to_json(config).c_str(), stdout);
+  return base::end_of_output(kProgram, base::kExitOk);
+}
+
 }  // namespace
 }  // namespace mrpool::nvmf_target
 
@@ -145,9 +161,9 @@ int main(int argc, char** argv) {
     std::fputs(options->answer->c_str(), stdout);
     return mrpool::base::end_of_output(kProgram, 0);
   }
-  if (options->check_config) {
-    return mrpool::nvmf_target::check(options->config, options->service.engine);
-  }
+  if (options->check_config) return mrpool::nvmf_target::check(*options);
+  if (options->print_config) return mrpool::nvmf_target::print(*options);
+  mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
   mrpool::engine::warn_of_memory(kProgram, stores);
   mrpool::engine::fit_to_process(kProgram, options->config.listen, stores.size(),

@@ -2,7 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/base/json_text.h"
 #include "examples/engine/listen.h"
+#include "examples/nvmf/target/import.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/protocol/nvme/wire.h"
 #include "examples/storage/descriptor.h"
@@ -69,10 +71,12 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.repeatable();
   program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
                subsystem.traffic_keep_alive, false);
-  program.text("config", "FILE", "all of this, for several subsystems, as JSON; see docs",
+  program.text("config", "FILE",
+               "all of this, for several subsystems, as JSON, or what nvmetcli saved; see docs",
                options.config_file);
   program.flag("check-config", "print what would be served, open nothing, and end",
                options.check_config);
+  program.flag("print-config", "print it as a file for --config, and end", options.print_config);
   program.excludes("config", {"listen", "subnqn", "namespace", "host-nqn", "no-traffic-keep-alive"},
                    "what is served stands in the file, or on the command line");
 }
@@ -82,6 +86,7 @@ void declare_how(base::CommandLine& program, DaemonOptions& options) {
   program.size("in-capsule", "write data that may come with the command, a multiple of 16",
                options.service.in_capsule, {.most = kMaxInCapsule});
   engine::declare_options(program, options.service.engine);
+  engine::declare_import_options(program, options.import);
 }
 
 // What no option can check alone.
@@ -112,11 +117,28 @@ absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arg
   return options.answer ? absl::OkStatus() : check(options, subsystem);
 }
 
-absl::StatusOr<Config> read_config(const std::string& path) {
-  const absl::StatusOr<std::string> text = storage::read_text(path);
+// As a person wrote it, or what the kernel's target had.
+absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options) {
+  const auto parsed = base::parse_json_text(text);
+  if (!parsed.ok()) return parsed.status();
+  switch (engine::kind_of(*parsed)) {
+    case engine::FileKind::kTargetcli:
+      return bad("targetcli has saved this, of iSCSI; give it to mrpool-iser-target");
+    case engine::FileKind::kNvmetcli:
+      return engine::settle(import_nvmetcli(text, options), options, complete);
+    case engine::FileKind::kOwn:
+      break;
+  }
+  auto config = parse_config(text);
+  if (!config.ok()) return config.status();
+  return Imported{.config = *std::move(config), .notes = {}};
+}
+
+absl::StatusOr<Imported> read_config(const DaemonOptions& options) {
+  const absl::StatusOr<std::string> text = storage::read_text(options.config_file);
   if (!text.ok()) return bad("--config: ", text.status().message());
-  auto config = parse_config(*text);
-  if (!config.ok()) return bad(path, ": ", config.status().message());
+  auto config = understand(*text, options.import);
+  if (!config.ok()) return bad(options.config_file, ": ", config.status().message());
   return config;
 }
 
@@ -126,14 +148,15 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   DaemonOptions options;
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   if (options.answer || options.config_file.empty()) return options;
-  auto config = read_config(options.config_file);
-  if (!config.ok()) return config.status();
+  auto read = read_config(options);
+  if (!read.ok()) return read.status();
   // Once more, on top of the file: what the command line says goes first.
   options = DaemonOptions();
-  options.service.engine = config->engine;
-  options.service.in_capsule = config->in_capsule;
+  options.service.engine = read->config.engine;
+  options.service.in_capsule = read->config.in_capsule;
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
-  options.config = *std::move(config);
+  options.config = std::move(read->config);
+  options.notes = std::move(read->notes);
   return options;
 }
 

@@ -7,8 +7,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/base/import.h"
+#include "examples/engine/import.h"
 #include "examples/nvmf/target/config.h"
 #include "examples/nvmf/target/service.h"
 
@@ -18,6 +21,9 @@ struct DaemonOptions {
   Config config;            // of the file, or of the arguments when there is none
   std::string config_file;  // re-read on SIGHUP
   bool check_config = false;
+  bool print_config = false;
+  engine::ImportOptions import;
+  std::vector<base::ImportNote> notes;  // what is not as the file of a kernel's target says
   Service::Options service;
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };

@@ -1,0 +1,99 @@
+#include "examples/iser/target/config_json.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "examples/base/json_print.h"
+#include "examples/engine/options_json.h"
+
+namespace mrpool::iser_target {
+
+namespace json = boost::json;
+
+namespace {
+
+class Writer {
+ public:
+  json::object root(const Config& config) {
+    const Config defaults;
+    json::object to;
+    to["listen"] = json::array(config.listen.begin(), config.listen.end());
+    accounts(config.discovery, "discovery_chap", "discovery_mutual_chap", to);
+    if (config.open_discovery) to["open_discovery"] = true;
+    if (config.block_size != defaults.block_size) to["block_size"] = config.block_size;
+    if (!config.initial_r2t) to["initial_r2t"] = false;
+    if (!config.immediate_data) to["immediate_data"] = false;
+    engine::write_options(config.engine, to);
+    json::array targets;
+    for (const TargetConfig& each : config.targets) targets.push_back(target(each));
+    to["targets"] = std::move(targets);
+    return to;
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  json::object target(const TargetConfig& target) {
+    json::object to;
+    to["name"] = target.name;
+    if (!target.alias.empty()) to["alias"] = target.alias;
+    json::array luns;
+    for (const LunConfig& each : target.luns) luns.push_back(lun(each));
+    to["luns"] = std::move(luns);
+    accounts(target.authentication, "chap", "mutual_chap", to);
+    if (!target.initiators) return to;
+    json::array initiators;
+    for (const InitiatorConfig& each : *target.initiators) {
+      json::object initiator;
+      initiator["name"] = each.name;
+      accounts(each.authentication, "chap", "mutual_chap", initiator);
+      initiators.push_back(std::move(initiator));
+    }
+    to["initiators"] = std::move(initiators);
+    return to;
+  }
+
+  json::object lun(const LunConfig& lun) {
+    json::object to;
+    to["storage"] = lun.storage;
+    if (lun.lun) to["lun"] = *lun.lun;
+    if (lun.block_size != 0) to["block_size"] = lun.block_size;
+    if (!lun.names.serial.empty()) to["serial"] = lun.names.serial;
+    if (!lun.names.naa.empty()) {
+      to["naa"] = absl::BytesToHexString(std::string(lun.names.naa.begin(), lun.names.naa.end()));
+    }
+    if (lun.names.uuid != storage::Uuid{}) to["uuid"] = storage::format_uuid(lun.names.uuid);
+    return to;
+  }
+
+  void accounts(const iscsi::Authentication& of, std::string_view incoming,
+                std::string_view outgoing, json::object& to) {
+    for (const auto& [account, key] :
+         {std::pair{&of.incoming, incoming}, {&of.outgoing, outgoing}}) {
+      if (!*account) continue;
+      const iscsi::Credentials& credentials = **account;
+      if (credentials.user.find(':') != std::string::npos && status_.ok()) {
+        status_ = absl::InvalidArgumentError(
+            absl::StrCat("the user \"", credentials.user,
+                         "\" has a colon, which ends the user in \"user:secret\"; give the account "
+                         "another user, here and at the initiator"));
+      }
+      to[key] = absl::StrCat(credentials.user, ":", credentials.secret);
+    }
+  }
+
+  absl::Status status_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> to_json(const Config& config) {
+  Writer writer;
+  const json::object root = writer.root(config);
+  if (!writer.status().ok()) return writer.status();
+  return base::print_json(root);
+}
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,55 @@
+#include "examples/nvmf/target/config_json.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <utility>
+
+#include "examples/base/json_print.h"
+#include "examples/base/units.h"
+#include "examples/engine/options_json.h"
+#include "examples/storage/uuid.h"
+
+namespace mrpool::nvmf_target {
+
+namespace json = boost::json;
+
+namespace {
+
+json::object write(const NamespaceConfig& ns) {
+  json::object object;
+  object["storage"] = ns.storage;
+  if (ns.nsid != 0) object["nsid"] = ns.nsid;
+  if (ns.block_size != storage::kDefaultBlockSize) object["block_size"] = ns.block_size;
+  if (ns.uuid != Uuid{}) object["uuid"] = storage::format_uuid(ns.uuid);
+  return object;
+}
+
+json::object write(const SubsystemConfig& subsystem) {
+  json::object object;
+  object["nqn"] = subsystem.nqn;
+  if (!subsystem.serial.empty()) object["serial"] = subsystem.serial;
+  if (subsystem.hosts)
+    object["hosts"] = json::array(subsystem.hosts->begin(), subsystem.hosts->end());
+  if (!subsystem.traffic_keep_alive) object["traffic_based_keep_alive"] = false;
+  json::array namespaces;
+  for (const NamespaceConfig& ns : subsystem.namespaces) namespaces.push_back(write(ns));
+  object["namespaces"] = std::move(namespaces);
+  return object;
+}
+
+}  // namespace
+
+std::string to_json(const Config& config) {
+  json::object root;
+  root["listen"] = json::array(config.listen.begin(), config.listen.end());
+  if (config.in_capsule != kDefaultInCapsule) {
+    root["in_capsule"] = base::exact_size(config.in_capsule);
+  }
+  engine::write_options(config.engine, root);
+  json::array subsystems;
+  for (const SubsystemConfig& subsystem : config.subsystems) subsystems.push_back(write(subsystem));
+  root["subsystems"] = std::move(subsystems);
+  return base::print_json(root);
+}
+
+}  // namespace mrpool::nvmf_target

@@ -1,0 +1,358 @@
+#include "examples/nvmf/target/import.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/json_text.h"
+#include "examples/nvmf/target/limits.h"
+#include "examples/protocol/nvme/wire.h"
+#include "examples/storage/spec.h"
+#include "examples/storage/uuid.h"
+#include "mrpool/device.h"
+
+namespace mrpool::nvmf_target {
+namespace {
+
+using base::ImportObject;
+using base::ImportWeight;
+using Usual = ImportObject::Usual;
+
+constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
+
+// The keys of which almost every file has the same values, or that nothing here follows from.
+constexpr Usual kOfSubsystem[] = {
+    {"model", "mrpool NVMe-oF target", ImportWeight::kMinor, "hosts see this daemon's own model"},
+    {"firmware", "", ImportWeight::kMinor, ""},
+    {"version", "1.3|1.4|2.1", ImportWeight::kMinor, "hosts see the version of this daemon"},
+    {"ieee_oui", "0x000000", ImportWeight::kMinor, "hosts see none"},
+    {"cntlid_min", "1", ImportWeight::kMinor, "controllers have the ids from 1 on"},
+    {"cntlid_max", "65519", ImportWeight::kMinor, "controllers have the ids from 1 on"},
+    {"qid_max", "128", ImportWeight::kMinor, "a host may have 128 I/O queues"},
+    {"pi_enable", "0", ImportWeight::kLost, "hosts see no protection information"},
+};
+constexpr Usual kOfPort[] = {
+    {"pi_enable", "0", ImportWeight::kMinor, "hosts see no protection information"},
+    {"max_queue_size", "", ImportWeight::kMinor, ""},
+    {"mdts", "", ImportWeight::kMinor, ""},
+};
+
+// A port that hosts can come in by, or not.
+struct Port {
+  std::string path;
+  uint64_t id = 0;
+  std::string address;  // empty: no address of ours
+  std::set<std::string> subsystems;
+  std::map<uint64_t, std::string> ana;  // the state of each group
+  std::optional<uint32_t> inline_data;
+  std::string name() const { return absl::StrCat("port ", id, " (", address, ")"); }
+};
+
+struct ImportedNamespace {
+  NamespaceConfig config;
+  std::string path;
+  uint64_t group = 1;  // of ANA
+};
+
+struct ImportedSubsystem {
+  SubsystemConfig config;
+  std::string path;
+  std::vector<ImportedNamespace> namespaces;
+  bool passthru = false;
+};
+
+class Importer {
+ public:
+  Importer(const base::JsonText& text, const engine::ImportOptions& options)
+      : options_(options), log_(text), root_(text.value.as_object(), {}, log_) {}
+
+  absl::StatusOr<Imported> run() {
+    root_.objects("hosts", [this](ImportObject& each) { read_host(each); });
+    root_.objects("ports", [this](ImportObject& each) { read_port(each); });
+    root_.objects("subsystems", [this](ImportObject& each) { read_subsystem(each); });
+    root_.object("discovery", [](ImportObject& discovery) {
+      static constexpr Usual kKeys[] = {{"nqn", nvme::kDiscoveryNqn, ImportWeight::kLost,
+                                         "discovery has the well-known name alone"}};
+      discovery.usual(kKeys);
+    });
+    root_.finish();
+    if (!log_.status().ok()) return log_.status();
+    Imported result;
+    for (ImportedSubsystem& each : subsystems_) serve(each, result.config);
+    listen(result.config);
+    result.notes = log_.take_notes();
+    return result;
+  }
+
+ private:
+  void read_host(ImportObject& host) {
+    const std::string nqn = host.text("nqn");
+    bool proof = false;
+    host.object("dhchap", [&](ImportObject& keys) {
+      const std::string key = keys.text("key"), ctrl_key = keys.text("ctrl_key");
+      proof = !key.empty() || !ctrl_key.empty();
+      keys.known({"hash", "dhgroup"});
+    });
+    // A list of its own for each that has to prove itself: where.
+    if (proof) proofs_.emplace(nqn, host.path("dhchap.key"));
+  }
+
+  void read_port(ImportObject& object) {
+    Port port;
+    port.path = object.path();
+    port.id = object.number("portid", 0, kMax32);
+    object.object("addr", [&](ImportObject& address) { read_address(address, port); });
+    object.object("param", [&](ImportObject& parameters) {
+      const std::string data = parameters.text("inline_data_size", "-1");
+      if (data != "-1") {
+        port.inline_data = uint32_t(parameters.number("inline_data_size", 0, kMax32));
+      }
+      parameters.usual(kOfPort);
+    });
+    for (std::string& nqn : object.texts("subsystems")) port.subsystems.insert(std::move(nqn));
+    object.objects("ana_groups", [&](ImportObject& group) {
+      std::string& state = port.ana[group.number("grpid", 0, kMax32)];
+      state = "optimized";
+      group.object("ana", [&](ImportObject& ana) { state = ana.text("state", state); });
+    });
+    object.objects("referrals", [&](ImportObject& referral) {
+      referral.known({"addr", "name"});
+      if (referral.flag("enable", false)) {
+        referral.note(ImportWeight::kLost, "enable", "discovery tells hosts of no referral");
+      }
+    });
+    object.known({"enable"});
+    ports_.push_back(std::move(port));
+  }
+
+  // Of a port: no address of ours when hosts cannot come in by it.
+  void read_address(ImportObject& object, Port& port) {
+    static constexpr Usual kKeys[] = {
+        {"treq", "not specified|not required|", ImportWeight::kLost,
+         "RDMA has no secure channel, and none is asked for"},
+        {"tsas", "", ImportWeight::kMinor, ""},
+    };
+    const std::string type = object.text("trtype"), family = object.text("adrfam");
+    const std::string host = object.text("traddr"), service = object.text("trsvcid");
+    object.usual(kKeys);
+    if (type != "rdma") {
+      return object.note(ImportWeight::kLost, "trtype",
+                         type.empty() ? "is empty: the port is not listened on"
+                                      : absl::StrCat("is \"", type,
+                                                     "\": this daemon has RDMA alone, so the port "
+                                                     "is not listened on"));
+    }
+    if (family != "ipv4" && family != "ipv6") {
+      return object.note(ImportWeight::kLost, "adrfam",
+                         absl::StrCat("is \"", family,
+                                      "\", which is neither ipv4 nor ipv6: the port is not "
+                                      "listened on"));
+    }
+    port.address = engine::import_address(options_, host, service);
+    const auto parsed = Address::parse(port.address);
+    if (!parsed.ok()) object.fail("traddr", std::string(parsed.status().message()));
+  }
+
+  void read_subsystem(ImportObject& object) {
+    ImportedSubsystem subsystem;
+    subsystem.path = object.path();
+    subsystem.config.line = object.line();
+    subsystem.config.nqn = object.text("nqn");
+    bool anybody = false;
+    object.object("attr", [&](ImportObject& attributes) {
+      anybody = attributes.flag("allow_any_host", false);
+      subsystem.config.serial = attributes.text("serial");
+      attributes.usual(kOfSubsystem);
+    });
+    const std::vector<std::string> hosts = object.texts("allowed_hosts");
+    if (!anybody) subsystem.config.hosts.emplace(hosts.begin(), hosts.end());
+    object.objects("namespaces",
+                   [&](ImportObject& each) { read_namespace(each, subsystem.namespaces); });
+    object.objects("passthru", [&](ImportObject& each) {
+      subsystem.passthru = subsystem.passthru || each.flag("enable", false);
+      each.known({"device", "clear_ids", "admin_timeout", "io_timeout"});
+    });
+    subsystems_.push_back(std::move(subsystem));
+  }
+
+  void read_namespace(ImportObject& object, std::vector<ImportedNamespace>& namespaces) {
+    ImportedNamespace ns;
+    std::string path;
+    ns.path = object.path();
+    ns.config.line = object.line();
+    ns.config.nsid = uint32_t(object.number("nsid", 0, kMax32));
+    object.object("device", [&](ImportObject& device) {
+      path = device.text("path");
+      if (path == "(null)") path.clear();
+      read_identity(device, ns.config);
+      device.known({"eui64"});
+    });
+    object.object("ana", [&](ImportObject& ana) { ns.group = ana.number("grpid", 1, kMax32); });
+    ns.group = object.number("ana_grpid", ns.group, kMax32);
+    if (ns.group == 0) ns.group = 1;  // of kernels without ANA
+    object.object("resv", [](ImportObject& reservations) {
+      static constexpr Usual kKeys[] = {
+          {"enable", "0", ImportWeight::kLost, "hosts cannot reserve the namespace"}};
+      reservations.usual(kKeys);
+    });
+    const bool buffered = object.flag("buffered_io", false);
+    object.known({"p2pmem", "revalidate_size"});
+    const bool enabled = object.flag("enable", false);
+    if (!enabled || path.empty()) {
+      return object.note(ImportWeight::kLost, enabled ? "device.path" : "enable",
+                         enabled ? "is empty: the namespace is not served"
+                                 : "is off: the namespace is not served");
+    }
+    const engine::BlockSize blocks = options_.blocks(path);
+    if (blocks.bytes != 0) ns.config.block_size = blocks.bytes;
+    ns.config.storage = engine::import_file(path, buffered ? "" : ",direct");
+    namespaces.push_back(std::move(ns));
+  }
+
+  // The UUID, or the NGUID where there is no UUID: this daemon shows one as the other.
+  void read_identity(ImportObject& device, NamespaceConfig& ns) {
+    Uuid nguid{};
+    for (const auto& [key, to] : {std::pair{"uuid", &ns.uuid}, {"nguid", &nguid}}) {
+      const std::string text = device.text(key);
+      // The kernel's word for none.
+      if (text.empty() || text.find_first_not_of("0-") == text.npos) continue;
+      const auto parsed = storage::parse_uuid(text);
+      if (!parsed.ok()) {
+        device.fail(key, std::string(parsed.status().message()));
+      } else {
+        *to = *parsed;
+      }
+    }
+    if (nguid == Uuid{} || nguid == ns.uuid) return;
+    if (ns.uuid == Uuid{}) {
+      ns.uuid = nguid;
+      return;
+    }
+    device.note(ImportWeight::kLost, "nguid", "hosts see the UUID as the NGUID too");
+  }
+
+  void serve(ImportedSubsystem& subsystem, Config& config) {
+    const std::string& nqn = subsystem.config.nqn;
+    const auto leave_out = [&](std::string_view why) {
+      log_.note(ImportWeight::kLost, subsystem.path,
+                absl::StrCat(nqn, " is not served: ", std::string(why)));
+    };
+    if (subsystem.passthru) return leave_out("it passes commands through to a device");
+    std::vector<const Port*> ports;
+    for (const Port& port : ports_) {
+      if (!port.address.empty() && port.subsystems.contains(nqn)) ports.push_back(&port);
+    }
+    if (ports.empty()) return leave_out("no port with an address of RDMA has it");
+    for (ImportedNamespace& ns : subsystem.namespaces) {
+      if (!reachable(ns, ports)) continue;
+      subsystem.config.namespaces.push_back(std::move(ns.config));
+    }
+    if (subsystem.config.namespaces.empty()) return leave_out("it has no namespace to serve");
+    check_proofs(subsystem);
+    config.subsystems.push_back(std::move(subsystem.config));
+  }
+
+  // By what ANA says of its group at each port. False: it is left out.
+  bool reachable(const ImportedNamespace& ns, const std::vector<const Port*>& ports) {
+    std::vector<std::string> closed;
+    for (const Port* port : ports) {
+      const auto group = port->ana.find(ns.group);
+      // A kernel has no group but the first unless somebody made it.
+      const std::string state = group != port->ana.end() ? group->second
+                                : ns.group == 1          ? "optimized"
+                                                         : "inaccessible";
+      if (state == "optimized") continue;
+      if (state == "non-optimized") {
+        log_.note(ImportWeight::kMinor, ns.path,
+                  absl::StrCat("hosts are not told to prefer other ports than ", port->name()));
+        continue;
+      }
+      closed.push_back(absl::StrCat(port->name(), ", where ANA group ", ns.group, " is ", state));
+    }
+    if (closed.size() == ports.size()) {
+      log_.note(ImportWeight::kLost, ns.path,
+                absl::StrCat("is not served: not accessible at ", closed[0]));
+      return false;
+    }
+    for (const std::string& each : closed) {
+      log_.note(ImportWeight::kWider, ns.path, absl::StrCat("would be accessible at ", each));
+    }
+    return true;
+  }
+
+  void check_proofs(const ImportedSubsystem& subsystem) {
+    if (!subsystem.config.hosts) return;  // the kernel asks for no proof where any host may connect
+    for (const std::string& host : *subsystem.config.hosts) {
+      const auto proof = proofs_.find(host);
+      if (proof == proofs_.end()) continue;
+      log_.note(ImportWeight::kWider, proof->second,
+                absl::StrCat("this daemon asks for no DH-HMAC-CHAP, so whoever calls itself ", host,
+                             " could use ", subsystem.config.nqn));
+    }
+  }
+
+  // On the ports of what is served, by which everything is reached.
+  void listen(Config& config) {
+    std::set<std::string> known, served;
+    for (const ImportedSubsystem& each : subsystems_) known.insert(each.config.nqn);
+    for (const SubsystemConfig& each : config.subsystems) served.insert(each.nqn);
+    known.insert(served.begin(), served.end());  // whose names have moved
+    std::optional<uint32_t> inline_data;
+    for (const Port& port : ports_) {
+      for (const std::string& nqn : port.subsystems) {
+        if (known.contains(nqn)) continue;
+        log_.note(ImportWeight::kLost, port.path,
+                  absl::StrCat("the file has no subsystem ", nqn, ", which the port has"));
+      }
+      if (port.address.empty()) continue;
+      const bool used = std::ranges::any_of(
+          port.subsystems, [&](const std::string& nqn) { return served.contains(nqn); });
+      if (!used) {
+        log_.note(ImportWeight::kLost, port.path,
+                  absl::StrCat("has no subsystem that is served, so ", port.address,
+                               " is not listened on"));
+        continue;
+      }
+      open(port, config);
+      if (port.inline_data) {
+        inline_data = std::max(inline_data.value_or(0), *port.inline_data);
+      }
+    }
+    if (inline_data) config.in_capsule = std::min(*inline_data / 16 * 16, kMaxInCapsule);
+  }
+
+  void open(const Port& port, Config& config) {
+    for (const SubsystemConfig& subsystem : config.subsystems) {
+      if (port.subsystems.contains(subsystem.nqn)) continue;
+      log_.note(ImportWeight::kWider, port.path,
+                absl::StrCat(subsystem.nqn, " would be reached by ", port.name(),
+                             ", which does not have it"));
+    }
+    if (std::ranges::find(config.listen, port.address) == config.listen.end()) {
+      config.listen.push_back(port.address);
+    }
+  }
+
+  const engine::ImportOptions& options_;
+  base::ImportLog log_;
+  ImportObject root_;
+  std::map<std::string, std::string> proofs_;  // of hosts: where their keys are
+  std::vector<Port> ports_;
+  std::vector<ImportedSubsystem> subsystems_;
+};
+
+}  // namespace
+
+absl::StatusOr<Imported> import_nvmetcli(std::string_view json,
+                                         const engine::ImportOptions& options) {
+  const auto text = engine::parse_object(json);
+  if (!text.ok()) return text.status();
+  return Importer(*text, options).run();
+}
+
+}  // namespace mrpool::nvmf_target
