@@ -1,10 +1,13 @@
 #include "examples/engine/daemon.h"
 
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdio>
 #include <future>
 #include <latch>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -14,10 +17,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "examples/base/descriptor_limit.h"
+#include "examples/control/server.h"
 #include "examples/engine/signals.h"
 #include "examples/storage/watch.h"
 
 namespace mrpool::engine {
+
+namespace asio = boost::asio;
+
 namespace {
 
 using Number = unsigned long long;
@@ -47,16 +54,6 @@ std::map<std::string, std::string> state_of(Application& application) {
     state.emplace("waiting for " + port.address, "");
   }
   return state;
-}
-
-void reload(Application& application) {
-  const auto before = state_of(application);
-  if (absl::Status status = application.reload(); !status.ok()) {
-    std::fprintf(stderr, "reload refused, all stays as it was: %s\n", said(status).c_str());
-    return;
-  }
-  std::printf("reloaded: %s\n", describe_change(before, state_of(application)).c_str());
-  print_served(application);
 }
 
 void report_overdue(Nanoseconds limit, const Stores& stores) {
@@ -100,16 +97,77 @@ void print_report(Application& application) {
   std::fflush(stdout);
 }
 
-// The next signal. Ports that wait are tried again meanwhile.
-Signals::Event next_event(Signals& signals, Application& application) {
-  while (!application.service().waiting_ports().empty()) {
-    if (const auto event = signals.next(kListenRetry); event.has_value()) return *event;
-    if (!application.service().retry_ports()) continue;
-    application.ports_changed();
-    print_served(application);
+// What runs on the main thread until a signal stops it.
+class MainLoop {
+ public:
+  MainLoop(const char* program, asio::io_context& loop, Application& application)
+      : application_(application), loop_(loop) {
+    control::add_common_methods(methods_, program);
+    application.add_methods(administration_);
   }
-  return *signals.next();
-}
+  // Listens on the control socket, where one is wanted.
+  absl::Status open_control() {
+    const std::string& path = application_.service().options().control;
+    if (path.empty()) return absl::OkStatus();
+    auto server = control::Server::create(loop_, methods_, path, {});
+    if (!server.ok()) {
+      return absl::Status(server.status().code(),
+                          absl::StrCat("--control: ", server.status().message()));
+    }
+    control_ = *std::move(server);
+    return absl::OkStatus();
+  }
+  // Until a signal stops it.
+  void run() {
+    const auto guard = asio::make_work_guard(loop_);
+    retry_ports_later();
+    loop_.run();
+    control_.reset();
+    changes_.stop();
+  }
+  void reload() {
+    std::vector<Step> steps = application_.reload_steps();
+    const auto before = std::make_shared<std::map<std::string, std::string>>();
+    steps.insert(steps.begin(), Step{.run = [this, before] {
+                   *before = state_of(application_);
+                   return absl::OkStatus();
+                 }});
+    changes_.add(std::move(steps), [this, before](const absl::Status& status) {
+      if (!status.ok()) {
+        std::fprintf(stderr, "reload refused, all stays as it was: %s\n", said(status).c_str());
+        return;
+      }
+      std::printf("reloaded: %s\n", describe_change(*before, state_of(application_)).c_str());
+      print_served(application_);
+    });
+  }
+
+ private:
+  // While there are ports that wait.
+  void retry_ports_later() {
+    if (application_.service().waiting_ports().empty()) return;
+    retry_.expires_after(kListenRetry);
+    retry_.async_wait([this](boost::system::error_code error) {
+      if (!error) retry_ports();
+    });
+  }
+  void retry_ports() {
+    // A change that is under way may be about to open them.
+    if (!changes_.busy() && application_.service().retry_ports()) {
+      application_.ports_changed();
+      print_served(application_);
+    }
+    retry_ports_later();
+  }
+
+  Application& application_;
+  asio::io_context& loop_;
+  Changes changes_{loop_, [this] { retry_ports_later(); }};
+  control::Methods methods_;
+  Administration administration_{loop_, changes_, methods_};
+  asio::steady_timer retry_{loop_};
+  std::unique_ptr<control::Server> control_;
+};
 
 // Runs each reactor on a thread until stop(), which destroys its worker there.
 class Threads {
@@ -205,6 +263,14 @@ std::string describe_change(const std::map<std::string, std::string>& before,
   return text.empty() ? "nothing changed" : text;
 }
 
+std::vector<Step> Application::reload_steps() {
+  std::vector<Step> steps;
+  steps.push_back({.run = [this] { return reload(); }});
+  return steps;
+}
+
+void Application::add_methods(Administration&) {}
+
 int fail(const char* program, const absl::Status& status) {
   std::fprintf(stderr, "%s: %s\n", program, said(status).c_str());
   return absl::IsInvalidArgument(status) ? 2 : 1;
@@ -216,14 +282,26 @@ namespace {
 int serve(const char* program, std::unique_ptr<Application> application) {
   Service& service = application->service();
   const Nanoseconds stop_timeout = service.options().stop_timeout;
+  asio::io_context loop(1);
+  MainLoop* told = nullptr;  // set when the loop runs
   // Ends last: what comes before may wait for storage.
-  Signals signals(stop_timeout, [stop_timeout, stores = service.stores()] {
-    report_overdue(stop_timeout, *stores);
-  });
+  Signals signals(
+      stop_timeout,
+      [stop_timeout, stores = service.stores()] { report_overdue(stop_timeout, *stores); },
+      [&](Signals::Event event) {
+        asio::post(loop, [&, event] {
+          if (event == Signals::Event::kStop) return loop.stop();
+          signals.take_reload();
+          told->reload();
+        });
+      });
   std::vector<std::unique_ptr<Reactor>> reactors;
   std::vector<Reactor*> pointers;
-  // The application ends before the reactors.
+  // The application ends before the reactors, and the main loop before the application.
   const std::unique_ptr<Application> owner = std::move(application);
+  MainLoop main(program, loop, *owner);
+  told = &main;
+  if (absl::Status status = main.open_control(); !status.ok()) return fail(program, status);
   for (uint32_t i = 0; i < service.options().threads; ++i) {
     auto reactor = Reactor::create({.spin = service.options().spin});
     if (!reactor.ok()) return fail(program, reactor.status());
@@ -236,7 +314,7 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   {
     auto watch = watch_stores(program, *owner);
     Threads threads(service, pointers);
-    while (next_event(signals, *owner) == Signals::Event::kReload) reload(*owner);
+    main.run();
     std::printf("stopping\n");
     std::fflush(stdout);
     watch.reset();

@@ -7,9 +7,13 @@
 // what the user wrote is wrong.
 // A thread looks at the served stores every few seconds and reports what changed (storage/watch.h).
 //
+// The main thread runs an io_context: signals, ports that are tried again, the control socket
+// (Options::control) with the application's methods, and whatever else joins Administration. What
+// may wait is done aside (changes.h).
+//
 // Thread safety: run_daemon: the main thread, before any other thread has started; it calls the
 // application from there, but for stores() and sizes_changed(), which may be called from another
-// thread meanwhile.
+// thread meanwhile, and steps of changes that are to run aside.
 #pragma once
 
 #include <map>
@@ -19,6 +23,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/engine/administration.h"
+#include "examples/engine/changes.h"
 #include "examples/engine/service.h"
 #include "examples/engine/statistics_tree.h"
 #include "examples/storage/storage.h"
@@ -37,6 +43,10 @@ class Application {
   virtual absl::Status start(std::span<Reactor* const> reactors) = 0;
   // Serves the configuration as it is now; not OK: all stays as it was.
   virtual absl::Status reload() = 0;
+  // The same in steps, so that the main loop goes on while stores are opened.
+  virtual std::vector<Step> reload_steps();
+  // Adds its methods to the control socket's. `administration` is there while the main loop runs.
+  virtual void add_methods(Administration& administration);
   // The service listens on more ports than before.
   virtual void ports_changed() = 0;
   // What is served now.

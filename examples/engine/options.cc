@@ -7,6 +7,7 @@
 #include "examples/base/command_line.h"
 #include "examples/base/json_object.h"
 #include "examples/base/units.h"
+#include "examples/control/socket_file.h"
 
 namespace mrpool::engine {
 namespace {
@@ -47,6 +48,12 @@ void declare_options(base::CommandLine& program, Options& options) {
   program.text("state-dir", "DIR",
                "where the UUIDs of stores are kept, and what else outlives the daemon",
                options.state_dir);
+  program.option("control", "PATH",
+                 "take commands on a Unix socket there: JSON-RPC, as SPDK's rpc.py sends it",
+                 [&options](std::string_view path) {
+                   options.control = path;
+                   return control::check_socket_path(options.control);
+                 });
   program.flag("verbose", "report why connections end", options.verbose);
 }
 
@@ -64,6 +71,11 @@ void read_options(base::JsonObject& object, Options& options) {
   object.duration("storage_timeout", options.storage_timeout, kStorage);
   object.duration("stop_timeout", options.stop_timeout, kStop);
   object.text("state_dir", options.state_dir);
+  object.text("control", options.control);
+  if (options.control.empty()) return;
+  if (absl::Status status = control::check_socket_path(options.control); !status.ok()) {
+    object.refuse("control", std::string(status.message()));
+  }
 }
 
 std::vector<std::string> differences(const Options& a, const Options& b) {
@@ -84,6 +96,7 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("stop_timeout", &Options::stop_timeout);
   compare("verbose", &Options::verbose);
   compare("state_dir", &Options::state_dir);
+  compare("control", &Options::control);
   return keys;
 }
 

@@ -34,6 +34,7 @@ struct Options {
   Nanoseconds storage_timeout = kDefaultStorageTimeout;  // then a store is reported
   Nanoseconds stop_timeout = kDefaultStopTimeout;        // then the process ends all the same
   std::string state_dir{};    // where what outlives the process is kept; empty: nowhere
+  std::string control{};      // where the control socket is; empty: there is none
   bool retry_listen = false;  // an address that is not up yet is waited for
   bool verbose = false;       // report why connections end
 };

@@ -43,6 +43,7 @@ void write_options(const Options& options, boost::json::object& to) {
   duration("storage_timeout", &Options::storage_timeout);
   duration("stop_timeout", &Options::stop_timeout);
   plain("state_dir", &Options::state_dir);
+  plain("control", &Options::control);
 }
 
 }  // namespace mrpool::engine

@@ -40,8 +40,11 @@ void Signals::block() {
   ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
 }
 
-Signals::Signals(Nanoseconds stop_timeout, std::function<void()> overdue)
-    : overdue_(std::move(overdue)), thread_([this, stop_timeout] { run(stop_timeout); }) {}
+Signals::Signals(Nanoseconds stop_timeout, std::function<void()> overdue,
+                 std::function<void(Event)> tell)
+    : overdue_(std::move(overdue)),
+      tell_(std::move(tell)),
+      thread_([this, stop_timeout] { run(stop_timeout); }) {}
 
 Signals::~Signals() {
   {
@@ -58,23 +61,9 @@ void Signals::started() {
   started_ = true;
 }
 
-std::optional<Signals::Event> Signals::next(Nanoseconds patience) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, patience, [this] { return stop_ || reload_; });
-  return take();
-}
-
-std::optional<Signals::Event> Signals::next() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return stop_ || reload_; });
-  return take();
-}
-
-// The mutex is held.
-std::optional<Signals::Event> Signals::take() {
-  if (stop_) return Event::kStop;
-  if (!std::exchange(reload_, false)) return std::nullopt;
-  return Event::kReload;
+void Signals::take_reload() {
+  const std::lock_guard lock(mutex_);
+  reload_ = false;
 }
 
 void Signals::run(Nanoseconds stop_timeout) {
@@ -84,8 +73,11 @@ void Signals::run(Nanoseconds stop_timeout) {
     sigwait(&set, &signal);
     const std::lock_guard lock(mutex_);
     if (signal != SIGHUP && !started_ && !finished_) end_by(signal);
-    (signal == SIGHUP ? reload_ : stop_) = true;
-    changed_.notify_all();
+    if (signal != SIGHUP) {
+      tell_(Event::kStop);
+    } else if (!std::exchange(reload_, true)) {
+      tell_(Event::kReload);
+    }
   } while (signal == SIGHUP);
   std::unique_lock lock(mutex_);
   if (changed_.wait_for(lock, stop_timeout, [this] { return finished_; })) return;

@@ -35,6 +35,7 @@ WRONG = {
     "STORAGE": ("tape:1", "ram:64MiB"),
     "FILE": ("/no/such/folder/file", "No such file"),
     "DIR": (None, None),
+    "PATH": ("x" * 200, "shorter"),
     "NQN": ("disk", "nqn.20"),
     "IQN": ("disk", "iqn.20"),
     "TEXT": (None, None),

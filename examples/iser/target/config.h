@@ -1,7 +1,7 @@
 // The daemon's configuration: from options, or from a JSON file with several targets.
 //
 //   {"listen": ["uiwarp://0.0.0.0:3260"],
-//    "state_dir": "/var/lib/mrpool",
+//    "state_dir": "/var/lib/mrpool", "control": "/run/iser.sock",
 //    "threads": 2, "staging": "32MiB", "mrs": 1024, "max_connections": 2048, "stall_timeout": 15,
 //    "storage_timeout": 10, "stop_timeout": 20,
 //    "force_mr": false, "relaxed_ordering": true, "retry_listen": false, "spin": "50us",

@@ -6,7 +6,7 @@
 //   "storage_timeout": 10, "stop_timeout": 20,
 //   "force_mr": false, "relaxed_ordering": true, "retry_listen": false, "spin": "50us",
 //   "in_capsule": "4KiB",
-//   "state_dir": "/var/lib/mrpool", "verbose": false,   all optional
+//   "state_dir": "/var/lib/mrpool", "control": "/run/nvmf.sock", "verbose": false,   all optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
 //     "serial": "0001",                    optional, derived from the NQN

@@ -1,0 +1,48 @@
+// The file of a listening Unix socket: mode 0600, so that only its owner and root can connect.
+//
+// A file that an ended process left there is replaced. One that another process listens on, or that
+// is no socket, is refused. At its end the file is removed, if it is still the one that was made.
+//
+// Thread safety: one thread. Ownership: owns the descriptor and the file.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace mrpool::control {
+
+// What a path must be: absolute or not, not empty, and short enough for a socket's address.
+absl::Status check_socket_path(const std::string& path);
+
+class SocketFile {
+ public:
+  // InvalidArgument: the path is wrong; FailedPrecondition: it is used.
+  static absl::StatusOr<SocketFile> listen(const std::string& path);
+  SocketFile(SocketFile&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)),
+        path_(std::exchange(other.path_, {})),
+        device_(other.device_),
+        inode_(other.inode_) {}
+  SocketFile& operator=(SocketFile&&) = delete;
+  ~SocketFile();
+
+  int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
+  // The descriptor is the caller's from now on.
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  SocketFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+
+  int fd_;
+  std::string path_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace mrpool::control
