@@ -130,8 +130,9 @@ absl::Status put_first(const char* variable, const std::vector<std::string>& nam
 
 absl::Status set_objects(const Options& options) {
   std::vector<std::string> preloaded{"libmrpool-verbs.so"};
-  // Functions of these two stand before the C library's, which they call in turn.
+  // Functions of these stand before the C library's, which they call in turn.
   if (options.device_file) preloaded.insert(preloaded.begin(), "libmrpool-device-file.so");
+  if (!options.check.empty()) preloaded.insert(preloaded.begin(), "libmrpool-watch.so");
   if (!options.check.empty() && (options.guard.empty() || options.guard == checker::kPageGuard)) {
     preloaded.insert(preloaded.begin(), "libmrpool-guard.so");
   }

@@ -27,6 +27,7 @@
 #include "mrpool/work.h"
 #include "transport/checker/regions.h"
 #include "transport/checker/report.h"
+#include "transport/checker/watch/memory_watch.h"
 #include "transport/checker/work.h"
 
 namespace mrpool::checker {
@@ -66,6 +67,8 @@ class Checker {
   void ended(const void* object);
   void region_made(const ibv_mr& mr, unsigned access);
   void region_ended(const ibv_mr& mr);
+  // The program frees or unmaps memory that a region is in.
+  void memory_lost(const watch::Loss& loss);
 
   // Where the region was made, if it is known; for findings of others.
   std::vector<Origin> registered(uint32_t lkey);
@@ -132,6 +135,8 @@ class Checker {
   Report report_;
   std::mutex mutex_;
   bool forked_ = false;
+  bool finished_ = false;
+  watch::Watch* watch_ = nullptr;  // null: nobody watches the program's calls
   std::map<const void*, Object> objects_;
   Regions regions_;
   Work work_;

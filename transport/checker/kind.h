@@ -26,6 +26,7 @@ enum class Kind : uint8_t {
   kRemoteBadKey,
   // Life-cycles.
   kMrInUse,
+  kMemoryFreed,
   kQpInUse,
   kCqOverrun,
   kSendQueueFull,
@@ -51,6 +52,7 @@ inline constexpr std::array kKinds{
     KindInfo{Kind::kBadKey, "bad-key"},
     KindInfo{Kind::kRemoteBadKey, "remote-bad-key"},
     KindInfo{Kind::kMrInUse, "mr-in-use"},
+    KindInfo{Kind::kMemoryFreed, "memory-freed"},
     KindInfo{Kind::kQpInUse, "qp-in-use"},
     KindInfo{Kind::kCqOverrun, "cq-overrun"},
     KindInfo{Kind::kSendQueueFull, "send-queue-full"},

@@ -43,16 +43,35 @@ void Checker::region_made(const ibv_mr& mr, unsigned access) {
   const std::lock_guard lock(mutex_);
   objects_[&mr] = {"MR", here};
   regions_.add(mr, access, here);
+  if (watch_ != nullptr) watch_->add(watch::range_of(mr.addr, mr.length));
 }
 
 void Checker::region_ended(const ibv_mr& mr) {
   const Stack here = Stack::capture();
   const std::lock_guard lock(mutex_);
   objects_.erase(&mr);
+  if (watch_ != nullptr) watch_->remove(watch::range_of(mr.addr, mr.length));
   const std::optional<Region> region = regions_.remove(mr.lkey, here);
   if (!region.has_value()) return;
   report_use_of(*region);
   report_unused_rights(*region);
+}
+
+void Checker::memory_lost(const watch::Loss& loss) {
+  const Stack here = Stack::capture_from(reinterpret_cast<uintptr_t>(loss.call.caller));
+  const std::lock_guard lock(mutex_);
+  if (finished_ || forked_) return;
+  regions_.for_each([&](const Region& region) {
+    if (!watch::concerns(loss, {region.start, region.end()})) return;
+    report_.add({.kind = Kind::kMemoryFreed,
+                 .text = absl::StrFormat(
+                     "%s() takes %u bytes at 0x%x away, where %s is still registered: the device "
+                     "and peers may use them until ibv_dereg_mr; deregister it first",
+                     loss.call.name, loss.memory.end - loss.memory.begin, loss.memory.begin,
+                     to_string(region)),
+                 .where = here,
+                 .origins = {{"registered here", region.made}}});
+  });
 }
 
 std::vector<Origin> Checker::registered(uint32_t lkey) {

@@ -20,8 +20,8 @@ class Stack {
 
   // Of the caller.
   static Stack capture();
-  // Of code that was interrupted at `pc`; what called it follows from the caller's own stack, which
-  // is what a signal handler wants.
+  // Of code that was interrupted at `pc`, or to which a call returns; what called it follows from
+  // the caller's own stack, which is what a signal handler wants.
   static Stack capture_from(uintptr_t pc);
 
   bool empty() const { return count_ == 0; }

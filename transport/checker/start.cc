@@ -1,4 +1,5 @@
 // Checker: from the environment to the end of the process.
+#include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -35,6 +36,13 @@ void at_exit(int status, void*) {
   if (wanted != status) std::exit(wanted);
 }
 
+// Of libmrpool-watch.so, which mrpool-run preloads.
+watch::Watch* find_watch() {
+  auto* const get =
+      reinterpret_cast<watch::Watch* (*)()>(::dlsym(RTLD_DEFAULT, "mrpool_memory_watch"));
+  return get == nullptr ? nullptr : get();
+}
+
 }  // namespace
 
 Checker* Checker::instance_ = nullptr;
@@ -50,6 +58,10 @@ absl::Status Checker::start() {
   if (!suppressions.ok()) return suppressions.status();
   options.suppressions = *std::move(suppressions);
   instance_ = new Checker(seed, std::move(options));
+  instance_->watch_ = find_watch();
+  if (instance_->watch_ != nullptr) {
+    instance_->watch_->start([](const watch::Loss& loss) { get()->memory_lost(loss); });
+  }
   ::on_exit(&at_exit, nullptr);
   ::pthread_atfork([] { get()->mutex_.lock(); }, [] { get()->mutex_.unlock(); },
                    [] {
@@ -73,6 +85,7 @@ int Checker::finish(int status) {
     const std::lock_guard lock(mutex_);
     // A child that made nothing of its own has nothing to say.
     if (forked_ && objects_.empty()) return status;
+    finished_ = true;
     // A program that gives up leaves its objects to the kernel on purpose.
     if (status == 0) {
       for (const auto& [cq, use] : cqs_) report_never_polled(cq);
