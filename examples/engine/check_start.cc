@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "examples/engine/http.h"
 #include "examples/engine/listen.h"
 #include "examples/storage/state_directory.h"
 
@@ -11,6 +12,7 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
                          std::span<const storage::WantedStore> stores, const Options& options) {
   absl::Status status = storage::StateDirectory::check(options.state_dir);
   if (status.ok()) status = storage::check_stores(stores);
+  if (status.ok()) status = check_http(options);
   if (status.ok()) status = check_devices(listen, options.retry_listen);
   // Whatever it is, the configuration is what has to change.
   if (!status.ok()) return absl::InvalidArgumentError(status.message());

@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "examples/base/descriptor_limit.h"
 #include "examples/control/server.h"
+#include "examples/engine/http.h"
 #include "examples/engine/signals.h"
 #include "examples/storage/watch.h"
 
@@ -309,6 +310,8 @@ int serve(const char* program, std::unique_ptr<Application> application) {
     pointers.push_back(reactors.back().get());
   }
   if (absl::Status status = owner->start(pointers); !status.ok()) return fail(program, status);
+  auto http = serve_http(program, service.options(), *owner);
+  if (!http.ok()) return fail(program, http.status());
   signals.started();
   print_served(*owner);
   {
@@ -318,6 +321,7 @@ int serve(const char* program, std::unique_ptr<Application> application) {
     std::printf("stopping\n");
     std::fflush(stdout);
     watch.reset();
+    http->reset();  // what it reads is about to end
     threads.stop(service);
   }
   print_report(*owner);

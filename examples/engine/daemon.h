@@ -12,8 +12,8 @@
 // may wait is done aside (changes.h).
 //
 // Thread safety: run_daemon: the main thread, before any other thread has started; it calls the
-// application from there, but for stores() and sizes_changed(), which may be called from another
-// thread meanwhile, and steps of changes that are to run aside.
+// application from there, but for stores(), sizes_changed() and observe(), which may be called from
+// another thread meanwhile, and steps of changes that are to run aside.
 #pragma once
 
 #include <map>
@@ -27,6 +27,7 @@
 #include "examples/engine/changes.h"
 #include "examples/engine/service.h"
 #include "examples/engine/statistics_tree.h"
+#include "examples/metrics/snapshot.h"
 #include "examples/storage/storage.h"
 #include "mrpool/reactor.h"
 
@@ -58,6 +59,8 @@ class Application {
   // What is served and to whom, by name, so that a reload can report what it changed. The values
   // are compared and not shown: secrets may be among them.
   virtual std::map<std::string, std::string> state() = 0;
+  // What the protocol has to show, besides the engine; any one thread, while workers run.
+  virtual void observe(metrics::Snapshot& /*to*/) {}
   // What the protocol has counted.
   virtual void add_statistics(Statistics& to) = 0;
 };

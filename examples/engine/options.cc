@@ -8,6 +8,7 @@
 #include "examples/base/json_object.h"
 #include "examples/base/units.h"
 #include "examples/control/socket_file.h"
+#include "examples/metrics/http_options.h"
 
 namespace mrpool::engine {
 namespace {
@@ -54,8 +55,36 @@ void declare_options(base::CommandLine& program, Options& options) {
                    options.control = path;
                    return control::check_socket_path(options.control);
                  });
+  program.option("http", "HOST:PORT",
+                 "serve metrics and a status page there, as 127.0.0.1:9464 (default: nowhere)",
+                 [&options](std::string_view text) {
+                   options.http = text;
+                   return metrics::parse_http_address(text).status();
+                 });
+  program.text("http-token-file", "FILE", "what --http asks for as a bearer token; mode 600",
+               options.http_token_file);
   program.flag("verbose", "report why connections end", options.verbose);
 }
+
+namespace {
+
+// Where administrators reach the daemon.
+void read_places(base::JsonObject& object, Options& options) {
+  const auto refuse = [&object](std::string_view key, const absl::Status& status) {
+    if (!status.ok()) object.refuse(key, std::string(status.message()));
+  };
+  object.text("control", options.control);
+  if (!options.control.empty()) {
+    refuse("control", control::check_socket_path(options.control));
+  }
+  object.text("http", options.http);
+  if (!options.http.empty()) {
+    refuse("http", metrics::parse_http_address(options.http).status());
+  }
+  object.text("http_token_file", options.http_token_file);
+}
+
+}  // namespace
 
 void read_options(base::JsonObject& object, Options& options) {
   object.number("threads", options.threads, kThreads);
@@ -71,11 +100,7 @@ void read_options(base::JsonObject& object, Options& options) {
   object.duration("storage_timeout", options.storage_timeout, kStorage);
   object.duration("stop_timeout", options.stop_timeout, kStop);
   object.text("state_dir", options.state_dir);
-  object.text("control", options.control);
-  if (options.control.empty()) return;
-  if (absl::Status status = control::check_socket_path(options.control); !status.ok()) {
-    object.refuse("control", std::string(status.message()));
-  }
+  read_places(object, options);
 }
 
 std::vector<std::string> differences(const Options& a, const Options& b) {
@@ -97,6 +122,8 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("verbose", &Options::verbose);
   compare("state_dir", &Options::state_dir);
   compare("control", &Options::control);
+  compare("http", &Options::http);
+  compare("http_token_file", &Options::http_token_file);
   return keys;
 }
 

@@ -33,10 +33,12 @@ struct Options {
   Nanoseconds stall_timeout = kDefaultStallTimeout;
   Nanoseconds storage_timeout = kDefaultStorageTimeout;  // then a store is reported
   Nanoseconds stop_timeout = kDefaultStopTimeout;        // then the process ends all the same
-  std::string state_dir{};    // where what outlives the process is kept; empty: nowhere
-  std::string control{};      // where the control socket is; empty: there is none
-  bool retry_listen = false;  // an address that is not up yet is waited for
-  bool verbose = false;       // report why connections end
+  std::string state_dir{};        // where what outlives the process is kept; empty: nowhere
+  std::string control{};          // where the control socket is; empty: there is none
+  bool retry_listen = false;      // an address that is not up yet is waited for
+  bool verbose = false;           // report why connections end
+  std::string http{};             // where metrics and the status page are served; empty: nowhere
+  std::string http_token_file{};  // of what they ask for; empty: nothing
 };
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().

@@ -44,6 +44,8 @@ void write_options(const Options& options, boost::json::object& to) {
   duration("stop_timeout", &Options::stop_timeout);
   plain("state_dir", &Options::state_dir);
   plain("control", &Options::control);
+  plain("http", &Options::http);
+  plain("http_token_file", &Options::http_token_file);
 }
 
 }  // namespace mrpool::engine

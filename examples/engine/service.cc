@@ -28,7 +28,10 @@ std::string reason(const Address& address, const absl::Status& status) {
 }  // namespace
 
 Service::Service(const Options& options, Protocol& protocol, OpenDevice open_device)
-    : options_(options), protocol_(protocol), open_device_(std::move(open_device)) {}
+    : options_(options),
+      protocol_(protocol),
+      open_device_(std::move(open_device)),
+      accounts_(options.threads) {}
 
 Service::~Service() {
   ports_.clear();
@@ -36,7 +39,8 @@ Service::~Service() {
 }
 
 absl::Status Service::add_worker(Reactor& reactor) {
-  auto worker = Worker::create(uint32_t(workers_.size()), reactor, protocol_, options_, *stores_);
+  auto worker =
+      Worker::create(uint32_t(workers_.size()), reactor, protocol_, options_, *stores_, accounts_);
   if (!worker.ok()) return worker.status();
   workers_.push_back(std::move(*worker));
   ended_.emplace_back();
@@ -55,6 +59,7 @@ absl::StatusOr<DeviceContext*> Service::device(const Address& address) {
   if (!opened.ok()) return opened.status();
   auto context = DeviceContext::create(std::move(*opened), options_);
   if (!context.ok()) return context.status();
+  const std::lock_guard lock(shape_);
   return devices_.emplace(key, std::move(*context)).first->second.get();
 }
 
@@ -130,12 +135,14 @@ absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string
 
 void Service::commit(PortChange change) {
   Ports gone;
+  std::unique_lock lock(shape_);
   for (auto at = ports_.begin(); at != ports_.end();) {
     const auto here = at++;
     if (std::ranges::find(change.wanted_, here->first) != change.wanted_.end()) continue;
     gone.insert(ports_.extract(here));
   }
   ports_.merge(change.added_);
+  lock.unlock();
   waiting_ = std::exchange(change.waiting_, {});
   close_ports(std::move(gone));
 }
@@ -148,6 +155,7 @@ bool Service::retry_ports() {
       waiting.why = reason(*address, port.status());
       return false;
     }
+    const std::lock_guard lock(shape_);
     ports_.emplace(waiting.key, std::move(*port));
     return true;
   });
@@ -245,6 +253,34 @@ size_t Service::held() const {
     count += workers_[i] != nullptr ? workers_[i]->staging().in_use() : ended_[i].chunks_in_use;
   }
   return count;
+}
+
+void Service::observe(metrics::Snapshot& to) const {
+  to.connections_rejected = rejected_.load(std::memory_order_relaxed);
+  to.hung_stores = stores_->hung();
+  for (const auto& worker : workers_) {
+    const Staging::Use& use = worker->staging().use();
+    to.workers.push_back({.connections = worker->link_count(),
+                          .accepted = worker->accepted(),
+                          .refused = worker->refused(),
+                          .evicted = worker->evicted(),
+                          .chunks = worker->staging().total(),
+                          .chunks_in_use = use.in_use.load(std::memory_order_relaxed),
+                          .chunks_high_water = use.high_water.load(std::memory_order_relaxed),
+                          .waits = use.waits,
+                          .wait_ns = use.wait_ns});
+  }
+  accounts_.add_latencies(to);
+  const std::lock_guard lock(shape_);
+  for (const auto& [text, port] : ports_) to.listening.push_back(port->address.to_string());
+  for (const auto& [key, context] : devices_) {
+    metrics::DeviceState& device = to.devices.emplace_back();
+    device.name = context->caps().name;
+    for_each(context->device().statistics(), [&](std::string_view name, uint64_t value) {
+      device.counters.emplace_back(name, value);
+    });
+    if (context->pool() != nullptr) device.pool = context->pool()->stats();
+  }
 }
 
 void Service::add_statistics(Statistics& to) {

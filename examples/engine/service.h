@@ -11,6 +11,7 @@
 //
 // Thread safety: add_worker: before anything runs; prepare, commit, retry_ports, stop and
 // add_statistics: one thread, which may be another than the workers'. connections(): any thread.
+// observe(): another thread, from the last add_worker() to stop().
 // Ownership: owns everything but the reactors and the protocol. Destroy it with no reactor running.
 #pragma once
 
@@ -18,18 +19,21 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "examples/engine/device_context.h"
+#include "examples/engine/io_accounts.h"
 #include "examples/engine/options.h"
 #include "examples/engine/port.h"
 #include "examples/engine/portals.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/statistics_tree.h"
 #include "examples/engine/worker.h"
+#include "examples/metrics/snapshot.h"
 #include "mrpool/device.h"
 
 namespace mrpool::engine {
@@ -100,6 +104,11 @@ class Service {
   size_t connections() const;
   // MRs and staging chunks that are in use: 0 after a stop.
   size_t held() const;
+  // What is done for whom; sessions count into it.
+  IoAccounts& accounts() { return accounts_; }
+  const IoAccounts& accounts() const { return accounts_; }
+  // Adds what the engine has to show: any one thread, while nothing stops the service.
+  void observe(metrics::Snapshot& to) const;
   // Devices with their pools, and workers with their staging memory. What belongs to a worker's
   // thread is read on it; of workers that were destroyed, the last state is kept.
   void add_statistics(Statistics& to);
@@ -128,6 +137,9 @@ class Service {
   Protocol& protocol_;
   const OpenDevice open_device_;
   const std::shared_ptr<Stores> stores_ = std::make_shared<Stores>();
+  IoAccounts accounts_;
+  // Held where devices_ and ports_ change, which their one thread does, and where another reads.
+  mutable std::mutex shape_;
   std::map<std::string, std::unique_ptr<DeviceContext>> devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<WorkerState> ended_;

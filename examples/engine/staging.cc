@@ -109,8 +109,11 @@ void Staging::grant(StagingClaim& claim) {
   StagingFlow& flow = *claim.flow_;
   flow.host_->held += claim.held_;
   (flow.urgent() ? flow.host_->urgent : flow.outside_) += claim.held_;
-  high_water_ = std::max(high_water_, in_use());
+  note_use();
+  if (in_use() > high_water()) use_.high_water.store(in_use(), std::memory_order_relaxed);
 }
+
+void Staging::note_use() { use_.in_use.store(in_use(), std::memory_order_relaxed); }
 
 bool Staging::take(StagingClaim& claim, StagingFlow& flow, uint32_t chunks) {
   claim.flow_ = &flow;
@@ -135,8 +138,9 @@ void Staging::wait(StagingClaim& claim) {
   if (flow.claims_.empty()) flow.host_->flows.push_back(flow);
   flow.claims_.push_back(claim);
   claim.waiting_ = true;
+  claim.waits_since_ = reactor_.now();
   ++waiting_;
-  ++waits_;
+  ++use_.waits;
 }
 
 void Staging::leave_queue(StagingClaim& claim) {
@@ -149,6 +153,7 @@ void Staging::leave_queue(StagingClaim& claim) {
     if (StagingHost** const place = std::exchange(flow.host_->place, nullptr)) *place = nullptr;
   }
   claim.waiting_ = false;
+  use_.wait_ns += uint64_t((reactor_.now() - claim.waits_since_).count());
   --waiting_;
 }
 
@@ -177,6 +182,7 @@ void Staging::put(StagingClaim& claim) {
   (flow.urgent() ? flow.host_->urgent : flow.outside_) -= claim.held_;
   --flow.users_;
   claim.held_ = 0;
+  note_use();
   serve_soon();
 }
 

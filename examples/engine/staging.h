@@ -27,6 +27,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -39,6 +40,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/counters.h"
 #include "examples/engine/limits.h"
 #include "examples/engine/staging_share.h"
 #include "mrpool/callback.h"
@@ -79,6 +81,7 @@ class StagingClaim : public ListHook {
   uint16_t wanted_ = 0;
   bool waiting_ = false;
   bool inside_ = false;  // with the store
+  Nanoseconds waits_since_{};
   std::array<uint16_t, kMaxChunks> chunks_;
 };
 
@@ -121,9 +124,19 @@ class Staging {
   size_t total() const { return pages_.memory().size() / kChunk; }
   size_t available() const { return free_.size(); }
   size_t in_use() const { return total() - available(); }
-  size_t high_water() const { return high_water_; }
+  size_t high_water() const { return use_.high_water.load(std::memory_order_relaxed); }
   size_t waiting() const { return waiting_; }
-  uint64_t waits() const { return waits_; }  // claims that had to wait, since the start
+  // Since the start: claims that had to wait, and how long those waited that do no more.
+  uint64_t waits() const { return use_.waits; }
+  uint64_t wait_ns() const { return use_.wait_ns; }
+  // The same and in_use() for other threads, which see each by itself.
+  struct Use {
+    std::atomic<size_t> in_use{0};
+    std::atomic<size_t> high_water{0};
+    Counter waits;
+    Counter wait_ns;
+  };
+  const Use& use() const { return use_; }
 
  private:
   // Whether a claim may be granted, and what it waits for if not.
@@ -133,6 +146,7 @@ class Staging {
   std::byte* chunk(uint16_t index) const { return memory().data() + size_t{index} * kChunk; }
   Verdict look(const StagingFlow& flow, uint32_t chunks) const;
   void grant(StagingClaim& claim);
+  void note_use();
   void wait(StagingClaim& claim);
   void leave_queue(StagingClaim& claim);
   void serve_soon();
@@ -145,14 +159,13 @@ class Staging {
   const uint32_t urgent_;  // chunks for urgent claims alone
   const uint32_t spare_;   // chunks for hosts that hold nothing
   std::vector<uint16_t> free_;
-  size_t high_water_ = 0;
+  Use use_;  // relaxed: statistics, with one writer
   std::map<std::string, std::weak_ptr<StagingHost>, std::less<>> hosts_;
   std::map<const void*, std::weak_ptr<StagingStore>> stores_;
   std::map<std::pair<const StagingHost*, const void*>, std::weak_ptr<StagingFlow>> flows_;
   List<StagingHost> needy_;          // with claims that wait
   std::vector<StagingHost*> round_;  // of them, while they are served
   size_t waiting_ = 0;
-  uint64_t waits_ = 0;
   // Claims that wait are served from the loop, not from inside put().
   Bound<Task, &Staging::serve> server_{*this};
   bool serving_soon_ = false;

@@ -10,21 +10,22 @@ namespace mrpool::engine {
 
 absl::StatusOr<std::unique_ptr<Worker>> Worker::create(uint32_t index, Reactor& reactor,
                                                        Protocol& protocol, const Options& options,
-                                                       Stores& stores) {
+                                                       Stores& stores, IoAccounts& accounts) {
   auto staging = Staging::create(reactor, options.staging);
   if (!staging.ok()) return staging.status();
   return std::unique_ptr<Worker>(
-      new Worker(index, reactor, protocol, options, stores, std::move(*staging)));
+      new Worker(index, reactor, protocol, options, stores, accounts, std::move(*staging)));
 }
 
 Worker::Worker(uint32_t index, Reactor& reactor, Protocol& protocol, const Options& options,
-               Stores& stores, std::unique_ptr<Staging> staging)
+               Stores& stores, IoAccounts& accounts, std::unique_ptr<Staging> staging)
     : index_(index),
       reactor_(reactor),
       protocol_(protocol),
       options_(options),
       most_links_(std::min(options.max_connections, options.possible_connections)),
       stores_(stores),
+      accounts_(accounts),
       staging_(std::move(staging)),
       channels_(reactor),
       mailbox_(reactor) {}

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "examples/engine/channels.h"
 #include "examples/engine/device_context.h"
+#include "examples/engine/io_accounts.h"
 #include "examples/engine/list.h"
 #include "examples/engine/mailbox.h"
 #include "examples/engine/options.h"
@@ -34,7 +35,7 @@ class Worker {
  public:
   static absl::StatusOr<std::unique_ptr<Worker>> create(uint32_t index, Reactor& reactor,
                                                         Protocol& protocol, const Options& options,
-                                                        Stores& stores);
+                                                        Stores& stores, IoAccounts& accounts);
   ~Worker();
 
   // Accepts or rejects a request that the protocol has accepted. Where there is no room, the oldest
@@ -53,6 +54,7 @@ class Worker {
   Staging& staging() { return *staging_; }
   const Staging& staging() const { return *staging_; }
   Channels& channels() { return channels_; }
+  IoAccounts& accounts() { return accounts_; }
   size_t link_count() const { return link_count_.load(std::memory_order_relaxed); }
   uint64_t accepted() const { return accepted_.load(std::memory_order_relaxed); }
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
@@ -65,7 +67,7 @@ class Worker {
 
  private:
   Worker(uint32_t index, Reactor& reactor, Protocol& protocol, const Options& options,
-         Stores& stores, std::unique_ptr<Staging> staging);
+         Stores& stores, IoAccounts& accounts, std::unique_ptr<Staging> staging);
   absl::StatusOr<WorkerDevice*> device(DeviceContext& context);
   absl::Status open(DeviceContext& context, ConnectRequest& request, const Verdict& verdict);
   absl::Status make_room(uint64_t memory);
@@ -83,6 +85,7 @@ class Worker {
   const Options options_;
   const uint32_t most_links_;
   Stores& stores_;
+  IoAccounts& accounts_;
   const std::unique_ptr<Staging> staging_;
   std::map<DeviceContext*, std::unique_ptr<WorkerDevice>> devices_;
   Channels channels_;

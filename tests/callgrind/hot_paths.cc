@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "examples/engine/io_accounts.h"
 #include "mrpool/mr_pool.h"
 #include "tests/callgrind/hot_fpdu.h"
 #include "tests/callgrind/hot_post.h"
@@ -91,6 +92,17 @@ extern "C" {
   if (handler.segments % mrpool::uiwarp::kFpdusPerBatch != 0) std::abort();
 }
 
+// A command counted for its host, its unit and its worker's histogram.
+[[gnu::noinline]] void hot_account_io(long iterations) {
+  static mrpool::engine::LatencyHistograms latencies;
+  static mrpool::engine::IoAccount account(latencies);
+  for (long i = 0; i < iterations; ++i) {
+    account.count(mrpool::engine::IoClass::kRead, uint64_t{4096} << (i % 8),
+                  mrpool::Nanoseconds(i * 1000));
+    use(account);
+  }
+}
+
 // Sixteen work requests posted to a connected Qp; what becomes of them is not counted.
 [[gnu::noinline]] void hot_post_write16(mrpool::uiwarp::SelfConnection* connection) {
   connection->post();
@@ -118,7 +130,7 @@ int main(int argc, char** argv) {
   const Path paths[] = {{"pool_get_put", hot_pool_get_put}, {"pool_local", hot_pool_local},
                         {"pool_burst8", hot_pool_burst8},   {"pool_drain256", hot_pool_drain256},
                         {"fpdu_build16", hot_fpdu_build16}, {"fpdu_parse16", hot_fpdu_parse16},
-                        {"post_write16", post_and_drain}};
+                        {"account_io", hot_account_io},     {"post_write16", post_and_drain}};
   const long iterations = argc == 3 ? std::atol(argv[2]) : 0;
   mrpool::testing::FakePd pd;
   pool = *mrpool::MrPool::create(pd, {.count = 256});

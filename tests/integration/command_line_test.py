@@ -32,6 +32,7 @@ WRONG = {
     "TIME": ("soon", "write"),
     "USER:SECRET": ("hunter2", None),  # and is not shown
     "ADDRESS": ("nowhere", "uiwarp://"),
+    "HOST:PORT": ("nowhere", "127.0.0.1:9464"),
     "STORAGE": ("tape:1", "ram:64MiB"),
     "FILE": ("/no/such/folder/file", "No such file"),
     "DIR": (None, None),

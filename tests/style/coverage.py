@@ -1,4 +1,4 @@
-"""Every configuration key and every statistic that the sources define is on its page.
+"""Every configuration key, statistic and metric that the sources define is on its page.
 
 A page names a key or a statistic in code quotes or, in an example of a configuration, in quotation
 marks.
@@ -9,6 +9,7 @@ from source import ROOT
 
 KEY = re.compile(r'\bobject\.(?:text|texts|number|flag|size|duration|objects)\(\s*"(\w+)"')
 COUNTER = re.compile(r"^\s*X\((\w+),", re.M)
+DEVICE_COUNTER = re.compile(r"^  X\((\w+), k(?:Sum|Maximum),", re.M)
 VALUE = re.compile(r'\.add\("(\w+)"')
 ENGINE = "examples/engine/options.cc"
 # What a page has to name: (page, source, pattern).
@@ -22,6 +23,48 @@ RULES = [
     ("docs/statistics.md", "include/mrpool/statistics.h", COUNTER),
     ("docs/statistics.md", "examples/engine/service.cc", VALUE),
 ]
+
+
+METRICS = "docs/metrics.md"
+FAMILIES = "examples/metrics/families.cc"
+DASHBOARD = "examples/metrics/grafana.json"
+
+
+def metrics_of(families, device, nvme, iscsi):
+    """The names that the exporter gives; the arguments are the texts of its source, of the device's
+    counters and of the daemons'."""
+    names = set(re.findall(r'\bto\.(?:one|gauge|counter)\(\s*"(\w+)"', families))
+    for name in re.findall(r'^  counter\(\s*"(\w+)"', families, re.M):
+        names |= {f"unit_{name}", f"host_{name}"}
+    names |= set(re.findall(r'Family family\(to\.families\(\), "(\w+)"', families))
+    names |= {f"device_{name}" + ("" if name.endswith("_max") else "_total")
+              for name in DEVICE_COUNTER.findall(device)}
+    names |= {f"device_terminates_{way}_total"
+              for way in re.findall(r'write_terminates\(from, "(\w+)"', families)}
+    for scope, text in (("subsystem", nvme), ("iscsi", iscsi)):
+        names |= {f"{scope}_" + (f"{name[:-3]}_seconds" if name.endswith("_ns") else name) + "_total"
+                  for name in COUNTER.findall(text)}
+    return {f"mrpool_{name}" for name in names}
+
+
+def check_metrics(page, names, report):
+    """Both ways: a metric that is gone leaves its row."""
+    listed = set(re.findall(r"^\| `(mrpool_\w+)`", page, re.M))
+    for name in sorted(names - listed):
+        report(f"{METRICS}: does not list {name}, which {FAMILIES} makes")
+    for name in sorted(listed - names):
+        report(f"{METRICS}: lists {name}, which {FAMILIES} does not make")
+
+
+def check_queries(dashboard, names, report):
+    """The dashboard asks for nothing that is not there."""
+    suffixes = ("_bucket", "_sum", "_count")
+    asked = set(re.findall(r"\bmrpool_\w+", dashboard))
+    known = names | {name + suffix for name in names for suffix in suffixes}
+    for name in sorted(asked - known):
+        report(f"{DASHBOARD}: asks for {name}, which {FAMILIES} does not make")
+    if not asked:
+        report(f"tests/style/coverage.py: finds no query in {DASHBOARD}")
 
 
 def named(page):
@@ -40,3 +83,9 @@ def check(report):
             report(f"tests/style/coverage.py: finds nothing in {source}")
         for name in missing((ROOT / page).read_text(), (ROOT / source).read_text(), pattern):
             report(f"{page}: does not name {name}, which {source} defines")
+    texts = [(ROOT / source).read_text() for source in (
+        FAMILIES, "include/mrpool/statistics.h", "examples/nvmf/target/counters.h",
+        "examples/iser/target/counters.h")]
+    names = metrics_of(*texts)
+    check_metrics((ROOT / METRICS).read_text(), names, report)
+    check_queries((ROOT / DASHBOARD).read_text(), names, report)

@@ -4,7 +4,7 @@ import re
 from source import ROOT, files
 
 BASE = ("mrpool/", "examples/base/")
-ENGINE = (*BASE, "examples/storage/", "examples/control/", "examples/engine/")
+ENGINE = (*BASE, "examples/storage/", "examples/control/", "examples/metrics/", "examples/engine/")
 
 # A file below the first prefix may include the project's files below the others; the longest prefix
 # counts. Its own folder is always allowed.
@@ -34,6 +34,8 @@ DIRECTIONS = {
     "examples/protocol/scsi": BASE,
     "examples/storage": BASE,
     "examples/control": BASE,
+    # What is shown, and how; who fills it is the engine.
+    "examples/metrics": BASE,
     # The engine knows no protocol.
     "examples/engine": ENGINE,
     "examples/nvmf/target": (*ENGINE, "examples/protocol/nvme/"),

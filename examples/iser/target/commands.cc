@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
+#include "examples/engine/io_accounts.h"
 #include "examples/iser/target/connection.h"
 #include "examples/protocol/scsi/target_device.h"
 
@@ -89,8 +90,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   task->tell_abort = false;
   task->pdu = pdu;
   task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
-  task->handle = find_unit(pdu.lun);
-  if (task->handle != nullptr) ++task->handle->users;
+  take_unit(*task);
   task->piece_count = 0;
   task->unsolicited = 0;
   task->data_sn = 0;
@@ -113,6 +113,35 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   }
   data_complete(*task);
   return kept;
+}
+
+// The unit that the command names, which counts it from now on.
+void Connection::take_unit(Task& task) {
+  task.handle = find_unit(task.pdu.lun);
+  task.account = nullptr;
+  task.storage_failed = false;
+  if (task.handle == nullptr) return;
+  ++task.handle->users;
+  if (target_ == nullptr) return;
+  if (task.handle->account == nullptr) {
+    task.handle->account = link_.account(login_.identity().initiator, target_->name(),
+                                         *scsi::decode_lun(task.pdu.lun));
+  }
+  task.account = task.handle->account;
+  task.began = link_.now();
+}
+
+// Counts a command that is being answered. What the device server answers by itself, as INQUIRY, is
+// no I/O.
+void Connection::settle(Task& task) {
+  engine::IoAccount* const account = std::exchange(task.account, nullptr);
+  if (account == nullptr) return;
+  if (task.plan.status != scsi::Status::kGood) return account->failed(task.storage_failed);
+  if (task.plan.kind == Kind::kDone) return;
+  account->count(task.plan.kind == Kind::kRead                      ? engine::IoClass::kRead
+                 : task.pdu.write && task.plan.kind != Kind::kUnmap ? engine::IoClass::kWrite
+                                                                    : engine::IoClass::kOther,
+                 task.transfer, link_.now() - task.began);
 }
 
 bool Connection::data_out(std::span<std::byte> message, void* receive) {
@@ -385,6 +414,7 @@ void Connection::executed(Task& task) {
   if (task.aborted || phase_ == Phase::kClosed) return finish(task);
   const scsi::Plan::Kind kind = task.plan.kind;
   if (!good) {
+    task.storage_failed = task.work.sense() != scsi::kMiscompare;
     task.plan = {.status = task.work.status(), .sense = task.work.sense()};
     return respond(task);
   }
@@ -435,6 +465,7 @@ std::optional<Rkey> Connection::key_to_invalidate(const Task& task) const {
 }
 
 void Connection::respond(Task& task) {
+  settle(task);
   const scsi::Plan& plan = task.plan;
   const bool good = plan.status == scsi::Status::kGood;
   const bool moves_in = good && task.transfer != 0 && !task.pdu.write;

@@ -98,6 +98,8 @@ class Connection final : public iscsi::LoginHost {
 
   // commands.cc: a command from its PDU to its response.
   bool command(std::span<std::byte> message, void* receive);
+  void take_unit(Task& task);
+  void settle(Task& task);
   bool data_out(std::span<std::byte> message, void* receive);
   void data_complete(Task& task);
   void plan_command(Task& task);

@@ -15,6 +15,10 @@
 #include "mrpool/reactor.h"
 #include "mrpool/types.h"
 
+namespace mrpool::engine {
+class IoAccount;
+}  // namespace mrpool::engine
+
 namespace mrpool::iser_target {
 
 struct Task;
@@ -41,6 +45,16 @@ class Link {
   // The login has succeeded; without a name it only is for discovery. False: the initiator has too
   // many connections.
   [[nodiscard]] virtual bool admit(std::string_view initiator) = 0;
+
+  // The session has begun; to be shown until the connection is gone.
+  virtual void entered(const std::string& /*initiator*/, const std::string& /*target*/,
+                       uint16_t /*tsih*/) {}
+  // Where the commands of this initiator for that LUN are counted; null: nowhere. For as long as
+  // there is the connection.
+  virtual engine::IoAccount* account(const std::string& /*initiator*/,
+                                     const std::string& /*target*/, uint16_t /*lun*/) {
+    return nullptr;
+  }
 
   // Staging memory for `bytes`, into task.chunks. False: Connection::chunks_ready follows.
   [[nodiscard]] virtual bool take_chunks(Task& task, uint64_t bytes) = 0;

@@ -7,6 +7,7 @@
 #include "examples/iser/target/limits.h"
 #include "examples/iser/target/session.h"
 #include "examples/protocol/iscsi/iser_header.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -79,6 +80,30 @@ std::unique_ptr<engine::Session> Service::make_session(engine::Worker& worker, e
 
 void Service::visit_stores(engine::Worker& worker, const engine::StoreVisitor& each) {
   site_->worker(worker.index()).visit_stores(each);
+}
+
+void Service::observe(metrics::Snapshot& to) const {
+  to.protocol = "iscsi";
+  for (const auto& served : site_->targets()) {
+    metrics::TargetState& target = to.targets.emplace_back();
+    target.name = served->name();
+    target.any_host = !served->config()->initiators.has_value();
+    const auto table = served->units();
+    for (const auto& [lun, unit] : table->units) {
+      const scsi::UnitFacts& facts = unit->logical.facts();
+      target.units.push_back({.number = lun,
+                              .store = unit->volume->spec(),
+                              .uuid = storage::format_uuid(facts.uuid),
+                              .blocks = unit->logical.blocks(),
+                              .block_size = facts.block_size});
+    }
+  }
+  engine::Statistics counters;
+  site_->totals().report(counters);
+  counters.visit(
+      [&to](const std::string& name, uint64_t value) { to.counters.emplace_back(name, value); });
+  to.sessions = engine_.accounts().sessions();
+  engine_.accounts().add_io(to);
 }
 
 void Service::add_statistics(engine::Statistics& to) const {

@@ -38,6 +38,8 @@ class Service final : public engine::Protocol {
   engine::Service& engine() { return engine_; }
   const engine::Service& engine() const { return engine_; }
   Site& site() { return *site_; }  // since start()
+  // Adds what there is to show; any thread, since start().
+  void observe(metrics::Snapshot& to) const;
   void add_statistics(engine::Statistics& to) const;
 
   // Receives what the site reports; to be set before start().

@@ -34,6 +34,8 @@ Session::Session(Site& site, SiteWorker& site_worker, engine::Worker& worker, en
     : engine::Session(link),
       site_(site),
       staging_(worker.staging()),
+      counts_(worker.accounts()),
+      worker_(worker.index()),
       verbose_(worker.options().verbose),
       remote_invalidation_(remote_invalidation),
       connection_(site, site_worker, *this, limits) {}
@@ -131,6 +133,20 @@ bool Session::fetch(Task& task, const RemoteBuffer& from, uint64_t offset) {
   std::array<Sge, kMaxChunks> sges;
   const size_t count = staging_.sges(slot.claim, offset, from.length, link().staging_key(), sges);
   return link().read(slot, {sges.data(), count}, from);
+}
+
+void Session::entered(const std::string& initiator, const std::string& target, uint16_t tsih) {
+  entry_ = counts_.enter({.host = initiator,
+                          .target = target,
+                          .number = tsih,
+                          .queues = {{.number = 0, .worker = worker_}}});
+}
+
+engine::IoAccount* Session::account(const std::string& initiator, const std::string& target,
+                                    uint16_t lun) {
+  std::shared_ptr<engine::IoAccount>& account = accounts_[lun];
+  if (account == nullptr) account = counts_.open(worker_, initiator, target, lun);
+  return account.get();
 }
 
 bool Session::admit(std::string_view initiator) {

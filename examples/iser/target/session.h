@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,9 @@ class Session final : public engine::Session, public Link {
   bool push(Task& task, const RemoteBuffer& to, std::optional<Rkey> invalidate) override;
   bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) override;
   bool admit(std::string_view initiator) override;
+  void entered(const std::string& initiator, const std::string& target, uint16_t tsih) override;
+  engine::IoAccount* account(const std::string& initiator, const std::string& target,
+                             uint16_t lun) override;
   bool take_chunks(Task& task, uint64_t bytes) override;
   void give_chunks(Task& task) override;
   void executing(Task& task) override;
@@ -70,6 +74,10 @@ class Session final : public engine::Session, public Link {
 
   Site& site_;
   engine::Staging& staging_;
+  engine::IoAccounts& counts_;
+  const uint32_t worker_;
+  std::map<uint16_t, std::shared_ptr<engine::IoAccount>> accounts_;  // by LUN
+  std::shared_ptr<void> entry_;  // among the sessions that are shown
   const bool verbose_;
   const bool remote_invalidation_;
   std::vector<std::unique_ptr<Slot>> slots_;

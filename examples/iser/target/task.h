@@ -53,7 +53,10 @@ struct Task {
   iscsi::ScsiCommand pdu;
   iscsi::IserControl iser;
 
-  UnitHandle* handle = nullptr;  // null: there is no such LUN
+  UnitHandle* handle = nullptr;          // null: there is no such LUN
+  engine::IoAccount* account = nullptr;  // where it is counted when it is answered
+  Nanoseconds began{};                   // with `account`
+  bool storage_failed = false;
   scsi::Plan plan;
   std::vector<uint8_t> data_in;  // what the device server answered by itself
   std::vector<scsi::Range> ranges;

@@ -23,6 +23,7 @@
 #include "examples/storage/uuid.h"
 
 namespace mrpool::engine {
+class IoAccount;
 class StagingFlow;
 }  // namespace mrpool::engine
 
@@ -96,6 +97,7 @@ struct UnitHandle {
   const std::shared_ptr<Unit> unit;
   std::shared_ptr<Store> store;               // null before the first command that needs it
   std::shared_ptr<engine::StagingFlow> flow;  // the link's, for data of commands
+  engine::IoAccount* account = nullptr;       // the link's, since the first command
   scsi::Nexus nexus;
   uint32_t users = 0;  // commands under way that name it
 };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "examples/engine/channels.h"
+#include "examples/engine/io_accounts.h"
 #include "examples/engine/limits.h"
 #include "examples/engine/link.h"
 #include "examples/engine/staging.h"
@@ -102,7 +103,9 @@ struct Command : engine::Exchange {
   const std::byte* gather = nullptr;    // read data in place, instead of staging memory
   Lkey gather_key;
   AbortWaiter waiter;
-  std::vector<std::byte> reply;  // admin data, until staging memory is there for it
+  engine::IoAccount* account = nullptr;  // where it is counted when it is answered
+  Nanoseconds began{};                   // with `account`
+  std::vector<std::byte> reply;          // admin data, until staging memory is there for it
   nvme::Sqe sqe;
   DataBuffers data;
   IoPlan plan;

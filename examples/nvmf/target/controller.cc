@@ -86,6 +86,13 @@ bool Controller::has_queues() const {
   return !queues_.empty();
 }
 
+std::vector<std::pair<uint16_t, uint32_t>> Controller::queues() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<uint16_t, uint32_t>> all;
+  for (const auto& [id, member] : queues_) all.emplace_back(id, member.queue.worker);
+  return all;
+}
+
 bool Controller::has_io_queues_locked() const { return queues_.upper_bound(0) != queues_.end(); }
 
 // Ends a reset or a shutdown that waited for the I/O queues.

@@ -25,6 +25,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "examples/nvmf/target/known_stores.h"
@@ -124,6 +125,8 @@ class Controller {
   // Has a queue that is closed and not yet detached.
   bool draining() const;
   bool has_queues() const;
+  // By number, with the worker of each.
+  std::vector<std::pair<uint16_t, uint32_t>> queues() const;
   // The end of the association: drops every queue.
   void terminate();
   bool enabled() const;

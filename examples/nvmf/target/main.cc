@@ -103,6 +103,8 @@ class Daemon final : public engine::Application {
     return all;
   }
 
+  void observe(metrics::Snapshot& to) override { service_.observe(to); }
+
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:

@@ -398,6 +398,7 @@ void Queue::abort_answered(uint32_t slot, uint32_t serial, bool aborted) {
 // Answers.
 
 engine::Answer Queue::answer(Command& command, Status status, uint64_t result) {
+  if (command.account != nullptr) settle(command, status);
   auto& cqe = *reinterpret_cast<nvme::Cqe*>(command.answer_room().data());
   cqe.result = result;
   cqe.sq_head = sq_flow_ ? uint16_t(sq_head_) : uint16_t{0xffff};
@@ -462,6 +463,7 @@ void Queue::finish(Command& command) {
     context_.aborts.route_answer(command.waiter, command.aborted);
   }
   command.stage = Stage::kFree;
+  command.account = nullptr;  // of one that was never answered
   command.aborted = false;
   command.gather = nullptr;
   command.receive = nullptr;

@@ -11,11 +11,13 @@
 
 #include <bitset>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "examples/engine/channels.h"
+#include "examples/engine/io_accounts.h"
 #include "examples/engine/link.h"
 #include "examples/engine/link_layout.h"
 #include "examples/engine/staging.h"
@@ -41,6 +43,7 @@ struct QueueContext {
   AbortRouter& aborts;
   engine::Staging& staging;
   engine::Channels& channels;
+  engine::IoAccounts& accounts;
   Reactor& reactor;
   uint32_t worker = 0;
   bool verbose = false;  // report why connections end
@@ -85,7 +88,8 @@ class Queue final : public engine::Session {
     engine::ChannelSlot* channel = nullptr;
     Mr* memory = nullptr;
     std::shared_ptr<engine::StagingFlow> flow{};
-    bool meant = false;  // by the host: Controller::means()
+    engine::IoAccount* account = nullptr;  // since the first command for it
+    bool meant = false;                    // by the host: Controller::means()
   };
 
   // Receiving.
@@ -144,6 +148,8 @@ class Queue final : public engine::Session {
   engine::Answer answer(Command& command, nvme::Status status, uint64_t result);
   void respond(Command& command, nvme::Status status, uint64_t result = 0);
   void transfer_failed(Command& command);
+  engine::IoAccount* account_of(const Namespace& ns);
+  void settle(Command& command, nvme::Status status);
   void note_failure(Command& command, nvme::Status status);
   void release(Command& command);
   void finish(Command& command);
@@ -176,7 +182,8 @@ class Queue final : public engine::Session {
   WorkerCounters* counters_ = nullptr;
   std::shared_ptr<const NamespaceTable> table_;
   uint64_t table_version_ = 0;
-  std::vector<Handle> handles_;                                // as table_->namespaces
+  std::vector<Handle> handles_;                                      // as table_->namespaces
+  std::map<uint32_t, std::shared_ptr<engine::IoAccount>> accounts_;  // by nsid
   std::vector<std::shared_ptr<engine::StagingFlow>> leaving_;  // of earlier handles, still in use
   std::shared_ptr<engine::StagingFlow> admin_;  // of what the target answers by itself
 };

@@ -48,6 +48,31 @@ bool Queue::meant(const Namespace& ns) {
   return handle.meant;
 }
 
+engine::IoAccount* Queue::account_of(const Namespace& ns) {
+  Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
+  if (handle.account == nullptr) {
+    std::shared_ptr<engine::IoAccount>& account = accounts_[ns.nsid];
+    if (account == nullptr) {
+      account = context_.accounts.open(context_.worker, controller_->identity().host_nqn,
+                                       controller_->subsystem().nqn, ns.nsid);
+    }
+    handle.account = account.get();
+  }
+  return handle.account;
+}
+
+// Counts an I/O command that is being answered.
+void Queue::settle(Command& command, Status status) {
+  engine::IoAccount& account = *std::exchange(command.account, nullptr);
+  if (!ok(status)) return account.failed(command.io.error != storage::Error::kNone);
+  const IoPlan& plan = command.plan;
+  const bool reads = plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare;
+  account.count(reads                         ? engine::IoClass::kRead
+                : plan.kind == IoKind::kWrite ? engine::IoClass::kWrite
+                                              : engine::IoClass::kOther,
+                plan.length, link_.now() - command.began);
+}
+
 bool Queue::use_channel(Command& command, const Namespace& ns) {
   const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
   if (handle.channel == nullptr) return false;
@@ -72,6 +97,9 @@ void Queue::dispatch_io(Command& command) {
   }
   if (!ok(planned)) return respond(command, planned);
   if (ns == nullptr) return next_flush(command);
+  command.account = account_of(*ns);
+  command.began = link_.now();
+  command.io.error = storage::Error::kNone;
   if (!use_channel(command, *ns)) {
     return respond(command, Status::kNamespaceNotReady);
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
 namespace {
@@ -61,8 +62,8 @@ absl::Status Service::add_worker(Reactor& reactor) {
   if (absl::Status status = engine_.add_worker(reactor); !status.ok()) return status;
   engine::Worker& worker = engine_.worker(engine_.workers() - 1);
   contexts_.push_back(std::make_unique<QueueContext>(
-      QueueContext{target_, *this, worker.staging(), worker.channels(), reactor, worker.index(),
-                   options_.engine.verbose}));
+      QueueContext{target_, *this, worker.staging(), worker.channels(), worker.accounts(), reactor,
+                   worker.index(), options_.engine.verbose}));
   return absl::OkStatus();
 }
 
@@ -134,6 +135,40 @@ void Service::add_statistics(engine::Statistics& to) const {
   for (const auto& subsystem : target_.subsystems()) {
     subsystem->totals().report(to.child("subsystem").child(subsystem->nqn));
   }
+}
+
+void Service::observe(metrics::Snapshot& to) const {
+  to.protocol = "nvme";
+  for (const auto& subsystem : target_.subsystems()) {
+    metrics::TargetState& target = to.targets.emplace_back();
+    target.name = subsystem->nqn;
+    target.any_host = subsystem->allows_any_host();
+    const auto table = subsystem->namespaces();
+    for (const Namespace& ns : table->namespaces) {
+      const storage::Geometry geometry = ns.volume->geometry();
+      target.units.push_back({.number = ns.nsid,
+                              .store = ns.volume->spec(),
+                              .uuid = storage::format_uuid(ns.uuid),
+                              .blocks = geometry.blocks,
+                              .block_size = geometry.block_size});
+    }
+    engine::Statistics counters;
+    subsystem->totals().report(counters);
+    counters.visit([&target](const std::string& name, uint64_t value) {
+      target.counters.emplace_back(name, value);
+    });
+  }
+  for (const auto& controller : target_.all_controllers()) {
+    const Controller::Identity& identity = controller->identity();
+    metrics::SessionState& session = to.sessions.emplace_back();
+    session.host = identity.host_nqn;
+    session.target = controller->subsystem().nqn;
+    session.number = identity.id;
+    for (const auto& [number, worker] : controller->queues()) {
+      session.queues.push_back({.number = number, .worker = worker});
+    }
+  }
+  engine_.accounts().add_io(to);
 }
 
 // Connections.

@@ -51,6 +51,8 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   Target& target() { return target_; }
   engine::Service& engine() { return engine_; }
   const engine::Service& engine() const { return engine_; }
+  // Adds what there is to show; any thread.
+  void observe(metrics::Snapshot& to) const;
   // What subsystems have counted.
   void add_statistics(engine::Statistics& to) const;
 

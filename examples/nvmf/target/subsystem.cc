@@ -94,6 +94,11 @@ bool Subsystem::allows(std::string_view host_nqn) const {
   return allow_any_host_ || hosts_.find(host_nqn) != hosts_.end();
 }
 
+bool Subsystem::allows_any_host() const {
+  const std::lock_guard lock(mutex_);
+  return allow_any_host_;
+}
+
 void Subsystem::set_hosts(bool any, std::set<std::string, std::less<>> hosts) {
   const std::lock_guard lock(mutex_);
   allow_any_host_ = any;

@@ -71,6 +71,7 @@ class Subsystem {
   std::vector<uint32_t> refresh_sizes();
 
   bool allows(std::string_view host_nqn) const;
+  bool allows_any_host() const;
   void set_hosts(bool any, std::set<std::string, std::less<>> hosts);
 
   WorkerCounters& counters(uint32_t worker) { return counters_[worker]; }

@@ -382,6 +382,13 @@ uint64_t Target::generation() const {
   return generation_;
 }
 
+std::vector<std::shared_ptr<Controller>> Target::all_controllers() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Controller>> all;
+  for (const auto& [id, controller] : controllers_) all.push_back(controller);
+  return all;
+}
+
 size_t Target::controllers() const {
   const std::lock_guard lock(mutex_);
   return controllers_.size();

@@ -90,6 +90,7 @@ class Target final : public DiscoverySource {
                                        std::string_view local) const override;
   uint64_t generation() const;
   size_t controllers() const;
+  std::vector<std::shared_ptr<Controller>> all_controllers() const;
 
  private:
   Connected connect_admin(const nvme::ConnectCommand& command, const nvme::ConnectData& data,

@@ -1,0 +1,28 @@
+// The daemon's counters as prometheus-cpp wants them: read when it asks, kept nowhere.
+//
+// Thread safety: as its source's. Ownership: a copy of the source.
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "examples/metrics/families.h"
+#include "examples/metrics/snapshot.h"
+
+namespace mrpool::metrics {
+
+class Exporter final : public prometheus::Collectable {
+ public:
+  explicit Exporter(std::function<Snapshot()> source) : source_(std::move(source)) {}
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    return make_families(source_());
+  }
+
+ private:
+  const std::function<Snapshot()> source_;
+};
+
+}  // namespace mrpool::metrics

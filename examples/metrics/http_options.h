@@ -1,0 +1,29 @@
+// Where the HTTP server listens and what it asks for, as options and configuration files have it.
+//
+// Thread safety: values.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace mrpool::metrics {
+
+// The port where none is named.
+inline constexpr uint16_t kDefaultHttpPort = 9464;
+
+struct HttpEndpoint {
+  boost::asio::ip::tcp::endpoint endpoint;
+  bool loopback = false;
+};
+// "127.0.0.1:9464", "[::1]:9464", ":9464" (this machine alone), "10.0.0.7" (the usual port).
+// InvalidArgument says what to write instead.
+absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text);
+
+// The token in a file: one line of 16 to 1024 printable characters. The file must be regular, its
+// owner this user or root, and nobody else may read or write it. Errors name the file and the fix.
+absl::StatusOr<std::string> read_token(const std::string& path);
+
+}  // namespace mrpool::metrics

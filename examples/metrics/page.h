@@ -1,0 +1,19 @@
+// The files of the status page, which the build puts into the program (page/, embed.cmake).
+//
+// Thread safety: constants.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace mrpool::metrics {
+
+struct PageFile {
+  std::string_view path;  // as a browser asks for it
+  std::string_view type;
+  std::string_view content;
+};
+
+std::span<const PageFile> page_files();
+
+}  // namespace mrpool::metrics

@@ -1,0 +1,122 @@
+// What a daemon shows of itself at one moment: the exporter and the status page are made from it.
+//
+// The engine fills one on demand (examples/engine/observe.h). Values are read one by one from
+// counters that go on counting: each is exact, together they are not of one instant.
+//
+// Thread safety: values. Units: bytes and nanoseconds; names say which.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "examples/metrics/buckets.h"
+#include "mrpool/mr_pool.h"
+
+namespace mrpool::metrics {
+
+struct IoSum {
+  uint64_t completed = 0;
+  uint64_t bytes = 0;
+  uint64_t ns = 0;
+};
+
+// What was done for one host, one namespace or all.
+struct IoTotals {
+  IoSum reads{};
+  IoSum writes{};
+  IoSum others{};        // flush, deallocate, write zeroes, verify and the like
+  uint64_t errors = 0;   // commands that were answered by an error
+  uint64_t storage = 0;  // of these, because the store failed
+
+  void add(const IoTotals& other);
+};
+
+// Completed commands by latency, for an operation and a size class.
+struct Latencies {
+  std::array<uint64_t, kLatencyBuckets> counts{};  // each bucket alone
+  uint64_t ns = 0;                                 // of all of them
+};
+
+struct WorkerState {
+  uint64_t connections = 0;
+  uint64_t accepted = 0;
+  uint64_t refused = 0;
+  uint64_t evicted = 0;
+  uint64_t chunks = 0;
+  uint64_t chunks_in_use = 0;
+  uint64_t chunks_high_water = 0;
+  uint64_t waits = 0;
+  uint64_t wait_ns = 0;
+};
+
+struct DeviceState {
+  std::string name{};
+  // Those of mrpool/statistics.h that the transport counts.
+  std::vector<std::pair<std::string, uint64_t>> counters{};
+  std::optional<MrPoolStats> pool{};
+};
+
+// A namespace or a logical unit.
+struct UnitState {
+  uint32_t number = 0;
+  std::string store{};
+  std::string uuid{};
+  uint64_t blocks = 0;
+  uint32_t block_size = 0;
+  IoTotals io{};
+};
+
+// A subsystem or an iSCSI target.
+struct TargetState {
+  std::string name{};
+  bool any_host = true;
+  std::vector<UnitState> units{};
+  // What the protocol counts of it, by name (docs/statistics.md).
+  std::vector<std::pair<std::string, uint64_t>> counters{};
+};
+
+// A host or an initiator that has done something, or is connected.
+struct HostState {
+  std::string name{};
+  uint64_t connections = 0;
+  IoTotals io{};
+};
+
+// An association with its queues: an NVMe controller. iSCSI has sessions of one connection.
+struct QueueState {
+  uint32_t number = 0;
+  uint32_t entries = 0;
+  uint32_t worker = 0;
+};
+struct SessionState {
+  std::string host{};
+  std::string target{};
+  uint32_t number = 0;
+  std::vector<QueueState> queues{};
+};
+
+struct Snapshot {
+  std::string program{};
+  std::string version{};
+  std::string protocol{};  // "nvme" or "iscsi"
+  uint64_t started_unix_s = 0;
+  uint64_t uptime_s = 0;
+  std::vector<std::string> listening{};
+  uint64_t connections_rejected = 0;
+  std::vector<std::string> hung_stores{};
+  std::vector<WorkerState> workers{};
+  std::vector<DeviceState> devices{};
+  std::vector<TargetState> targets{};
+  std::vector<HostState> hosts{};
+  std::vector<SessionState> sessions{};
+  // What the protocol counts of the whole daemon, by name.
+  std::vector<std::pair<std::string, uint64_t>> counters{};
+  std::array<Latencies, kSizeClasses> reads{};
+  std::array<Latencies, kSizeClasses> writes{};
+};
+
+}  // namespace mrpool::metrics
