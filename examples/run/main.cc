@@ -26,6 +26,7 @@
 #include "examples/base/units.h"
 #include "transport/checker/options.h"
 #include "transport/provider/options.h"
+#include "transport/provider/pcap_format.h"
 
 namespace {
 
@@ -49,6 +50,7 @@ constexpr const char* kExamples =
     R"(  $ mrpool-run ibv_devinfo
   $ mrpool-run ibv_rc_pingpong & mrpool-run ibv_rc_pingpong localhost
   $ mrpool-run ib_write_bw -R & mrpool-run --stats ib_write_bw -R 127.0.0.1
+  $ mrpool-run --pcap server.pcap ib_send_bw & mrpool-run ib_send_bw 127.0.0.1
   $ mrpool-run --check --report findings.json ./server
 )";
 
@@ -58,6 +60,7 @@ struct Options {
   std::string identity{provider::kRoce};
   bool device_file = false;
   bool stats = false;
+  std::string pcap;
   std::string check;  // the seed; empty: off
   std::string report;
   uint64_t check_exit = checker::kExitStatus;
@@ -159,6 +162,8 @@ int run(const Options& options) {
   ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
   ::setenv(provider::kIdentityVariable, options.identity.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
+  ::setenv(provider::kPcapVariable, options.pcap.c_str(), 1);
+  ::setenv(provider::kPcapFirstVariable, absl::StrCat(::getpid()).c_str(), 1);
   set_checker(options);
   const std::vector<std::string> command = command_of(options);
   if (!options.check.empty() && options.guard == checker::kAsanGuard) set_asan_options();
@@ -185,6 +190,18 @@ base::CommandLine::Setter file_for(int flags, std::string& to) {
     if (folder) return absl::InvalidArgumentError(absl::StrCat("'", to, "' is a folder"));
     return absl::OkStatus();
   };
+}
+
+// Makes the capture of the process that this one becomes, without a packet.
+absl::Status make_capture(std::string_view name, std::string& to) {
+  to = fs::absolute(name).string();  // the program may change its folder
+  const std::string path = provider::capture_path(to, ::getpid(), ::getpid());
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  const provider::PcapHeader header;
+  file.write(reinterpret_cast<const char*>(&header), sizeof header).flush();
+  if (file) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("'", path, "': ", std::strerror(errno),
+                                                 "; name a file in a folder that you may write"));
 }
 
 void declare_checker(base::CommandLine& program, Options& options) {
@@ -269,6 +286,11 @@ int main(int argc, char** argv) {
                "for it, as UCX does (docs/verbs_programs.md)",
                options.device_file);
   program.flag("stats", "write what ran to standard error at exit", options.stats);
+  program.option(
+      "pcap", "FILE",
+      "write what connections carry to FILE, for Wireshark and tshark; %p in its name is "
+      "the process id, without it children write to FILE.ID",
+      [&options](std::string_view name) { return make_capture(name, options.pcap); });
   declare_checker(program, options);
   declare_guard(program, options);
   program.program_operand("mrpool-run ibv_devinfo", options.program);

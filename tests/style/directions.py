@@ -46,7 +46,8 @@ DIRECTIONS = {
     "examples/iser/initiator": (*BASE, "examples/load/", "examples/protocol/iscsi/",
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
-    "examples/run": (*BASE, "transport/provider/options.h", "transport/checker/options.h"),
+    "examples/run": (*BASE, "transport/provider/options.h",
+                     "transport/provider/pcap_format.h", "transport/checker/options.h"),
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }
 PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")

@@ -13,12 +13,14 @@
 #include <string>
 
 #include "mrpool/internal/report.h"
+#include "transport/provider/capture.h"
 #include "transport/provider/device_watch.h"
 #include "transport/provider/limits.h"
 #include "transport/provider/options.h"
 #include "transport/provider/premature_access.h"
 #include "transport/provider/qp_object.h"
 #include "transport/uiwarp/limits.h"
+#include "transport/uiwarp/open.h"
 
 namespace mrpool::provider {
 namespace {
@@ -36,6 +38,14 @@ Engine* engine_of_process = nullptr;
 
 Address any_port(std::string host) {
   return {.transport = "uiwarp", .host = std::move(host), .port = 0, .options = {}};
+}
+
+absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address) {
+  std::shared_ptr<uiwarp::Network> captured = captured_network();
+  if (captured == nullptr) return Device::open(address);
+  const auto options = uiwarp::parse_options(address.options);
+  if (!options.ok()) return options.status();
+  return uiwarp::make_device(*options, std::move(captured));
 }
 
 }  // namespace
@@ -99,7 +109,7 @@ bool Engine::open() {
     address.options =
         "placement=adversarial&seed=" + std::to_string(checker::Checker::get()->seed());
   }
-  auto device = Device::open(address);
+  auto device = open_device(address);
   if (!device.ok()) return false;
   device_ = *std::move(device);
   auto cq = device_->create_cq(*reactor_, {.depth = uiwarp::kMaxCqEntries});

@@ -19,6 +19,10 @@ inline constexpr char kCompletionsVariable[] = "MRPOOL_VERBS_COMPLETIONS";
 inline constexpr char kIdentityVariable[] = "MRPOOL_VERBS_IDENTITY";
 // Value "1": what ran is written to standard error at exit.
 inline constexpr char kStatsVariable[] = "MRPOOL_VERBS_STATS";
+// The file that gets what connections read and write (pcap_format.h); empty: none. And the process
+// that mrpool-run becomes.
+inline constexpr char kPcapVariable[] = "MRPOOL_VERBS_PCAP";
+inline constexpr char kPcapFirstVariable[] = "MRPOOL_VERBS_PCAP_FIRST";
 
 inline constexpr std::string_view kRelaxed = "relaxed";
 inline constexpr std::string_view kAsAsked = "as-asked";
