@@ -65,8 +65,12 @@ def perftests():
                               options="--identity=iwarp")
     yield perftest("ib_send_bw", "-n 500 -R -b -q 2", " -R -b -q 2")
     yield perftest("ib_send_lat", "-n 500 -s 8 --use_old_post_send", " --use_old_post_send")
-    yield perftest("ib_atomic_bw", "-n 500", "")
-    yield perftest("ib_atomic_lat", "-n 500", "")
+    for label in ("", " -R", " -e", " -b -q 2", " -A FETCH_AND_ADD"):
+        yield perftest("ib_atomic_bw", f"-n 500{label}", label)
+    for label in ("", " -R", " -e"):
+        yield perftest("ib_atomic_lat", f"-n 500{label}", label)
+    yield perftest("ib_read_bw", "-n 500 -R -b -q 2 -e", " -R -b -q 2 -e")
+    yield perftest("ib_write_bw", "-n 500 -R -b -q 2", " -R -b -q 2")
 
 
 def fio(verb):
