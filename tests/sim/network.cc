@@ -108,6 +108,11 @@ class Link::End final : public Stream {
     link_->pipes_[side_].last_arrival = link_->arrival(link_->pipes_[side_]);
     link_->wake(1 - side_);
   }
+  bool peer_closed() const override {
+    const Pipe& from_peer = link_->pipes_[1 - side_];
+    return link_->broken_ ||
+           (from_peer.finished && from_peer.last_arrival <= link_->reactor_.now());
+  }
   void attach(Reactor&, StreamEvents& events) override { events_ = &events; }
   void detach() override {
     want_read_ = want_write_ = false;

@@ -513,6 +513,17 @@ TEST(EmptySrq, AnEndDropsWhatWaits) {
   }
 }
 
+TEST(EmptySrq, ForAPeerThatHasClosedAMessageWaitsASingleWhile) {
+  EmptySrq test(19, Nanoseconds::max());  // all of it fits into the stream
+  Recorded sent;
+  test.send(sent);
+  test.settle();
+  test.world.pair.client.qp->disconnect();
+  ASSERT_TRUE(test.world.until([&] { return test.world.pair.server.disconnected; }));
+  EXPECT_EQ(test.world.pair.server.why.reason, DisconnectReason::kPeer);
+  EXPECT_TRUE(sent.good());
+}
+
 TEST(EmptySrq, AReceiveOfTheQpsOwnIsWaitedForToo) {
   World world(4);
   world.pair.server.options.receive_wait = Nanoseconds::max();
