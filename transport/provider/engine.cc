@@ -30,7 +30,9 @@ constexpr timespec kNapTime{.tv_sec = 0, .tv_nsec = 200'000};
 // So many rounds of the program since the last look mean that it polls; fewer, that it wakes up
 // now and then and goes back to sleep.
 constexpr uint64_t kPolling = 16;
-// How long the thread polls without finding work before it sleeps.
+// How long the thread polls without finding work before it sleeps, while the program sleeps too.
+// One that does not may have work of its own for the core, or poll memory: the thread then sleeps
+// at once, and the kernel wakes it when bytes come.
 constexpr Nanoseconds kSpin = ReactorOptions{}.spin;
 
 std::mutex engine_mutex;
@@ -147,7 +149,8 @@ void Engine::serve() {
       if (guard_ != nullptr) report_touches();
       if (reactor_->poll() > 0) {
         busy = std::chrono::steady_clock::now();
-      } else if (std::chrono::steady_clock::now() - busy >= kSpin) {
+      } else if (armed_.load(std::memory_order_relaxed) == 0 ||
+                 std::chrono::steady_clock::now() - busy >= kSpin) {
         asleep = reactor_->arm();
         asleep_.store(asleep, std::memory_order_relaxed);
       }
