@@ -278,8 +278,8 @@ int main(int argc, char** argv) {
   const std::string acknowledged(provider::kAcknowledged);
   program.choice(
       "completions",
-      "what a completed WRITE says. sent: its bytes are on their way; acknowledged: they "
-      "are in the peer's memory, as on InfiniBand, which takes a round trip more",
+      "what a completed SEND or WRITE says. sent: its bytes are on their way; acknowledged: "
+      "they are in the peer's memory, as on InfiniBand, which takes a round trip more",
       options.completions, {{sent, sent}, {acknowledged, acknowledged}});
   program.flag("device-file",
                "let the device's file in /dev/infiniband seem to be there, for programs that look "

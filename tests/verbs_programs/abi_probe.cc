@@ -15,27 +15,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "probe.h"
+
 namespace {
 
-int failures;
-
-#define EXPECT(condition)                                                           \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      std::printf("%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
-      ++failures;                                                                   \
-    }                                                                               \
-  } while (0)
-
-#define EXPECT_REFUSED(call, wanted) \
-  do {                               \
-    errno = 0;                       \
-    EXPECT(!(call));                 \
-    EXPECT(errno == (wanted));       \
-  } while (0)
-
-ibv_context* context;
-ibv_pd* pd;
 char memory[8192];
 
 void null_pointers() {
@@ -130,41 +113,6 @@ void windows() {
   EXPECT(ibv_dealloc_mw(mw) == 0);
 }
 
-struct End {
-  ibv_cq* cq;
-  ibv_qp* qp;
-};
-
-End make_end(ibv_comp_channel* channel) {
-  End end = {.cq = ibv_create_cq(context, 16, nullptr, channel, 0)};
-  ibv_qp_init_attr attr = {
-      .send_cq = end.cq, .recv_cq = end.cq, .qp_type = IBV_QPT_RC, .sq_sig_all = 1};
-  attr.cap.max_send_wr = attr.cap.max_recv_wr = 8;
-  attr.cap.max_send_sge = attr.cap.max_recv_sge = 1;
-  attr.cap.max_inline_data = 64;
-  end.qp = ibv_create_qp(pd, &attr);
-  ibv_qp_attr to = {.qp_state = IBV_QPS_INIT, .port_num = 1};
-  EXPECT(end.qp != nullptr);
-  EXPECT(ibv_modify_qp(end.qp, &to, IBV_QP_STATE | IBV_QP_PORT) == 0);
-  return end;
-}
-
-void meet(ibv_qp* qp, uint32_t peer) {
-  ibv_qp_attr to = {.qp_state = IBV_QPS_RTR, .dest_qp_num = peer};
-  EXPECT(ibv_modify_qp(qp, &to, IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_AV) == 0);
-  to.qp_state = IBV_QPS_RTS;
-  EXPECT(ibv_modify_qp(qp, &to, IBV_QP_STATE) == 0);
-}
-
-ibv_wc next(ibv_cq* cq) {
-  ibv_wc wc = {.status = IBV_WC_GENERAL_ERR};
-  for (int i = 0; i < 10000000; ++i) {
-    if (ibv_poll_cq(cq, 1, &wc) == 1) return wc;
-  }
-  EXPECT(!"a completion came");
-  return wc;
-}
-
 constexpr uint32_t kImmediate = 0x01020304;
 
 int post_inline(ibv_qp* qp, const char* text, enum ibv_wr_opcode opcode) {
@@ -190,8 +138,8 @@ void post_receive(ibv_qp* qp, const ibv_mr* mr) {
 void two_ends() {
   ibv_comp_channel* channel = ibv_create_comp_channel(context);
   ibv_mr* mr = ibv_reg_mr(pd, memory, sizeof memory, IBV_ACCESS_LOCAL_WRITE);
-  End a = make_end(nullptr);
-  End b = make_end(channel);
+  End a = make_end(pd);
+  End b = make_end(pd, channel);
   meet(a.qp, b.qp->qp_num);
   EXPECT(post_inline(a.qp, "early", IBV_WR_SEND) == 0);
   EXPECT(post_inline(a.qp, "tso", IBV_WR_TSO) == EOPNOTSUPP);
@@ -312,13 +260,7 @@ void nobody_listens() {
 }  // namespace
 
 int main() {
-  int count = 0;
-  ibv_device** list = ibv_get_device_list(&count);
-  EXPECT(list != nullptr && count == 1 && list[1] == nullptr);
-  context = ibv_open_device(list[0]);
-  ibv_free_device_list(list);
-  pd = ibv_alloc_pd(context);
-  EXPECT(pd != nullptr);
+  open_device();
   null_pointers();
   access_flags();
   absent_features();
@@ -328,7 +270,6 @@ int main() {
   nobody_listens();
   addresses_of_hints();
   fork_works();
-  EXPECT(ibv_dealloc_pd(pd) == 0);
-  EXPECT(ibv_close_device(context) == 0);
+  close_device();
   return failures != 0;
 }

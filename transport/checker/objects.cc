@@ -25,6 +25,13 @@ const char* operation_of(unsigned flag) {
   return "access";
 }
 
+bool admits(const Region& region, const PeerAccess& access) {
+  const bool zero_based = (region.access & IBV_ACCESS_ZERO_BASED) != 0;
+  const uint64_t offset = access.address - (zero_based ? 0 : region.start);  // wraps below it
+  return (region.access & access.right) != 0 && offset <= region.length &&
+         access.bytes <= region.length - offset;
+}
+
 }  // namespace
 
 void Checker::made(const char* type, const void* object) {
@@ -100,7 +107,10 @@ void Checker::peer_accessed(const PeerAccess& access) {
                       operation_of(access.right), access.bytes, access.address, access.rkey);
   std::vector<Origin> origins;
   if (region != nullptr) {
-    absl::StrAppend(&text, "which does not admit it: ", to_string(*region));
+    absl::StrAppend(&text,
+                    admits(*region, access) ? "which admits it, but qp_access_flags do not: "
+                                            : "which does not admit it: ",
+                    to_string(*region));
   } else if (ended != nullptr) {
     absl::StrAppend(&text,
                     "which ended before the peer's access came; the peer has to be told "

@@ -80,14 +80,10 @@ void fill_table(verbs_context& table) {
   X(ibv_query_ece, (ibv_qp*, ibv_ece*))                                            \
   X(ibv_set_ece, (ibv_qp*, ibv_ece*))                                              \
   X(ibv_resolve_eth_l2_from_gid, (ibv_context*, ibv_ah_attr*, uint8_t*, uint16_t*))
-#define MRPOOL_ABSENT_POINTER(X)                                                 \
-  X(ibv_ah*, ibv_create_ah, (ibv_pd*, ibv_ah_attr*))                             \
-  X(ibv_ah*, ibv_create_ah_from_wc, (ibv_pd*, ibv_wc*, ibv_grh*, uint8_t))       \
-  X(ibv_mr*, ibv_reg_dmabuf_mr, (ibv_pd*, uint64_t, size_t, uint64_t, int, int)) \
-  X(ibv_context*, ibv_import_device, (int))                                      \
-  X(ibv_pd*, ibv_import_pd, (ibv_context*, uint32_t))                            \
-  X(ibv_mr*, ibv_import_mr, (ibv_pd*, uint32_t))                                 \
-  X(ibv_dm*, ibv_import_dm, (ibv_context*, uint32_t))
+#define MRPOOL_ABSENT_POINTER(X)                                           \
+  X(ibv_ah*, ibv_create_ah, (ibv_pd*, ibv_ah_attr*))                       \
+  X(ibv_ah*, ibv_create_ah_from_wc, (ibv_pd*, ibv_wc*, ibv_grh*, uint8_t)) \
+  X(ibv_mr*, ibv_reg_dmabuf_mr, (ibv_pd*, uint64_t, size_t, uint64_t, int, int))
 
 extern "C" {
 

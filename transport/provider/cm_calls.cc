@@ -91,6 +91,7 @@ ibv_pd* cm_pd() {
     made->engine = Engine::get();
     auto device_pd = made->engine->device().alloc_pd();
     if (device_pd.ok()) made->pd = *std::move(device_pd);
+    made->handle.abi.handle = ContextObject::from(made->handle.abi.context)->file.add(*made);
     return made;
   }();
   return pd->pd == nullptr ? nullptr : &pd->handle.abi;

@@ -79,12 +79,13 @@ ibv_device* device_abi() {
   return &abi.device;
 }
 
-ContextObject::ContextObject(Engine& owner) : engine(owner) {
+ContextObject::ContextObject(Engine& owner, std::optional<int> command_fd)
+    : engine(owner), file(command_fd) {
   handle.object = this;
   fill_table(handle.abi);
   ibv_context& context = handle.abi.context;
   context.device = device_abi();
-  context.cmd_fd = -1;
+  context.cmd_fd = file.fd();
   context.async_fd = async.fd();
   context.num_comp_vectors = 1;
   ::pthread_mutex_init(&context.mutex, nullptr);

@@ -14,6 +14,7 @@
 
 #include "mrpool/callback.h"
 #include "transport/checker/checker.h"
+#include "transport/provider/command_file.h"
 #include "transport/provider/completion_order.h"
 #include "transport/provider/engine.h"
 #include "transport/provider/event_queue.h"
@@ -41,11 +42,14 @@ std::vector<ibv_gid> local_gids();
 
 // The structure that inline calls of <infiniband/verbs.h> reach their functions through.
 struct ContextObject {
-  explicit ContextObject(Engine& owner);
+  explicit ContextObject(Engine& owner) : ContextObject(owner, std::nullopt) {}
+  // `command_fd`: of another context (command_file.h), whose objects can be imported into this one.
+  ContextObject(Engine& owner, std::optional<int> command_fd);
   ~ContextObject();
   static ContextObject* from(ibv_context* context);
 
   Engine& engine;
+  CommandFile file;
   EventQueue<ibv_async_event> async;
   struct Abi {
     verbs_context abi{};
@@ -138,6 +142,7 @@ struct ReceiveEntry final : Completion {
   uint64_t wr_id = 0;
   std::vector<Sge> sges;
   bool posted = false;
+  bool no_memory = false;  // the device has one without memory in its place
 };
 
 struct SrqObject {

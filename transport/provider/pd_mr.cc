@@ -3,6 +3,7 @@
 
 #include "transport/provider/objects.h"
 #include "transport/provider/premature_access.h"
+#include "transport/uiwarp/mr.h"
 
 namespace mrpool::provider {
 namespace {
@@ -28,11 +29,18 @@ struct Region {
   uint32_t flags;
 };
 
+// What the device is asked for.
+Access effective_access(const PdObject& pd, uint32_t flags, bool zero_based) {
+  Access access = from_ibv(flags);
+  if (pd.engine->relaxed()) access = access & ~Access::kDisableRelaxedOrdering;
+  return zero_based ? access | Access::kZeroBased : access;
+}
+
 // Registers `region` and enters it into `object`; 0 or an errno. Nothing changes on failure.
 int enter(PdObject& pd, MrObject& object, const Region& region) {
   Statistics& statistics = pd.engine->statistics();
   ++statistics.asked[region.flags];
-  uint32_t flags = region.flags;
+  const uint32_t flags = region.flags;
   int error = check_flags(flags, pd.pd->caps().access);
   const bool own_address = region.iova == reinterpret_cast<uintptr_t>(region.addr);
   const bool zero_based =
@@ -44,9 +52,7 @@ int enter(PdObject& pd, MrObject& object, const Region& region) {
     ++statistics.mrs_refused;
     return error;
   }
-  Access access = from_ibv(flags);
-  if (pd.engine->relaxed()) access = access & ~Access::kDisableRelaxedOrdering;
-  if (zero_based) access |= Access::kZeroBased;
+  const Access access = effective_access(pd, flags, zero_based);
   auto mr = pd.pd->reg_mr({static_cast<std::byte*>(region.addr), region.length},
                           access & ~Access::kMwBind);
   if (!mr.ok()) {
@@ -71,6 +77,28 @@ int enter(PdObject& pd, MrObject& object, const Region& region) {
   pd.mrs[abi.lkey] = &object;
   if (zero_based) ++pd.zero_based;
   ++pd.users;
+  return 0;
+}
+
+// Other rights for a region that keeps its memory and its keys; 0 or an errno.
+int change_access(MrObject& object, uint32_t flags) {
+  PdObject& pd = *object.pd;
+  Statistics& statistics = pd.engine->statistics();
+  ++statistics.asked[flags];
+  int error = check_flags(flags, pd.pd->caps().access);
+  Access access = effective_access(pd, flags, object.zero_based);
+  if (error == 0) {
+    auto& mr = static_cast<uiwarp::UiwarpMr&>(*object.mr);
+    const absl::Status status = mr.change_access(*pd.pd, access & ~Access::kMwBind);
+    error = absl::IsInvalidArgument(status) ? EFAULT : status.ok() ? 0 : to_errno(status);
+  }
+  if (error != 0) {
+    ++statistics.mrs_refused;
+    return error;
+  }
+  object.sink.reset();
+  object.access = access;
+  ++statistics.effective[object.mr->granted().effective];
   return 0;
 }
 
@@ -154,6 +182,7 @@ ibv_pd* ibv_alloc_pd(ibv_context* abi) {
   pd->handle.abi.context = abi;
   pd->engine = &context->engine;
   pd->pd = *std::move(made);
+  pd->handle.abi.handle = context->file.add(*pd);
   return mrpool::provider::told_made("PD", &pd->handle.abi);
 }
 
@@ -162,8 +191,10 @@ int ibv_dealloc_pd(ibv_pd* abi) {
   if (pd == nullptr) return fail(EINVAL);
   const Session session(*pd->engine);
   if (!session.ok()) return fail(EIO);
+  if (abi != &pd->handle.abi) return fail(EINVAL);  // an import: ibv_unimport_pd
   if (pd->users != 0) return fail(EBUSY);
   mrpool::provider::tell_ended(abi);
+  mrpool::provider::CommandFile::remove(*pd);
   delete pd;
   return 0;
 }
@@ -188,7 +219,8 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
   MrObject* mr = Handle<ibv_mr, MrObject>::from(abi);
   constexpr int kAll =
       IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_ACCESS;
-  if (mr == nullptr || flags == 0 || (flags & ~kAll) != 0) {
+  const bool imported = mr != nullptr && abi != &mr->handle.abi;
+  if (mr == nullptr || imported || flags == 0 || (flags & ~kAll) != 0) {
     errno = EINVAL;
     return IBV_REREG_MR_ERR_INPUT;
   }
@@ -199,6 +231,17 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
   // What the region was asked for, unless it changes; the optional flags are not kept.
   uint32_t asked = mrpool::to_ibv(mr->access);
   if ((flags & IBV_REREG_MR_CHANGE_ACCESS) != 0) asked = static_cast<uint32_t>(access);
+  const bool same_base = mr->zero_based || (asked & IBV_ACCESS_ZERO_BASED) == 0;
+  if (session.ok() && flags == IBV_REREG_MR_CHANGE_ACCESS && same_base) {
+    // As on NICs, the keys stay.
+    if (const int error = mrpool::provider::change_access(*mr, asked); error != 0) {
+      errno = error;
+      return IBV_REREG_MR_ERR_INPUT;
+    }
+    mrpool::provider::tell_region_ended(*abi);
+    mrpool::provider::tell_region_made(*abi, asked);
+    return 0;
+  }
   void* const start = move ? addr : abi->addr;
   const uint64_t iova =
       mr->zero_based && !move ? 0 : static_cast<uint64_t>(reinterpret_cast<uintptr_t>(start));
@@ -219,7 +262,8 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
 
 int ibv_dereg_mr(ibv_mr* abi) {
   MrObject* mr = Handle<ibv_mr, MrObject>::from(abi);
-  if (mr == nullptr) return fail(EINVAL);
+  // An import: ibv_unimport_mr.
+  if (mr == nullptr || abi != &mr->handle.abi) return fail(EINVAL);
   const Session session(*mr->pd->engine);
   if (!session.ok()) return fail(EIO);
   mrpool::provider::tell_region_ended(*abi);

@@ -160,7 +160,7 @@ int ibv_destroy_qp(ibv_qp* abi) {
             },
             [](const ibv_async_event&) {});
     qp->engine().remove_qp(abi->qp_num);
-    --Handle<ibv_pd, PdObject>::from(abi->pd)->users;
+    --qp->pd().users;  // an imported one may have ended by now
     --CqObject::from(abi->send_cq)->users;
     --CqObject::from(abi->recv_cq)->users;
     if (abi->srq != nullptr) --Handle<ibv_srq, SrqObject>::from(abi->srq)->users;

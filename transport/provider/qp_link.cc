@@ -16,6 +16,7 @@
 
 #include "transport/provider/limits.h"
 #include "transport/provider/qp_object.h"
+#include "transport/uiwarp/peer_rights.h"
 
 namespace mrpool::provider {
 namespace {
@@ -35,7 +36,7 @@ std::string host_of(const ibv_gid& gid) {
   return host;
 }
 
-// What a WRITE that got no answer ended with.
+// What a SEND or WRITE that got no answer ended with.
 ibv_wc_status loss_of(const Disconnect& why) {
   constexpr uint8_t kRdmap = 0;
   constexpr uint8_t kDdp = 1;
@@ -200,9 +201,16 @@ void QpObject::take_credits(const std::optional<Hello>& hello) {
 void QpObject::adopt(std::unique_ptr<Qp> qp) {
   qp_ = std::move(qp);
   engine_.set_owner(*qp_, *this);
+  apply_rights();
   for (uint64_t i = receive_head_; i < receive_tail_; ++i) {
     hand_over(receives_[i % receives_.size()]);
   }
+}
+
+// What the peer may do needs the right of the QP and of the key. Its credits are the provider's.
+void QpObject::apply_rights() {
+  if (qp_ == nullptr || !has_rights_) return;
+  uiwarp::deny_peer(*qp_, kRemoteRights & ~from_ibv(attr_.qp_access_flags), credits_mr_->rkey());
 }
 
 // The private data of this side's message. An iWARP NIC says nothing of its own.
@@ -343,7 +351,11 @@ void QpObject::on_disconnected(Qp& qp, const Disconnect& why) {
 }
 
 int QpObject::modify(const ibv_qp_attr& attr, int mask) {
-  if ((mask & IBV_QP_ACCESS_FLAGS) != 0) attr_.qp_access_flags = attr.qp_access_flags;
+  if ((mask & IBV_QP_ACCESS_FLAGS) != 0) {
+    attr_.qp_access_flags = attr.qp_access_flags;
+    has_rights_ = true;
+    apply_rights();
+  }
   if ((mask & IBV_QP_PORT) != 0) {
     if (attr.port_num != 1) return EINVAL;
     attr_.port_num = attr.port_num;

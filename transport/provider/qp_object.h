@@ -11,10 +11,10 @@
 // receiving end (QpOptions::receive_wait). Both waits last as long as RNR retries would
 // (patience.h).
 //
-// Acknowledgements. A device of iWARP completes a WRITE when its bytes are on their way; on
-// InfiniBand a completion says that they are in the peer's memory, or why not. Signalled WRITEs
+// Acknowledgements. A device of iWARP completes a SEND or WRITE when its bytes are on their way; on
+// InfiniBand a completion says that they are in the peer's memory, or why not. Signalled ones
 // therefore wait for an RDMA READ of no bytes that follows them, where mrpool-run's user asked for
-// that: its answer comes from behind them. One READ at a time stands for all WRITEs before it.
+// that: its answer comes after them. One READ at a time stands for all requests before it.
 //
 // Thread safety: under the engine's lock. Ownership: the program's.
 #pragma once
@@ -56,6 +56,7 @@ class QpObject final : public QpEvents {
   ibv_qp_ex* abi_ex() { return &handle_.abi; }
   uint32_t number() const { return handle_.abi.qp_base.qp_num; }
   Engine& engine() { return engine_; }
+  PdObject& pd() { return *pd_; }
   // Registers what the QP itself needs; once, before anything else.
   absl::Status open();
   // ibv_destroy_qp: closes the connection in good order, for a bounded time.
@@ -114,6 +115,7 @@ class QpObject final : public QpEvents {
   void unstall();
   void out_of_retries();
   void adopt(std::unique_ptr<Qp> qp);
+  void apply_rights();
 
   int check(const ibv_send_wr& wr) const;
   // Takes a request into the queue; `mw`: the window of type 1 that it binds, else null.
@@ -156,9 +158,10 @@ class QpObject final : public QpEvents {
   std::unique_ptr<Qp> qp_;
   bool established_ = false;
   bool by_cm_ = false;
-  bool peer_gone_ = false;  // not by rdma_cm: sends fail from now on, as without an answer
-  bool accepted_ = false;   // this side was called, it did not call
-  bool flushing_ = false;   // everything outstanding fails
+  bool peer_gone_ = false;   // not by rdma_cm: sends fail from now on, as without an answer
+  bool accepted_ = false;    // this side was called, it did not call
+  bool flushing_ = false;    // everything outstanding fails
+  bool has_rights_ = false;  // the program gave it rights; one of rdma_cm has those of its keys
   ConnectionObserver* observer_ = nullptr;
   std::unique_ptr<ConnectRequest> visitor_;
   Hello visitor_hello_;
@@ -169,11 +172,11 @@ class QpObject final : public QpEvents {
   uint64_t next_ = 0;
   uint64_t tail_ = 0;
   uint64_t done_ = 0;      // the device has completed the requests before this one
-  uint64_t answered_ = 0;  // the peer has placed the WRITEs before this one
+  uint64_t answered_ = 0;  // the peer has placed the SENDs and WRITEs before this one
   uint64_t asked_ = 0;     // `answered_` when the READ under way is answered
-  uint64_t unasked_ = 0;   // one behind the last signalled WRITE with the device
+  uint64_t unasked_ = 0;   // one after the last of those that wait for it with the device
   bool acknowledges_ = false;
-  ibv_wc_status loss_ = IBV_WC_WR_FLUSH_ERR;  // what a WRITE without an answer ends with
+  ibv_wc_status loss_ = IBV_WC_WR_FLUSH_ERR;  // what one without an answer ends with
   std::vector<std::byte> inline_data_;
   std::unique_ptr<Mr> inline_mr_;
 

@@ -294,10 +294,10 @@ void QpObject::pump() {
 }
 
 bool QpObject::waits_for_answer(const SendEntry& entry) const {
-  return acknowledges_ && entry.signalled && is_write(entry.opcode);
+  return acknowledges_ && entry.signalled && (is_write(entry.opcode) || is_send(entry.opcode));
 }
 
-// The READ whose answer says that the WRITEs before it are where they belong.
+// The READ whose answer says that the SENDs and WRITEs before it are where they belong.
 void QpObject::ask() {
   if (answer_.busy || unasked_ <= answered_ || flushing_ || qp_ == nullptr) return;
   const WorkRequest read{.completion = &answer_,
@@ -475,10 +475,20 @@ int QpObject::post_recv(ibv_recv_wr* wr, ibv_recv_wr** bad) {
 }
 
 void QpObject::hand_over(ReceiveEntry& entry) {
-  entry.posted = qp_ != nullptr &&
-                 qp_->post_recv({.completion = &entry, .sges = entry.sges}) == PostStatus::kOk;
-  // A bad key, found now: receives complete in order, so everything ends here.
-  if (qp_ != nullptr && !entry.posted && established_) fail_qp();
+  entry.no_memory = false;
+  if (qp_ == nullptr) {
+    entry.posted = false;
+    return;
+  }
+  PostStatus status = qp_->post_recv({.completion = &entry, .sges = entry.sges});
+  if (status == PostStatus::kBadSge) {
+    // Verbs look at the memory when a message comes. One without memory takes no message either,
+    // and the peer learns of it.
+    entry.no_memory = true;
+    status = qp_->post_recv({.completion = &entry});
+  }
+  entry.posted = status == PostStatus::kOk;
+  if (!entry.posted && established_) fail_qp();
 }
 
 void QpObject::received(ReceiveEntry& entry, const WorkCompletion& wc) {
@@ -491,7 +501,9 @@ void QpObject::received(ReceiveEntry& entry, const WorkCompletion& wc) {
   } else if (flushed) {
     return;  // the device's own: an Srq keeps what was not taken
   }
-  complete(entry, to_ibv(wc.status), wc);
+  ibv_wc_status status = to_ibv(wc.status);
+  if (entry.no_memory && wc.status == WcStatus::kLocalLength) status = IBV_WC_LOC_PROT_ERR;
+  complete(entry, status, wc);
   advertise();
 }
 

@@ -79,6 +79,10 @@ static_assert(sizeof(KeySlot) == 128);
 struct KeyUser {
   uint64_t pd = 0;
   uint64_t qp = 0;
+  // Rights that the peer of this Qp does not have, whatever a key grants, and the one key that
+  // keeps them (uiwarp/peer_rights.h).
+  Access denied = Access::kNone;
+  uint32_t exempt = 0;
 };
 
 enum class KeyError : uint8_t { kNone, kInvalid, kNotAssociated, kAccess, kBounds, kWrap };
@@ -165,6 +169,9 @@ class KeyTable {
     if (qp != 0 && qp != user.qp) return KeyError::kNotAssociated;
     if (slot->pd != user.pd) return KeyError::kNotAssociated;
     if (!has(slot->access, rights)) return KeyError::kAccess;
+    if (origin == Origin::kRemote && any(rights & user.denied) && stag != user.exempt) {
+      return KeyError::kAccess;
+    }
     const uint64_t base = origin == Origin::kRemote  ? slot->remote_base
                           : origin == Origin::kLocal ? slot->local_base
                                                      : 0;

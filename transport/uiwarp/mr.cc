@@ -1,5 +1,7 @@
 #include "transport/uiwarp/mr.h"
 
+#include "transport/checks/memory.h"
+
 namespace mrpool::uiwarp {
 
 UiwarpMr::UiwarpMr(KeyTable& keys, PdCounters& counters, KeySlot* slot, uint32_t stag, uint64_t pd,
@@ -22,6 +24,22 @@ UiwarpMr::UiwarpMr(KeyTable& keys, PdCounters& counters, KeySlot* slot, uint32_t
   slot_->segment_count = 1;
   slot_->access = granted.effective;
   keys_.open(*slot_, stag);
+}
+
+absl::Status UiwarpMr::change_access(const Pd& pd, Access access) {
+  Granted granted;
+  if (absl::Status status = grant(access, pd.caps().access, granted); !status.ok()) return status;
+  if (absl::Status status = checks::check_mapped(memory_, access); !status.ok()) return status;
+  KeyTable::close(*slot_);
+  keys_.synchronize();
+  granted_ = granted;
+  remote_addr_ = {any(granted.effective & Access::kZeroBased)
+                      ? 0
+                      : reinterpret_cast<uintptr_t>(memory_.data())};
+  slot_->remote_base = remote_addr_.value;
+  slot_->access = granted.effective;
+  keys_.open(*slot_, rkey_.value);
+  return absl::OkStatus();
 }
 
 UiwarpMr::~UiwarpMr() {

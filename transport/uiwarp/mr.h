@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/status/status.h"
+#include "mrpool/device.h"
 #include "mrpool/mr.h"
 #include "transport/counters/pd_counters.h"
 #include "transport/uiwarp/key_table.h"
@@ -17,6 +19,10 @@ class UiwarpMr final : public Mr {
   UiwarpMr(KeyTable& keys, PdCounters& counters, KeySlot* slot, uint32_t stag, uint64_t pd,
            std::span<std::byte> memory, const Granted& granted);
   ~UiwarpMr() override;
+
+  // Other rights under the same keys, as verbs' reregistration has it. Peers of a Qp in `Pd` whose
+  // accesses are under way may still be served by the old ones until it returns.
+  absl::Status change_access(const Pd& pd, Access access);
 
  private:
   KeyTable& keys_;

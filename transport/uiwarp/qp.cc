@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "transport/uiwarp/check.h"
+#include "transport/uiwarp/peer_rights.h"
 #include "transport/uiwarp/srq.h"
 
 namespace mrpool::uiwarp {
@@ -236,6 +237,10 @@ void UiwarpQp::run() {
                             .ird = core_.ird(),
                             .private_data = private_data};
   events_.on_connected(*this, info);
+}
+
+void deny_peer(Qp& qp, Access rights, Rkey except) {
+  static_cast<UiwarpQp&>(qp).deny_peer(rights, except);
 }
 
 }  // namespace mrpool::uiwarp

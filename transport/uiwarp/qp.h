@@ -81,6 +81,9 @@ class UiwarpQp final : public Qp,
   size_t memory_bytes() const override;
   TransportStatistics statistics() const override { return core_.counters().snapshot(); }
 
+  // peer_rights.h.
+  void deny_peer(Access rights, Rkey except) { core_.deny_peer(rights, except); }
+
   // For the Context's round. True when there was something to do.
   bool receive();
   bool send();

@@ -58,6 +58,10 @@ class QpCore {
   // disconnect() was called: what the peer asks for from now on is not served any more.
   void close() { state_.closing = true; }
   bool quiet() const { return send_.quiet(); }
+  void deny_peer(Access rights, Rkey except) {
+    state_.user.denied = rights;
+    state_.user.exempt = except.value;
+  }
 
   // Ends everything that is outstanding with kFlushed, the culprit with its own status.
   void flush();

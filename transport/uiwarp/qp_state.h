@@ -30,7 +30,7 @@ struct QpState {
 
   Qp& qp;
   KeyTable& keys;
-  const KeyUser user;
+  KeyUser user;
   const Pd* const pd;  // of the Qp
   const DeviceCaps& caps;
   Placement placement;

@@ -86,6 +86,24 @@ TEST(KeyTable, RightsPdAndQp) {
   EXPECT_EQ(key.ask(5000, 1, Access::kRemoteRead), KeyError::kAccess);
 }
 
+TEST(KeyTable, WhatAQpDeniesItsPeer) {
+  KeyTable keys(1);
+  Opened key(keys, 0, 100, Access::kRemoteWrite | Access::kRemoteRead | Access::kLocalWrite);
+  KeyUser user{.pd = 1, .qp = 9, .denied = Access::kRemoteWrite};
+  KeyRange range;
+  const auto ask = [&](Access rights) {
+    return keys.resolve_remote(key.stag, 0, 1, rights, user, range);
+  };
+  EXPECT_EQ(ask(Access::kRemoteWrite), KeyError::kAccess);
+  EXPECT_EQ(ask(Access::kRemoteRead), KeyError::kNone);
+  // The sink of a READ and an Sge are the owner's own requests.
+  EXPECT_EQ(keys.resolve_sink(key.stag, 0, 1, Access::kRemoteWrite, user, range), KeyError::kNone);
+  EXPECT_EQ(keys.resolve_local({nullptr, 1, {key.stag}}, Access::kRemoteWrite, user, range),
+            KeyError::kNone);
+  user.exempt = key.stag;
+  EXPECT_EQ(ask(Access::kRemoteWrite), KeyError::kNone);
+}
+
 TEST(KeyTable, ClosedMeansInvalidAtOnce) {
   KeyTable keys(1);
   Opened key(keys, 0, 100, Access::kRemoteRead);
