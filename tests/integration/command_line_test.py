@@ -19,7 +19,7 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 VERSION = re.search(r'#define MRPOOL_VERSION_STRING "(.*)"',
                     (SOURCE / "include/mrpool/version.h").read_text())[1]
 PROGRAMS = ("mrpool-nvmf-target", "mrpool-iser-target", "mrpool-nvmf", "mrpool-iser",
-            "mrpool-audit", "hello_client", "hello_server", "mrpool_simulation")
+            "mrpool-audit", "mrpool-ctl", "hello_client", "hello_server", "mrpool_simulation")
 # Where it was built: the presets of the sanitizers leave it out.
 PROGRAMS += tuple(name for name in ("mrpool-run",) if (BIN / name).exists())
 SHELLS = ("bash", "zsh", "fish")
@@ -40,6 +40,8 @@ WRONG = {
     "NQN": ("disk", "nqn.20"),
     "IQN": ("disk", "iqn.20"),
     "TEXT": (None, None),
+    "PATH": (None, None),
+    "JSON": (None, None),
     "RULE": ("nonsense", "fast-bound"),
     "NAME": ("nonsense", "is none of"),  # one of many
 }
@@ -53,6 +55,7 @@ WITH = {
     "mrpool-nvmf": ["uiwarp://127.0.0.1:1"],
     "mrpool-iser": ["uiwarp://127.0.0.1:1"],
     "mrpool-audit": ["uiwarp://"],
+    "mrpool-ctl": [],
     "hello_client": ["uiwarp://127.0.0.1:1"],
     "hello_server": ["uiwarp://127.0.0.1:0"],
     "mrpool_simulation": [],
@@ -76,7 +79,7 @@ def commands_of(program):
     """[[], ["perf"], ...]: the program itself and its commands."""
     text = run(program, "--help").stdout
     listed = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
-    return [[]] + [[name] for name in re.findall(r"^  (\w+)", listed[1], re.M)] if listed else [[]]
+    return [[]] + [[name] for name in re.findall(r"^  ([\w-]+)", listed[1], re.M)] if listed else [[]]
 
 
 def each_command():

@@ -46,6 +46,7 @@ DIRECTIONS = {
     "examples/iser/initiator": (*BASE, "examples/load/", "examples/protocol/iscsi/",
                                 "examples/protocol/scsi/"),
     "examples/audit": BASE,
+    "examples/ctl": BASE,
     "examples/run": (*BASE, "transport/provider/options.h",
                      "transport/provider/pcap_format.h", "transport/checker/options.h"),
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),

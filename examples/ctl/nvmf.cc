@@ -1,0 +1,295 @@
+// Subsystems, namespaces, hosts and listeners of mrpool-nvmf-target.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
+#include "examples/ctl/commands.h"
+#include "examples/ctl/table.h"
+#include "mrpool/device.h"
+
+namespace mrpool::ctl {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kKind = "nvmf";
+constexpr const char* kNqn = "nqn.2026-11.org.example:disk";
+
+// What the options of these commands are read into.
+struct Words {
+  std::string nqn;
+  std::string serial;
+  std::string model;
+  std::string store;
+  std::string uuid;
+  std::string host;
+  std::string address;
+  bool any = false;
+  uint32_t nsid = 0;
+  uint64_t size = 0;  // 0: not given
+};
+
+absl::Status missing(const char* what) { return absl::InvalidArgumentError(what); }
+
+// Those of one subsystem, or of all where `nqn` is empty. NotFound: it is not there.
+absl::StatusOr<json::array> subsystems(Conversation& conversation, const std::string& nqn = {}) {
+  const auto answer = conversation.ask("nvmf_get_subsystems");
+  if (!answer.ok()) return answer.status();
+  json::array found;
+  for (const json::value& each : list(*answer, "")) {
+    if (shown(each, "subtype") == "Discovery" && nqn.empty()) continue;
+    if (nqn.empty() || shown(each, "nqn") == nqn) found.push_back(each);
+  }
+  if (found.empty() && !nqn.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no subsystem ", nqn, "; subsystem list shows those there are"));
+  }
+  return found;
+}
+
+std::string hosts_of(const json::value& subsystem) {
+  if (shown(subsystem, "allow_any_host") == "yes") return "any";
+  std::string text;
+  for (const json::value& each : list(subsystem, "hosts")) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", shown(each, "nqn"));
+  }
+  return text.empty() ? "none" : text;
+}
+
+absl::Status print_subsystems(Conversation& conversation) {
+  const auto all = subsystems(conversation);
+  if (!all.ok()) return all.status();
+  Table table({"NQN", "SERIAL", ">NAMESPACES", ">LISTENERS", "HOSTS"});
+  for (const json::value& each : *all) {
+    table.row({shown(each, "nqn"), shown(each, "serial_number"),
+               absl::StrCat(list(each, "namespaces").size()),
+               absl::StrCat(list(each, "listen_addresses").size()), hosts_of(each)});
+  }
+  return conversation.print(*all, table.text());
+}
+
+}  // namespace
+
+void add_subsystems(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  commands.add("subsystem-list", "list the subsystems", kKind, print_subsystems);
+  base::CommandLine& create = commands.add(
+      "subsystem-create", "create a subsystem, which has no namespace yet", kKind,
+      [words](Conversation& conversation) {
+        json::object parameters{{"nqn", words->nqn}};
+        if (!words->serial.empty()) parameters["serial_number"] = words->serial;
+        if (!words->model.empty()) parameters["model_number"] = words->model;
+        if (words->any) parameters["allow_any_host"] = true;
+        return conversation.change("nvmf_create_subsystem", parameters, "created " + words->nqn);
+      });
+  create.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  create.text("serial", "TEXT", "its serial number (default: follows from the NQN)", words->serial);
+  create.text("model", "TEXT", "its model", words->model);
+  create.flag("any-host", "let any host connect", words->any);
+  base::CommandLine& remove =
+      commands.add("subsystem-delete", "end a subsystem; its hosts are disconnected", kKind,
+                   [words](Conversation& conversation) {
+                     return conversation.change("nvmf_delete_subsystem", {{"nqn", words->nqn}},
+                                                "deleted " + words->nqn);
+                   });
+  remove.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  base::CommandLine& controllers =
+      commands.add("controllers", "list the hosts that are connected to a subsystem", kKind,
+                   [words](Conversation& conversation) -> absl::Status {
+                     const auto answer =
+                         conversation.ask("nvmf_subsystem_get_controllers", {{"nqn", words->nqn}});
+                     if (!answer.ok()) return answer.status();
+                     Table table({">CNTLID", "HOST", "HOSTID", ">QUEUES"});
+                     for (const json::value& each : list(*answer, "")) {
+                       table.row({shown(each, "cntlid"), shown(each, "hostnqn"),
+                                  shown(each, "hostid"), shown(each, "num_io_qpairs")});
+                     }
+                     return conversation.print(*answer, table.text());
+                   });
+  controllers.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+}
+
+namespace {
+
+absl::Status print_namespaces(Conversation& conversation, const std::string& nqn) {
+  const auto found = subsystems(conversation, nqn);
+  if (!found.ok()) return found.status();
+  Table table({">NSID", "STORE", "UUID"});
+  const json::value& subsystem = found->front();
+  for (const json::value& each : list(subsystem, "namespaces")) {
+    table.row({shown(each, "nsid"), shown(each, "name"), shown(each, "uuid")});
+  }
+  const json::array& all = list(subsystem, "namespaces");
+  return conversation.print(all, table.text());
+}
+
+// The store of a namespace takes the size: memory that discards as it is told, a file as it is.
+absl::Status resize(Conversation& conversation, const Words& words) {
+  if (words.nsid == 0) return missing("--nsid is missing; namespace list shows those");
+  const auto found = subsystems(conversation, words.nqn);
+  if (!found.ok()) return found.status();
+  for (const json::value& each : list(found->front(), "namespaces")) {
+    if (number(each, "nsid") != words.nsid) continue;
+    return resize_store(conversation, shown(each, "name"), words.size);
+  }
+  return absl::NotFoundError(
+      absl::StrCat(words.nqn, " has no namespace ", words.nsid, "; namespace list shows those"));
+}
+
+}  // namespace
+
+void add_namespaces(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  base::CommandLine& show = commands.add(
+      "namespace-list", "list the namespaces of a subsystem", kKind,
+      [words](Conversation& conversation) { return print_namespaces(conversation, words->nqn); });
+  show.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  base::CommandLine& add = commands.add(
+      "namespace-add", "serve a store as a namespace", kKind,
+      [words](Conversation& conversation) -> absl::Status {
+        if (words->store.empty()) {
+          return missing("--store is missing; store list shows those there are");
+        }
+        json::object ns{{"bdev_name", words->store}};
+        if (words->nsid != 0) ns["nsid"] = words->nsid;
+        if (!words->uuid.empty()) ns["uuid"] = words->uuid;
+        const auto nsid =
+            conversation.ask("nvmf_subsystem_add_ns", {{"nqn", words->nqn}, {"namespace", ns}});
+        if (!nsid.ok()) return nsid.status();
+        return conversation.print(
+            *nsid, absl::StrCat("added namespace ", shown(*nsid, ""), " to ", words->nqn, "\n"));
+      });
+  add.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  add.required("--store NAME");
+  add.text("store", "TEXT", "the name of the store", words->store);
+  add.count("nsid", "its id (default: the lowest that is free)", words->nsid, {.least = 1});
+  add.text("uuid", "TEXT", "its UUID (default: that of the store)", words->uuid);
+  base::CommandLine& remove =
+      commands.add("namespace-remove", "end a namespace; its store stays", kKind,
+                   [words](Conversation& conversation) {
+                     if (words->nsid == 0)
+                       return missing("--nsid is missing; namespace list shows those");
+                     return conversation.change("nvmf_subsystem_remove_ns",
+                                                {{"nqn", words->nqn}, {"nsid", words->nsid}},
+                                                absl::StrCat("removed namespace ", words->nsid));
+                   });
+  base::CommandLine& grow = commands.add(
+      "namespace-resize", "give a namespace's store another size, or look at its file again", kKind,
+      [words](Conversation& conversation) { return resize(conversation, *words); });
+  for (base::CommandLine* each : {&remove, &grow}) {
+    each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
+    each->required("--nsid N");
+    each->count("nsid", "the namespace", words->nsid, {.least = 1});
+  }
+  grow.size("size", "of a null store (default: what the file has by now)", words->size);
+}
+
+void add_hosts(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  base::CommandLine& show = commands.add(
+      "host-list", "list the hosts that may connect to a subsystem", kKind,
+      [words](Conversation& conversation) -> absl::Status {
+        const auto found = subsystems(conversation, words->nqn);
+        if (!found.ok()) return found.status();
+        const json::value& subsystem = found->front();
+        if (shown(subsystem, "allow_any_host") == "yes") {
+          return conversation.print(list(subsystem, "hosts"), "any host may connect\n");
+        }
+        Table table({"HOST"});
+        for (const json::value& each : list(subsystem, "hosts")) table.row({shown(each, "nqn")});
+        return conversation.print(list(subsystem, "hosts"), table.text());
+      });
+  base::CommandLine& add = commands.add(
+      "host-add", "let a host connect to a subsystem", kKind, [words](Conversation& conversation) {
+        if (words->any) {
+          return conversation.change("nvmf_subsystem_allow_any_host",
+                                     {{"nqn", words->nqn}, {"allow_any_host", true}},
+                                     "any host may connect");
+        }
+        if (words->host.empty()) return missing("--host NQN, or --any, is missing");
+        return conversation.change("nvmf_subsystem_add_host",
+                                   {{"nqn", words->nqn}, {"host", words->host}},
+                                   words->host + " may connect");
+      });
+  add.flag("any", "let any host connect", words->any);
+  base::CommandLine& remove =
+      commands.add("host-remove", "no longer let a host connect; it is disconnected", kKind,
+                   [words](Conversation& conversation) {
+                     if (words->any) {
+                       return conversation.change("nvmf_subsystem_allow_any_host",
+                                                  {{"nqn", words->nqn}, {"allow_any_host", false}},
+                                                  "only listed hosts may connect");
+                     }
+                     if (words->host.empty()) return missing("--host NQN, or --any, is missing");
+                     return conversation.change("nvmf_subsystem_remove_host",
+                                                {{"nqn", words->nqn}, {"host", words->host}},
+                                                words->host + " may no longer connect");
+                   });
+  remove.flag("any", "let only listed hosts connect", words->any);
+  for (base::CommandLine* each : {&show, &add, &remove}) {
+    each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  }
+  for (base::CommandLine* each : {&add, &remove}) {
+    each->text("host", "TEXT", "the host's NQN", words->host);
+    each->excludes("any", {"host"}, "any host is one that need not be listed");
+  }
+}
+
+void add_listeners(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  base::CommandLine& show =
+      commands.add("listener-list", "list where hosts can reach a subsystem", kKind,
+                   [words](Conversation& conversation) -> absl::Status {
+                     const auto found = subsystems(conversation, words->nqn);
+                     if (!found.ok()) return found.status();
+                     const json::array& all = list(found->front(), "listen_addresses");
+                     Table table({"TYPE", "FAMILY", "ADDRESS", ">PORT"});
+                     for (const json::value& each : all) {
+                       table.row({shown(each, "trtype"), shown(each, "adrfam"),
+                                  shown(each, "traddr"), shown(each, "trsvcid")});
+                     }
+                     return conversation.print(all, table.text());
+                   });
+  const auto change = [words](Conversation& conversation, const char* method,
+                              const char* done) -> absl::Status {
+    if (words->address.empty()) return missing("--address is missing; as verbs://10.0.0.1:4420");
+    const auto address = Address::parse(words->address);
+    if (!address.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
+    }
+    const bool six = address->host.find(':') != std::string::npos;
+    const json::object listen{{"trtype", "RDMA"},
+                              {"adrfam", six ? "IPv6" : "IPv4"},
+                              {"traddr", address->host},
+                              {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
+    return conversation.change(method, {{"nqn", words->nqn}, {"listen_address", listen}},
+                               absl::StrCat(done, words->address));
+  };
+  base::CommandLine& add =
+      commands.add("listener-add", "let hosts reach a subsystem by an address", kKind,
+                   [change](Conversation& conversation) {
+                     return change(conversation, "nvmf_subsystem_add_listener", "listening on ");
+                   });
+  base::CommandLine& remove = commands.add(
+      "listener-remove", "end an address of a subsystem", kKind,
+      [change](Conversation& conversation) {
+        return change(conversation, "nvmf_subsystem_remove_listener", "no longer listening on ");
+      });
+  for (base::CommandLine* each : {&show, &add, &remove}) {
+    each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  }
+  for (base::CommandLine* each : {&add, &remove}) {
+    each->required("--address ADDRESS");
+    each->option("address", "ADDRESS", "uiwarp://HOST:PORT or verbs://HOST:PORT",
+                 [words](std::string_view text) {
+                   words->address = text;
+                   return Address::parse(text).status();
+                 });
+  }
+}
+
+}  // namespace mrpool::ctl
