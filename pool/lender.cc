@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "mrpool/internal/report.h"
+#include "pool/lease_probes.h"
 
 namespace mrpool {
 
@@ -53,6 +54,7 @@ RemoteBuffer Loan::remote() const {
 
 // The lease is here: makes the key.
 LoanStatus Loan::bind() {
+  trace_get(lease_);
   LoanStatus refused = LoanStatus::kNotMapped;
   if (lease_.map(memory_) == memory_.size()) {
     if (lease_.prepare_register(rights_, registration_) == PostStatus::kOk) {
@@ -66,7 +68,7 @@ LoanStatus Loan::bind() {
 }
 
 LoanStatus Loan::give_back() {
-  lease_.reset();  // to repair where the key may be live
+  end_traced(lease_);  // to repair where the key may be live
   state_ = State::kIdle;
   return LoanStatus::kReturned;
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "mrpool/internal/probe.h"
 #include "mrpool/internal/report.h"
 #include "pool/mr_pool_impl.h"
 
@@ -399,6 +400,7 @@ PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
   entry_->mr->advance_key();
   entry_->before_register = entry_->phase();
   set_phase(*entry_, Phase::kRegistered);
+  MRPOOL_PROBE2(mr_register, entry_->mr.get(), access.bits());
   wr = WorkRequest{};
   wr.opcode = Opcode::kRegMr;
   wr.signalled = false;
@@ -423,6 +425,7 @@ void MrPool::Lease::prepare_invalidate(WorkRequest& wr) const {
 void MrPool::Lease::invalidated() {
   if (!needs_registration()) return;
   if (state() != State::kRegistered) broken_life_cycle(*entry_, "invalidated()");
+  MRPOOL_PROBE1(mr_invalidate, entry_->mr.get());
   set_phase(*entry_, Phase::kInvalidated);
 }
 

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <utility>
 
+#include "pool/lease_probes.h"
 #include "pool/rw_impl.h"
 
 namespace mrpool {
@@ -72,7 +73,7 @@ auto RwContext::Impl::post_step(RwOperation& operation) -> Posted {
     if (!lease_mr(step, source(op))) return {Posted::kWait};
     const PostStatus refusal = map_and_register(step, op, mapped, reg);
     if (refusal != PostStatus::kOk) {
-      step.lease.reset();
+      end_traced(step.lease);
       return {Posted::kRefused, refusal};
     }
     data.sges = {&mapped, 1};
@@ -109,7 +110,7 @@ auto RwContext::Impl::post_step(RwOperation& operation) -> Posted {
   }
   if (registers && result.refused == &data) return half_posted(step, operation, result.status);
   if (registers) step.lease.not_posted();
-  step.lease.reset();
+  end_traced(step.lease);
   // The device's queue was fuller than the Qp's.
   if (result.status == PostStatus::kQueueFull) return wait_for_room();
   return {Posted::kRefused, result.status};
@@ -163,7 +164,10 @@ PostStatus RwContext::Impl::map_and_register(Step& step, const State& op, Sge& s
 bool RwContext::Impl::lease_mr(Step& step, MrSource& source) {
   if (source.waits) return false;
   step.lease = source.granted ? std::move(source.granted) : source.pool->get();
-  if (step.lease) return true;
+  if (step.lease) {
+    trace_get(step.lease);
+    return true;
+  }
   source.waits = true;
   source.pool->get(source.waiter);
   return false;
@@ -270,7 +274,7 @@ void RwContext::Impl::finish_step(Step& step) {
   --state(*step.operation).steps;
   step.operation = nullptr;
   step.next = std::exchange(free_steps_, &step);
-  step.lease.reset();
+  end_traced(step.lease);
 }
 
 }  // namespace mrpool

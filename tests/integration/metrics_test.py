@@ -9,13 +9,14 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import unittest
 import urllib.error
 import urllib.request
 
 from browser import Browser
-from harness import IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
+from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HTTP = ["--http", "127.0.0.1:0"]
@@ -218,6 +219,54 @@ class Iser(Checks, IserTargetTest):
             "listen": ["uiwarp://127.0.0.1:0"], "threads": 2, "http": "127.0.0.1:0",
             "targets": [{"name": IQN, "luns": [f"ram:{i + 1}MiB" for i in range(luns)]}]}))
         return path
+
+
+class Probes(TargetTest):
+    """The probes that docs/tracing.md lists, and the scripts that use them."""
+
+    def trace(self, script, target, program):
+        """Runs a script while there is load; what it says until it has seen some, and at its end."""
+        said = self.folder / "said"
+        with open(said, "w", encoding="utf-8") as out:
+            tracer = subprocess.Popen(
+                ["bpftrace", "-B", "line", ROOT / "examples/metrics/trace" / script, program],
+                stdout=out, stderr=subprocess.STDOUT)
+        self.addCleanup(tracer.wait)
+        self.addCleanup(tracer.kill)
+        until(lambda: "Attaching" in said.read_text() or tracer.poll() is not None,
+              said.read_text)
+        if tracer.poll() is None:
+            for _ in range(3):
+                self.perf(target, "--rw", "randrw", "--bs", "16k", "--size", "1MiB")
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(timeout=PATIENCE)
+        return said.read_text()
+
+    def test_every_probe_is_in_the_program_and_documented(self):
+        notes = subprocess.run(["readelf", "-n", BIN / "mrpool-nvmf-target"], capture_output=True,
+                               text=True, check=True, timeout=PATIENCE).stdout
+        there = set(re.findall(r"Provider: mrpool\s+Name: (\w+)", notes))
+        listed = set(re.findall(r"^\| `mrpool:(\w+)`", (ROOT / "docs/tracing.md").read_text(), re.M))
+        self.assertEqual(there, listed)
+        for script in (ROOT / "examples/metrics/trace").glob("*.bt"):
+            asked = set(re.findall(r"^usdt:\$1:mrpool:(\w+)", script.read_text(), re.M))
+            self.assertTrue(asked and asked <= there, f"{script}: {asked}")
+
+    def test_scripts_trace_a_load(self):
+        program = BIN.resolve() / "mrpool-nvmf-target"
+        can = subprocess.run(["bpftrace", "-e", f"usdt:{program}:mrpool:command_begin {{ exit(); }} "
+                              "BEGIN { exit(); }"], capture_output=True, text=True, check=False,
+                             timeout=PATIENCE)
+        if can.returncode != 0:
+            self.skipTest("bpftrace cannot attach here: it needs root and a kernel with uprobes")
+        target = self.target(*self.large_storage, "--force-mr")
+        said = self.trace("command_latency.bt", target, program)
+        self.assertRegex(said, r"@microseconds\[1\]", said)
+        self.assertRegex(said, r"@microseconds\[2\]", said)
+        self.assertNotIn("@failed", said)
+        said = self.trace("lease_time.bt", target, program)
+        self.assertIn("@lease_microseconds", said)
+        self.assertIn("@put_with_live_key: 0\n", said)
 
 
 class Page(TargetTest):

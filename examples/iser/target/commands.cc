@@ -10,6 +10,7 @@
 #include "examples/engine/io_accounts.h"
 #include "examples/iser/target/connection.h"
 #include "examples/protocol/scsi/target_device.h"
+#include "mrpool/internal/probe.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -129,6 +130,8 @@ void Connection::take_unit(Task& task) {
   }
   task.account = task.handle->account;
   task.began = link_.now();
+  MRPOOL_PROBE3(command_begin, &task, uint32_t(task.pdu.cdb[0]),
+                uint32_t(*scsi::decode_lun(task.pdu.lun)));
 }
 
 // Counts a command that is being answered. What the device server answers by itself, as INQUIRY, is
@@ -136,6 +139,7 @@ void Connection::take_unit(Task& task) {
 void Connection::settle(Task& task) {
   engine::IoAccount* const account = std::exchange(task.account, nullptr);
   if (account == nullptr) return;
+  MRPOOL_PROBE2(command_end, &task, uint32_t(task.plan.status));
   if (task.plan.status != scsi::Status::kGood) return account->failed(task.storage_failed);
   if (task.plan.kind == Kind::kDone) return;
   account->count(task.plan.kind == Kind::kRead                      ? engine::IoClass::kRead

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "examples/nvmf/target/queue.h"
+#include "mrpool/internal/probe.h"
 
 namespace mrpool::nvmf_target {
 
@@ -64,6 +65,7 @@ engine::IoAccount* Queue::account_of(const Namespace& ns) {
 // Counts an I/O command that is being answered.
 void Queue::settle(Command& command, Status status) {
   engine::IoAccount& account = *std::exchange(command.account, nullptr);
+  MRPOOL_PROBE2(command_end, &command, uint32_t(code(status)));
   if (!ok(status)) return account.failed(command.io.error != storage::Error::kNone);
   const IoPlan& plan = command.plan;
   const bool reads = plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare;
@@ -99,6 +101,7 @@ void Queue::dispatch_io(Command& command) {
   if (ns == nullptr) return next_flush(command);
   command.account = account_of(*ns);
   command.began = link_.now();
+  MRPOOL_PROBE3(command_begin, &command, uint32_t(command.sqe.opcode), ns->nsid);
   command.io.error = storage::Error::kNone;
   if (!use_channel(command, *ns)) {
     return respond(command, Status::kNamespaceNotReady);
