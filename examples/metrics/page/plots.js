@@ -53,7 +53,8 @@ class SvgChart {
   }
   show(data) {
     const [times, ...lines] = data;
-    const high = Math.max(1e-9, ...lines.flat().map((v) => v || 0)) * 1.1;
+    const most = Math.max(0, ...lines.flat().map((v) => v || 0));
+    const high = most > 0 ? most * 1.1 : 1;
     const svg = this.node("svg", { viewBox: "0 0 400 200", preserveAspectRatio: "none" });
     const first = times[0] || 0;
     const span = Math.max(1, (times[times.length - 1] || 0) - first);
