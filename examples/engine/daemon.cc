@@ -270,6 +270,8 @@ std::vector<Step> Application::reload_steps() {
   return steps;
 }
 
+absl::Status Application::reload() { return absl::UnimplementedError("there is no reload"); }
+
 void Application::add_methods(Administration&) {}
 
 int fail(const char* program, const absl::Status& status) {

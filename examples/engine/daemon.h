@@ -42,10 +42,10 @@ class Application {
   // Adds a worker to the service for each reactor and serves the configuration. No reactor has a
   // thread yet.
   virtual absl::Status start(std::span<Reactor* const> reactors) = 0;
-  // Serves the configuration as it is now; not OK: all stays as it was.
-  virtual absl::Status reload() = 0;
-  // The same in steps, so that the main loop goes on while stores are opened.
+  // Serves the configuration as it is now; not OK: all stays as it was. Steps that may wait run
+  // aside, so that the main loop goes on meanwhile. By default reload() is the one step.
   virtual std::vector<Step> reload_steps();
+  virtual absl::Status reload();
   // Adds its methods to the control socket's. `administration` is there while the main loop runs.
   virtual void add_methods(Administration& administration);
   // The service listens on more ports than before.

@@ -1,6 +1,7 @@
 #include "examples/storage/state_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,11 +50,11 @@ absl::StatusOr<std::string> read_state(const std::string& path) {
   return content;
 }
 
-absl::Status write_state(const std::string& path, const std::string& content) {
-  if (content.empty()) {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed(path, "remove");
-    return sync_directory(path);
-  }
+namespace {
+
+// `like`: whose mode and owner the file gets; null: mode 0600.
+absl::Status write_whole(const std::string& path, const std::string& content,
+                         const struct stat* like) {
   const std::string fresh = path + ".new";
   {
     const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
@@ -65,10 +66,38 @@ absl::Status write_state(const std::string& path, const std::string& content) {
       if (n <= 0) return failed(fresh, "write");
       written += size_t(n);
     }
+    // Who may not give a file away keeps it.
+    if (like != nullptr && ::fchown(file.get(), like->st_uid, like->st_gid) != 0 &&
+        errno != EPERM) {
+      return failed(fresh, "owner");
+    }
+    if (like != nullptr && ::fchmod(file.get(), like->st_mode & 07777) != 0) {
+      return failed(fresh, "mode");
+    }
     if (::fsync(file.get()) != 0) return failed(fresh, "sync");
   }
   if (::rename(fresh.c_str(), path.c_str()) != 0) return failed(path, "rename");
   return sync_directory(path);
+}
+
+}  // namespace
+
+absl::Status write_state(const std::string& path, const std::string& content) {
+  if (!content.empty()) return write_whole(path, content, nullptr);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed(path, "remove");
+  return sync_directory(path);
+}
+
+absl::Status replace_file(const std::string& path, const std::string& content) {
+  std::error_code error;
+  std::filesystem::path whole = std::filesystem::canonical(path, error);
+  if (error) whole = path;
+  struct stat info;
+  const bool there = ::stat(whole.c_str(), &info) == 0;
+  if (there && !S_ISREG(info.st_mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is not a regular file"));
+  }
+  return write_whole(whole.string(), content, there ? &info : nullptr);
 }
 
 }  // namespace mrpool::storage

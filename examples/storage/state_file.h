@@ -20,5 +20,8 @@ absl::StatusOr<Descriptor> own_state_directory(const std::string& directory);
 absl::StatusOr<std::string> read_state(const std::string& path);
 // Empty content removes the file.
 absl::Status write_state(const std::string& path, const std::string& content);
+// The same for a file that others may read: one that is there keeps its mode and its owner, and a
+// symbolic link stays one. A new file gets mode 0600.
+absl::Status replace_file(const std::string& path, const std::string& content);
 
 }  // namespace mrpool::storage

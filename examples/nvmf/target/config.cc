@@ -39,6 +39,7 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
   ns.line = object.line();
   std::string uuid;
   object.text("storage", ns.storage);
+  object.text("store", ns.store);
   object.number("nsid", ns.nsid, {.least = 1, .most = kMaxNamespaces});
   object.number("block_size", ns.block_size);
   object.text("uuid", uuid);
@@ -47,7 +48,12 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
       return object.refuse("uuid", std::string(status.message()));
     }
   }
-  if (ns.storage.empty()) return;  // complete() says so
+  if (ns.storage.empty()) {
+    if (object.has("block_size") && !ns.store.empty()) {
+      object.refuse("block_size", "it is that of the store; leave it out");
+    }
+    return;  // complete() says so
+  }
   if (absl::Status status = take_own_options(ns); !status.ok()) {
     return object.refuse("storage", std::string(status.message()));
   }
@@ -64,6 +70,10 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   std::vector<std::string> hosts;
   object.text("nqn", subsystem.nqn);
   object.text("serial", subsystem.serial);
+  object.text("model", subsystem.model);
+  object.flag("allow_any_host", subsystem.allow_any_host);
+  object.number("max_namespaces", subsystem.max_namespaces, {.least = 1, .most = kMaxNamespaces});
+  object.texts("listeners", subsystem.listeners);
   object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
   object.texts("hosts", hosts);
   object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
@@ -72,12 +82,12 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   config.subsystems.push_back(std::move(subsystem));
 }
 
-absl::Status check_serial(const std::string& serial) {
-  if (serial.size() > kSerialBytes) {
-    return bad("serial \"", serial, "\" has more than ", kSerialBytes, " characters");
+absl::Status check_field(const char* name, const std::string& text, size_t most) {
+  if (text.size() > most) {
+    return bad(name, " \"", text, "\" has more than ", most, " characters");
   }
-  if (!std::ranges::all_of(serial, [](char c) { return c >= 0x20 && c < 0x7f; })) {
-    return bad("serial \"", serial, "\" has characters that are not printable ASCII");
+  if (!std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f; })) {
+    return bad(name, " \"", text, "\" has characters that are not printable ASCII");
   }
   return absl::OkStatus();
 }
@@ -90,7 +100,8 @@ absl::Status check_names(SubsystemConfig& subsystem) {
                    : "");
   }
   if (subsystem.serial.empty()) subsystem.serial = derive_serial(subsystem.nqn);
-  MRPOOL_RETURN_IF_ERROR(check_serial(subsystem.serial));
+  MRPOOL_RETURN_IF_ERROR(check_field("serial", subsystem.serial, kSerialBytes));
+  MRPOOL_RETURN_IF_ERROR(check_field("model", subsystem.model, kModelBytes));
   if (!subsystem.hosts.has_value()) return absl::OkStatus();
   for (const std::string& host : *subsystem.hosts) {
     if (!nvme::valid_nqn(host)) {
@@ -132,7 +143,14 @@ absl::Status number_namespaces(SubsystemConfig& subsystem) {
 // For messages.
 constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID"};
 
-absl::Status check_storage(NamespaceConfig& ns) {
+absl::Status check_storage(NamespaceConfig& ns, const Config& config) {
+  if (!ns.store.empty()) {
+    if (!ns.storage.empty())
+      return bad("it has a \"store\" and a \"storage\"; leave one of them out");
+    if (engine::find_store(config.stores, ns.store) != nullptr) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat("there is no store \"", ns.store,
+                                            "\"; \"stores\" of the configuration names them"));
+  }
   if (ns.storage.empty()) {
     return bad("a namespace without \"storage\"; write ", storage::examples());
   }
@@ -145,20 +163,44 @@ absl::Status check_storage(NamespaceConfig& ns) {
                         {.block_size = ns.block_size, .replaces = {}, .of_place = kOfPlace});
 }
 
-absl::Status check_subsystem(SubsystemConfig& subsystem) {
+absl::Status check_subsystem(SubsystemConfig& subsystem, const Config& config) {
   if (absl::Status status = check_names(subsystem); !status.ok()) {
     return bad(base::at_line(subsystem.line), status.message());
   }
-  if (subsystem.namespaces.empty()) {
+  MRPOOL_RETURN_IF_ERROR(engine::complete_listen(subsystem.listeners, nvme::kDefaultPort));
+  if (subsystem.namespaces.size() > subsystem.max_namespaces) {
+    return absl::FailedPreconditionError(absl::StrCat(base::at_line(subsystem.line), subsystem.nqn,
+                                                      ": more than max_namespaces, ",
+                                                      subsystem.max_namespaces));
+  }
+  if (subsystem.namespaces.empty() && !config.may_be_empty) {
     return bad(base::at_line(subsystem.line), subsystem.nqn,
                ": no namespace; write \"namespaces\": "
                "[{\"storage\": \"ram:64MiB\"}], or --namespace ram:64MiB");
   }
   MRPOOL_RETURN_IF_ERROR(number_namespaces(subsystem));
   for (NamespaceConfig& ns : subsystem.namespaces) {
-    if (absl::Status status = check_storage(ns); !status.ok()) {
-      return bad(base::at_line(ns.line), subsystem.nqn, " namespace ", ns.nsid, ": ",
-                 status.message());
+    if (absl::Status status = check_storage(ns, config); !status.ok()) {
+      return absl::Status(
+          status.code(), absl::StrCat(base::at_line(ns.line), subsystem.nqn, " namespace ", ns.nsid,
+                                      ": ", status.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A named store has one namespace.
+absl::Status check_stores(const Config& config) {
+  std::map<std::string, std::string> used;
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      if (ns.store.empty()) continue;
+      const std::string place = absl::StrCat(subsystem.nqn, " namespace ", ns.nsid);
+      const auto [first, fresh] = used.emplace(ns.store, place);
+      if (fresh) continue;
+      return absl::FailedPreconditionError(absl::StrCat(base::at_line(ns.line), place, ": store ",
+                                                        ns.store, " is ", first->second,
+                                                        " already; remove it there first"));
     }
   }
   return absl::OkStatus();
@@ -191,7 +233,7 @@ absl::Status check_in_capsule(uint32_t bytes) {
              (bytes / kUnit + 1) * kUnit);
 }
 
-absl::StatusOr<Config> parse_config(std::string_view text) {
+absl::StatusOr<Config> parse_config(std::string_view text, bool may_be_empty) {
   const auto root = base::parse_json_text(text);
   if (!root.ok()) return root.status();
   if (!root->value.is_object()) return bad("the file must hold one JSON object");
@@ -203,30 +245,54 @@ absl::StatusOr<Config> parse_config(std::string_view text) {
     object.refuse("in_capsule", std::string(status.message()));
   }
   engine::read_options(object, config.engine);
+  engine::read_stores(object, config.stores);
   object.objects("subsystems", [&](base::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
+  config.may_be_empty = may_be_empty || !config.engine.control.empty();
   MRPOOL_RETURN_IF_ERROR(complete(config));
   return config;
 }
 
 absl::Status complete(Config& config) {
-  if (config.listen.empty()) {
+  if (ports_of(config).empty() && !config.may_be_empty) {
     return bad("nothing to listen on; write \"listen\": [\"uiwarp://127.0.0.1:4420\"]");
   }
   MRPOOL_RETURN_IF_ERROR(engine::complete_listen(config.listen, nvme::kDefaultPort));
-  if (config.subsystems.empty()) {
+  MRPOOL_RETURN_IF_ERROR(engine::complete_stores(config.stores));
+  if (config.subsystems.empty() && !config.may_be_empty) {
     return bad(
         "there is no subsystem to serve; write \"subsystems\": [{\"nqn\": "
         "\"nqn.2024-01.org.example:disk1\", \"namespaces\": [{\"storage\": \"ram:64MiB\"}]}]");
   }
   std::set<std::string> nqns;
   for (SubsystemConfig& subsystem : config.subsystems) {
-    MRPOOL_RETURN_IF_ERROR(check_subsystem(subsystem));
+    MRPOOL_RETURN_IF_ERROR(check_subsystem(subsystem, config));
     if (!nqns.insert(subsystem.nqn).second) {
       return bad(base::at_line(subsystem.line), "subsystem \"", subsystem.nqn, "\" is given twice");
     }
   }
+  MRPOOL_RETURN_IF_ERROR(check_stores(config));
   return check_uuids(config);
+}
+
+std::vector<std::string> ports_of(const Config& config) {
+  std::vector<std::string> all = config.listen;
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    for (const std::string& listener : subsystem.listeners) {
+      if (std::ranges::find(all, listener) == all.end()) all.push_back(listener);
+    }
+  }
+  return all;
+}
+
+std::string storage_of(const Config& config, const NamespaceConfig& ns) {
+  const engine::NamedStore* store = engine::find_store(config.stores, ns.store);
+  return store == nullptr ? ns.storage : store->storage;
+}
+
+uint32_t block_size_of(const Config& config, const NamespaceConfig& ns) {
+  const engine::NamedStore* store = engine::find_store(config.stores, ns.store);
+  return store == nullptr ? ns.block_size : store->block_size;
 }
 
 std::string place_of(uint32_t nsid) { return absl::StrCat("namespace ", nsid); }
@@ -235,6 +301,7 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
   std::vector<storage::WantedStore> wanted;
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
+      if (!ns.store.empty()) continue;
       wanted.push_back({.spec = ns.storage,
                         .block_size = ns.block_size,
                         .parent = subsystem.nqn,
@@ -243,6 +310,9 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
                         .named = ns.uuid != Uuid{},
                         .origin = base::at_line(ns.line)});
     }
+  }
+  for (const engine::NamedStore& store : config.stores) {
+    wanted.push_back(engine::wanted_store(store));
   }
   return wanted;
 }

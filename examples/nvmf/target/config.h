@@ -7,19 +7,26 @@
 //   "force_mr": false, "relaxed_ordering": true, "retry_listen": false, "spin": "50us",
 //   "in_capsule": "4KiB",
 //   "state_dir": "/var/lib/mrpool", "control": "/run/nvmf.sock", "verbose": false,   all optional
+//   "stores": [{"name": "disk", "storage": "file:/srv/disk.img"}],      optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
 //     "serial": "0001",                    optional, derived from the NQN
+//     "model": "SSD",                      optional
 //     "hosts": ["nqn.2024-01.example:a"],  optional, any host when absent
+//     "allow_any_host": false,             optional, any host in spite of a list
+//     "max_namespaces": 16,                optional
+//     "listeners": ["uiwarp://[::1]"],     optional, more ports, for as long as one lists them
 //     "traffic_based_keep_alive": true,    optional
 //     "namespaces": [{
-//       "storage": "file:/srv/disk.img,direct",
+//       "storage": "file:/srv/disk.img,direct",  or "store": "disk"
 //       "nsid": 1,                         optional, the lowest that is free
 //       "block_size": 4096,                optional, as ",bs=" of the storage
 //       "uuid": "..."                      optional, follows from what the store is
 //     }]
 //   }]
 // }
+//
+// A daemon with a control socket may be configured to serve nothing yet.
 //
 // The keys of both daemons (threads, staging, ...) are read by engine::read_options in
 // examples/engine/options.cc.
@@ -38,6 +45,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/subsystem.h"
@@ -48,7 +56,8 @@ namespace mrpool::nvmf_target {
 
 struct NamespaceConfig {
   uint32_t nsid = 0;  // 0: the lowest that is free, until complete()
-  std::string storage;
+  std::string storage{};
+  std::string store{};  // instead: the name of one of Config::stores
   uint32_t block_size =
       storage::kDefaultBlockSize;  // after complete(): what the storage is opened with
   Uuid uuid{};                     // all zeroes: follows from the store
@@ -61,20 +70,30 @@ absl::Status take_own_options(NamespaceConfig& ns);
 struct SubsystemConfig {
   std::string nqn;
   std::string serial;
-  std::optional<std::set<std::string, std::less<>>> hosts;  // absent: any
+  std::string model{};                                        // empty: the usual one
+  std::optional<std::set<std::string, std::less<>>> hosts{};  // absent: any
+  bool allow_any_host = false;                                // in spite of `hosts`
+  uint32_t max_namespaces = kMaxNamespaces;
+  std::vector<std::string> listeners{};  // serve the others too
   bool traffic_keep_alive = true;
-  std::vector<NamespaceConfig> namespaces;
+  std::vector<NamespaceConfig> namespaces{};
   uint32_t line = 0;  // of the file; 0: there is none
 };
+inline bool admits_any(const SubsystemConfig& subsystem) {
+  return !subsystem.hosts || subsystem.allow_any_host;
+}
 
 struct Config {
   std::vector<std::string> listen;
+  std::vector<engine::NamedStore> stores;
   std::vector<SubsystemConfig> subsystems;
   uint32_t in_capsule = kDefaultInCapsule;
-  engine::Options engine;  // for the whole life of the daemon: a reload does not change it
+  engine::Options engine;     // for the whole life of the daemon: a reload does not change it
+  bool may_be_empty = false;  // what is missing comes by the control socket
 };
 
-absl::StatusOr<Config> parse_config(std::string_view json);
+// `may_be_empty`: there is a control socket, whatever the file says.
+absl::StatusOr<Config> parse_config(std::string_view json, bool may_be_empty = false);
 // Fills what was left out (nsids, serials) and checks that all fits together, without opening
 // anything.
 absl::Status complete(Config& config);
@@ -84,7 +103,13 @@ absl::Status check_in_capsule(uint32_t bytes);
 
 // "namespace 3".
 std::string place_of(uint32_t nsid);
-// After complete(): the stores of all namespaces, in order.
+// Where the daemon listens: `listen`, and the listeners of subsystems.
+std::vector<std::string> ports_of(const Config& config);
+// How the store of a namespace is opened.
+std::string storage_of(const Config& config, const NamespaceConfig& ns);
+uint32_t block_size_of(const Config& config, const NamespaceConfig& ns);
+// After complete(): the stores of all namespaces that have their own, in order, then the named
+// ones.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);
 
 // The same for the same NQN.

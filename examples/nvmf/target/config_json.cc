@@ -17,10 +17,24 @@ namespace {
 
 json::object write(const NamespaceConfig& ns) {
   json::object object;
-  object["storage"] = ns.storage;
+  if (ns.store.empty()) {
+    object["storage"] = ns.storage;
+  } else {
+    object["store"] = ns.store;
+  }
   if (ns.nsid != 0) object["nsid"] = ns.nsid;
-  if (ns.block_size != storage::kDefaultBlockSize) object["block_size"] = ns.block_size;
+  if (ns.store.empty() && ns.block_size != storage::kDefaultBlockSize)
+    object["block_size"] = ns.block_size;
   if (ns.uuid != Uuid{}) object["uuid"] = storage::format_uuid(ns.uuid);
+  return object;
+}
+
+json::object write(const engine::NamedStore& store) {
+  json::object object;
+  object["name"] = store.name;
+  object["storage"] = store.storage;
+  if (store.block_size != storage::kDefaultBlockSize) object["block_size"] = store.block_size;
+  if (store.uuid != Uuid{}) object["uuid"] = storage::format_uuid(store.uuid);
   return object;
 }
 
@@ -28,8 +42,16 @@ json::object write(const SubsystemConfig& subsystem) {
   json::object object;
   object["nqn"] = subsystem.nqn;
   if (!subsystem.serial.empty()) object["serial"] = subsystem.serial;
+  if (!subsystem.model.empty()) object["model"] = subsystem.model;
   if (subsystem.hosts)
     object["hosts"] = json::array(subsystem.hosts->begin(), subsystem.hosts->end());
+  if (subsystem.allow_any_host) object["allow_any_host"] = true;
+  if (subsystem.max_namespaces != kMaxNamespaces) {
+    object["max_namespaces"] = subsystem.max_namespaces;
+  }
+  if (!subsystem.listeners.empty()) {
+    object["listeners"] = json::array(subsystem.listeners.begin(), subsystem.listeners.end());
+  }
   if (!subsystem.traffic_keep_alive) object["traffic_based_keep_alive"] = false;
   json::array namespaces;
   for (const NamespaceConfig& ns : subsystem.namespaces) namespaces.push_back(write(ns));
@@ -46,6 +68,11 @@ std::string to_json(const Config& config) {
     root["in_capsule"] = base::exact_size(config.in_capsule);
   }
   engine::write_options(config.engine, root);
+  if (!config.stores.empty()) {
+    json::array stores;
+    for (const engine::NamedStore& store : config.stores) stores.push_back(write(store));
+    root["stores"] = std::move(stores);
+  }
   json::array subsystems;
   for (const SubsystemConfig& subsystem : config.subsystems) subsystems.push_back(write(subsystem));
   root["subsystems"] = std::move(subsystems);

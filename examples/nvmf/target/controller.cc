@@ -81,16 +81,16 @@ bool Controller::draining() const {
                      [](const auto& entry) { return entry.second.closed; });
 }
 
-bool Controller::has_queues() const {
-  const std::lock_guard lock(mutex_);
-  return !queues_.empty();
-}
-
 std::vector<std::pair<uint16_t, uint32_t>> Controller::queues() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::pair<uint16_t, uint32_t>> all;
-  for (const auto& [id, member] : queues_) all.emplace_back(id, member.queue.worker);
+  for (const auto& [number, member] : queues_) all.emplace_back(number, member.queue.worker);
   return all;
+}
+
+bool Controller::has_queues() const {
+  const std::lock_guard lock(mutex_);
+  return !queues_.empty();
 }
 
 bool Controller::has_io_queues_locked() const { return queues_.upper_bound(0) != queues_.end(); }

@@ -45,6 +45,7 @@ inline constexpr uint16_t kMaxControllerId = 0xffef;
 inline constexpr uint32_t kDefaultMaxControllers = 4096;
 // Identify SN.
 inline constexpr size_t kSerialBytes = 20;
+inline constexpr size_t kModelBytes = 40;
 // Data in a command capsule unless --in-capsule says otherwise.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;

@@ -1,5 +1,7 @@
 // mrpool-nvmf-target: the engine's daemon with NVMe over RDMA plugged in.
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +17,7 @@
 #include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
 #include "examples/nvmf/target/config_json.h"
+#include "examples/nvmf/target/control.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 
@@ -25,6 +28,7 @@ constexpr const char* kProgram = "mrpool-nvmf-target";
 
 std::string admitted(const SubsystemConfig& subsystem) {
   if (!subsystem.hosts) return "any host (it has no list of hosts)";
+  if (subsystem.allow_any_host) return "any host";
   if (subsystem.hosts->empty()) return "no host (its list of hosts is empty)";
   return absl::StrJoin(*subsystem.hosts, ", ");
 }
@@ -41,8 +45,8 @@ class Daemon final : public engine::Application {
   Daemon(std::vector<std::string> arguments, DaemonOptions options)
       : arguments_(std::move(arguments)),
         options_(std::move(options)),
-        served_(options_.config),
-        service_(options_.service) {}
+        service_(options_.service),
+        control_(service_, options_.config, options_.config_file) {}
 
   engine::Service& service() override { return service_.engine(); }
 
@@ -53,21 +57,24 @@ class Daemon final : public engine::Application {
     return service_.apply(options_.config);
   }
 
-  absl::Status reload() override {
-    if (options_.config_file.empty()) {
-      return absl::FailedPreconditionError("there is nothing to read again without --config");
-    }
-    const auto wanted = parse_arguments(arguments_);
-    if (!wanted.ok()) return wanted.status();
-    auto keys = engine::differences(options_.service.engine, wanted->service.engine);
-    if (options_.service.in_capsule != wanted->service.in_capsule) keys.emplace_back("in_capsule");
-    absl::Status status = engine::refuse_changes(keys);
-    if (!status.ok()) return status;
-    engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
-    engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
-    status = service_.apply(wanted->config);
-    if (status.ok()) served_ = wanted->config;
-    return status;
+  // Whatever is not in the file is gone afterwards.
+  std::vector<engine::Step> reload_steps() override {
+    const auto wanted = std::make_shared<Config>();
+    std::vector<engine::Step> steps;
+    steps.push_back({engine::Step::Where::kAside, [this, wanted] { return read_again(*wanted); }});
+    steps.push_back({.run = [this] {
+      if (const uint64_t unsaved = control_.live().unsaved(); unsaved > 0) {
+        std::fprintf(stderr, "%s: the file takes the place of %llu changes that were not saved\n",
+                     kProgram, static_cast<unsigned long long>(unsaved));
+      }
+      return absl::OkStatus();
+    }});
+    std::ranges::move(control_.live().replace(wanted), std::back_inserter(steps));
+    return steps;
+  }
+
+  void add_methods(engine::Administration& administration) override {
+    control_.add_methods(administration);
   }
 
   void ports_changed() override { service_.ports_changed(); }
@@ -95,10 +102,13 @@ class Daemon final : public engine::Application {
                     describe(ns, keeps_uuids()));
       }
     }
-    for (const SubsystemConfig& subsystem : served_.subsystems) {
+    for (const SubsystemConfig& subsystem : control_.config().subsystems) {
       all.emplace(absl::StrCat("hosts of ", subsystem.nqn), admitted(subsystem));
-      all.emplace(subsystem.nqn,
-                  absl::StrCat(subsystem.serial, "\n", subsystem.traffic_keep_alive ? 1 : 0));
+      all.emplace(subsystem.nqn, absl::StrCat(subsystem.serial, "\n", subsystem.model, "\n",
+                                              subsystem.traffic_keep_alive ? 1 : 0));
+    }
+    for (const engine::NamedStore& store : control_.config().stores) {
+      all.emplace("store " + store.name, absl::StrCat(store.storage, " ", store.block_size));
     }
     return all;
   }
@@ -108,12 +118,28 @@ class Daemon final : public engine::Application {
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
+  // What a start would serve now.
+  absl::Status read_again(Config& to) const {
+    if (options_.config_file.empty()) {
+      return absl::FailedPreconditionError("there is nothing to read again without --config");
+    }
+    auto wanted = parse_arguments(arguments_);
+    if (!wanted.ok()) return wanted.status();
+    auto keys = engine::differences(options_.service.engine, wanted->service.engine);
+    if (options_.service.in_capsule != wanted->service.in_capsule) keys.emplace_back("in_capsule");
+    if (absl::Status status = engine::refuse_changes(keys); !status.ok()) return status;
+    engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
+    engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
+    to = std::move(wanted->config);
+    to.may_be_empty = true;  // by the control socket
+    return absl::OkStatus();
+  }
   bool keeps_uuids() const { return !options_.service.engine.state_dir.empty(); }
 
   const std::vector<std::string> arguments_;
   const DaemonOptions options_;
-  Config served_;  // after the last reload
   Service service_;
+  Control control_;
 };
 
 // --check-config: what the daemon would serve, as far as it can be said without opening a store.
@@ -122,17 +148,17 @@ int check(const DaemonOptions& options) {
   const engine::Options& engine = options.service.engine;
   engine::print_notes(kProgram, options.config_file, options.notes, true);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
-  if (absl::Status status = engine::check_start(kProgram, config.listen, wanted, engine);
+  if (absl::Status status = engine::check_start(kProgram, ports_of(config), wanted, engine);
       !status.ok()) {
     return engine::fail(kProgram, status);
   }
-  for (const std::string& address : config.listen) {
+  for (const std::string& address : ports_of(config)) {
     std::printf("would listen on %s\n", address.c_str());
   }
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       std::printf("would serve %s namespace %u: %s, blocks of %u bytes\n", subsystem.nqn.c_str(),
-                  ns.nsid, ns.storage.c_str(), ns.block_size);
+                  ns.nsid, storage_of(config, ns).c_str(), block_size_of(config, ns));
     }
     std::printf("would admit to %s: %s\n", subsystem.nqn.c_str(), admitted(subsystem).c_str());
   }
@@ -168,7 +194,7 @@ int main(int argc, char** argv) {
   mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
   mrpool::engine::warn_of_memory(kProgram, stores);
-  mrpool::engine::fit_to_process(kProgram, options->config.listen, stores.size(),
+  mrpool::engine::fit_to_process(kProgram, ports_of(options->config), stores.size(),
                                  options->service.engine);
   return mrpool::engine::run_daemon(
       kProgram, std::make_unique<mrpool::nvmf_target::Daemon>(std::move(arguments), *options));

@@ -95,8 +95,13 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
     return bad("--in-capsule: ", status.message());
   }
   if (!options.config_file.empty()) return absl::OkStatus();
+  // The control socket brings what is missing.
+  options.config.may_be_empty = !options.service.engine.control.empty();
+  if (options.config.may_be_empty && subsystem.nqn.empty() && subsystem.namespaces.empty()) {
+    return complete(options.config);
+  }
   if (subsystem.nqn.empty()) return bad("--subnqn is missing; see --help for an example");
-  if (subsystem.namespaces.empty()) {
+  if (subsystem.namespaces.empty() && !options.config.may_be_empty) {
     return bad("--namespace is missing; for example --namespace ram:64MiB");
   }
   options.config.subsystems.push_back(std::move(subsystem));
@@ -118,7 +123,8 @@ absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arg
 }
 
 // As a person wrote it, or what the kernel's target had.
-absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options) {
+absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options,
+                                    bool may_be_empty) {
   const auto parsed = base::parse_json_text(text);
   if (!parsed.ok()) return parsed.status();
   switch (engine::kind_of(*parsed)) {
@@ -129,7 +135,7 @@ absl::StatusOr<Imported> understand(const std::string& text, const engine::Impor
     case engine::FileKind::kOwn:
       break;
   }
-  auto config = parse_config(text);
+  auto config = parse_config(text, may_be_empty);
   if (!config.ok()) return config.status();
   return Imported{.config = *std::move(config), .notes = {}};
 }
@@ -137,7 +143,7 @@ absl::StatusOr<Imported> understand(const std::string& text, const engine::Impor
 absl::StatusOr<Imported> read_config(const DaemonOptions& options) {
   const absl::StatusOr<std::string> text = storage::read_text(options.config_file);
   if (!text.ok()) return bad("--config: ", text.status().message());
-  auto config = understand(*text, options.import);
+  auto config = understand(*text, options.import, !options.service.engine.control.empty());
   if (!config.ok()) return bad(options.config_file, ": ", config.status().message());
   return config;
 }

@@ -1,5 +1,6 @@
 #include "examples/nvmf/target/service.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -9,17 +10,16 @@
 namespace mrpool::nvmf_target {
 namespace {
 
-// The stores that are given no UUID; null in the places of the others.
-std::vector<std::shared_ptr<storage::Volume>> without_uuid(
-    const Config& config, std::vector<std::shared_ptr<storage::Volume>> volumes) {
-  auto next = volumes.begin();
+// Of each wanted store, in order, the UUID that it is given; all zeroes: none.
+std::vector<Uuid> given_uuids(const Config& config) {
+  std::vector<Uuid> all;
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
-      if (ns.uuid != Uuid{}) next->reset();
-      ++next;
+      if (ns.store.empty()) all.push_back(ns.uuid);
     }
   }
-  return volumes;
+  for (const engine::NamedStore& store : config.stores) all.push_back(store.uuid);
+  return all;
 }
 
 // Hosts refuse a namespace that has the UUID of another.
@@ -36,6 +36,17 @@ absl::Status check_distinct(std::span<const Target::Served> all) {
     }
   }
   return absl::OkStatus();
+}
+
+SubsystemOptions options_of(const SubsystemConfig& subsystem) {
+  SubsystemOptions options;
+  options.nqn = subsystem.nqn;
+  options.serial = subsystem.serial;
+  if (!subsystem.model.empty()) options.model = subsystem.model;
+  options.allow_any_host = admits_any(subsystem);
+  if (subsystem.hosts.has_value()) options.hosts = *subsystem.hosts;
+  options.traffic_keep_alive = subsystem.traffic_keep_alive;
+  return options;
 }
 
 template <typename Message>
@@ -71,13 +82,21 @@ absl::Status Service::add_worker(Reactor& reactor) {
 
 std::vector<storage::ServedStore> Service::served() const {
   std::vector<storage::ServedStore> all;
+  const std::vector<Named> named = named_stores();
+  for (const Named& each : named) all.push_back({each.volume, "store", each.name});
   for (const auto& subsystem : target_.subsystems()) {
     const auto table = subsystem->namespaces();
     for (const Namespace& ns : table->namespaces) {
+      if (std::ranges::find(named, ns.volume, &Named::volume) != named.end()) continue;
       all.push_back({ns.volume, subsystem->nqn, place_of(ns.nsid)});
     }
   }
   return all;
+}
+
+std::vector<Service::Named> Service::named_stores() const {
+  const std::lock_guard lock(named_mutex_);
+  return named_;
 }
 
 std::vector<std::shared_ptr<storage::Volume>> Service::stores() const {
@@ -94,41 +113,71 @@ absl::Status Service::own_state() {
 }
 
 // The UUID is the store's, wherever it is served.
-absl::StatusOr<std::vector<Target::Served>> Service::open_namespaces(const Config& config) {
+absl::Status Service::open(Change& change) {
+  const Config& config = change.config_;
   if (absl::Status status = own_state(); !status.ok()) return status;
-  storage::Growth growth;
-  const auto volumes =
-      storage::open_stores(wanted_stores(config), served(), options_.open_volume, growth);
-  if (!volumes.ok()) return volumes.status();
-  const auto uuids = storage::derived_uuids(state_.get(), without_uuid(config, *volumes));
-  std::vector<Target::Served> all;
-  size_t next = 0;
+  const auto opened =
+      storage::open_stores(wanted_stores(config), served(), options_.open_volume, change.growth_);
+  if (!opened.ok()) return opened.status();
+  std::vector<std::shared_ptr<storage::Volume>> volumes = *opened;
+  std::vector<Uuid> uuids = given_uuids(config);
+  for (size_t i = 0; i < uuids.size(); ++i) {
+    if (uuids[i] != Uuid{}) volumes[i].reset();
+  }
+  const auto derived = storage::derived_uuids(state_.get(), volumes);
+  for (size_t i = 0; i < uuids.size(); ++i) {
+    if (uuids[i] == Uuid{}) uuids[i] = derived[i];
+  }
+  size_t next = uuids.size() - config.stores.size();
+  for (const engine::NamedStore& store : config.stores) {
+    change.named_.push_back({store.name, (*opened)[next], uuids[next]});
+    ++next;
+  }
+  next = 0;
   for (const SubsystemConfig& subsystem : config.subsystems) {
-    Target::Served& served = all.emplace_back();
-    served.options.nqn = subsystem.nqn;
-    served.options.serial = subsystem.serial;
-    served.options.allow_any_host = !subsystem.hosts.has_value();
-    if (subsystem.hosts.has_value()) served.options.hosts = *subsystem.hosts;
-    served.options.traffic_keep_alive = subsystem.traffic_keep_alive;
+    Target::Served& served = change.served_.emplace_back();
+    served.options = options_of(subsystem);
     served.options.power_on = power_on_;
     for (const NamespaceConfig& ns : subsystem.namespaces) {
-      const Uuid uuid = ns.uuid != Uuid{} ? ns.uuid : uuids[next];
-      served.namespaces.push_back({.nsid = ns.nsid, .volume = (*volumes)[next++], .uuid = uuid});
+      Namespace& one = served.namespaces.emplace_back();
+      one.nsid = ns.nsid;
+      if (ns.store.empty()) {
+        one.volume = (*opened)[next];
+        one.uuid = uuids[next++];
+        continue;
+      }
+      const auto named = std::ranges::find(change.named_, ns.store, &Named::name);
+      one.volume = named->volume;
+      one.uuid = ns.uuid != Uuid{} ? ns.uuid : named->uuid;
     }
   }
-  if (absl::Status status = check_distinct(all); !status.ok()) return status;
-  if (absl::Status status = storage::keep(growth, state_.get()); !status.ok()) return status;
-  return all;
+  if (absl::Status status = check_distinct(change.served_); !status.ok()) return status;
+  return storage::keep(change.growth_, state_.get());
+}
+
+absl::Status Service::Change::listen() {
+  auto ports = service_.engine_.prepare(ports_of(config_));
+  if (ports.ok()) ports_.emplace(*std::move(ports));
+  return ports.status();
+}
+
+absl::Status Service::Change::open() { return service_.open(*this); }
+
+void Service::Change::commit() {
+  {
+    const std::lock_guard lock(service_.named_mutex_);
+    service_.named_ = std::move(named_);
+  }
+  service_.engine_.commit(*std::move(ports_));
+  service_.target_.apply(std::move(served_), service_.engine_.portals());
 }
 
 absl::Status Service::apply(const Config& config) {
-  auto ports = engine_.prepare(config.listen);
-  if (!ports.ok()) return ports.status();
-  auto served = open_namespaces(config);
-  if (!served.ok()) return served.status();
-  engine_.commit(*std::move(ports));
-  target_.apply(std::move(*served), engine_.portals());
-  return absl::OkStatus();
+  Change change(*this, config);
+  absl::Status status = change.listen();
+  if (status.ok()) status = change.open();
+  if (status.ok()) change.commit();
+  return status;
 }
 
 void Service::add_statistics(engine::Statistics& to) const {

@@ -8,6 +8,9 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +35,12 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
     engine::OpenDevice open_device = &Device::open;
     storage::OpenVolume open_volume = storage::open;
   };
+  // A store that a configuration names.
+  struct Named {
+    std::string name;
+    std::shared_ptr<storage::Volume> volume;
+    Uuid uuid{};
+  };
   explicit Service(const Options& options);
 
   // One for each of options.engine.threads.
@@ -40,15 +49,39 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   // Serves `config` from now on; what is the same as before stays as it is. Everything new is
   // opened first: on an error nothing has changed.
   absl::Status apply(const Config& config);
+  // The same in steps, for whom a store that does not answer must not hold up. One at a time, and
+  // no apply() meanwhile.
+  class Change {
+   public:
+    Change(Service& service, const Config& config) : service_(service), config_(config) {}
+    absl::Status listen();  // the thread of apply()
+    absl::Status open();    // any thread; may wait for a file system
+    void commit();          // the thread of apply(); both steps before it were OK
+
+   private:
+    friend class Service;
+    Service& service_;
+    const Config config_;
+    std::optional<engine::Service::PortChange> ports_;
+    storage::Growth growth_;
+    std::vector<Target::Served> served_;
+    std::vector<Named> named_;
+  };
+  std::shared_ptr<Change> change(const Config& config) {
+    return std::make_shared<Change>(*this, config);
+  }
   // Tells discovery of the ports that are listened on.
   void ports_changed() { target_.set_portals(engine_.portals()); }
   // As engine::Service::stop.
   void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
 
-  // What is served now.
+  // Config::stores that are open, whether a namespace has them or not. Any thread.
+  std::vector<Named> named_stores() const;
+  // What is served now, and named stores.
   std::vector<std::shared_ptr<storage::Volume>> stores() const;
 
   Target& target() { return target_; }
+  uint32_t in_capsule() const { return options_.in_capsule; }
   engine::Service& engine() { return engine_; }
   const engine::Service& engine() const { return engine_; }
   // Adds what there is to show; any thread.
@@ -71,7 +104,7 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   void route_answer(const AbortWaiter& waiter, bool aborted) override;
 
  private:
-  absl::StatusOr<std::vector<Target::Served>> open_namespaces(const Config& config);
+  absl::Status open(Change& change);
   // The state directory becomes this process's, where one is given.
   absl::Status own_state();
   std::vector<storage::ServedStore> served() const;
@@ -82,6 +115,8 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   const Options options_;
   std::unique_ptr<storage::StateDirectory> state_;
   Target target_;
+  mutable std::mutex named_mutex_;
+  std::vector<Named> named_;
   std::vector<std::unique_ptr<QueueContext>> contexts_;  // by worker
   Nanoseconds power_on_{};  // read before the reactors have threads, which alone may ask them later
   engine::Service engine_;

@@ -88,8 +88,10 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
     for (Served& s : served) {
       std::shared_ptr<Subsystem> subsystem;
       const auto before = subsystems_.find(s.options.nqn);
-      // Serial and keep-alive mode are told at Identify: a subsystem with others is another one.
+      // Serial, model and keep-alive mode are told at Identify: a subsystem with others is another
+      // one.
       if (before != subsystems_.end() && before->second->serial == s.options.serial &&
+          before->second->model == s.options.model &&
           before->second->traffic_keep_alive == s.options.traffic_keep_alive) {
         subsystem = before->second;
         subsystem->set_hosts(s.options.allow_any_host, s.options.hosts);
@@ -169,6 +171,13 @@ std::vector<std::shared_ptr<Subsystem>> Target::subsystems() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<Subsystem>> all;
   for (const auto& [nqn, subsystem] : subsystems_) all.push_back(subsystem);
+  return all;
+}
+
+std::vector<std::shared_ptr<Controller>> Target::all_controllers() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Controller>> all;
+  for (const auto& [id, controller] : controllers_) all.push_back(controller);
   return all;
 }
 
@@ -380,13 +389,6 @@ std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
 uint64_t Target::generation() const {
   const std::lock_guard lock(mutex_);
   return generation_;
-}
-
-std::vector<std::shared_ptr<Controller>> Target::all_controllers() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<Controller>> all;
-  for (const auto& [id, controller] : controllers_) all.push_back(controller);
-  return all;
 }
 
 size_t Target::controllers() const {

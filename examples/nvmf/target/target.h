@@ -74,6 +74,8 @@ class Target final : public DiscoverySource {
   void refresh_sizes();
 
   std::shared_ptr<Subsystem> find(std::string_view nqn) const;
+  // Those of hosts that are connected, discovery too.
+  std::vector<std::shared_ptr<Controller>> all_controllers() const;
   // Namespaces served now, by subsystem, so that a reload keeps what did not change.
   std::vector<std::shared_ptr<Subsystem>> subsystems() const;
 
@@ -90,7 +92,6 @@ class Target final : public DiscoverySource {
                                        std::string_view local) const override;
   uint64_t generation() const;
   size_t controllers() const;
-  std::vector<std::shared_ptr<Controller>> all_controllers() const;
 
  private:
   Connected connect_admin(const nvme::ConnectCommand& command, const nvme::ConnectData& data,

@@ -1,0 +1,56 @@
+// The methods of the control socket for named stores, with SPDK's names: bdev_malloc_*,
+// bdev_null_*, bdev_aio_*, bdev_uring_*, bdev_get_bdevs, bdev_get_iostat; and
+// mrpool_store_create and mrpool_store_delete for any storage.
+//
+// Thread safety: the main loop's thread, but for StoreHolder::tell_sizes. Ownership: the holder
+// outlives the methods.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "examples/engine/administration.h"
+#include "examples/engine/named_stores.h"
+#include "examples/metrics/snapshot.h"
+#include "examples/storage/storage.h"
+
+namespace mrpool::engine {
+
+// A store as it is served, named or not.
+struct HeldStore {
+  std::string name;
+  std::shared_ptr<storage::Volume> volume;
+  storage::Uuid uuid{};
+  bool used = false;       // by a place
+  metrics::IoTotals io{};  // of that place, since the start
+};
+
+// The daemon's side.
+class StoreHolder {
+ public:
+  using Edit = std::function<absl::Status(std::vector<NamedStore>&)>;
+
+  virtual std::vector<HeldStore> held_stores() = 0;
+  // The steps that change the named stores.
+  virtual std::vector<Step> change_stores(Edit edit) = 0;
+  // The daemon's default for stores that are given no block size.
+  virtual uint32_t default_block_size() const = 0;
+  // Hosts are told of sizes that are others by now. May be called aside.
+  virtual void tell_sizes() = 0;
+
+ protected:
+  ~StoreHolder() = default;
+};
+
+// The methods end with what is returned.
+[[nodiscard]] std::shared_ptr<void> add_store_methods(Administration& administration,
+                                                      StoreHolder& holder);
+
+// What a change ends with: `result`, or its error.
+Changes::Done answer_with(control::Reply reply, boost::json::value result);
+
+}  // namespace mrpool::engine

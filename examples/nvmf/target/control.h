@@ -1,0 +1,91 @@
+// The methods of the NVMe daemon's control socket, and its configuration while it runs.
+//
+// What changes something edits a copy of the configuration, which is then served as a whole or not
+// at all (engine/live_config.h). What only looks answers from what is served.
+//
+// Listeners: the ports of this daemon serve all its subsystems. A listener of a subsystem is a port
+// that is open for as long as some subsystem lists it.
+//
+// Thread safety: the main loop's thread, but for tell_sizes(). Ownership: the service outlives it,
+// and it the methods.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "examples/engine/administration.h"
+#include "examples/engine/live_config.h"
+#include "examples/engine/store_methods.h"
+#include "examples/nvmf/target/config.h"
+#include "examples/nvmf/target/service.h"
+
+namespace mrpool::nvmf_target {
+
+class Control final : public engine::StoreHolder {
+ public:
+  // `config_file`: what save_config writes when it is given no other; may be empty.
+  Control(Service& service, Config config, std::string config_file);
+
+  void add_methods(engine::Administration& administration);
+
+  const Config& config() const { return live_.config(); }
+  engine::LiveConfig<Config, Service>& live() { return live_; }
+
+  // StoreHolder.
+  std::vector<engine::HeldStore> held_stores() override;
+  std::vector<engine::Step> change_stores(Edit edit) override;
+  uint32_t default_block_size() const override { return storage::kDefaultBlockSize; }
+  void tell_sizes() override { service_.target().refresh_sizes(); }
+
+ private:
+  // Edits a configuration; what it sets `result` to is the answer.
+  using Change = std::function<absl::Status(const control::Given& given, Config& config,
+                                            boost::json::value& result)>;
+  void add_change(std::string name, std::string summary, std::vector<control::Parameter> parameters,
+                  Change change);
+  void add_look(std::string name, std::string summary, std::vector<control::Parameter> parameters,
+                std::function<control::Result(const control::Given&)> look);
+  // control.cc
+  void add_subsystem_methods();
+  void add_host_methods();
+  void add_listener_methods();
+  void add_namespace_methods();
+  // control_show.cc
+  void add_show_methods();
+  boost::json::array listen_addresses() const;
+  boost::json::object show(const SubsystemConfig& subsystem) const;
+  absl::Status check_served(const std::string& nqn) const;
+  absl::StatusOr<std::vector<std::shared_ptr<Controller>>> controllers_of(
+      const std::string& nqn) const;
+  control::Result get_subsystems(const control::Given& given) const;
+  control::Result get_controllers(const control::Given& given) const;
+  control::Result get_queues(const control::Given& given) const;
+  control::Result get_listeners(const control::Given& given) const;
+  control::Result get_transports(const control::Given& given) const;
+  control::Result get_stats() const;
+  // control_config.cc
+  void add_config_methods();
+  void save(const control::Given& given, control::Reply reply);
+  void load(const control::Given& given, control::Reply reply);
+
+  Service& service_;
+  engine::LiveConfig<Config, Service> live_;
+  const std::string config_file_;
+  engine::Administration* administration_ = nullptr;
+  std::shared_ptr<void> store_methods_;
+};
+
+// "NQN/1": the name of a store that only that namespace has.
+std::string own_store_name(std::string_view nqn, uint32_t nsid);
+// NotFound names the NQN.
+absl::StatusOr<SubsystemConfig*> find_subsystem(Config& config, std::string_view nqn);
+control::Parameter nqn_parameter();
+control::Parameter target_parameter();
+
+// What SPDK's clients would call to make the same: the calls for stores, and those for subsystems.
+boost::json::array store_calls(const Config& config);
+boost::json::array subsystem_calls(const Config& config);
+
+}  // namespace mrpool::nvmf_target

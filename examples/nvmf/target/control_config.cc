@@ -1,0 +1,252 @@
+// save_config, load_config, and what SPDK's rpc.py asks to save a configuration by itself.
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/units.h"
+#include "examples/nvmf/target/config_json.h"
+#include "examples/nvmf/target/control.h"
+#include "examples/nvmf/target/limits.h"
+#include "examples/storage/descriptor.h"
+#include "examples/storage/spec.h"
+#include "examples/storage/state_file.h"
+
+namespace mrpool::nvmf_target {
+
+namespace json = boost::json;
+using control::document;
+using control::flag;
+using control::Given;
+using control::only;
+using control::Reply;
+using control::required;
+using control::Result;
+using control::text;
+using engine::NamedStore;
+using engine::Step;
+
+namespace {
+
+json::object call(std::string_view method, json::object parameters) {
+  json::object one;
+  one["method"] = json::string(method);
+  one["params"] = std::move(parameters);
+  return one;
+}
+
+bool only_options(const storage::StoreSpec& spec, std::initializer_list<std::string_view> names) {
+  return std::ranges::all_of(spec.options, [&](const auto& option) {
+    return std::ranges::find(names, option.name) != names.end();
+  });
+}
+
+// As SPDK's clients would make it, where they can.
+json::object store_call(const NamedStore& store) {
+  json::object parameters;
+  parameters["name"] = store.name;
+  parameters["block_size"] = store.block_size;
+  if (store.uuid != Uuid{}) parameters["uuid"] = storage::format_uuid(store.uuid);
+  const auto spec = storage::parse_spec(store.storage);
+  const storage::StoreSpec::Option* name = spec.ok() ? spec->find("name") : nullptr;
+  const bool memory = name != nullptr && name->value == store.name && only_options(*spec, {"name"});
+  if (memory && (spec->scheme == "ram" || spec->scheme == "null")) {
+    if (const auto bytes = base::parse_size(spec->target, {}); bytes.ok()) {
+      parameters["num_blocks"] = *bytes / store.block_size;
+      return call(spec->scheme == "ram" ? "bdev_malloc_create" : "bdev_null_create",
+                  std::move(parameters));
+    }
+  }
+  if (spec.ok() && spec->scheme == "file" && only_options(*spec, {"ro"})) {
+    parameters["filename"] = spec->target;
+    parameters["readonly"] = spec->find("ro") != nullptr;
+    return call("bdev_aio_create", std::move(parameters));
+  }
+  parameters["storage"] = store.storage;
+  return call("mrpool_store_create", std::move(parameters));
+}
+
+json::object create_call(const SubsystemConfig& subsystem) {
+  json::object parameters;
+  parameters["nqn"] = subsystem.nqn;
+  parameters["allow_any_host"] = admits_any(subsystem);
+  parameters["serial_number"] = subsystem.serial;
+  if (!subsystem.model.empty()) parameters["model_number"] = subsystem.model;
+  parameters["max_namespaces"] = subsystem.max_namespaces;
+  return call("nvmf_create_subsystem", std::move(parameters));
+}
+
+json::object listener_call(const std::string& nqn, const std::string& text) {
+  const auto address = Address::parse(text);
+  json::object where;
+  where["trtype"] = "RDMA";
+  where["traddr"] = text.substr(0, text.find("://") + 3) + (address.ok() ? address->host : "");
+  where["trsvcid"] = absl::StrCat(address.ok() ? address->port : 0);
+  return call("nvmf_subsystem_add_listener", {{"nqn", nqn}, {"listen_address", std::move(where)}});
+}
+
+json::object namespace_call(const std::string& nqn, const NamespaceConfig& ns) {
+  json::object one;
+  one["nsid"] = ns.nsid;
+  if (!ns.store.empty()) {
+    one["bdev_name"] = ns.store;
+  } else {
+    one["storage"] = ns.storage;
+    one["block_size"] = ns.block_size;
+  }
+  if (ns.uuid != Uuid{}) one["uuid"] = storage::format_uuid(ns.uuid);
+  return call("nvmf_subsystem_add_ns", {{"nqn", nqn}, {"namespace", std::move(one)}});
+}
+
+json::object section(std::string_view name, json::array calls) {
+  json::object one;
+  one["subsystem"] = json::string(name);
+  one["config"] = std::move(calls);
+  return one;
+}
+
+}  // namespace
+
+json::array store_calls(const Config& config) {
+  json::array all;
+  for (const NamedStore& store : config.stores) all.push_back(store_call(store));
+  return all;
+}
+
+json::array subsystem_calls(const Config& config) {
+  json::array all;
+  for (const SubsystemConfig& subsystem : config.subsystems) {
+    all.push_back(create_call(subsystem));
+    for (const NamespaceConfig& ns : subsystem.namespaces) {
+      all.push_back(namespace_call(subsystem.nqn, ns));
+    }
+    if (subsystem.hosts) {
+      for (const std::string& host : *subsystem.hosts) {
+        all.push_back(call("nvmf_subsystem_add_host", {{"nqn", subsystem.nqn}, {"host", host}}));
+      }
+    }
+    for (const std::string& listener : subsystem.listeners) {
+      all.push_back(listener_call(subsystem.nqn, listener));
+    }
+  }
+  return all;
+}
+
+void Control::add_config_methods() {
+  control::Methods& methods = administration_->methods;
+  methods.add(
+      {.name = "save_config",
+       .summary = "what is served, as calls; with \"write\" or \"filename\" the "
+                  "configuration file is written too",
+       .parameters = {flag("write", "replace the file of --config"),
+                      text("filename", "write this file instead; an absolute path")},
+       .changes = true,
+       .start = [this](const Given& given, Reply reply) { save(given, std::move(reply)); }});
+  methods.add(
+      {.name = "load_config",
+       .summary = "serve another configuration, as a whole or not at all",
+       .parameters = {document("config", "what a configuration file holds"),
+                      text("filename", "or the file, by an absolute path")},
+       .changes = true,
+       .start = [this](const Given& given, Reply reply) { load(given, std::move(reply)); }});
+  add_look("framework_get_subsystems", "the sections of framework_get_config", {},
+           [](const Given&) -> Result {
+             return json::value(
+                 json::array{{{"subsystem", "bdev"}, {"depends_on", json::array()}},
+                             {{"subsystem", "nvmf"}, {"depends_on", json::array{"bdev"}}}});
+           });
+  add_look("framework_get_config", "a section of what is served, as calls",
+           {required(control::choice("name", "the section", {"bdev", "nvmf"})),
+            flag("with_batches", "there are none")},
+           [this](const Given& given) -> Result {
+             return json::value(given.text("name") == "bdev" ? store_calls(config())
+                                                             : subsystem_calls(config()));
+           });
+  methods.add({.name = "nvmf_create_transport",
+               .summary = "no effect: RDMA is always there, with what the daemon was started with",
+               .parameters = {required(control::choice("trtype", "the transport",
+                                                       {"RDMA", "rdma", "Rdma"})),
+                              target_parameter(),
+                              only("in_capsule_data_size", service_.in_capsule(),
+                                   "it is set when the daemon starts, by --in-capsule"),
+                              only("max_io_size", kMaxTransfer, "it is fixed"),
+                              only("no_srq", false, "SPDK's default is all there is"),
+                              only("c2h_success", true, "it is of TCP"),
+                              only("zcopy", false, "it is always on where it helps"),
+                              only("dif_insert_or_strip", false, "it is of TCP"),
+                              only("no_wr_batching", false, "requests are posted in chains"),
+                              only("disable_mappable_bar0", false, "it is of vfio-user"),
+                              only("disable_adaptive_irq", false, "it is of vfio-user"),
+                              only("disable_shadow_doorbells", false, "it is of vfio-user"),
+                              only("disable_command_passthru", false, "stores are no drives")},
+               .run = [](const Given&) -> Result { return json::value(true); }});
+}
+
+void Control::save(const Given& given, Reply reply) {
+  const bool writes = given.flag("write") || given.has("filename");
+  std::string path = given.text("filename", config_file_);
+  if (writes && path.empty()) {
+    return reply(absl::FailedPreconditionError(
+        "this daemon was started without --config; give a \"filename\""));
+  }
+  if (given.has("filename") && !path.starts_with('/')) {
+    return reply(absl::InvalidArgumentError("\"filename\" must be an absolute path"));
+  }
+  struct Saved {
+    std::string text;
+    json::value result;
+  };
+  const auto saved = std::make_shared<Saved>();
+  std::vector<Step> steps;
+  steps.push_back({.run = [this, saved] {
+    saved->text = to_json(config());
+    saved->result = {{"subsystems", json::array{section("bdev", store_calls(config())),
+                                                section("nvmf", subsystem_calls(config()))}}};
+    return absl::OkStatus();
+  }});
+  if (writes) {
+    steps.push_back(
+        {Step::Where::kAside, [saved, path] { return storage::replace_file(path, saved->text); }});
+    steps.push_back({.run = [this, path] {
+      if (path == config_file_) live_.saved();
+      return absl::OkStatus();
+    }});
+  }
+  administration_->changes.add(std::move(steps), [saved, reply](const absl::Status& status) {
+    reply(status.ok() ? Result(saved->result) : Result(status));
+  });
+}
+
+void Control::load(const Given& given, Reply reply) {
+  const std::string path = given.text("filename");
+  if (path.empty() == !given.has("config")) {
+    return reply(absl::InvalidArgumentError("give a \"config\" or a \"filename\", one of them"));
+  }
+  if (!path.empty() && !path.starts_with('/')) {
+    return reply(absl::InvalidArgumentError("\"filename\" must be an absolute path"));
+  }
+  const auto text = std::make_shared<std::string>();
+  if (path.empty()) *text = json::serialize(given.all().at("config"));
+  std::vector<Step> steps;
+  steps.push_back({Step::Where::kAside, [text, path] {
+                     if (path.empty()) return absl::OkStatus();
+                     absl::StatusOr<std::string> read = storage::read_text(path);
+                     if (read.ok()) *text = *std::move(read);
+                     return read.status();
+                   }});
+  // Options of the daemon stay what they are.
+  std::vector<Step> change = live_.change([text](Config& config) {
+    auto next = parse_config(*text, true);
+    if (!next.ok()) return next.status();
+    next->engine = config.engine;
+    next->in_capsule = config.in_capsule;
+    config = *std::move(next);
+    return absl::OkStatus();
+  });
+  std::ranges::move(change, std::back_inserter(steps));
+  administration_->changes.add(std::move(steps), engine::answer_with(std::move(reply), true));
+}
+
+}  // namespace mrpool::nvmf_target
