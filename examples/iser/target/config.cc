@@ -375,17 +375,21 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
 }
 
 absl::Status complete(Config& config) {
+  if (config.targets.empty() && !config.listen.empty()) {
+    return absl::InvalidArgumentError(
+        "there is no target to serve; give --target iqn.2026-11.org.example:disk, or write "
+        "\"targets\": [{\"name\": \"iqn.2026-11.org.example:disk\", \"luns\": [\"ram:64MiB\"]}]");
+  }
+  return complete_live(config);
+}
+
+absl::Status complete_live(Config& config) {
   if (config.listen.empty()) {
     return wrong("listen", "no portal; give --listen uiwarp://127.0.0.1:3260");
   }
   if (absl::Status status = engine::complete_listen(config.listen, iscsi::kDefaultPort);
       !status.ok()) {
     return wrong("listen", std::string(status.message()));
-  }
-  if (config.targets.empty()) {
-    return absl::InvalidArgumentError(
-        "there is no target to serve; give --target iqn.2026-11.org.example:disk, or write "
-        "\"targets\": [{\"name\": \"iqn.2026-11.org.example:disk\", \"luns\": [\"ram:64MiB\"]}]");
   }
   std::set<std::string> names;
   for (const TargetConfig& target : config.targets) {

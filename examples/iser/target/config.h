@@ -107,6 +107,8 @@ absl::StatusOr<Config> parse_json(std::string_view text);
 // secrets need one-way ones, each secret has one purpose, at least one target, LUN and portal.
 // Writes the default port into addresses that have none.
 absl::Status complete(Config& config);
+// The same of a daemon that runs, which may have no target.
+absl::Status complete_live(Config& config);
 // "LUN 3".
 std::string place_of(uint16_t lun);
 // The stores of all LUNs, in order.

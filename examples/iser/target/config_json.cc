@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_print.h"
 #include "examples/engine/options_json.h"
+#include "examples/storage/state_file.h"
 
 namespace mrpool::iser_target {
 
@@ -94,6 +95,25 @@ absl::StatusOr<std::string> to_json(const Config& config) {
   const json::object root = writer.root(config);
   if (!writer.status().ok()) return writer.status();
   return base::print_json(root);
+}
+
+absl::StatusOr<std::string> save_config(const Config& config, const std::string& path,
+                                        bool imported) {
+  if (path.empty()) {
+    return absl::FailedPreconditionError("there is no file to save to; start with --config FILE");
+  }
+  if (imported) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, " is what targetcli saved; start with the output of --print-config instead"));
+  }
+  if (config.targets.empty()) {
+    return absl::FailedPreconditionError("no target is served, and no start would take that");
+  }
+  const auto text = to_json(config);
+  if (!text.ok()) return text.status();
+  absl::Status status = storage::write_state(path, *text);
+  if (!status.ok()) return status;
+  return path;
 }
 
 }  // namespace mrpool::iser_target

@@ -14,5 +14,10 @@ namespace mrpool::iser_target {
 // `config` is complete(). InvalidArgument: the user of an account has a colon, which other programs
 // allow and "user:secret" does not.
 absl::StatusOr<std::string> to_json(const Config& config);
+// Writes it to `path`, the file of --config, whole or not at all; returns the path.
+// FailedPrecondition: there is no file, or it is `imported` from another program, or nothing is
+// served, which no start would take.
+absl::StatusOr<std::string> save_config(const Config& config, const std::string& path,
+                                        bool imported);
 
 }  // namespace mrpool::iser_target

@@ -22,6 +22,7 @@ namespace mrpool::iser_target {
 struct Imported {
   Config config;
   std::vector<base::ImportNote> notes;
+  bool imported = true;  // false: it was our own
 };
 
 // InvalidArgument names the line and the key: it is no JSON, or has a value that cannot be. The

@@ -16,6 +16,7 @@
 #include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
 #include "examples/iser/target/config_json.h"
+#include "examples/iser/target/control_methods.h"
 #include "examples/iser/target/options.h"
 #include "examples/iser/target/service.h"
 
@@ -61,10 +62,16 @@ std::string describe(const Unit& unit, bool kept) {
                       storage::describe(facts.uuid, unit.volume->identity(), kept));
 }
 
-class Daemon final : public engine::Application {
+class Daemon final : public engine::Application, public ControlHolder {
  public:
-  Daemon(std::vector<std::string> arguments, const Config& config)
-      : arguments_(std::move(arguments)), config_(config), served_(config), service_(config) {
+  Daemon(std::vector<std::string> arguments, const Options& options)
+      : arguments_(std::move(arguments)),
+        config_file_(options.config_file),
+        imported_(options.imported),
+        config_(options.config),
+        served_(options.config),
+        service_(options.config),
+        control_(*this, options.config) {
     service_.log = base::say_of_peers;
   }
 
@@ -81,10 +88,24 @@ class Daemon final : public engine::Application {
     absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
     if (!status.ok()) return status;
     engine::print_notes(kProgram, options->config_file, options->notes, false);
-    engine::warn_of_memory(kProgram, wanted_stores(options->config));
-    status = service_.apply(options->config);
-    if (status.ok()) served_ = options->config;
+    status = serve(options->config);
+    if (status.ok()) control_.replace(options->config);
     return status;
+  }
+
+  void add_methods(engine::Administration& administration) override {
+    control_.add_to(administration);
+  }
+
+  // ControlHolder.
+  absl::Status serve(const Config& config) override {
+    engine::warn_of_memory(kProgram, wanted_stores(config));
+    absl::Status status = service_.apply(config);
+    if (status.ok()) served_ = config;
+    return status;
+  }
+  absl::StatusOr<std::string> save(const Config& config) override {
+    return save_config(config, config_file_, imported_);
   }
 
   void ports_changed() override { service_.ports_changed(); }
@@ -132,9 +153,12 @@ class Daemon final : public engine::Application {
   bool keeps_uuids() const { return !config_.engine.state_dir.empty(); }
 
   const std::vector<std::string> arguments_;
+  const std::string config_file_;
+  const bool imported_;  // the file is another program's
   const Config config_;
-  Config served_;  // after the last reload
+  Config served_;  // after the last change
   Service service_;
+  ControlMethods control_;
 };
 
 // --check-config: what the daemon would serve, as far as it can be said without opening a store.
@@ -189,6 +213,6 @@ int main(int argc, char** argv) {
   const auto stores = mrpool::iser_target::wanted_stores(config);
   mrpool::engine::warn_of_memory(kProgram, stores);
   mrpool::engine::fit_to_process(kProgram, config.listen, stores.size(), config.engine);
-  return mrpool::engine::run_daemon(kProgram, std::make_unique<mrpool::iser_target::Daemon>(
-                                                  std::move(arguments), options->config));
+  return mrpool::engine::run_daemon(
+      kProgram, std::make_unique<mrpool::iser_target::Daemon>(std::move(arguments), *options));
 }

@@ -48,7 +48,7 @@ absl::StatusOr<Imported> understand(const std::string& text, const engine::Impor
   }
   absl::StatusOr<Config> config = parse_json(text);
   if (!config.ok()) return config.status();
-  return Imported{.config = *std::move(config), .notes = {}};
+  return Imported{.config = *std::move(config), .notes = {}, .imported = false};
 }
 
 absl::StatusOr<Imported> read_config(const Options& options) {
@@ -234,6 +234,7 @@ absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments) 
     if (!read.ok()) return read.status();
     options = Options{};
     options.config = std::move(read->config);
+    options.imported = read->imported;
     options.notes = std::move(read->notes);
     if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   }

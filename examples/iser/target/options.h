@@ -22,6 +22,7 @@ struct Options {
   std::string config_file;
   bool check_config = false;
   bool print_config = false;
+  bool imported = false;  // config_file is that of a kernel's target
   engine::ImportOptions import;
   std::optional<std::string> answer;  // what to print instead of running, as for --help
 };

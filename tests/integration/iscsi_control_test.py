@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""The iSCSI methods of mrpool-iser-target's control socket, as SPDK's clients send them, with
+initiators that follow.
+
+    MRPOOL_BIN=build/dev/bin tests/integration/iscsi_control_test.py [Class[.test]]...
+"""
+import json
+import subprocess
+import threading
+import unittest
+
+from harness import BIN, PATIENCE, IserTarget, TargetTest
+from json_rpc import Client, RpcError
+
+FIRST = "iqn.2026-11.org.mrpool:first"
+DISK = "iqn.2026-11.org.mrpool:disk"
+HOST = "iqn.2026-11.org.mrpool:host"
+SECRET = "a secret of the host"
+
+
+class Iscsi(TargetTest):
+    target_class = IserTarget
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder / "control"
+        self.file = self.folder / "iser.json"
+        self.file.write_text(json.dumps({
+            "listen": ["uiwarp://127.0.0.1:0"], "control": str(self.path),
+            "targets": [{"name": FIRST, "luns": ["ram:1MiB,name=first"],
+                         "initiators": [HOST]}]}))
+        self.daemon = self.target(config=self.file)
+        self.client = self.connect()
+
+    def connect(self):
+        client = Client(self.path, PATIENCE)
+        self.addCleanup(client.close)
+        return client
+
+    def fails(self, code, method, **parameters):
+        with self.assertRaises(RpcError) as caught:
+            self.client.call(method, **parameters)
+        self.assertEqual(caught.exception.code, code, caught.exception)
+        return caught.exception.message
+
+    def login(self, target, *options, initiator=HOST):
+        """The exit status of an initiator that looks at LUN 0."""
+        done = subprocess.run(
+            [BIN / "mrpool-iser", "inq", self.daemon.address, "--target", target, "--initiator",
+             initiator, *options], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return done.returncode
+
+    def create(self, name=DISK, store="ram:1MiB,name=disk", **more):
+        return self.client.call("iscsi_create_target_node", **{
+            "name": name, "alias_name": "disk", "pg_ig_maps": [{"pg_tag": 1, "ig_tag": 1}],
+            "luns": [{"bdev_name": store, "lun_id": 0}], "queue_depth": 64, **more})
+
+    def test_targets_come_and_go(self):
+        self.assertIs(self.create(), True)
+        self.assertEqual(self.login(DISK), 0)
+        self.assertNotEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        node, = self.client.call("iscsi_get_target_nodes", name=DISK)
+        self.assertEqual(node, {
+            "name": DISK, "alias_name": "disk", "pg_ig_maps": [{"pg_tag": 1, "ig_tag": 1}],
+            "luns": [{"bdev_name": "ram:1MiB,name=disk", "lun_id": 0}], "queue_depth": 128,
+            "disable_chap": False, "require_chap": False, "mutual_chap": False, "chap_group": 0,
+            "header_digest": False, "data_digest": False})
+        self.client.call("iscsi_target_node_add_lun", name=DISK, bdev_name="ram:2MiB,name=more")
+        node, = self.client.call("iscsi_get_target_nodes", name=DISK)
+        self.assertEqual(node["luns"][1], {"bdev_name": "ram:2MiB,name=more", "lun_id": 1})
+        self.client.call("mrpool_iscsi_target_node_remove_lun", name=DISK, lun_id=1)
+        self.client.call("iscsi_delete_target_node", name=DISK)
+        self.assertNotEqual(self.login(DISK), 0)
+        self.client.call("iscsi_delete_target_node", name=FIRST)
+        self.assertEqual(self.client.call("iscsi_get_target_nodes"), [])
+        self.assertIn("no target is served", self.fails(-16, "save_config"))
+        self.assertIs(self.create(), True)
+        self.assertEqual(self.login(DISK), 0)
+
+    def test_initiators_follow_their_groups(self):
+        self.create()
+        self.client.call("iscsi_create_initiator_group", tag=9, initiators=["ANY"],
+                         netmasks=["ANY"])
+        self.client.call("iscsi_target_node_add_pg_ig_maps", name=DISK,
+                         pg_ig_maps=[{"pg_tag": 1, "ig_tag": 9}])
+        self.assertEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        self.assertIn(f"is used by {DISK}", self.fails(-16, "iscsi_delete_initiator_group", tag=9))
+        self.client.call("iscsi_target_node_remove_pg_ig_maps", name=DISK,
+                         pg_ig_maps=[{"pg_tag": 1, "ig_tag": 9}])
+        self.assertNotEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        self.client.call("iscsi_initiator_group_add_initiators", tag=1, initiators=[HOST + "2"])
+        self.assertEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        self.client.call("iscsi_initiator_group_remove_initiators", tag=1, initiators=[HOST + "2"])
+        self.client.call("iscsi_delete_initiator_group", tag=9)
+        self.assertEqual(self.client.call("iscsi_get_initiator_groups"),
+                         [{"tag": 1, "initiators": [HOST], "netmasks": ["ANY"]}])
+        self.assertIn("told apart by their names", self.fails(
+            -32602, "iscsi_create_initiator_group", tag=3, initiators=["ANY"],
+            netmasks=["10.0.0.0/8"]))
+
+    def test_secrets_are_asked_for_and_never_told(self):
+        self.create()
+        self.client.call("iscsi_create_auth_group", tag=4, secrets=[
+            {"user": "u", "secret": SECRET, "muser": "m", "msecret": "a secret of target"}])
+        self.client.call("iscsi_target_node_set_auth", name=DISK, chap_group=4, require_chap=True,
+                         mutual_chap=True)
+        self.assertNotEqual(self.login(DISK), 0)
+        self.assertNotEqual(self.login(DISK, "--chap", "u:another secret"), 0)
+        self.assertEqual(self.login(DISK, "--chap", f"u:{SECRET}", "--mutual-chap",
+                                    "m:a secret of target"), 0)
+        groups = self.client.call("iscsi_get_auth_groups")
+        self.assertEqual(groups, [{"tag": 4, "secrets": [{"user": "u", "muser": "m"}]}])
+        self.assertIn(f"is used by {DISK}", self.fails(-16, "iscsi_delete_auth_group", tag=4))
+        self.assertIn("no account", self.fails(-16, "iscsi_auth_group_remove_secret", tag=4,
+                                               user="u"))
+        for message in (self.fails(-32602, "iscsi_auth_group_add_secret", tag=4, user="x",
+                                   secret="tooshort"),
+                        self.fails(-32602, "iscsi_target_node_set_auth", name=DISK,
+                                   disable_chap=True, require_chap=True)):
+            self.assertNotIn("tooshort", message)
+        self.client.call("iscsi_target_node_set_auth", name=DISK, disable_chap=True, chap_group=4)
+        self.assertEqual(self.login(DISK), 0)
+
+    def test_portals(self):
+        self.client.call("iscsi_create_portal_group", tag=2,
+                         portals=[{"host": "127.0.0.1", "port": "0"}], private=False, wait=False)
+        self.assertEqual([group["tag"] for group in
+                          self.client.call("iscsi_get_portal_groups")], [1, 2])
+        self.client.call("iscsi_target_node_add_pg_ig_maps", name=FIRST,
+                         pg_ig_maps=[{"pg_tag": 2, "ig_tag": 1}])
+        self.assertIn("every portal reaches every target", self.refused_node())
+        self.assertIn("is used by", self.fails(-16, "iscsi_delete_portal_group", tag=2))
+        self.client.call("iscsi_target_node_remove_pg_ig_maps", name=FIRST,
+                         pg_ig_maps=[{"pg_tag": 2, "ig_tag": 1}])
+        self.client.call("iscsi_delete_portal_group", tag=2)
+        self.fails(-32602, "iscsi_create_portal_group", tag=2, portals=[{"host": "x", "port": "y"}])
+        self.fails(-32602, "iscsi_create_portal_group", tag=2, portals=[])
+
+    def refused_node(self):
+        with self.assertRaises(RpcError) as caught:
+            self.create()
+        return caught.exception.message
+
+    def test_what_is_refused_changes_nothing(self):
+        before = self.client.call("iscsi_get_target_nodes")
+        self.fails(-19, "iscsi_delete_target_node", name=DISK)
+        self.fails(-19, "iscsi_target_node_add_lun", name=DISK, bdev_name="ram:1MiB")
+        for more, why in (({"name": "disk"}, "no iSCSI name"), ({"store": "tape:1"}, "tape"),
+                          ({"name": FIRST}, "already"), ({"data_digest": True}, "RDMA protects"),
+                          ({"pg_ig_maps": [{"pg_tag": 5, "ig_tag": 1}]}, "no portal group 5"),
+                          ({"chap_group": 5}, "no auth group 5"),
+                          ({"store": "file:/no/such/folder/file"}, "does not exist")):
+            with self.assertRaises(RpcError) as caught:
+                self.create(**more)
+            self.assertIn(why, caught.exception.message)
+        self.assertEqual(self.client.call("iscsi_get_target_nodes"), before)
+
+    def test_it_is_saved_and_loaded_again(self):
+        self.create()
+        self.client.call("iscsi_create_auth_group", tag=4,
+                         secrets=[{"user": "u", "secret": SECRET}])
+        self.client.call("iscsi_target_node_set_auth", name=DISK, chap_group=4)
+        self.assertEqual(self.client.call("save_config"), {"path": str(self.file)})
+        self.assertIn("nothing changed", self.daemon.reload())
+        self.assertEqual(self.daemon.stop(), 0)
+        self.daemon = self.target(config=self.file)
+        self.client = self.connect()
+        self.assertEqual({node["name"] for node in self.client.call("iscsi_get_target_nodes")},
+                         {FIRST, DISK})
+        self.assertNotEqual(self.login(DISK), 0)
+        self.assertEqual(self.login(DISK, "--chap", f"u:{SECRET}"), 0)
+
+    def test_two_clients_at_once_under_load(self):
+        """A thousand changes: nothing is lost, and nothing is in use at the end."""
+        load = subprocess.Popen(
+            [BIN / "mrpool-iser", "perf", self.daemon.address, "--target", FIRST, "--initiator",
+             HOST, "--rw", "randrw", "--bs", "4k", "--iodepth", "8", "--time_based", "--runtime",
+             "600", "--verify", "crc32c"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        clients = [self.connect() for _ in range(2)]
+        faults = []
+
+        def change(which):
+            try:
+                for i in range(264):
+                    name = f"{DISK}-{which}-{i}"
+                    clients[which].call(
+                        "iscsi_create_target_node", name=name, alias_name="",
+                        pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}],
+                        luns=[{"bdev_name": f"ram:1MiB,name={which}-{i}", "lun_id": 0}],
+                        queue_depth=64)
+                    if i % 10:
+                        clients[which].call("iscsi_delete_target_node", name=name)
+            except Exception as error:  # pylint: disable=broad-except
+                faults.append(error)
+
+        threads = [threading.Thread(target=change, args=(which,)) for which in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual(faults, [])
+        names = {node["name"] for node in self.client.call("iscsi_get_target_nodes")}
+        self.assertEqual(names, {FIRST} | {f"{DISK}-{which}-{i}" for which in range(2)
+                                           for i in range(0, 264, 10)})
+        self.assertIsNone(load.poll(), "the load goes on")
+        load.send_signal(2)
+        output, errors = load.communicate(timeout=PATIENCE)
+        self.assertIn(load.returncode, (0, 130), (output, errors))
+        self.assertEqual(self.daemon.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
