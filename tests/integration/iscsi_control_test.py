@@ -121,6 +121,37 @@ class Iscsi(TargetTest):
         self.client.call("iscsi_target_node_set_auth", name=DISK, disable_chap=True, chap_group=4)
         self.assertEqual(self.login(DISK), 0)
 
+    def ctl(self, *words, ends_with=0):
+        done = subprocess.run([BIN / "mrpool-ctl", *words, "--socket", self.path],
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, ends_with, (words, done.stdout, done.stderr))
+        return done.stdout + done.stderr
+
+    def test_mrpool_ctl(self):
+        self.ctl("target", "create", DISK, "--lun", "ram:1MiB,name=a", "--lun", "ram:1MiB,name=b",
+                 "--initiator", HOST, "--alias", "a disk")
+        self.assertEqual(self.login(DISK), 0)
+        listed = self.ctl("target", "list")
+        self.assertRegex(listed, rf"{DISK} +a disk +2  none +{HOST}")
+        self.assertEqual(self.ctl("lun", "list", DISK),
+                         "LUN  STORE\n  0  ram:1MiB,name=a\n  1  ram:1MiB,name=b\n")
+        self.ctl("lun", "add", DISK, "--storage", "ram:1MiB,name=c", "--lun", "7")
+        self.ctl("lun", "remove", DISK, "--lun", "7")
+        self.ctl("initiator", "add", DISK, "--initiator", HOST + "2")
+        self.assertEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        self.ctl("initiator", "remove", DISK, "--initiator", HOST + "2")
+        self.assertNotEqual(self.login(DISK, initiator=HOST + "2"), 0)
+        self.assertIn("saved", self.ctl("save"))
+        groups = self.client.call("iscsi_get_initiator_groups")
+        self.assertIn("tape:1", self.ctl("target", "create", DISK + "2", "--lun", "tape:1",
+                                         ends_with=2))
+        self.assertEqual(self.client.call("iscsi_get_initiator_groups"), groups)
+        self.assertIn("there is no target", self.ctl("lun", "list", DISK + "2", ends_with=3))
+        for words in (("target", "create", DISK), ("lun", "add", DISK), ("lun", "remove", DISK),
+                      ("initiator", "add", DISK)):
+            self.assertIn("is missing", self.ctl(*words, ends_with=2))
+        self.ctl("target", "delete", DISK)
+
     def test_portals(self):
         self.client.call("iscsi_create_portal_group", tag=2,
                          portals=[{"host": "127.0.0.1", "port": "0"}], private=False, wait=False)

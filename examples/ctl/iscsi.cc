@@ -1,0 +1,193 @@
+// Targets, LUNs and initiators of mrpool-iser-target.
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <memory>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "examples/ctl/commands.h"
+#include "examples/ctl/table.h"
+
+namespace mrpool::ctl {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kKind = "iser";
+constexpr const char* kIqn = "iqn.2026-11.org.example:disk";
+
+// What the options of these commands are read into.
+struct Words {
+  std::string target;
+  std::string alias;
+  std::string storage;
+  std::vector<std::string> storages;
+  std::vector<std::string> initiators;
+  std::optional<uint32_t> lun;
+};
+
+absl::Status missing(const char* what) { return absl::InvalidArgumentError(what); }
+
+// The initiator groups of a target.
+std::set<uint64_t> groups_of(const json::value& target) {
+  std::set<uint64_t> tags;
+  for (const json::value& map : list(target, "pg_ig_maps")) tags.insert(number(map, "ig_tag"));
+  return tags;
+}
+
+// The names in them.
+absl::StatusOr<json::array> initiators_of(Conversation& conversation, const json::value& target) {
+  const auto groups = conversation.ask("iscsi_get_initiator_groups");
+  if (!groups.ok()) return groups.status();
+  const std::set<uint64_t> tags = groups_of(target);
+  json::array names;
+  for (const json::value& group : list(*groups, "")) {
+    if (!tags.contains(number(group, "tag"))) continue;
+    for (const json::value& name : list(group, "initiators")) names.push_back(name);
+  }
+  return names;
+}
+
+absl::StatusOr<json::value> target_of(Conversation& conversation, const std::string& name) {
+  const auto answer = conversation.ask("iscsi_get_target_nodes", {{"name", name}});
+  if (!answer.ok()) return answer.status();
+  const json::array& found = list(*answer, "");
+  if (!found.empty()) return found[0];
+  return absl::NotFoundError(absl::StrCat("there is no target ", name));
+}
+
+absl::Status print_targets(Conversation& conversation) {
+  const auto answer = conversation.ask("iscsi_get_target_nodes");
+  if (!answer.ok()) return answer.status();
+  Table table({"TARGET", "ALIAS", ">LUNS", "PROOF", "INITIATORS"});
+  for (const json::value& each : list(*answer, "")) {
+    const auto names = initiators_of(conversation, each);
+    if (!names.ok()) return names.status();
+    const bool asks = number(each, "chap_group") != 0 && shown(each, "disable_chap") != "yes";
+    table.row({shown(each, "name"), shown(each, "alias_name"),
+               absl::StrCat(list(each, "luns").size()), asks ? "CHAP" : "none", shown(*names, "")});
+  }
+  return conversation.print(*answer, table.text());
+}
+
+absl::Status print_luns(Conversation& conversation, const std::string& name) {
+  const auto target = target_of(conversation, name);
+  if (!target.ok()) return target.status();
+  Table table({">LUN", "STORE"});
+  for (const json::value& each : list(*target, "luns")) {
+    table.row({shown(each, "lun_id"), shown(each, "bdev_name")});
+  }
+  return conversation.print(list(*target, "luns"), table.text());
+}
+
+// A group of its own for the initiators, and every portal there is.
+absl::Status create_target(Conversation& conversation, const Words& words) {
+  if (words.storages.empty()) return missing("--lun is missing; for example --lun ram:64MiB");
+  const auto portals = conversation.ask("iscsi_get_portal_groups");
+  if (!portals.ok()) return portals.status();
+  const auto groups = conversation.ask("iscsi_get_initiator_groups");
+  if (!groups.ok()) return groups.status();
+  uint64_t tag = 1;
+  for (const json::value& each : list(*groups, "")) tag = std::max(tag, number(each, "tag") + 1);
+  json::array maps, luns, names(words.initiators.begin(), words.initiators.end());
+  if (names.empty()) names.emplace_back("ANY");
+  for (const json::value& each : list(*portals, "")) {
+    maps.push_back(json::object{{"pg_tag", number(each, "tag")}, {"ig_tag", tag}});
+  }
+  for (const std::string& storage : words.storages) {
+    luns.push_back(json::object{{"bdev_name", storage}});
+  }
+  const auto made =
+      conversation.ask("iscsi_create_initiator_group", {{"tag", tag}, {"initiators", names}});
+  if (!made.ok()) return made.status();
+  absl::Status status = conversation.change(
+      "iscsi_create_target_node",
+      {{"name", words.target}, {"alias_name", words.alias}, {"pg_ig_maps", maps}, {"luns", luns}},
+      "created " + words.target);
+  if (!status.ok()) (void)conversation.ask("iscsi_delete_initiator_group", {{"tag", tag}});
+  return status;
+}
+
+// In the groups of the target, which may be others' too.
+absl::Status change_initiators(Conversation& conversation, const Words& words, const char* method,
+                               const char* done) {
+  if (words.initiators.empty()) return missing("--initiator is missing; write a name, or ANY");
+  const auto target = target_of(conversation, words.target);
+  if (!target.ok()) return target.status();
+  const std::set<uint64_t> tags = groups_of(*target);
+  if (tags.empty()) return absl::NotFoundError(words.target + " has no initiator group");
+  const json::array names(words.initiators.begin(), words.initiators.end());
+  return conversation.change(method, {{"tag", *tags.begin()}, {"initiators", names}}, done);
+}
+
+}  // namespace
+
+void add_targets(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  commands.add("target-list", "list the iSCSI targets", kKind, print_targets);
+  base::CommandLine& create = commands.add(
+      "target-create", "serve an iSCSI target at every portal", kKind,
+      [words](Conversation& conversation) { return create_target(conversation, *words); });
+  create.required("--lun STORAGE");
+  create.option("lun", "TEXT", "ram:SIZE, null:SIZE or file:PATH, with options; may be repeated",
+                [words](std::string_view text) {
+                  words->storages.emplace_back(text);
+                  return absl::OkStatus();
+                });
+  create.repeatable();
+  create.text("alias", "TEXT", "a name for people", words->alias);
+  base::CommandLine& remove = commands.add("target-delete", "end an iSCSI target and its sessions",
+                                           kKind, [words](Conversation& conversation) {
+                                             return conversation.change("iscsi_delete_target_node",
+                                                                        {{"name", words->target}},
+                                                                        "deleted " + words->target);
+                                           });
+  base::CommandLine& show = commands.add(
+      "lun-list", "list the LUNs of a target", kKind,
+      [words](Conversation& conversation) { return print_luns(conversation, words->target); });
+  base::CommandLine& add = commands.add(
+      "lun-add", "serve a storage as a LUN", kKind, [words](Conversation& conversation) {
+        if (words->storage.empty()) return missing("--storage is missing; as file:/srv/disk.img");
+        json::object parameters{{"name", words->target}, {"bdev_name", words->storage}};
+        if (words->lun) parameters["lun_id"] = *words->lun;
+        return conversation.change("iscsi_target_node_add_lun", parameters,
+                                   "added " + words->storage);
+      });
+  add.required("--storage STORAGE");
+  add.text("storage", "TEXT", "ram:SIZE, null:SIZE or file:PATH, with options", words->storage);
+  base::CommandLine& end =
+      commands.add("lun-remove", "end a LUN", kKind, [words](Conversation& conversation) {
+        if (!words->lun) return missing("--lun is missing; lun list shows those there are");
+        return conversation.change("mrpool_iscsi_target_node_remove_lun",
+                                   {{"name", words->target}, {"lun_id", *words->lun}},
+                                   absl::StrCat("removed LUN ", *words->lun));
+      });
+  end.required("--lun N");
+  for (base::CommandLine* each : {&add, &end}) each->count("lun", "its number", words->lun);
+  base::CommandLine& admit = commands.add(
+      "initiator-add", "let an initiator log in", kKind, [words](Conversation& conversation) {
+        return change_initiators(conversation, *words, "iscsi_initiator_group_add_initiators",
+                                 "admitted");
+      });
+  base::CommandLine& refuse = commands.add(
+      "initiator-remove", "no longer let an initiator log in; its sessions end", kKind,
+      [words](Conversation& conversation) {
+        return change_initiators(conversation, *words, "iscsi_initiator_group_remove_initiators",
+                                 "no longer admitted");
+      });
+  for (base::CommandLine* each : {&create, &admit, &refuse}) {
+    each->option("initiator", "TEXT", "an initiator's name, or ANY; may be repeated",
+                 [words](std::string_view text) {
+                   words->initiators.emplace_back(text);
+                   return absl::OkStatus();
+                 });
+    each->repeatable();
+  }
+  for (base::CommandLine* each : {&create, &remove, &show, &add, &end, &admit, &refuse}) {
+    each->operand("IQN", "the target's name", kIqn, words->target);
+  }
+}
+
+}  // namespace mrpool::ctl
