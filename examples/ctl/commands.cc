@@ -137,9 +137,10 @@ void add_daemon(Commands& commands) {
       });
   log.operand("LEVEL", "as rpc_get_methods' log_set_level takes it", "INFO", raw->level);
 
-  commands.add(
-      "save", "write the configuration that is served to the daemon's file", "",
-      [](Conversation& conversation) { return conversation.change("save_config", {}, "saved"); });
+  commands.add("save", "write the configuration that is served to the daemon's file", "",
+               [](Conversation& conversation) {
+                 return conversation.change("save_config", {{"write", true}}, "saved");
+               });
   commands.add("methods", "list the methods of the daemon, and their parameters", "",
                print_methods);
   base::CommandLine& call =

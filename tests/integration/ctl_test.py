@@ -127,7 +127,7 @@ class Commands(unittest.TestCase):
         self.asks("store resize disk --size 2MiB", "bdev_null_resize",
                   {"name": "disk", "new_size": 2})
         self.asks("log-level DEBUG", "log_set_level", {"level": "DEBUG"})
-        self.asks("save", "save_config", None, "saved")
+        self.asks("save", "save_config", {"write": True}, "saved")
         self.asks('call anything --params {"a":[1]}', "anything", {"a": [1]}, "true\n")
 
     def test_listeners(self):

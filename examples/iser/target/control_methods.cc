@@ -588,7 +588,8 @@ void ControlMethods::add_node_parts() {
 }
 
 void ControlMethods::add_save() {
-  add_query("save_config", "write what is served to the file of --config", {},
+  add_query("save_config", "write what is served to the file of --config",
+            {control::only("write", true, "an answer would have the secrets")},
             [this](const Given&) -> control::Result {
               const auto config = served_config(document_);
               if (!config.ok()) return config.status();
