@@ -16,15 +16,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/units.h"
 #include "transport/checker/options.h"
+#include "transport/checker/suppressions.h"
 #include "transport/provider/options.h"
 #include "transport/provider/pcap_format.h"
 
@@ -102,9 +105,20 @@ void set_checker(const Options& options) {
   ::setenv(checker::kSuppressionsVariable, whole(options.suppressions).c_str(), 1);
 }
 
+// The program's file, as execvp() looks for it; the name itself where there is none.
+std::string file_of(const std::string& program) {
+  const char* const folders = std::getenv("PATH");
+  if (folders == nullptr || program.find('/') != std::string::npos) return program;
+  for (const absl::string_view folder : absl::StrSplit(folders, ':')) {
+    std::string path = absl::StrCat(folder.empty() ? "." : folder, "/", program);
+    if (::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return program;
+}
+
 // Whether the program was built with AddressSanitizer, whose runtime wants to be the first object.
 bool has_asan(const std::string& program) {
-  std::ifstream file(program, std::ios::binary);
+  std::ifstream file(file_of(program), std::ios::binary);
   const std::string content{std::istreambuf_iterator<char>(file), {}};
   return content.find("__asan_init") != std::string::npos;
 }
@@ -204,6 +218,17 @@ absl::Status make_capture(std::string_view name, std::string& to) {
                                                  "; name a file in a folder that you may write"));
 }
 
+// The program would find its fault only when it opens the device.
+absl::Status check_suppressions(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return absl::OkStatus();  // a pipe can be read once
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const absl::Status status = checker::Suppressions::parse(text).status();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("'", path, "': ", status.message()));
+}
+
 void declare_checker(base::CommandLine& program, Options& options) {
   program.section("Checker (docs/checker.md)");
   program.option(
@@ -222,11 +247,15 @@ void declare_checker(base::CommandLine& program, Options& options) {
                 "with --check: the exit status of a program that ended with 0 although there were "
                 "errors (hints do not count)",
                 options.check_exit, {.least = 0, .most = 255});
-  program.option("suppressions", "FILE",
-                 "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
-                 "pattern, in which * stands for anything, is looked for in functions, files and "
-                 "objects of the stacks",
-                 file_for(O_RDONLY, options.suppressions));
+  program.option(
+      "suppressions", "FILE",
+      "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
+      "pattern, in which * stands for anything, is looked for in functions, files and "
+      "objects of the stacks",
+      [&options, open = file_for(O_RDONLY, options.suppressions)](std::string_view path) {
+        const absl::Status status = open(path);
+        return status.ok() ? check_suppressions(options.suppressions) : status;
+      });
 }
 
 void declare_guard(base::CommandLine& program, Options& options) {

@@ -48,7 +48,8 @@ DIRECTIONS = {
     "examples/audit": BASE,
     "examples/ctl": BASE,
     "examples/run": (*BASE, "transport/provider/options.h",
-                     "transport/provider/pcap_format.h", "transport/checker/options.h"),
+                     "transport/provider/pcap_format.h", "transport/checker/options.h",
+                     "transport/checker/suppressions.h"),
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }
 PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")

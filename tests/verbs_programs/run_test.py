@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 MRPOOL_RUN = ""
@@ -61,6 +62,27 @@ class Run(unittest.TestCase):
             self.assertIn(f"{option.split('=')[0]} needs --check", done.stderr)
         for option in ("--report=/", "--suppressions=/"):
             self.assertEqual(run("--check", option, "true").returncode, 2, option)
+
+    def test_suppressions_are_checked_before_the_program_starts(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            for text, complaint in (("leaked:main\nlaeked:main\n", "line 2: 'laeked:main' is not KIND:PATTERN"),
+                                    ("leaked\n", "line 1: 'leaked' is not")):
+                file.seek(0)
+                file.truncate()
+                file.write(text)
+                file.flush()
+                done = run("--check", f"--suppressions={file.name}", "echo", "started")
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+                self.assertIn(complaint, done.stderr)
+                self.assertIn(file.name, done.stderr)
+        done = run("--check", "--suppressions=/no/such/file", "echo", "started")
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+
+    def test_guard_that_does_not_work(self):
+        for guard, why in (("asan", "was not built with -fsanitize=address"),):
+            done = run("--check", f"--guard={guard}", "ibv_devinfo")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"--guard={guard} does not work here: the program {why}", done.stderr)
 
     def test_device_file(self):
         def found(name, *options):

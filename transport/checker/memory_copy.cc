@@ -16,7 +16,7 @@ int own_memory() {
   if (owner != ::getpid()) {
     if (fd >= 0) ::close(fd);
     owner = ::getpid();
-    fd = ::open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    fd = ::open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
   }
   return fd;
 }

@@ -1,5 +1,6 @@
 // A copy of the program's memory, to tell later whether it changed. Memory that is no longer
-// mapped, or that a guard protects, is read without a fault (/proc/self/mem).
+// mapped, or that a guard protects, is read without a fault (/proc/thread-self/mem, which outlives
+// the main thread).
 //
 // Thread safety: under the checker's lock.
 #pragma once

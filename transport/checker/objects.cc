@@ -131,7 +131,8 @@ void Checker::report_unused_rights(const Region& region) {
                  .text = absl::StrCat(right.name, " was asked for ", to_string(region),
                                       ", but no peer ever did an ", right.operation, " there"),
                  .where = region.made,
-                 .origins = {}});
+                 .origins = {},
+                 .aspect = right.name});
   }
 }
 

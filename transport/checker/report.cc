@@ -1,16 +1,51 @@
 #include "transport/checker/report.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "transport/checker/json.h"
+#include "transport/checker/options.h"
 #include "transport/checker/symbols.h"
 
 namespace mrpool::checker {
 namespace {
 
 constexpr char kPrefix[] = "mrpool-check: ";
+
+// Where the user reads: standard error as it was when the process started. The program may close
+// it, or use its number for something else.
+struct UserOutput {
+  int fd = -1;
+  struct stat file {};
+};
+UserOutput user_output;
+// Beyond what programs expect of a descriptor that they open.
+constexpr int kLeastDescriptor = 200;
+
+[[gnu::constructor]] void keep_user_output() {
+  const char* const checked = std::getenv(kSeedVariable);
+  if (checked == nullptr || *checked == '\0') return;
+  user_output.fd = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, kLeastDescriptor);
+  if (user_output.fd < 0) user_output.fd = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+  if (user_output.fd >= 0) ::fstat(user_output.fd, &user_output.file);
+}
+
+// -1: it is gone.
+int user_fd() {
+  if (user_output.fd < 0) return -1;
+  for (const int fd : {user_output.fd, STDERR_FILENO}) {
+    struct stat now {};
+    if (::fstat(fd, &now) == 0 && now.st_dev == user_output.file.st_dev &&
+        now.st_ino == user_output.file.st_ino) {
+      return fd;
+    }
+  }
+  return -1;
+}
 
 void write_all(int fd, const std::string& text) { (void)!::write(fd, text.data(), text.size()); }
 
@@ -40,7 +75,7 @@ std::string counted(uint64_t count, const char* what) {
 }  // namespace
 
 void Report::add(const Finding& finding) {
-  Key key{.kind = finding.kind, .stacks = {finding.where}};
+  Key key{.kind = finding.kind, .stacks = {finding.where}, .aspect = finding.aspect};
   for (const Origin& origin : finding.origins) key.stacks.push_back(origin.stack);
   const std::lock_guard lock(mutex_);
   Seen& seen = seen_[std::move(key)];
@@ -52,7 +87,7 @@ void Report::add(const Finding& finding) {
     seen.suppressed |= options_.suppressions.match(info(finding.kind).name, stack);
   }
   if (seen.suppressed) return;
-  write_all(STDERR_FILENO, for_people(finding, stacks));
+  write_all(user_fd(), for_people(finding, stacks));
   write_line(to_json(finding, stacks));
 }
 
@@ -86,7 +121,7 @@ int Report::finish(int status) {
   for (const auto& [key, seen] : seen_) {
     ++(seen.suppressed ? suppressed : info(key.kind).hint ? hints : errors);
   }
-  write_all(STDERR_FILENO, summary(errors, hints, suppressed));
+  write_all(user_fd(), summary(errors, hints, suppressed));
   write_line(absl::StrCat("{\"pid\":", ::getpid(), ",\"summary\":true,\"errors\":", errors,
                           ",\"hints\":", hints, ",\"suppressed\":", suppressed, "}"));
   return status == 0 && errors > 0 ? options_.exit_status : status;

@@ -1,7 +1,7 @@
 // Where findings go: standard error for people, a file of JSON lines for programs, and a summary
 // with the exit status when the process ends.
 //
-// Identical findings (same kind, same stacks) are written once and counted.
+// Identical findings (same kind, same stacks, same aspect) are written once and counted.
 //
 // Thread safety: any thread. Not for signal handlers: those note what they saw and let the next
 // call of the program's report it.
@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -34,6 +35,8 @@ struct Finding {
   std::string text;
   Stack where;  // empty: found by the device, not in a call of the program
   std::vector<Origin> origins;
+  // What tells findings of the same kind at the same stacks apart, as the right that is not used.
+  std::string_view aspect{};  // constant
 };
 
 struct ReportOptions {
@@ -49,13 +52,17 @@ class Report {
   void add(const Finding& finding);
   // Writes the summary. The status that the process is to end with instead of `status`.
   int finish(int status);
+  // Nobody else writes while the process forks.
+  void before_fork() { mutex_.lock(); }
+  void after_fork() { mutex_.unlock(); }
 
  private:
   struct Key {
     Kind kind;
     std::vector<Stack> stacks;
+    std::string_view aspect;
     bool operator<(const Key& other) const {
-      return std::tie(kind, stacks) < std::tie(other.kind, other.stacks);
+      return std::tie(kind, stacks, aspect) < std::tie(other.kind, other.stacks, other.aspect);
     }
   };
   struct Seen {

@@ -63,11 +63,21 @@ absl::Status Checker::start() {
     instance_->watch_->start([](const watch::Loss& loss) { get()->memory_lost(loss); });
   }
   ::on_exit(&at_exit, nullptr);
-  ::pthread_atfork([] { get()->mutex_.lock(); }, [] { get()->mutex_.unlock(); },
-                   [] {
-                     get()->mutex_.unlock();
-                     get()->forget();
-                   });
+  // In the order in which they are taken.
+  ::pthread_atfork(
+      [] {
+        get()->mutex_.lock();
+        get()->report_.before_fork();
+      },
+      [] {
+        get()->report_.after_fork();
+        get()->mutex_.unlock();
+      },
+      [] {
+        get()->report_.after_fork();
+        get()->mutex_.unlock();
+        get()->forget();
+      });
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #include <backtrace.h>
 #include <cxxabi.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -15,8 +16,14 @@ namespace {
 
 void ignore(void*, const char*, int) {}
 
+// Of this process, also when its main thread has ended; null: libbacktrace looks for it.
+const char* own_file() {
+  constexpr const char* kFile = "/proc/thread-self/exe";
+  return ::access(kFile, R_OK) == 0 ? kFile : nullptr;
+}
+
 backtrace_state* state() {
-  static backtrace_state* const made = ::backtrace_create_state(nullptr, 1, &ignore, nullptr);
+  static backtrace_state* const made = ::backtrace_create_state(own_file(), 1, &ignore, nullptr);
   return made;
 }
 

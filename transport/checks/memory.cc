@@ -136,7 +136,7 @@ absl::Status check_range(std::span<const std::byte> memory) {
 absl::Status check_mapped(std::span<const std::byte> memory, Access access) {
   // Its pages are looked up when they are used; nothing has to be there before.
   if (any(access & Access::kOnDemand)) return absl::OkStatus();
-  const int fd = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  const int fd = ::open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return absl::OkStatus();
   bool answers = true;
   absl::Status status = walk(memory, access, [&](uintptr_t at) { return ask(fd, at, answers); });

@@ -1,6 +1,6 @@
 // Which memory may be registered.
 //
-// Thread safety: pure, except that check_mapped reads /proc/self/maps.
+// Thread safety: pure, except that check_mapped reads /proc/thread-self/maps.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ absl::Status check_range(std::span<const std::byte> memory);
 // with kOnDemand.
 absl::Status check_mapped(std::span<const std::byte> memory, Access access);
 
-// The same against the text of /proc/self/maps. Requires check_range() to be OK.
+// The same against the text of /proc/thread-self/maps. Requires check_range() to be OK.
 absl::Status check_mapped(std::span<const std::byte> memory, Access access, std::string_view maps);
 
 }  // namespace mrpool::checks

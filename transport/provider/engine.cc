@@ -85,6 +85,11 @@ Engine* Engine::get() {
   return engine;
 }
 
+Engine* Engine::made() {
+  const std::lock_guard lock(engine_mutex);
+  return engine_of_process;
+}
+
 bool Engine::open() {
   const auto is = [](const char* variable, std::string_view value) {
     const char* set = std::getenv(variable);
@@ -96,7 +101,11 @@ bool Engine::open() {
     return false;
   }
   observe_for_checker(*this);
-  PrematureAccess::start(*this);
+  if (const absl::Status status = PrematureAccess::start(*this); !status.ok()) {
+    internal::report(std::string(status.message()), LogLevel::kError);
+    errno = EINVAL;
+    return false;
+  }
   guard_ = PrematureAccess::guard();
   relaxed_ = guard_ != nullptr || is(kOrderingVariable, kRelaxed);
   iwarp_ = is_iwarp();

@@ -36,6 +36,8 @@ class Engine final : public Poller {
  public:
   // The engine of this process, made at the first call; null with errno when that fails.
   static Engine* get();
+  // The one that there is; null before the first call, and in a child that made none.
+  static Engine* made();
 
   Device& device() { return *device_; }
   Reactor& reactor() { return *reactor_; }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "mrpool/internal/report.h"
 #include "transport/checker/checker.h"
 #include "transport/checker/guard/choose.h"
 #include "transport/checker/options.h"
@@ -59,25 +60,40 @@ void touched(const guard::Touch& touch) {
 
 void may_end() {
   // The report is written at the end of each session.
-  if (Engine* engine = Engine::get()) const Session session(*engine);
+  if (Engine* engine = Engine::made()) const Session session(*engine);
 }
 
 void describe(const guard::Note& note, char* text, size_t bytes) {
   absl::SNPrintF(text, bytes, "range that came by %s: MR lkey 0x%x,", origin_of(note), note[kKey]);
 }
 
+// Why a guard that was asked for does not work.
+absl::Status no_guard(std::string_view wanted) {
+  const char* why = "it needs x86-64 and libmrpool-guard.so, which mrpool-run preloads";
+  if (wanted == checker::kAsanGuard) why = "the program was not built with -fsanitize=address";
+  if (wanted == checker::kValgrindGuard) why = "the program does not run under Valgrind";
+  return absl::InvalidArgumentError(
+      absl::StrFormat("--guard=%s does not work here: %s; leave it out for one that does",
+                      absl::string_view(wanted.data(), wanted.size()), why));
+}
+
 }  // namespace
 
 PrematureAccess* PrematureAccess::instance_ = nullptr;
 
-void PrematureAccess::start(Engine& engine) {
-  if (checker::Checker::get() == nullptr) return;
+absl::Status PrematureAccess::start(Engine& engine) {
+  if (checker::Checker::get() == nullptr) return absl::OkStatus();
   if (instance_ == nullptr) {
-    const char* wanted = std::getenv(checker::kGuardVariable);
-    guard::Guard* guard = guard::choose(wanted == nullptr ? "" : wanted);
+    const char* const set = std::getenv(checker::kGuardVariable);
+    const std::string_view wanted = set == nullptr ? "" : set;
+    if (wanted == checker::kNoGuard) return absl::OkStatus();
+    guard::Guard* guard = guard::choose(wanted);
     if (guard == nullptr ||
-        !guard->start({.touched = &touched, .may_end = &may_end, .describe = &describe}))
-      return;
+        !guard->start({.touched = &touched, .may_end = &may_end, .describe = &describe})) {
+      if (!wanted.empty()) return no_guard(wanted);
+      internal::report("no guard works here: premature access is not looked for", LogLevel::kError);
+      return absl::OkStatus();
+    }
     // The first backtrace of a process loads what it needs, which a handler cannot wait for.
     (void)checker::Stack::capture();
     instance_ = new PrematureAccess(*guard);
@@ -85,6 +101,7 @@ void PrematureAccess::start(Engine& engine) {
   }
   instance_->engine_ = &engine;
   instance_->arrivals_.clear();
+  return absl::OkStatus();
 }
 
 void PrematureAccess::region_made(const ibv_mr& mr) {

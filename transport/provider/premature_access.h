@@ -23,6 +23,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "transport/checker/guard/guard.h"
 #include "transport/provider/completion_order.h"
 #include "transport/uiwarp/hold_observer.h"
@@ -36,8 +37,9 @@ class PrematureAccess final : public uiwarp::HoldObserver {
   // Null: the program is not checked, or no guard works in it.
   static PrematureAccess* get() { return instance_; }
   static guard::Guard* guard() { return instance_ == nullptr ? nullptr : &instance_->guard_; }
-  // When the checker runs, for each engine of the process: a forked child has one of its own.
-  static void start(Engine& engine);
+  // When the checker runs, for each engine of the process: a forked child has one of its own. An
+  // error: the guard that was asked for does not work here.
+  static absl::Status start(Engine& engine);
 
   void region_made(const ibv_mr& mr);
   void region_ended(const ibv_mr& mr);

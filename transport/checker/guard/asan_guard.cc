@@ -1,6 +1,7 @@
 #include "transport/checker/guard/asan_guard.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <mutex>
 #include <optional>
@@ -26,10 +27,7 @@ class AsanGuard final : public Guard {
   bool works() const { return poison_ != nullptr && unpoison_ != nullptr; }
 
   std::string_view name() const override { return "asan"; }
-  bool start(const Callbacks& callbacks) override {
-    callbacks_ = callbacks;
-    return works();
-  }
+  bool start(const Callbacks& callbacks) override;
   void add_region(Range) override {}
   void remove_region(Range region) override {
     const std::lock_guard lock(mutex_);
@@ -49,6 +47,7 @@ class AsanGuard final : public Guard {
     how(reinterpret_cast<const void*>(range.begin), range.end - range.begin);
   }
   std::optional<Touch> end_guard(uintptr_t address);
+  void end_all();
 
   Mark* const poison_;
   Mark* const unpoison_;
@@ -59,6 +58,30 @@ class AsanGuard final : public Guard {
   Handle last_ = 0;
   uint32_t in_device_ = 0;
 };
+
+AsanGuard& instance() {
+  static auto* const guard = new AsanGuard;  // lives as long as the process
+  return *guard;
+}
+
+bool AsanGuard::start(const Callbacks& callbacks) {
+  callbacks_ = callbacks;
+  if (!works()) return false;
+  ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                   [] {
+                     instance().end_all();
+                     instance().mutex_.unlock();
+                   });
+  return true;
+}
+
+// Of a forked child, which has none.
+void AsanGuard::end_all() {
+  ranges_.for_each([this](Range range) { mark(unpoison_, range); });
+  ranges_ = {};
+  notes_.clear();
+  in_device_ = 0;
+}
 
 Handle AsanGuard::arm(Range bytes, const Note& note) {
   const std::lock_guard lock(mutex_);
@@ -107,11 +130,6 @@ void AsanGuard::on_error(uintptr_t address, uintptr_t pc, bool write) {
   touch->write = write;
   callbacks_.touched(*touch);
   if (callbacks_.may_end != nullptr) callbacks_.may_end();
-}
-
-AsanGuard& instance() {
-  static auto* const guard = new AsanGuard;  // lives as long as the process
-  return *guard;
 }
 
 }  // namespace

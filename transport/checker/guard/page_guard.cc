@@ -89,17 +89,36 @@ PageGuard& PageGuard::get() {
   return *guard;
 }
 
+// Registered before the program's own handlers of forks, which then run outside of the lock and may
+// touch guarded memory.
+[[gnu::constructor(101)]] static void register_for_fork() {
+  ::pthread_atfork([] { PageGuard::get().before_fork(); },
+                   [] { PageGuard::get().after_fork(false); },
+                   [] { PageGuard::get().after_fork(true); });
+}
+
+void PageGuard::before_fork() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  real_sigmask(SIG_SETMASK, &all, &before);
+  lock_.lock();
+  mask_before_fork_ = before;
+}
+
+void PageGuard::after_fork(bool child) {
+  const sigset_t before = mask_before_fork_;
+  lock_.unlock();
+  if (child) disarm_all();
+  real_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 bool PageGuard::start(const Callbacks& callbacks) {
 #ifdef __x86_64__
   const std::lock_guard once(regions_mutex_);
   callbacks_ = callbacks;
   if (started_) return true;
   if (!map_.open() || !install_handlers()) return false;
-  ::pthread_atfork([] { get().lock_.lock(); }, [] { get().lock_.unlock(); },
-                   [] {
-                     get().lock_.unlock();
-                     get().disarm_all();
-                   });
   started_ = true;
   return true;
 #else
@@ -170,7 +189,7 @@ bool PageGuard::place(std::byte* to, const std::byte* from, size_t bytes) {
   int& fd = thread_state.memory_fd;
   if (fd < 0) {
     fd = static_cast<int>(
-        ::syscall(SYS_openat, AT_FDCWD, "/proc/self/mem", O_WRONLY | O_CLOEXEC, 0));
+        ::syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/mem", O_WRONLY | O_CLOEXEC, 0));
   }
   if (fd < 0) return false;
   const long written = ::syscall(SYS_pwrite64, fd, from, bytes, reinterpret_cast<uintptr_t>(to));

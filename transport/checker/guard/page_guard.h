@@ -58,6 +58,10 @@ class PageGuard final : public Guard {
   void forget(Range memory);
   // All guards end; for a forked child.
   void disarm_all();
+  // Nobody else is in the tables while the process forks, and no signal handler of this thread
+  // waits for it.
+  void before_fork();
+  void after_fork(bool child);
 
   struct Counts {
     uint64_t steps = 0;
@@ -98,6 +102,7 @@ class PageGuard final : public Guard {
   std::multimap<uintptr_t, uintptr_t> regions_;  // begin → end
 
   SpinLock lock_;
+  sigset_t mask_before_fork_{};
   PageMap map_;
   uint32_t first_dirty_ = 0;
   Range calls_[kMaxCalls] = {};

@@ -26,7 +26,7 @@ Range own_stack() {
 
 bool is_plain_memory(Range memory) {
   if (overlap(memory, own_stack())) return false;
-  std::ifstream maps("/proc/self/maps");
+  std::ifstream maps("/proc/thread-self/maps");
   uintptr_t known = memory.begin;
   for (std::string line; known < memory.end && std::getline(maps, line);) {
     std::istringstream words(line);

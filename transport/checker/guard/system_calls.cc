@@ -6,7 +6,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <span>
 
@@ -18,16 +20,36 @@ namespace {
 
 enum class Kernel : bool { kReads, kWrites };  // what it does with the buffer
 
+// Memory that says where the buffers are, which the kernel reads, too.
+class Arguments {
+ public:
+  Arguments() = default;
+  void add(const void* start, size_t bytes) {
+    if (start != nullptr && bytes > 0) pieces_[count_++] = {const_cast<void*>(start), bytes};
+  }
+  std::span<const iovec> pieces() const { return {pieces_.data(), count_}; }
+
+ private:
+  std::array<iovec, 4> pieces_{};
+  size_t count_ = 0;
+};
+
 // `call` returns how many bytes were used, or less than 0. Inlined: the caller is the program.
 template <typename Call>
 [[gnu::always_inline]] inline auto with_open(std::span<const iovec> pieces, Kernel kernel,
-                                             Call&& call) {
+                                             Call&& call, const Arguments& arguments = {}) {
   PageGuard& guard = PageGuard::get();
-  if (!guard.open_for_call(pieces)) return call();
+  // First: the pieces may lie there.
+  const bool opened_arguments = guard.open_for_call(arguments.pieces());
+  const bool opened = guard.open_for_call(pieces);
+  if (!opened && !opened_arguments) return call();
   const auto used = call();
   const int error = errno;
-  guard.close_after_call(pieces, static_cast<ssize_t>(used), kernel == Kernel::kWrites,
-                         __builtin_return_address(0));
+  const void* const caller = __builtin_return_address(0);
+  if (opened) {
+    guard.close_after_call(pieces, static_cast<ssize_t>(used), kernel == Kernel::kWrites, caller);
+  }
+  if (opened_arguments) guard.close_after_call(arguments.pieces(), SSIZE_MAX, false, caller);
   errno = error;
   return used;
 }
@@ -48,6 +70,20 @@ std::span<const iovec> pieces_of(const msghdr* message) {
   if (message == nullptr) return {};
   return pieces_of(message->msg_iov, static_cast<int>(message->msg_iovlen));
 }
+Arguments arguments_of(std::span<const iovec> pieces) {
+  Arguments out;
+  out.add(pieces.data(), pieces.size_bytes());
+  return out;
+}
+Arguments arguments_of(const msghdr* message) {
+  Arguments out;
+  if (message == nullptr) return out;
+  out.add(message, sizeof *message);
+  out.add(message->msg_iov, pieces_of(message).size_bytes());
+  out.add(message->msg_name, message->msg_namelen);
+  out.add(message->msg_control, message->msg_controllen);
+  return out;
+}
 
 // Items that a stream reads or writes, by a function that counts them.
 template <typename Call>
@@ -62,6 +98,7 @@ template <typename Call>
 }  // namespace
 }  // namespace mrpool::guard
 
+using mrpool::guard::arguments_of;
 using mrpool::guard::items;
 using mrpool::guard::Kernel;
 using mrpool::guard::next;
@@ -111,26 +148,30 @@ ssize_t pwrite(int fd, const void* buffer, size_t bytes, off_t offset) {
 
 ssize_t readv(int fd, const iovec* pieces, int count) {
   static auto* const real = next<ssize_t(int, const iovec*, int)>("readv");
-  return with_open(pieces_of(pieces, count), Kernel::kWrites,
-                   [&] { return real(fd, pieces, count); });
+  return with_open(
+      pieces_of(pieces, count), Kernel::kWrites, [&] { return real(fd, pieces, count); },
+      arguments_of(pieces_of(pieces, count)));
 }
 
 ssize_t writev(int fd, const iovec* pieces, int count) {
   static auto* const real = next<ssize_t(int, const iovec*, int)>("writev");
-  return with_open(pieces_of(pieces, count), Kernel::kReads,
-                   [&] { return real(fd, pieces, count); });
+  return with_open(
+      pieces_of(pieces, count), Kernel::kReads, [&] { return real(fd, pieces, count); },
+      arguments_of(pieces_of(pieces, count)));
 }
 
 ssize_t preadv(int fd, const iovec* pieces, int count, off_t offset) {
   static auto* const real = next<ssize_t(int, const iovec*, int, off_t)>("preadv");
-  return with_open(pieces_of(pieces, count), Kernel::kWrites,
-                   [&] { return real(fd, pieces, count, offset); });
+  return with_open(
+      pieces_of(pieces, count), Kernel::kWrites, [&] { return real(fd, pieces, count, offset); },
+      arguments_of(pieces_of(pieces, count)));
 }
 
 ssize_t pwritev(int fd, const iovec* pieces, int count, off_t offset) {
   static auto* const real = next<ssize_t(int, const iovec*, int, off_t)>("pwritev");
-  return with_open(pieces_of(pieces, count), Kernel::kReads,
-                   [&] { return real(fd, pieces, count, offset); });
+  return with_open(
+      pieces_of(pieces, count), Kernel::kReads, [&] { return real(fd, pieces, count, offset); },
+      arguments_of(pieces_of(pieces, count)));
 }
 
 [[gnu::alias("preadv")]] ssize_t preadv64(int fd, const iovec* pieces, int count, off64_t offset);
@@ -170,12 +211,16 @@ ssize_t sendto(int fd, const void* buffer, size_t bytes, int flags, const sockad
 
 ssize_t recvmsg(int fd, msghdr* message, int flags) {
   static auto* const real = next<ssize_t(int, msghdr*, int)>("recvmsg");
-  return with_open(pieces_of(message), Kernel::kWrites, [&] { return real(fd, message, flags); });
+  return with_open(
+      pieces_of(message), Kernel::kWrites, [&] { return real(fd, message, flags); },
+      arguments_of(message));
 }
 
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   static auto* const real = next<ssize_t(int, const msghdr*, int)>("sendmsg");
-  return with_open(pieces_of(message), Kernel::kReads, [&] { return real(fd, message, flags); });
+  return with_open(
+      pieces_of(message), Kernel::kReads, [&] { return real(fd, message, flags); },
+      arguments_of(message));
 }
 
 size_t fread(void* buffer, size_t size, size_t count, FILE* stream) {

@@ -1,6 +1,7 @@
 #include "transport/checker/guard/valgrind_guard.h"
 
 #if __has_include(<valgrind/memcheck.h>)
+#include <pthread.h>
 #include <valgrind/memcheck.h>
 
 #include <mutex>
@@ -16,10 +17,7 @@ namespace {
 class ValgrindGuard final : public Guard {
  public:
   std::string_view name() const override { return "valgrind"; }
-  bool start(const Callbacks& callbacks) override {
-    callbacks_ = callbacks;
-    return RUNNING_ON_VALGRIND != 0;
-  }
+  bool start(const Callbacks& callbacks) override;
   void add_region(Range) override {}
   void remove_region(Range region) override {
     const std::lock_guard lock(mutex_);
@@ -35,12 +33,35 @@ class ValgrindGuard final : public Guard {
  private:
   static void open(Range range) { VALGRIND_MAKE_MEM_DEFINED(range.begin, range.end - range.begin); }
 
+  // Of a forked child, which has none.
+  void end_all() {
+    ranges_.for_each([](Range range) { open(range); });
+    ranges_ = {};
+    blocks_.clear();
+  }
+
   Callbacks callbacks_;
   std::mutex mutex_;
   IntervalMap ranges_;
   std::unordered_map<Handle, int> blocks_;  // as memcheck numbers them
   Handle last_ = 0;
 };
+
+ValgrindGuard& instance() {
+  static auto* const guard = new ValgrindGuard;  // lives as long as the process
+  return *guard;
+}
+
+bool ValgrindGuard::start(const Callbacks& callbacks) {
+  callbacks_ = callbacks;
+  if (RUNNING_ON_VALGRIND == 0) return false;
+  ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                   [] {
+                     instance().end_all();
+                     instance().mutex_.unlock();
+                   });
+  return true;
+}
 
 Handle ValgrindGuard::arm(Range bytes, const Note& note) {
   char text[256] = "received data";
@@ -64,10 +85,7 @@ void ValgrindGuard::disarm(Handle handle) {
 
 }  // namespace
 
-Guard* valgrind_guard() {
-  static auto* const guard = new ValgrindGuard;  // lives as long as the process
-  return RUNNING_ON_VALGRIND != 0 ? guard : nullptr;
-}
+Guard* valgrind_guard() { return RUNNING_ON_VALGRIND != 0 ? &instance() : nullptr; }
 #else
 Guard* valgrind_guard() { return nullptr; }
 #endif

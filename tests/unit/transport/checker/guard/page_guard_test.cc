@@ -1,6 +1,8 @@
 #include "transport/checker/guard/page_guard.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -173,6 +175,27 @@ TEST_F(PageGuardTest, ForkedChildHasNoGuards) {
   EXPECT_EQ(touches, 1);
 }
 
+// A handler of the program that runs while the process forks.
+volatile uint8_t* touched_by_fork = nullptr;
+const int registered_early = ::pthread_atfork(
+    [] {
+      if (touched_by_fork != nullptr) *touched_by_fork = 1;
+    },
+    nullptr, nullptr);
+
+TEST_F(PageGuardTest, HandlersOfForksMayTouch) {
+  ASSERT_EQ(registered_early, 0);
+  arm(100, 4);
+  touched_by_fork = bytes + 50;  // of the same page
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(bytes[50]);
+  touched_by_fork = nullptr;
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(touches, 0);
+}
+
 // What system calls are handed.
 
 struct Pipe {
@@ -210,6 +233,45 @@ TEST_F(PageGuardTest, SystemCallsOnGuardedBytesAreToldAndSucceed) {
   ASSERT_EQ(::readv(pipe.ends[0], pieces, 2), 20);
   EXPECT_EQ(touches, 2);
   EXPECT_TRUE(last.write);
+}
+
+// The kernel reads where the buffers are, too.
+TEST_F(PageGuardTest, PiecesThatLieOnAGuardedPage) {
+  const Pipe pipe;
+  ASSERT_EQ(::write(pipe.ends[1], "abc", 3), 3);
+  auto* const pieces = static_cast<iovec*>(address(kPageBytes + 512));
+  pieces[0] = {address(), 2};
+  pieces[1] = {address(2 * kPageBytes), 1};
+  arm(kPageBytes + 100, 4);
+  EXPECT_EQ(::readv(pipe.ends[0], pieces, 2), 3);
+  EXPECT_EQ(bytes[1], 'b');
+  EXPECT_EQ(bytes[2 * kPageBytes], 'c');
+  EXPECT_EQ(touches, 0);
+  arm(kPageBytes + 512, sizeof *pieces);
+  EXPECT_EQ(::writev(pipe.ends[1], pieces, 1), 2);
+  EXPECT_EQ(touches, 1);
+}
+
+TEST_F(PageGuardTest, MessagesThatLieOnAGuardedPage) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  auto* const message = static_cast<msghdr*>(address(kPageBytes + 512));
+  auto* const piece = static_cast<iovec*>(address(2 * kPageBytes));
+  *piece = {address(3 * kPageBytes), 3};
+  *message = {};
+  message->msg_iov = piece;
+  message->msg_iovlen = 1;
+  bytes[3 * kPageBytes] = 'x';
+  arm(kPageBytes, 4);
+  arm(2 * kPageBytes + 100, 4);
+  arm(3 * kPageBytes + 100, 4);
+  EXPECT_EQ(::sendmsg(ends[0], message, 0), 3);
+  bytes[3 * kPageBytes] = 0;
+  EXPECT_EQ(::recvmsg(ends[1], message, 0), 3);
+  EXPECT_EQ(bytes[3 * kPageBytes], 'x');
+  EXPECT_EQ(touches, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_F(PageGuardTest, BytesThatACallDidNotReachStayGuarded) {
