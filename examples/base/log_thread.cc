@@ -24,12 +24,17 @@ class Log {
       return;
     }
     if (left_out_ > 0) {
-      line = "(" + std::to_string(std::exchange(left_out_, 0)) + " lines left out)\n" + line;
+      line = left_out_line(std::exchange(left_out_, 0)) + "\n" + line;
     }
     lines_.push_back(std::move(line) + "\n");
     if (!start()) return write(lock);
     lock.unlock();
     changed_.notify_all();
+  }
+
+  void set_left_out_line(std::string (*line)(uint64_t count)) {
+    const std::lock_guard lock(mutex_);
+    left_out_line_ = line;
   }
 
   void flush() {
@@ -39,6 +44,10 @@ class Log {
   }
 
  private:
+  std::string left_out_line(uint64_t count) const {
+    if (left_out_line_ != nullptr) return left_out_line_(count);
+    return "(" + std::to_string(count) + " lines left out)";
+  }
   // False: no thread can be had. A child of the process that has the thread needs its own.
   bool start() {
     if (writer_ == ::getpid()) return true;
@@ -78,6 +87,7 @@ class Log {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> lines_;
+  std::string (*left_out_line_)(uint64_t count) = nullptr;
   size_t left_out_ = 0;
   bool writing_ = false;
   pid_t writer_ = 0;  // the process whose thread writes
@@ -94,5 +104,7 @@ Log& the_log() {
 void log_line(std::string line) { the_log().add(std::move(line)); }
 
 void flush_log() { the_log().flush(); }
+
+void set_left_out_line(std::string (*line)(uint64_t count)) { the_log().set_left_out_line(line); }
 
 }  // namespace mrpool::base

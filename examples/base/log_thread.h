@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace mrpool::base {
@@ -21,5 +22,7 @@ inline constexpr std::chrono::seconds kLogPatience{1};
 void log_line(std::string line);
 // Waits until the lines before it are written, kLogPatience at most. exit() does so by itself.
 void flush_log();
+// How the number of lines that were left out is written; null: "(N lines left out)".
+void set_left_out_line(std::string (*line)(uint64_t count));
 
 }  // namespace mrpool::base

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 
 namespace mrpool::engine {
 
@@ -12,7 +12,9 @@ ChannelSlot* Channels::get(DeviceContext* device, const std::shared_ptr<storage:
   if (at == slots_.end()) {
     auto channel = volume->open_channel(reactor_);
     if (!channel.ok()) {
-      base::say_of_peers(absl::StrCat(volume->spec(), ": ", channel.status().message()));
+      base::log({.event = base::Event::kStoreUnavailable,
+                 .store = volume->spec(),
+                 .message = absl::StrCat(volume->spec(), ": ", channel.status().message())});
       return nullptr;
     }
     at = slots_.try_emplace(volume.get()).first;

@@ -1,7 +1,7 @@
 #include "examples/engine/check_start.h"
 
-#include <cstdio>
-
+#include "absl/strings/str_cat.h"
+#include "examples/base/log.h"
 #include "examples/engine/http.h"
 #include "examples/engine/listen.h"
 #include "examples/storage/state_directory.h"
@@ -22,7 +22,8 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
 
 void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores) {
   const auto warning = storage::memory_warning(stores, storage::physical_memory());
-  if (warning) std::fprintf(stderr, "%s: %s\n", program, warning->c_str());
+  if (!warning) return;
+  base::log({.event = base::Event::kMemoryShort, .message = absl::StrCat(program, ": ", *warning)});
 }
 
 }  // namespace mrpool::engine

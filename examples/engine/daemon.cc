@@ -17,6 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "examples/base/descriptor_limit.h"
+#include "examples/base/log.h"
+#include "examples/base/log_thread.h"
 #include "examples/control/server.h"
 #include "examples/engine/http.h"
 #include "examples/engine/signals.h"
@@ -57,11 +59,18 @@ std::map<std::string, std::string> state_of(Application& application) {
   return state;
 }
 
+// What stdout says in text already, for those who read the log.
+void log_life(base::Event event, const std::string& message) {
+  if (base::log_format() != base::LogFormat::kText) base::log({.event = event, .message = message});
+}
+
 void report_overdue(Nanoseconds limit, const Stores& stores) {
   std::string waited_for;
   for (const std::string& store : stores.hung()) waited_for += "; " + store + " does not answer";
-  std::fprintf(stderr, "not stopped after %lld s%s; ending all the same\n",
-               static_cast<long long>(limit / std::chrono::seconds(1)), waited_for.c_str());
+  base::log({.event = base::Event::kStopOverdue,
+             .message = absl::StrCat("not stopped after ", limit / std::chrono::seconds(1), " s",
+                                     waited_for, "; ending all the same")});
+  base::flush_log();
 }
 
 void print_devices(const Service& service) {
@@ -135,11 +144,14 @@ class MainLoop {
                  }});
     changes_.add(std::move(steps), [this, before](const absl::Status& status) {
       if (!status.ok()) {
-        std::fprintf(stderr, "reload refused, all stays as it was: %s\n", said(status).c_str());
+        base::log({.event = base::Event::kReloadRefused,
+                   .message = absl::StrCat("reload refused, all stays as it was: ", said(status))});
         return;
       }
-      std::printf("reloaded: %s\n", describe_change(*before, state_of(application_)).c_str());
+      const std::string change = describe_change(*before, state_of(application_));
+      std::printf("reloaded: %s\n", change.c_str());
       print_served(application_);
+      log_life(base::Event::kReloaded, absl::StrCat("reloaded: ", change));
     });
   }
 
@@ -235,7 +247,8 @@ std::unique_ptr<storage::StoreWatch> watch_stores(const char* program, Applicati
       [program, &application](std::span<const std::string> lines) {
         application.sizes_changed();  // whoever reads the lines finds it so
         for (const std::string& line : lines) {
-          std::fprintf(stderr, "%s: %s\n", program, line.c_str());
+          base::log(
+              {.event = base::Event::kStoreChanged, .message = absl::StrCat(program, ": ", line)});
         }
       });
 }
@@ -275,7 +288,9 @@ absl::Status Application::reload() { return absl::UnimplementedError("there is n
 void Application::add_methods(Administration&) {}
 
 int fail(const char* program, const absl::Status& status) {
-  std::fprintf(stderr, "%s: %s\n", program, said(status).c_str());
+  base::log(
+      {.event = base::Event::kStartFailed, .message = absl::StrCat(program, ": ", said(status))});
+  base::flush_log();
   return absl::IsInvalidArgument(status) ? 2 : 1;
 }
 
@@ -316,12 +331,14 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   if (!http.ok()) return fail(program, http.status());
   signals.started();
   print_served(*owner);
+  log_life(base::Event::kStarted, absl::StrCat(program, " serves"));
   {
     auto watch = watch_stores(program, *owner);
     Threads threads(service, pointers);
     main.run();
     std::printf("stopping\n");
     std::fflush(stdout);
+    log_life(base::Event::kStopping, "stopping");
     watch.reset();
     http->reset();  // what it reads is about to end
     threads.stop(service);

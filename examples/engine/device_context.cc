@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/log_thread.h"
+#include "examples/base/log.h"
 
 namespace mrpool::engine {
 
@@ -50,9 +50,11 @@ std::shared_ptr<Mr> DeviceContext::register_volume(storage::Volume& volume) {
   }
   auto mr = pd_->reg_mr(volume.memory(), local_access(Access::kNone));
   if (!mr.ok()) {
-    base::log_line(absl::StrCat(
-        volume.spec(),
-        ": reads are copied, because its memory cannot be registered: ", mr.status().message()));
+    base::log({.event = base::Event::kReadsCopied,
+               .store = volume.spec(),
+               .message = absl::StrCat(
+                   volume.spec(), ": reads are copied, because its memory cannot be registered: ",
+                   mr.status().message())});
     return nullptr;
   }
   std::shared_ptr<Mr> shared = std::move(*mr);

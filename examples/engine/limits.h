@@ -75,6 +75,12 @@ inline constexpr Nanoseconds kStoreWatch = std::chrono::seconds(3);
 // A store whose oldest request has waited for so long is reported.
 inline constexpr Nanoseconds kDefaultStorageTimeout = std::chrono::seconds(10);
 inline constexpr Nanoseconds kMaxStorageTimeout = std::chrono::hours(1);
+// Requests of a store that took longer are reported, as are those that failed: so often at most.
+inline constexpr Nanoseconds kDefaultSlowCommand = std::chrono::seconds(2);
+inline constexpr Nanoseconds kMaxSlowCommand = std::chrono::hours(1);
+inline constexpr Nanoseconds kStoreReport = std::chrono::seconds(10);
+// Limits that were reached are reported so often at most.
+inline constexpr Nanoseconds kLimitReport = std::chrono::minutes(1);
 // A command that is to end, by an abort, a reset or the end of its connection, waits for its store
 // so long, and up to a tick longer. Then it ends without the store: storage/late_ranges.h.
 inline constexpr Nanoseconds kAbortPatience = std::chrono::seconds(2);

@@ -1,6 +1,8 @@
 #include "examples/engine/options.h"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -24,7 +26,54 @@ constexpr base::DurationRange kStorage{.least = std::chrono::seconds(1),
                                        .most = kMaxStorageTimeout};
 constexpr base::DurationRange kStop{.least = std::chrono::seconds(1), .most = kMaxStopTimeout};
 
+constexpr base::DurationRange kSlow{
+    .least = std::chrono::milliseconds(1), .most = kMaxSlowCommand, .forever = true};
+
+const std::vector<std::pair<std::string, base::LogFormat>> kFormats = {
+    {"auto", base::LogFormat::kAuto},
+    {"text", base::LogFormat::kText},
+    {"json", base::LogFormat::kJson},
+    {"journal", base::LogFormat::kJournal}};
+const std::vector<std::pair<std::string, base::Severity>> kSeverities = {
+    {"error", base::Severity::kError},
+    {"warning", base::Severity::kWarning},
+    {"notice", base::Severity::kNotice},
+    {"info", base::Severity::kInfo},
+    {"debug", base::Severity::kDebug}};
+
+// One of some words.
+template <typename T>
+void read_choice(base::JsonObject& object, std::string_view key, T& to,
+                 const std::vector<std::pair<std::string, T>>& values) {
+  std::string text;
+  object.text(key, text);
+  if (!object.has(key)) return;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : values) {
+    if (name == text) {
+      to = value;
+      return;
+    }
+    names.push_back(name);
+  }
+  object.refuse(key, absl::StrCat("\"", text, "\" is none of ", absl::StrJoin(names, ", ")));
+}
+
+base::Severity level_of(const Options& options) {
+  return options.verbose ? std::max(options.log_level, base::Severity::kInfo) : options.log_level;
+}
+
 }  // namespace
+
+void start_logging(const Options& options) {
+  base::set_log_format(options.log_format);
+  base::set_log_severity(level_of(options));
+}
+
+void continue_logging(const Options& before, const Options& now) {
+  // What was set at run time stays where the file says nothing new.
+  if (level_of(before) != level_of(now)) base::set_log_severity(level_of(now));
+}
 
 void declare_options(base::CommandLine& program, Options& options) {
   program.count("threads", "workers, a thread each", options.threads, kThreads);
@@ -63,7 +112,15 @@ void declare_options(base::CommandLine& program, Options& options) {
                  });
   program.text("http-token-file", "FILE", "what --http asks for as a bearer token; mode 600",
                options.http_token_file);
-  program.flag("verbose", "report why connections end", options.verbose);
+  program.flag("verbose", "report why connections end; the same as --log-level info",
+               options.verbose);
+  program.choice("log-level", "what is logged on stderr: this and what is worse", options.log_level,
+                 kSeverities);
+  program.choice("log-format",
+                 "of the log on stderr; auto: journal where stderr is systemd's journal, else text",
+                 options.log_format, kFormats);
+  program.duration("slow-command", "report a store with a request that took longer",
+                   options.slow_command, kSlow);
 }
 
 namespace {
@@ -96,6 +153,9 @@ void read_options(base::JsonObject& object, Options& options) {
   object.flag("relaxed_ordering", options.relaxed_ordering);
   object.flag("retry_listen", options.retry_listen);
   object.flag("verbose", options.verbose);
+  read_choice(object, "log_level", options.log_level, kSeverities);
+  read_choice(object, "log_format", options.log_format, kFormats);
+  object.duration("slow_command", options.slow_command, kSlow);
   object.duration("stall_timeout", options.stall_timeout, kStall);
   object.duration("storage_timeout", options.storage_timeout, kStorage);
   object.duration("stop_timeout", options.stop_timeout, kStop);
@@ -119,7 +179,8 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("retry_listen", &Options::retry_listen);
   compare("storage_timeout", &Options::storage_timeout);
   compare("stop_timeout", &Options::stop_timeout);
-  compare("verbose", &Options::verbose);
+  compare("log_format", &Options::log_format);
+  compare("slow_command", &Options::slow_command);
   compare("state_dir", &Options::state_dir);
   compare("control", &Options::control);
   compare("http", &Options::http);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/base/log.h"
 #include "examples/engine/limits.h"
 #include "mrpool/reactor.h"
 
@@ -33,13 +34,21 @@ struct Options {
   Nanoseconds stall_timeout = kDefaultStallTimeout;
   Nanoseconds storage_timeout = kDefaultStorageTimeout;  // then a store is reported
   Nanoseconds stop_timeout = kDefaultStopTimeout;        // then the process ends all the same
-  std::string state_dir{};        // where what outlives the process is kept; empty: nowhere
-  std::string control{};          // where the control socket is; empty: there is none
-  bool retry_listen = false;      // an address that is not up yet is waited for
-  bool verbose = false;           // report why connections end
+  std::string state_dir{};    // where what outlives the process is kept; empty: nowhere
+  std::string control{};      // where the control socket is; empty: there is none
+  bool retry_listen = false;  // an address that is not up yet is waited for
+  bool verbose = false;       // report why connections end: log_level is "info" at least
+  base::Severity log_level = base::Severity::kNotice;
+  base::LogFormat log_format = base::LogFormat::kAuto;
+  Nanoseconds slow_command =
+      kDefaultSlowCommand;  // a request of a store that took longer is logged
   std::string http{};             // where metrics and the status page are served; empty: nowhere
   std::string http_token_file{};  // of what they ask for; empty: nothing
 };
+
+// Logs as they say from now on; `before`: what was in force, of which only the level can change.
+void start_logging(const Options& options);
+void continue_logging(const Options& before, const Options& now);
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().
 void declare_options(base::CommandLine& program, Options& options);

@@ -39,6 +39,13 @@ void write_options(const Options& options, boost::json::object& to) {
   plain("relaxed_ordering", &Options::relaxed_ordering);
   plain("retry_listen", &Options::retry_listen);
   plain("verbose", &Options::verbose);
+  if (options.log_level != defaults.log_level) {
+    to["log_level"] = base::name_of(options.log_level);
+  }
+  if (options.log_format != defaults.log_format) {
+    to["log_format"] = base::name_of(options.log_format);
+  }
+  duration("slow_command", &Options::slow_command);
   duration("stall_timeout", &Options::stall_timeout);
   duration("storage_timeout", &Options::storage_timeout);
   duration("stop_timeout", &Options::stop_timeout);

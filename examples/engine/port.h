@@ -26,6 +26,7 @@ class Port final : public ListenHandler {
         device_(device) {}
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;
+  void on_listen_error(const absl::Status& error) override;
   const DeviceContext& device() const { return device_; }
 
   Address address;  // once open, with the port in use

@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -11,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "examples/base/log.h"
 #include "examples/engine/limits.h"
 #include "examples/storage/descriptor.h"
 
@@ -92,7 +92,7 @@ void fit_to_process(const char* program, std::span<const std::string> listen, si
                              return address.starts_with("verbs:");
                            })};
   for (const std::string& line : fit(limits, needs, options)) {
-    std::fprintf(stderr, "%s: %s\n", program, line.c_str());
+    base::log({.event = base::Event::kProcessLimit, .message = absl::StrCat(program, ": ", line)});
   }
 }
 

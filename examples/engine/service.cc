@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 
 namespace mrpool::engine {
 namespace {
@@ -186,11 +186,19 @@ void Port::on_connect_request(std::unique_ptr<ConnectRequest> request) {
   service_.dispatch(device_, std::move(request));
 }
 
+void Port::on_listen_error(const absl::Status& error) {
+  base::log(
+      {.event = base::Event::kAcceptFailed, .message = absl::StrCat("mrpool: ", error.message())});
+}
+
 void Service::dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> request) {
   Verdict verdict = protocol_.look(request->info(), device.caps());
   if (!verdict.accepted) {
     rejected_.fetch_add(1, std::memory_order_relaxed);
-    base::say_of_peers(absl::StrCat(request->info().peer, ": connection refused, ", verdict.why));
+    base::log(
+        {.event = base::Event::kConnectionRefused,
+         .peer = request->info().peer,
+         .message = absl::StrCat(request->info().peer, ": connection refused, ", verdict.why)});
     request->reject(verdict.private_data).IgnoreError();
     return;
   }

@@ -1,5 +1,6 @@
-// Stores that do not answer: each is reported once by name when a request has waited for too long,
-// and once more when it answers again.
+// Stores in trouble. One that does not answer is reported once by name when a request has waited
+// for too long, and once more when it answers again. Requests that failed or were slow are reported
+// together, every kStoreReport at most.
 //
 // Thread safety: shared objects: safe (one mutex, not taken by looks while all stores answer).
 // Ownership: keeps names, not stores.
@@ -10,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,14 +22,18 @@
 namespace mrpool::engine {
 
 // One worker's way to a store.
-using StoreVisitor = std::function<void(const storage::Volume& store, const storage::Channel& way)>;
+using StoreVisitor = std::function<void(const storage::Volume& store, storage::Channel& way)>;
 
 class Stores {
  public:
   // A worker's look at all its stores, which `visit` shows, at its reactor's time `now`. One with a
-  // request older than `limit` is reported.
-  void look(uint32_t worker, Nanoseconds now, Nanoseconds limit,
+  // request older than `limit` is reported, and so is one whose request took longer than `slow`.
+  void look(uint32_t worker, Nanoseconds now, Nanoseconds limit, Nanoseconds slow,
             const std::function<void(const StoreVisitor&)>& visit);
+
+  // What went wrong at a store since the last look at it; after it there is no other look.
+  void note(const storage::Volume& store, const storage::Trouble& trouble, Nanoseconds now,
+            Nanoseconds slow);
 
   // Those that do not answer.
   std::vector<std::string> hung() const;
@@ -39,12 +45,24 @@ class Stores {
     Nanoseconds longest{};
   };
 
-  std::string note(uint32_t worker, const storage::Volume& store, const storage::Channel& way,
-                   Nanoseconds age);
-  std::string forget(uint32_t worker, const std::set<const storage::Volume*>& waited_for);
+  static constexpr size_t kMostNoted = 1024;
+  // What is kept of a store's failed and slow requests until it is reported.
+  struct Noted {
+    storage::Trouble trouble;
+    std::optional<Nanoseconds> reported{};
+  };
+
+  void note_hung(uint32_t worker, const storage::Volume& store, const storage::Channel& way,
+                 Nanoseconds age);
+  void forget(uint32_t worker, const std::set<const storage::Volume*>& waited_for);
+  void note_trouble(const storage::Volume& store, const storage::Trouble& trouble);
+  void report_trouble(Nanoseconds now, Nanoseconds slow);
 
   mutable std::mutex mutex_;
   std::map<const storage::Volume*, Hung> hung_;
+  std::map<std::string, Noted> noted_;  // by name
+  // Something of noted_ is to be reported. As count_.
+  std::atomic<bool> pending_{false};
   // Of hung_; only whether it is zero counts, and a look that comes too late for a change is
   // followed by another. Relaxed.
   std::atomic<size_t> count_{0};

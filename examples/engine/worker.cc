@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 
 namespace mrpool::engine {
 
@@ -53,8 +53,10 @@ void Worker::accept(DeviceContext& context, std::unique_ptr<ConnectRequest> requ
     return;
   }
   refused_.fetch_add(1, std::memory_order_relaxed);
-  base::say_of_peers(
-      absl::StrCat(protocol_.name(request->info()), ": refused, ", status.message()));
+  base::log(
+      {.event = base::Event::kConnectionsExhausted,
+       .peer = request->info().peer,
+       .message = absl::StrCat(protocol_.name(request->info()), ": refused, ", status.message())});
   request->reject(protocol_.no_resources()).IgnoreError();
 }
 
@@ -176,6 +178,7 @@ void Worker::tick() {
   }
   protocol_.tick(*this);
   look_at_stores(now);
+  look_at_limits(now);
   channels_.prune();
   // Without connections there is nothing to look at.
   if (!links_.empty() || !channels_.empty()) ticker_.arm(reactor_, stopping_ ? kStopTick : kTick);
@@ -184,10 +187,34 @@ void Worker::tick() {
 void Worker::look_at_stores(Nanoseconds now) {
   // A stop waits for nothing but them.
   const Nanoseconds limit = stopping_ ? kStopPatience : options_.storage_timeout;
-  stores_.look(index_, now, limit, [this](const StoreVisitor& each) {
+  stores_.look(index_, now, limit, options_.slow_command, [this](const StoreVisitor& each) {
     channels_.visit(each);
     protocol_.visit_stores(*this, each);
   });
+}
+
+void Worker::note_trouble(const storage::Volume& store, const storage::Trouble& trouble) {
+  stores_.note(store, trouble, reactor_.now(), options_.slow_command);
+}
+
+// Commands that waited for what has run out.
+void Worker::look_at_limits(Nanoseconds now) {
+  if (const uint64_t waits = staging_waits_.risen(staging_->waits(), now); waits != 0) {
+    base::log({.event = base::Event::kStagingExhausted,
+               .message = absl::StrCat("worker ", index_, ": ", waits,
+                                       " commands have waited for staging memory; --staging has "
+                                       "more of it")});
+  }
+  uint64_t exhaustions = 0;
+  for (const auto& [context, device] : devices_) {
+    if (context->pool() != nullptr) exhaustions += context->pool()->stats().exhaustions;
+  }
+  if (const uint64_t more = mr_exhaustions_.risen(exhaustions, now); more != 0) {
+    base::log({.event = base::Event::kMrsExhausted,
+               .message = absl::StrCat("worker ", index_, ": the MR pool was empty ", more,
+                                       " times, and transfers have waited; --mrs has more of "
+                                       "them")});
+  }
 }
 
 void Worker::stop(std::function<void()> drained) {

@@ -23,6 +23,7 @@
 #include "examples/engine/options.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/qp_link.h"
+#include "examples/engine/rise_report.h"
 #include "examples/engine/staging.h"
 #include "examples/engine/stores.h"
 #include "examples/engine/worker_device.h"
@@ -60,6 +61,9 @@ class Worker {
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
   uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
+  // What went wrong at a store since the last look at it, which is closed now.
+  void note_trouble(const storage::Volume& store, const storage::Trouble& trouble);
+
   // For links: one has finished. It is destroyed from the loop.
   void link_finished();
   // For links: see Link::admit().
@@ -76,6 +80,7 @@ class Worker {
   QpLink* least_standing();
   void tick();
   void look_at_stores(Nanoseconds now);
+  void look_at_limits(Nanoseconds now);
   void sweep();
   void forget(const QpLink& link);
 
@@ -106,6 +111,8 @@ class Worker {
   bool sweep_posted_ = false;
   bool stopping_ = false;
   Nanoseconds stop_began_{};
+  RiseReport staging_waits_{kLimitReport};
+  RiseReport mr_exhaustions_{kLimitReport};
   std::function<void()> drained_;
   Mailbox mailbox_;
   Bound<Timer, &Worker::tick> ticker_{*this};

@@ -64,11 +64,16 @@ class FaultyChannel final : public Channel {
   Nanoseconds oldest_age(Nanoseconds now) const override {
     return std::max(delayed_.oldest_age(now), inner_->oldest_age(now));
   }
+  Trouble take_trouble() override {
+    Trouble all = delayed_.take_trouble();
+    all.add(inner_->take_trouble());
+    return all;
+  }
 
  private:
   void go_on(Io& io, Error error) {
-    delayed_.remove(io);
     io.error = error;
+    delayed_.remove(io, reactor_.now());
     if (error != Error::kNone || inner_->submit(io)) io.done(io);
   }
 

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 #include "examples/storage/file_size.h"
 #include "examples/storage/io_util.h"
 #include "examples/storage/transfer.h"
@@ -24,8 +24,10 @@ void report_fallback(const std::string& spec, absl::string_view cause) {
   const std::lock_guard lock(mutex);
   if (last == cause) return;
   last = std::string(cause);
-  base::say_of_peers(absl::StrCat(spec, ": no io_uring: ", cause, "; files are served by ",
-                                  TransferThreads::kCount, " threads each, which is slower"));
+  base::log({.event = base::Event::kStoreFallback,
+             .store = spec,
+             .message = absl::StrCat(spec, ": no io_uring: ", cause, "; files are served by ",
+                                     TransferThreads::kCount, " threads each, which is slower")});
 }
 
 OpenFile::OpenFile(std::string spec, std::string path, std::shared_ptr<const Descriptor> fd,
@@ -218,7 +220,8 @@ void FileChannel::looked(Io& look) {
 }
 
 void FileChannel::finished(Io& io) {
-  of(io).outstanding_.remove(io);
+  FileChannel& self = of(io);
+  self.outstanding_.remove(io, self.reactor_.now());
   io.done(io);
 }
 
@@ -233,9 +236,11 @@ void FileChannel::start(Io& io) {
 void FileChannel::start_elsewhere(Io& io) {
   if (threads_ == nullptr) {
     absl::StatusOr<TransferThreads*> threads = file_->threads();
-    base::say_of_peers(
-        absl::StrCat(file_->spec(), ": io_uring is refused from now on; reads and writes ",
-                     threads.ok() ? "use threads" : std::string(threads.status().message())));
+    base::log({.event = base::Event::kStoreFallback,
+               .store = file_->spec(),
+               .message = absl::StrCat(
+                   file_->spec(), ": io_uring is refused from now on; reads and writes ",
+                   threads.ok() ? "use threads" : std::string(threads.status().message()))});
     if (!threads.ok()) {
       io.error = Error::kNotReady;
       return finished(io);

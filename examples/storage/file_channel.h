@@ -82,6 +82,7 @@ class FileChannel final : public Channel {
   void release(Io&) override {}
   uint32_t pending() const override { return outstanding_.count(); }
   Nanoseconds oldest_age(Nanoseconds now) const override { return outstanding_.oldest_age(now); }
+  Trouble take_trouble() override { return outstanding_.take_trouble(); }
 
  private:
   FileChannel(std::shared_ptr<OpenFile> file, Reactor& reactor)

@@ -30,6 +30,7 @@
 #include "absl/status/statusor.h"
 #include "examples/storage/identity.h"
 #include "examples/storage/late_ranges.h"
+#include "examples/storage/trouble.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::storage {
@@ -120,6 +121,8 @@ class Channel {
   // How long the oldest pending request has waited by `now`, the reactor's time; zero without any.
   // A store that hangs shows itself by an age that grows.
   virtual Nanoseconds oldest_age(Nanoseconds now) const = 0;
+  // Of the requests that submit() left pending and that are done, since the last call.
+  virtual Trouble take_trouble() { return {}; }
 };
 
 enum class SizeChange : uint8_t { kSame, kGrown, kShrunk };

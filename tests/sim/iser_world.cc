@@ -77,7 +77,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(below(256));
   };
   service_ = std::make_unique<iser_target::Service>(config_, std::move(environment));
-  service_->log = [this](std::string_view line) { heard(line); };
+  service_->log = [this](const base::LogEntry& entry) { heard(entry.message); };
   // All workers on the one reactor. The number draws nothing: seeds stay what they are.
   const std::vector<Reactor*> reactors(1 + seed % 3, &reactor);
   if (absl::Status status = service_->start(reactors); !status.ok()) {

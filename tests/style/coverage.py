@@ -1,6 +1,7 @@
-"""Every configuration key, statistic and metric that the sources define is on its page.
+"""Every configuration key, statistic, metric and event of the log that the sources define is on its
+page.
 
-A page names a key or a statistic in code quotes or, in an example of a configuration, in quotation
+A page names them in code quotes or, in an example of a configuration, in quotation
 marks.
 """
 import re
@@ -11,6 +12,7 @@ KEY = re.compile(r'\bobject\.(?:text|texts|number|flag|size|duration|objects)\(\
 COUNTER = re.compile(r"^\s*X\((\w+),", re.M)
 DEVICE_COUNTER = re.compile(r"^  X\((\w+), k(?:Sum|Maximum),", re.M)
 VALUE = re.compile(r'\.add\("(\w+)"')
+EVENT = re.compile(r'^    \{"(\w+)", Severity::', re.M)
 ENGINE = "examples/engine/options.cc"
 # What a page has to name: (page, source, pattern).
 RULES = [
@@ -22,6 +24,7 @@ RULES = [
     ("docs/statistics.md", "examples/iser/target/counters.h", COUNTER),
     ("docs/statistics.md", "include/mrpool/statistics.h", COUNTER),
     ("docs/statistics.md", "examples/engine/service.cc", VALUE),
+    ("docs/service.md", "examples/base/log_events.h", EVENT),
 ]
 
 

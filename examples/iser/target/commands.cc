@@ -367,7 +367,10 @@ void Connection::execute(Task& task) {
   if (task.handle->store == nullptr) {
     absl::StatusOr<std::shared_ptr<Store>> store = worker_.store(task.handle->unit);
     if (!store.ok()) {
-      site_.log(absl::StrCat(task.handle->unit->volume->spec(), ": ", store.status().message()));
+      const std::string& spec = task.handle->unit->volume->spec();
+      site_.log({.event = base::Event::kStoreUnavailable,
+                 .store = spec,
+                 .message = absl::StrCat(spec, ": ", store.status().message())});
       task.plan = check(scsi::kNotReady);
       return respond(task);
     }

@@ -201,7 +201,11 @@ void Connection::answer_login(iscsi::Login::Answer& answer) {
   if (answer.finished) enter_full_feature();
   if (answer.failed) {
     ++worker_.counters.refused_logins;
-    site_.log(absl::StrCat(link_.peer(), ": login refused: ", login_.reason()));
+    site_.log({.event = base::Event::kLoginRefused,
+               .peer = link_.peer(),
+               .host = login_.identity().initiator,
+               .target = login_.identity().target,
+               .message = absl::StrCat(link_.peer(), ": login refused: ", login_.reason())});
   }
   // The login numbers its own responses; the window is the session's.
   const uint32_t stat_sn = answer.response.window.stat_sn;
@@ -220,8 +224,12 @@ void Connection::enter_full_feature() {
   parameters_ = login_.parameters();
   if (target_ == nullptr) return;
   look_at_units();
-  site_.log(absl::StrCat(link_.peer(), ": ", login_.identity().initiator, " logged in to ",
-                         login_.identity().target));
+  site_.log({.event = base::Event::kHostConnected,
+             .peer = link_.peer(),
+             .host = login_.identity().initiator,
+             .target = login_.identity().target,
+             .message = absl::StrCat(link_.peer(), ": ", login_.identity().initiator,
+                                     " logged in to ", login_.identity().target)});
 }
 
 // --- Units ---
@@ -489,7 +497,11 @@ void Connection::violation(iscsi::RejectReason reason, std::span<const std::byte
   reject(reason, message);
   if (phase_ == Phase::kClosed) return;
   ++worker_.counters.protocol_errors;
-  site_.log(absl::StrCat(link_.peer(), ": ", std::string(why)));
+  site_.log({.event = base::Event::kProtocolError,
+             .peer = link_.peer(),
+             .host = login_.identity().initiator,
+             .target = login_.identity().target,
+             .message = absl::StrCat(link_.peer(), ": ", std::string(why))});
   phase_ = Phase::kLogout;
   link_.disconnect();
 }

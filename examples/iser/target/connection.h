@@ -52,6 +52,9 @@ class Connection final : public iscsi::LoginHost {
                    Answer answer = Answer::kNone);
   const std::string& port() const { return port_; }
   const std::string& initiator() const { return login_.identity().initiator; }
+  const std::string& target_name() const { return login_.identity().target; }
+  // It was admitted to a target, whatever has become of it since.
+  bool logged_in() const { return target_ != nullptr; }
   bool full_feature() const { return phase_ == Phase::kFullFeature; }
   void drop(std::string_view why);
 

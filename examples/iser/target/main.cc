@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "examples/base/exit_status.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
@@ -72,7 +72,7 @@ class Daemon final : public engine::Application, public ControlHolder {
         served_(options.config),
         service_(options.config),
         control_(*this, options.config) {
-    service_.log = base::say_of_peers;
+    service_.log = base::log;
   }
 
   engine::Service& service() override { return service_.engine(); }
@@ -88,8 +88,11 @@ class Daemon final : public engine::Application, public ControlHolder {
     absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
     if (!status.ok()) return status;
     engine::print_notes(kProgram, options->config_file, options->notes, false);
+    const engine::Options before = served_.engine;
     status = serve(options->config);
-    if (status.ok()) control_.replace(options->config);
+    if (!status.ok()) return status;
+    engine::continue_logging(before, options->config.engine);
+    control_.replace(options->config);
     return status;
   }
 
@@ -211,6 +214,7 @@ int main(int argc, char** argv) {
   mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   mrpool::iser_target::Config& config = options->config;
   const auto stores = mrpool::iser_target::wanted_stores(config);
+  mrpool::engine::start_logging(config.engine);
   mrpool::engine::warn_of_memory(kProgram, stores);
   mrpool::engine::fit_to_process(kProgram, config.listen, stores.size(), config.engine);
   return mrpool::engine::run_daemon(

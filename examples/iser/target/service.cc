@@ -48,6 +48,12 @@ absl::Status Service::start(std::span<Reactor* const> reactors) {
   if (!site.ok()) return site.status();
   site_ = *std::move(site);
   site_->log = log;
+  for (uint32_t i = 0; i < site_->workers(); ++i) {
+    site_->worker(i).trouble = [&worker = engine_.worker(i)](const storage::Volume& store,
+                                                             const storage::Trouble& trouble) {
+      worker.note_trouble(store, trouble);
+    };
+  }
   engine_.commit(*std::move(ports));
   ports_changed();
   return absl::OkStatus();

@@ -43,7 +43,7 @@ class Service final : public engine::Protocol {
   void add_statistics(engine::Statistics& to) const;
 
   // Receives what the site reports; to be set before start().
-  std::function<void(std::string_view line)> log = [](std::string_view) {};
+  std::function<void(const base::LogEntry&)> log = [](const base::LogEntry&) {};
 
   // Protocol.
   engine::Verdict look(const ConnectionInfo& request, const DeviceCaps& caps) override;

@@ -36,7 +36,6 @@ Session::Session(Site& site, SiteWorker& site_worker, engine::Worker& worker, en
       staging_(worker.staging()),
       counts_(worker.accounts()),
       worker_(worker.index()),
-      verbose_(worker.options().verbose),
       remote_invalidation_(remote_invalidation),
       connection_(site, site_worker, *this, limits) {}
 
@@ -69,11 +68,18 @@ void Session::sent(engine::Exchange& exchange) { connection_.sent(static_cast<Sl
 
 void Session::disconnected(const Disconnect& how, std::string_view why) {
   const bool local = how.reason == DisconnectReason::kLocal;
-  if (local && !why.empty()) {
-    site_.log(absl::StrCat(peer(), ": dropped: ", std::string(why)));
-  } else if (verbose_ || (!local && how.reason != DisconnectReason::kPeer)) {
-    site_.log(absl::StrCat(peer(), ": ", engine::ending(how, {})));
-  }
+  const bool dropped = local && !why.empty();
+  // One that leaves in good order before it has logged in is worth no line that all see.
+  const bool quiet = !connection_.logged_in() && (local || how.reason == DisconnectReason::kPeer);
+  const auto event = dropped ? base::Event::kHostDropped
+                     : quiet ? base::Event::kQueueDisconnected
+                             : base::Event::kHostDisconnected;
+  site_.log({.event = event,
+             .peer = peer(),
+             .host = connection_.initiator(),
+             .target = connection_.target_name(),
+             .message = dropped ? absl::StrCat(peer(), ": dropped: ", std::string(why))
+                                : absl::StrCat(peer(), ": ", engine::ending(how, {}))});
   connection_.closed();
 }
 

@@ -78,7 +78,6 @@ class Session final : public engine::Session, public Link {
   const uint32_t worker_;
   std::map<uint16_t, std::shared_ptr<engine::IoAccount>> accounts_;  // by LUN
   std::shared_ptr<void> entry_;  // among the sessions that are shown
-  const bool verbose_;
   const bool remote_invalidation_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;

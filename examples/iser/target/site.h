@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/base/log.h"
 #include "examples/engine/portals.h"
 #include "examples/iser/target/config.h"
 #include "examples/iser/target/counters.h"
@@ -97,7 +98,7 @@ class Site {
   Totals totals() const;
 
   // From any worker's thread; to be set before there are connections.
-  std::function<void(std::string_view line)> log = [](std::string_view) {};
+  std::function<void(const base::LogEntry&)> log = [](const base::LogEntry&) {};
 
  private:
   struct Change;

@@ -7,15 +7,21 @@ namespace {
 
 // A Store with what it refers to.
 struct OpenStore {
-  OpenStore(std::shared_ptr<Unit> of, std::unique_ptr<storage::Channel> way, SiteWorker& worker)
-      : unit(std::move(of)),
+  OpenStore(std::shared_ptr<Unit> of, std::unique_ptr<storage::Channel> way, SiteWorker& from)
+      : worker(from),
+        unit(std::move(of)),
         channel(std::move(way)),
         store{*channel,
               unit->logical.facts().block_size,
               unit->volume->late(),
               *unit->gate,
-              worker.index(),
-              worker.reactor()} {}
+              from.index(),
+              from.reactor()} {}
+  // Nobody looks at it any more.
+  ~OpenStore() {
+    if (worker.trouble != nullptr) worker.trouble(*unit->volume, channel->take_trouble());
+  }
+  SiteWorker& worker;
   const std::shared_ptr<Unit> unit;
   const std::unique_ptr<storage::Channel> channel;
   Store store;
@@ -34,7 +40,7 @@ void SiteWorker::run(std::function<void()> call) {
 }
 
 void SiteWorker::visit_stores(
-    const std::function<void(const storage::Volume&, const storage::Channel&)>& each) {
+    const std::function<void(const storage::Volume&, storage::Channel&)>& each) {
   for (const auto& [unit, weak] : stores_) {
     // While there is a store, its unit is there.
     if (const std::shared_ptr<Store> store = weak.lock()) each(*unit->volume, store->channel);

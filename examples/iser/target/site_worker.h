@@ -39,10 +39,12 @@ class SiteWorker {
 
   // The unit's storage; sessions share it, and it closes when the last lets go of it.
   absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
-  void visit_stores(
-      const std::function<void(const storage::Volume&, const storage::Channel&)>& each);
+  void visit_stores(const std::function<void(const storage::Volume&, storage::Channel&)>& each);
 
   Counters counters;
+  // Hears of what went wrong at a store that closes; the worker's thread. To be set before there
+  // are connections.
+  std::function<void(const storage::Volume&, const storage::Trouble&)> trouble;
 
  private:
   const uint32_t index_;

@@ -45,6 +45,7 @@ class Daemon final : public engine::Application {
   Daemon(std::vector<std::string> arguments, DaemonOptions options)
       : arguments_(std::move(arguments)),
         options_(std::move(options)),
+        logging_(options_.service.engine),
         service_(options_.service),
         control_(service_, options_.config, options_.config_file) {}
 
@@ -60,8 +61,11 @@ class Daemon final : public engine::Application {
   // Whatever is not in the file is gone afterwards.
   std::vector<engine::Step> reload_steps() override {
     const auto wanted = std::make_shared<Config>();
+    const auto engine = std::make_shared<engine::Options>();
     std::vector<engine::Step> steps;
-    steps.push_back({engine::Step::Where::kAside, [this, wanted] { return read_again(*wanted); }});
+    steps.push_back({engine::Step::Where::kAside, [this, wanted, engine] {
+                       return read_again(*wanted, *engine);
+                     }});
     steps.push_back({.run = [this] {
       if (const uint64_t unsaved = control_.live().unsaved(); unsaved > 0) {
         std::fprintf(stderr, "%s: the file takes the place of %llu changes that were not saved\n",
@@ -70,6 +74,11 @@ class Daemon final : public engine::Application {
       return absl::OkStatus();
     }});
     std::ranges::move(control_.live().replace(wanted), std::back_inserter(steps));
+    steps.push_back({.run = [this, engine] {
+      engine::continue_logging(logging_, *engine);
+      logging_ = *engine;
+      return absl::OkStatus();
+    }});
     return steps;
   }
 
@@ -119,7 +128,7 @@ class Daemon final : public engine::Application {
 
  private:
   // What a start would serve now.
-  absl::Status read_again(Config& to) const {
+  absl::Status read_again(Config& to, engine::Options& engine) const {
     if (options_.config_file.empty()) {
       return absl::FailedPreconditionError("there is nothing to read again without --config");
     }
@@ -130,6 +139,7 @@ class Daemon final : public engine::Application {
     if (absl::Status status = engine::refuse_changes(keys); !status.ok()) return status;
     engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
     engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
+    engine = wanted->service.engine;
     to = std::move(wanted->config);
     to.may_be_empty = true;  // by the control socket
     return absl::OkStatus();
@@ -138,6 +148,7 @@ class Daemon final : public engine::Application {
 
   const std::vector<std::string> arguments_;
   const DaemonOptions options_;
+  engine::Options logging_;  // after the last reload
   Service service_;
   Control control_;
 };
@@ -193,6 +204,7 @@ int main(int argc, char** argv) {
   if (options->print_config) return mrpool::nvmf_target::print(*options);
   mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
+  mrpool::engine::start_logging(options->service.engine);
   mrpool::engine::warn_of_memory(kProgram, stores);
   mrpool::engine::fit_to_process(kProgram, ports_of(options->config), stores.size(),
                                  options->service.engine);

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 #include "examples/engine/ending.h"
 
 namespace mrpool::nvmf_target {
@@ -85,10 +85,7 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
 // The connection is gone: nothing can be answered any more. Commands that only wait are done; those
 // in the hands of the storage finish when it answers.
 void Queue::disconnected(const Disconnect& how, std::string_view why) {
-  if (context_.verbose) {
-    base::say_of_peers(absl::StrCat(link_.peer(), " queue ", queue_id_, ": disconnected (",
-                                    engine::ending(how, why), ")"));
-  }
+  log_end(engine::ending(how, why));
   for (const auto& command : commands_) {
     if (command->stage == Stage::kStaging) {
       context_.staging.cancel(command->staging);
@@ -135,9 +132,13 @@ void Queue::tick(Nanoseconds now) {
   }
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
-      base::say_of_peers(absl::StrCat(link_.peer(), " controller ", controller_->identity().id,
-                                      " of ", controller_->identity().host_nqn,
-                                      ": keep-alive timeout, connections dropped"));
+      base::log({.event = base::Event::kHostDropped,
+                 .peer = link_.peer(),
+                 .host = controller_->identity().host_nqn,
+                 .target = controller_->subsystem().nqn,
+                 .message = absl::StrCat(link_.peer(), " controller ", controller_->identity().id,
+                                         " of ", controller_->identity().host_nqn,
+                                         ": keep-alive timeout, connections dropped")});
       controller_->terminate();
     }
     return;
@@ -267,8 +268,15 @@ void Queue::connect(Command& command) {
     if (!admitted()) connected.status = Status::kConnectControllerBusy;
   }
   if (!ok(connected.status)) {
-    base::say_of_peers(absl::StrCat(link_.peer(), " queue ", queue_id_, ": Connect of ",
-                                    explain(data, connected.status, connected.result)));
+    base::log({.event = base::Event::kLoginRefused,
+               .peer = link_.peer(),
+               .host = nvme::field_string(data.hostnqn),
+               .target = nvme::field_string(data.subsysnqn),
+               .queue = queue_id_,
+               .message = absl::StrCat(link_.peer(), " queue ", queue_id_, ": Connect of ",
+                                       explain(data, connected.status, connected.result))});
+  } else {
+    log_begin();
   }
   respond(command, connected.status, connected.result);
   if (controller_ != nullptr && link_.standing() == engine::Standing::kStranger) {
@@ -281,6 +289,47 @@ void Queue::end_connect(Command& command) {
   if (command.purpose != Purpose::kConnect) return;
   command.purpose = Purpose::kIo;
   connecting_ = false;
+}
+
+// Who has connected: the association's first queue at a level that is on unless asked otherwise.
+void Queue::log_begin() const {
+  const Controller::Identity& identity = controller_->identity();
+  const bool association = queue_id_ == 0 && !identity.discovery;
+  const auto event = association ? base::Event::kHostConnected : base::Event::kQueueConnected;
+  if (!base::logged(base::facts(event).severity)) return;
+  base::log({.event = event,
+             .peer = link_.peer(),
+             .host = identity.host_nqn,
+             .target = controller_->subsystem().nqn,
+             .queue = queue_id_,
+             .message = absl::StrCat(link_.peer(), association ? "" : " queue ",
+                                     association ? "" : absl::StrCat(queue_id_), ": ",
+                                     identity.host_nqn, " connected to ",
+                                     controller_->subsystem().nqn, ", controller ", identity.id)});
+}
+
+void Queue::log_end(const std::string& ending) const {
+  const bool known = controller_ != nullptr;
+  const std::string_view host = known ? controller_->identity().host_nqn : std::string_view();
+  const std::string_view target = known ? controller_->subsystem().nqn : std::string_view();
+  if (base::logged(base::facts(base::Event::kQueueDisconnected).severity)) {
+    base::log({.event = base::Event::kQueueDisconnected,
+               .peer = link_.peer(),
+               .host = host,
+               .target = target,
+               .queue = queue_id_,
+               .message = absl::StrCat(link_.peer(), " queue ", queue_id_, ": disconnected (",
+                                       ending, ")")});
+  }
+  if (!known || queue_id_ != 0 || controller_->identity().discovery) return;
+  base::log(
+      {.event = base::Event::kHostDisconnected,
+       .peer = link_.peer(),
+       .host = host,
+       .target = target,
+       .message = absl::StrCat(link_.peer(), ": ", controller_->identity().host_nqn,
+                               " disconnected from ", controller_->subsystem().nqn, ", controller ",
+                               controller_->identity().id, " (", ending, ")")});
 }
 
 // Takes the queue's place among the host's; false when the host has too many.

@@ -46,7 +46,6 @@ struct QueueContext {
   engine::IoAccounts& accounts;
   Reactor& reactor;
   uint32_t worker = 0;
-  bool verbose = false;  // report why connections end
 };
 
 class Queue final : public engine::Session {
@@ -104,6 +103,8 @@ class Queue final : public engine::Session {
   void connect(Command& command);
   void end_connect(Command& command);
   bool admitted();
+  void log_begin() const;
+  void log_end(const std::string& ending) const;
   std::span<const std::byte> connect_data(const Command& command) const;
 
   // Data from the host.

@@ -74,7 +74,7 @@ absl::Status Service::add_worker(Reactor& reactor) {
   engine::Worker& worker = engine_.worker(engine_.workers() - 1);
   contexts_.push_back(std::make_unique<QueueContext>(
       QueueContext{target_, *this, worker.staging(), worker.channels(), worker.accounts(), reactor,
-                   worker.index(), options_.engine.verbose}));
+                   worker.index()}));
   return absl::OkStatus();
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/peer_log.h"
+#include "examples/base/log.h"
 
 namespace mrpool::nvmf_target {
 
@@ -120,9 +120,12 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
     }
   }
   for (const auto& [controller, why] : ended) {
-    base::say_of_peers(absl::StrCat("controller ", controller->identity().id, " of ",
-                                    controller->identity().host_nqn, " at ",
-                                    controller->subsystem().nqn, ": dropped, ", why));
+    base::log({.event = base::Event::kHostDropped,
+               .host = controller->identity().host_nqn,
+               .target = controller->subsystem().nqn,
+               .message = absl::StrCat("controller ", controller->identity().id, " of ",
+                                       controller->identity().host_nqn, " at ",
+                                       controller->subsystem().nqn, ": dropped, ", why)});
     controller->terminate();
   }
   for (const Change& change : changes) change.controller->namespaces_changed(change.nsids);

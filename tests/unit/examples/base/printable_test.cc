@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "examples/base/exit_status.h"
+#include "examples/base/log.h"
 #include "examples/base/log_thread.h"
-#include "examples/base/peer_log.h"
 
 namespace mrpool::base {
 namespace {
@@ -51,7 +51,7 @@ TEST(Printable, OfItselfIsItself) {
 // The two ways out of a program for what peers have sent.
 TEST(Printable, LogsAndErrorsAreOneLineEach) {
   testing::internal::CaptureStderr();
-  base::say_of_peers("iqn.a:\x1b]0;owned\x07\nforged line");
+  base::log({.event = Event::kLoginRefused, .message = "iqn.a:\x1b]0;owned\x07\nforged line"});
   base::flush_log();
   EXPECT_EQ(fail("tool", absl::UnavailableError("it said \x1b[2J\nmore")), kExitConnection);
   EXPECT_EQ(testing::internal::GetCapturedStderr(),

@@ -34,7 +34,7 @@ class StoresTest : public ::testing::Test {
   std::string look() {
     ::testing::internal::CaptureStderr();
     for (uint32_t i = 0; i < ways_.size(); ++i) {
-      stores_.look(i, reactor_.now(), seconds(10), [&](const StoreVisitor& each) {
+      stores_.look(i, reactor_.now(), seconds(10), slow_, [&](const StoreVisitor& each) {
         if (ways_[i] != nullptr) each(*volume_, *ways_[i]);
       });
     }
@@ -54,6 +54,7 @@ class StoresTest : public ::testing::Test {
   std::array<std::unique_ptr<storage::Channel>, 2> ways_;
   std::array<std::byte, 4096> block_;
   const iovec to_{block_.data(), block_.size()};
+  Nanoseconds slow_ = Nanoseconds::max();
   Stores stores_;
 };
 
@@ -87,6 +88,26 @@ TEST_F(StoresTest, AreForgottenWithTheLastWayToThem) {
   ways_[0].reset();
   EXPECT_NE(look(), "");
   EXPECT_TRUE(stores_.hung().empty());
+}
+
+TEST_F(StoresTest, ReportWhatFailedAndWhatWasSlowTogether) {
+  slow_ = seconds(2);
+  storage::Io first([](storage::Io&) {}), second([](storage::Io&) {});
+  read(0, first);
+  run_for(seconds(61));
+  EXPECT_EQ(look(), "ram:1MiB is slow: a read took 60s\n");
+  EXPECT_EQ(look(), "");
+  plan_->clear();
+  plan_->add({.op = storage::Op::kRead, .error = storage::Error::kMediaRead, .delay = seconds(1)});
+  read(0, first);
+  read(1, second);
+  run_for(seconds(2));
+  EXPECT_EQ(look(), "") << "the last report is too new";
+  run_for(seconds(10));
+  EXPECT_EQ(look(),
+            "ram:1MiB: 2 requests failed, the last one a read of 4096 bytes at 0: an I/O error; "
+            "check the device\n");
+  EXPECT_EQ(look(), "");
 }
 
 }  // namespace
