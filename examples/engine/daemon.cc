@@ -21,6 +21,7 @@
 #include "examples/base/log_thread.h"
 #include "examples/control/server.h"
 #include "examples/engine/http.h"
+#include "examples/engine/managed.h"
 #include "examples/engine/signals.h"
 #include "examples/storage/watch.h"
 
@@ -110,8 +111,8 @@ void print_report(Application& application) {
 // What runs on the main thread until a signal stops it.
 class MainLoop {
  public:
-  MainLoop(const char* program, asio::io_context& loop, Application& application)
-      : application_(application), loop_(loop) {
+  MainLoop(const char* program, asio::io_context& loop, Application& application, Managed& managed)
+      : application_(application), managed_(managed), loop_(loop) {
     control::add_common_methods(methods_, program);
     application.add_methods(administration_);
   }
@@ -136,6 +137,7 @@ class MainLoop {
     changes_.stop();
   }
   void reload() {
+    managed_.reloading();
     std::vector<Step> steps = application_.reload_steps();
     const auto before = std::make_shared<std::map<std::string, std::string>>();
     steps.insert(steps.begin(), Step{.run = [this, before] {
@@ -143,9 +145,11 @@ class MainLoop {
                    return absl::OkStatus();
                  }});
     changes_.add(std::move(steps), [this, before](const absl::Status& status) {
+      managed_.reloaded();
       if (!status.ok()) {
         base::log({.event = base::Event::kReloadRefused,
-                   .message = absl::StrCat("reload refused, all stays as it was: ", said(status))});
+                   .message = absl::StrCat("reload refused, all stays as it was: ", said(status),
+                                           rights_hint(application_.service().options(), status))});
         return;
       }
       const std::string change = describe_change(*before, state_of(application_));
@@ -174,6 +178,7 @@ class MainLoop {
   }
 
   Application& application_;
+  Managed& managed_;
   asio::io_context& loop_;
   Changes changes_{loop_, [this] { retry_ports_later(); }};
   control::Methods methods_;
@@ -317,7 +322,9 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   std::vector<Reactor*> pointers;
   // The application ends before the reactors, and the main loop before the application.
   const std::unique_ptr<Application> owner = std::move(application);
-  MainLoop main(program, loop, *owner);
+  const auto managed = Managed::create(*owner);
+  if (!managed.ok()) return fail(program, managed.status());
+  MainLoop main(program, loop, *owner, **managed);
   told = &main;
   if (absl::Status status = main.open_control(); !status.ok()) return fail(program, status);
   for (uint32_t i = 0; i < service.options().threads; ++i) {
@@ -329,13 +336,18 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   if (absl::Status status = owner->start(pointers); !status.ok()) return fail(program, status);
   auto http = serve_http(program, service.options(), *owner);
   if (!http.ok()) return fail(program, http.status());
+  if (absl::Status status = drop_rights(program, service.options()); !status.ok()) {
+    return fail(program, status);
+  }
   signals.started();
   print_served(*owner);
   log_life(base::Event::kStarted, absl::StrCat(program, " serves"));
   {
     auto watch = watch_stores(program, *owner);
     Threads threads(service, pointers);
+    (*managed)->started();
     main.run();
+    (*managed)->stopping();
     std::printf("stopping\n");
     std::fflush(stdout);
     log_life(base::Event::kStopping, "stopping");

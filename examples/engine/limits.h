@@ -75,6 +75,10 @@ inline constexpr Nanoseconds kStoreWatch = std::chrono::seconds(3);
 // A store whose oldest request has waited for so long is reported.
 inline constexpr Nanoseconds kDefaultStorageTimeout = std::chrono::seconds(10);
 inline constexpr Nanoseconds kMaxStorageTimeout = std::chrono::hours(1);
+// The service manager is told the state so often, where it has changed; a watchdog is fed no more
+// often than the other.
+inline constexpr Nanoseconds kStatus = std::chrono::seconds(5);
+inline constexpr Nanoseconds kLeastBeat = std::chrono::milliseconds(10);
 // Requests of a store that took longer are reported, as are those that failed: so often at most.
 inline constexpr Nanoseconds kDefaultSlowCommand = std::chrono::seconds(2);
 inline constexpr Nanoseconds kMaxSlowCommand = std::chrono::hours(1);
@@ -87,6 +91,8 @@ inline constexpr Nanoseconds kAbortPatience = std::chrono::seconds(2);
 // A stop that takes longer is not waited for: the process ends all the same.
 inline constexpr Nanoseconds kDefaultStopTimeout = std::chrono::seconds(20);
 inline constexpr Nanoseconds kMaxStopTimeout = std::chrono::hours(1);
+// After that its report may take so long.
+inline constexpr Nanoseconds kStopReport = std::chrono::seconds(5);
 // A stop waits this long for links that end in good order, and looks this often.
 inline constexpr Nanoseconds kStopPatience = std::chrono::seconds(2);
 inline constexpr Nanoseconds kStopTick = std::chrono::milliseconds(10);

@@ -34,6 +34,10 @@ const std::vector<std::pair<std::string, base::LogFormat>> kFormats = {
     {"text", base::LogFormat::kText},
     {"json", base::LogFormat::kJson},
     {"journal", base::LogFormat::kJournal}};
+const std::vector<std::pair<std::string, base::CoreDump>> kCoreDumps = {
+    {"none", base::CoreDump::kNone},
+    {"without-data", base::CoreDump::kWithoutData},
+    {"full", base::CoreDump::kFull}};
 const std::vector<std::pair<std::string, base::Severity>> kSeverities = {
     {"error", base::Severity::kError},
     {"warning", base::Severity::kWarning},
@@ -64,6 +68,11 @@ base::Severity level_of(const Options& options) {
 }
 
 }  // namespace
+
+std::string_view name_of(base::CoreDump what) {
+  return std::ranges::find(kCoreDumps, what, &std::pair<std::string, base::CoreDump>::second)
+      ->first;
+}
 
 void start_logging(const Options& options) {
   base::set_log_format(options.log_format);
@@ -112,6 +121,11 @@ void declare_options(base::CommandLine& program, Options& options) {
                  });
   program.text("http-token-file", "FILE", "what --http asks for as a bearer token; mode 600",
                options.http_token_file);
+  program.text("user", "NAME[:GROUP]",
+               "who to become, when root has started this and all is open; no right is left",
+               options.user);
+  program.choice("core-dump", "what a core dump holds: without-data has no memory with hosts' data",
+                 options.core_dump, kCoreDumps);
   program.flag("verbose", "report why connections end; the same as --log-level info",
                options.verbose);
   program.choice("log-level", "what is logged on stderr: this and what is worse", options.log_level,
@@ -160,6 +174,8 @@ void read_options(base::JsonObject& object, Options& options) {
   object.duration("storage_timeout", options.storage_timeout, kStorage);
   object.duration("stop_timeout", options.stop_timeout, kStop);
   object.text("state_dir", options.state_dir);
+  object.text("user", options.user);
+  read_choice(object, "core_dump", options.core_dump, kCoreDumps);
   read_places(object, options);
 }
 
@@ -185,6 +201,8 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("control", &Options::control);
   compare("http", &Options::http);
   compare("http_token_file", &Options::http_token_file);
+  compare("user", &Options::user);
+  compare("core_dump", &Options::core_dump);
   return keys;
 }
 

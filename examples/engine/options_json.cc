@@ -39,6 +39,8 @@ void write_options(const Options& options, boost::json::object& to) {
   plain("relaxed_ordering", &Options::relaxed_ordering);
   plain("retry_listen", &Options::retry_listen);
   plain("verbose", &Options::verbose);
+  plain("user", &Options::user);
+  if (options.core_dump != defaults.core_dump) to["core_dump"] = name_of(options.core_dump);
   if (options.log_level != defaults.log_level) {
     to["log_level"] = base::name_of(options.log_level);
   }

@@ -1,5 +1,7 @@
 #include "examples/engine/service.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -91,10 +93,15 @@ absl::StatusOr<std::unique_ptr<Port>> Service::open_port(const Address& address)
   if (!where.ok()) return where.status();
   auto port = std::make_unique<Port>(*this, **where, address, *std::move(numeric));
   absl::Status status;
+  const int passed = options_.sockets == nullptr || address.transport != "uiwarp"
+                         ? -1
+                         : options_.sockets->take(at.host, at.port);
+  if (passed >= 0) absl::StrAppend(&at.options, at.options.empty() ? "" : "&", "fd=", passed);
   workers_[0]->mailbox().run([&] {
     auto listener = (*where)->device().listen(workers_[0]->reactor(), at, *port);
     if (!listener.ok()) {
       status = listener.status();
+      if (passed >= 0) ::close(passed);
       return;
     }
     port->listener = std::move(*listener);

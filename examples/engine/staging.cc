@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/core_dump.h"
 
 namespace mrpool::engine {
 
@@ -20,6 +21,7 @@ absl::StatusOr<Pages> Pages::create(size_t bytes) {
   }
   Pages pages;
   pages.memory_ = {static_cast<std::byte*>(at), bytes};
+  base::keep_out_of_core_dump(pages.memory_);
   return pages;
 }
 

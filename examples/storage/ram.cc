@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/core_dump.h"
 #include "examples/base/units.h"
 #include "examples/storage/claim.h"
 #include "examples/storage/io_util.h"
@@ -26,7 +27,9 @@ class Mapping {
           absl::StrCat("no memory for ", bytes, " bytes: ", std::strerror(errno)));
     }
     madvise(at, bytes, MADV_HUGEPAGE);
-    return Mapping(static_cast<std::byte*>(at), bytes);
+    Mapping mapping(static_cast<std::byte*>(at), bytes);
+    base::keep_out_of_core_dump(mapping.memory());
+    return mapping;
   }
   Mapping(Mapping&& other) noexcept : memory_(other.memory_) { other.memory_ = {}; }
   Mapping& operator=(Mapping&&) = delete;

@@ -1,11 +1,21 @@
 #!/usr/bin/env python3
-"""The daemons as services: their logs. The same tests for both, one class a ctest
-(CMakeLists.txt)."""
+"""The daemons as services: their logs, and what a service manager and they tell each other. A part of
+this script plays systemd: $NOTIFY_SOCKET, $WATCHDOG_USEC, $LISTEN_FDS, $CREDENTIALS_DIRECTORY. The
+same tests for both daemons, one class a ctest (CMakeLists.txt)."""
+import contextlib
 import json
 import os
+import pathlib
+import pwd
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 import unittest
 
-from harness import BIN, IQN, NQN, IserTargetTest, TargetTest, until
+from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
 
 
 class Logs:
@@ -94,22 +104,318 @@ class Logs:
         self.assertIn('"loud" is none of error, warning, notice, info, debug', said)
 
 
-class NvmfLogs(Logs, TargetTest):
+# Runs a program with descriptors from 3 on, as sd_listen_fds(3) wants them.
+PASS = """
+import os, sys
+high = [os.dup2(int(fd), 100 + i) for i, fd in enumerate(sys.argv[1].split())]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Manager:
+    """A service manager's socket, and what came there."""
+
+    def __init__(self, folder):
+        self.path = folder / "notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.socket.settimeout(0.05)
+        self.messages = []
+
+    def environment(self, **more):
+        return {**os.environ, "NOTIFY_SOCKET": str(self.path), **more}
+
+    def read(self):
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self.messages.append(self.socket.recv(4096).decode().split("\n"))
+        return self.messages
+
+    def expect(self, line, times=1):
+        """Waits until it has come so often; returns the last message with it."""
+        def found():
+            return [message for message in self.read() if any(re.fullmatch(line, each)
+                                                              for each in message)]
+        until(lambda: len(found()) >= times, lambda: f"no {line}: {self.messages}")
+        return found()[-1]
+
+
+class Managed:
+    """What the daemons tell a service manager, and take from it."""
+
+    def setUp(self):
+        super().setUp()
+        self.manager = Manager(self.folder)
+        self.addCleanup(self.manager.socket.close)
+
+    def configure(self, **keys):
+        path, new = self.folder / "target.json", self.folder / "target.new"
+        new.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], **self.served_as, **keys}))
+        new.chmod(0o644)
+        os.replace(new, path)
+        return path
+
+    def launch(self, environment, *options, descriptors=()):
+        """Starts the daemon as systemd does: with descriptors from 3 on, which are its own."""
+        log = self.folder / f"log{time.monotonic_ns()}"
+        fds = [each.fileno() for each in descriptors]
+        words = [BIN / self.target_class.program[0], *options]
+        with open(log, "w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", PASS, " ".join(map(str, fds)), *map(str, words)], stdout=output,
+                stderr=subprocess.STDOUT, env=environment, pass_fds=fds)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        process.log = log
+        return process
+
+    def expect_end(self, process, status):
+        self.assertEqual(process.wait(timeout=PATIENCE), status, process.log.read_text())
+        return process.log.read_text()
+
+    def test_the_states_of_a_life(self):
+        path = self.configure()
+        target = self.target(config=path, env=self.manager.environment())
+        ready = self.manager.expect("READY=1")
+        self.assertRegex("\n".join(ready), r"STATUS=0 connections, 1 stores")
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        target.reload()
+        reloading = self.manager.expect("RELOADING=1")
+        usec = next(int(line[15:]) for line in reloading if line.startswith("MONOTONIC_USEC="))
+        self.assertLessEqual(before, usec)
+        self.manager.expect("READY=1", times=2)
+        path.write_text("{")
+        self.assertIn("refused", target.reload())
+        self.manager.expect("READY=1", times=3)
+        self.assertEqual(target.stop(), 0)
+        stopping = self.manager.expect("STOPPING=1")
+        self.assertIn("EXTEND_TIMEOUT_USEC=25000000", stopping)
+
+    def test_the_state_names_connections(self):
+        target = self.target(*self.storage, env=self.manager.environment())
+        load = self.start("perf", target, *self.name, "--time_based", "--runtime", "600", "--eta",
+                          "always")
+        self.addCleanup(load.kill)
+        load.stderr.readline()
+        self.manager.expect(r"STATUS=[1-9]\d* connections, 1 stores")
+        load.send_signal(signal.SIGINT)
+        load.communicate(timeout=PATIENCE)
+
+    def test_the_watchdog_is_fed_while_workers_answer(self):
+        target = self.target(*self.storage, "--threads", "2",
+                             env=self.manager.environment(WATCHDOG_USEC="400000"))
+        self.manager.expect("WATCHDOG=1", times=3)
+        # Another process's watchdog.
+        other = self.target(*self.storage, env=self.manager.environment(WATCHDOG_USEC="1000",
+                                                                        WATCHDOG_PID="1"))
+        self.assertEqual(target.stop(), 0)
+        self.manager.read()
+        self.manager.messages.clear()
+        self.run_host("read", other, *self.name, "--size", "4096")
+        self.assertNotIn(["WATCHDOG=1"], self.manager.read())
+
+    def test_a_wrong_environment_is_refused(self):
+        for environment, said in ((self.manager.environment(WATCHDOG_USEC="soon"), "WATCHDOG_USEC=soon"),
+                                  ({**os.environ, "NOTIFY_SOCKET": "nowhere"}, "NOTIFY_SOCKET=nowhere")):
+            process = self.launch(environment, "--config", self.configure())
+            self.assertIn(said, self.expect_end(process, 2))
+
+    def passed(self, *sockets):
+        return self.manager.environment(LISTEN_FDS=str(len(sockets)),
+                                        LISTEN_FDNAMES=":".join(f"name{i}" for i in range(len(sockets))))
+
+    def test_sockets_of_the_manager_are_used(self):
+        """A peer that comes before the daemon is there waits in the socket."""
+        with socket.create_server(("127.0.0.1", 0)) as one, \
+                socket.create_server(("127.0.0.1", 0)) as other:
+            addresses = [f"uiwarp://127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+            early = self.start("read", addresses[0], *self.name, "--size", "4096")
+            self.addCleanup(early.kill)
+            path = self.configure(listen=addresses)
+            process = self.launch(self.passed(one, other), "--config", path, descriptors=(one, other))
+            self.manager.expect("READY=1")
+            early.communicate(timeout=PATIENCE)
+            self.assertEqual(early.returncode, 0)
+            self.run_host("read", addresses[1], *self.name, "--size", "4096")
+            # A reload that wants one no more would leave its peers waiting.
+            self.configure(listen=addresses[:1])
+            process.send_signal(signal.SIGHUP)
+            until(lambda: "reload refused" in process.log.read_text(), process.log.read_text)
+            self.assertIn("(name1), which no address of", process.log.read_text())
+            process.send_signal(signal.SIGTERM)
+            self.expect_end(process, 0)
+
+    def test_sockets_that_do_not_fit_are_refused(self):
+        with socket.create_server(("127.0.0.1", 0)) as one, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            port = one.getsockname()[1]
+            for sockets, listen, said in (
+                    ((one,), "uiwarp://127.0.0.1:0", f"127.0.0.1:{port} (name0), which no address of"),
+                    ((one,), f"verbs://127.0.0.1:{port}", "an RDMA device takes none"),
+                    ((datagrams,), "uiwarp://127.0.0.1:0", "is no listening TCP socket")):
+                process = self.launch(self.passed(*sockets), "--config",
+                                      self.configure(listen=[listen]), descriptors=sockets)
+                self.assertIn(said, self.expect_end(process, 2))
+
+    def test_memory_with_data_stays_out_of_core_dumps(self):
+        """VmFlags "dd" of the mappings that are large."""
+        def flags(target):
+            text = pathlib.Path(f"/proc/{target.process.pid}/smaps").read_text()
+            return [flags for size, flags in re.findall(
+                r"^[0-9a-f]+-[0-9a-f]+ rw-p 00000000 00:00 0 *\n(?:Size: +(\d+) kB)(?:.*\n)+?VmFlags: (.*)$",
+                text, re.M) if 20480 < int(size) < 1 << 20]
+        safe = self.target(*self.large_storage)
+        self.assertGreaterEqual(sum(" dd" in each for each in flags(safe)), 1, flags(safe))
+        full = self.target(*self.large_storage, "--core-dump", "full")
+        self.assertEqual(sum(" dd" in each for each in flags(full)), 0)
+        none = self.target(*self.storage, "--core-dump", "none")
+        self.assertEqual(os.stat(f"/proc/{none.process.pid}/fd").st_uid, 0)
+
+
+@unittest.skipIf(os.geteuid() != 0, "only root can become another user")
+class Dropped:
+    """The daemon that root starts becomes somebody else."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder.chmod(0o755)
+        self.nobody = pwd.getpwnam("nobody")
+
+    def test_no_right_is_left(self):
+        disk = self.file("disk", 1 << 20)
+        disk.chmod(0o600)  # root's
+        path = self.folder / "target.json"
+        path.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "threads": 2,
+                                    **self.serve(f"file:{disk}")}))
+        target = self.target("--user", "nobody", config=path)
+        self.expect_said(target, "runs as nobody from now on")
+        self.run_host("read", target, *self.name, "--size", "4096")
+        threads = list(pathlib.Path(f"/proc/{target.process.pid}/task").iterdir())
+        self.assertGreaterEqual(len(threads), 3)
+        for thread in threads:
+            status = (thread / "status").read_text()
+            self.assertEqual(set(re.findall(r"^Cap\w+:\t([0-9a-f]+)$", status, re.M)), {"0" * 16})
+            self.assertRegex(status, rf"Uid:(\t{self.nobody.pw_uid}){{4}}\n")
+            self.assertRegex(status, r"NoNewPrivs:\t1\n")
+        # What only root can read is refused from now on, and nothing changes.
+        path.chmod(0o600)
+        said = target.reload()
+        self.assertIn("reload refused", said)
+        self.assertIn("runs as nobody", said)
+        self.run_host("read", target, *self.name, "--size", "4096")
+
+    def test_users_that_are_none(self):
+        program, *names = self.target_class.program
+        for user, said in (("no-such-user", "there is no user 'no-such-user'"),
+                           ("nobody:no-such-group", "there is no group 'no-such-group'"),
+                           ("root", "root has all rights")):
+            self.assertIn(said, self.refused(program, *names, *self.storage, "--listen",
+                                             "uiwarp://127.0.0.1:0", "--user", user))
+
+    def test_a_state_directory_of_root_is_refused(self):
+        state = self.folder / "state"
+        state.mkdir(0o700)
+        program, *names = self.target_class.program
+        said = self.refused(program, *names, *self.storage, "--listen", "uiwarp://127.0.0.1:0",
+                            "--user", "nobody", "--state-dir", state)
+        self.assertIn(f"{state}: nobody cannot write there", said)
+
+
+class OfNvmf:
     host = "nqn.2026-11.org.example:host"
     served = NQN
     named = ["--host-nqn", host]
     others_only = ["--host-nqn", "nqn.2026-11.org.example:other"]
-    served_as = {"subsystems": [{"nqn": NQN, "namespaces": [{"storage": "ram:1MiB"}]}]}
     cut_status = 1
 
+    @staticmethod
+    def serve(store):
+        return {"subsystems": [{"nqn": NQN, "namespaces": [{"storage": store}]}]}
 
-class IserLogs(Logs, IserTargetTest):
+    served_as = serve("ram:1MiB")
+
+
+class OfIser:
     host = "iqn.2026-11.org.example:host"
     served = IQN
     named = ["--initiator", host]
     others_only = ["--initiator", "iqn.2026-11.org.example:other"]
-    served_as = {"targets": [{"name": IQN, "luns": ["ram:1MiB"]}]}
     cut_status = 1
+
+    @staticmethod
+    def serve(store):
+        return {"targets": [{"name": IQN, "luns": [store]}]}
+
+    served_as = serve("ram:1MiB")
+
+
+class NvmfLogs(OfNvmf, Logs, TargetTest):
+    """The NVMe daemon's log."""
+
+
+class IserLogs(OfIser, Logs, IserTargetTest):
+    """The iSER daemon's log."""
+
+
+class NvmfManaged(OfNvmf, Managed, TargetTest):
+    """The NVMe daemon under a service manager."""
+
+
+class NvmfDropped(OfNvmf, Dropped, TargetTest):
+    """The NVMe daemon, started by root."""
+
+
+class IserDropped(OfIser, Dropped, IserTargetTest):
+    """The iSER daemon, started by root."""
+
+
+class IserManaged(OfIser, Managed, IserTargetTest):
+    """The iSER daemon under a service manager, which has its secrets too."""
+
+    account = ["--chap", "alice:alice has a secret"]
+
+    def secret(self, name, mode=0o600, text="alice:alice has a secret\n"):
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def with_chap(self, place):
+        return {"targets": [{"name": IQN, "luns": ["ram:1MiB"], "chap_file": str(place)}]}
+
+    def test_secrets_from_a_file(self):
+        target = self.target(config=self.configure(**self.with_chap(self.secret("chap"))))
+        self.run_host("read", target, *self.name, "--size", "4096", expect=3)
+        self.run_host("read", target, *self.name, *self.account, "--size", "4096")
+        self.secret("chap", text="alice:another secret of her")
+        self.assertIn("reloaded: changed", target.reload())
+        self.run_host("read", target, *self.name, *self.account, "--size", "4096", expect=3)
+        for secret in ("alice has a secret", "another secret of her"):
+            self.assertNotIn(secret, target.output())
+
+    def test_secrets_from_the_manager(self):
+        folder = self.folder / "credentials"
+        folder.mkdir(0o700)
+        (folder / "disk").write_text("alice:alice has a secret")
+        path = self.configure(**self.with_chap("credential:disk"))
+        target = self.target(config=path, env={**os.environ, "CREDENTIALS_DIRECTORY": str(folder)})
+        self.run_host("read", target, *self.name, *self.account, "--size", "4096")
+        self.assertIn("passes no credentials", self.refused("mrpool-iser-target", "--config", path))
+
+    def test_secrets_that_others_can_read(self):
+        path = self.configure(**self.with_chap(self.secret("chap", 0o644)))
+        self.assertIn("has mode 0644", self.refused("mrpool-iser-target", "--config", path))
+        self.secret("chap", text="nothing")
+        self.assertIn("user:secret", self.refused("mrpool-iser-target", "--config", path))
+        path = self.configure(targets=[{"name": IQN, "luns": ["ram:1MiB"],
+                                        "chap": "alice:alice has a secret"}])
+        target = self.target(config=path)
+        self.expect_said(target, "has secrets, and every user of this machine can read it")
+        self.assertNotIn("alice has", target.output())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 #include "transport/uiwarp/limits.h"
 #include "transport/uiwarp/listener.h"
 #include "transport/uiwarp/pd.h"
+#include "transport/uiwarp/socket.h"
 #include "transport/uiwarp/srq.h"
 
 namespace mrpool::uiwarp {
@@ -110,7 +111,9 @@ absl::StatusOr<std::unique_ptr<Listener>> UiwarpDevice::listen(Reactor& reactor,
                                                                const Address& address,
                                                                ListenHandler& handler) {
   check_thread(reactor, "Device::listen");
-  if (absl::Status status = check_address(address); !status.ok()) return status;
+  Address rest = address;
+  if (const auto passed = take_listening_socket(rest); !passed.ok()) return passed.status();
+  if (absl::Status status = check_address(rest); !status.ok()) return status;
   auto listener = std::make_unique<UiwarpListener>(shared_from_this(), context(reactor), handler);
   if (absl::Status status = listener->open(*network_, address); !status.ok()) return status;
   return listener;

@@ -14,8 +14,13 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "mrpool/callback.h"
 #include "mrpool/internal/report.h"
 
@@ -265,7 +270,10 @@ class SocketListener final : public StreamListener {
       : state_(std::make_shared<State>(reactor, handler)) {}
   ~SocketListener() override { state_->close(); }
 
-  absl::Status open(const Address& address) {
+  absl::Status open(Address address) {
+    const absl::StatusOr<int> passed = take_listening_socket(address);
+    if (!passed.ok()) return passed.status();
+    if (*passed >= 0) return adopt(*passed, address);
     const std::string host = host_or_loopback(address);
     error_code ec;
     // Numbers resolve at once; a name listens where it leads to first.
@@ -295,6 +303,29 @@ class SocketListener final : public StreamListener {
   uint16_t port() const override { return port_; }
 
  private:
+  // On an error the descriptor stays the caller's.
+  absl::Status adopt(int fd, const Address& address) {
+    error_code ec;
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    int listens = 0;
+    socklen_t listens_size = sizeof listens;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size) != 0 ||
+        ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) != 0 || listens == 0 ||
+        (bound.ss_family != AF_INET && bound.ss_family != AF_INET6)) {
+      return absl::InvalidArgumentError(absl::StrCat("cannot listen on ", address.to_string(),
+                                                     ": descriptor ", fd,
+                                                     " is no listening TCP socket"));
+    }
+    tcp::acceptor& acceptor = state_->acceptor;
+    acceptor.assign(bound.ss_family == AF_INET ? tcp::v4() : tcp::v6(), fd, ec);
+    if (ec) return listen_error(address, ec);
+    acceptor.native_non_blocking(true, ec);
+    port_ = acceptor.local_endpoint(ec).port();
+    State::wait(state_);
+    return absl::OkStatus();
+  }
+
   // The kernel lowers it to net.core.somaxconn.
   static constexpr int kBacklog = 4096;
   // Accepts per wake-up, so that a storm of connections leaves room for those that are there.
@@ -503,5 +534,23 @@ class SocketNetwork final : public Network {
 }  // namespace
 
 std::shared_ptr<Network> make_socket_network() { return std::make_shared<SocketNetwork>(); }
+
+absl::StatusOr<int> take_listening_socket(Address& address) {
+  constexpr absl::string_view kName = "fd=";
+  std::vector<absl::string_view> rest;
+  int fd = -1;
+  const std::string options = address.options;
+  for (const absl::string_view option : absl::StrSplit(options, '&', absl::SkipEmpty())) {
+    if (!absl::StartsWith(option, kName)) {
+      rest.push_back(option);
+    } else if (!absl::SimpleAtoi(option.substr(kName.size()), &fd) || fd < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("address '", address.to_string(), "': ", option,
+                       " names no descriptor; write fd=3, or leave it out"));
+    }
+  }
+  address.options = absl::StrJoin(rest, "&");
+  return fd;
+}
 
 }  // namespace mrpool::uiwarp

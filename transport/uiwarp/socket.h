@@ -22,4 +22,9 @@ namespace mrpool::uiwarp {
 
 std::shared_ptr<Network> make_socket_network();
 
+// Takes "fd=N" out of the options of an address that is to be listened on: the listening TCP socket
+// N of this process, as systemd passes it. It is the listener's from a listen() that succeeds on.
+// Negative: the address has none. InvalidArgument: N is no descriptor.
+absl::StatusOr<int> take_listening_socket(Address& address);
+
 }  // namespace mrpool::uiwarp

@@ -45,9 +45,22 @@ void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::
   to = std::move(credentials);
 }
 
-void read_accounts(JsonObject& object, iscsi::Authentication& to) {
+void read_secret_file(JsonObject& object, std::string_view key, std::string_view instead_of,
+                      std::string& to) {
+  object.text(key, to);
+  if (!object.has(key)) return;
+  if (object.has(instead_of)) {
+    return object.refuse(key, absl::StrCat("stands beside \"", std::string(instead_of),
+                                           "\"; leave one of them out"));
+  }
+  if (to.empty()) object.refuse(key, "is empty; write a path, or credential:NAME");
+}
+
+void read_accounts(JsonObject& object, iscsi::Authentication& to, AccountFiles& files) {
   read_secret(object, "chap", to.incoming);
   read_secret(object, "mutual_chap", to.outgoing);
+  read_secret_file(object, "chap_file", "chap", files.incoming);
+  read_secret_file(object, "mutual_chap_file", "mutual_chap", files.outgoing);
 }
 
 // A list of names, or of objects where an initiator has an account of its own.
@@ -55,14 +68,15 @@ void read_initiators(JsonObject& object, TargetConfig& target) {
   if (object.has("initiators")) target.initiators.emplace();
   const auto add = [&](std::string name) -> InitiatorConfig& {
     return target.initiators->emplace_back(
-        InitiatorConfig{.name = iscsi::normal_iscsi_name(name), .authentication = {}});
+        InitiatorConfig{.name = iscsi::normal_iscsi_name(name), .authentication = {}, .files = {}});
   };
   object.entries(
       "initiators", [&](std::string_view name, uint32_t) { add(std::string(name)); },
       [&](JsonObject& each) {
         std::string name;
         each.text("name", name);
-        read_accounts(each, add(std::move(name)).authentication);
+        InitiatorConfig& initiator = add(std::move(name));
+        read_accounts(each, initiator.authentication, initiator.files);
       });
 }
 
@@ -153,7 +167,7 @@ TargetConfig read_target(JsonObject& object) {
       },
       [&](JsonObject& each) { target.luns.push_back(read_lun(each)); });
   read_initiators(object, target);
-  read_accounts(object, target.authentication);
+  read_accounts(object, target.authentication, target.files);
   return target;
 }
 
@@ -359,6 +373,10 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   engine::read_listen(object, config.listen);
   read_secret(object, "discovery_chap", config.discovery.incoming);
   read_secret(object, "discovery_mutual_chap", config.discovery.outgoing);
+  read_secret_file(object, "discovery_chap_file", "discovery_chap",
+                   config.discovery_files.incoming);
+  read_secret_file(object, "discovery_mutual_chap_file", "discovery_mutual_chap",
+                   config.discovery_files.outgoing);
   object.flag("open_discovery", config.open_discovery);
   object.number("block_size", config.block_size);
   if (!storage::valid_block_size(config.block_size)) {

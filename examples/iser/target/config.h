@@ -31,6 +31,9 @@
 // A LUN that is not given is the lowest that is free. lun, serial, naa and uuid may also be options
 // of the storage: "file:/srv/disk.img,lun=7".
 //
+// In place of "chap", "mutual_chap" and those of discovery, "chap_file" and so on name a file with
+// the account, or "credential:NAME"; secret_files.h reads them.
+//
 // Thread safety: values.
 #pragma once
 
@@ -50,10 +53,17 @@
 
 namespace mrpool::iser_target {
 
+// Where accounts stand that are not in the configuration itself (secret_files.h); empty: nowhere.
+struct AccountFiles {
+  std::string incoming{};
+  std::string outgoing{};
+};
+
 // An initiator that may log in.
 struct InitiatorConfig {
   std::string name{};
   iscsi::Authentication authentication{};  // what is not there is the target's
+  AccountFiles files{};
 };
 
 // What names a unit. What is left out follows from the rest, or from what the store is.
@@ -83,6 +93,7 @@ struct TargetConfig {
   std::string alias{};
   std::vector<LunConfig> luns{};
   iscsi::Authentication authentication{};
+  AccountFiles files{};
   std::optional<std::vector<InitiatorConfig>> initiators{};  // absent: everybody; empty: nobody
   uint32_t line = 0;                                         // of the file; 0: there is none
 
@@ -94,6 +105,7 @@ struct Config {
   std::vector<std::string> listen{};
   std::vector<TargetConfig> targets{};
   iscsi::Authentication discovery{};
+  AccountFiles discovery_files{};
   bool open_discovery = false;  // discovery asks for no proof even where a target does
   uint32_t block_size = 512;
   bool initial_r2t = true;

@@ -2,6 +2,7 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -22,7 +23,7 @@ class Writer {
     const Config defaults;
     json::object to;
     to["listen"] = json::array(config.listen.begin(), config.listen.end());
-    accounts(config.discovery, "discovery_chap", "discovery_mutual_chap", to);
+    accounts(config.discovery, config.discovery_files, "discovery_", to);
     if (config.open_discovery) to["open_discovery"] = true;
     if (config.block_size != defaults.block_size) to["block_size"] = config.block_size;
     if (!config.initial_r2t) to["initial_r2t"] = false;
@@ -43,13 +44,13 @@ class Writer {
     json::array luns;
     for (const LunConfig& each : target.luns) luns.push_back(lun(each));
     to["luns"] = std::move(luns);
-    accounts(target.authentication, "chap", "mutual_chap", to);
+    accounts(target.authentication, target.files, "", to);
     if (!target.initiators) return to;
     json::array initiators;
     for (const InitiatorConfig& each : *target.initiators) {
       json::object initiator;
       initiator["name"] = each.name;
-      accounts(each.authentication, "chap", "mutual_chap", initiator);
+      accounts(each.authentication, each.files, "", initiator);
       initiators.push_back(std::move(initiator));
     }
     to["initiators"] = std::move(initiators);
@@ -69,10 +70,16 @@ class Writer {
     return to;
   }
 
-  void accounts(const iscsi::Authentication& of, std::string_view incoming,
-                std::string_view outgoing, json::object& to) {
-    for (const auto& [account, key] :
-         {std::pair{&of.incoming, incoming}, {&of.outgoing, outgoing}}) {
+  // One that stands in a file stays there.
+  void accounts(const iscsi::Authentication& of, const AccountFiles& files, const char* prefix,
+                json::object& to) {
+    for (const auto& [account, file, name] : {std::tuple{&of.incoming, &files.incoming, "chap"},
+                                              {&of.outgoing, &files.outgoing, "mutual_chap"}}) {
+      const std::string key = absl::StrCat(prefix, name);
+      if (!file->empty()) {
+        to[key + "_file"] = *file;
+        continue;
+      }
       if (!*account) continue;
       const iscsi::Credentials& credentials = **account;
       if (credentials.user.find(':') != std::string::npos && status_.ok()) {

@@ -13,11 +13,12 @@
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
-#include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
+#include "examples/engine/start.h"
 #include "examples/iser/target/config_json.h"
 #include "examples/iser/target/control_methods.h"
 #include "examples/iser/target/options.h"
+#include "examples/iser/target/secret_files.h"
 #include "examples/iser/target/service.h"
 
 namespace mrpool::iser_target {
@@ -62,6 +63,13 @@ std::string describe(const Unit& unit, bool kept) {
                       storage::describe(facts.uuid, unit.volume->identity(), kept));
 }
 
+void warn_of_exposed_secrets(const std::string& path, const Config& config) {
+  const std::string warning = exposed_secrets(path, config);
+  if (warning.empty()) return;
+  base::log(
+      {.event = base::Event::kSecretExposed, .message = absl::StrCat(kProgram, ": ", warning)});
+}
+
 class Daemon final : public engine::Application, public ControlHolder {
  public:
   Daemon(std::vector<std::string> arguments, const Options& options)
@@ -86,6 +94,7 @@ class Daemon final : public engine::Application, public ControlHolder {
     const absl::StatusOr<Options> options = parse_arguments(arguments_);
     if (!options.ok()) return options.status();
     absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
+    status.Update(config_.engine.sockets->check(options->config.listen));
     if (!status.ok()) return status;
     engine::print_notes(kProgram, options->config_file, options->notes, false);
     const engine::Options before = served_.engine;
@@ -93,6 +102,7 @@ class Daemon final : public engine::Application, public ControlHolder {
     if (!status.ok()) return status;
     engine::continue_logging(before, options->config.engine);
     control_.replace(options->config);
+    warn_of_exposed_secrets(options->config_file, served_);
     return status;
   }
 
@@ -214,9 +224,12 @@ int main(int argc, char** argv) {
   mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   mrpool::iser_target::Config& config = options->config;
   const auto stores = mrpool::iser_target::wanted_stores(config);
-  mrpool::engine::start_logging(config.engine);
-  mrpool::engine::warn_of_memory(kProgram, stores);
-  mrpool::engine::fit_to_process(kProgram, config.listen, stores.size(), config.engine);
+  if (absl::Status status =
+          mrpool::engine::prepare_process(kProgram, config.listen, stores, config.engine);
+      !status.ok()) {
+    return mrpool::engine::fail(kProgram, status);
+  }
+  mrpool::iser_target::warn_of_exposed_secrets(options->config_file, config);
   return mrpool::engine::run_daemon(
       kProgram, std::make_unique<mrpool::iser_target::Daemon>(std::move(arguments), *options));
 }

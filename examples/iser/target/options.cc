@@ -8,6 +8,7 @@
 #include "examples/engine/listen.h"
 #include "examples/iser/target/import.h"
 #include "examples/iser/target/limits.h"
+#include "examples/iser/target/secret_files.h"
 #include "examples/protocol/iscsi/chap.h"
 #include "examples/protocol/iscsi/discovery.h"
 #include "examples/protocol/iscsi/text.h"
@@ -57,9 +58,10 @@ absl::StatusOr<Imported> read_config(const Options& options) {
     return absl::InvalidArgumentError(absl::StrCat("--config: ", text.status().message()));
   }
   absl::StatusOr<Imported> config = understand(*text, options.import);
-  if (config.ok()) return config;
-  return absl::InvalidArgumentError(
-      absl::StrCat(options.config_file, ": ", config.status().message()));
+  absl::Status status = config.status();
+  if (status.ok()) status = read_secret_files(config->config);
+  if (status.ok()) return config;
+  return absl::InvalidArgumentError(absl::StrCat(options.config_file, ": ", status.message()));
 }
 
 absl::Status twice() {

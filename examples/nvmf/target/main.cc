@@ -14,8 +14,8 @@
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
-#include "examples/engine/process_limits.h"
 #include "examples/engine/signals.h"
+#include "examples/engine/start.h"
 #include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/control.h"
 #include "examples/nvmf/target/options.h"
@@ -63,9 +63,8 @@ class Daemon final : public engine::Application {
     const auto wanted = std::make_shared<Config>();
     const auto engine = std::make_shared<engine::Options>();
     std::vector<engine::Step> steps;
-    steps.push_back({engine::Step::Where::kAside, [this, wanted, engine] {
-                       return read_again(*wanted, *engine);
-                     }});
+    steps.push_back({engine::Step::Where::kAside,
+                     [this, wanted, engine] { return read_again(*wanted, *engine); }});
     steps.push_back({.run = [this] {
       if (const uint64_t unsaved = control_.live().unsaved(); unsaved > 0) {
         std::fprintf(stderr, "%s: the file takes the place of %llu changes that were not saved\n",
@@ -136,7 +135,9 @@ class Daemon final : public engine::Application {
     if (!wanted.ok()) return wanted.status();
     auto keys = engine::differences(options_.service.engine, wanted->service.engine);
     if (options_.service.in_capsule != wanted->service.in_capsule) keys.emplace_back("in_capsule");
-    if (absl::Status status = engine::refuse_changes(keys); !status.ok()) return status;
+    absl::Status status = engine::refuse_changes(keys);
+    status.Update(options_.service.engine.sockets->check(ports_of(wanted->config)));
+    if (!status.ok()) return status;
     engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
     engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
     engine = wanted->service.engine;
@@ -204,10 +205,11 @@ int main(int argc, char** argv) {
   if (options->print_config) return mrpool::nvmf_target::print(*options);
   mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
-  mrpool::engine::start_logging(options->service.engine);
-  mrpool::engine::warn_of_memory(kProgram, stores);
-  mrpool::engine::fit_to_process(kProgram, ports_of(options->config), stores.size(),
-                                 options->service.engine);
+  if (absl::Status status = mrpool::engine::prepare_process(kProgram, ports_of(options->config),
+                                                            stores, options->service.engine);
+      !status.ok()) {
+    return mrpool::engine::fail(kProgram, status);
+  }
   return mrpool::engine::run_daemon(
       kProgram, std::make_unique<mrpool::nvmf_target::Daemon>(std::move(arguments), *options));
 }
