@@ -91,7 +91,8 @@ absl::StatusOr<Client> Client::connect(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
     return absl::InvalidArgumentError(absl::StrCat("\"", path, "\" is no path of a socket: 1 to ",
-                                                   sizeof(address.sun_path) - 1, " bytes"));
+                                                   sizeof(address.sun_path) - 1,
+                                                   " bytes; write a shorter one"));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   Client client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

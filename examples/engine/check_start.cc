@@ -4,6 +4,7 @@
 #include "examples/base/log.h"
 #include "examples/engine/http.h"
 #include "examples/engine/listen.h"
+#include "examples/engine/privileges.h"
 #include "examples/storage/state_directory.h"
 
 namespace mrpool::engine {
@@ -13,6 +14,7 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
   absl::Status status = storage::StateDirectory::check(options.state_dir);
   if (status.ok()) status = storage::check_stores(stores);
   if (status.ok()) status = check_http(options);
+  if (status.ok() && !options.user.empty()) status = find_account(options.user).status();
   if (status.ok()) status = check_devices(listen, options.retry_listen);
   // Whatever it is, the configuration is what has to change.
   if (!status.ok()) return absl::InvalidArgumentError(status.message());

@@ -36,11 +36,11 @@ WRONG = {
     "STORAGE": ("tape:1", "ram:64MiB"),
     "FILE": ("/no/such/folder/file", "No such file"),
     "DIR": (None, None),
-    "PATH": ("x" * 200, "shorter"),
+    "PATH": ("x" * 200, "shorter"),  # of a socket
+    "NAME[:GROUP]": ("no-such-user", "adduser"),
     "NQN": ("disk", "nqn.20"),
     "IQN": ("disk", "iqn.20"),
     "TEXT": (None, None),
-    "PATH": (None, None),
     "JSON": (None, None),
     "RULE": ("nonsense", "fast-bound"),
     "NAME": ("nonsense", "is none of"),  # one of many
@@ -140,7 +140,7 @@ class CommandLines(unittest.TestCase):
         self.assertGreater(tried, 100)
 
     def try_bad_value(self, program, command, option, placeholder):
-        if not placeholder:
+        if not placeholder or (program, option) == ("mrpool-ctl", "--socket"):  # ctl_test.py has it
             return 0
         if "|" in placeholder and not placeholder.startswith("TIME"):
             bad, fix = "no-such-choice", placeholder.split("|")[0]
