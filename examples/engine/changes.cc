@@ -53,8 +53,10 @@ struct Changes::State : std::enable_shared_from_this<State> {
     later();
   }
   void end(const absl::Status& status) {
-    const Change change = std::move(queue.front());
+    Change change = std::move(queue.front());
     queue.pop_front();
+    // What a refused change has made, such as files, is gone when anybody hears of its end.
+    change.steps.clear();
     if (!queue.empty()) later();
     if (after) after();
     change.done(status);

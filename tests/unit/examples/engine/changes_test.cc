@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,6 +47,20 @@ TEST_F(ChangesTest, OneAfterAnother) {
   while (changes.busy()) loop_.run_one();
   EXPECT_EQ(log_, (std::vector<std::string>{"a1", "a2 aside", "a3", "after", "a done", "b1 aside",
                                             "after", "b failed", "after", "c done"}));
+}
+
+// A file that a refused change has made is removed by its step's end.
+TEST_F(ChangesTest, WhatStepsHeldIsGoneAtTheEnd) {
+  Changes changes(loop_);
+  const auto held = std::make_shared<int>(0);
+  for (const Step::Where where : {Step::Where::kLoop, Step::Where::kAside}) {
+    long holders = 0;
+    changes.add({{where, [held] { return absl::InternalError("no"); }}},
+                [&](const absl::Status&) { holders = held.use_count(); });
+    loop_.restart();
+    while (changes.busy()) loop_.run_one();
+    EXPECT_EQ(holders, 1);
+  }
 }
 
 TEST_F(ChangesTest, TheLoopGoesOnWhileAStepWaits) {
