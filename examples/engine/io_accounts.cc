@@ -6,15 +6,6 @@
 #include <utility>
 
 namespace mrpool::engine {
-namespace {
-
-std::vector<std::unique_ptr<LatencyHistograms>> make_latencies(uint32_t workers) {
-  std::vector<std::unique_ptr<LatencyHistograms>> all(workers);
-  for (auto& each : all) each = std::make_unique<LatencyHistograms>();
-  return all;
-}
-
-}  // namespace
 
 metrics::IoTotals IoAccount::totals() const {
   const auto sum = [this](IoClass what) -> metrics::IoSum {
@@ -28,15 +19,13 @@ metrics::IoTotals IoAccount::totals() const {
           .storage = storage_};
 }
 
-IoAccounts::IoAccounts(uint32_t workers) : latencies_(make_latencies(workers)) {}
-
 std::shared_ptr<IoAccount> IoAccounts::open(uint32_t worker, std::string_view host,
                                             std::string_view target, uint32_t unit) {
   const std::lock_guard lock(mutex_);
   Key key{std::string(place_for(host)), std::string(target), unit, worker};
   if (accounts_.size() >= kMaxAccounts && !accounts_.contains(key)) key.host = kOthers;
   std::shared_ptr<IoAccount>& account = accounts_[std::move(key)];
-  if (account == nullptr) account = std::make_shared<IoAccount>(*latencies_[worker]);
+  if (account == nullptr) account = std::make_shared<IoAccount>(latencies_[worker]);
   return account;
 }
 
@@ -151,10 +140,11 @@ void IoAccounts::add_io(metrics::Snapshot& to) const {
 }
 
 void IoAccounts::add_latencies(metrics::Snapshot& to) const {
-  for (const auto& worker : latencies_) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [worker, latencies] : latencies_) {
     for (size_t size = 0; size < metrics::kSizeClasses; ++size) {
       for (const bool write : {false, true}) {
-        const LatencyHistograms::Line& from = worker->lines[write][size];
+        const LatencyHistograms::Line& from = latencies.lines[write][size];
         metrics::Latencies& line = (write ? to.writes : to.reads)[size];
         for (size_t i = 0; i < metrics::kLatencyBuckets; ++i) line.counts[i] += from.counts[i];
         line.ns += from.ns;

@@ -87,7 +87,7 @@ class IoAccount {
 
 class IoAccounts {
  public:
-  explicit IoAccounts(uint32_t workers);
+  IoAccounts() = default;
 
   std::shared_ptr<IoAccount> open(uint32_t worker, std::string_view host, std::string_view target,
                                   uint32_t unit);
@@ -125,8 +125,8 @@ class IoAccounts {
   void fold(const std::string& host);
   bool in_use(const std::string& host) const;
 
-  const std::vector<std::unique_ptr<LatencyHistograms>> latencies_;  // by worker
   mutable std::mutex mutex_;
+  std::map<uint32_t, LatencyHistograms> latencies_;  // by worker
   Table accounts_;
   std::list<metrics::SessionState> sessions_;
   std::list<std::string> hosts_;  // with accounts of their own, the one that came first in front

@@ -30,10 +30,7 @@ std::string reason(const Address& address, const absl::Status& status) {
 }  // namespace
 
 Service::Service(const Options& options, Protocol& protocol, OpenDevice open_device)
-    : options_(options),
-      protocol_(protocol),
-      open_device_(std::move(open_device)),
-      accounts_(options.threads) {}
+    : options_(options), protocol_(protocol), open_device_(std::move(open_device)) {}
 
 Service::~Service() {
   ports_.clear();

@@ -27,7 +27,7 @@ metrics::Snapshot with_unit() {
 }
 
 TEST(IoAccounts, SumOverWorkersHostsAndUnits) {
-  IoAccounts accounts(2);
+  IoAccounts accounts;
   const auto a = accounts.open(0, "a", "t", 1);
   const auto b = accounts.open(1, "a", "t", 1);
   const auto c = accounts.open(1, "c", "t", 1);
@@ -59,7 +59,7 @@ TEST(IoAccounts, SumOverWorkersHostsAndUnits) {
 }
 
 TEST(IoAccounts, OutliveTheirSessions) {
-  IoAccounts accounts(1);
+  IoAccounts accounts;
   accounts.open(0, "a", "t", 1)->count(IoClass::kRead, 1, microseconds(1));
   accounts.open(0, "a", "t", 1)->count(IoClass::kRead, 1, microseconds(1));
   metrics::Snapshot snapshot = with_unit();
@@ -68,7 +68,7 @@ TEST(IoAccounts, OutliveTheirSessions) {
 }
 
 TEST(IoAccounts, HostsAreBounded) {
-  IoAccounts accounts(1);
+  IoAccounts accounts;
   const auto stays = accounts.open(0, "stays", "t", 1);
   stays->count(IoClass::kRead, 1, microseconds(1));
   for (size_t i = 0; i < 3 * kMaxHosts; ++i) {
@@ -86,7 +86,7 @@ TEST(IoAccounts, HostsAreBounded) {
 }
 
 TEST(IoAccounts, HostsWithSessionsKeepTheirPlace) {
-  IoAccounts accounts(1);
+  IoAccounts accounts;
   std::vector<std::shared_ptr<IoAccount>> open;
   for (size_t i = 0; i < kMaxHosts; ++i) {
     open.push_back(accounts.open(0, "host " + std::to_string(i), "t", 1));
@@ -104,7 +104,7 @@ TEST(IoAccounts, HostsWithSessionsKeepTheirPlace) {
 }
 
 TEST(IoAccounts, SessionsAreShownWhileTheyLast) {
-  IoAccounts accounts(1);
+  IoAccounts accounts;
   auto first = accounts.enter({.host = "a", .target = "t", .number = 1, .queues = {{}}});
   const auto second = accounts.enter({.host = "b", .target = "t", .number = 2, .queues = {{}}});
   EXPECT_EQ(accounts.sessions().size(), 2u);
@@ -120,7 +120,7 @@ TEST(IoAccounts, SessionsAreShownWhileTheyLast) {
 // For ThreadSanitizer: workers count and open while somebody reads, and no read goes back.
 TEST(IoAccounts, AreReadWhileWorkersCount) {
   constexpr uint64_t kCommands = 20000;
-  IoAccounts accounts(2);
+  IoAccounts accounts;
   std::vector<std::thread> workers;
   for (uint32_t worker = 0; worker < 2; ++worker) {
     workers.emplace_back([&accounts, worker] {
