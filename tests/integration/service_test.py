@@ -262,16 +262,15 @@ class Managed:
                 self.assertIn(said, self.expect_end(process, 2))
 
     def test_memory_with_data_stays_out_of_core_dumps(self):
-        """VmFlags "dd" of the mappings that are large."""
-        def flags(target):
+        """VmFlags "dd" of the mappings that are large; AddressSanitizer has one of its own."""
+        def left_out(target):
             text = pathlib.Path(f"/proc/{target.process.pid}/smaps").read_text()
-            return [flags for size, flags in re.findall(
+            return [" dd" in flags for size, flags in re.findall(
                 r"^[0-9a-f]+-[0-9a-f]+ rw-p 00000000 00:00 0 *\n(?:Size: +(\d+) kB)(?:.*\n)+?VmFlags: (.*)$",
-                text, re.M) if 20480 < int(size) < 1 << 20]
+                text, re.M) if 20480 < int(size) < 1 << 20].count(True)
         safe = self.target(*self.large_storage)
-        self.assertGreaterEqual(sum(" dd" in each for each in flags(safe)), 1, flags(safe))
         full = self.target(*self.large_storage, "--core-dump", "full")
-        self.assertEqual(sum(" dd" in each for each in flags(full)), 0)
+        self.assertGreater(left_out(safe), left_out(full))
         none = self.target(*self.storage, "--core-dump", "none")
         self.assertEqual(os.stat(f"/proc/{none.process.pid}/fd").st_uid, 0)
 
