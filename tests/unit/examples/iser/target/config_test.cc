@@ -80,7 +80,9 @@ TEST(Options, MistakesAreNamed) {
   EXPECT_THAT(error_of(parse({"--lun", "ram:1MiB"}).status()), HasSubstr("--target"));
   EXPECT_THAT(error_of(parse({"--nonsense"}).status()), HasSubstr("--nonsense"));
   EXPECT_THAT(error_of(parse({"--listen"}).status()), HasSubstr("needs a value"));
-  EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:1", "--listen", "uiwarp://:1"}).status()),
+  EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:1", "--listen", "uiwarp://:1", "--target",
+                              "iqn.2026-11.a:1", "--lun", "ram:1MiB"})
+                           .status()),
               HasSubstr("\"uiwarp://:1\" is listened on twice"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp:/x", "--target", "iqn.2026-11.a:1"}).status()),
               HasSubstr("uiwarp:/x"));
