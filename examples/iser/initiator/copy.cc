@@ -225,6 +225,9 @@ void add_read(base::CommandLine& program) {
 
 void add_write(base::CommandLine& program) {
   const auto copy = std::make_shared<Copy>();
+  // A target reports that a unit is another one now by one command; those that were sent behind it
+  // reach that unit.
+  copy->pace.depth = 1;
   base::CommandLine& command = program.command("write", "copy a file or stdin to a range of a unit",
                                                [copy] { return write(*copy); });
   add_unit_options(command, copy->client);
