@@ -113,8 +113,8 @@ struct QpOptions {
   uint32_t max_inline = 0;
   KeepAlive keep_alive = {};
   // How long a message of the peer that finds no receive posted waits for one. What the peer sent
-  // behind it waits too, answers to this side's READs included. Zero: not at all, the connection
-  // ends, as iWARP has it. uiwarp only: on verbs the sender's device counts its retries.
+  // after it waits too, answers to this side's READs included. Zero: it does not wait and the
+  // connection ends, as in iWARP. uiwarp only: on verbs the sender's device counts its retries.
   Nanoseconds receive_wait = Nanoseconds::zero();
 };
 

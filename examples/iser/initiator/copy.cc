@@ -225,8 +225,8 @@ void add_read(base::CommandLine& program) {
 
 void add_write(base::CommandLine& program) {
   const auto copy = std::make_shared<Copy>();
-  // A target reports that a unit is another one now by one command; those that were sent behind it
-  // reach that unit.
+  // A target reports by a single command that a unit is another one now; writes that were sent
+  // after that command reach the other unit.
   copy->pace.depth = 1;
   base::CommandLine& command = program.command("write", "copy a file or stdin to a range of a unit",
                                                [copy] { return write(*copy); });
