@@ -187,6 +187,10 @@ class TargetTest(unittest.TestCase):
                          f"{command} {options}: {err.decode()}{out.decode(errors='replace')[-2000:]}")
         return out, err.decode()
 
+    def fail_writes_beyond(self, target, size):
+        """From here on the kernel refuses what `target` writes beyond `size` bytes of a file."""
+        resource.prlimit(target.process.pid, resource.RLIMIT_FSIZE, (size, size))
+
     def refused(self, program, *options, expect=2):
         """Runs `program` with a mistake on its command line; returns what it says of it."""
         run = subprocess.run([BIN / program, *map(str, options)], capture_output=True,

@@ -111,12 +111,11 @@ class Checks:
                          64 << 20)
 
     def test_storage_errors_are_counted(self):
-        disk = self.file("disk", 1 << 20)
+        # Not by a file that is cut short: the daemon may learn of its size before the command comes.
+        disk = self.file("disk", 8 << 20)
         target = self.target(self.storage[0], f"file:{disk}", *HTTP)
-        os.truncate(disk, 0)
-        process = self.start("read", target, *self.name)
-        process.communicate(timeout=PATIENCE)
-        self.assertNotEqual(process.returncode, 0)
+        self.fail_writes_beyond(target, 4 << 20)
+        self.run_host("write", target, *self.name, "--offset", "6m", data=bytes(1 << 20), expect=1)
         samples = self.metrics(target)
         self.assertGreater(self.total(samples, "mrpool_unit_storage_errors_total"), 0)
         self.assertGreaterEqual(self.total(samples, "mrpool_host_command_errors_total"),

@@ -9,7 +9,6 @@ import os
 import pathlib
 import random
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -347,8 +346,8 @@ class StorageErrors(TargetTest):
 
     def test_no_space_left(self):
         target = self.target("--namespace", f"file:{self.file('disk', 16 * MIB)}")
-        # The kernel refuses what lies beyond, as it would without space or quota.
-        resource.prlimit(target.process.pid, resource.RLIMIT_FSIZE, (4 * MIB, 4 * MIB))
+        # As without space or quota.
+        self.fail_writes_beyond(target, 4 * MIB)
         data = random.Random(3).randbytes(MIB)
         _, err = self.run_host("write", target, "--subnqn", NQN, "--offset", "8m", data=data,
                                expect=1)
