@@ -321,6 +321,48 @@ class Nvme(ControlTest):
         self.assertIs(client.call("nvmf_create_transport", trtype="RDMA", no_srq=False,
                                   c2h_success=True, zcopy=False), True)
 
+    def test_referrals(self):
+        target, client = self.begin()
+        there = {"trtype": "TCP", "adrfam": "IPv6", "traddr": "fd00::9", "trsvcid": "8009"}
+        add = lambda **more: client.call("nvmf_discovery_add_referral", **more)
+        self.assertEqual(client.call("nvmf_discovery_get_referrals"), [])
+        self.assertIs(add(address=there, secure_channel=True), True)
+        self.assertIs(add(address={**there, "traddr": "fd00:0::9"}, secure_channel=True), True)
+        self.fails(client, -17, "nvmf_discovery_add_referral", address=there)
+        self.assertIs(add(address=address(4420, "10.0.0.9"), subnqn=NQN, tgt_name="nvmf_tgt"), True)
+        expected = [{"address": there, "secure_channel": True,
+                     "subnqn": "nqn.2014-08.org.nvmexpress.discovery"},
+                    {"address": address(4420, "10.0.0.9"), "secure_channel": False, "subnqn": NQN}]
+        self.assertEqual(client.call("nvmf_discovery_get_referrals"), expected)
+        for bad in ({"trtype": "FC"}, {"adrfam": "IPv4"}, {"adrfam": "IB"}, {"trsvcid": "0"},
+                    {"trsvcid": ""}, {"traddr": "elsewhere"}, {"traddr": "::"},
+                    {"traddr": "fe80::1%eth0"}, {"more": "1"}):
+            self.assertIn("address.", self.fails(client, -32602, "nvmf_discovery_add_referral",
+                                                 address={**there, **bad}))
+        self.assertIn("subnqn", self.fails(client, -32602, "nvmf_discovery_add_referral",
+                                           address=there, subnqn="disk"))
+        out, _ = self.run_host("discover", target, "--output-format", "json")
+        records = [{key: each[key] for key in ("trtype", "adrfam", "subtype", "traddr", "trsvcid",
+                                               "treq")} for each in json.loads(out)["records"]]
+        self.assertEqual(records, [
+            {"trtype": "tcp", "adrfam": "ipv6", "subtype": "referral", "traddr": "fd00::9",
+             "trsvcid": "8009", "treq": "secure channel required"},
+            {"trtype": "rdma", "adrfam": "ipv4", "subtype": "nvme", "traddr": "10.0.0.9",
+             "trsvcid": "4420", "treq": "not specified"}])
+        out, _ = self.run_host("discover", target)
+        self.assertIn("tcp [fd00::9]:8009, port id 0, secure channel required", out.decode())
+        # Saved, read again, and in force after a start.
+        client.call("save_config", write=True)
+        self.assertIn("nothing changed", target.reload())
+        self.assertEqual(target.stop(), 0)
+        target = self.target("--control", self.path, config=self.folder / "target.json")
+        client = self.client()
+        self.assertEqual(client.call("nvmf_discovery_get_referrals"), expected)
+        self.fails(client, -19, "nvmf_discovery_remove_referral", address=address(1, "10.0.0.9"))
+        self.assertIs(client.call("nvmf_discovery_remove_referral", address=there), True)
+        self.assertIn("added referral to tcp://[fd00::9]:8009", target.reload())
+        self.assertEqual(client.call("nvmf_discovery_get_referrals"), expected)
+
     def make_something(self, client):
         client.call("bdev_malloc_create", num_blocks=256, block_size=4096)
         client.call("bdev_aio_create", name="disk", filename=str(self.file("disk", 1 << 20)))
@@ -331,6 +373,7 @@ class Nvme(ControlTest):
                       {"storage": "ram:1MiB,bs=512"}):
             client.call("nvmf_subsystem_add_ns", nqn=NQN, namespace=space)
         client.call("nvmf_subsystem_add_listener", nqn=NQN, listen_address=address(free_port()))
+        client.call("nvmf_discovery_add_referral", address=address(4420, "10.0.0.9"))
         return self.state(client)
 
     def state(self, client):
@@ -341,7 +384,8 @@ class Nvme(ControlTest):
             for space in subsystem.get("namespaces", []):
                 if space["bdev_name"].startswith("nqn"):
                     del space["uuid"], space["nguid"]  # memory without a name
-        return subsystems, sorted(each["name"] for each in client.call("bdev_get_bdevs"))
+        return (subsystems, sorted(each["name"] for each in client.call("bdev_get_bdevs")),
+                client.call("nvmf_discovery_get_referrals"))
 
     def test_a_restart_serves_what_was_saved(self):
         target, client = self.begin()

@@ -137,6 +137,23 @@ class Commands(unittest.TestCase):
         self.asks(f"listener remove {NQN} --address verbs://[::1]:4420",
                   "nvmf_subsystem_remove_listener", {"nqn": NQN, "listen_address": listen})
 
+    def test_referrals(self):
+        where = {"trtype": "tcp", "traddr": "fd00::9", "trsvcid": "8009"}
+        self.asks("referral add tcp://[fd00::9]:8009 --secure-channel",
+                  "nvmf_discovery_add_referral", {"address": where, "secure_channel": True},
+                  "hosts are told of tcp://[fd00::9]:8009")
+        self.asks(f"referral remove rdma://10.0.0.9:4420 --nqn {NQN}",
+                  "nvmf_discovery_remove_referral",
+                  {"address": {"trtype": "rdma", "traddr": "10.0.0.9", "trsvcid": "4420"},
+                   "subnqn": NQN})
+        self.daemon.answers["nvmf_discovery_get_referrals"] = [
+            {"address": {"trtype": "TCP", "adrfam": "IPv6", "traddr": "fd00::9",
+                         "trsvcid": "8009"}, "secure_channel": True, "subnqn": DISCOVERY["nqn"]}]
+        self.assertIn(f"TCP   IPv6    fd00::9  8009  yes     {DISCOVERY['nqn']}",
+                      self.ctl("referral list"))
+        for bad in ("10.0.0.9:4420", "tcp://[fd00::9]", "tcp://10.0.0.9"):
+            self.assertIn("is no address", self.ctl(f"referral add {bad}", 2))
+
     def test_tables(self):
         self.assertEqual(self.ctl("subsystem list"),
                          "NQN                           SERIAL  NAMESPACES  LISTENERS  HOSTS\n"

@@ -96,4 +96,17 @@ std::string address_family_name(const nvmf_disc_log_entry& entry) {
   }
 }
 
+std::string requirements_name(const nvmf_disc_log_entry& entry) {
+  switch (entry.treq & 3) {
+    case NVMF_TREQ_NOT_SPECIFIED:
+      return "not specified";
+    case NVMF_TREQ_REQUIRED:
+      return "secure channel required";
+    case NVMF_TREQ_NOT_REQUIRED:
+      return "secure channel not required";
+    default:
+      return "reserved";
+  }
+}
+
 }  // namespace mrpool::nvme::host

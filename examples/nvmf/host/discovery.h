@@ -22,5 +22,6 @@ Async<absl::StatusOr<DiscoveryLog>> read_discovery_log(Controller& controller);
 std::string transport_name(const nvmf_disc_log_entry& entry);
 std::string subsystem_type_name(const nvmf_disc_log_entry& entry);
 std::string address_family_name(const nvmf_disc_log_entry& entry);
+std::string requirements_name(const nvmf_disc_log_entry& entry);  // "secure channel required"
 
 }  // namespace mrpool::nvme::host

@@ -36,17 +36,21 @@ json::object to_json(const nvmf_disc_log_entry& entry) {
   return {{"trtype", transport_name(entry)},       {"adrfam", address_family_name(entry)},
           {"subtype", subsystem_type_name(entry)}, {"portid", le(uint16_t(entry.portid))},
           {"cntlid", le(uint16_t(entry.cntlid))},  {"traddr", text_of(entry.traddr)},
-          {"trsvcid", text_of(entry.trsvcid)},     {"subnqn", text_of(entry.subnqn)}};
+          {"trsvcid", text_of(entry.trsvcid)},     {"subnqn", text_of(entry.subnqn)},
+          {"treq", requirements_name(entry)}};
 }
 
 void print_text(const DiscoveryLog& log) {
   std::printf("%zu record%s, generation %llu\n", log.entries.size(),
               log.entries.size() == 1 ? "" : "s", static_cast<unsigned long long>(log.generation));
   for (const nvmf_disc_log_entry& entry : log.entries) {
-    std::printf("  %-9s %s\n            %s %s:%s, port id %u\n", subsystem_type_name(entry).c_str(),
-                text_of(entry.subnqn).c_str(), transport_name(entry).c_str(),
-                text_of(entry.traddr).c_str(), text_of(entry.trsvcid).c_str(),
-                unsigned(le(uint16_t(entry.portid))));
+    const bool six = entry.adrfam == NVMF_ADDR_FAMILY_IP6;
+    std::printf("  %-9s %s\n            %s %s%s%s:%s, port id %u%s\n",
+                subsystem_type_name(entry).c_str(), text_of(entry.subnqn).c_str(),
+                transport_name(entry).c_str(), six ? "[" : "", text_of(entry.traddr).c_str(),
+                six ? "]" : "", text_of(entry.trsvcid).c_str(),
+                unsigned(le(uint16_t(entry.portid))),
+                (entry.treq & 3) == NVMF_TREQ_REQUIRED ? ", secure channel required" : "");
   }
 }
 

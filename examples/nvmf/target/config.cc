@@ -82,6 +82,26 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   config.subsystems.push_back(std::move(subsystem));
 }
 
+void read_referral(base::JsonObject& object, Config& config) {
+  std::string transport = "rdma", family, address, port, nqn;
+  bool secure = false;
+  object.text("trtype", transport);
+  object.text("adrfam", family);
+  object.text("traddr", address);
+  object.text("trsvcid", port);
+  object.text("subnqn", nqn);
+  object.flag("secure_channel", secure);
+  auto referral = make_referral(transport, family, address, port, nqn);
+  if (!referral.ok()) {
+    const std::string why(referral.status().message());
+    const size_t colon = why.find(':');
+    return object.refuse(why.substr(0, colon), why.substr(colon + 2));
+  }
+  referral->secure_channel = secure;
+  referral->line = object.line();
+  config.referrals.push_back(*std::move(referral));
+}
+
 absl::Status check_field(const char* name, const std::string& text, size_t most) {
   if (text.size() > most) {
     return bad(name, " \"", text, "\" has more than ", most, " characters");
@@ -246,6 +266,7 @@ absl::StatusOr<Config> parse_config(std::string_view text, bool may_be_empty) {
   }
   engine::read_options(object, config.engine);
   engine::read_stores(object, config.stores);
+  object.objects("referrals", [&](base::JsonObject& each) { read_referral(each, config); });
   object.objects("subsystems", [&](base::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
   config.may_be_empty = may_be_empty || !config.engine.control.empty();
@@ -259,6 +280,7 @@ absl::Status complete(Config& config) {
   }
   MRPOOL_RETURN_IF_ERROR(engine::complete_listen(config.listen, nvme::kDefaultPort));
   MRPOOL_RETURN_IF_ERROR(engine::complete_stores(config.stores));
+  MRPOOL_RETURN_IF_ERROR(check_referrals(config.referrals));
   if (config.subsystems.empty() && !config.may_be_empty) {
     return bad(
         "there is no subsystem to serve; write \"subsystems\": [{\"nqn\": "

@@ -7,6 +7,7 @@
 //   "force_mr": false, "relaxed_ordering": true, "retry_listen": false, "spin": "50us",
 //   "in_capsule": "4KiB",
 //   "state_dir": "/var/lib/mrpool", "control": "/run/nvmf.sock", "verbose": false,   all optional
+//   "referrals": [{"traddr": "10.0.0.9", "trsvcid": "4420"}],           optional
 //   "stores": [{"name": "disk", "storage": "file:/srv/disk.img"}],      optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
@@ -48,6 +49,7 @@
 #include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
 #include "examples/nvmf/target/limits.h"
+#include "examples/nvmf/target/referral.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/stores.h"
@@ -85,6 +87,7 @@ inline bool admits_any(const SubsystemConfig& subsystem) {
 
 struct Config {
   std::vector<std::string> listen;
+  std::vector<Referral> referrals{};
   std::vector<engine::NamedStore> stores;
   std::vector<SubsystemConfig> subsystems;
   uint32_t in_capsule = kDefaultInCapsule;

@@ -29,6 +29,16 @@ json::object write(const NamespaceConfig& ns) {
   return object;
 }
 
+json::object write(const Referral& referral) {
+  json::object object;
+  object["trtype"] = referral.transport;
+  object["traddr"] = referral.address;
+  object["trsvcid"] = std::to_string(referral.port);
+  if (referral.nqn != nvme::kDiscoveryNqn) object["subnqn"] = referral.nqn;
+  if (referral.secure_channel) object["secure_channel"] = true;
+  return object;
+}
+
 json::object write(const engine::NamedStore& store) {
   json::object object;
   object["name"] = store.name;
@@ -68,6 +78,11 @@ std::string to_json(const Config& config) {
     root["in_capsule"] = base::exact_size(config.in_capsule);
   }
   engine::write_options(config.engine, root);
+  if (!config.referrals.empty()) {
+    json::array referrals;
+    for (const Referral& each : config.referrals) referrals.push_back(write(each));
+    root["referrals"] = std::move(referrals);
+  }
   if (!config.stores.empty()) {
     json::array stores;
     for (const engine::NamedStore& store : config.stores) stores.push_back(write(store));

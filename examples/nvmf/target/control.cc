@@ -174,6 +174,7 @@ void Control::add_methods(engine::Administration& administration) {
   add_host_methods();
   add_listener_methods();
   add_namespace_methods();
+  add_referral_methods();
   add_show_methods();
   add_config_methods();
 }

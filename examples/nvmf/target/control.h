@@ -52,6 +52,8 @@ class Control final : public engine::StoreHolder {
   void add_host_methods();
   void add_listener_methods();
   void add_namespace_methods();
+  // control_referrals.cc
+  void add_referral_methods();
   // control_show.cc
   void add_show_methods();
   boost::json::array listen_addresses() const;
@@ -87,5 +89,6 @@ control::Parameter target_parameter();
 // What SPDK's clients would call to make the same: the calls for stores, and those for subsystems.
 boost::json::array store_calls(const Config& config);
 boost::json::array subsystem_calls(const Config& config);
+boost::json::array referral_calls(const Config& config);
 
 }  // namespace mrpool::nvmf_target

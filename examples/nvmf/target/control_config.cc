@@ -131,6 +131,7 @@ json::array subsystem_calls(const Config& config) {
       all.push_back(listener_call(subsystem.nqn, listener));
     }
   }
+  std::ranges::copy(referral_calls(config), std::back_inserter(all));
   return all;
 }
 

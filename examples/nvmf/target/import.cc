@@ -50,6 +50,7 @@ struct Port {
   std::set<std::string> subsystems;
   std::map<uint64_t, std::string> ana;  // the state of each group
   std::optional<uint32_t> inline_data;
+  std::vector<Referral> referrals;
   std::string name() const { return absl::StrCat("port ", id, " (", address, ")"); }
 };
 
@@ -120,12 +121,7 @@ class Importer {
       state = "optimized";
       group.object("ana", [&](ImportObject& ana) { state = ana.text("state", state); });
     });
-    object.objects("referrals", [&](ImportObject& referral) {
-      referral.known({"addr", "name"});
-      if (referral.flag("enable", false)) {
-        referral.note(ImportWeight::kLost, "enable", "discovery tells hosts of no referral");
-      }
-    });
+    object.objects("referrals", [&](ImportObject& each) { read_referral(each, port); });
     object.known({"enable"});
     ports_.push_back(std::move(port));
   }
@@ -156,6 +152,29 @@ class Importer {
     port.address = engine::import_address(options_, host, service);
     const auto parsed = Address::parse(port.address);
     if (!parsed.ok()) object.fail("traddr", std::string(parsed.status().message()));
+  }
+
+  // To where, or a note why not.
+  void read_referral(ImportObject& object, Port& port) {
+    const bool enabled = object.flag("enable", false);
+    std::string why = "it has no address";
+    object.object("addr", [&](ImportObject& address) {
+      auto referral = make_referral(address.text("trtype"), address.text("adrfam"),
+                                    address.text("traddr"), address.text("trsvcid"), {});
+      const std::string channel = address.text("treq");
+      address.known({"portid", "tsas"});
+      if (!referral.ok()) {
+        why = std::string(referral.status().message());
+        return;
+      }
+      why.clear();
+      referral->secure_channel = channel == "required";
+      referral->line = object.line();
+      if (enabled) port.referrals.push_back(*std::move(referral));
+    });
+    object.known({"name"});
+    if (!enabled || why.empty()) return;
+    object.note(ImportWeight::kLost, "addr", absl::StrCat("hosts are not told of it: ", why));
   }
 
   void read_subsystem(ImportObject& object) {
@@ -327,6 +346,13 @@ class Importer {
   }
 
   void open(const Port& port, Config& config) {
+    for (const Referral& referral : port.referrals) {
+      if (std::ranges::any_of(config.referrals,
+                              [&](const Referral& each) { return same_place(each, referral); })) {
+        continue;
+      }
+      config.referrals.push_back(referral);
+    }
     for (const SubsystemConfig& subsystem : config.subsystems) {
       if (port.subsystems.contains(subsystem.nqn)) continue;
       log_.note(ImportWeight::kWider, port.path,

@@ -115,6 +115,9 @@ class Daemon final : public engine::Application {
       all.emplace(subsystem.nqn, absl::StrCat(subsystem.serial, "\n", subsystem.model, "\n",
                                               subsystem.traffic_keep_alive ? 1 : 0));
     }
+    for (const Referral& referral : control_.config().referrals) {
+      all.emplace("referral to " + name_of(referral), referral.secure_channel ? "secure" : "");
+    }
     for (const engine::NamedStore& store : control_.config().stores) {
       all.emplace("store " + store.name, absl::StrCat(store.storage, " ", store.block_size));
     }
@@ -166,6 +169,9 @@ int check(const DaemonOptions& options) {
   }
   for (const std::string& address : ports_of(config)) {
     std::printf("would listen on %s\n", address.c_str());
+  }
+  for (const Referral& referral : config.referrals) {
+    std::printf("would refer to %s\n", name_of(referral).c_str());
   }
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {

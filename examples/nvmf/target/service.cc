@@ -169,7 +169,7 @@ void Service::Change::commit() {
     service_.named_ = std::move(named_);
   }
   service_.engine_.commit(*std::move(ports_));
-  service_.target_.apply(std::move(served_), service_.engine_.portals());
+  service_.target_.apply(std::move(served_), service_.engine_.portals(), config_.referrals);
 }
 
 absl::Status Service::apply(const Config& config) {

@@ -73,7 +73,8 @@ Target::Target(const Options& options, ControllerHost& host)
       host_(host),
       discovery_(std::make_shared<Subsystem>(discovery_options(), options.workers)) {}
 
-void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
+void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
+                   std::vector<Referral> referrals) {
   struct Change {
     std::shared_ptr<Controller> controller;
     std::vector<uint32_t> nsids;
@@ -103,6 +104,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals) {
     }
     subsystems_ = std::move(next);
     portals_ = std::move(portals);
+    referrals_ = std::move(referrals);
     ++generation_;
     for (const auto& [id, controller] : controllers_) {
       Subsystem& subsystem = controller->subsystem();
@@ -380,6 +382,7 @@ std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
       entries.push_back(entry);
     }
   }
+  for (const Referral& referral : referrals_) entries.push_back(discovery_entry(referral));
   head.genctr = le(generation_);
   head.numrec = le(uint64_t(entries.size()));
   const auto a = nvme::bytes_of(head);

@@ -26,6 +26,7 @@
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/known_stores.h"
 #include "examples/nvmf/target/lost_hosts.h"
+#include "examples/nvmf/target/referral.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/protocol/nvme/wire.h"
 
@@ -66,7 +67,8 @@ class Target final : public DiscoverySource {
     SubsystemOptions options;
     std::vector<Namespace> namespaces;
   };
-  void apply(std::vector<Served> served, std::vector<Portal> portals);
+  void apply(std::vector<Served> served, std::vector<Portal> portals,
+             std::vector<Referral> referrals = {});
   // What discovery tells from now on of where hosts can come in; it raises their event.
   void set_portals(std::vector<Portal> portals);
 
@@ -113,6 +115,7 @@ class Target final : public DiscoverySource {
   std::vector<QueueRef> waiting_;                    // hold back a Connect
   LostHosts lost_;
   std::vector<Portal> portals_;
+  std::vector<Referral> referrals_;
   uint64_t generation_ = 0;
   uint16_t last_id_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/options.h"
 
 namespace mrpool::nvmf_target {
@@ -109,6 +110,43 @@ TEST(ConfigFile, ServesSomething) {
     "subsystems": [{"nqn": "nqn.2024-01.org.example:a", "namespaces": []}]})")
                 .find("line 2: nqn.2024-01.org.example:a: no namespace; write"),
             std::string::npos);
+}
+
+TEST(ConfigFile, Referrals) {
+  const auto with = [](std::string_view keys) {
+    std::string text = kGood;
+    return parse_config(text.insert(1, "\"referrals\": [" + std::string(keys) + "],"));
+  };
+  const auto config = with(R"({"traddr": "10.0.0.9", "trsvcid": "4420"},
+      {"trtype": "TCP", "traddr": "[fd00::9]", "trsvcid": "8009", "adrfam": "IPv6",
+       "secure_channel": true},
+      {"traddr": "10.0.0.9", "trsvcid": "4420", "subnqn": "nqn.2024-01.org.example:c"})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->referrals.size(), 3u);
+  EXPECT_EQ(name_of(config->referrals[0]), "rdma://10.0.0.9:4420");
+  EXPECT_EQ(name_of(config->referrals[1]), "tcp://[fd00::9]:8009");
+  EXPECT_TRUE(config->referrals[1].secure_channel);
+  EXPECT_EQ(name_of(config->referrals[2]), "rdma://10.0.0.9:4420 nqn.2024-01.org.example:c");
+  const auto again = parse_config(to_json(*config));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(to_json(*again), to_json(*config));
+  const std::pair<const char*, const char*> kWrong[] = {
+      {R"({"trsvcid": "4420"})", "referrals[0].traddr: \"\" is no numeric address"},
+      {R"({"traddr": "10.0.0.9"})", "referrals[0].trsvcid: the port is missing"},
+      {R"({"traddr": "10.0.0.9", "trsvcid": "70000"})", "trsvcid"},
+      {R"({"traddr": "::1", "trsvcid": "1", "adrfam": "ipv4"})", "adrfam: ::1 is not ipv4"},
+      {R"({"traddr": "fe80::1%lo", "trsvcid": "1"})", "leave out %lo"},
+      {R"({"traddr": "0.0.0.0", "trsvcid": "1"})", "no address that hosts can connect to"},
+      {R"({"trtype": "fc", "traddr": "10.0.0.9", "trsvcid": "1"})", "write rdma or tcp"},
+      {R"({"traddr": "10.0.0.9", "trsvcid": "1", "subnqn": "disk"})", "is no NQN"},
+      {R"({"traddr": "::1", "trsvcid": "1"}, {"traddr": "0::1", "trsvcid": "1"})",
+       "referral rdma://[::1]:1 is given twice"},
+  };
+  for (const auto& [keys, why] : kWrong) {
+    const auto refused = with(keys);
+    ASSERT_FALSE(refused.ok()) << keys;
+    EXPECT_NE(refused.status().message().find(why), std::string::npos) << refused.status();
+  }
 }
 
 // What the command line says goes before what the file says.

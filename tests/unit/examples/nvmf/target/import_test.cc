@@ -17,6 +17,7 @@ namespace mrpool::nvmf_target {
 namespace {
 
 using base::ImportWeight;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -182,9 +183,31 @@ TEST(Nvmetcli, PortsWithoutAnAddressOfOursAreNamed) {
   EXPECT_FALSE(with("4421", "99999").ok());
   const auto six = with(R"("ipv4", "traddr": "10.0.0.1")", R"("ipv6", "traddr": "fe80::1")");
   EXPECT_EQ(six->config.listen[0], "verbs://[fe80::1]:4421");
-  EXPECT_THAT(lost(R"("referrals": [])", R"("referrals": [{"enable": 1, "name": "other"}])"),
-              HasSubstr("ports[0].referrals[0].enable"));
-  EXPECT_EQ(lost(R"("referrals": [])", R"("referrals": [{"enable": 0, "name": "other"}])"), "");
+}
+
+TEST(Nvmetcli, Referrals) {
+  const auto with = [](const std::string& referral) {
+    return import(absl::StrReplaceAll(
+        kSaved, {{R"("referrals": [])", absl::StrCat(R"("referrals": [)", referral, "]")}}));
+  };
+  const std::string address =
+      R"({"enable": 1, "name": "other", "addr": {"adrfam": "ipv4", "traddr": "10.0.0.9",
+          "portid": "3", "treq": "required", "trsvcid": "8009", "trtype": "tcp"}})";
+  const auto one = with(address + ", " + address);  // both name one place
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(notes(one, ImportWeight::kLost), "");
+  ASSERT_EQ(one->config.referrals.size(), 1u);
+  EXPECT_EQ(name_of(one->config.referrals[0]), "tcp://10.0.0.9:8009");
+  EXPECT_TRUE(one->config.referrals[0].secure_channel);
+  const auto off = with(absl::StrReplaceAll(address, {{R"("enable": 1)", R"("enable": 0)"}}));
+  EXPECT_TRUE(off->config.referrals.empty());
+  EXPECT_EQ(notes(off, ImportWeight::kLost), "");
+  const auto loop = with(absl::StrReplaceAll(address, {{R"("tcp")", R"("loop")"}}));
+  EXPECT_TRUE(loop->config.referrals.empty());
+  EXPECT_THAT(notes(loop, ImportWeight::kLost), AllOf(HasSubstr("ports[0].referrals[0].addr"),
+                                                      HasSubstr("\"loop\" is not possible")));
+  EXPECT_THAT(notes(with(R"({"enable": 1, "name": "other"})"), ImportWeight::kLost),
+              HasSubstr("it has no address"));
 }
 
 TEST(Nvmetcli, APortDoesNotOpenWhatItDidNotHave) {

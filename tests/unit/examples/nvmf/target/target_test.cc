@@ -179,6 +179,38 @@ TEST_F(ConnectTest, TooManyControllers) {
                 Status::kConnectControllerBusy);
 }
 
+TEST_F(ConnectTest, DiscoveryTellsOfReferrals) {
+  const auto controller = enabled(nvme::kDiscoveryNqn);
+  (void)controller->admin(admin_command(nvme::AdminOpcode::kSetFeatures, 0, 0x0b, kEventDiscovery),
+                          0, now_);
+  (void)controller->admin(admin_command(nvme::AdminOpcode::kAsyncEventRequest), 0, now_);
+  auto tcp = make_referral("TCP", "", "fd00::9", "8009", "");
+  ASSERT_TRUE(tcp.ok()) << tcp.status();
+  tcp->secure_channel = true;
+  const auto rdma = make_referral("rdma", "ipv4", "10.0.0.9", "4420", kNqn);
+  ASSERT_TRUE(rdma.ok()) << rdma.status();
+  target_.apply({}, {{.address = "10.0.0.1", .port = 4420, .id = 1}}, {*tcp, *rdma});
+  EXPECT_EQ(controller->take_events().size(), 1u);
+  const auto log = target_.discovery_log(kOtherHost, "10.0.0.1:4420");
+  ASSERT_EQ(log.size(), sizeof(nvmf_discovery_log) + 2 * sizeof(nvmf_disc_log_entry));
+  const auto entry = [&](size_t i) {
+    return nvme::read_struct<nvmf_disc_log_entry>(
+        std::span(log).subspan(sizeof(nvmf_discovery_log) + i * sizeof(nvmf_disc_log_entry)));
+  };
+  const nvmf_disc_log_entry first = entry(0);
+  EXPECT_EQ(first.subtype, NVME_NQN_DISC);
+  EXPECT_EQ(first.trtype, NVMF_TRTYPE_TCP);
+  EXPECT_EQ(first.adrfam, NVMF_ADDR_FAMILY_IP6);
+  EXPECT_EQ(first.treq, NVMF_TREQ_REQUIRED);
+  EXPECT_EQ(first.tsas.tcp.sectype, NVMF_TCP_SECTYPE_TLS13);
+  EXPECT_EQ(nvme::le(uint16_t(first.cntlid)), nvme::kDynamicController);
+  EXPECT_EQ(std::string_view(first.traddr), "fd00::9");
+  EXPECT_EQ(std::string_view(first.trsvcid), "8009");
+  EXPECT_EQ(nvme::field_string(first.subnqn), nvme::kDiscoveryNqn);
+  EXPECT_EQ(entry(1).subtype, NVME_NQN_NVME);
+  EXPECT_EQ(nvme::field_string(entry(1).subnqn), kNqn);
+}
+
 TEST_F(ConnectTest, DiscoveryLogFollowsTheHost) {
   const auto records = [&](std::string_view host) {
     return nvme::read_struct<nvmf_discovery_log>(target_.discovery_log(host, "10.9.8.7:4420"))
