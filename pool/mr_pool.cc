@@ -5,8 +5,8 @@
 // entries back and so may take waiters_mutex; never the other way round.
 //
 // No wake-up is lost, neither to a return (FreeList, F4) nor to a repair: a lease dropped with a
-// live key is first counted in `in_repair` and then looks at hungry(); one that waits first sets
-// hungry() and then looks at `in_repair`. Both are sequentially consistent.
+// live key is first counted in `in_repair` and then looks at has_waiters(); one that waits first
+// sets has_waiters() and then looks at `in_repair`. Both are sequentially consistent.
 #include "mrpool/mr_pool.h"
 
 #include <algorithm>
@@ -216,7 +216,7 @@ void MrPool::put_elsewhere(Entry& entry) {
 
 MrPool::Entry* MrPool::get_slow(SourceLocation where) {
   // Those who wait come first.
-  for (bool repaired = false, supplied = false; !free_.hungry();) {
+  for (bool repaired = false, supplied = false; !free_.has_waiters();) {
     internal::PoolSlot* const slot = Impl::slot_of(*this);
     if (auto* entry = static_cast<Entry*>(free_.take(slot))) {
       begin_lease(*entry, where);
@@ -239,11 +239,11 @@ MrPool::Entry* MrPool::get_slow(SourceLocation where) {
 void MrPool::put_slow(Entry& entry) {
   MrPool& pool = *entry.pool();
   pool.free_.give(Impl::slot_of(pool), &entry);
-  if (pool.free_.hungry()) pool.serve_waiters();
+  if (pool.free_.has_waiters()) pool.serve_waiters();
 }
 
 void MrPool::answer_attention(internal::PoolSlot& slot) {
-  if (free_.look_up(slot)) serve_waiters();
+  if (free_.check_waiters(slot)) serve_waiters();
 }
 
 // ------------------------------------------------------------------------------- waiters
@@ -263,7 +263,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
     first = impl_->last_waiter == nullptr;
     (first ? impl_->first_waiter : impl_->last_waiter->next_) = &waiter;
     impl_->last_waiter = &waiter;
-    if (first) free_.set_hungry(true);
+    if (first) free_.set_has_waiters(true);
   }
   // A thread that gets only this way works from a cache too.
   internal::PoolSlot* const slot = Impl::slot_of(*this);
@@ -272,7 +272,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
   if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
   // From here on `waiter` may be gone.
   if (impl_->in_repair.load(std::memory_order_seq_cst) > 0) repair();
-  if (first && impl_->supplier != nullptr && free_.hungry()) impl_->supplier->supply(*this);
+  if (first && impl_->supplier != nullptr && free_.has_waiters()) impl_->supplier->supply(*this);
 }
 
 // Hands free entries to those who wait, in order, until one of the two runs out. True when
@@ -297,7 +297,7 @@ bool MrPool::serve_waiters(const Waiter* newcomer) {
 void MrPool::unlink(Waiter& waiter) {
   (waiter.prev_ != nullptr ? waiter.prev_->next_ : impl_->first_waiter) = waiter.next_;
   (waiter.next_ != nullptr ? waiter.next_->prev_ : impl_->last_waiter) = waiter.prev_;
-  if (impl_->first_waiter == nullptr) free_.set_hungry(false);
+  if (impl_->first_waiter == nullptr) free_.set_has_waiters(false);
 }
 
 void MrPool::Waiter::run(Task& task) {
@@ -338,7 +338,7 @@ void MrPool::put_live(Entry& entry) {
   impl_->broken.push(
       entry.index, [this](uint32_t i) -> auto& { return impl_->link(i); });
   impl_->in_repair.fetch_add(1, std::memory_order_seq_cst);
-  if (free_.hungry()) repair();  // nobody else may come to do it
+  if (free_.has_waiters()) repair();  // nobody else may come to do it
 }
 
 size_t MrPool::repair() {

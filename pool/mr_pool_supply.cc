@@ -47,7 +47,7 @@ absl::Status MrPool::fill(uint32_t count, uint32_t& made) {
 
 uint32_t MrPool::thin_out(uint32_t count) {
   uint32_t destroyed = 0;
-  for (; destroyed < count && !free_.hungry(); ++destroyed) {
+  for (; destroyed < count && !free_.has_waiters(); ++destroyed) {
     auto* const entry = static_cast<Entry*>(free_.take(t_slots[slot_id_]));
     if (entry == nullptr) break;
     hollow_out(*entry);

@@ -325,7 +325,7 @@ class MrPool {
   uint32_t thin_out(uint32_t count);
   // How many free MRs no lease has used since the last call.
   uint32_t count_unused();
-  bool wanted() const { return free_.hungry(); }
+  bool wanted() const { return free_.has_waiters(); }
   // The pool that `lease`, which is not empty, belongs to.
   static MrPool& home_of(const Lease& lease);
   // Ends it and destroys its MR.

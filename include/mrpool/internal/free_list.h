@@ -1,30 +1,33 @@
-// The free list of a pool: magazines in front of two stacks. Not API.
+// The free list of a pool: Bonwick's magazines and depots, with stealing. Not API.
 //
-// A fixed array of magazines holds the free nodes. A thread that takes part owns a slot: a hot slot
-// for one node, and up to two magazines behind it. Gets and puts work on the hot slot, else on the
-// current magazine; an empty or full one is exchanged, as a whole, through the stacks `stocked_`
-// and `vacant_`. Free nodes never move from one place to another, so no node is ever out of sight:
-// whoever finds nothing in its own slot and in the stacks walks the arrays and steals. Threads
-// without a slot (more threads than slots, machines without membarrier) put to a third stack,
-// `spill_`, from which everyone takes.
+// A fixed array of magazines holds the free nodes. A thread with a slot has a hot slot for one node
+// and up to two magazines. Gets and puts use the hot slot first, then the current magazine. A
+// thread exchanges an empty or full magazine as a whole through two stacks, the depots `full_` and
+// `empty_`.
+//
+// Free nodes never move between these places, so every free node can be found at any time. A thread
+// that finds no node in its own slot and in the depots searches the arrays and steals. Threads
+// without a slot (more threads than slots, machines without membarrier) put nodes on a third stack,
+// `overflow_`, from which every thread takes.
 //
 // Invariants:
-//   F1  A node is in exactly one of: a lease, one hot slot, one magazine, the spill.
-//   F2  A magazine is in exactly one of: a slot, one of the two stacks, the hands of a thread that
-//       is moving it between these. Wherever it is, thieves reach its nodes.
-//   F3  take_anywhere() returns null only if there was a moment during the call at which no hot
-//       slot, no magazine and not the spill held a node: every place was seen empty and, behind a
-//       heavy fence that made all finished puts visible, no put had been counted since before the
-//       first look. A put is counted (ThreadSlot::puts) after its node became visible: who sees the
-//       count sees the node.
-//   F4  A put publishes its node before it looks at its slot's `attention`; one that waits sets
-//       hungry() and then every slot's `attention` before a heavy fence and take_anywhere(). One
-//       of the two sees the other.
-//   F5  While hungry(), every slot's `attention` is set or about to be: only its owner clears it,
-//       then looks at hungry() behind a full fence, and sets it again if need be.
+//   F1  A node is in exactly one of: a lease, one hot slot, one magazine, the overflow stack.
+//   F2  A magazine is in exactly one of: a slot, one of the two depots, the hands of a thread that
+//       moves it between these. Thieves reach its nodes in each of these places.
+//   F3  take_anywhere() returns null only if, at some instant during the call, no hot slot, no
+//       magazine and not the overflow stack held a node. It has seen every place empty. After a
+//       heavy fence, which made all finished puts visible, it has seen that no put was counted
+//       since before its first look. A put is counted (ThreadSlot::puts) after its node became
+//       visible: a thread that sees the count sees the node.
+//   F4  A put publishes its node before it reads its slot's `attention`. A get that waits sets
+//       has_waiters() and then every slot's `attention`, before a heavy fence and take_anywhere().
+//       At least one of the two sees the other.
+//   F5  While has_waiters() is true, every slot's `attention` is set or about to be set. Only the
+//       owner of a slot clears it. The owner then reads has_waiters() after a full fence, and sets
+//       `attention` again if that is true.
 //
 // Progress: lock-free. Each retry is caused by another thread's finished get or put.
-// Thread safety: a ThreadSlot belongs to its thread; the list: shared objects: safe.
+// Thread safety: a ThreadSlot belongs to its thread; any thread may call the list.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +38,9 @@
 
 namespace mrpool::internal {
 
-// A stack of small integers below `kNil`, threaded through links that its user keeps. The head
-// carries a 40-bit tag that every change advances, so that an unchanged head means that nothing
-// happened in between (no ABA); links of indices on the stack do not change.
+// A Treiber stack of integers below `kNil`. Its user keeps the links. The head has a 40-bit tag
+// that every change advances: an unchanged head means that the stack has not changed (no ABA). The
+// link of an index does not change while the index is on the stack.
 template <typename Platform>
 class TaggedStack {
  public:
@@ -49,7 +52,7 @@ class TaggedStack {
     uint64_t head = head_.load(std::memory_order_relaxed);
     do {
       link(index).store(uint32_t(head & kNil), std::memory_order_relaxed);
-      // Release: hands over what the caller wrote before; pairs with pop()'s acquire.
+      // Release: publishes what the caller wrote before; pairs with pop()'s acquire.
     } while (!head_.compare_exchange_weak(head, (head & ~uint64_t{kNil}) + kTagOne + index,
                                           std::memory_order_acq_rel, std::memory_order_relaxed));
   }
@@ -62,7 +65,7 @@ class TaggedStack {
     for (;;) {
       const uint32_t index = uint32_t(head & kNil);
       if (index == kNil) return kNil;
-      // May read the link of an index that has left the stack; then the exchange fails.
+      // The index may have left the stack; then the exchange fails.
       const uint32_t next = link(index).load(std::memory_order_relaxed);
       if (head_.compare_exchange_weak(head, (head & ~uint64_t{kNil}) + kTagOne + next,
                                       std::memory_order_acq_rel, std::memory_order_acquire)) {
@@ -80,14 +83,14 @@ class TaggedStack {
   typename Platform::template Atomic<uint64_t> head_{kNil};
 };
 
-// What a thread has of a list. On a line of its own, and none beside it: processors fetch lines in
-// pairs.
+// The part of a list that belongs to one thread. Aligned to two cache lines, since processors fetch
+// lines in pairs.
 template <typename Platform>
 struct alignas(128) ThreadSlot {
   HotSlot<Platform> hot;
   Magazine<Platform>* current = nullptr;  // the owner's; never null while it is attached
-  typename Platform::template Atomic<uint64_t> puts{0};  // the owner counts; by all it ever had
-  typename Platform::template Atomic<bool> attention{false};  // look at hungry() (F5)
+  typename Platform::template Atomic<uint64_t> puts{0};       // by all owners; the owner writes it
+  typename Platform::template Atomic<bool> attention{false};  // read has_waiters() (F5)
   Magazine<Platform>* spare = nullptr;                        // the owner's
   typename Platform::template Atomic<uint32_t> next{0};       // TaggedStack's link
 };
@@ -99,18 +102,18 @@ class FreeList {
   using Slot = ThreadSlot<Platform>;
   static constexpr uint32_t kMaxNodes = TaggedStack<Platform>::kNil;
 
-  // `nodes` (borrowed, all free) outlive the list. At most `max_threads` slots can be attached; 0
-  // makes every operation use the spill.
+  // `nodes` (borrowed, all free) must outlive the list. At most `max_threads` slots can be
+  // attached; with 0 every operation uses the overflow stack.
   FreeList(Node* const* nodes, uint32_t count, uint32_t max_threads);
 
-  // The fast path: null when the slot has nothing at hand (then take() looks further).
+  // The fast path. Null: the hot slot and the current magazine are empty; call take().
   [[gnu::always_inline]] static Node* pop(Slot& slot) {
     Node* const node = slot.hot.pop();
     if (node != nullptr) [[likely]]
       return node;
     return slot.current->pop();
   }
-  // The fast path: false when the node must go elsewhere (then give() does it).
+  // The fast path. False: neither the hot slot nor the current magazine has space; call give().
   [[gnu::always_inline]] static bool push(Slot& slot, Node* node) {
     if (!slot.hot.push(node)) [[unlikely]] {
       if (!slot.current->push(node)) return false;
@@ -119,26 +122,27 @@ class FreeList {
     Platform::light_fence();     // F4
     return true;
   }
-  // After push() was true: whether to call look_up().
+  // After a successful push(): whether to call check_waiters().
   [[gnu::always_inline]] static bool disturbed(const Slot& slot) {
     return slot.attention.load(std::memory_order_relaxed);
   }
-  // Whether somebody waits; if not, the slot is left in peace again.
-  bool look_up(Slot& slot);
+  // Whether there are waiters. If not, clears `attention` of `slot`.
+  bool check_waiters(Slot& slot);
 
-  bool hungry() const { return hungry_.load(std::memory_order_seq_cst); }
+  bool has_waiters() const { return has_waiters_.load(std::memory_order_seq_cst); }
   // Called by one thread at a time.
-  void set_hungry(bool hungry);
+  void set_has_waiters(bool waiting);
 
-  // In these `slot` is the calling thread's, null when it has none.
-  // A free node, wherever it is; null when there was none (F3).
+  // In take(), give() and heavy_fence() `slot` is the calling thread's, null when it has none.
+  // Returns a free node from any place. Null: there was none (F3).
   Node* take(Slot* slot);
-  // Afterwards the caller looks at hungry().
+  // Makes `node` free. The caller must read has_waiters() afterwards.
   void give(Slot* slot, Node* node);
 
-  // A slot for the calling thread; null when all are taken.
+  // Returns a slot for the calling thread. Null: all are taken.
   Slot* attach();
-  // Leaves what the slot holds to the others.
+  // Releases the slot. Its magazines go to the depots; the node in its hot slot stays there, where
+  // thieves reach it.
   void detach(Slot* slot);
   bool may_attach() const { return attached_.load(std::memory_order_relaxed) < max_threads_; }
 
@@ -152,17 +156,17 @@ class FreeList {
 
  private:
   using Mag = Magazine<Platform>;
-  Node* take_from_stock(Slot& slot);
+  Node* take_from_depot(Slot& slot);
   Node* take_anywhere(const Slot* slot);
   Mag* pop_magazine(TaggedStack<Platform>& stack);
-  Mag* pop_vacant();
+  Mag* pop_empty();
   void push_magazine(TaggedStack<Platform>& stack, Mag* magazine);
   void release(Mag* magazine);
-  bool push_behind(Slot& slot, Node* node);
+  bool push_to_magazine(Slot& slot, Node* node);
   uint64_t slot_puts() const;
 
-  // Read by slow paths, written almost never.
-  alignas(128) typename Platform::template Atomic<bool> hungry_{false};
+  // Read by slow paths, rarely written.
+  alignas(128) typename Platform::template Atomic<bool> has_waiters_{false};
   uint32_t max_threads_ = 0;
   uint32_t count_ = 0;
   uint32_t magazine_count_ = 0;
@@ -170,15 +174,16 @@ class FreeList {
   std::unique_ptr<Mag[]> magazines_;
   std::unique_ptr<Slot[]> slots_;
 
-  // Written on slow paths, once in a magazine's operations.
-  alignas(128) TaggedStack<Platform> stocked_;  // magazines that held nodes when they were listed
-  TaggedStack<Platform> vacant_;                // magazines without nodes: none can appear there
-  TaggedStack<Platform> spill_;                 // nodes
+  // Written on slow paths, once for each exchange of a magazine.
+  alignas(128) TaggedStack<Platform> full_;  // magazines that held nodes when they were pushed
+  TaggedStack<Platform> empty_;              // magazines without nodes: nobody pushes to these
+  TaggedStack<Platform> overflow_;           // nodes
   TaggedStack<Platform> idle_slots_;
-  typename Platform::template Atomic<uint64_t> spill_puts_{0};
+  typename Platform::template Atomic<uint64_t> overflow_puts_{0};
   typename Platform::template Atomic<uint32_t> attached_{0};
-  typename Platform::template Atomic<uint32_t> used_magazines_{0};  // those above never held a node
-  typename Platform::template Atomic<uint32_t> used_slots_{0};  // those above never had an owner
+  // Magazines and slots with a higher number have never held a node.
+  typename Platform::template Atomic<uint32_t> used_magazines_{0};
+  typename Platform::template Atomic<uint32_t> used_slots_{0};
 };
 
 template <typename Platform>
@@ -190,8 +195,8 @@ void FreeList<Platform>::for_each_free(Visit visit) const {
   }
   const uint32_t magazines = used_magazines_.load(std::memory_order_acquire);
   for (uint32_t m = 0; m < magazines; ++m) magazines_[m].for_each(visit);
-  uint32_t i = spill_.index_of(spill_.version());
-  // Bounded: a list that changes underfoot may lead round in circles.
+  uint32_t i = overflow_.index_of(overflow_.version());
+  // Bounded: the links of a stack that other threads change may form a cycle.
   for (uint32_t steps = 0; i != kMaxNodes && steps < count_; ++steps) {
     visit(nodes_[i]);
     i = nodes_[i]->next.load(std::memory_order_relaxed);

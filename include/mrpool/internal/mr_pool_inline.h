@@ -1,7 +1,7 @@
-// The inlined part of MrPool: entries, get and put. Included by mrpool/mr_pool.h, at its end.
+// The inline part of MrPool: entries, get and put. mrpool/mr_pool.h includes it at its end.
 //
-// The fast path is a handful of plain loads and stores. It is forced inline because gcc's estimate
-// stops at the calls of the slow paths, and a call costs more than all the rest.
+// The fast path is a few plain loads and stores. A call would cost more than the rest of it, and
+// gcc does not inline it by itself because of the calls of the slow paths.
 //
 // Thread safety: as MrPool.
 #pragma once
@@ -11,12 +11,12 @@
 
 namespace mrpool {
 
-// One MR of a pool. Written by the thread that holds its lease, and only when a key is made or
-// ends: get and put read it, so that an entry that travels between threads stays in both caches.
+// One MR of a pool. The thread that holds the lease writes it when a key is made or ends. Get and
+// put only read it, so an entry that is passed between threads stays in the caches of both.
 struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
-  // What the lease is in, or the next one begins in. kFresh: as kLeased, and no lease has ended
-  // yet. kRepair: the key may be live and nobody holds the entry.
-  // kHollow: it has no MR, and nobody holds it.
+  // The phase of the lease or, while the entry is free, the one in which the next lease begins.
+  // kFresh: as kLeased, and no lease of the entry has ended yet. kRepair: not leased; the key may
+  // be live. kHollow: not leased; the entry has no MR.
   enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair, kHollow };
 
   static constexpr uintptr_t kPhases = 8;  // at least; a power of two
@@ -31,12 +31,12 @@ struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform>
                          std::memory_order_relaxed);
   }
 
-  // The pool's address and, in the bits that its alignment leaves, the phase: while the entry is
-  // leased and its key dead, the address. Atomic because stats() looks at it too.
+  // The pool's address plus the phase, which fits in the bits that are zero by the alignment of the
+  // address. kLeased is 0, so put() compares the word with the address. Atomic: stats() reads it.
   std::atomic<uintptr_t> home_and_phase{uintptr_t(Phase::kFresh)};
-  Phase before_register{};  // where not_posted() goes back to
+  Phase before_register{};  // the phase that not_posted() restores
   std::unique_ptr<FastMr> mr;
-  SourceLocation where;  // of the get; kept up to date in debug builds
+  SourceLocation where;  // of the get; set in debug builds only
 };
 static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
 
@@ -70,7 +70,7 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
   return Lease(take(where));
 }
 
-// The slot is found through t_recent and not through the entry: see there.
+// Finds the slot through t_recent, not through the entry; RecentSlot has the reason.
 [[gnu::always_inline]] inline void MrPool::put(Entry& entry) {
   internal::declare_released(&entry);
   if constexpr (internal::kDeclareOrder) return put_elsewhere(entry);
@@ -82,12 +82,12 @@ static_assert(alignof(MrPool) >= MrPool::Entry::kPhases);
 [[gnu::always_inline]] inline void MrPool::put_into(internal::PoolSlot& slot, Entry& entry) {
   if (!internal::PoolFreeList::push(slot, &entry)) [[unlikely]]
     return put_slow(entry);
-  // Behind push(): the get(Waiter) that disturbs sees this entry, or this sees that it waits.
+  // After push(): either get(Waiter) sees this entry, or this thread sees the waiter (F4).
   if (internal::PoolFreeList::disturbed(slot)) [[unlikely]]
     entry.pool()->answer_attention(slot);
 }
 
-// A slot is its thread's until the thread or the pool ends, and then leaves the thread's table.
+// A slot is in its thread's table until the thread or the pool ends.
 [[gnu::always_inline]] inline bool MrPool::Local::here() const {
   return internal::t_slots[slot_id_] == slot_;
 }

@@ -1,7 +1,7 @@
-// What the free list needs from the machine, and what it holds. Not API.
+// The atomics, fences and nodes of the free list. Not API.
 //
-// The tests bring another platform, whose atomics run under a scheduler that explores interleavings
-// and store buffers.
+// Tests use another platform, whose atomics run under a scheduler that explores interleavings and
+// store buffers.
 //
 // Thread safety: the fences: any thread.
 #pragma once
@@ -22,11 +22,11 @@ struct MachinePlatform {
   // A full barrier in this thread.
   static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-  // Adds one to a counter that only the caller writes, behind its earlier stores (release).
+  // Adds one to a counter that only the caller writes, after its earlier stores (release).
   [[gnu::always_inline]] static void count(std::atomic<uint64_t>& counter) {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
-    // Compilers make three instructions of the portable form. Stores of this processor are seen in
-    // program order, and an aligned word is stored as a whole.
+    // One instruction instead of the three of the portable form. x86 makes stores visible in
+    // program order, and stores an aligned word as a whole.
     asm volatile("addq $1, %0" : "+m"(counter) : : "memory", "cc");
 #else
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -34,7 +34,7 @@ struct MachinePlatform {
   }
 };
 
-// Base of everything a free list holds. Nodes live as long as the list.
+// The base of the objects in a free list. They live as long as the list.
 template <typename Platform>
 struct FreeNode {
   typename Platform::template Atomic<uint32_t> next{0};  // TaggedStack's link

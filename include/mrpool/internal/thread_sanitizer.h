@@ -1,11 +1,10 @@
-// ThreadSanitizer and a library that was built without it. Not API.
+// Programs with ThreadSanitizer that link a library built without it. Not API.
 //
-// The sanitizer does not see how such a library hands an MR from one thread to another, and would
-// report races that are none. The package files of a library without it define MRPOOL_UNSANITIZED.
-// A program that is built with the sanitizer then calls the library where MrPool is inline
-// otherwise, and declares the order that MrPool guarantees, at each return of a lease and at each
-// use of one. A library that is built with the sanitizer declares nothing: its own order is
-// checked.
+// ThreadSanitizer does not see the synchronization inside such a library, and would report false
+// races on MRs that pass from one thread to another. The package files of the library define
+// MRPOOL_UNSANITIZED. A program built with the sanitizer then calls the library instead of the
+// inline code. It declares the order that MrPool guarantees at each return and each use of a
+// lease. A library built with the sanitizer declares nothing, so that its own order is checked.
 #pragma once
 
 #if defined(MRPOOL_UNSANITIZED)
@@ -33,7 +32,7 @@ inline constexpr bool kDeclareOrder = true;
 inline constexpr bool kDeclareOrder = false;
 #endif
 
-// What the caller has done so far comes before what follows declare_acquired() of the same address.
+// Whatever the caller did before happens before what follows declare_acquired() of that address.
 [[gnu::always_inline]] inline void declare_released([[maybe_unused]] void* address) {
 #ifdef MRPOOL_DECLARE_ORDER
   __tsan_release(address);

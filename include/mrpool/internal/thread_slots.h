@@ -1,12 +1,12 @@
 // Where a thread keeps its slot of each pool's free list. Not API.
 //
-// A fixed thread-local table, indexed by a number that the list gets at creation, so that a get
-// finds its slot with one load; and, in front of it, the slot that the thread used last. When a
-// thread ends its slots are detached; when a list goes, every thread forgets its slot of it. Both
-// take one process-wide lock, and so does the first use of a pool by a thread; nothing else does.
+// Each thread has a table of its slots, indexed by a number that the list gets at creation: a get
+// finds its slot with one load. t_recent caches the slot that the thread used last. The end of a
+// thread detaches its slots. The end of a list removes its slots from the tables of all threads.
+// Both take one process-wide lock, as does the first use of a pool by a thread; nothing else does.
 //
-// Both tables are the library's and not inline variables: a program and the shared library it links
-// have to see the same ones, whatever the visibility the program is compiled with, and a plugin
+// Both variables are defined in the library, not inline. A program and the shared library that it
+// links must use the same ones, even if the program is compiled with hidden visibility. A plugin
 // that contains the static library has its own.
 //
 // Thread safety: t_slots and t_recent belong to their thread; the functions: any thread.
@@ -22,22 +22,21 @@ namespace mrpool::internal {
 using PoolFreeList = FreeList<MachinePlatform>;
 using PoolSlot = ThreadSlot<MachinePlatform>;
 
-// Lists that can have slots at the same time; further ones work without (they use their spill).
+// The number of lists that can have slots at the same time. Further lists use their overflow stack.
 inline constexpr uint32_t kSlotLists = 128;
 
-// Null where the thread has none. The place behind the last is every further list's, and never
-// attached.
+// Null: the thread has no slot. All further lists share the last place, which stays null.
 [[gnu::tls_model("initial-exec"),
   gnu::visibility("default")]] extern constinit thread_local PoolSlot* t_slots[kSlotLists + 1];
 
-// The slot that this thread used last, and the address of its pool; 0 when there is none. A pool
-// that goes takes its address out of every thread's, so that it is never taken for the next pool's
-// at that address. A return finds its slot here, and not through the entry, so that the slot's
-// address does not depend on the entry: else each get, which loads the entry that the last return
-// has stored, would wait until the processor knew where that store went, or guess and be sent back
-// (docs/mr_pool.md, section 9).
+// The slot that this thread used last and the address of its pool, or 0. The end of a pool clears
+// its address in all threads, so that the next pool at that address is not mistaken for it.
+//
+// put() finds its slot here and not through the entry, so that the slot's address does not depend
+// on the entry. Otherwise each get would wait for the address of the store that the put before it
+// made (docs/mr_pool.md, section 9).
 struct RecentSlot {
-  std::atomic<uintptr_t> pool{0};  // relaxed: written by the thread, and by who destroys that pool
+  std::atomic<uintptr_t> pool{0};  // relaxed: the thread, and one that destroys the pool, write it
   PoolSlot* slot = nullptr;        // the thread's alone
 };
 [[gnu::tls_model("initial-exec"),

@@ -33,9 +33,9 @@ struct ListWorld {
     ledger.gives(node);
     if (slots[t] == nullptr || !list->push(*slots[t], node)) {
       list->give(slots[t], node);
-      return list->hungry();
+      return list->has_waiters();
     }
-    return list->disturbed(*slots[t]) && list->look_up(*slots[t]);
+    return list->disturbed(*slots[t]) && list->check_waiters(*slots[t]);
   }
   void check() {
     std::set<const Node*> free;
@@ -73,7 +73,7 @@ TEST(FreeListModel, NobodyIsToldEmptyWhileANodeIsFree) {
                  [=] { return one_each<ModelPlatform>(2, 2, 2, rounds); });
     expect_right(("get put | get put, one with a slot" + twice).c_str(),
                  [=] { return one_each<ModelPlatform>(2, 1, 1, rounds); });
-    expect_right(("get put | get put, spill only" + twice).c_str(),
+    expect_right(("get put | get put, overflow only" + twice).c_str(),
                  [=] { return one_each<ModelPlatform>(2, 0, 0, rounds); });
   }
   expect_right("get put | get put | get put, two with slots",
@@ -181,7 +181,7 @@ Explorer::Scenario return_against_wait(uint32_t max_threads) {
   auto got = std::make_shared<bool>(false);
   return {{[world, node, saw] { *saw = world->put(0, node); },
            [world, got] {
-             world->list->set_hungry(true);
+             world->list->set_has_waiters(true);
              world->list->heavy_fence(world->slots[1]);
              *got = world->get(1) != nullptr;
            }},
@@ -192,7 +192,7 @@ Explorer::Scenario return_against_wait(uint32_t max_threads) {
 
 TEST(FreeListModel, NoWakeUpIsLost) {
   expect_right("put | wait", [] { return return_against_wait<ModelPlatform>(2); });
-  expect_right("put | wait, spill only", [] { return return_against_wait<ModelPlatform>(0); });
+  expect_right("put | wait, overflow only", [] { return return_against_wait<ModelPlatform>(0); });
 }
 
 // The owner puts and finds out that nobody waits any more, while the next one begins to wait.
@@ -200,8 +200,8 @@ TEST(FreeListModel, AttentionIsNotClearedForTheNextWaiter) {
   expect_right("put get put | wait", [] {
     auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 2);
     auto* node = world->must_get(0);
-    world->list->set_hungry(true);  // somebody waited, and does not any more
-    world->list->set_hungry(false);
+    world->list->set_has_waiters(true);  // somebody waited, and does not any more
+    world->list->set_has_waiters(false);
     auto saw = std::make_shared<bool>(false);
     auto got = std::make_shared<bool>(false);
     return Explorer::Scenario{{[world, node, saw] {
@@ -210,7 +210,7 @@ TEST(FreeListModel, AttentionIsNotClearedForTheNextWaiter) {
                                  if (auto* again = world->get(0)) *saw = world->put(0, again);
                                },
                                [world, got] {
-                                 world->list->set_hungry(true);
+                                 world->list->set_has_waiters(true);
                                  world->list->heavy_fence(world->slots[1]);
                                  *got = world->get(1) != nullptr;
                                }},
@@ -233,7 +233,7 @@ TEST(FreeListModel, NewcomersSeeThatSomebodyWaits) {
                                  *saw = world->put(0, node);
                                },
                                [world, got] {
-                                 world->list->set_hungry(true);
+                                 world->list->set_has_waiters(true);
                                  world->list->heavy_fence(world->slots[1]);
                                  *got = world->get(1) != nullptr;
                                }},
