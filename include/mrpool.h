@@ -1,32 +1,37 @@
 // mrpool for programs in C: devices, memory regions, pools of them, queue pairs and rw contexts, in
 // one header. It reads as C11 and as C++11.
 //
-// What it is: the library's C++ interface (include/mrpool/, where each object is described at
-// length) behind handles, with the names of the kernel's ib_mr_pool and rdma_rw and of libibverbs;
-// docs/library.md has them side by side. What this header shows is the library's C ABI: it hangs on
+// What it is: handles for the objects of the library's C++ interface, with the names of the
+// kernel's ib_mr_pool and rdma_rw and of libibverbs. include/mrpool/ describes each object in
+// detail, and docs/library.md compares the names. This header is the library's C ABI. It depends on
 // neither Abseil nor a C++ compiler, and within one soname it only grows.
 //
-// Errors: a call that can fail returns 0, or a count, or a negative errno value; what each stands
-// for is said with the call. mrpool_error() is the text of the thread's last failed set-up call. No
-// exception leaves the library. -ENOMEM: memory, or a limit of the device: the text names the
-// limit, what was asked for and what there is. -EINVAL: an argument, which the text names, NULL
-// where a call that returns an int requires an object included. -E2BIG: a struct that is larger
-// than the library knows, with something in the unknown part, or of more than 4 KiB. -EOPNOTSUPP:
-// the device cannot. -EPERM: an object in the wrong state. -EIO: anything else of the system, see
-// the text.
+// Errors: a call that can fail returns 0, a count, or a negative errno value, which the comment of
+// the call describes. mrpool_error() is the text of the thread's last failed set-up call. No
+// exception leaves the library.
+//   -ENOMEM      memory, or a limit of the device: the text has the limit and what was asked for
+//   -EINVAL      an argument, which the text names; also NULL, of a call that returns an int
+//   -E2BIG       a struct that is larger than the library knows and not 0 in the unknown part, or
+//                that has more than 4 KiB
+//   -EOPNOTSUPP  the device does not have the function
+//   -EPERM       an object in the wrong state
+//   -EIO         any other error of the system; see the text
 // Misuse: breaking a rule of use is a bug of the program. Much of it is reported, with
 // mrpool_set_log_sink(), and aborts: an object destroyed while others need it, most calls from
-// another thread than the reactor's (all with MRPOOL_CHECK_THREADS=1 in the environment). Not
-// noticed is a lease that is used after its put, or put twice: handles cannot tell. Calls that
-// return no int do not look for NULL, and every function that the library is to call must be set.
+// another thread than the reactor's (all with MRPOOL_CHECK_THREADS=1 in the environment). A
+// lease that is used after its put, or put twice, is not noticed. Calls that return no int do not
+// check for NULL. Every function that the library calls must be set.
 // fork(): a child must not touch what its parent made, not even destroy it; it may exit, exec, or
 // create new objects.
-// Ownership: objects belong to the caller, who destroys them in the reverse order of making:
-// everything of a Pd before the Pd, a Qp's rw after it was stopped (mrpool_rw_stop()) and before
-// the Qp, Qps before their Cqs, rws before their pool, armed timers, Cqs, listeners and devices
-// before the reactor. Destroying NULL does nothing. Structs are borrowed for the call, but those
-// that are said to be embedded (mrpool_cqe, mrpool_rw_ctx, mrpool_timer, mrpool_task): these stay
-// where they are until the library has called them.
+// Ownership: objects belong to the caller, who destroys them in the reverse order of creation:
+//   first                                         then
+//   a Qp's rw, after mrpool_rw_stop()             the Qp, and the rw's pool
+//   Qps                                           their Cqs
+//   everything that was made from a Pd            the Pd
+//   armed timers, Cqs, listeners and devices      the reactor
+// Destroying NULL does nothing. Structs are borrowed for the call, except embedded ones
+// (mrpool_cqe, mrpool_rw_ctx, mrpool_timer, mrpool_task). An embedded struct must stay in its place
+// until the library has called it.
 // Thread safety: reactors, timers, Cqs, listeners, Qps, rw objects: the thread that runs their
 // reactor, or made it while nothing runs it. Devices, Pds, Mrs, pools, mrpool_reactor_stop(),
 // mrpool_task_post(), mrpool_error(): any thread.
@@ -76,9 +81,10 @@ const char* mrpool_error(void);
 
 // How much a message matters. After a fatal one the library aborts.
 enum mrpool_log_level { MRPOOL_LOG_INFO = 0, MRPOOL_LOG_ERROR = 1, MRPOOL_LOG_FATAL = 2 };
-// Where the library's own messages go: a broken rule of the program, errors nobody else hears of.
-// They are few, and none is on a data path. `line`, of `length` bytes, has no line feed and no NUL
-// and is valid during the call, which may come from any thread. NULL: to stderr, as at the start.
+// Receives the library's own messages: a rule that the program has broken, and errors that no call
+// can return. They are few, and none is on a data path. `line`, of `length` bytes, has no line feed
+// and no NUL and is valid during the call, which may come from any thread. NULL: to stderr, as at
+// the start.
 typedef void (*mrpool_log_sink)(void* context, enum mrpool_log_level level, const char* line,
                                 size_t length);
 // From now on messages go to `sink`, with `context`. Any thread.
@@ -415,8 +421,8 @@ struct mrpool_qp_attr {
   uint64_t timeout;  // nanoseconds; 0: five seconds
 };
 
-// Starts a connection; events tell the outcome. Receives may be posted at once. -ENXIO: the host
-// cannot be resolved (verbs; uiwarp says so in disconnected()).
+// Starts a connection; an event reports the outcome. Receives may be posted at once. -ENXIO: the
+// host cannot be resolved (verbs; uiwarp reports that by disconnected()).
 MRPOOL_MUST_CHECK int mrpool_connect(struct mrpool_device* device, const char* address,
                                      struct mrpool_pd* pd, const struct mrpool_qp_attr* attr,
                                      struct mrpool_qp** qp);
@@ -430,15 +436,20 @@ void mrpool_abort_qp(struct mrpool_qp* qp);
 int mrpool_qp_connected(const struct mrpool_qp* qp);
 // The `context` of its mrpool_qp_attr.
 void* mrpool_qp_context(const struct mrpool_qp* qp);
-// Requests that mrpool_post_send() takes now before it says -EAGAIN.
+// The number of requests that mrpool_post_send() takes now before it returns -EAGAIN.
 uint32_t mrpool_qp_send_room(const struct mrpool_qp* qp);
 
 // Queues the chain in order. On an error `bad_wr`, where not NULL, is the first request that was
-// not taken; those before it were. -EAGAIN: the queue is full. -EFAULT: an lkey that does not cover
-// its range. -EKEYREJECTED: a key that is not one of this Pd in the right state. -EINVAL: too many
-// Sges, an unaligned atomic, `qp` is NULL. -EMSGSIZE: longer than the device allows. -EACCES:
-// REG_MR with refused flags. -EOPNOTSUPP: an opcode that the device does not have, or an unknown
-// flag; -EPROTONOSUPPORT: an opcode that the peer does not have. -ENOTCONN: not connected.
+// not taken; those before it were.
+//   -EAGAIN           the queue is full
+//   -EFAULT           an lkey that does not cover its range
+//   -EKEYREJECTED     a key that is not one of this Pd in the right state
+//   -EINVAL           too many Sges, an unaligned atomic, or `qp` is NULL
+//   -EMSGSIZE         longer than the device allows
+//   -EACCES           REG_MR with refused flags
+//   -EOPNOTSUPP       an opcode that the device does not have, or an unknown flag
+//   -EPROTONOSUPPORT  an opcode that the peer does not have
+//   -ENOTCONN         the Qp is not connected
 MRPOOL_MUST_CHECK int mrpool_post_send(struct mrpool_qp* qp, const struct mrpool_send_wr* wr,
                                        const struct mrpool_send_wr** bad_wr);
 // The same for receives, which may be posted before the Qp is connected.
@@ -452,7 +463,8 @@ struct mrpool_listen_events {
   // `info`, valid during the call, has what the peer offers.
   void (*connect_request)(void* context, struct mrpool_connect_request* request,
                           const struct mrpool_connection* info);
-  // The listener cannot accept. -ENOMEM: for now; anything else: for good. NULL: to the log.
+  // The listener cannot accept. -ENOMEM: it tries again; any other code: it has failed
+  // permanently. NULL: to the log.
   void (*error)(void* context, int error, const char* text);
 };
 
@@ -584,8 +596,8 @@ MRPOOL_MUST_CHECK int mrpool_rw_query_needs(const struct mrpool_device* device,
                                             const struct mrpool_rw_attr* attr,
                                             struct mrpool_rw_needs* needs);
 
-// The transfers of one Qp. `pool` may be NULL where pool_mrs is 0. -EPERM: a pool or a Qp that does
-// not have what mrpool_rw_query_needs() says.
+// The transfers of one Qp. `pool` may be NULL where pool_mrs is 0. -EPERM: the pool or the Qp has
+// less than mrpool_rw_query_needs() requires.
 MRPOOL_MUST_CHECK int mrpool_rw_create(struct mrpool_qp* qp, struct mrpool_mr_pool* pool,
                                        const struct mrpool_rw_attr* attr, struct mrpool_rw** rw);
 // Frees it. Aborts with a message where operations are under way: after disconnected() call
@@ -612,11 +624,11 @@ MRPOOL_MUST_CHECK int mrpool_rw_ctx_init(struct mrpool_rw_ctx* ctx, struct mrpoo
                                          const struct mrpool_sge* sg_list, uint32_t num_sge,
                                          uint64_t offset, uint64_t remote_addr, uint32_t rkey,
                                          uint64_t length, enum mrpool_rw_direction direction);
-// Starts or queues it; done() runs once, from the loop. `last`, of writes, or NULL: one request
-// that is posted after the data in the same batch (a response), completes by its own cqe, and
-// stays with its list until done(). On an error nothing was started, and done() does not run.
-// -EMSGSIZE: beyond max_transfer; -EINVAL: beyond max_segments, or a bad Sge; else as
-// mrpool_post_send().
+// Starts or queues it; done() runs once, from the loop. `last` may be NULL. For writes it may be
+// one request, such as a response, that is posted after the data in the same batch. It completes by
+// its own cqe, and must stay with its list until done(). On an error nothing was started, and
+// done() does not run. -EMSGSIZE: beyond max_transfer; -EINVAL: beyond max_segments, or a bad Sge;
+// else as mrpool_post_send().
 MRPOOL_MUST_CHECK int mrpool_rw_ctx_post(struct mrpool_rw_ctx* ctx,
                                          const struct mrpool_send_wr* last);
 // From done(): 1 where `last` was posted, so that its cqe is called; 0 where it was not.

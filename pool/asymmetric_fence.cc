@@ -25,7 +25,7 @@ bool heavy_fence_available() {
 }
 
 void MachinePlatform::heavy_fence() {
-  // Nobody gets here before heavy_fence_available() said yes, unless no thread owns a magazine.
+  // No slot is attached unless heavy_fence_available() has returned true.
   if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
     fatal("membarrier(PRIVATE_EXPEDITED) failed after it was registered");
   }

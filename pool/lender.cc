@@ -1,4 +1,4 @@
-// Lender: the steps of a loan, and what each of its states makes of an end.
+// Lender: the steps of a loan, and how each of its states ends.
 //
 // kWaiting -> kReady -> kLent -> kEnding -> kIdle. A step that can be done at once skips the state
 // that waits for it.
@@ -90,8 +90,8 @@ void Loan::invalidated(const WorkCompletion& wc) {
 
 namespace {
 
-// What keys are made with beside their rights: where the device can, a peer is told offsets from
-// the first byte instead of addresses of this process.
+// The flag for addresses that count from 0, where the device has it: the peer then learns no
+// address of this process.
 Access numbering_of(const DeviceCaps& caps) {
   const bool zero_based =
       caps.registration == Registration::kFastReg && any(caps.access.known & Access::kZeroBased);

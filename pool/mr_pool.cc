@@ -1,12 +1,13 @@
 // MrPool: entries, their life cycle, waiters and repair, around the free list.
 //
-// Locks: `waiters_mutex` guards the queue of waiters and their phases; it is taken only while
-// somebody waits, and by a get that begins to. `repair_mutex` serializes repairs. A repair gives
-// entries back and so may take waiters_mutex; never the other way round.
+// Locks: `waiters_mutex` guards the queue of waiters and their phases. It is taken only by a get
+// that begins to wait and while there are waiters. `repair_mutex` serializes repairs. A repair
+// returns entries and so may take waiters_mutex while it holds repair_mutex; the opposite order
+// does not occur.
 //
-// No wake-up is lost, neither to a return (FreeList, F4) nor to a repair: a lease dropped with a
-// live key is first counted in `in_repair` and then looks at has_waiters(); one that waits first
-// sets has_waiters() and then looks at `in_repair`. Both are sequentially consistent.
+// No waiter misses an entry. For a return, see FreeList, F4. For a repair: the end of a lease with
+// a live key first raises `in_repair` and then reads has_waiters(); a get that waits first sets
+// has_waiters() and then reads `in_repair`. All four accesses are sequentially consistent.
 #include "mrpool/mr_pool.h"
 
 #include <algorithm>
@@ -267,7 +268,7 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
   }
   // A thread that gets only this way works from a cache too.
   internal::PoolSlot* const slot = Impl::slot_of(*this);
-  // Behind another waiter: the first one's search below, or the returns after it, serve this one.
+  // Not the first waiter: the first one's search below, or a later return, serves this one.
   if (first) free_.heavy_fence(slot);  // F4
   if (!first || !serve_waiters(&waiter)) impl_->waits.fetch_add(1, std::memory_order_relaxed);
   // From here on `waiter` may be gone.

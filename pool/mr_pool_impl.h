@@ -1,7 +1,7 @@
 // The inside of an MrPool: get, put, waiters and repair (mr_pool.cc), and MRs that come and go
 // (mr_pool_supply.cc).
 //
-// Thread safety: as each member says; its pool's.
+// Thread safety: as MrPool; the mutexes and atomics guard what follows them.
 #pragma once
 
 #include <atomic>

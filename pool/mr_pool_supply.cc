@@ -1,13 +1,13 @@
-// MRs that come and go in an MrPool, for KeyedPools.
+// MRs that are added to an MrPool and removed from it, for KeyedPools.
 //
-// Entries are there from the start, as many as the pool may ever have; they are hollow until they
-// get an MR. A hollow entry is in no list that get() looks at, so get and put know nothing of it.
-// An entry becomes hollow only from the hands of who took it: thin_out() takes it as a lease does,
-// drop() has the lease.
+// All entries exist from the start, as many as the pool may ever have. An entry without an MR is
+// hollow. A hollow entry is in no list that get() searches, so get and put do not meet it. Only the
+// thread that holds an entry makes it hollow: thin_out() takes it as a lease does, drop() has the
+// lease.
 //
-// What is unused is told by the mark that tells whether an entry was ever leased: count_unused()
-// marks all free entries as fresh again, and the end of a lease takes the mark away. An entry that
-// is leased while it is marked may count as unused once; then it is in use, and not free.
+// The phase kFresh marks unused entries. count_unused() marks all free entries as fresh, and the
+// end of a lease removes the mark. An entry that is leased while it is marked may be counted as
+// unused once; then it is in use, and not free.
 //
 // Locks: hollow_mutex guards the list of hollow entries; no other lock is taken under it.
 #include <algorithm>

@@ -173,7 +173,7 @@ PostStatus RwContext::Impl::begin(RwOperation& operation, RwDirection direction,
   queue(direction).push(operation);
   ++waiting_;
 
-  // What others wait for, only a completion brings; it will find this operation behind them.
+  // Where other operations wait, a completion will serve them first and then this one.
   while (served_now && op.queued) {
     const Posted posted = post_step(operation);
     if (posted.verdict == Posted::kWait || posted.verdict == Posted::kWaitForCredit) break;
@@ -245,7 +245,7 @@ bool RwContext::Impl::cancel(RwOperation& operation) {
   State& op = state(operation);
   if (!op.queued) return false;
   leave_queue(operation);
-  // Others may have waited behind it; they are called from the loop.
+  // Operations may have waited for this one; the loop starts them.
   if (!stopped_) room_timer_.arm(qp_.reactor(), Nanoseconds::zero());
   if (op.steps > 0) {
     if (op.status == WcStatus::kSuccess) op.status = WcStatus::kCancelled;

@@ -15,7 +15,7 @@
 
 namespace mrpool {
 
-// Where an operation stands; anew with each start.
+// The progress of an operation, reset by each start.
 struct RwProgress {
   RwOperation* next = nullptr;  // in a Queue
   uint64_t ticket = 0;          // order of arrival

@@ -1,9 +1,9 @@
 // The planner of RwContext: how one transfer is cut into requests that the device and the peer
 // take. Pure: no device, no state beyond the cursor.
 //
-// A transfer becomes a sequence of steps. Each moves a consecutive range of the peer's buffer with
-// one RDMA READ or WRITE, from or to a run of local segments, either named directly by their lkeys
-// or through one MR that is registered for the step.
+// A transfer becomes a sequence of steps. Each step is one RDMA READ or WRITE of a consecutive
+// range of the peer's buffer, from or to a run of local segments. It names these by their lkeys, or
+// by one MR that is registered for the step.
 //
 // Thread safety: values.
 #pragma once

@@ -4,9 +4,9 @@
 // from the post that starts it to its last completion, and waits for none of them: it is started
 // only when all are there. So nothing that is held ever waits, and there is no deadlock.
 //
-// The send queue has room for the context's own slots and for the caller's requests. Where the
-// caller posts more than it counted, the context's requests wait for room and look for it again
-// after kRoomRetry: no completion of its own may be due that would tell.
+// The send queue has space for the context's own slots and for the caller's requests. Where the
+// caller posts more than it counted, the context's requests wait. The context tries again after
+// kRoomRetry, because no completion of its own may be due.
 //
 // Life of a step with a registered MR:
 //   kRegMr + READ with invalidate       → done, key dead

@@ -1,13 +1,13 @@
 // Access flags of memory regions, windows and pools.
 //
-// What it is: the rights a key carries, with the polarity of the Linux kernel. PCIe relaxed
-// ordering is part of every set of flags unless Access::kDisableRelaxedOrdering takes it away; user
-// verbs have it the other way round: from_ibv() and to_ibv() translate at that boundary.
+// What it is: the rights of a key, with the polarity of the Linux kernel. A set of flags allows
+// PCIe relaxed ordering unless it contains Access::kDisableRelaxedOrdering. User verbs have the
+// opposite polarity; from_ibv() and to_ibv() translate at that boundary.
 //
 // Two kinds of flag:
 //   mandatory (bits 0..19)  a device refuses one it does not know, by name;
 //   optional  (bits 20..29) granted where the device honours it, ignored where it does not.
-// Granted says which of the two happened; nothing is masked silently.
+// Granted reports what was granted and what was ignored; nothing is masked silently.
 //
 // Thread safety: values; everything here is pure.
 #pragma once
@@ -20,9 +20,9 @@
 
 namespace mrpool {
 
-// A set of flags. It is made from its named flags, from verbs flags with from_ibv(), or from bits
-// of this header's numbering with from_bits(); no number converts to it, since bit 20 of this
-// header and of verbs have opposite meanings.
+// A set of flags, made from the named flags, from verbs flags with from_ibv(), or from bits in this
+// header's numbering with from_bits(). Numbers do not convert to it: bit 20 of this header and bit
+// 20 of verbs have opposite meanings.
 class Access {
  public:
   static const Access kNone;
@@ -89,13 +89,13 @@ constexpr Access mandatory(Access a) { return a & ~kOptionalAccessRange; }
 // The flags that a device may ignore.
 constexpr Access optional(Access a) { return a & kOptionalAccessRange; }
 
-// The boundary between these flags and libibverbs'. Both sides agree on every bit but one: bit 20
-// says "relax the ordering" to libibverbs (IBV_ACCESS_RELAXED_ORDERING) and "do not relax it" here,
-// so it changes its value on the way. The rest is carried as it is: flags without a name here, such
-// as the proposed IBV_ACCESS_UNORDERED, reach the side that may know them. The two are inverse to
-// each other.
+// The boundary between these flags and those of libibverbs. Both sides agree on every bit but one.
+// Bit 20 means "relax the ordering" in libibverbs (IBV_ACCESS_RELAXED_ORDERING) and "do not relax
+// it" here, so the translation inverts it. It passes all other bits on unchanged. Flags without a
+// name here, such as the proposed IBV_ACCESS_UNORDERED, thus reach the side that may know them. The
+// two functions are inverse to each other.
 //
-// Flags for ibv_reg_mr: relaxed ordering is asked for unless `access` disables it.
+// Flags for ibv_reg_mr: they ask for relaxed ordering unless `access` disables it.
 constexpr uint32_t to_ibv(Access access) {
   return access.bits() ^ Access::kDisableRelaxedOrdering.bits();
 }
@@ -108,14 +108,13 @@ constexpr Access from_ibv(uint32_t ibv_access_flags) {
 // "local_write|remote_read|disable_relaxed_ordering"; bits without a name as "bit 21"; "none".
 std::string to_string(Access access);
 
-// The combinations every verbs device forbids (remote write or remote atomic without local write)
-// and bits outside both ranges, refused before a device sees them. InvalidArgument names the flag
-// and the mend.
+// Refuses the combinations that every verbs device forbids (remote write or remote atomic without
+// local write) and bits outside both ranges. InvalidArgument names the flag and the fix.
 [[nodiscard]] absl::Status validate(Access access);
 
-// What a device knows of flags. `known` holds the mandatory flags it implements, `honoured` the
-// optional ones it acts on. `reports_optional` is false where the stack below masks optional flags
-// without saying so (libibverbs on a kernel that lacks them).
+// The flags that a device supports. `known` holds the mandatory flags that it implements,
+// `honoured` the optional flags that it honours. `reports_optional` is false where a lower layer
+// masks optional flags silently (libibverbs on a kernel that lacks them).
 struct AccessSupport {
   Access known = Access::kNone;
   Access honoured = Access::kNone;
@@ -127,27 +126,26 @@ struct Granted {
   Access requested = Access::kNone;
   Access effective = Access::kNone;  // in force
   Access ignored = Access::kNone;    // optional flags the device does not have
-  Access unknown = Access::kNone;    // optional flags nobody can tell about
+  Access unknown = Access::kNone;    // optional flags that a lower layer may have masked
 
   friend bool operator==(const Granted&, const Granted&) = default;
 };
 
-// Decides a request against what a device knows. InvalidArgument where validate() refuses or a
-// mandatory flag is not in `support.known`; the message names the first such flag.
+// Decides a request by the flags that a device supports. InvalidArgument where validate() refuses
+// or a mandatory flag is not in `support.known`; the message names the first such flag.
 [[nodiscard]] absl::Status grant(Access requested, const AccessSupport& support, Granted& granted);
 
-// The combinations that no device takes: remote rights to write without kLocalWrite, and bits
-// outside both ranges. What validate() refuses, as flags.
+// The flags that validate() refuses: remote rights to write without kLocalWrite, and bits outside
+// both ranges.
 constexpr Access forbidden(Access access) {
   const Access writes = access & (Access::kRemoteWrite | Access::kRemoteAtomic);
   const Access unowned = any(access & Access::kLocalWrite) ? Access::kNone : writes;
   return unowned | (access & Access::from_bits(0xc0000000u));
 }
 
-// What of `access` a ceiling does not allow. kDisableRelaxedOrdering is no right but a restriction:
-// a ceiling that carries it needs it in `access` too, and it is returned where it is missing there.
-// kZeroBased, which says how a peer counts, is no right either; it and other optional bits are
-// free.
+// The flags because of which `access` exceeds `ceiling`. kDisableRelaxedOrdering is a restriction,
+// not a right: where the ceiling has it and `access` does not, it is returned. kZeroBased, which
+// selects how a peer numbers the bytes, is always allowed, as are other optional bits.
 constexpr Access beyond_ceiling(Access access, Access ceiling) {
   const Access rights = mandatory(access) & ~mandatory(ceiling) & ~Access::kZeroBased;
   return rights | (ceiling & ~access & Access::kDisableRelaxedOrdering);
@@ -157,8 +155,8 @@ constexpr bool within_ceiling(Access access, Access ceiling) {
   return !any(beyond_ceiling(access, ceiling));
 }
 
-// Which part a local buffer plays in a transfer; it decides the rights, not the caller's memory of
-// the RFC: on iWARP a READ's sink is a tagged buffer that the peer writes (RFC 5040 §5.1).
+// The role of a local buffer in a transfer, which determines the rights that it needs. On iWARP the
+// sink of a READ is a tagged buffer that the peer writes (RFC 5040 §5.1).
 enum class BufferRole : uint8_t { kSource, kReadSink };
 
 // Rights a local buffer needs in that role on a device with the given capability.

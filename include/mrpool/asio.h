@@ -4,8 +4,8 @@
 //   io_context(reactor)   the io_context a Reactor runs: timers, signals, files (on io_uring) and
 //                         coroutines on the same thread, with Reactor::run() as the loop;
 //   AsioDriver            runs a Reactor from an io_context of yours, with io.run() as the loop.
-// And completion tokens (use_awaitable is the default) for what the library otherwise tells an
-// intrusive object:
+// And operations with completion tokens (use_awaitable is the default) in place of the library's
+// intrusive callbacks:
 //   auto lease = co_await async_get(pool, reactor);
 //   auto [posted, wc] = co_await async_post(qp, write);
 // AsioLoan does the same for the key of one I/O, AsioQp and AsioListener for connections.
@@ -15,16 +15,16 @@
 // Cancellation: every operation honors its handler's cancellation slot, so `operation || timer` of
 // Asio's awaitable operators returns when the timer is first. What only waits here (async_get,
 // async_accept, async_connected, async_disconnected, AsioLoan::async_begin, an async_transfer of
-// which nothing is posted) is taken back by every type of cancellation. What the device has already
-// cannot be taken back: terminal cancellation, which is what `||` uses, then aborts the Qp, and the
-// operation ends, flushed, when the device needs its memory no more; other types have no effect.
-// Ownership: what is passed by reference must outlive the operation, scatter lists and chains only
-// its start (a list of more than RwOperation::kInlineSegments segments: all of the transfer). An
-// operation ends by its event or its cancellation, never with the io_context: to end a program,
-// close the listener, disconnect the Qps and let the coroutines return before the reactor stops for
-// the last time (docs/ownership.md). Memory: an operation allocates once, from the handler's
-// allocator (by default Asio's per-thread cache), so the intrusive interface stays the one for the
-// hottest paths.
+// which nothing is posted) is taken back by every type of cancellation. A request that the
+// device has already cannot be cancelled alone. Terminal cancellation, which is what `||` uses,
+// then aborts the Qp. The operation ends as flushed when the device no longer needs its memory.
+// Other types of cancellation have no effect then. Ownership: what is passed by reference must
+// outlive the operation, scatter lists and chains only its start (a list of more than
+// RwOperation::kInlineSegments segments: all of the transfer). An operation ends by its event or
+// its cancellation, never with the io_context. To end a program, close the listener, disconnect the
+// Qps and let the coroutines return before the reactor stops for the last time (docs/ownership.md).
+// Memory: an operation allocates once, from the handler's allocator (by default Asio's per-thread
+// cache), so the intrusive interface stays the one for the hottest paths.
 #pragma once
 
 #include <boost/asio/append.hpp>
@@ -206,7 +206,7 @@ class OwnedCompletion : public Completion {
   using Completion::Completion;
 };
 
-// What a connection waits to tell: an intrusive callback with the results.
+// An intrusive callback with the results of an operation.
 template <typename... Results>
 class Signal {
  public:
@@ -386,7 +386,7 @@ class AsioLoan {
 
   // The loan that the lender knows.
   Loan& loan() { return loan_; }
-  // What the peer is told: Loan::remote().
+  // The buffer to send to the peer: Loan::remote().
   RemoteBuffer remote() const { return loan_.remote(); }
 
  private:
@@ -415,9 +415,10 @@ class AsioLoan {
   Bound<Loan, &AsioLoan::done> loan_;
 };
 
-// A Qp that is told of its connection by completion tokens. One operation of each kind at a time.
-// Handlers on the reactor's own executor run from inside the connection's events, so a receive that
-// is posted before the coroutine suspends again is there before the peer's first message.
+// A Qp whose connection is reported through completion tokens. One operation of each kind at a
+// time. Handlers on the reactor's own executor run from inside the connection's events, so a
+// receive that is posted before the coroutine suspends again is there before the peer's first
+// message.
 class AsioQp final : private QpEvents {
  public:
   // No connection yet; `reactor` is that of the Cqs.
@@ -425,12 +426,12 @@ class AsioQp final : private QpEvents {
   AsioQp(const AsioQp&) = delete;
   AsioQp& operator=(const AsioQp&) = delete;
 
-  // Device::connect and ConnectRequest::accept; async_connected tells how it went.
+  // Device::connect; async_connected reports the outcome.
   absl::Status connect(Device& device, const Address& address, Pd& pd, const QpOptions& options,
                        const ConnectParams& params = {}) {
     return take(device.connect(address, pd, options, params, *this));
   }
-  // ConnectRequest::accept; async_connected tells how it went.
+  // ConnectRequest::accept; async_connected reports the outcome.
   absl::Status accept(ConnectRequest& request, Pd& pd, const QpOptions& options,
                       const ConnectParams& params = {}) {
     return take(request.accept(pd, options, params, *this));
@@ -536,8 +537,8 @@ class AsioQp final : private QpEvents {
   std::unique_ptr<Qp> qp_;
 };
 
-// A Listener that hands its requests to whoever waits for them; those nobody waits for yet are
-// kept.
+// A Listener whose requests are taken with async_accept; it keeps the requests that nobody has
+// taken yet.
 class AsioListener final : private ListenHandler {
  public:
   // No port yet; requests come on `reactor`.
@@ -567,8 +568,8 @@ class AsioListener final : private ListenHandler {
   // Why no request can come any more; OK while they can.
   const absl::Status& failure() const { return failure_; }
 
-  // Handler: void(std::unique_ptr<ConnectRequest>); null after close(), where the listener has
-  // failed for good (failure() says why), and where the wait was cancelled.
+  // Handler: void(std::unique_ptr<ConnectRequest>). Null after close(), after the listener has
+  // failed permanently (failure() has the reason), and after the wait was cancelled.
   template <typename Token = boost::asio::use_awaitable_t<>>
   auto async_accept(Token&& token = Token()) {
     using Request = std::unique_ptr<ConnectRequest>;

@@ -36,7 +36,7 @@ struct Address {
   std::string transport;  // "uiwarp", "verbs"
   std::string host;       // "127.0.0.1", "::1" (written [::1]); may be empty for "uiwarp://"
   uint16_t port = 0;      // 0 when not given
-  std::string options;    // what stands behind '?'
+  std::string options;    // the part after '?'
 
   // "uiwarp://127.0.0.1:4420". InvalidArgument names the part that is wrong.
   static absl::StatusOr<Address> parse(std::string_view uri);
@@ -91,9 +91,10 @@ struct DeviceCaps {
   } max_private_data;
 };
 
-// What the registration of memory must allow so that pool keys over it can carry `rights`: nothing
-// of a peer's where keys are fast registered, the binding of windows where they are windows, and
-// the rights themselves, open to the peer for as long as the Mr lives, where there is neither.
+// The access flags with which memory must be registered, so that pool keys over it can have
+// `rights`. With fast registration: no remote rights. With memory windows: kMwBind, no remote
+// rights. With pre-registered keys: the rights themselves, which the peer then has as long as the
+// Mr lives.
 constexpr Access base_access(const DeviceCaps& caps, Access rights) {
   switch (caps.registration) {
     case Registration::kFastReg:
@@ -119,15 +120,16 @@ struct FastMrOptions {
 class Pd {
  public:
   virtual ~Pd() = default;
-  // Registers memory for good. InvalidArgument: refused flags; or memory that is null, empty, not
-  // mapped, not readable, not writable although `access` lets the device write it, or that wraps
-  // (EFAULT of ibv_reg_mr; the message names the first such byte; without /proc, uiwarp checks only
-  // for null, empty and wrapping; with kOnDemand nothing has to be mapped yet). ResourceExhausted:
-  // max_mr, or locked memory (the message names `ulimit -l`).
-  // The memory must stay mapped, with its protection, while the Mr lives. It is not looked at
-  // again: on uiwarp a later munmap() ends the connection with kFault where the kernel copies the
-  // bytes, and the process with SIGSEGV where this library does (CRC, small messages). On verbs the
-  // pages are pinned and stay.
+  // Registers memory until the Mr is destroyed.
+  // InvalidArgument: refused flags; or memory that is null, empty, not mapped, not readable, not
+  // writable although `access` lets the device write it, or that wraps (EFAULT of ibv_reg_mr). The
+  // message names the first such byte. Without /proc, uiwarp checks only for null, empty and
+  // wrapping. With kOnDemand nothing has to be mapped yet.
+  // ResourceExhausted: max_mr, or locked memory (the message names `ulimit -l`).
+  // The memory must stay mapped, with its protection, while the Mr lives. It is not checked again.
+  // On uiwarp a later munmap() ends the connection with kFault where the kernel copies the bytes,
+  // and the process with SIGSEGV where this library does (CRC, small messages). On verbs the pages
+  // are pinned and stay.
   virtual absl::StatusOr<std::unique_ptr<Mr>> reg_mr(std::span<std::byte> memory,
                                                      Access access) = 0;
   // Registers memory of another device (ibv_reg_dmabuf_mr). Its Mr::memory() is the range as Sges
@@ -181,8 +183,8 @@ class Device {
   // port is taken.
   virtual absl::StatusOr<std::unique_ptr<Listener>> listen(Reactor& reactor, const Address& address,
                                                            ListenHandler& handler) = 0;
-  // Starts a connection; `events` hears of the outcome and must outlive the Qp. Receives may be
-  // posted to the Qp at once. A host that cannot be resolved is NotFound here on verbs, which
+  // Starts a connection; `events` is called with the outcome and must outlive the Qp. Receives may
+  // be posted to the Qp at once. A host that cannot be resolved is NotFound here on verbs, which
   // resolves in the call, and kUnresolved in on_disconnected on uiwarp.
   virtual absl::StatusOr<std::unique_ptr<Qp>> connect(const Address& address, Pd& pd,
                                                       const QpOptions& options,

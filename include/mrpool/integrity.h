@@ -1,9 +1,10 @@
 // Protection information of T10 (DIF): eight bytes for each block of data, and what to do with them
 // between memory and wire.
 //
-// What it is: the layout of a tuple, the functions that make and check tuples over scatter lists
-// (without a device), and the attributes of an integrity MR (mrpool/mr.h), which does that as part
-// of a transfer. The kernel's ib_sig_attrs; docs/integrity.md explains.
+// What it is: the layout of a tuple, functions that make and check tuples over scatter lists
+// without a device, and the attributes of an integrity MR (mrpool/mr.h). An integrity MR makes and
+// checks tuples as part of a transfer. The kernel has ib_sig_attrs for that; docs/integrity.md
+// explains.
 //
 //   a block on the wire:  block_size bytes of data, guard (16 bits), application tag (16),
 //                         reference tag (32), all three big-endian
@@ -42,7 +43,7 @@ ProtectionTuple decode_tuple(std::span<const std::byte, kTupleBytes> from);
 // the result of one is the seed of the next.
 uint16_t t10dif_guard(std::span<const std::byte> data, uint16_t seed = 0);
 
-// Which tuples say of themselves that their block is not to be checked.
+// Which tuples mark their block as one that is not checked.
 enum class IntegrityEscape : uint8_t {
   kNone,
   kAppTag,        // application tag 0xffff (DIF types 1 and 2)
@@ -136,7 +137,7 @@ std::optional<IntegrityError> convert_protection(const IntegrityAttributes& attr
                                                  std::span<const Sge> from,
                                                  std::span<const Sge> to);
 
-// What an integrity MR can map beside max_segments of data.
+// What an integrity MR can map in addition to max_segments of data.
 struct IntegrityCapacity {
   uint32_t blocks = 0;               // 0: it has no integrity
   uint32_t protection_segments = 0;  // of tuples in memory

@@ -1,8 +1,8 @@
 // Lending memory to a peer for one I/O: what an initiator does with every command that has data.
 //
-// A Loan is the key of one I/O: it takes an MR from a pool, binds it to the bytes with exactly the
-// rights asked, and gives it back when the peer can use the key no more. A Lender makes the loans
-// of one Qp. The order of calls:
+// A Loan is the key of one I/O. It takes an MR from a pool and binds it to the bytes with exactly
+// the rights asked. It returns the MR when the peer can no longer use the key. A Lender makes the
+// loans of one Qp. The order of calls:
 //
 //   struct Command {
 //     Command(Reactor& home) : loan(home, ...) {}
@@ -39,13 +39,13 @@
 //   kLent     post() gave the key out             kPending; after stop() kReturned
 //   kEnding   the invalidation is under way       kPending: done() runs, as it would have
 //
-// The three kinds of registration (mrpool/mr.h) differ in nothing that a caller sees: where keys
-// are pre-registered nothing has to be registered, and end() never waits.
+// A caller uses the three kinds of registration (mrpool/mr.h) in the same way. With pre-registered
+// keys post() adds no registration, and end() never waits.
 //
-// done() runs once for each kPending, from the loop, never from inside a call, and says how the
-// step ended: kReady, kReturned or kLost. From inside it the loan may begin again, end or be
-// destroyed. MRs are given to the loans of one lender in the order of begin(), and to the waiters
-// of a pool in the order in which they came.
+// done() runs once for each kPending, from the loop, never from inside a call. Its argument is the
+// outcome of the step: kReady, kReturned or kLost. From inside it the loan may begin again, end or
+// be destroyed. MRs are given to the loans of one lender in the order of begin(), and to the
+// waiters of a pool in the order in which they came.
 //
 // Thread safety: the Qp's reactor thread.
 // Ownership: the pool outlives the lender, the Qp its stop() or end. A Loan may be destroyed in
@@ -53,7 +53,7 @@
 // through repair where its key may be live. Loans that wait must end before their lender.
 //
 // Memory: begin, post and end allocate nothing. Send queue: Lender::kSendRequests slots for each
-// loan, beside the caller's requests.
+// loan, in addition to the caller's requests.
 #pragma once
 
 #include <cstdint>
@@ -70,7 +70,7 @@
 
 namespace mrpool {
 
-// What became of a step of a loan: begin and end return it, done() is told.
+// The outcome of a step of a loan: the result of begin and end, and the argument of done().
 enum class [[nodiscard]] LoanStatus : uint8_t{
     kReady,         // begin: the key is made; remote() names it, post() gives it out
     kReturned,      // end: the key is dead and the MR in the pool; the bytes are the program's

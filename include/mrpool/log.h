@@ -1,5 +1,5 @@
-// Where the library's own messages go: a broken rule of the program, an error nobody else hears of,
-// the report of the ordering sanitizer. They are few: none on a data path.
+// The library's own messages: a rule that the program has broken, an error that no call can return,
+// the report of the ordering sanitizer. They are few, and none is on a data path.
 //
 // Thread safety: any thread.
 #pragma once
@@ -18,8 +18,8 @@ enum class LogLevel : uint8_t {
 // The level's name, for people.
 std::string_view to_string(LogLevel level);
 
-// `line` has no line feed and is valid during the call. Called from the thread that has something
-// to say, one call at a time or several; must not throw.
+// `line` has no line feed and is valid during the call. Called from the thread that reports, and
+// from several threads at the same time; must not throw.
 using LogSink = void (*)(void* context, LogLevel level, std::string_view line);
 
 // From now on messages go to `sink`. Null: to stderr, each headed by "mrpool: ", as at the start. A

@@ -40,7 +40,7 @@ class Mr {
   Lkey lkey() const { return lkey_; }
   // The key for the peer.
   Rkey rkey() const { return rkey_; }
-  // What a peer calls the first byte.
+  // The address by which a peer names the first byte.
   RemoteAddr remote_addr() const { return remote_addr_; }
   // What became of the access flags that were asked for.
   const Granted& granted() const { return granted_; }
@@ -86,18 +86,20 @@ class FastMr {
   FastMr(const FastMr&) = delete;
   FastMr& operator=(const FastMr&) = delete;
 
-  // Describes the memory of the next registration and returns how many of `segments` it takes, from
-  // the front: fewer than given when the capacity is reached, or where a gap (a segment that does
-  // not end, or a next one that does not start, on a page boundary) cannot be mapped. 0 when the
-  // first segment cannot be mapped at all. Every segment carries the lkey of its base Mr.
+  // Describes the memory of the next registration. Returns how many of `segments` it maps, counted
+  // from the first. That is fewer than given when the capacity is reached, or at a gap that the MR
+  // cannot map. A gap is a place between two segments that is not on a page boundary on both sides.
+  // 0: the first segment cannot be mapped. Every segment carries the lkey of its base Mr.
   virtual size_t map(std::span<const Sge> segments) = 0;
 
-  // The same with protection, on an MR that has FastMrOptions::integrity. `data` has whole blocks;
-  // `protection`, where attributes.memory is protected, kTupleBytes for each, else nothing. The
-  // mapping is all of both or nothing, and any ranges will do. Its length() and sge() are those of
-  // the bytes on the wire, as a peer reads and writes them. kTooManySges: beyond the capacity.
-  // kTooLong: more blocks than that, or a message the device cannot have. kBadSge: an lkey that
-  // does not cover its range. kUnsupported: the MR has no integrity.
+  // The same with protection, on an MR that has FastMrOptions::integrity. `data` has whole blocks.
+  // `protection` has kTupleBytes for each block where attributes.memory is protected, and is empty
+  // otherwise. Both lists are mapped as a whole or not at all; gaps are allowed. length() and sge()
+  // then describe the bytes on the wire, as a peer reads and writes them.
+  //   kTooManySges  more segments than the capacity
+  //   kTooLong      more blocks than the capacity, or more than a message of the device
+  //   kBadSge       an lkey that does not cover its range
+  //   kUnsupported  the MR has no integrity
   virtual PostStatus map_integrity(IntegrityFlow flow, std::span<const Sge> data,
                                    std::span<const Sge> protection,
                                    const IntegrityAttributes& attributes);
@@ -108,8 +110,8 @@ class FastMr {
 
   // Gives lkey() and rkey() new values; call once between an invalidation and the next
   // registration. Read both again afterwards: verbs changes the low 8 bits (the key part of a
-  // STag), uiwarp all 32, so that no key tells the next one. A value does not come back before 127
-  // others of this FastMr.
+  // STag), uiwarp all 32, so that a peer cannot guess the next key. A value is used again after 127
+  // others of this FastMr at the earliest.
   virtual void advance_key() = 0;
 
   // False on kPreRegistered devices: map() is all there is to do and nothing to invalidate.
@@ -122,7 +124,7 @@ class FastMr {
   Lkey lkey() const { return lkey_; }
   // The key for the peer, of the last registration.
   Rkey rkey() const { return rkey_; }
-  // What a peer calls the first byte that is mapped.
+  // The address by which a peer names the first mapped byte.
   RemoteAddr remote_addr() const { return remote_addr_; }
   // The bytes that are mapped.
   uint64_t length() const { return length_; }

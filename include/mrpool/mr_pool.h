@@ -1,45 +1,48 @@
 // A pool of fast-registration MRs: the kernel's ib_mr_pool with access flags, shared by all queue
 // pairs and threads of a Pd.
 //
-// One I/O takes a lease, maps its bytes, registers them with exactly the rights it needs, hands out
-// the key, has it invalidated, and returns the lease:
+// One I/O takes a lease, maps its bytes, registers them with exactly the rights it needs, and sends
+// the key to the peer. At its end the key is invalidated and the lease returned:
 //
 //   MrPool::Lease lease = pool->get();         // empty when exhausted
 //   lease.map(segments);
 //   WorkRequest reg;
-//   lease.prepare_register(rights, reg);       // where lease.needs_registration(): post it in
-//                                              // front of the request that uses the key
-//   ... I/O; invalidated by the peer or by READ with invalidate (lease.invalidated() says so), or
-//   lease.prepare_invalidate(inv);             // and lease.invalidated() from its completion
+//   lease.prepare_register(rights, reg);       // where lease.needs_registration(): post it before
+//                                              // the request that uses the key
+//   ... I/O; then, after the peer or a READ with invalidate has invalidated the key:
+//   lease.invalidated();
+//   ... or, where neither has: post this, and call invalidated() from its completion
+//   lease.prepare_invalidate(inv);
 //   lease.reset();                             // or the destructor
 //
-// Of a pool of integrity MRs the lease is mapped with protection, and asked for the result between
-// invalidated() and reset(): lease.check_integrity().
+// A lease of a pool of integrity MRs is mapped with protection. lease.check_integrity() has the
+// result; call it between invalidated() and reset().
 //
-// A loop that does little else looks its thread's cache up once, and gets and puts through that:
+// A tight loop can look up its thread's cache once, and get and put through a Local:
 //
 //   MrPool::Local local(*pool);
 //   MrPool::Lease lease = local.get();
 //   local.put(std::move(lease));
 //
-// The life of an entry is free → leased → registered → invalidated → free; a step out of order is a
-// bug of the program and aborts with a message, in every build. A lease dropped while its key may
-// still be live is not recycled: the entry goes to the repair list, which re-creates the key off
-// the data path (repair(); also run when get() finds the pool empty or somebody waits).
+// The life of an entry is free → leased → registered → invalidated → free. A step out of order is a
+// bug of the program and aborts with a message, in every build. An entry whose lease ends while its
+// key may be live does not become free: it goes to the repair list. repair() re-creates its key,
+// off the data path. The pool also repairs when get() finds it empty and when there are waiters.
 //
-// Thread safety: shared objects: safe for get, put, cancel, stats, repair. A Lease belongs to one
-// thread at a time and may be moved between threads. A Local is const: safe, and of use to the
-// thread that made it. Not for signal handlers.
-// Progress: get() and the return of a lease are lock-free and do not allocate. Exceptions, none of
-// them on the path of an ordinary I/O: a thread's first use of a pool, while somebody waits,
-// repair. Memory ordering: what a thread wrote before it returned a lease is visible to the thread
-// that gets the same entry next. Exhaustion: get() returns an empty lease at once, and only if
-// there was a moment during the call at which no entry was free: caches of other threads, running
-// or ended, hide none. get(Waiter) is served first come, first served; while somebody waits, get()
-// takes only what its thread's own cache still holds. Ownership: the pool must outlive its leases
-// and be destroyed before its Pd. Destroying it with leases or waiters out is reported on stderr,
-// in debug builds with the place each lease was taken, and aborts. How it works, and why it is
-// right: docs/mr_pool.md.
+// Thread safety: any thread may call get, put, cancel, stats and repair. A Lease belongs to one
+// thread at a time and may be moved between threads. A Local may be used by any thread, and is fast
+// in the thread that made it. Not for signal handlers.
+// Progress: get() and the return of a lease are lock-free and do not allocate. There are three
+// exceptions, none on the path of an ordinary I/O: a thread's first use of a pool, calls while
+// there are waiters, and repair.
+// Memory ordering: what a thread wrote before it returned a lease is visible to the thread that
+// gets the same entry next. Exhaustion: get() returns an empty lease only if, at some instant
+// during the call, every entry was in use. Entries cached by other threads count as free and are
+// found. Waiters are served in order of arrival; while there are waiters, get() takes only entries
+// from its own thread's cache. Ownership: the pool must outlive its leases and be destroyed before
+// its Pd. Destroying it with leases or waiters is reported on stderr and aborts; in debug builds
+// the report has the place where each lease was taken. How it works, and the proof that it is
+// correct: docs/mr_pool.md.
 #pragma once
 
 #include <atomic>
@@ -80,19 +83,18 @@ enum class MrPoolType : uint8_t {
   kIntegrity,  // with protection information (docs/integrity.md); needs caps.max_integrity_blocks
 };
 
-// What a pool is made of.
+// The parameters of a pool.
 struct MrPoolOptions {
   uint32_t count = 0;  // entries, below 2^24; all allocated at creation
   MrPoolType type = MrPoolType::kFastReg;
   uint32_t max_segments = 256;  // per entry
-  // The ceiling: no registration through the pool may exceed it. Remote rights are asked for by
-  // name.
+  // The ceiling: no registration through the pool may exceed it. The default has no remote rights.
   Access access = Access::kLocalWrite;
   // The least scope the pool's user accepts; creation fails with FailedPrecondition on a device
   // that only has less.
   Registration at_least = Registration::kPreRegistered;
-  // Threads that get a cache of their own, about 1.3 KiB each, allocated at creation. Others share
-  // a list and are served as correctly but slower.
+  // The number of threads that get their own cache, about 1.3 KiB each, allocated at creation. All
+  // other threads share a list, which is slower.
   uint32_t cached_threads = 32;
   // Per entry; set for kIntegrity, and only then.
   IntegrityCapacity integrity{};
@@ -102,11 +104,11 @@ struct MrPoolOptions {
 struct MrPoolStats {
   uint32_t size = 0;
   uint32_t in_use = 0;  // leased, or granted to a waiter
-  // How many different entries were ever leased. Entries are reused last in, first out, so with one
-  // thread this is the peak of in_use; with several it is never below it.
+  // The number of different entries that were ever leased. Entries are reused last in, first out,
+  // so with one thread this is the peak of in_use; with several it is at least that.
   uint32_t high_water = 0;
   uint32_t in_repair = 0;    // neither free nor leased
-  uint64_t gets = 0;         // leases given out
+  uint64_t gets = 0;         // leases that get() returned or waiters received
   uint64_t exhaustions = 0;  // get() that returned empty
   uint64_t waits = 0;        // get(Waiter) that had to wait
   uint64_t repairs = 0;      // keys re-created
@@ -138,15 +140,15 @@ class MrPool {
     }
     [[gnu::always_inline]] ~Lease() { reset(); }
 
-    // All calls but this one and reset() require a lease that is not empty: an empty one aborts
-    // with a message.
+    // False: the lease is empty. All calls but this one and reset() abort with a message on an
+    // empty lease.
     explicit operator bool() const { return entry_ != nullptr; }
     // Returns the entry to the pool, or to the repair list when its key may be live.
     void reset();
 
     // The MR.
     FastMr& mr() const;
-    // Where the entry is in its life.
+    // The state of the entry.
     State state() const;
 
     // FastMr::map on this entry. Requires the key not to be live.
@@ -158,30 +160,31 @@ class MrPool {
     // FastMr::check_integrity on this entry. Requires the key not to be live: after invalidated().
     IntegrityReport check_integrity();
     // Fills `wr` with the registration of the mapped memory under a new key, unsignalled, and marks
-    // the key live: a request that is prepared must be posted, or taken back with not_posted().
-    // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden (MrPool::denied() says
-    // which flags); nothing changed. Where
-    // needs_registration() is false there is nothing to post: `wr` is not touched and the key,
-    // which is the base Mr's, does not count as live.
+    // the key live. The request must be posted, or not_posted() called.
+    // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden; MrPool::denied() returns
+    // the flags. Nothing changed.
+    // Where needs_registration() is false, `wr` is not changed and must not be posted. The key is
+    // the base Mr's and does not count as live.
     PostStatus prepare_register(Access access, WorkRequest& wr);
-    // Whether prepare_register() fills a request that has to be posted.
+    // Whether prepare_register() fills a request that must be posted.
     bool needs_registration() const { return mr().needs_registration(); }
     // The request that prepare_register() filled was not posted: its key is dead.
     void not_posted();
     // Fills `wr` with the local invalidation; call invalidated() from its completion. `wr` has no
     // completion yet and is signalled.
     void prepare_invalidate(WorkRequest& wr) const;
-    // The key is dead: the peer's SEND, a READ with invalidate or a kLocalInv has ended it.
+    // Reports that the key is dead: the peer's SEND, a READ with invalidate or a kLocalInv has
+    // invalidated it.
     void invalidated();
 
-    // For interfaces that hand leases out as pointers (transport/c): gives the entry away without
-    // ending the lease, which is empty afterwards, and makes a lease of it again.
+    // For interfaces that pass leases as pointers (transport/c). release() returns the entry
+    // without ending the lease, and empties this object. adopt() makes a lease of the entry again.
     [[nodiscard]] Entry* release() {
       Entry* const entry = entry_;
       entry_ = nullptr;
       return entry;
     }
-    // Of an entry that release() gave.
+    // `entry` must come from release().
     static Lease adopt(Entry* entry) { return Lease(entry); }
 
    private:
@@ -197,12 +200,11 @@ class MrPool {
     Entry* entry_ = nullptr;
   };
 
-  // The pool as one thread sees it: its cache, looked up when the Local is made instead of in each
-  // call. It holds nothing: entries in the cache stay in every thread's reach, any number of Locals
-  // and plain calls may be mixed, and a lease from either may end either way. Where the cache is
-  // not the calling thread's (another thread, a thread that is ending, more threads than
-  // cached_threads) each call notices and does what the plain one does, at its price. The pool must
-  // outlive it.
+  // One thread's cache of the pool, looked up when the Local is made instead of in each call. A
+  // Local holds no entries: other threads can still take those in the cache. Locals and plain calls
+  // may be mixed, and a lease from either may be returned by either. A call notices where the cache
+  // is not the calling thread's (another thread, a thread that ends, more threads than
+  // cached_threads); it then does what the plain call does. The pool must outlive the Local.
   class Local {
    public:
     // Looks the calling thread's cache up.
@@ -211,20 +213,19 @@ class MrPool {
 
     // As MrPool::get().
     Lease get(SourceLocation where = SourceLocation::current()) const;
-    // Ends `lease`, which may be empty, and of any pool.
+    // Ends `lease`, which may be empty or of another pool.
     void put(Lease&& lease) const noexcept;
 
    private:
     bool here() const;
 
     MrPool* pool_;
-    internal::PoolSlot* slot_;  // the thread's that made this; nobody's when it had none
+    internal::PoolSlot* slot_;  // of the thread that made this; null when it had none
     uint32_t slot_id_;
   };
 
-  // An asynchronous get. Embed it; it must stay until `ready` ran or cancel() returned, and aborts
-  // with a message where it does not. May be used
-  // again from then on, from inside `ready` too.
+  // An asynchronous get. Embed it. It must exist until `ready` ran or cancel() returned; destroying
+  // it earlier aborts with a message. It may be used again after that, also from inside `ready`.
   class Waiter : private Task {
    public:
     // `lease` is not empty.
@@ -254,21 +255,21 @@ class MrPool {
 
   // FailedPrecondition: the device has no MRs of that type, or only a lesser scope.
   // InvalidArgument: options that contradict each other, refused flags. ResourceExhausted: the
-  // device's limits. Nothing is left behind.
+  // device's limits. After an error nothing of the pool remains.
   static absl::StatusOr<std::unique_ptr<MrPool>> create(Pd& pd, const MrPoolOptions& options);
   ~MrPool();
   MrPool(const MrPool&) = delete;
   MrPool& operator=(const MrPool&) = delete;
 
-  // An entry, or an empty lease when every one is out.
+  // Takes a free entry. Returns an empty lease when every entry is in use.
   Lease get(SourceLocation where = SourceLocation::current());
-  // Queues `waiter` behind those already waiting; `ready` runs once an entry is its.
+  // Adds `waiter` at the end of the queue; its `ready` runs when it is given an entry.
   void get(Waiter& waiter, SourceLocation where = SourceLocation::current());
-  // Takes a get back, on the thread of the waiter's home. It is final: when cancel() returns,
-  // `ready` will not run any more for this get, and the waiter may be destroyed or used again.
+  // Cancels a get, on the thread of the waiter's home. It is final: when cancel() has returned,
+  // `ready` does not run for this get, and the waiter may be destroyed or used again.
   //
   //   the waiter                              returns   `ready`             the MR
-  //   waits for an MR                         true      does not run        none was its
+  //   waits for an MR                         true      does not run        it had none
   //   was given one, `ready` has not run yet  true      does not run        is free again
   //   is idle: `ready` ran, or no get()       false     ran, or never will  the caller's lease
   //   runs `ready` now (a call from inside)   false     runs                the caller's lease
@@ -278,16 +279,16 @@ class MrPool {
   // verbs, system calls. Entries whose renewal fails stay on the list for the next call.
   size_t repair();
 
-  // What the pool holds and has counted. Any thread; the numbers are not of one moment.
+  // The current statistics. Any thread.
   MrPoolStats stats() const;
-  // What it was created with.
+  // The options that the pool was created with.
   const MrPoolOptions& options() const;
-  // What became of MrPoolOptions::access on this device: the flags that its registrations may have,
-  // and optional ones that the device ignores.
+  // How the device has granted MrPoolOptions::access: the flags that registrations may have, and
+  // the optional flags that the device ignores.
   const Granted& granted() const;
-  // The flags because of which a registration with `access` is kAccessDenied: beyond the ceiling,
-  // or forbidden; kDisableRelaxedOrdering when the ceiling has it and `access` does not. kNone:
-  // none.
+  // The flags because of which prepare_register(access) returns kAccessDenied: those beyond the
+  // ceiling, those that are forbidden, and kDisableRelaxedOrdering where the ceiling has it and
+  // `access` does not. kNone: the registration is allowed.
   Access denied(Access access) const;
   // The Pd of its MRs.
   Pd& pd() const;
@@ -314,16 +315,16 @@ class MrPool {
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
 
-  // Of KeyedPools, which calls them one at a time: MRs that come and go. `options.count` is the
-  // most there can be; the pool starts without any.
+  // For KeyedPools, which calls these one at a time. It adds and removes MRs: the pool starts
+  // without any and has at most `options.count`.
   friend class KeyedPools;
   static absl::StatusOr<std::unique_ptr<MrPool>> create_hollow(Pd& pd, const MrPoolOptions& options,
                                                                internal::MrSupplier& supplier);
-  // Makes up to `count` MRs; `made` tells how many. An error is that of the first that failed.
+  // Makes up to `count` MRs and sets `made` to their number. An error is that of the first failure.
   absl::Status fill(uint32_t count, uint32_t& made);
-  // Destroys up to `count` free MRs, none while somebody waits; returns how many.
+  // Destroys up to `count` free MRs, none while there are waiters; returns how many.
   uint32_t thin_out(uint32_t count);
-  // How many free MRs no lease has used since the last call.
+  // The number of free MRs that no lease has used since the last call.
   uint32_t count_unused();
   bool wanted() const { return free_.has_waiters(); }
   // The pool that `lease`, which is not empty, belongs to.

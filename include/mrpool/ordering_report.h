@@ -1,8 +1,8 @@
 // What the ordering sanitizer of a device did (docs/relaxed_ordering.md).
 //
-// A device opened with placement=adversarial withholds, splits and scrambles the data that relaxed
-// ordering lets a device withhold, so that a program that trusts more than its completions fails
-// where it can be seen. The report says how much chance it had to.
+// A device opened with placement=adversarial withholds, splits and reorders data as far as relaxed
+// ordering allows. A program that relies on more than its completions then fails in a test. The
+// report states how much the device withheld and reordered.
 //
 // Thread safety: any thread.
 #pragma once

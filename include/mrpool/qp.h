@@ -3,10 +3,11 @@
 // A Qp is one connection: it is made by Device::connect or by ConnectRequest::accept, and its life
 // is connecting → connected → closing → closed. While it is connecting, receives can be posted;
 // from on_connected on, everything. When it leaves the connected state all outstanding requests
-// complete as kFlushed (one that caused the end says why), in the order they were posted per queue.
-// on_disconnected comes after the last of these: nothing is called for the Qp from then on.
+// complete as kFlushed, in the order they were posted per queue. A request that caused the end
+// completes with its error. on_disconnected is called after the last completion, and is the last
+// call for the Qp.
 //
-// A connected Qp can move to another reactor, where caps.moves_qps says so: detach() on the thread
+// Where caps.moves_qps is true, a connected Qp can move to another reactor: detach() on the thread
 // of the old one, attach() on the thread of the new one.
 //
 // Thread safety: all calls on the thread of the Reactor of the Qp's Cqs. A call from another one
@@ -45,7 +46,7 @@ struct CqOptions {
 class Cq {
  public:
   virtual ~Cq() = default;
-  // The reactor whose loop hands its completions out.
+  // The reactor whose loop delivers its completions.
   virtual Reactor& reactor() = 0;
 };
 
@@ -54,8 +55,8 @@ class Srq;
 // What a shared receive queue reports, on its reactor's loop.
 class SrqEvents {
  public:
-  // Fewer receives are posted than arm_limit() said. From the loop, never from inside a call; once
-  // for each arm_limit(). The Srq may be destroyed from here.
+  // Fewer receives are posted than the limit of arm_limit(). Called from the loop, never from
+  // inside a call, once for each arm_limit(). The Srq may be destroyed from here.
   virtual void on_srq_limit(Srq& srq) = 0;
 
  protected:
@@ -75,7 +76,8 @@ class Srq {
   virtual ~Srq() = default;
   // As Qp::post_recv.
   virtual PostStatus post_recv(const RecvRequest& chain) = 0;
-  // Receives posted that no message has taken. verbs hears of it when the message has come.
+  // The number of receives that no message has taken. On verbs a receive counts until its message
+  // is complete.
   virtual uint32_t posted() const = 0;
   // Asks for one on_srq_limit() when posted() is below `limit`, now or later; 0 takes the request
   // back. (ibv_modify_srq with IBV_SRQ_LIMIT; counted here on every device, so that a device
@@ -84,8 +86,8 @@ class Srq {
   virtual absl::Status arm_limit(uint32_t limit) = 0;
 };
 
-// How a connection finds out that a peer has vanished without a word. uiwarp: TCP keep-alive
-// (RFC 9293 §3.8.4). verbs: the device's own time-outs apply and these say nothing.
+// How a connection detects that its peer has disappeared. uiwarp: TCP keep-alive (RFC 9293 §3.8.4).
+// verbs ignores these values; the device's own time-outs apply.
 // Whole seconds on Linux, from 1 to 32767; probes from 1 to 127.
 struct KeepAlive {
   Nanoseconds idle = std::chrono::seconds(10);     // silence before the first probe
@@ -138,15 +140,15 @@ enum class DisconnectReason : uint8_t {
   kLocal,        // this side asked for it, whatever became of the connection meanwhile
   kPeer,         // the peer closed in good order
   kReset,        // the established connection broke, or keepalive gave it up
-  kTerminated,   // the peer sent a Terminate: it found this side in the wrong
-  kProtocol,     // this side found the peer in the wrong (and sent a Terminate where it could)
+  kTerminated,   // the peer sent a Terminate: it found an error of this side
+  kProtocol,     // this side found an error of the peer, and sent a Terminate where it could
   kRejected,     // the peer refused the connection: ConnectionInfo-less on_rejected came before
   kTimeout,      // no answer within ConnectParams::timeout
   kRefused,      // nobody listens there
   kUnresolved,   // the host has no address
   kUnreachable,  // no way leads there
   kFault,        // this side could not go on: a request that could not be carried out, registered
-                 // memory that is not mapped, no descriptors; `detail` says which
+                 // memory that is not mapped, no descriptors; `detail` has the cause
 };
 // The reason's name, for people.
 std::string_view to_string(DisconnectReason reason);
@@ -167,7 +169,8 @@ class QpEvents {
  public:
   // The connection is there: everything may be posted.
   virtual void on_connected(Qp& qp, const ConnectionInfo& info) = 0;
-  // Only for connect(): the peer said no, with private data of its own. on_disconnected follows.
+  // Only for connect(): the peer rejected the connection, with private data of its own.
+  // on_disconnected follows.
   virtual void on_rejected(Qp& qp, std::span<const std::byte> private_data) = 0;
   // The last call; the Qp may be destroyed from here.
   virtual void on_disconnected(Qp& qp, const Disconnect& why) = 0;
@@ -202,7 +205,7 @@ class Qp {
   virtual PostStatus post_recv(const RecvRequest& chain) = 0;
 
   // Closes in good order after what was posted went out; abort() drops the connection at once.
-  // Both are heard of through on_disconnected, and may be called in any state.
+  // on_disconnected follows both. They may be called in any state.
   virtual void disconnect() = 0;
   // Drops the connection at once; see disconnect().
   virtual void abort() = 0;
@@ -222,16 +225,17 @@ class Qp {
   virtual Reactor& reactor() = 0;
   // What it was created with. The pointers are those that were given, or given to attach().
   virtual const QpOptions& options() const = 0;
-  // Requests that post_send takes now before it says kQueueFull.
+  // The number of requests that post_send takes now before it returns kQueueFull.
   virtual uint32_t send_room() const = 0;
   // As negotiated; 0 before the connection is established.
   virtual uint16_t ord() const = 0;
-  // Takes the Qp off its Cqs and their reactor. From the return until attach() nothing is called,
-  // received or sent; completions that have not been handed over wait too. attach() it on another
-  // thread, or destroy it there, which flushes what is outstanding; every other call is misuse but
-  // options(), pd(), connected() (false), state(), statistics() and posts, which say kNotConnected.
-  // What stands on the Qp (RwContext, Lender, mrpool/asio.h) belongs to the old reactor: destroy it
-  // first. Handing the Qp to the other thread is the caller's; Reactor::post() does.
+  // Removes the Qp from its Cqs and their reactor. From the return until attach() nothing is
+  // called, received or sent; completions that have not been delivered wait too. Then attach() the
+  // Qp on another thread, or destroy it there, which flushes what is outstanding. Until then only
+  // options(), pd(), connected() (false), state(), statistics() and posts (kNotConnected) may be
+  // called. Objects that use the Qp (RwContext, Lender, mrpool/asio.h) belong to the old reactor:
+  // destroy them first. The caller passes the Qp to the other thread, for instance by
+  // Reactor::post().
   // FailedPrecondition: it is not connected, or takes its receives from an Srq, which belongs to
   // one reactor. Unimplemented: !caps.moves_qps.
   virtual absl::Status detach();
@@ -270,8 +274,8 @@ class ListenHandler {
   virtual void on_connect_request(std::unique_ptr<ConnectRequest> request) = 0;
   // The listener cannot accept. ResourceExhausted: for now, out of descriptors or memory;
   // connections wait in the kernel's queue and accepting is tried again until it works; called once
-  // an episode. Any other code: for good. The listener may be destroyed from inside. The default
-  // writes a line to the log (mrpool/log.h).
+  // an episode. Any other code: the listener has failed permanently. The listener may be destroyed
+  // from inside. The default writes a line to the log (mrpool/log.h).
   virtual void on_listen_error(const absl::Status& error);
 
  protected:

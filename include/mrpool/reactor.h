@@ -47,7 +47,7 @@ struct Task {
   Task* next = nullptr;  // the reactor's; null while it is not queued
 };
 
-// A source of work that is cheaper to ask than to be told about.
+// A source of work that the loop polls, where polling is cheaper than an event.
 class Poller {
  public:
   // Does what can be done now without blocking; true when there was something.
@@ -124,8 +124,8 @@ class Reactor {
   virtual size_t poll() = 0;
   // For foreign loops. fd() becomes readable when poll() has something to do, provided arm()
   // returned true after the last poll(): `if (r.poll() == 0 && r.arm()) wait_for(r.fd());`
-  // -1 where /proc is not mounted. It hears of post(), timers, sockets and files; not of
-  // asio::post, which only run() does.
+  // -1 where /proc is not mounted. It covers post(), timers, sockets and files, but not asio::post:
+  // only run() serves that.
   virtual bool arm() = 0;
   // The descriptor for arm(), above.
   virtual int fd() = 0;

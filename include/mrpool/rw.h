@@ -1,15 +1,15 @@
 // RDMA READ and WRITE between a local scatter list and a peer's buffer: the kernel's rdma_rw.
 //
-// An RwContext belongs to one Qp. start() plans the transfer (splits to the device's limits and the
-// peer's READ credits), leases MRs where this device or `force_mr` needs them, posts, and calls
-// done() once when every byte is where it belongs and every key is dead. When send-queue slots,
+// An RwContext belongs to one Qp. start() splits the transfer by the device's limits and the peer's
+// READ credits, leases MRs where the device or `force_mr` requires them, and posts. done() runs
+// once, when every byte has been transferred and every key is dead. When send-queue slots,
 // READ credits or MRs run out, operations wait; they do not fail and do not spin. That holds as
 // well when the caller's own requests fill the send queue. Operations of one direction start in
 // order; a WRITE may overtake a READ that waits for nothing but credits.
 //
 // A READ's success means that the data is in local memory. A WRITE's success means that the local
-// memory is the caller's again, not that the peer has the data: `last`, or a later SEND, tells the
-// peer (mrpool/work.h).
+// memory is the caller's again, not that the peer has the data. `last`, or a later SEND, notifies
+// the peer (mrpool/work.h).
 //
 // An operation has no deadline of its own. Arm a Timer that calls cancel(); when that returns false
 // and done() does not come, the peer does not answer: Qp::abort() ends the wait.
@@ -124,10 +124,10 @@ class RwOperation {
 class RwContext {
  public:
   static constexpr uint32_t kMaxSegments = 1 << 20;
-  // FailedPrecondition: `pool` is null or too narrow (its ceiling) where rw_queue_needs asks for
-  // MRs, is another Pd's, or `force_mr` on a device that has only memory windows; or the Qp's
-  // max_send_wr or max_send_sge is less than rw_queue_needs says. InvalidArgument:
-  // limits.max_segments exceeds kMaxSegments.
+  // FailedPrecondition: `pool` is null, or its ceiling is too low, where rw_queue_needs asks for
+  // MRs; or it is another Pd's. `force_mr` on a device that has only memory windows. The Qp's
+  // max_send_wr or max_send_sge is less than rw_queue_needs returns.
+  // InvalidArgument: limits.max_segments exceeds kMaxSegments.
   // `integrity`: a pool of kIntegrity, with limits.integrity and only then. FailedPrecondition: it
   // is missing, too narrow, of another kind or Pd, or the device has no integrity MRs.
   static absl::StatusOr<std::unique_ptr<RwContext>> create(Qp& qp, MrPool* pool,
@@ -135,13 +135,15 @@ class RwContext {
                                                            MrPool* integrity = nullptr);
   ~RwContext();
 
-  // Starts or queues the transfer of `remote.length` bytes. `last`, for writes, is posted right
-  // behind the data in the same batch (a response SEND) and completes by itself; it and its Sges
-  // must stay until done(), and its send-queue slot is the caller's to count.
-  // Anything but kOk: nothing was started. kTooLong, kTooManySges: beyond the limits. kBadSge:
-  // `local` is shorter than `remote`, or has an empty segment. kUnsupported: `last` with a read, or
-  // a read on a connection whose peer serves none. kQueueFull: the Qp was created without a slot
-  // for `last`. Else what the Qp's post said.
+  // Starts or queues the transfer of `remote.length` bytes. For writes, `last` may be a request,
+  // such as a response SEND, that is posted directly after the data in the same batch. It has its
+  // own completion. It and its Sges must stay until done(). The caller must count its send-queue
+  // slot. Anything but kOk: nothing was started.
+  //   kTooLong, kTooManySges  beyond the limits
+  //   kBadSge                 `local` is shorter than `remote`, or has an empty segment
+  //   kUnsupported            `last` with a read, or a read from a peer that serves none
+  //   kQueueFull              the Qp was created without a slot for `last`
+  //   others                  as Qp::post_send
   PostStatus start(RwOperation& operation, RwDirection direction, std::span<const Sge> local,
                    const RemoteBuffer& remote, const WorkRequest* last = nullptr);
 
@@ -153,12 +155,14 @@ class RwContext {
 
   // The same with protection, through one MR of the integrity pool: remote.length counts the bytes
   // on the wire. `local`, its lists included, must stay until done(). When the data has arrived and
-  // a check has failed, done() has kIntegrity. There is no `last`: what the peer is told depends on
-  // the checks.
-  // kUnsupported: the context has no integrity pool, or a read on a connection whose peer serves
-  // none. kTooLong, kTooManySges: beyond RwLimits::max_transfer, or more than an MR of the pool
-  // maps. kBadIntegrity: attributes that are not valid, lists that are not as long as they say, or
-  // a remote.length that is not that of the blocks on the wire. kBadSge: an empty segment.
+  // a check has failed, done() has kIntegrity. There is no `last`: the response to the peer depends
+  // on the checks.
+  //   kUnsupported            no integrity pool, or a read from a peer that serves none
+  //   kTooLong, kTooManySges  beyond RwLimits::max_transfer, or more than an MR of the pool maps
+  //   kBadIntegrity           attributes that are not valid, lists of another length than they
+  //                           require, or a remote.length that is not that of the blocks on the
+  //                           wire
+  //   kBadSge                 an empty segment
   PostStatus start(RwOperation& operation, RwDirection direction, const ProtectedBuffer& local,
                    const RemoteBuffer& remote);
 

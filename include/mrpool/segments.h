@@ -1,7 +1,7 @@
 // A place in a scatter list: where a transfer starts in a list that is longer than the transfer.
 //
-// What it is: the kernel's bvec_iter. Nothing is copied: the iterator borrows the list and says
-// which segment it stands in and how much of that is used. One list so serves many transfers:
+// What it is: the kernel's bvec_iter. Nothing is copied: the iterator borrows the list, and has the
+// index of a segment and the number of bytes used of it. One list can serve many transfers:
 //
 //   SegmentIterator at(vector, mr->lkey(), offset);                // iovecs over one registration
 //   context->start(operation, RwDirection::kRead, at, remote);     // the next remote.length bytes
@@ -29,7 +29,7 @@ namespace mrpool {
 class SegmentIterator {
  public:
   SegmentIterator() = default;
-  // Stands at byte `offset` of the list, or at its end where the list is not longer. Takes time in
+  // Starts at byte `offset` of the list, or at its end where the list is shorter. Takes time in
   // proportion to the segments before that byte: advance() an iterator instead of making new ones.
   explicit SegmentIterator(std::span<const Sge> list, uint64_t offset = 0)
       : list_(list.data()), count_(list.size()) {
@@ -45,7 +45,7 @@ class SegmentIterator {
 
   // Whether nothing is left of the list.
   bool at_end() const { return index_ == count_; }
-  // What is left of the segment it stands in, at most `max_bytes` (an Sge has up to 4 GiB - 1).
+  // The rest of the current segment, at most `max_bytes` (an Sge has up to 4 GiB - 1).
   // Requires !at_end().
   Sge front(uint64_t max_bytes = UINT32_MAX) const;
   // Moves `bytes` on, at most to the end. In proportion to the segments passed.

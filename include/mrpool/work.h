@@ -7,15 +7,17 @@
 // Ownership: a Completion must outlive the work request that names it, that is until done() ran.
 // Exactly once: done() runs once for every signalled request that post accepted, flushes included,
 // never from inside a post. An unsignalled request that succeeds is silent; one that fails is not.
-// What success means: of a receive or an RDMA READ, that the data is in this side's memory. Of a
-// SEND or an RDMA WRITE, that the device needs the local memory no more; of an atomic, that the
-// peer's memory has the new value and the sink the original one. It does not mean of a SEND or
-// WRITE that the peer has the data: on iWARP the bytes may still be in the TCP connection, on
-// InfiniBand and RoCE the peer's device has acknowledged them. The peer's program may look at what
-// was written once it has received a later SEND of this Qp, or this side has completed a later
-// READ. Memory ordering: when done() runs with kSuccess, all data that the operation and earlier
-// operations of the same Qp placed is visible to the calling thread. Before that, under relaxed
-// ordering, none of it need be. Thread safety: the owning Reactor's thread calls done().
+// What success means:
+//   receive, RDMA READ  the data is in this side's memory
+//   SEND, RDMA WRITE    the device no longer needs the local memory
+//   atomic              the peer's memory has the new value, and the sink the original one
+// The success of a SEND or WRITE does not mean that the peer has the data. On iWARP the bytes may
+// still be in the TCP connection. On InfiniBand and RoCE the peer's device has acknowledged them.
+// The peer's program may read what was written once it has received a later SEND of this Qp, or
+// this side has completed a later READ.
+// Memory ordering: when done() runs with kSuccess, all data that this and earlier operations of the
+// same Qp placed is visible to the calling thread. Under relaxed ordering none of it need be
+// visible before that. Thread safety: the owning Reactor's thread calls done().
 #pragma once
 
 #include <cstdint>
@@ -73,7 +75,7 @@ enum class WcStatus : uint8_t {
   kTransport,        // the connection broke while this request was under way
   kCancelled,        // RwOperations only: RwContext::cancel() took the rest of it back
   kIntegrity,        // RwOperations only: the data is there, and RwOperation::integrity_error()
-                     // says what is wrong with it
+                     // has the fault
 };
 // The name, for people.
 std::string_view to_string(Opcode opcode);
@@ -92,7 +94,7 @@ struct WorkCompletion {
   Qp* qp = nullptr;
 };
 
-// Who is told that a request has ended.
+// The callback of a request, run when the request has ended.
 class Completion {
  public:
   // What a completion calls, once for each signalled request.
@@ -144,7 +146,7 @@ struct RecvRequest {
   std::span<const Sge> sges{};
 };
 
-// Why a post refused a request. The refused one and all behind it in the chain were not taken.
+// Why a post refused a request. That request and all later ones of the chain were not taken.
 enum class [[nodiscard]] PostStatus : uint8_t{
     kOk,
     kQueueFull,  // more requests outstanding than the Qp was created for

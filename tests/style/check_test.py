@@ -85,6 +85,17 @@ class Prose(unittest.TestCase):
             self.assertIn(f'"{word}": write', "".join(self.findings(text)), text)
         self.assertEqual(self.findings("There is no option. It is no longer used. Figure 6."), [])
 
+    def test_comments(self):
+        def findings(text):
+            return [f"{number}: {problem}" for number, problem in prose.problems_of_comments(text)]
+
+        sentence = " ".join(["word"] * 35)
+        self.assertEqual(findings(f"int a;\n// {sentence}.\n// get() {sentence}.\n"),
+                         ["2: a sentence of 36 words; 35 are the most: get() " + "word " * 10 + "word..."])
+        # A table is left out, and so is code and a comment after code.
+        self.assertEqual(findings("//   behind\nint behind;  // behind\n"), [])
+        self.assertEqual(len(findings("  // It is\n  // behind.\n\n  // behind\n")), 2)
+
     def test_long_table_cells(self):
         self.assertIn("2: a table cell of 301", self.findings(f"\n| a | {'x' * 301} |")[0])
         self.assertEqual(self.findings(f"| {'x' * 300} | {'y' * 300} |"), [])

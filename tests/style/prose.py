@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Plain technical English in the documentation, over all Markdown files.
+"""Plain technical English in the documentation: all Markdown files, and comments of sources.
 
-    tests/style/prose.py [PAGE...]
+    tests/style/prose.py [FILE...]
 
 Reports FILE:LINE, the rule and the text: sentences of more than 35 words, table cells of more than
-300 characters, and the words of WORDS, which have a plainer one. Code is left out. A page that
-prose.txt lists, with the reason, is not checked. Exits 1 when there is a finding.
+300 characters, and the words of WORDS, which have a plainer one. Code is left out, and so are tables
+and code inside comments, which are indented. The folders of COMMENTED are those whose comments are
+checked. A page that prose.txt lists, with the reason, is not checked. Exits 1 when there is a
+finding.
 """
 import pathlib
 import re
@@ -13,10 +15,12 @@ import sys
 
 sys.dont_write_bytecode = True
 import pages  # noqa: E402
-from source import ROOT, read_list  # noqa: E402
+from source import ROOT, files, read_list  # noqa: E402
 
 LONGEST_SENTENCE = 35
 LONGEST_CELL = 300
+COMMENTED = ("include", "pool")
+SUFFIXES = (".h", ".cc")
 
 # Pattern, what to write.
 WORDS = [(re.compile(pattern, re.I), plain) for pattern, plain in (
@@ -51,12 +55,14 @@ WORDS = [(re.compile(pattern, re.I), plain) for pattern, plain in (
     (r"\bcomes? again\b", "reconnects, returns"),
 )]
 END = re.compile(r"(?<=[.!?])[)\"'\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
+# In a comment the next sentence may begin with a name in lower case.
+COMMENT_END = re.compile(r"(?<=[.!?])[)\"'\]]*\s+")
 # What has a full stop and does not end a sentence.
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|vs|cf|etc|no)\.")
 
 
-def sentences(text):
-    return END.split(ABBREVIATION.sub(lambda m: m[0].replace(".", ""), text))
+def sentences(text, end=END):
+    return end.split(ABBREVIATION.sub(lambda m: m[0].replace(".", ""), text))
 
 
 def words(sentence):
@@ -69,14 +75,39 @@ def problems(text):
         if kind == "cell" and len(piece) > LONGEST_CELL:
             yield number, f"a table cell of {len(piece)} characters; {LONGEST_CELL} are the most"
         plain = pages.plain(piece)
-        for sentence in sentences(plain):
-            if words(sentence) > LONGEST_SENTENCE:
-                yield number, (f"a sentence of {words(sentence)} words; {LONGEST_SENTENCE} are the "
-                               f"most: {sentence[:60]}...")
-        for pattern, better in WORDS:
-            for match in pattern.finditer(plain):
-                around = plain[max(0, match.start() - 25):match.end() + 25]
-                yield number, f'"{match[0].strip()}": write {better}: ...{around}...'
+        for problem in problems_of_text(plain, sentences(plain)):
+            yield number, problem
+
+
+def problems_of_text(text, split):
+    for sentence in split:
+        if words(sentence) > LONGEST_SENTENCE:
+            yield (f"a sentence of {words(sentence)} words; {LONGEST_SENTENCE} are the most: "
+                   f"{sentence[:60]}...")
+    for pattern, better in WORDS:
+        for match in pattern.finditer(text):
+            around = text[max(0, match.start() - 25):match.end() + 25]
+            yield f'"{match[0].strip()}": write {better}: ...{around}...'
+
+
+def comments(text):
+    """(line number, text) of each comment that has lines of its own."""
+    start, held = 0, []
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        prose = re.match(r"\s*// ?(?!  )(.*)", line)
+        if prose and prose[1]:
+            start = start if held else number
+            held.append(prose[1])
+        elif held:
+            yield start, " ".join(held)
+            held = []
+
+
+def problems_of_comments(text):
+    """(line number, problem) of a source."""
+    for number, comment in comments(text):
+        for problem in problems_of_text(comment, sentences(comment, COMMENT_END)):
+            yield number, problem
 
 
 def excluded():
@@ -86,11 +117,13 @@ def excluded():
 
 def check(report, chosen=None):
     left_out = excluded()
-    for page in chosen or pages.pages():
-        name = str(page.relative_to(ROOT))
+    sources = [ROOT / path for path in files(*SUFFIXES) if path.parts[0] in COMMENTED]
+    for path in chosen or [*pages.pages(), *sources]:
+        name = str(path.relative_to(ROOT))
         if chosen is None and name in left_out:
             continue
-        for number, problem in problems(page.read_text()):
+        find = problems_of_comments if path.suffix in SUFFIXES else problems
+        for number, problem in find(path.read_text()):
             report(f"{name}:{number}: {problem}")
     for name in sorted(left_out):
         if not (ROOT / name).exists():
