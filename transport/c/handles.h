@@ -1,4 +1,4 @@
-// The objects behind the handles of mrpool.h. Most handles are the C++ object's own address; those
+// The objects of the handles of mrpool.h. Most handles are the C++ object's own address; those
 // that call the program back, and the device, are structs.
 //
 // Thread safety and ownership: those of mrpool.h.

@@ -23,7 +23,7 @@ void forward(void* context, mrpool::LogLevel level, std::string_view line) {
 
 void mrpool_set_log_sink(mrpool_log_sink sink, void* context) {
   if (sink == nullptr) return mrpool::set_log_sink(nullptr);
-  // Kept for good: a call of an earlier sink may be under way.
+  // Never freed: a call of an earlier sink may be under way.
   static std::mutex mutex;
   static auto* const sinks = new std::deque<Sink>;
   const std::lock_guard lock(mutex);

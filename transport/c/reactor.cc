@@ -16,7 +16,7 @@ Nanoseconds nanoseconds(uint64_t count) {
   return count > uint64_t(INT64_MAX) ? Nanoseconds::max() : Nanoseconds(int64_t(count));
 }
 
-// What lies in the program's struct, behind the function: made at the first use.
+// The part of the program's struct after the function; constructed at the first use.
 template <typename Outer, typename Inner, auto Call>
 struct Embedded {
   static_assert(sizeof(Inner) <= sizeof(Outer::opaque) && alignof(Inner) <= alignof(void*));

@@ -14,7 +14,8 @@ using mrpool::c::failed, mrpool::c::guarded, mrpool::c::is_null, mrpool::c::obje
 
 namespace {
 
-// What lies in a mrpool_rw_ctx behind its function, where the alignment of the operation allows it.
+// The part of a mrpool_rw_ctx after its function, at the first place that suits the alignment of
+// the operation.
 struct Transfer {
   Transfer(mrpool_rw_ctx& ctx, mrpool_rw& rw_in) : self(&ctx), rw(&rw_in) {}
   static void done(RwOperation& operation, WcStatus status);

@@ -50,7 +50,7 @@ Posted post(mrpool_qp& qp, Batch<WorkRequest>& batch, size_t count) {
   const PostResult result = qp.qp->post_send(batch[0]);
   return {result.status, result.ok() ? count : size_t(result.refused - &batch[0])};
 }
-// The Qp does not say which receive it refused: one at a time finds it.
+// The Qp does not report which receive it refused, so this posts one at a time.
 Posted post(mrpool_qp& qp, Batch<RecvRequest>& batch, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     batch[i].next = nullptr;

@@ -10,7 +10,7 @@
 
 namespace mrpool::c {
 
-// What lies in a mrpool_cqe behind its function. Made by each post: requests of one Qp write the
+// The part of a mrpool_cqe after its function. Made by each post: requests of one Qp write the
 // same.
 struct CqeCompletion final : Completion {
   explicit CqeCompletion(mrpool_qp* of) : Completion(&CqeCompletion::call), qp(of) {}
@@ -21,7 +21,7 @@ struct CqeCompletion final : Completion {
 
 Completion* completion(mrpool_cqe* cqe, mrpool_qp& qp);
 
-// Makes *place a request that says what `from` says, alone: its next is null. kUnsupported: no such
+// Converts one request, `from`, to *place, whose next is null. kUnsupported: no such
 // opcode; kBadKey: REG_MR without a lease.
 PostStatus make_request(const mrpool_send_wr& from, mrpool_qp& qp, WorkRequest* place);
 PostStatus make_request(const mrpool_recv_wr& from, mrpool_qp& qp, RecvRequest* place);

@@ -39,7 +39,8 @@ class CqRoom {
     const Srq* srq = nullptr;  // whose receives it takes
     uint64_t srq_requests = 0;
   };
-  // ResourceExhausted: `share` does not fit beside the others; names the depth that would do.
+  // ResourceExhausted: `share` does not fit together with the others; names the depth that would
+  // do.
   absl::Status fits(const Share& share, std::string_view cq) const;
   void add(const Share& share);
   void remove(const Share& share);

@@ -77,7 +77,7 @@ std::optional<Mapping> ask(int fd, uintptr_t at, bool& answers) {
   return std::nullopt;
 }
 
-// The mapping that holds `at`, of a text that is left behind it; null: there is none.
+// The mapping that holds `at`. Advances the text past it; null: there is none.
 std::optional<Mapping> find_next(std::string_view& maps, uintptr_t at) {
   while (!maps.empty()) {
     const std::string_view line = maps.substr(0, maps.find('\n'));

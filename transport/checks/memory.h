@@ -16,7 +16,7 @@ namespace mrpool::checks {
 absl::Status check_range(std::span<const std::byte> memory);
 
 // InvalidArgument: a byte of `memory` is not mapped or not readable, or not writable although
-// `access` lets the device write it. It is what ibv_reg_mr says with EFAULT. Asks the kernel
+// `access` lets the device write it. ibv_reg_mr reports the same by EFAULT. Asks the kernel
 // for the mappings of `memory` alone; before Linux 6.11 it reads all of the process's, which costs
 // time that grows with their number. OK where /proc is not mounted, and
 // with kOnDemand.

@@ -35,8 +35,7 @@ Nanoseconds clock_now() {
 
 AsioReactor::AsioReactor(const ReactorOptions& options) : options_(options) {}
 
-// No loop runs any more, whoever's it was: what queued tasks own ends here, with its timers and
-// pollers.
+// No loop runs any more. Objects that queued tasks own end here, with their timers and pollers.
 AsioReactor::~AsioReactor() {
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   tasks_.discard();
@@ -65,7 +64,7 @@ absl::Status AsioReactor::adopt(Descriptor& descriptor, int fd, const char* what
 void AsioReactor::wake_on(Descriptor& descriptor) {
   descriptor.async_wait(Descriptor::wait_read, [this, &descriptor](boost::system::error_code ec) {
     if (ec) return;
-    // Both kinds hold a counter; it has to be taken or the wait would end at once for ever.
+    // Both kinds hold a counter. It must be read, or each later wait would end at once.
     uint64_t count;
     [[maybe_unused]] const ssize_t n = ::read(descriptor.native_handle(), &count, sizeof count);
     if (&descriptor == &timer_) programmed_ = Nanoseconds::max();
@@ -91,7 +90,8 @@ Nanoseconds AsioReactor::now() const {
 
 void AsioReactor::begin_round() {
   if (in_round_) die("poll, run: called from inside a callback of the same reactor");
-  // The loop belongs to whoever drives it; nearly always the same thread, so read before writing.
+  // The loop belongs to the thread that drives it. That is nearly always the same one, so read
+  // before writing.
   if (!in_thread()) thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   in_round_ = true;
   armed_ = false;

@@ -1,8 +1,8 @@
 // Finds the epoll descriptor an Asio io_context waits on.
 //
-// A program with a loop of its own sleeps on Reactor::fd(), and the one descriptor that becomes
-// readable for every socket, timer and file of an io_context is the epoll set inside it, which Asio
-// does not publish. The kernel does: /proc/self/fdinfo lists what each epoll set watches.
+// A program with a loop of its own sleeps on Reactor::fd(). One descriptor becomes readable for
+// every socket, timer and file of an io_context: the epoll set inside it, which Asio does not
+// publish. The kernel does: /proc/self/fdinfo lists what each epoll set watches.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// Tasks on their way to a reactor: an intrusive queue with many producers and one consumer that
-// also says whether the consumer sleeps.
+// Tasks on their way to a reactor: an intrusive queue with many producers and one consumer. It also
+// records whether the consumer sleeps.
 //
 // head_ is one of
 //   nullptr   the consumer is awake, nothing is queued;

@@ -30,7 +30,7 @@ constexpr Nanoseconds kLingerTime = std::chrono::seconds(1);
 
 }  // namespace
 
-// Says what is left to say, then reads and drops what the peer still sends until it closes.
+// Sends what is still queued, then reads and drops what the peer sends until it closes.
 class Lingerer final : public StreamEvents, public Deferred {
  public:
   Lingerer(Context& context, std::unique_ptr<Stream> stream, std::span<const std::byte> last_words)

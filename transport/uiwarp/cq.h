@@ -1,8 +1,8 @@
 // Cq of uiwarp: a ring of finished work that the reactor's round hands to its owners.
 //
 // push() never calls anybody; dispatch() does, from the round. The ring has a place for every
-// request that the Qps attached to it can have outstanding, and grows where an Srq is posted to
-// faster than its completions are handed over, so push() cannot fail.
+// request that the attached Qps can have outstanding. It grows where an Srq is posted to faster
+// than its completions are delivered. So push() cannot fail.
 //
 // Thread safety: its reactor's thread.
 #pragma once

@@ -1,6 +1,6 @@
 // Device of uiwarp: its limits, its keys, and what its reactors share.
 //
-// Thread safety: as mrpool/device.h says.
+// Thread safety: as in mrpool/device.h.
 #pragma once
 
 #include <atomic>

@@ -1,12 +1,12 @@
 // FastMr of uiwarp: a slot of the key table whose memory a kRegMr on a Qp sets.
 //
-// map() fills the staged mapping; kRegMr checks it when it is posted (check_register), swaps it
-// into place when its turn in the send queue comes (open) and the key is live from then on, on that
-// Qp only. invalidate() ends it.
+// map() fills the staged mapping. A kRegMr checks it when it is posted (check_register). When its
+// turn in the send queue comes, open() makes the mapping current, and the key is live on that Qp
+// only. invalidate() ends it.
 //
 // Memory: kInlineSegments of each mapping lie here; longer ones touch room in the SegmentArena.
 //
-// Thread safety: as mrpool/mr.h says of FastMr: one owner at a time.
+// Thread safety: as FastMr in mrpool/mr.h: one owner at a time.
 #pragma once
 
 #include <cstdint>
@@ -52,10 +52,12 @@ class UiwarpFastMr final : public FastMr {
   // It counts in its Pd from now on.
   void count_in(PdCounters& counters) { counted_.emplace(counters); }
 
-  // For the Qp. kBadKey: nothing mapped, of another Pd, or already live or on its way to be;
-  // kAccessDenied: flags the device refuses, or beyond the ceiling, or beyond what the base
-  // registrations allow their owner; kBadIntegrity: a mapping with integrity that works the other
-  // way. On kOk the registration is pending until open() or drop().
+  // For the Qp.
+  //   kBadKey        nothing is mapped, the MR is of another Pd, or it is live or about to be
+  //   kAccessDenied  flags that the device refuses, beyond the ceiling, or beyond what the base
+  //                  registrations allow their owner
+  //   kBadIntegrity  a mapping with integrity for the other direction
+  // On kOk the registration is pending until open() or drop().
   PostStatus check_register(Access access, const KeyUser& user);
   // The flags because of which it is kAccessDenied.
   Access denied(Access access) const;
@@ -64,7 +66,7 @@ class UiwarpFastMr final : public FastMr {
   void drop();  // the pending registration will not happen
   bool live() const { return slot_->live.load(std::memory_order_relaxed) != 0; }
   void invalidate() { KeyTable::close(*slot_); }
-  // An Sge posted behind the pending registration: whether that will cover it.
+  // Whether the pending registration will cover an Sge that was posted after it.
   bool pending_covers(const Sge& sge, Access rights, const KeyUser& user) const;
   bool pending_on(const KeyUser& user, uint32_t stag) const {
     return pending_ && pending_qp_ == user.qp && lkey_.value == stag;

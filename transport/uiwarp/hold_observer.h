@@ -33,7 +33,7 @@ class HoldObserver {
   virtual bool place(std::byte* to, const std::byte* from, size_t bytes) = 0;
   // Data for that key counts as that of READs from now on.
   virtual void invalidated(const Qp* qp, uint32_t key) = 0;
-  // The next completion that is given orders what `point` says.
+  // The next completion orders the data of `point`.
   virtual void reached(const Qp* qp, const OrderPoint& point) = 0;
   // Everything of that Qp is visible, and nothing is held any more.
   virtual void ended(const Qp* qp) = 0;

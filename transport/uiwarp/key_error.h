@@ -1,8 +1,8 @@
 // What a key that does not admit an access becomes in a Terminate.
 //
-// A live key of another Pd or Qp is answered as one that does not exist, for which RFC 5041 §7.1
-// and RFC 5040 §7.1 have codes of their own: otherwise a peer could search for live keys. The
-// counters of this side tell the two apart.
+// A live key of another Pd or Qp gets the same answer as a key that does not exist, although RFC
+// 5041 §7.1 and RFC 5040 §7.1 have codes for it. Otherwise a peer could search for live keys. The
+// counters of this side distinguish the two.
 //
 // Thread safety: functions of values.
 #pragma once

@@ -1,21 +1,21 @@
 // The key table: every STag of a device, what memory it opens, to whom and for what.
 //
 // A STag is a secret permutation of (slot 17 bits, epoch 7 bits), 24 bits, followed by the key
-// part, 8 bits. At every registration the epoch advances and the key part is drawn anew. A slot
-// hands out 128 different STags before one may come back, so a stale key does not hit the next
-// registrations. No STag tells another (RFC 5042 asks for STags that are hard to guess): of the
-// next one of the same slot eight bits are the operating system's randomness, and the others follow
-// from a permutation drawn for each device, as do the STags of other slots. Who has seen all 128
-// epochs of a slot still has to guess the eight, and a wrong guess ends the connection.
+// part, 8 bits. Each registration advances the epoch and draws a new random key part. A slot uses
+// 128 different STags before one can be used again, so a stale key does not match the next
+// registrations. A peer cannot derive an STag from others, as RFC 5042 requires. Eight bits of it
+// come from the operating system's random generator, and the others from a permutation that is
+// drawn for each device. A peer that has seen all 128 epochs of a slot must still guess the eight
+// bits, and a wrong guess ends the connection.
 //
 // So all 32 bits change, not only the key part as in verbs: a consumer takes the keys from the Mr
 // after each change (mrpool/mr.h).
 //
 // A slot is open while `live` holds its STag. Opening: all other fields are written, then `live`
 // (release). Looking up: `live` is read (acquire) and compared with the whole STag. Closing: `live`
-// is cleared; the fields change again only after Quiescence::synchronize(), or on the one reactor
-// that can use them (keys of a FastMr: every other reactor stops at `qp`, which stays until the
-// slot is released).
+// is cleared. The other fields of a base registration change only after Quiescence::synchronize().
+// Those of a FastMr's key change on the one reactor that can use them. Every other reactor stops at
+// `qp`, which does not change until the slot is released.
 //
 // Bounds are checked by subtraction, which cannot wrap:
 //   offset = to - base;  to >= base && offset <= length && wanted <= length - offset.
@@ -102,8 +102,8 @@ class KeyTable {
   static constexpr uint32_t kSlotBits = 17;
   static constexpr uint32_t kMaxSlots = 1u << kSlotBits;
 
-  // With a seed, keys are the same each time: for tests and simulations. `sanitizer`, where there
-  // is one, is told of all that ends or opts out.
+  // With a seed, keys are the same each time: for tests and simulations. `sanitizer`, which may be
+  // null, is called for each key that ends or opts out.
   explicit KeyTable(std::optional<uint64_t> seed, OrderingSanitizer* sanitizer = nullptr);
   ~KeyTable();
   KeyTable(const KeyTable&) = delete;
@@ -134,8 +134,8 @@ class KeyTable {
                           const KeyUser& user, KeyRange& range) const {
     return resolve<Origin::kRemote>(stag, to, length, rights, user, range);
   }
-  // `length` bytes at `offset` of a READ's sink, as its own request named them. What the peer is
-  // told of a sink is this offset, not where its memory lies.
+  // `length` bytes at `offset` of a READ's sink, as its own request named them. The peer gets this
+  // offset of a sink, not the address of its memory.
   KeyError resolve_sink(uint32_t stag, uint64_t offset, uint64_t length, Access rights,
                         const KeyUser& user, KeyRange& range) const {
     return resolve<Origin::kStart>(stag, offset, length, rights, user, range);

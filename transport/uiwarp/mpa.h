@@ -4,9 +4,13 @@
 //
 //   key 16 | flags and revision 2 | private data length 2 | [enhanced: IRD 2 | ORD 2] | private
 //
-// What is agreed: CRC when either side wants it; no markers, a peer that insists is refused;
-// ORD of each side at most the IRD of the other; which message makes the responder ready to send;
-// whether the operations of RFC 7306 are used. That RFC leaves the last to the programs; a flag
+// What the two sides agree on:
+//   CRC                when either side wants it
+//   markers            none; a peer that requires them is refused
+//   ORD                of each side at most the IRD of the other
+//   ready to receive   the message after which the responder may send
+//   RFC 7306           whether its operations are used
+// RFC 7306 leaves the last to the programs; a flag
 // that peers without it ignore spares them that.
 // Not agreed: the size of an FPDU, limits.h.
 //
@@ -29,7 +33,7 @@ inline constexpr size_t kMpaEnhancedBytes = 4;
 // What a program may send, whichever version the peer speaks.
 inline constexpr uint16_t kMaxPrivateData = kMaxMpaPrivateBytes - kMpaEnhancedBytes;
 inline constexpr size_t kMaxMpaFrameBytes = kMpaHeaderBytes + kMaxMpaPrivateBytes;
-// READ depths have 14 bits; all ones says "not negotiated" (RFC 6581 §9).
+// READ depths have 14 bits; all ones means "not negotiated" (RFC 6581 §9).
 inline constexpr uint16_t kReadDepthMask = 0x3fff;
 constexpr uint16_t known_depth(uint16_t depth, uint16_t otherwise) {
   return depth == kReadDepthMask ? otherwise : depth;
@@ -93,7 +97,7 @@ bool answer_request(const MpaFrame& request, const MpaLimits& limits,
                     std::span<const std::byte> private_data, MpaFrame& reply,
                     MpaAgreement& agreement);
 MpaFrame make_reject(const MpaFrame& request, std::span<const std::byte> private_data);
-// The initiator's view of an accepting reply. On false `why` says what to terminate with.
+// The initiator's view of an accepting reply. On false `why` has the code of the Terminate.
 bool conclude(const MpaFrame& request, const MpaFrame& reply, const MpaLimits& limits,
               MpaAgreement& agreement, TerminateCode& why);
 

@@ -1,6 +1,7 @@
-// Mr of uiwarp: memory registered for good, one segment, open from the start.
+// Mr of uiwarp: memory that is registered as long as the Mr lives. It has one segment and is open
+// from the start.
 //
-// Thread safety: as mrpool/mr.h says.
+// Thread safety: as in mrpool/mr.h.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What a UiwarpFastMr with integrity knows of its mapping beside the segments: the lists of data
-// and tuples as they were mapped, and room for the tuples on the wire.
+// The mapping of a UiwarpFastMr with integrity, apart from its segments: the lists of data and
+// tuples as they were mapped, and space for the tuples on the wire.
 //
 //   map ─▶ kMapped ─(kRegMr carried out: to the wire, tuples are checked and made)─▶ kOpened
 //       ─(check_integrity: from the wire, the same)─▶ kNone
@@ -7,7 +7,7 @@
 // The key's segments are the bytes on the wire: data where it lies, tuples here. So nothing that
 // places or gathers bytes knows of integrity.
 //
-// Thread safety: as mrpool/mr.h says of FastMr: one owner at a time.
+// Thread safety: as FastMr in mrpool/mr.h: one owner at a time.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 // Device::open opens one from an address by open_device; tests and simulations make one on a
 // network and under a seed of their own.
 //
-// Thread safety: as mrpool/device.h says of every Device. parse_options is pure.
+// Thread safety: as Device in mrpool/device.h. parse_options is pure.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace mrpool::uiwarp {
 
-// What stands behind '?' in "uiwarp://host:port?crc=off&placement=adversarial&seed=7".
+// The part after '?' in "uiwarp://host:port?crc=off&placement=adversarial&seed=7".
 struct DeviceOptions {
   // Asks for CRC32C over every FPDU. Off: none unless the peer asks (either side's wish switches
   // it on for both, RFC 5044 §7.1).

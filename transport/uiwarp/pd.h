@@ -1,6 +1,6 @@
 // Pd of uiwarp: a number that keys and Qps must share.
 //
-// Thread safety: as mrpool/device.h says.
+// Thread safety: as in mrpool/device.h.
 #pragma once
 
 #include <cstdint>

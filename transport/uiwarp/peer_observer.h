@@ -1,5 +1,6 @@
-// What a checker of programs hears of the peer's work: what it reaches through keys, and the
-// moments at which its data begins to enter memory. Nobody listens unless observe() was called.
+// The calls by which a checker of programs follows the peer's work: the memory it reaches through
+// keys, and the moments at which its data begins to enter memory. Nobody listens unless observe()
+// was called.
 //
 // Thread safety: observe() before there is a Qp; the calls come from the Qps' reactors.
 // Ownership: the observer outlives all devices.

@@ -1,7 +1,7 @@
 // The one place where received payload enters registered memory.
 //
-// Everything a peer sends, tagged or untagged, either passes through copy() or was told by direct()
-// where the socket may put it itself. A device with the ordering sanitizer withholds here what is
+// All data of a peer, tagged or untagged, passes through copy(), or is received into the memory
+// that direct() has returned. A device with the ordering sanitizer withholds here what is
 // for regions with relaxed ordering; moments that order data are passed on to it.
 //
 // Thread safety: the reactor of the Qp it belongs to, inside a Quiescence section.

@@ -192,7 +192,7 @@ void UiwarpQp::end(DisconnectReason reason, std::string detail, TerminateCode co
   dirty_node.unlink();
   withholding_node.unlink();
   if (core_.withheld() != nullptr) core_.withheld()->end();
-  // Behind a batch that is stuck half way it would be taken for payload.
+  // After a batch that is sent in part the peer would read it as payload.
   if (stream_ != nullptr && was_up && batch_ == nullptr && core_.violation()) {
     send_terminate(*core_.violation());
   }

@@ -6,9 +6,12 @@
 // All reading and writing happens in the rounds of its Context, never from inside a call of the
 // owner or of the stream; all calls to the owner come from there too.
 //
-// In five files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
-// qp_work.cc how it receives and sends, qp_wait.cc how it waits for a receive, qp_move.cc how it
-// goes from one reactor to another.
+// In five files:
+//   qp.cc          the object and its end
+//   qp_connect.cc  connecting
+//   qp_work.cc     receiving and sending
+//   qp_wait.cc     waiting for a receive
+//   qp_move.cc     moving from one reactor to another
 //
 // Thread safety: its reactor's thread; the owner's while it is detached.
 #pragma once

@@ -5,8 +5,8 @@
 //   Receiver ─▶ ReceiveSide ─▶ memory, completions      (receive_side.h, recv_queue.h)
 //   QpState: agreement, READs under way, the first error (qp_state.h, reads.h)
 //
-// Errors end everything: violation() holds the Terminate for the peer, or peer_terminate() what it
-// sent. The owner then calls flush() once.
+// An error ends the connection: violation() then has the Terminate for the peer, or
+// peer_terminate() the one that the peer sent. The owner calls flush() once after it.
 //
 // Limits: max_send_wr, max_recv_wr, ord and ird bound all memory.
 //
@@ -55,7 +55,7 @@ class QpCore {
   void sent(size_t bytes) { send_.sent(bytes); }
   bool can_send() const { return send_.can_send(); }
   uint32_t send_room() const { return send_.room(); }
-  // disconnect() was called: what the peer asks for from now on is not served any more.
+  // disconnect() was called: later requests of the peer are not served.
   void close() { state_.closing = true; }
   bool quiet() const { return send_.quiet(); }
   void deny_peer(Access rights, Rkey except) {
@@ -63,16 +63,17 @@ class QpCore {
     state_.user.exempt = except.value;
   }
 
-  // Ends everything that is outstanding with kFlushed, the culprit with its own status.
+  // Completes all outstanding requests as kFlushed, and the request that caused the end with its
+  // own status.
   void flush();
 
   const std::optional<Terminate>& violation() const { return state_.violation; }
   const std::optional<Terminate>& peer_terminate() const { return state_.peer_terminate; }
   bool failed() const { return state_.failed(); }
-  // The violation is of a request posted here, not of the peer.
+  // A request of this side caused the violation, not the peer.
   bool local_fault() const { return state_.local_fault; }
 
-  // What the ordering sanitizer holds back on this Qp; null without it.
+  // The data that the ordering sanitizer withholds on this Qp; null without a sanitizer.
   WithheldData* withheld() { return state_.placement.withheld(); }
 
   QpCounters& counters() { return state_.counters; }

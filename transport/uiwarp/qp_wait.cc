@@ -1,11 +1,11 @@
 // UiwarpQp: a message that finds no receive waits for one (QpOptions::receive_wait).
 //
-// Meanwhile nothing is read from the stream, so the peer's TCP connection fills up and stops. What
-// the peer sends behind the message waits with it, of whatever kind it is: a stream has one order.
-// An owner that posts a receive only after something that is behind it waits in vain.
+// Meanwhile nothing is read from the stream, so the peer's TCP connection fills up and stops.
+// Everything that the peer sent after the message waits with it, since a stream has one order.
+// An owner that posts a receive only after it has got a later message waits in vain.
 //
 // A Qp that waits is not hot, so its round costs nothing; the receive that is posted makes it hot.
-// The owner says how long, from the loop, when a wait begins. A peer that closes is not read
+// The owner sets the time-out, from the loop, when a wait begins. A peer that closes is not read
 // either, so whether it has is looked up now and then.
 #include <algorithm>
 #include <utility>

@@ -80,7 +80,7 @@ bool UiwarpQp::receive_once(bool& drained) {
       drained = result.bytes < total_bytes(planned);
       good = receiver_.commit(scratch, planned, result.bytes);
     } else {
-      // The receiver is told: bytes it keeps for later are in its plan.
+      // The receiver must be called: bytes that it keeps for later are in its plan.
       good = receiver_.commit(scratch, planned, 0);
     }
   }
@@ -179,7 +179,7 @@ void UiwarpQp::try_to_close() {
   context_->make_hot(*this);
 }
 
-// The peer may have said why in a Terminate that was not read yet.
+// The peer may have sent the reason in a Terminate that was not read yet.
 void UiwarpQp::write_failed(int error) {
   for (int i = 0; i < kReadsPerRound && state_ != State::kEnded && announced_; ++i) {
     if (receiver_.holds()) break;

@@ -1,15 +1,16 @@
-// Tells when no reactor can still be using what was just taken away: the reason why destroying an
-// Mr costs the data path nothing.
+// Waits until no reactor uses a key that was closed. With it, destroying an Mr costs the data path
+// nothing.
 //
-// Every reactor of a device has a Reader. It enters before it looks a key up and leaves when it is
-// done with the memory behind it: two plain stores, no fence. Whoever kills a key calls
-// synchronize() afterwards and from its return on no reader uses the key's memory.
+// Every reactor of a device has a Reader. It enters before it looks up a key and leaves when it has
+// finished with the key's memory: two plain stores, no fence. A thread that closes a key calls
+// synchronize() afterwards. When that returns, no reader uses the key's memory.
 //
-// Why that holds: enter() makes `phase_` odd and is followed only by a compiler barrier, so the
-// processor may delay the store past the look-up. synchronize() therefore first runs membarrier,
-// which puts a full barrier into every running thread of the process. A reader whose store had not
-// become visible by then performs its look-up after the barrier and finds the key dead; one whose
-// store is visible is waited for. leave() is a release store that synchronize() acquires, so the
+// Proof: enter() makes `phase_` odd and is followed only by a compiler barrier, so the processor
+// may delay the store past the look-up. synchronize() therefore first runs membarrier, a full
+// barrier in every running thread of the process. If a reader's store was not visible by then, the
+// reader performs its look-up after the barrier and finds the key closed. If the store was visible,
+// synchronize() waits for the reader. leave() is a release store that synchronize() acquires, so
+// the
 // reader's last access happens before the memory is reused.
 //
 // Thread safety: Reader: its reactor's thread. synchronize(): any thread that is not inside a

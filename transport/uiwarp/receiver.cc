@@ -7,8 +7,8 @@
 namespace mrpool::uiwarp {
 
 namespace {
-// Scratch behind a direct receive while bulk is coming: the trailer and the next header, so that
-// the next payload, which is likely to be large too, is received in place. One more system call
+// Scratch after a direct receive while large payloads arrive: the trailer and the next header. The
+// next payload, which is probably large too, can then be received in place. One more system call
 // where it is not.
 constexpr size_t kLookaheadBytes = kMaxTrailerBytes + kMaxSegmentHeaderBytes;
 // While bulk is coming, a receive between two FPDUs takes no more than this into scratch. Bulk are

@@ -1,14 +1,14 @@
-// The receive side of MPA: turns a byte stream, cut anywhere, into DDP segments, and says where the
-// next bytes belong.
+// The receive side of MPA: turns a byte stream, cut anywhere, into DDP segments, and returns where
+// to receive the next bytes.
 //
-// The driver alternates plan() and commit(): plan() gives the gather list of the next readv, which
-// is scratch space, or, once the header of a large FPDU has been seen, the registered memory its
-// payload is for, with scratch behind it; commit() works on what came. Every complete FPDU
+// The driver alternates plan() and commit(). plan() returns the list of the next readv: scratch
+// space, or, after the header of a large FPDU, the registered memory of its payload followed by
+// scratch. commit() processes what was received. Every complete FPDU
 // of one readv is handled by one commit().
 //
-// An FPDU that lies whole in scratch has its CRC checked before any of it is placed. One that is
-// received in parts is placed as it comes, and its end is announced only when the CRC holds; what a
-// broken FPDU has written to its buffer is undefined, and the connection ends (RFC 5044 §8).
+// An FPDU that lies whole in scratch has its CRC checked before any of it is placed. An FPDU that
+// is received in parts is placed as it arrives, and end() is called only after its CRC was correct.
+// A wrong CRC leaves undefined bytes in the buffer and ends the connection (RFC 5044 §8).
 //
 // A segment may have to wait. The receiver then holds what it was given from that segment on, and
 // resume() takes the place of plan() and commit() until nothing is held any more.
@@ -37,7 +37,7 @@ class SegmentHandler {
  public:
   // A header; `payload` bytes follow.
   virtual bool begin(const SegmentHeader& header, size_t payload) = 0;
-  // begin() has said false only because the segment must wait: it begins again at resume().
+  // begin() has returned false only because the segment must wait: resume() calls begin() again.
   virtual bool waits() const { return false; }
   // Where payload [offset, offset + bytes) may be received directly: fills `out` from the front and
   // returns how many entries. 0: it goes through place().
@@ -72,18 +72,18 @@ class Receiver {
   // `bytes` came, into the list plan() gave. False: the stream must end.
   bool commit(std::span<std::byte> scratch, std::span<const iovec> planned, size_t bytes);
 
-  // A segment waits, and what came behind it, a scratch at most.
+  // A segment waits, and what was received after it, at most one scratch.
   bool holds() const { return !held_.empty(); }
   // The segment may go on. False: the stream must end. Another one may have to wait after it.
   bool resume();
 
-  // A round of the driver begins. While its FPDUs take too much work in it, tired() says so, and
-  // the next plans offer less scratch, so that what has come does not take more: the rest stays
-  // with the stream, and others have their turn.
+  // A round of the driver begins. When the FPDUs of a round have taken too much work, tired()
+  // returns true and the next plans offer less scratch. The rest stays with the stream, so that
+  // other connections have their turn.
   void start_round() { work_ = idle_ = 0; }
   bool tired() const { return work_ >= kWorkPerRound; }
   // The round's work was WRITEs without payload: a flood, which is read again after a rest. (A SEND
-  // without payload costs its sender a receive of ours, and so is no flood.)
+  // without payload uses a receive, and so is not a flood.)
   bool flooded() const { return idle_ >= kWorkPerRound / kIdleWork; }
 
   // No FPDU has been cut: the stream may end here in good order.

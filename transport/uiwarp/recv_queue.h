@@ -1,5 +1,5 @@
-// Posted receives, in a ring that is allocated once: the receive queue of a Qp, or the shared one
-// behind an Srq.
+// Posted receives, in a ring that is allocated once: the receive queue of a Qp, or the queue of an
+// Srq.
 //
 // Thread safety: its reactor's thread.
 #pragma once
@@ -43,12 +43,12 @@ class RecvQueue {
 
   uint32_t capacity() const { return max_wr_; }
   uint32_t count() const { return count_; }
-  // An Srq's: `limit` hears of what is left.
+  // Of an Srq: `limit` is called with the number of posted receives.
   void watch(checks::SrqLimit& limit) { limit_ = &limit; }
   // A message took one.
   void taken() { limit_->check(count_); }
   bool empty() const { return count_ == 0; }
-  // `waiter` hears of the next receive, after those that wait already.
+  // `waiter` is called for the next receive, after those that wait already.
   void wait(ReceiveWaiter& waiter) {
     if (!waiter.waiting_node.linked()) waiters_.push_back(waiter);
   }

@@ -229,7 +229,7 @@ void WithheldData::moved_to(size_t index) {
   if (in_order_) chunks_[index].place->second = index;
 }
 
-// Moves what `point` orders behind the rest; returns where it starts.
+// Moves the chunks that `point` orders to the end; returns the place of the first.
 size_t WithheldData::gather(const OrderPoint& point) {
   const auto ordered = std::partition(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {
     return chunk.stamp > point.stamp || (point.only_reads && chunk.kind != Kind::kReadResponse);

@@ -1,9 +1,9 @@
-// The ordering sanitizer: a device that is as late and as disorderly as relaxed ordering allows.
+// The ordering sanitizer: makes data visible as late and in as random an order as relaxed ordering
+// allows.
 //
 // PCIe relaxed ordering lets a device's writes to a region pass each other until something orders
-// them. Here all payload for such regions, tagged or not, is held back in chunks and becomes
-// visible in a seeded random order, at the last moment at which the contract (mrpool/work.h) still
-// lets it be invisible:
+// them. The sanitizer withholds all payload for such regions, tagged or not, in chunks. They become
+// visible in a seeded random order, at the last moment that the contract (mrpool/work.h) allows:
 //
 //   a receive's, READ's or atomic's      all that this Qp placed before it, right before done()
 //   completion
@@ -16,15 +16,15 @@
 //   the end of the connection            all
 //   a registration's end, renew()        all, of every Qp: no byte is placed through it afterwards
 //
-// A completion that orders data is itself late by some rounds, in which chunks appear one by one,
-// and so they do where no completion comes at all (trickle). So a program that polls memory finds
-// its flag, or the last byte, before the rest is there, instead of merely hanging.
+// A completion that orders data is delayed by some rounds, in which chunks become visible one by
+// one. Without a completion they become visible one by one too (trickle). So a program that polls
+// memory finds its flag, or the last byte, before the rest of the data, instead of waiting forever.
 //
-// Regions with kDisableRelaxedOrdering never come here.
+// Data for regions with kDisableRelaxedOrdering is not withheld.
 //
-// Of two WRITEs into the same bytes before one completion either may win, to the byte. Where
-// somebody listens (hold_observer.h) the later one does: who is told of an early access does not
-// need to see the program fail, and one that polls for the last value ends.
+// Where two WRITEs to the same bytes come before one completion, each byte may be of either WRITE.
+// With an observer (hold_observer.h) it is of the later one. The observer reports an early access,
+// so the program need not fail, and a program that polls for the last value ends.
 //
 // Its options (placement, poison, seed) are DeviceOptions in transport/uiwarp/open.h. To add one: a
 // field there and a branch of parse_options in open.cc.

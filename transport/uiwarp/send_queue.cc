@@ -105,7 +105,7 @@ PostStatus SendQueue::check_extension() const {
 // And puts its operands where its slot will be.
 PostStatus SendQueue::check_atomic(const WorkRequest& request, uint32_t& length) {
   if (const PostStatus status = check_extension(); status != PostStatus::kOk) return status;
-  // Nothing is allowed out: waiting would be for ever.
+  // The peer serves no READs or atomics: the request would wait forever.
   if (state_.agreement.ord == 0) return PostStatus::kUnsupported;
   if (request.sges.size() != 1 || request.sges[0].length != kAtomicBytes ||
       request.remote_addr.value % kAtomicBytes != 0) {
@@ -116,7 +116,7 @@ PostStatus SendQueue::check_atomic(const WorkRequest& request, uint32_t& length)
 }
 
 PostStatus SendQueue::check_read(const WorkRequest& request, uint32_t& length) const {
-  // Nothing is allowed out: waiting would be for ever.
+  // The peer serves no READs or atomics: the request would wait forever.
   if (state_.agreement.ord == 0) return PostStatus::kUnsupported;
   if (request.sges.size() > std::min(state_.caps.max_read_sge, max_sge_)) {
     return PostStatus::kTooManySges;
@@ -135,7 +135,7 @@ PostStatus SendQueue::check_sges(std::span<const Sge> sges, Access rights, uint3
     if (sge.length == 0) continue;
     KeyRange range;
     if (state_.keys.resolve_local(sge, rights, state_.user, range) != KeyError::kNone) {
-      // A key whose registration was posted in front of this request counts.
+      // A key whose registration was posted before this request counts.
       const KeySlot* slot = state_.keys.slot_of(sge.lkey.value);
       if (slot == nullptr || slot->fast == nullptr ||
           !slot->fast->pending_covers(sge, rights, state_.user)) {

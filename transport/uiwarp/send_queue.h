@@ -1,8 +1,9 @@
 // The send queue of a Qp: requests that were posted, in a ring that is allocated once.
 //
 // A request is posted, then handed to the stream (or carried out here), then done, then completed.
-// Requests start in the order of posting, and completions are given in that order, too: one that is
-// done waits for those in front of it. A SEND or WRITE is done when its last byte was handed to the
+// Requests start in the order of posting, and completions are delivered in that order, too: a
+// request that is done waits for the earlier ones. A SEND or WRITE is done when its last byte was
+// handed to the
 // stream, a READ when its last response byte is in place.
 //
 // Thread safety: the reactor of its Qp.

@@ -20,8 +20,8 @@ constexpr size_t kFramingBytes = kMaxSegmentHeaderBytes + kAtomicRequestBytes + 
 constexpr size_t kCopyPiece = 512;
 constexpr size_t pieces_of(size_t payload) { return 2 * (payload / kCopyPiece) + 3; }
 
-// How much of what is left the next segment takes: equal shares in whole pages, so that no small
-// rest trails behind.
+// How much of the remaining bytes the next segment takes: equal shares in whole pages, so that no
+// small segment remains at the end.
 uint32_t segment_of(uint32_t left) {
   if (left <= kMaxSegmentPayload) return left;
   const uint32_t segments = (left - 1) / kMaxSegmentPayload + 1;

@@ -188,7 +188,7 @@ class SocketStream final : public Stream {
                               [wait, direction](error_code) { wait->ready(direction); });
     }
 
-    // An error of the socket counts as ready, too: the transfer it leads to tells which.
+    // An error of the socket counts as ready, too: the next transfer returns it.
     void ready(Direction direction) {
       if (!pending[direction]) return;  // closed meanwhile
       pending[direction] = false;
@@ -258,8 +258,8 @@ std::string host_or_loopback(const Address& address) {
   return address.host.empty() ? "127.0.0.1" : address.host;
 }
 
-// Out of descriptors or memory: accepting again at once would fail again, and closing the listener
-// would lose it for good.
+// Out of descriptors or memory: accepting again at once would fail again, and a closed listener
+// could not be opened again.
 bool is_shortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -453,8 +453,8 @@ class SocketDial final : public Dial {
                                  [state](error_code ec, const tcp::endpoint&) {
                                    if (state->handler == nullptr) return;
                                    if (ec == boost::asio::error::operation_aborted) {
-                                     // Nobody took it back: the socket could not be opened, and
-                                     // Asio does not say why.
+                                     // It was not cancelled: the socket could not be opened, and
+                                     // Asio does not report why.
                                      error_code why;
                                      state->socket.open(tcp::v4(), why);
                                      if (why) ec = why;

@@ -1,7 +1,7 @@
 // The Network of a real machine: TCP sockets, driven by the reactor's Asio.
 //
-// Transfers are plain non-blocking system calls on the descriptor; Asio is asked only to tell when
-// a direction that would have blocked is ready again. A stream joins a reactor's epoll set at its
+// Transfers are plain non-blocking system calls on the descriptor. Asio only reports when a
+// direction that would have blocked is ready again. A stream joins a reactor's epoll set at its
 // first wait, so accepted connections can move to another reactor for nothing.
 //
 // Every socket has TCP_NODELAY; keepalive finds a vanished peer after about 30 s of silence, and
@@ -24,7 +24,7 @@ std::shared_ptr<Network> make_socket_network();
 
 // Takes "fd=N" out of the options of an address that is to be listened on: the listening TCP socket
 // N of this process, as systemd passes it. It is the listener's from a listen() that succeeds on.
-// Negative: the address has none. InvalidArgument: N is no descriptor.
+// Negative: the address has none. InvalidArgument: N is not a descriptor.
 absl::StatusOr<int> take_listening_socket(Address& address);
 
 }  // namespace mrpool::uiwarp

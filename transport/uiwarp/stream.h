@@ -20,7 +20,7 @@
 
 namespace mrpool::uiwarp {
 
-// Hears of readiness. Called from the loop, never from inside a Stream call.
+// Is called when the stream is ready. Called from the loop, never from inside a Stream call.
 class StreamEvents {
  public:
   virtual void on_readable() = 0;
@@ -55,7 +55,7 @@ class Stream {
   virtual void stop_watching() = 0;
 
   virtual void shutdown_write() = 0;
-  // Whether the peer has closed, though what it sent is unread. False where nobody can tell.
+  // Whether the peer has closed, though what it sent is unread. False where this is not known.
   virtual bool peer_closed() const { return false; }
   // Without effect where nothing vanishes.
   virtual void set_keep_alive(const KeepAlive&) {}

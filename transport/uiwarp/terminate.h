@@ -1,5 +1,5 @@
-// Terminate: what one side tells the other about a violation before it closes (RFC 5040 §4.8), with
-// the codes of RDMAP, DDP (RFC 5041 §7) and MPA (RFC 5044 §8, RFC 6581 §7).
+// Terminate: the message about a violation that one side sends before it closes (RFC 5040 §4.8),
+// with the codes of RDMAP, DDP (RFC 5041 §7) and MPA (RFC 5044 §8, RFC 6581 §7).
 //
 // Thread safety: values.
 #pragma once

@@ -38,7 +38,7 @@ class TxBatch {
            guards_ < kMaxGuards;
   }
 
-  // Room in the block, which goes out behind all that was added before.
+  // Space in the block, which is sent after everything that was added before.
   std::byte* add(size_t size) {
     std::byte* at = block_.data() + used_;
     used_ += size;

@@ -1,6 +1,8 @@
-// The bytes of iWARP: FPDU framing (MPA, RFC 5044 §4), DDP segments (RFC 5041 §4), RDMAP headers
-// (RFC 5040 §4) and those of its extensions (RFC 7306: immediate data, atomics), as encoders and
-// decoders over plain memory.
+// Encoders and decoders of iWARP over plain memory:
+//   FPDU framing                      MPA, RFC 5044 §4
+//   DDP segments                      RFC 5041 §4
+//   RDMAP headers                     RFC 5040 §4
+//   immediate data, atomics           RFC 7306
 //
 // An FPDU: length of the ULPDU (2) | DDP and RDMAP header | payload | 0..3 padding | CRC32C (4).
 //   tagged   (WRITE, READ response):  control 2 | STag 4 | tagged offset 8                  = 14
@@ -184,7 +186,7 @@ size_t encode_segment(const SegmentHeader& header, std::byte* to);
 ReadRequest decode_read_request(const std::byte* from);
 void encode_read_request(const ReadRequest& request, std::byte* to);
 
-// kAtomicRequestBytes each. The code may be one that is no AtomicCode.
+// kAtomicRequestBytes each. The code may have a value that AtomicCode does not have.
 AtomicRequest decode_atomic_request(const std::byte* from);
 void encode_atomic_request(const AtomicRequest& request, std::byte* to);
 // kAtomicResponseBytes each.

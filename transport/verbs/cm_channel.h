@@ -5,7 +5,7 @@
 // has answered yet) has its events dropped.
 //
 // Thread safety: the reactor's thread, destruction included. What share() returns: any thread.
-// Ownership: shared by the ids whose events it hands out. An id that only has to be valid, on
+// Ownership: shared by the ids whose events it delivers. An id that only has to be valid, on
 // whatever thread, holds a share of the event channel itself.
 #pragma once
 

@@ -86,7 +86,7 @@ class VerbsCq final : public Cq, private Poller, private FdEvents {
   bool polled_ = false;
   checks::CqRoom room_;
 
-  // Fetched from the device; [next_, end) is still to be handed out.
+  // Fetched from the device; [next_, end) is not delivered yet.
   std::vector<ibv_wc> fetched_;
   size_t next_ = 0;
   bool* gone_ = nullptr;

@@ -59,7 +59,7 @@ absl::Status VerbsDevice::query() {
   if (attr.atomic_cap != IBV_ATOMIC_NONE) caps_.access.known |= Access::kRemoteAtomic;
   if (attr.atomic_cap == IBV_ATOMIC_HCA) caps_.atomics = AtomicScope::kDevice;
   if (attr.atomic_cap == IBV_ATOMIC_GLOB) caps_.atomics = AtomicScope::kMachine;
-  // Part of InfiniBand and RoCE; libibverbs has no flag by which an iWARP device could say more.
+  // Part of InfiniBand and RoCE; libibverbs has no flag for it on iWARP devices.
   caps_.immediate_data = !caps_.iwarp;
   // Only a hint for how the device maps pages; it goes to the kernel, which refuses it where it
   // does not know it.
@@ -70,8 +70,8 @@ absl::Status VerbsDevice::query() {
       (extended.odp_caps.general_caps & IBV_ODP_SUPPORT)) {
     caps_.access.known |= Access::kOnDemand;
   }
-  // Strict ordering is what every provider gives when it is not asked to relax it. What becomes of
-  // the other optional flags libibverbs does not say: it masks them on kernels that lack them.
+  // Strict ordering is what every provider gives when it is not asked to relax it. libibverbs does
+  // not report the other optional flags: it masks them on kernels that lack them.
   caps_.access.honoured = Access::kDisableRelaxedOrdering;
   caps_.access.reports_optional = false;
 
@@ -84,7 +84,8 @@ absl::Status VerbsDevice::query() {
   caps_.max_message = port.max_msg_sz;
   caps_.max_ord = uint16_t(std::clamp(attr.max_qp_init_rd_atom, 0, 255));
   caps_.max_ird = uint16_t(std::clamp(attr.max_qp_rd_atom, 0, 255));
-  // iWARP: what the interface's length field can say, less the 4 bytes of RFC 6581. InfiniBand and
+  // iWARP: the most that the interface's length field can hold, less the 4 bytes of RFC 6581.
+  // InfiniBand and
   // RoCE: what the connection manager's datagrams leave after its own header.
   caps_.max_private_data = {.connect = 56, .accept = 196, .reject = 148};
   if (caps_.iwarp) caps_.max_private_data = {.connect = 251, .accept = 251, .reject = 251};

@@ -1,4 +1,4 @@
-// What went wrong below, in words that name the limit and the mend.
+// Errors of libibverbs and the kernel, as messages that name the limit and the fix.
 //
 // Thread safety: pure, except that locked-memory limits are read from the process.
 #pragma once
@@ -29,7 +29,8 @@ absl::Status dmabuf_status(int error, int fd, std::string_view device);
 
 WcStatus to_status(ibv_wc_status status);
 // Of a send request, whose ranges were checked at the post. siw reports every request that it could
-// not send as IBV_WC_LOC_QP_OP_ERR, whatever the cause; what is left is a connection that broke.
+// not send as IBV_WC_LOC_QP_OP_ERR, whatever the cause. Here the only remaining cause is a broken
+// connection.
 WcStatus send_status(ibv_wc_status status, bool siw);
 
 // Aborts when called from another thread than the reactor's.

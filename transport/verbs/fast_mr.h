@@ -1,7 +1,7 @@
 // FastMr of verbs, in two kinds: a type-2 memory window over part of a base region on devices that
 // have windows, and the base region's own key elsewhere.
 //
-// Thread safety: as mrpool/mr.h says of FastMr: one owner at a time. Ownership: borrows the Pd.
+// Thread safety: as FastMr in mrpool/mr.h: one owner at a time. Ownership: borrows the Pd.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -77,7 +77,7 @@ class WindowMr final : public VerbsFastMr {
   std::atomic<uint32_t> owner_{0};
 };
 
-// No registration of its own: hands out the base region's key.
+// Has no registration of its own: its key is the base region's.
 class BaseKeyMr final : public VerbsFastMr {
  public:
   BaseKeyMr(VerbsPd& pd, Access ceiling) : VerbsFastMr(pd, ceiling) {}

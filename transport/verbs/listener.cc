@@ -65,7 +65,7 @@ void VerbsListener::on_cm_event(const CmEvent& event) {
   }
   if (event.type != RDMA_CM_EVENT_CONNECT_REQUEST) return;
   auto request = std::make_unique<VerbsConnectRequest>(device_, channel_->share(), event);
-  // Listening on a wildcard address hears of every device; regions belong to one.
+  // A listener on a wildcard address gets requests of every device, but regions belong to one.
   if (event.id->verbs != device_->context()) return;
   handler_.on_connect_request(std::move(request));
 }

@@ -1,6 +1,6 @@
-// Mr of verbs: a base region, registered for good.
+// Mr of verbs: a base region, registered as long as the Mr lives.
 //
-// Thread safety: as mrpool/mr.h says. Ownership: borrows the Pd.
+// Thread safety: as in mrpool/mr.h. Ownership: borrows the Pd.
 #pragma once
 
 #include <infiniband/verbs.h>

@@ -8,8 +8,8 @@
 // Memory ordering: a slot's region is stored before its key with release; find() loads the key with
 // acquire, so a key that is found has its region. The table pointer likewise.
 // Thread safety: find: any thread. insert, erase: one at a time.
-// Ownership: borrows the regions. Using an lkey while its region is destroyed is the caller's race,
-// as mr.h says.
+// Ownership: borrows the regions. The caller must not use an lkey while its region is destroyed
+// (mrpool/mr.h).
 #pragma once
 
 #include <atomic>
@@ -74,8 +74,9 @@ class MrTable {
     uint32_t mask;
   };
 
-  // In front of an empty slot nobody goes past an erased one: it is empty again, and so is the one
-  // before. Keys that come and go, as windows do with every connection, would otherwise fill a
+  // No search passes an erased slot that is followed by an empty one: it becomes empty again, and
+  // so does an erased one before it. Keys that come and go, as windows do with every connection,
+  // would otherwise fill a
   // table of any size.
   void clean(Table& table, uint32_t i) {
     if (table.slots[(i + 1) & table.mask].key.load(std::memory_order_relaxed) != kEmpty) return;

@@ -6,7 +6,7 @@
 // What a provider cannot do is in its caps: registration is by type-2 memory windows where the
 // device has them, by the base region's own key elsewhere. No completion queue is ever resized.
 //
-// Thread safety: as mrpool/device.h says of every Device.
+// Thread safety: as Device in mrpool/device.h.
 #pragma once
 
 #include <memory>

@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Mr>> VerbsPd::make_mr(std::span<std::byte> memory
   Granted granted;
   if (absl::Status status = grant(access, caps().access, granted); !status.ok()) return status;
   if (absl::Status status = checks::check_range(memory); !status.ok()) return status;
-  // The kernel does not refuse all of it on every device, and says EFAULT without the byte.
+  // The kernel does not refuse all of it on every device, and its EFAULT does not name the byte.
   if (absl::Status status = checks::check_mapped(memory, access); !status.ok()) return status;
   uint32_t flags = mrpool::to_ibv(access);
   // So that windows of the pool can be bound to it; gives no right by itself.

@@ -1,19 +1,25 @@
 // A queue pair and the connection it is made with.
 //
-// Life: kConnecting → kConnected → kClosing (everything posted goes out, then the peer is told) →
-// kEnding (only the loop has to come round) → kEnded. The end is one piece, finish(): the queue
-// pair is destroyed first, so the device touches no memory any more; then what it had completed is
-// handed out, what it had not is flushed, in order; then on_disconnected. Nothing waits for a peer
-// that may be gone.
+// States:
+//   kConnecting  connect or accept is under way
+//   kConnected
+//   kClosing     everything posted is sent, then the peer is notified
+//   kEnding      the end waits for the next round of the loop
+//   kEnded
 //
-// Send slots are a ring, and completions are handed out in the order of posting, whatever the
-// device does: siw reports a SEND or a WRITE as soon as it was sent, in front of a READ that was
-// posted earlier and still waits for its data. An entry that comes early is kept in its slot. The
-// device signals the last request of each chain even if nobody asked, so that the ring always moves
-// on, and every READ, so that a request without an entry of its own is done when a later one is.
+// finish() is the whole end. It first destroys the queue pair, so that the device does not touch
+// memory any more. Then it delivers the completions that the device had given, flushes the other
+// requests in order, and calls on_disconnected. Nothing waits for the peer, which may have
+// disappeared.
 //
-// In three files: qp.cc holds the object and its end, qp_connect.cc how it comes to be connected,
-// qp_work.cc what is posted and completed.
+// Send slots are a ring, and completions are delivered in the order of posting. Devices may
+// complete in another order: siw reports a SEND or a WRITE as soon as it was sent, before an
+// earlier READ that still waits for its data. Such an entry is kept in its slot. The last request
+// of each chain is signalled in any case, so that the ring always advances. So is every READ: a
+// request without its own entry is then done when a later one is.
+//
+// In three files: qp.cc has the object and its end, qp_connect.cc connecting, qp_work.cc posts and
+// completions.
 //
 // Thread safety: the reactor's thread.
 // Ownership: owns its id and so its ibv_qp; borrows Pd, Cqs, Srq and events.
@@ -116,14 +122,14 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
   // The device has taken the first `taken` of these.
   void posted(std::span<const WorkRequest* const> requests, size_t taken);
   void complete_send(const ibv_wc& wc);
-  // Hands out what is done at the head of the ring.
+  // Delivers the completions at the head of the ring.
   void release_sends();
   void complete_recv(const ibv_wc& wc);
   WorkCompletion completed(WcStatus status, Opcode opcode);
   void succeeded(const SendSlot& slot);
   void invalidated(Rkey rkey);
   void failed(WcStatus status);
-  // Keeps what the device says of the first request that failed by itself.
+  // Keeps the device's error of the first request that failed by itself.
   void note_failure(const ibv_wc& wc, Opcode opcode, WcStatus status);
   void sent_all();
 
@@ -177,7 +183,7 @@ class VerbsQp final : public Qp, private CmHandler, private WcSink {
     std::vector<Sge> sges;
   };
   std::vector<EarlyRecv> early_recvs_;
-  // Completions that overtook the event that says the connection is there.
+  // Completions that came before the event of the established connection.
   std::vector<ibv_wc> early_wcs_;
 };
 

@@ -43,7 +43,7 @@ class QpCounters final : public CounterSource {
 
   void succeeded(Opcode opcode, uint64_t length);
   void failed(WcStatus status) { completions[static_cast<size_t>(status)].add(); }
-  // What the device says of a request that it gave up.
+  // The device's error of a request that it gave up.
   void gave_up(ibv_wc_status status);
   void end(DisconnectReason reason) { ended[static_cast<size_t>(reason)].add(); }
 

@@ -1,4 +1,4 @@
-// VerbsQp: requests on their way to the device, and what it says about them.
+// VerbsQp: requests on their way to the device, and their completions.
 #include <arpa/inet.h>
 
 #include <cerrno>
@@ -37,7 +37,8 @@ DisconnectReason reason_of(WcStatus status) {
   }
 }
 
-// The device reads no memory for these but what is posted with them, if it is told to.
+// For these the device reads only the memory that is posted with them, and only where the flag asks
+// for it.
 bool may_be_inline(Opcode opcode) {
   return opcode == Opcode::kSend || opcode == Opcode::kSendWithImm ||
          opcode == Opcode::kSendWithInv || opcode == Opcode::kRdmaWrite ||
@@ -97,7 +98,7 @@ PostResult VerbsQp::post_send(const WorkRequest& chain) {
         status = full ? PostStatus::kQueueFull : PostStatus::kUnsupported;
       }
       posted({requests, count}, taken);
-      // All is queued and the device could not be told: the queue pair is about to end.
+      // All is queued and the device could not be notified: the queue pair is about to end.
       if (error != 0 && bad == nullptr) failed(WcStatus::kFlushed);
     }
     request = next;
@@ -106,7 +107,8 @@ PostResult VerbsQp::post_send(const WorkRequest& chain) {
   return {status, request, static_cast<const WindowMr*>(request->mr)->denied(request->access)};
 }
 
-// What was taken only `bad` of ibv_post_send says. The libraries of siw and rxe queue what fits and
+// Only `bad` of ibv_post_send shows what was taken. The libraries of siw and rxe queue what fits
+// and
 // then ring the doorbell, whose result they return: an error although all is queued, or success
 // although the queue was full half way.
 void VerbsQp::posted(std::span<const WorkRequest* const> requests, size_t taken) {
@@ -162,7 +164,7 @@ PostStatus VerbsQp::post_recv_now(const RecvRequest& request) {
 
 void VerbsQp::on_wc(const ibv_wc& wc) {
   if (state_ == State::kConnecting && wc.status == IBV_WC_SUCCESS) {
-    // Data can overtake the event that says the connection is there.
+    // Data can arrive before the event of the established connection.
     const Alive alive(gone_);
     if (accepting_) {
       established(peer_data_);
@@ -202,7 +204,7 @@ void VerbsQp::release_sends() {
     if (!slot.finished && !(slot.silent && int32_t(latest_send_ - sends_.done) > 0)) return;
     ++sends_.done;
     if (slot.status == WcStatus::kSuccess) succeeded(slot);
-    // Nothing behind a failure went well, even if the device was quicker to say that it did.
+    // No request after a failed one has succeeded, even if the device reported success earlier.
     const bool behind_failure = send_failed_ && slot.status == WcStatus::kSuccess;
     const WcStatus status = behind_failure ? WcStatus::kFlushed : slot.status;
     send_failed_ = status != WcStatus::kSuccess;
