@@ -137,6 +137,13 @@ class Coverage(unittest.TestCase):
         table = "#define T(X) \\\n  X(reads, \"commands\") \\\n  X(writes, \"commands\")\n"
         self.assertEqual(coverage.missing("`worker/N/reads`", table, coverage.COUNTER), ["writes"])
 
+    def test_values_of_an_enumeration(self):
+        source = ("enum class A : int {\n  kOne,  // kTwo\n};\n"
+                  "enum class [[nodiscard]] AB : int{\n    kThree,\n    kFour,\n};\n")
+        self.assertEqual(coverage.values(source, "A"), ["kOne"])
+        self.assertEqual(coverage.values(source, "AB"), ["kThree", "kFour"])
+        self.assertEqual(coverage.values(source, "B"), [])
+
 
 class Excerpts(unittest.TestCase):
     def test_quotes_that_are_not_in_their_file(self):

@@ -28,6 +28,12 @@ RULES = [
 ]
 
 
+# Enumerations whose values a page has to name.
+ENUMERATIONS = [
+    ("docs/errors.md", "include/mrpool/work.h", "PostStatus"),
+    ("docs/errors.md", "include/mrpool/work.h", "WcStatus"),
+    ("docs/errors.md", "include/mrpool/qp.h", "DisconnectReason"),
+]
 METRICS = "docs/metrics.md"
 FAMILIES = "examples/metrics/families.cc"
 DASHBOARD = "examples/metrics/grafana.json"
@@ -79,7 +85,23 @@ def missing(page, source, pattern):
     return sorted(set(pattern.findall(source)) - named(page))
 
 
+def values(source, enumeration):
+    """The names of an `enum class` of `source`, a text."""
+    body = re.search(rf"enum class (?:\[\[\w+\]\] )?{enumeration}\b[^{{]*{{(.*?)}};", source, re.S)
+    return re.findall(r"^\s*(k[A-Z]\w*)", body[1], re.M) if body else []
+
+
+def check_enumerations(report):
+    for page, source, enumeration in ENUMERATIONS:
+        found = set(values((ROOT / source).read_text(), enumeration)) - {"kOk"}
+        if not found:
+            report(f"tests/style/coverage.py: finds no {enumeration} in {source}")
+        for name in sorted(found - named((ROOT / page).read_text())):
+            report(f"{page}: does not name {name}, a {enumeration} of {source}")
+
+
 def check(report):
+    check_enumerations(report)
     for page, source, pattern in RULES:
         found = pattern.findall((ROOT / source).read_text())
         if not found:
