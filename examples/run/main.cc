@@ -2,8 +2,10 @@
 //
 // Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD), for those
 // that it opens by dlopen() too (LD_LIBRARY_PATH), and becomes the program: its exit status, its
-// signals and its process id are the program's own.
+// signals and its process id are the program's own. Under Valgrind the program is its child
+// (under_valgrind.h).
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +28,7 @@
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/units.h"
+#include "examples/run/under_valgrind.h"
 #include "transport/checker/options.h"
 #include "transport/checker/suppressions.h"
 #include "transport/provider/options.h"
@@ -157,19 +160,50 @@ absl::Status set_objects(const Options& options) {
   return put_first("LD_LIBRARY_PATH", {"drop-in"});
 }
 
-// What is executed in the end.
-std::vector<std::string> command_of(const Options& options) {
-  std::vector<std::string> command;
-  if (!options.check.empty() && options.guard == checker::kValgrindGuard) {
-    // Its threads take turns: a program that polls memory must not keep the device's from its own.
-    command = {"valgrind", "--quiet", "--trace-children=yes", "--fair-sched=try",
-               absl::StrCat("--error-exitcode=", options.check_exit)};
+// Reads the suppressions here, too. What can be read only once is copied for the program.
+absl::StatusOr<checker::Suppressions> take_suppressions(Options& options) {
+  if (options.suppressions.empty()) return checker::Suppressions{};
+  std::ifstream file(options.suppressions);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  absl::StatusOr<checker::Suppressions> parsed = checker::Suppressions::parse(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", options.suppressions, "': ", parsed.status().message()));
   }
-  command.insert(command.end(), options.program.begin(), options.program.end());
-  return command;
+  std::error_code error;
+  if (fs::is_regular_file(options.suppressions, error)) return parsed;
+  const int copy = ::memfd_create("suppressions", MFD_CLOEXEC);
+  if (::write(copy, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a copy of '", options.suppressions, "': ", std::strerror(errno)));
+  }
+  options.suppressions = absl::StrCat("/proc/", ::getpid(), "/fd/", copy);
+  return parsed;
 }
 
-int run(const Options& options) {
+// The program becomes a process of its own: its capture is named after that.
+void set_first_process(const Options& options, pid_t before) {
+  ::setenv(provider::kPcapFirstVariable, absl::StrCat(::getpid()).c_str(), 1);
+  if (options.pcap.empty()) return;
+  std::error_code error;
+  fs::rename(provider::capture_path(options.pcap, before, before),
+             provider::capture_path(options.pcap, ::getpid(), ::getpid()), error);
+}
+
+int run_under_valgrind(Options& options) {
+  absl::StatusOr<checker::Suppressions> suppressions = take_suppressions(options);
+  if (!suppressions.ok()) return fail(kCannotRun, std::string(suppressions.status().message()));
+  set_checker(options);
+  const absl::Status status = mrpool::run::run_under_valgrind(
+      {.program = options.program,
+       .report = options.report.empty() ? "" : fs::absolute(options.report).string(),
+       .exit_status = static_cast<int>(options.check_exit),
+       .suppressions = *std::move(suppressions),
+       .prepare = [&options, before = ::getpid()] { set_first_process(options, before); }});
+  return fail(absl::IsNotFound(status) ? kNotFound : kCannotRun, std::string(status.message()));
+}
+
+int run(Options& options) {
   const absl::Status objects = set_objects(options);
   if (!objects.ok()) return fail(kCannotRun, std::string(objects.message()));
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
@@ -179,15 +213,17 @@ int run(const Options& options) {
   ::setenv(provider::kPcapVariable, options.pcap.c_str(), 1);
   ::setenv(provider::kPcapFirstVariable, absl::StrCat(::getpid()).c_str(), 1);
   set_checker(options);
-  const std::vector<std::string> command = command_of(options);
+  if (!options.check.empty() && options.guard == checker::kValgrindGuard) {
+    return run_under_valgrind(options);
+  }
   if (!options.check.empty() && options.guard == checker::kAsanGuard) set_asan_options();
   std::vector<char*> words;
-  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& word : options.program) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   ::execvp(words[0], words.data());
   const int error = errno;
   return fail(error == ENOENT ? kNotFound : kCannotRun,
-              absl::StrCat(command[0], ": ", std::strerror(error)));
+              absl::StrCat(words[0], ": ", std::strerror(error)));
 }
 
 // Sets `to` to a file that can be opened like that.

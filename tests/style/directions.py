@@ -48,8 +48,11 @@ DIRECTIONS = {
     "examples/audit": BASE,
     "examples/ctl": BASE,
     "examples/run": (*BASE, "transport/provider/options.h",
-                     "transport/provider/pcap_format.h", "transport/checker/options.h",
-                     "transport/checker/suppressions.h"),
+                     "transport/provider/pcap_format.h", "transport/checker/finding.h",
+                     "transport/checker/frame.h", "transport/checker/json.h",
+                     "transport/checker/kind.h", "transport/checker/monitor.h",
+                     "transport/checker/options.h", "transport/checker/output.h",
+                     "transport/checker/received_bytes.h", "transport/checker/suppressions.h"),
     "tests": ("mrpool/", "pool/", "transport/", "examples/"),
 }
 PROJECT = ("mrpool/", "pool/", "transport/", "examples/", "tests/")

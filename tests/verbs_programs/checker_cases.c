@@ -1,6 +1,7 @@
 // Programs that the checker has to cope with: checker_cases CASE. checker_test.py runs them.
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,10 +67,42 @@ static void forks(void) {
   close_message(&message);
 }
 
+// Looks at a byte of a message whose completion it has not polled.
+static void look_early(void) {
+  open_message(&message);
+  message.from[0] = 1;
+  post_message_receive(&message);
+  post_message_send(&message);
+  while (*(volatile char*)message.to == 0) continue;  // EARLY
+}
+
+static void child_looks_early(void) {
+  const pid_t child = fork();
+  if (child == 0) {
+    look_early();
+    _exit(0);
+  }
+  int status = -1;
+  check(waitpid(child, &status, 0) == child && status == 0, "the child ends with 0");
+}
+
+// A fault that concerns no RDMA.
+static void write_beyond(void) {
+  volatile char* const block = malloc(kBytes);
+  block[kBytes] = 1;  // BEYOND
+  free((char*)block);
+}
+
 int main(int argc, char** argv) {
   check(argc >= 2, "usage: checker_cases CASE");
   if (strcmp(argv[1], "rights") == 0) rights();
   if (strcmp(argv[1], "closed-stderr") == 0) closed_stderr(argv[2]);
   if (strcmp(argv[1], "forks") == 0) forks();
+  if (strcmp(argv[1], "child-looks-early") == 0) child_looks_early();
+  if (strcmp(argv[1], "looks-early-and-is-killed") == 0) {
+    look_early();
+    kill(getpid(), SIGKILL);
+  }
+  if (strcmp(argv[1], "writes-beyond") == 0) write_beyond();
   return 0;
 }

@@ -1,7 +1,5 @@
 #include "transport/checker/json.h"
 
-#include <unistd.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -34,16 +32,21 @@ std::string json_text(std::string_view text) {
   return out + "\"";
 }
 
-std::string to_json(const Finding& finding, std::span<const std::vector<Frame>> stacks) {
+std::string to_json(const Finding& finding, std::span<const std::vector<Frame>> stacks, pid_t pid) {
   std::string origins;
   for (size_t i = 0; i < finding.origins.size(); ++i) {
     absl::StrAppend(&origins, i == 0 ? "" : ",", "{\"what\":", json_text(finding.origins[i].what),
                     ",\"stack\":", to_json(stacks[i + 1]), "}");
   }
   const KindInfo& kind = info(finding.kind);
-  return absl::StrCat("{\"pid\":", ::getpid(), ",\"severity\":\"", kind.hint ? "hint" : "error",
+  return absl::StrCat("{\"pid\":", pid, ",\"severity\":\"", kind.hint ? "hint" : "error",
                       "\",\"kind\":", json_text(kind.name), ",\"text\":", json_text(finding.text),
                       ",\"stack\":", to_json(stacks[0]), ",\"origins\":[", origins, "]}");
+}
+
+std::string to_json(const Counts& counts, pid_t pid) {
+  return absl::StrCat("{\"pid\":", pid, ",\"summary\":true,\"errors\":", counts.errors,
+                      ",\"hints\":", counts.hints, ",\"suppressed\":", counts.suppressed, "}");
 }
 
 }  // namespace mrpool::checker

@@ -6,15 +6,14 @@
 
 #include <cstdlib>
 
-#include "absl/strings/str_cat.h"
 #include "transport/checker/json.h"
+#include "transport/checker/monitor.h"
 #include "transport/checker/options.h"
+#include "transport/checker/output.h"
 #include "transport/checker/symbols.h"
 
 namespace mrpool::checker {
 namespace {
-
-constexpr char kPrefix[] = "mrpool-check: ";
 
 // Where the user reads: standard error as it was when the process started. The program may close
 // it, or use its number for something else.
@@ -47,31 +46,6 @@ int user_fd() {
   return -1;
 }
 
-void write_all(int fd, const std::string& text) { (void)!::write(fd, text.data(), text.size()); }
-
-void add_stack(std::string& out, const std::vector<Frame>& frames) {
-  for (const Frame& frame : frames)
-    absl::StrAppend(&out, kPrefix, "    at ", to_string(frame), "\n");
-}
-
-std::string for_people(const Finding& finding, std::span<const std::vector<Frame>> stacks) {
-  const KindInfo& kind = info(finding.kind);
-  std::string out =
-      absl::StrCat(kPrefix, kind.hint ? "hint: " : "error: ",
-                   absl::string_view(kind.name.data(), kind.name.size()), ": ", finding.text, "\n");
-  add_stack(out, stacks[0]);
-  for (size_t i = 0; i < finding.origins.size(); ++i) {
-    absl::StrAppend(&out, kPrefix, "  ", finding.origins[i].what, "\n");
-    add_stack(out, stacks[i + 1]);
-  }
-  return out;
-}
-
-// "3 errors"
-std::string counted(uint64_t count, const char* what) {
-  return absl::StrCat(count, " ", what, count == 1 ? "" : "s");
-}
-
 }  // namespace
 
 void Report::add(const Finding& finding) {
@@ -88,43 +62,35 @@ void Report::add(const Finding& finding) {
   }
   if (seen.suppressed) return;
   write_all(user_fd(), for_people(finding, stacks));
-  write_line(to_json(finding, stacks));
+  write_line(to_json(finding, stacks, ::getpid()));
 }
 
 void Report::write_line(const std::string& line) {
-  if (options_.file.empty()) return;
-  // Several processes may write to the file: each line is one write.
-  const int fd = ::open(options_.file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) return;
-  write_all(fd, line + "\n");
-  ::close(fd);
+  if (!options_.file.empty()) append_line(options_.file, line);
 }
 
-std::string Report::summary(uint64_t errors, uint64_t hints, uint64_t suppressed) const {
+std::string Report::repeated() const {
   std::string out;
   for (const auto& [key, seen] : seen_) {
-    if (seen.count == 1 || seen.suppressed) continue;
-    const std::string_view kind = info(key.kind).name;
-    absl::StrAppend(&out, kPrefix, seen.count,
-                    " times: ", absl::string_view(kind.data(), kind.size()), ": ", seen.text, "\n");
+    if (seen.count > 1 && !seen.suppressed) out += for_people(seen.count, key.kind, seen.text);
   }
-  absl::StrAppend(&out, kPrefix, counted(errors, "error"), ", ", counted(hints, "hint"), ", ",
-                  suppressed, " suppressed\n");
   return out;
 }
 
 int Report::finish(int status) {
   const std::lock_guard lock(mutex_);
-  uint64_t errors = 0;
-  uint64_t hints = 0;
-  uint64_t suppressed = 0;
+  Counts counts;
   for (const auto& [key, seen] : seen_) {
-    ++(seen.suppressed ? suppressed : info(key.kind).hint ? hints : errors);
+    ++(seen.suppressed ? counts.suppressed : info(key.kind).hint ? counts.hints : counts.errors);
   }
-  write_all(user_fd(), summary(errors, hints, suppressed));
-  write_line(absl::StrCat("{\"pid\":", ::getpid(), ",\"summary\":true,\"errors\":", errors,
-                          ",\"hints\":", hints, ",\"suppressed\":", suppressed, "}"));
-  return status == 0 && errors > 0 ? options_.exit_status : status;
+  write_all(user_fd(), repeated());
+  if (monitored()) {
+    tell_counts(counts);
+  } else {
+    write_all(user_fd(), for_people(counts));
+    write_line(to_json(counts, ::getpid()));
+  }
+  return status == 0 && counts.errors > 0 ? options_.exit_status : status;
 }
 
 }  // namespace mrpool::checker

@@ -16,28 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "transport/checker/kind.h"
-#include "transport/checker/stack.h"
+#include "transport/checker/finding.h"
 #include "transport/checker/suppressions.h"
 
 namespace mrpool::checker {
-
-// A call that explains a finding, as "posted" or "registered".
-struct Origin {
-  std::string what;
-  Stack stack;
-};
-
-struct Finding {
-  Kind kind;
-  // One sentence: object, operation, offset, length, the rule that is broken and the completion or
-  // call that should have come first.
-  std::string text;
-  Stack where;  // empty: found by the device, not in a call of the program
-  std::vector<Origin> origins;
-  // What tells findings of the same kind at the same stacks apart, as the right that is not used.
-  std::string_view aspect{};  // constant
-};
 
 struct ReportOptions {
   std::string file;      // JSON lines are appended; empty: none
@@ -72,7 +54,7 @@ class Report {
   };
 
   void write_line(const std::string& line);
-  std::string summary(uint64_t errors, uint64_t hints, uint64_t suppressed) const;
+  std::string repeated() const;
 
   const ReportOptions options_;
   std::mutex mutex_;

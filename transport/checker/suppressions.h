@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "transport/checker/symbols.h"
+#include "transport/checker/frame.h"
 
 namespace mrpool::checker {
 

@@ -8,8 +8,6 @@
 #include <cstdlib>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 namespace mrpool::checker {
 namespace {
@@ -77,12 +75,6 @@ std::vector<Frame> resolve(const Stack& stack) {
     if (out.back().function == "main") break;  // what calls it is the C library's
   }
   return out;
-}
-
-std::string to_string(const Frame& frame) {
-  const std::string function = frame.function.empty() ? "?" : frame.function;
-  if (!frame.file.empty()) return absl::StrCat(function, " (", frame.file, ":", frame.line, ")");
-  return absl::StrCat(function, " (", frame.object, absl::StrFormat("+0x%x", frame.offset), ")");
 }
 
 }  // namespace mrpool::checker

@@ -9,47 +9,42 @@
 #include "mrpool/internal/report.h"
 #include "transport/checker/checker.h"
 #include "transport/checker/guard/choose.h"
+#include "transport/checker/monitor.h"
 #include "transport/checker/options.h"
+#include "transport/checker/received_bytes.h"
 #include "transport/provider/qp_object.h"
 #include "transport/provider/touches.h"
 
 namespace mrpool::provider {
 namespace {
 
-enum class Brought : uint8_t { kWrite, kRead, kSend };
-
-// What brought bytes, and what orders them.
-struct Explanation {
-  const char* operation;
-  const char* completion;
-};
-constexpr Explanation kExplanations[] = {
-    {"an RDMA WRITE of the peer",
-     "the completion of the receive that the peer's next SEND, or WRITE with immediate data, on "
-     "that QP completes"},
-    {"an RDMA READ or an atomic", "its own completion"},
-    {"a SEND of the peer", "the completion of the receive that it came for"},
-};
+using checker::ReceivedBytes;
 
 // A guard::Note, word by word.
 enum NoteWord : uint8_t { kBrought, kQp, kRegion, kRegionBytes, kKey, kUnused };
 
-std::string where_of(const guard::Note& note, uintptr_t address) {
-  return absl::StrFormat("byte %u of MR lkey 0x%x (%u bytes at 0x%x)", address - note[kRegion],
-                         note[kKey], note[kRegionBytes], note[kRegion]);
+guard::Note to_note(const ReceivedBytes& bytes) {
+  guard::Note note{};
+  note[kBrought] = static_cast<uint64_t>(bytes.brought);
+  note[kQp] = bytes.qp;
+  note[kRegion] = bytes.region;
+  note[kRegionBytes] = bytes.region_bytes;
+  note[kKey] = bytes.lkey;
+  return note;
 }
 
-std::string origin_of(const guard::Note& note) {
-  const Explanation& why = kExplanations[note[kBrought]];
-  return absl::StrFormat("%s over QP 0x%x; %s orders it and was not polled yet", why.operation,
-                         note[kQp], why.completion);
+ReceivedBytes from_note(const guard::Note& note) {
+  return {.brought = static_cast<ReceivedBytes::Brought>(note[kBrought]),
+          .qp = static_cast<uint32_t>(note[kQp]),
+          .region = note[kRegion],
+          .region_bytes = note[kRegionBytes],
+          .lkey = static_cast<uint32_t>(note[kKey])};
 }
 
 std::string text_of(const guard::Touch& touch) {
   const char* how = touch.write ? "a store to" : "a load of";
   if (touch.system_call) how = touch.write ? "a system call wrote" : "a system call read";
-  return absl::StrFormat("%s %s, which came by %s", how, where_of(touch.note, touch.address),
-                         origin_of(touch.note));
+  return checker::text_of(how, touch.address, from_note(touch.note));
 }
 
 void touched(const guard::Touch& touch) {
@@ -64,7 +59,13 @@ void may_end() {
 }
 
 void describe(const guard::Note& note, char* text, size_t bytes) {
-  absl::SNPrintF(text, bytes, "range that came by %s: MR lkey 0x%x,", origin_of(note), note[kKey]);
+  const ReceivedBytes received = from_note(note);
+  if (checker::monitored()) {
+    absl::SNPrintF(text, bytes, "%s", checker::to_word(received));
+  } else {
+    absl::SNPrintF(text, bytes, "range that came by %s: MR lkey 0x%x,",
+                   checker::origin_of(received), received.lkey);
+  }
 }
 
 // Why a guard that was asked for does not work.
@@ -108,6 +109,7 @@ void PrematureAccess::region_made(const ibv_mr& mr) {
   const guard::Range range = guard::range_of(mr.addr, mr.length);
   regions_.emplace(range.begin, Region{range.end, mr.lkey});
   guard_.add_region(range);
+  checker::tell_registered(mr.lkey);
 }
 
 void PrematureAccess::region_ended(const ibv_mr& mr) {
@@ -120,25 +122,27 @@ void PrematureAccess::region_ended(const ibv_mr& mr) {
 }
 
 guard::Note PrematureAccess::note_of(const Qp* qp, const uiwarp::Held& held) const {
-  guard::Note note{};
-  note[kBrought] = static_cast<uint64_t>(held.read_response ? Brought::kRead
-                                         : held.receive     ? Brought::kSend
-                                                            : Brought::kWrite);
-  if (QpObject* owner = engine_->owner_of(qp)) note[kQp] = owner->abi()->qp_num;
+  using Brought = ReceivedBytes::Brought;
+  ReceivedBytes out;
+  if (held.read_response)
+    out.brought = Brought::kRead;
+  else if (held.receive)
+    out.brought = Brought::kSend;
+  if (QpObject* owner = engine_->owner_of(qp)) out.qp = owner->abi()->qp_num;
   const auto address = reinterpret_cast<uintptr_t>(held.to);
-  note[kRegion] = address;
+  out.region = address;
   // The one with that key, else the last to start before the bytes: keys of READ sinks are not the
   // program's.
   for (auto it = regions_.upper_bound(address); it != regions_.begin();) {
     --it;
     if (it->second.end <= address) continue;
-    if (note[kRegionBytes] != 0 && it->second.lkey != held.key) continue;
-    note[kRegion] = it->first;
-    note[kRegionBytes] = it->second.end - it->first;
-    note[kKey] = it->second.lkey;
+    if (out.region_bytes != 0 && it->second.lkey != held.key) continue;
+    out.region = it->first;
+    out.region_bytes = it->second.end - it->first;
+    out.lkey = it->second.lkey;
     if (it->second.lkey == held.key) break;
   }
-  return note;
+  return to_note(out);
 }
 
 void PrematureAccess::held(const Qp* qp, const uiwarp::Held& held) {
