@@ -129,8 +129,8 @@ WorkRequest request_of(Request request) {
   return out;
 }
 
-// One request of kBytes by the peer (an atomic's are 8), and a SEND behind it, which arrives only
-// if the owner had no objection.
+// One request of kBytes by the peer (8 for an atomic), followed by a SEND, which arrives only if
+// the owner accepted the request.
 Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
   Wire& wire = *bench.wire;
   std::fill(bench.owned.begin(), bench.owned.end(), kOwned);
@@ -144,7 +144,7 @@ Tried attempt(Bench& bench, Request request, Rkey rkey, RemoteAddr address) {
     tried.text = "the owner cannot post a receive";
     return tried;
   }
-  // Immediate data takes a receive of its own, in front of the SEND's.
+  // Immediate data takes a receive of its own, before the SEND's.
   Op immediate;
   recv.completion = &immediate;
   if (request == Request::kWriteWithImm && wire.owner.qp->post_recv(recv) != PostStatus::kOk) {

@@ -1,7 +1,8 @@
 // The audit of a device: does a key give what it was registered for, and nothing more?
 //
 // Two parts. Flags: every access flag and every forbidden combination is asked for, and the answer
-// noted: granted, ignored, unknown (masked where nobody can tell), refused. Traffic: for each rule
+// noted: granted, ignored, unknown (a lower layer may have masked it), refused. Traffic: for each
+// rule
 // of the contract real requests cross a connection, those that must work and those that must be
 // refused, and the memory is looked at afterwards.
 //

@@ -90,7 +90,8 @@ class CanaryFastMr final : public FastMr {
   }
   void advance_key() override {
     if (never_invalidated_) {
-      // The key behind is still open and cannot advance; a new one hides what the canary did.
+      // The real device's key is still open and cannot advance; a new one hides what the canary
+      // did.
       (void)renew();
       return;
     }
@@ -145,7 +146,7 @@ class CanaryPd final : public Pd {
         asked |= Access::kLocalWrite | Access::kRemoteWrite;
         break;
       case Break::kBound:
-        // The audit keeps guard memory behind every region it exposes for traffic.
+        // The audit keeps guard memory after every region that it exposes for traffic.
         if (any(access & kRemoteRights) && memory.size() == 4096 &&
             has(access, Access::kRemoteWrite)) {
           covered = {memory.data(), memory.size() + 64};

@@ -1,9 +1,9 @@
 // Devices that break one rule on purpose, so that the audit can be seen to catch it.
 //
-// A canary stands in front of a real device and passes everything on, with one thing changed. It
+// A canary wraps a real device and passes every call on, with one thing changed. It
 // lives here and not in the transport: no program but the audit and its test can get at one.
 //
-// Thread safety: as the device behind it. Ownership: shares the device.
+// Thread safety: as the real device. Ownership: shares the device.
 #pragma once
 
 #include <memory>

@@ -36,7 +36,7 @@ size_t distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// " (1 to 64, default 3)", of which nothing may be worth saying.
+// " (1 to 64, default 3)"; may be empty.
 std::string range_and_default(const std::string& least, const std::string& most,
                               const std::string& now) {
   const std::string range = most.empty() ? "" : absl::StrCat(least, " to ", most);
@@ -45,7 +45,7 @@ std::string range_and_default(const std::string& least, const std::string& most,
   return absl::StrCat(" (", range, range.empty() || otherwise.empty() ? "" : ", ", otherwise, ")");
 }
 
-// What to do about an option that is not there.
+// The advice for an unknown option.
 std::string nearest(std::string_view name, const std::vector<CommandLine::Option>& options) {
   constexpr size_t kFar = 3;
   const std::string* best = nullptr;
@@ -264,7 +264,7 @@ CommandLine& CommandLine::command(std::string name, std::string summary, std::fu
   return *commands_.back();
 }
 
-// What every program has beside the options that CLI11 brings; help lists them all.
+// The options of every program in addition to CLI11's; help lists them all.
 std::vector<CommandLine::Option> CommandLine::general() {
   return {{.section = {},
            .name = "completion",

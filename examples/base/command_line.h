@@ -43,7 +43,7 @@ std::string_view version();
 
 class CommandLine {
  public:
-  // Takes the value; a refusal says what is wrong with it and what to write.
+  // Takes the value; a refusal names the fault and what to write.
   using Setter = std::function<absl::Status(std::string_view)>;
   struct Option {
     std::string section;
@@ -76,8 +76,8 @@ class CommandLine {
   void required(std::string usage) { required_ = std::move(usage); }
   // The one argument without a name, which has to be there.
   void operand(std::string placeholder, std::string help, std::string example, std::string& to);
-  // Another program and its arguments, which has to be there: everything from the first argument on
-  // that is no option, or after "--", goes to `to` as it is.
+  // Another program and its arguments; required. Everything from the first argument on that is not
+  // an option, or after "--", goes to `to` unchanged.
   void program_operand(std::string example, std::vector<std::string>& to);
 
   void flag(std::string name, std::string help, bool& to, bool value = true);
@@ -127,7 +127,7 @@ class CommandLine {
   // A command, whose options are declared on the result. run() calls `run` for it.
   CommandLine& command(std::string name, std::string summary, std::function<int()> run = {});
 
-  // Sets what the arguments, without the program's name, say.
+  // Sets the variables by the arguments, which come without the program's name.
   [[nodiscard]] absl::Status parse(std::span<const std::string> all);
   // After parse(): what to print instead of running, as for --help and --version.
   const std::optional<std::string>& answer() const { return answer_; }

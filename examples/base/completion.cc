@@ -11,7 +11,7 @@ namespace {
 
 using Option = CommandLine::Option;
 
-// What every program has beside what it declares.
+// The options of every program in addition to those that it declares.
 std::string general(const CommandLine& program) {
   return absl::StrCat("--help ", program.commands().empty() ? "" : "--help-all ",
                       "--version --completion");

@@ -19,7 +19,7 @@ enum class CoreDump : uint8_t {
 
 // From now on.
 void set_core_dump(CoreDump what);
-// After a change of the user, which ends core dumps: as set_core_dump() said.
+// After a change of the user, which ends core dumps: restores the setting of set_core_dump().
 void renew_core_dump();
 
 // Whole pages, right after they were mapped. No effect with kFull.

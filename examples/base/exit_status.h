@@ -1,4 +1,4 @@
-// How programs end: what they say of an error, and exit statuses that scripts may rely on.
+// How programs end: their error messages, and exit statuses that scripts may rely on.
 //
 // Thread safety: the main thread.
 #pragma once

@@ -1,4 +1,4 @@
-// A JSON file that another program wrote for itself, read key by key, and what is to be said of it.
+// A JSON file that another program wrote for itself, read key by key, with notes about it.
 //
 // Other programs' files have keys that mean nothing here, keys of versions to come, and numbers
 // written as strings. So nothing that is not understood is an error by itself: it becomes a note
@@ -23,7 +23,7 @@
 
 namespace mrpool::base {
 
-// What is not as the file says.
+// A difference from the file.
 struct ImportNote {
   enum class Weight : uint8_t {
     kMinor,  // nobody has to do anything: another name, a limit, a hint
@@ -41,7 +41,7 @@ class ImportLog {
 
   void note(ImportWeight weight, std::string_view path, std::string_view what);
   void fail(std::string_view path, std::string_view what);
-  // Of a key that is not there: where what should hold it begins.
+  // Of a missing key: where the object that should have it begins.
   uint32_t line(std::string_view path) const;
   std::string place(std::string_view path) const;  // with the line
   const absl::Status& status() const { return status_; }
@@ -62,7 +62,7 @@ class ImportObject {
   uint32_t line() const { return log_.line(path_); }
   bool has(std::string_view key) const { return object_.contains(key); }
 
-  // A number is its digits, true is "1"; null is as if the key were not there.
+  // A number is its digits, true is "1"; null counts as a missing key.
   std::string text(std::string_view key, std::string otherwise = {});
   // Or a text of digits.
   uint64_t number(std::string_view key, uint64_t otherwise, uint64_t most);
@@ -92,7 +92,7 @@ class ImportObject {
     std::string_view what;  // of any other value
   };
   void usual(std::span<const Usual> keys);
-  // Keys that say nothing to anybody but the program that wrote them.
+  // Keys that mean nothing to any program but the one that wrote them.
   void known(std::initializer_list<std::string_view> keys);
   void note(ImportWeight weight, std::string_view key, std::string_view what) {
     log_.note(weight, path(key), what);

@@ -15,14 +15,14 @@ namespace mrpool::base {
 class IpAddress {
  public:
   // "10.0.0.1", "::1", "fe80::1%eth0", an IPv6 address with or without brackets. Nothing when it is
-  // no numeric address.
+  // not a numeric address.
   static std::optional<IpAddress> parse(std::string_view text);
 
   bool ipv6() const { return ipv6_; }
   bool wildcard() const;    // any address of the machine: 0.0.0.0, ::
   bool loopback() const;    // 127.0.0.0/8, ::1
   bool link_local() const;  // 169.254.0.0/16, fe80::/10
-  // The interface behind the '%' of a link-local address; it means something on this machine only.
+  // The interface after the '%' of a link-local address; it has a meaning on this machine only.
   const std::string& scope() const { return scope_; }
   // The network a single customer has at least: an IPv4 address whole, 64 bits of an IPv6 one.
   std::string network() const;

@@ -32,7 +32,7 @@ class Walk {
       line_ += peek() == '\n';
     }
   }
-  // Past the next character that is no space; false: it is not `wanted`, and stays.
+  // Moves past the next character that is not a space; false: it is not `wanted`, and stays.
   bool pass(char wanted) {
     skip_space();
     if (peek() != wanted) return false;

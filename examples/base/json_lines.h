@@ -1,4 +1,4 @@
-// In which line of a JSON text its values stand, so that errors can say so.
+// The line of each value in a JSON text, for error messages.
 //
 // Values are named by their path: "" the outermost, "targets[0].luns[1]".
 //
@@ -28,7 +28,7 @@ class JsonLines {
   std::map<std::string, uint32_t, std::less<>> lines_;
 };
 
-// "line 7: ", the beginning of a message; nothing for line 0, which is no line of a file.
+// "line 7: ", the beginning of a message; empty for line 0, which stands for no line of a file.
 std::string at_line(uint32_t line);
 
 }  // namespace mrpool::base

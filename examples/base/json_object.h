@@ -1,8 +1,8 @@
 // The keys of one JSON object that a person wrote, read one by one.
 //
-// A key that is not there leaves what it should set as it is. The first thing that is wrong is kept
-// and told by finish(), with the line and the path of the key; so is a key that nobody asked for,
-// because a misspelt option must not be silently without effect. Strings hold no control
+// A missing key leaves its variable unchanged. finish() returns the first error,
+// with the line and the path of the key. A key that nobody asked for is an error too, because a
+// misspelt option must not be silently without effect. Strings hold no control
 // characters: no name that a configuration gives may have one, and "\u0000" would cut it short.
 //
 // Thread safety: distinct objects: safe. Ownership: the JSON must outlive its reader.
@@ -67,7 +67,7 @@ class JsonObject {
   void entries(std::string_view key, const Text& text, const Each& each) {
     members(key, "a list of strings or objects", text, each);
   }
-  // The value of `key` is no good, as `why` says.
+  // The value of `key` is wrong; `why` is the reason.
   void refuse(std::string_view key, std::string_view why);
 
   absl::Status finish() const;

@@ -8,7 +8,7 @@
 
 namespace mrpool::base {
 
-// Two spaces for each level; what is short stands in one line. Ends with a line feed.
+// Two spaces for each level; short values are on one line. Ends with a line feed.
 std::string print_json(const boost::json::value& value);
 
 }  // namespace mrpool::base

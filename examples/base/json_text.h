@@ -17,7 +17,7 @@ struct JsonText {
 };
 
 // The one value in `text`, nested 16 deep at most, and the lines of what is in it. InvalidArgument
-// says what is wrong and in which line; a key that an object has twice is wrong too.
+// names the fault and its line; a key that an object has twice is a fault too.
 absl::StatusOr<JsonText> parse_json_text(std::string_view text);
 
 }  // namespace mrpool::base

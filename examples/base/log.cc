@@ -72,7 +72,7 @@ std::string as_json(const LogEntry& entry, std::chrono::system_clock::time_point
   return boost::json::serialize(object);
 }
 
-// Written whatever the limits say.
+// Written regardless of the limits.
 void write(const LogEntry& entry) {
   log_line(render(entry, format_now.load(std::memory_order_relaxed),
                   prefixed_now.load(std::memory_order_relaxed), std::chrono::system_clock::now()));

@@ -1,8 +1,8 @@
-// Lines on stderr from threads that must not wait for whoever reads it: stderr may be a pipe that
-// is full.
+// Lines on stderr from threads that must not wait for its reader: stderr may be a pipe that is
+// full.
 //
-// A thread writes them, in order. kLogLines wait at most; of what is left out the next line tells
-// the number. What others write to stderr by themselves may come before them.
+// A thread writes them, in order. At most kLogLines wait; the next line has the number of those
+// that were dropped. What others write to stderr by themselves may come before them.
 //
 // Thread safety: any thread.
 #pragma once

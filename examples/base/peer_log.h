@@ -44,7 +44,7 @@ class LogLimits {
  public:
   static constexpr uint32_t kBurstOfKind = 60;
   static constexpr std::chrono::nanoseconds kPerLineOfKind = std::chrono::milliseconds(200);
-  // Whoever comes from more addresses than that is limited by the budget for all.
+  // A peer that uses more addresses than that is limited by the budget for all.
   static constexpr size_t kMost = 1024;
 
   struct LeftOut {

@@ -12,9 +12,11 @@
 
 namespace mrpool::base {
 
-// `text` with each byte as \xNN that is a control character (C0, DEL, C1), part of a character that
-// changes the direction or the lines of text (U+2028 to U+202E, U+2066 to U+2069), invisible
-// (U+200B to U+200F, U+2060 to U+2065, U+FEFF), or no well-formed UTF-8. The rest stays as it is,
+// `text` with \xNN for each byte that is not well-formed UTF-8 or part of such a character:
+//   control characters            C0, DEL, C1
+//   direction and lines of text   U+2028 to U+202E, U+2066 to U+2069
+//   invisible                     U+200B to U+200F, U+2060 to U+2065, U+FEFF
+// The rest stays as it is,
 // so that the result of printable() is its own result.
 std::string printable(std::string_view text);
 

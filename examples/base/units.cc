@@ -51,8 +51,8 @@ bool accumulate(uint64_t digits, uint64_t factor, uint64_t& value) {
          !__builtin_add_overflow(value, product, &value);
 }
 
-// "1.5ms" in the smallest unit; nothing where it is no number, has no such unit, is not whole, or
-// is too large. Exact: no floating point.
+// "1.5ms" in the smallest unit; nothing where it is not a number, has no such unit, is not whole,
+// or is too large. Exact: no floating point.
 template <size_t N>
 std::optional<uint64_t> parse_scaled(std::string_view text, const std::array<Unit, N>& units) {
   const char* const end = text.data() + text.size();

@@ -31,7 +31,7 @@ struct DurationRange {
   bool forever = false;  // "forever" is nanoseconds::max()
 };
 
-// InvalidArgument shows the text and says what to write.
+// InvalidArgument shows the text and what to write.
 absl::StatusOr<uint64_t> parse_count(std::string_view text, Range range = {});
 absl::StatusOr<uint64_t> parse_size(std::string_view text, Range range = {});
 absl::StatusOr<std::chrono::nanoseconds> parse_duration(std::string_view text,

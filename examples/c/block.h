@@ -2,8 +2,8 @@
 // (examples/c/block_target.c, examples/tutorial/target.cc) and the client
 // (examples/c/block_client.c) exchange.
 //
-// The client sends a request, which lends memory with a key of its own; the target READs the data
-// of a write from there, or WRITEs that of a read to there, and sends a response that ends the key.
+// The client sends a request, which lends memory with a key of its own. The target READs the data
+// of a write from there, or WRITEs that of a read to there. Its response ends the key.
 // Numbers are in the byte order of the machines. Thread safety: values.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Serves one client, in C: fetches its question by RDMA READ, puts the answer in its place by RDMA
-// WRITE, and gives the key back with the message that is posted behind it.
+// Serves one client, in C: fetches its question by RDMA READ, writes the answer by RDMA WRITE, and
+// ends the key with the message that is posted after it.
 #include "hello.h"
 
 struct server {

@@ -29,7 +29,7 @@ struct Slot {
   char text[64];
 };
 
-// The shortest way to be told: an exception. The library itself never throws.
+// The shortest way to report an error: an exception. The library itself never throws.
 inline void require(bool good, const std::string& what) {
   if (!good) throw std::runtime_error(what);
 }

@@ -45,7 +45,8 @@ class ContentMap {
     entries_[block].writing = false;
     entries_[block].sequence = sequence & kMaxSequence;
   }
-  // The write failed for good: the block may hold the old or the new content, or parts of both.
+  // The write failed and is not repeated: the block may hold the old or the new content, or parts
+  // of both.
   // It counts as not written from here on.
   void fail_write(uint64_t block) { end_write(block, 0); }
 

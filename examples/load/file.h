@@ -14,12 +14,12 @@ namespace mrpool::load {
 
 class File {
  public:
-  // "-" is stdin or stdout. InvalidArgument names the path and what the system said, or that an
-  // input file is empty. An output file is made when there is none, and keeps its content:
+  // "-" is stdin or stdout. InvalidArgument names the path and the system's error, or states that
+  // an input file is empty. An output file is made when there is none, and keeps its content:
   // FileWorker empties it (`empties`).
   static absl::StatusOr<File> open_input(const std::string& path);
   static absl::StatusOr<File> open_output(const std::string& path);
-  // What open_output() would say of the path now; makes and changes nothing.
+  // The result that open_output() would have now; makes and changes nothing.
   static absl::Status check_output(const std::string& path);
   File(File&& other) noexcept;
   File& operator=(File&&) = delete;
@@ -38,8 +38,7 @@ class File {
   bool named_;
 };
 
-// InvalidArgument: what to say of an input without a byte, which is not what anybody meant to
-// write.
+// InvalidArgument: the error of an empty input, which is hardly intended.
 absl::Status empty_input();
 
 }  // namespace mrpool::load

@@ -1,8 +1,8 @@
 // Reads and writes a file or a pipe in a thread of its own, so that a reactor which has keep-alives
 // to answer never waits for either.
 //
-// One read or write at a time. cancel() ends a wait for a pipe, a socket or a terminal at once, and
-// a read or write of a regular file when the kernel is done with it.
+// One read or write at a time. cancel() ends a wait for a pipe, a socket or a terminal at once. It
+// ends a read or write of a regular file when the kernel has finished it.
 //
 // Thread safety: the thread of the reactor; cancel() any thread.
 // Ownership: descriptor, reactor and memory are the caller's. It is destroyed with nothing under
@@ -25,7 +25,7 @@ namespace mrpool::load {
 class FileWorker {
  public:
   // How many bytes were moved: as many as there is room for, or less at the end of the input.
-  // DataLoss says what the system said, Cancelled follows cancel().
+  // DataLoss has the system's error; Cancelled follows cancel().
   using Done = std::function<void(absl::StatusOr<size_t>)>;
 
   // With `empties` the first write empties a regular file: nothing of it is destroyed before there

@@ -1,12 +1,12 @@
 // SIGINT and SIGTERM of an initiator: it ends within a second, with status 130, whatever it waits
 // for.
 //
-// While an Interrupt is there its loop hears of the first signal, and the work that the loop runs
-// has a second to end in good order. Before, afterwards, and where the loop does not get to hear of
-// it, the program ends at once; so it does after a second signal.
+// While an Interrupt exists, its loop is called for the first signal, and the work that the loop
+// runs has a second to end in good order. Before and afterwards, and where the loop does not run, a
+// signal ends the program at once; so does a second signal.
 //
 // Thread safety: the thread of the reactor. Ownership: the reactor is the caller's. Of several
-// objects the last one made is told; they end in reverse order.
+// objects the last one made is called; they end in reverse order.
 #pragma once
 
 #include <chrono>
@@ -35,8 +35,8 @@ class Interrupt {
     return heard() && !absl::IsAborted(failure) ? status() : failure;
   }
 
-  // What the work is told: no more than what is under way and reading back; only what is under way;
-  // nobody waits for anything any more. If it has still not ended then, the program ends.
+  // The steps of an end: finish what is under way and read back; finish what is under way; wait for
+  // nothing. If it has still not ended then, the program ends.
   enum class Step : uint8_t { kFirst, kHurry, kGiveUp };
   Interrupt(Reactor& reactor, std::function<void(Step)> tell);
   ~Interrupt();

@@ -27,8 +27,8 @@ BlockHeader header_of(std::span<const std::byte> block) {
 }  // namespace
 
 void fill_block(std::span<std::byte> block, const BlockIdentity& identity) {
-  // A xorshift stream seeded by the identity: no two writes have the same body, so data of one can
-  // not pass for another's behind a swapped header.
+  // A xorshift stream seeded by the identity: no two writes have the same body, so a swapped header
+  // does not make the data of one pass as another's.
   uint64_t state = (identity.offset * 0x9e3779b97f4a7c15u) ^ (identity.sequence << 1) ^
                    (identity.run * 0xbf58476d1ce4e5b9u) ^ 0x94d049bb133111ebu;
   for (size_t at = sizeof(BlockHeader); at < block.size(); at += sizeof state) {

@@ -1,8 +1,8 @@
-// Blocks that prove what they are: fio's `verify=crc32c`, with enough in the header to tell stale
-// data from wrong data.
+// Blocks that identify themselves: fio's `verify=crc32c`, with enough in the header to distinguish
+// stale data from wrong data.
 //
 // Each block of an I/O's size carries where it belongs, which write put it there, and a CRC32C over
-// all of it. Damage, misplacement and a lost or reordered write are told apart when it is read.
+// all of it. A read distinguishes damage, misplacement and a lost or reordered write.
 // Thread safety: pure.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace mrpool::load {
 
-// What a block says about itself. Host byte order: the reader is the writer's machine.
+// The header of a block. Host byte order: the reader is the writer's machine.
 struct BlockHeader {
   uint32_t magic = 0;
   uint32_t crc32c = 0;    // over the block from behind this field to its end
@@ -43,7 +43,7 @@ enum class BlockFault : uint8_t {
   kStale,      // intact and in place, but an earlier (or later) write than expected
 };
 
-// Damage and misplacement, whoever wrote the block.
+// Damage and misplacement, no matter which run wrote the block.
 BlockFault check_block(std::span<const std::byte> block, uint64_t offset);
 // The same, and that it is exactly the write `identity` names.
 BlockFault check_block(std::span<const std::byte> block, const BlockIdentity& identity);

@@ -1,5 +1,5 @@
 // A range of a store, in bytes: options and checks, in the same words for every command of every
-// initiator. What is wrong with it is InvalidArgument and says what there is.
+// initiator. A wrong range is InvalidArgument, which names the valid one.
 //
 // Ownership, thread safety: values.
 #pragma once
@@ -28,8 +28,8 @@ void add_options(base::CommandLine& command, Range& range, const char* offset_he
 // block.
 absl::Status check_range(const Range& range, uint64_t store, uint32_t block_size);
 
-// What to say of an input that is longer than what check_range() has found; `input`: its bytes,
-// where they are known.
+// The error of an input that is longer than the range that check_range() has found; `input`: its
+// bytes, where they are known.
 absl::Status too_long(const Range& range, uint64_t store, std::optional<uint64_t> input = {});
 // Whether an input of so many bytes fits, which is at most --size of it.
 absl::Status check_input(const Range& range, uint64_t store, std::optional<uint64_t> input);

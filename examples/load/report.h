@@ -13,7 +13,7 @@
 
 namespace mrpool::load {
 
-// What a program tells about itself beside the jobs.
+// The part of a report that is about the program and not the jobs.
 struct ReportContext {
   std::string program;      // "mrpool-nvmf 0.1.0"
   std::string job_name;     // "perf"

@@ -94,7 +94,7 @@ Workload::Next Workload::next_of_run(std::chrono::nanoseconds now, Io& io) {
 }
 
 void Workload::advance_due(std::chrono::nanoseconds now) {
-  // A load that fell behind catches up, but not more than a tenth of a second's worth.
+  // A load that is late catches up, but at most with a tenth of a second's worth.
   due_ = std::max(due_ + interval_, now - std::chrono::milliseconds(100));
 }
 
@@ -160,7 +160,7 @@ void Workload::check(const Io& io, std::span<const std::byte> buffer) {
   if (expected.sequence != 0) {
     fault = check_block(buffer, expected);
   } else if (!has_writes(options_.rw)) {
-    // A reading load checks what an earlier run left behind: intact and in place.
+    // A reading load checks what an earlier run wrote: intact and in place.
     fault = check_block(buffer, io.offset);
   } else {
     return;  // not written yet in this run: anything may be there

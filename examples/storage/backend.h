@@ -33,7 +33,7 @@ struct Backend {
   std::string_view summary;                   // one line for the help text
   std::span<const std::string_view> options;  // a flag, or "key=VALUE" for one that has a value
   absl::Status (*check)(const Spec& spec);    // what the text alone says
-  // What a look at the place says of opening it, without opening or making anything.
+  // The result that opening the place would have, found without opening or making anything.
   absl::Status (*check_there)(const Spec& spec);
   uint64_t (*memory)(const Spec& spec);  // bytes of this process that it may take
   absl::StatusOr<std::shared_ptr<Volume>> (*open)(const Spec& spec);

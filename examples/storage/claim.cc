@@ -176,7 +176,7 @@ absl::StatusOr<std::shared_ptr<const Hold>> hold(const ClaimRequest& request,
 // that.
 Hold::~Hold() {
   if (!locked) return;
-  // Whoever reads the file still gets its lock back, and at no moment is there none.
+  // A reader of the file gets its lock back, and there is a lock at every moment.
   if (before != nullptr && before.use_count() > 1 && try_lock(fd->get(), true)) {
     (void)try_lock(before->fd->get(), true);
   }

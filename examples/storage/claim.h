@@ -1,8 +1,8 @@
 // One disk is served once: who may serve a store, and who keeps it.
 //
 // Within this process two volumes of one identity exclude each other unless both are read-only.
-// Against others a file is kept by a lock (an OFD lock, shared for read-only) and a block device by
-// opening it exclusively, which the kernel refuses while it is mounted, swapped on, or part of a
+// A lock protects a file from other processes (an OFD lock, shared for read-only). A block device
+// is opened exclusively, which the kernel refuses while it is mounted, swapped on, or part of a
 // RAID or a volume group.
 //
 // A volume that takes the place of another on the same store, with other options, takes over what

@@ -29,7 +29,8 @@ class Descriptor {
   int fd_;
 };
 
-// What the file holds. NotFound: there is none; InvalidArgument: it cannot be read; both say why.
+// What the file holds. NotFound: there is none; InvalidArgument: it cannot be read; both have the
+// reason.
 absl::StatusOr<std::string> read_text(const std::string& path);
 
 }  // namespace mrpool::storage

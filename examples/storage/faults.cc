@@ -23,7 +23,7 @@ Fault FaultPlan::decide(const Io& io) {
   const std::lock_guard lock(mutex_);
   for (Fault& fault : faults_) {
     if (fault.op != io.op || fault.times == 0) continue;
-    // Overlap, by subtraction: `length` may say "to the end of all numbers".
+    // Overlap, by subtraction: `length` may be the largest number.
     const bool overlaps =
         io.op == Op::kFlush || (io.offset >= fault.offset ? io.offset - fault.offset < fault.length
                                                           : fault.offset - io.offset < io.length);

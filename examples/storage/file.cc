@@ -203,7 +203,8 @@ absl::Status Opening::open() {
   int flags = O_CLOEXEC | (options_.read_only ? O_RDONLY : O_RDWR);
   if (!exists_) flags |= O_CREAT | O_EXCL;  // never somebody else's that has just appeared
   if (options_.direct) flags |= O_DIRECT;
-  // A device first exclusively: opened for writing, if only for a moment, it would be scanned anew.
+  // A device is opened exclusively first: opened for writing, even briefly, it would be scanned
+  // again.
   if (exists_ && !regular()) {
     if (absl::Status status = claim(); !status.ok()) return status;
   }

@@ -1,7 +1,8 @@
 // A volume in a regular file or on a block device.
 //
-// Reads and writes go through the io_uring of the channel's reactor (ring.h); where io_uring is
-// refused, through a few threads for each volume (transfer_threads.h), which is said once.
+// Reads and writes go through the io_uring of the channel's reactor (ring.h). Where io_uring is
+// refused, they go through a few threads for each volume (transfer_threads.h), which is reported
+// once.
 // fdatasync, fallocate and the sync after a FUA write run on one helper thread for each volume,
 // because they block. Flushes that wait together share one fdatasync. Once a sync failed the kernel
 // may have dropped the pages, so every later flush fails too: the host must not believe the data
@@ -11,7 +12,7 @@
 // look at the size first, once a round of the reactor, since a write beyond the end would make the
 // file longer again. A cut within that round is not seen.
 //
-// Thread safety and ownership: as storage.h says of Volume. While open the store is claimed and
+// Thread safety and ownership: as Volume in storage.h. While open the store is claimed and
 // locked (claim.h).
 #pragma once
 

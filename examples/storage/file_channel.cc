@@ -225,7 +225,7 @@ void FileChannel::finished(Io& io) {
   io.done(io);
 }
 
-// Reads or writes what is left of the request.
+// Reads or writes the rest of the request.
 void FileChannel::start(Io& io) {
   new (io.scratch) Transfer{.fd = file_->fd(), .slot = slot_, .moved = &moved};
   if (threads_ != nullptr) return threads_->submit(io, reactor_);

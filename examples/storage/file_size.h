@@ -15,7 +15,7 @@ enum class Freshness : uint8_t {
   kServer,
 };
 
-// The size in bytes; null: errno says why.
+// The size in bytes; null: errno has the error.
 std::optional<uint64_t> file_size(int fd, Freshness freshness);
 
 // Whether the file system is known to have the sizes of open files in this machine's memory, so
@@ -23,7 +23,7 @@ std::optional<uint64_t> file_size(int fd, Freshness freshness);
 // for a lock that who waits for them holds.
 bool tells_size_at_once(int fd);
 
-// The same without opening anything, of what stat(2) says of a path; null where nobody tells.
+// The same without opening anything, from the result of stat(2); null where that does not have it.
 std::optional<uint64_t> size_there(const struct stat& info);
 
 // Whether byte `end` - 1 lies beyond the file, by the cached size. False when it cannot be learned.

@@ -52,7 +52,7 @@ DiskName block_name(dev_t number) {
   return disk;
 }
 
-// When the file was made; empty where its file system does not say.
+// When the file was made; empty where its file system does not record it.
 std::string birth_of(int fd) {
   struct statx info {};
   if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0) return {};

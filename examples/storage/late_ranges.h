@@ -1,9 +1,9 @@
 // Ranges of a volume in which a request that its host has given up on may still change bytes.
 //
-// A request cannot be cancelled, and a store that hangs keeps it. Its host may be told that the
-// command was aborted all the same, when whatever comes later at these bytes waits until the store
-// has answered: so no host reads or writes there while the outcome is open, and an acknowledged
-// write is never overwritten by an older one.
+// A request cannot be cancelled, and a store that hangs keeps it. Its host may still get the answer
+// that the command was aborted, provided that later I/O at these bytes waits until the store has
+// answered. So no host reads or writes there while the outcome is open, and an older write never
+// overwrites an acknowledged one.
 //
 //   late.add(range);                                  // before the host is told
 //   if (late.any() && !late.pass(wait, offset, length, reactor)) return;  // run() follows: ask
@@ -12,8 +12,8 @@
 // Thread safety: shared objects: safe; a Wait is its own thread's, that of its reactor.
 // Ownership: ranges and waits are the caller's: a range stays until remove(), a wait until its
 // run() or cancel().
-// Memory ordering: a request that was sent because a host was told of an abort sees the range: the
-// answer and the request order add() before any().
+// Memory ordering: a request that a host sent after it got the answer to an abort sees the range:
+// the answer and the request order add() before any().
 #pragma once
 
 #include <atomic>

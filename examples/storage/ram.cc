@@ -119,7 +119,7 @@ class RamChannel final : public Channel, private Poller {
   Nanoseconds oldest_age(Nanoseconds now) const override { return outstanding_.oldest_age(now); }
 
  private:
-  // While another reactor's I/O holds a range nothing here tells when it ends: look again soon.
+  // While another reactor's I/O holds a range there is no event of its end: look again soon.
   static constexpr Nanoseconds kRetry = std::chrono::microseconds(100);
 
   // Does a step of the request; true when it is done.

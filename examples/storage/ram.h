@@ -2,7 +2,7 @@
 //
 // Their identity is the name they are given by "name=", unique in the process, or one of their own.
 //
-// Thread safety and ownership: as storage.h says of Volume.
+// Thread safety and ownership: as Volume in storage.h.
 #pragma once
 
 #include "examples/storage/backend.h"

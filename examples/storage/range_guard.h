@@ -1,8 +1,8 @@
 // Who may touch which part of a RAM volume: many readers or one writer per 16 KiB stripe.
 //
 // Why: reads gather from the volume's memory while the network takes the bytes (a kHold), so a
-// write to the same blocks has to wait, or a reader would see half of each and a checksum computed
-// over the old bytes would travel with new ones.
+// write to the same blocks must wait. Otherwise a reader would see half of each, and a checksum of
+// the old bytes would be sent with new ones.
 //
 // Thread safety: shared objects: safe, lock-free, never blocks: a call either gets the whole range
 // or nothing, and the caller tries again later. A refused writer leaves a mark on its whole range

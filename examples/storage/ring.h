@@ -6,7 +6,8 @@
 // of its files, and none of its rounds makes a system call without requests.
 //
 // Limits: kDepth requests are with the kernel at once; more wait in order.
-// Errors: where io_uring is refused, of() says why and the caller does without. Should the kernel
+// Errors: where io_uring is refused, of() returns the reason and the caller works without it.
+// Should the kernel
 // refuse later (a filter that is installed late), requests come back with Transfer::kNotTaken and
 // broken() is true from then on.
 // Thread safety: the reactor's thread. Ownership: shared by the channels; it ends with the last.

@@ -1,4 +1,4 @@
-// Looks at the size of a file for reactors, where the file system may take long to tell it.
+// Looks at the size of a file for reactors, where the file system may take long to report it.
 //
 // Looks that are asked for while one is under way share the next one.
 //
@@ -20,7 +20,7 @@ class SizeThread {
   SizeThread(const SizeThread&) = delete;
   SizeThread& operator=(const SizeThread&) = delete;
 
-  // `look` is no request of a host's. Its `progress` is the size by then, as it was at some time
+  // `look` is not a request of a host. Its `progress` is the size by then, as it was at some time
   // after this call; the highest number when it cannot be learned.
   void submit(Io& look, Reactor& reactor, HelperJob::Finished finished);
 

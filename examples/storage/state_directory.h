@@ -4,8 +4,9 @@
 // A store is found again by its identity. One whose identity is a device number that may change is
 // found by its path, where the file there has the same inode and time of birth. When another store
 // is found at a known path it gets a UUID of its own, and stderr has a line with both: hosts must
-// not take it for the old one. Whoever knows that it is a copy gives it the old UUID in the
-// configuration.
+// not mistake it for the old one. An administrator who knows that it is a copy gives it the old
+// UUID
+// in the configuration.
 //
 // The file DIR/stores has a line for each store: UUID, identity, what lasts of it, path.
 //
@@ -33,11 +34,11 @@ class StateDirectory {
   // Stores that are remembered; the one that was seen first is forgotten for the next.
   static constexpr size_t kMaxStores = 65536;
 
-  // Of --state-dir; an empty path is none, and OK. InvalidArgument: the directory is not there, or
-  // takes no files; DataLoss: what it holds is unreadable.
+  // Of --state-dir; an empty path is none, and OK. InvalidArgument: the directory is missing, or
+  // takes no files; DataLoss: its contents are unreadable.
   static absl::Status check(const std::string& path);
-  // `path` is made this process's. InvalidArgument: it is no directory; FailedPrecondition: another
-  // process has it; DataLoss: what it holds is unreadable.
+  // `path` is made this process's. InvalidArgument: it is not a directory; FailedPrecondition:
+  // another process has it; DataLoss: its contents are unreadable.
   static absl::StatusOr<std::unique_ptr<StateDirectory>> open(const std::string& path);
 
   // A store that needs a UUID; `path`: what it was opened by, empty for memory.
@@ -47,7 +48,7 @@ class StateDirectory {
   };
   // Of each, in order. What is new is remembered by keep() only.
   std::vector<Uuid> uuids_of(std::span<const Store> stores);
-  // What the last uuids_of() has said is on disk when this returns.
+  // The UUIDs that the last uuids_of() returned are on disk when this returns.
   absl::Status keep();
 
  private:
@@ -70,7 +71,7 @@ class StateDirectory {
   const Descriptor lock_;
   std::vector<Record> records_;
   std::set<Uuid> seen_;  // stores that this process has served
-  // What the last uuids_of() has said, and keep() makes so.
+  // The result of the last uuids_of(), which keep() saves.
   struct Next {
     std::vector<Record> records;
     std::set<Uuid> seen;

@@ -1,4 +1,4 @@
-// Block storage behind the targets: RAM, null and files, asynchronous, one interface.
+// Block storage of the targets: RAM, null and files, asynchronous, one interface.
 //
 // A Volume is the storage itself; a Channel is one reactor's way to it; an Io is one request.
 //
@@ -11,7 +11,7 @@
 // Thread safety: Volume: shared objects: safe. Channel and Io: the thread of the channel's reactor.
 // Ownership: a Volume outlives its channels (they share it); a Channel outlives its requests; an
 // Io, its iovecs and their memory stay the caller's and must stay until it finished. Requests
-// cannot be cancelled; late_ranges.h says how a command ends without its request. Units: bytes.
+// cannot be cancelled; late_ranges.h describes how a command ends before its request. Units: bytes.
 // Offsets and lengths are multiples of block_size. Atomicity: a write is never seen torn inside a
 // logical block. Completed writes are durable after the next kFlush that was submitted later than
 // they finished; kWrite with `fua` by itself.
@@ -183,14 +183,15 @@ struct OpenOptions {
 uint32_t block_size_of(std::string_view spec, uint32_t otherwise);
 
 // Opens "SCHEME:TARGET[,OPTION...]", as help() lists them, each with ",bs=512|4096" to override the
-// options; backends.cc has the kinds, spec.h the syntax. InvalidArgument names what is wrong and
-// shows the fix: a bad part, a size that is no whole number of blocks. FailedPrecondition names who
+// options; backends.cc has the kinds, spec.h the syntax. InvalidArgument names the fault and the
+// fix: a bad part, a size that is not a multiple of the block size. FailedPrecondition names who
 // has the store already (claim.h). Blocks: it looks at files, and may wait for others.
 absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view spec,
                                              const OpenOptions& options = {});
 // Whether open() would take the text. Nothing is opened, or looked at.
 absl::Status check(std::string_view spec, const OpenOptions& options = {});
-// What else open() would say, as far as a look tells: nothing is opened, made or locked. OK: a
+// The other errors of open(), as far as they can be found without opening, making or locking
+// anything. OK: a
 // store that others use meanwhile, and what only opening for writing shows, as O_DIRECT.
 absl::Status check_there(std::string_view spec, const OpenOptions& options = {});
 // Bytes of this process that the store may take; zero for one elsewhere.

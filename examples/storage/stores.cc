@@ -36,7 +36,7 @@ std::string key_of(const StoreSpec& spec, const std::optional<StoreIdentity>& id
   return error ? spec.target : whole.string();
 }
 
-// But for the block size, which may be said elsewhere, and the order of the options.
+// Except the block size, which may be set elsewhere, and the order of the options.
 StoreSpec normal(StoreSpec spec) {
   std::erase_if(spec.options, [](const auto& option) { return option.name == "bs"; });
   std::ranges::sort(spec.options, {}, &StoreSpec::Option::name);
@@ -150,7 +150,7 @@ absl::Status Opening::match_memory() {
   return keep_memory();
 }
 
-// Another size in the same place is no wish to lose what is there.
+// Another size at the same place does not ask to destroy the data.
 absl::Status Opening::keep_memory() const {
   for (const Wanted& each : wanted_) {
     if (!each.memory || each.before != nullptr || each.spec.scheme != "ram") continue;

@@ -1,5 +1,5 @@
-// The stores of a configuration, from one to the next: what is served already is recognised by what
-// it is and stays open, wherever it stands now.
+// The stores of a configuration, from one to the next. A store that is served already is recognised
+// by its identity and stays open, also at another place.
 //
 //  - Files, devices and named memory are found by their identity. With the same options the volume
 //    stays the same; with others a new one takes its place (OpenOptions::replaces).
@@ -57,16 +57,16 @@ absl::StatusOr<std::vector<std::shared_ptr<Volume>>> open_stores(
     std::span<const WantedStore> wanted, std::span<const ServedStore> served,
     const OpenVolume& open_volume, Growth& growth);
 
-// Gives files their sizes and keeps the UUIDs that `state` (null: none) has told: all of it, or
-// nothing when it fails. The last step before the stores are served.
+// Gives files their sizes and saves the UUIDs of `state` (null: none): all of it, or nothing when
+// it fails. The last step before the stores are served.
 absl::Status keep(Growth& growth, StateDirectory* state);
 
-// What open_stores() would say of `wanted` with nothing served, as far as a look tells: nothing is
-// opened or made.
+// The errors that open_stores() would return for `wanted` with nothing served, as far as they can
+// be found without opening or making anything.
 absl::Status check_stores(std::span<const WantedStore> wanted);
 
-// What to tell whoever starts a daemon whose memory stores may take more than the machine's
-// `physical` bytes; nothing when they fit.
+// The warning for a daemon whose memory stores may take more than the machine's `physical` bytes;
+// empty when they fit.
 std::optional<std::string> memory_warning(std::span<const WantedStore> wanted, uint64_t physical);
 // Of the machine.
 uint64_t physical_memory();

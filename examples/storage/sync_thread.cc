@@ -81,7 +81,7 @@ Error SyncThread::work(Io& io, bool& needs_sync) {
 Error SyncThread::deallocate(const Io& io) {
   if (io.length == 0) return Error::kNone;
   if (ends_before(fd_, io.offset + io.length)) return Error::kOutOfRange;
-  // A hint: a file system or device that cannot is no error.
+  // A hint: a file system or device that cannot do it is not an error.
   if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off_t(io.offset),
                 off_t(io.length)) == 0 ||
       errno == EOPNOTSUPP) {

@@ -23,8 +23,8 @@ Uuid derive_uuid(std::string_view name);
 
 // The UUID of a store that was given none. It follows from what the store is alone, whatever path,
 // number or target it is served by. A disk with a world-wide name has the same one on every
-// machine. What can only be told apart within a machine (files, named memory, disks with a serial
-// alone) is named together with /etc/machine-id; memory without a name is another store in every
+// machine. Stores that are distinct only within a machine (files, named memory, disks with a serial
+// alone) are named together with /etc/machine-id. Memory without a name is another store in every
 // process.
 Uuid uuid_of(const StoreIdentity& identity);
 // For messages: "UUID 0a1b...", and whether a restart gives the store another. `kept`: UUIDs of

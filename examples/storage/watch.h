@@ -20,7 +20,7 @@
 
 namespace mrpool::storage {
 
-// What was seen last, so that each change is told once.
+// The sizes seen last, so that each change is reported once.
 class StoreLook {
  public:
   // Takes the sizes that the stores have now (Volume::refresh) and returns a line for each change.

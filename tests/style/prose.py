@@ -20,7 +20,10 @@ from source import ROOT, files, read_list  # noqa: E402
 LONGEST_SENTENCE = 35
 LONGEST_CELL = 300
 COMMENTED = ("include/", "pool/", "transport/c/", "transport/checks/", "transport/counters/",
-             "transport/reactor/", "transport/uiwarp/", "transport/verbs/")
+             "transport/reactor/", "transport/uiwarp/", "transport/verbs/", "examples/audit/",
+             "examples/base/", "examples/c/", "examples/hello/", "examples/load/",
+             "examples/nvmf/host/", "examples/protocol/", "examples/storage/",
+             "examples/tutorial/")
 SUFFIXES = (".h", ".cc")
 
 # Pattern, what to write.
@@ -107,6 +110,7 @@ def comments(text):
 def problems_of_comments(text):
     """(line number, problem) of a source."""
     for number, comment in comments(text):
+        comment = pages.plain(comment)
         for problem in problems_of_text(comment, sentences(comment, COMMENT_END)):
             yield number, problem
 

@@ -13,7 +13,7 @@
 
 namespace mrpool::nvme::host {
 
-// A Fabrics Connect that failed (NVMe-oF 1.1 §3.3); `said` is its status in words.
+// A Fabrics Connect that failed (NVMe-oF 1.1 §3.3); `said` is the text of its status.
 absl::Status connect_error(const Outcome& outcome, const QueueOptions& options,
                            const std::string& said);
 // A connection that the target rejected, with the private data it gave (NVMe RDMA transport §3.3).

@@ -186,7 +186,7 @@ uint64_t Controller::max_transfer() const {
 
 uint32_t Controller::in_capsule_bytes() const {
   const uint32_t capsule = le(identity_.ioccsz) * 16;
-  // Data that starts anywhere but right behind the SQE (ICDOFF) is a layout nobody offers.
+  // No controller is known whose data does not start directly after the SQE (ICDOFF).
   return capsule > sizeof(Sqe) && le(identity_.icdoff) == 0 ? capsule - uint32_t(sizeof(Sqe)) : 0;
 }
 
@@ -262,7 +262,7 @@ Async<absl::StatusOr<std::vector<uint32_t>>> Controller::active_namespaces() {
                                                   std::as_writable_bytes(std::span(list)));
     if (!status.ok()) co_return status;
     for (const uint32_t nsid : list) {
-      // Numbers rise; a full list has another one behind it.
+      // Numbers rise; a full list is followed by another one.
       more = le(nsid) > after;
       if (!more) break;
       after = le(nsid);
@@ -370,7 +370,7 @@ Async<> Controller::watch_events() {
     const AsyncEvent event{.type = uint8_t(outcome.result & 7),
                            .info = uint8_t(outcome.result >> 8),
                            .log_page = uint8_t(outcome.result >> 16)};
-    // Reading the page tells the controller that the event was seen.
+    // Reading the page clears the event in the controller.
     std::vector<std::byte> page(event.log_page == kChangedNamespacesLog ? 4096 : 512);
     const absl::Status read = co_await log_page(event.log_page, 0, page, kBroadcastNsid);
     if (absl::IsUnavailable(read)) co_return;

@@ -1,8 +1,9 @@
 // An NVMe-oF controller as its host sees it: the admin queue and what is asked over it.
 //
 // connect() opens the admin queue, enables the controller and identifies it. Meanwhile and after,
-// keep alives go out at half the time-out, and an Async Event Request waits for the controller's
-// news; each event's log page is read, which arms the event again, and the owner hears of it. Ten
+// keep alives are sent at half the time-out, and an Async Event Request waits for the controller's
+// events. The log page of each event is read, which arms the event again, and the owner is called.
+// Ten
 // events a second are taken at most.
 //
 // Thread safety: everything on the thread of the admin queue's reactor.
@@ -54,7 +55,7 @@ class Controller final : private Queue::Owner {
   Async<absl::Status> connect();
   // Shuts the controller down (CC.SHN) where it still answers, and closes the connection.
   Async<> disconnect();
-  // Ends every command from inside, for good (Queue::end()).
+  // Ends every command from inside, permanently (Queue::end()).
   void end();
 
   Queue& admin() { return *admin_; }
@@ -80,7 +81,7 @@ class Controller final : private Queue::Owner {
   enum class Look : uint8_t { kFirst, kAgain };
   Async<absl::StatusOr<NamespaceInfo>> namespace_info(uint32_t nsid, Look look = Look::kFirst);
   // Whether the namespace of `was`'s number still has its identifiers, as far as the controller
-  // tells them in descriptors. Aborted: it has others, or is gone; Unavailable: no connection.
+  // reports them in descriptors. Aborted: it has others, or is gone; Unavailable: no connection.
   Async<absl::Status> check_identifiers(const NamespaceInfo& was);
 
   // Identify, or a piece of a log page, into `out` (a multiple of 4 bytes).

@@ -105,7 +105,7 @@ class [[nodiscard]] FileStep {
 
 uint32_t round_up(uint32_t bytes, uint32_t block) { return (bytes + block - 1) / block * block; }
 
-// What the namespace holds behind the file's last byte, within the last block, stays as it is.
+// The bytes of the last block after the file's last byte stay unchanged.
 Async<absl::Status> complete_last_block(Queue& queue, const NamespaceInfo& ns, Ring& ring,
                                         Chunk& chunk, uint64_t at) {
   const uint32_t tail = chunk.bytes % ns.block_size;

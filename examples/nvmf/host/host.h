@@ -50,7 +50,7 @@ class Host final : private Session::News {
   void on_interrupt(std::function<void(load::Interrupt::Step)> call) {
     on_interrupt_ = std::move(call);
   }
-  // Called when the session is over for good, Session::ended().
+  // Called when the session has ended permanently, Session::ended().
   void on_over(std::function<void(const absl::Status&)> call) { over_call_ = std::move(call); }
 
   Reactor& reactor() { return *reactor_; }

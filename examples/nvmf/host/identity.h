@@ -1,4 +1,4 @@
-// Who this host says it is: an NQN and a host identifier.
+// The identity of this host: an NQN and a host identifier.
 //
 // Thread safety: pure, but for default_identity, which reads files and draws random numbers.
 #pragma once

@@ -17,7 +17,7 @@ inline constexpr Nanoseconds kDefaultLossTimeout = std::chrono::minutes(10);
 
 // Entries of a queue that the host can use: command identifiers have ten bits for the slot.
 inline constexpr uint16_t kMaxDepth = 1023;
-// Of what a target may tell: more is taken for an error.
+// Limits of what a target may report: more is treated as an error.
 inline constexpr size_t kMaxNamespaces = 1 << 16;
 inline constexpr uint64_t kMaxDiscoveryRecords = 4096;
 

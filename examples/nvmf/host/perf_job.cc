@@ -53,8 +53,8 @@ void PerfJob::prepare(const NamespaceInfo& ns, const load::Options& load) {
 }
 
 void PerfJob::run() {
-  // Until its loop runs a reactor counts the thread that made it as its own; whoever asks it for
-  // its thread must find the new one.
+  // Until its loop runs, a reactor counts the thread that made it as its own; a caller that asks it
+  // for its thread must find the new one.
   reactor_->post(started_);
   thread_ = std::thread([this] { reactor_->run(); });
   up_.wait();

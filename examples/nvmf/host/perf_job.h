@@ -1,7 +1,8 @@
 // One job of a load: a thread with a reactor, an I/O queue on it, and iodepth I/Os under way.
 //
 // Thread safety: the object is made and destroyed by the main thread; run() starts its thread,
-// which then owns everything but what is said to be shared. reactor() is stable from creation on.
+// which then owns everything except the members that are marked as shared. reactor() is stable from
+// creation on.
 // Ownership: the queue and progress are the caller's and outlive the job.
 #pragma once
 

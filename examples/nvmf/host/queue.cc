@@ -10,8 +10,8 @@
 namespace mrpool::nvme::host {
 namespace {
 
-// A command identifier is slot | round << kSlotBits: an answer to an earlier use of a slot is told
-// from the answer to its present one.
+// A command identifier is slot | round << kSlotBits. That distinguishes an answer to an earlier use
+// of a slot from the answer to its present use.
 constexpr int kSlotBits = 10;
 constexpr uint16_t kSlotMask = (1u << kSlotBits) - 1;
 static_assert(kMaxDepth == kSlotMask);
@@ -273,7 +273,7 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   if (lender_ != nullptr) lender_->stop();
   qp_.reset();
   drop_place();
-  // Ahead of the commands: whoever acts on their failure should not be first to know of the loss.
+  // Before the commands end: code that acts on their failure should find the loss reported.
   if (before == State::kReady) owner_.on_lost(*this, why_);
   for (const auto& slot : slots_) retrieve(*slot);
   RequestList refused;
@@ -450,7 +450,7 @@ void Queue::on_response(Response& response, const WorkCompletion& wc) {
     broken(absl::StrCat("a response to command ", id, ", which is not outstanding"));
     return;
   }
-  // The place is free again before the controller can hear of a further command.
+  // The place is free again before the controller can get a further command.
   const PostStatus posted = qp_->post_recv(response.receive);
   if (posted != PostStatus::kOk) {
     broken(absl::StrCat("posting a receive: ", view(to_string(posted))));

@@ -4,8 +4,8 @@
 // command with data the queue lends exactly the bytes (mrpool/lender.h) with exactly the right the
 // command needs: remote read for data to the controller, remote write for data to the host. It asks
 // the controller to invalidate the key with its response; where that did not happen, it invalidates
-// locally. done() runs when the response is here, the capsule's SEND has completed and the key is
-// dead: the buffer is the caller's again in every sense. Small data to the controller travels in
+// locally. done() runs when the response has arrived, the capsule's SEND has completed and the key
+// is dead. The buffer is then the caller's again. Small data to the controller travels in
 // the capsule where the controller offers the room, and needs no key.
 //
 // A lost connection gives each command back: with `retain` they wait and are submitted again by the
@@ -44,7 +44,7 @@ namespace mrpool::nvme::host {
 // What a host reports itself when no controller did: [base] path related status, type 3.
 inline constexpr Status kHostPathing{0x370};    // the connection is gone
 inline constexpr Status kAbortedByHost{0x371};  // the queue was closed
-// No controller said so.
+// No controller has sent it.
 inline bool ended_here(Status status) {
   return code(status) == kHostPathing || code(status) == kAbortedByHost;
 }
@@ -78,8 +78,8 @@ struct QueueCounters {
 
 class Queue final : private QpEvents {
  public:
-  // Hears of a connection that was open and is lost without close(). Runs on the reactor, outside
-  // of any call to the queue; close() follows from whoever decides what now.
+  // Called when a connection was open and is lost without close(). Runs on the reactor, outside of
+  // any call to the queue. The owner decides what to do and calls close().
   class Owner {
    public:
     virtual void on_lost(Queue& queue, const std::string& why) = 0;
@@ -91,18 +91,18 @@ class Queue final : private QpEvents {
   static absl::StatusOr<std::unique_ptr<Queue>> create(const QueueOptions& options, Owner& owner);
   ~Queue();
 
-  // Connects, and runs the Fabrics Connect command. NotFound, PermissionDenied, Unavailable,
-  // InvalidArgument say what the controller held against it. Waiting requests start on success.
+  // Connects, and runs the Fabrics Connect command. NotFound, PermissionDenied, Unavailable and
+  // InvalidArgument have the controller's reason. Waiting requests start on success.
   Async<absl::Status> open(uint16_t controller_id);
-  // What Connect said, after open().
+  // The result of Connect, after open().
   uint16_t controller_id() const { return controller_id_; }
-  // Bytes of data that fit into a capsule; Identify tells (I/O queues).
+  // Bytes of data that fit into a capsule, from Identify (I/O queues).
   void set_in_capsule_bytes(uint32_t bytes) { in_capsule_bytes_ = bytes; }
-  // What the values of a status' Command Retry Delay mean; Identify tells.
+  // The meanings of a status' Command Retry Delay, from Identify.
   void set_retry_delays(const RetryDelays& delays) { retries_.set_delays(delays); }
 
   // Closes in good order. With retain, requests wait on; else they end with kAbortedByHost. `why`
-  // is what describe() says of them, unless the connection is lost already.
+  // is the reason that describe() returns for them, unless the connection is lost already.
   Async<> close(std::string why = {});
   // Ends what waits and what will come with kHostPathing: nobody will open it again.
   void give_up();

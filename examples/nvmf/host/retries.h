@@ -1,7 +1,7 @@
 // Commands that the controller refused for now, until it is time to submit them again.
 //
 // A status without Do Not Retry asks for another attempt ([base] 4.6.1): after the Command Retry
-// Delay that it names, else as examples/load/backoff.h says. After kMostRetries further attempts
+// Delay that it names, else as in examples/load/backoff.h. After kMostRetries further attempts
 // the status is final.
 //
 // Ownership: requests are the caller's; they must be taken out before this is destroyed.

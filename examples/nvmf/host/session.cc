@@ -92,7 +92,7 @@ QueueOptions Session::queue_options(Reactor& reactor, uint16_t id, uint16_t dept
 Async<absl::Status> Session::connect() {
   absl::Status status = co_await controller_->connect();
   if (!status.ok() && recovering_) {
-    // The connection came about and was lost: whoever asked hears of it here.
+    // The connection was established and lost: the caller learns it here.
     leaving_ = true;
     co_await recovered_;
     leaving_ = false;
@@ -261,8 +261,8 @@ Async<absl::Status> Session::cause() {
 
 Async<absl::Status> Session::check_pinned() {
   if (!pinned_) co_return absl::OkStatus();
-  // First by name alone: Identify Namespace tells the controller that this host means whatever is
-  // there now, and commands may be on their way.
+  // First by name alone: to the controller, Identify Namespace means that this host accepts the
+  // namespace that is there now, and commands may be on their way.
   const absl::Status named = co_await controller_->check_identifiers(*pinned_);
   if (!named.ok()) co_return named;
   const auto ns = co_await controller_->namespace_info(pinned_->nsid, Controller::Look::kAgain);
@@ -271,7 +271,7 @@ Async<absl::Status> Session::check_pinned() {
   // A target may show that the namespace is gone before it shows what has taken its place.
   const absl::Status now = co_await controller_->check_identifiers(*pinned_);
   if (!now.ok()) co_return now;
-  // Another look at its shape would tell the target that this host means it.
+  // Another look at its shape would mean to the target that this host accepts it.
   co_return absl::AbortedError(
       absl::StrCat("namespace ", pinned_->nsid,
                    " is not the one it was: it was gone for a moment and is there again with the "
@@ -308,7 +308,7 @@ void Session::give_up(const std::string& why) {
   end(absl::CancelledError(why));
 }
 
-// The session is over: closes what is open, ends every command, and tells.
+// The session is over: closes what is open, ends every command, and calls the owner.
 Async<> Session::finish(absl::Status why) {
   // Not from inside the callback of the queue that is to be closed.
   co_await pause(reactor_, Nanoseconds{0});
@@ -342,7 +342,7 @@ Async<> Session::recover(std::string why) {
     lost_again_ = false;
     looking_ = false;
     status = co_await controller_->connect();
-    // Before anything is written: what is behind the number now?
+    // Before anything is written: which namespace has the number now?
     if (status.ok()) status = co_await check_pinned();
     if (absl::IsAborted(status)) break;
     if (status.ok()) status = co_await open_all();

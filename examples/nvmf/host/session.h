@@ -62,8 +62,8 @@ class Session final : private Controller::Owner, private Queue::Owner {
 
   // Opens the controller only: for Identify and the like, and to learn the limits.
   Async<absl::Status> connect();
-  // Whether the controller, which is connected, has queues of this depth. InvalidArgument says what
-  // to ask for.
+  // Whether the controller, which is connected, has queues of this depth. InvalidArgument names
+  // what to ask for.
   absl::Status check_depth() const;
   // Opens one I/O queue per reactor; `reactors` must stay until it returns. ResourceExhausted when
   // the controller grants fewer.
@@ -71,8 +71,8 @@ class Session final : private Controller::Owner, private Queue::Owner {
   Async<> disconnect();
   // Compares the namespace from now on, after each reconnection before anything is submitted again,
   // and after each event. Another one, or one of another shape, ends the session. While it looks no
-  // command is at the controller, which takes commands for what stands there now as soon as it has
-  // told what that is.
+  // command is at the controller: after the answer the controller executes commands on the
+  // namespace that is there now.
   void pin(const NamespaceInfo& ns) { pinned_ = ns; }
   // Ends the session at once, and all commands with it.
   void give_up(const std::string& why);
@@ -81,7 +81,7 @@ class Session final : private Controller::Owner, private Queue::Owner {
   size_t queues() const { return io_.size(); }
   Queue& queue(size_t index);
   uint32_t reconnects() const { return reconnects_; }
-  // Why the session is over for good; null while it is not, or when disconnect() ended it.
+  // Why the session has ended permanently; null while it has not, or when disconnect() ended it.
   const std::optional<absl::Status>& ended() const { return ended_; }
   // Why commands fail: the end of the session, or another namespace in the place of the pinned one,
   // which is looked at. OK: neither.

@@ -78,7 +78,7 @@ std::vector<uint8_t> chap_response(ChapAlgorithm algorithm, uint8_t identifier,
 }
 
 bool equal_in_constant_time(std::span<const uint8_t> a, std::span<const uint8_t> b) {
-  // Lengths are no secret: they follow from the algorithm.
+  // Lengths are not secret: they follow from the algorithm.
   return a.size() == b.size() && !a.empty() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 

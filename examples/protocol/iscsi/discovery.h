@@ -21,9 +21,9 @@ struct TargetRecord {
   uint16_t portal_group_tag = 1;
 };
 
-// The text that answers `request`, nothing when it is malformed. `visible` are the targets this
-// initiator may see, `session_target` the one it is logged in to (empty in a discovery session):
-// "All" belongs to discovery sessions, an empty value to normal ones, a name to both.
+// The text that answers `request`, nothing when it is malformed. `visible` are the targets that
+// this initiator may see. `session_target` is the one it is logged in to, or empty in a discovery
+// session. "All" belongs to discovery sessions, an empty value to normal ones, a name to both.
 std::optional<std::string> answer_text(std::string_view request,
                                        std::span<const TargetRecord> visible,
                                        std::string_view session_target);

@@ -36,7 +36,7 @@ absl::Status refused(LoginStatus status) {
 }  // namespace
 
 InitiatorLogin::InitiatorLogin(InitiatorLoginOptions options) : options_(std::move(options)) {
-  // Without secrets there is nothing to say in the security stage, and the login starts behind it.
+  // Without secrets the security stage is empty, and the login starts after it.
   stage_ = options_.chap ? kSecurity : kOperational;
 }
 

@@ -35,8 +35,8 @@ class InitiatorLogin {
   explicit InitiatorLogin(InitiatorLoginOptions options);
 
   Request first();
-  // The next request; nothing once finished(). Unauthenticated, PermissionDenied, NotFound, ... as
-  // the target's status says; InvalidArgument when it breaks the protocol.
+  // The next request; nothing once finished(). Unauthenticated, PermissionDenied, NotFound, ... by
+  // the target's status; InvalidArgument when the target breaks the protocol.
   absl::Status on_response(const LoginResponse& response, std::string_view text,
                            std::optional<Request>& next);
 

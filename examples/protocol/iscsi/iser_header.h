@@ -1,10 +1,10 @@
-// The iSER header in front of every iSCSI PDU (RFC 7145 §9), the Hello exchange, and the private
-// data of the connection set-up.
+// The iSER header before every iSCSI PDU (RFC 7145 §9), the Hello exchange, and the private data of
+// the connection set-up.
 //
 // All three headers are 28 bytes. In a command the "write" STag names the initiator's buffer that
 // the target reads with RDMA READ, the "read" STag the one it writes with RDMA WRITE. `write_va` is
-// the place of the first byte that does *not* travel as unsolicited data: Linux's ib_iser and
-// libiscsi advance it past the immediate data, and so does everybody who talks to them.
+// the place of the first byte that is *not* sent as unsolicited data: Linux's ib_iser and libiscsi
+// advance it past the immediate data, and their peers must do the same.
 //
 // Thread safety: values.
 #pragma once
@@ -25,7 +25,7 @@ enum class IserOp : uint8_t { kControl = 1, kHello = 2, kHelloReply = 3 };
 // The upper half of the first byte; the session judges what is none of the three.
 IserOp iser_op(IserIn in);
 
-// In front of an iSCSI PDU.
+// Precedes an iSCSI PDU.
 struct IserControl {
   bool write_valid = false;
   bool read_valid = false;
@@ -67,7 +67,7 @@ struct IserHelloReply {
 IserHelloReply answer_hello(const IserHello& hello, uint16_t own_ord);
 
 // Private data of the connection request and of the reply: four bytes, the first holds the flags.
-// Both flags say what the sender does *not* do.
+// Both flags name what the sender does *not* do.
 struct ConnectPrivateData {
   bool zero_based_not_used = true;
   bool send_with_inv_not_used = false;

@@ -13,7 +13,7 @@ constexpr uint8_t kSecurity = uint8_t(Stage::kSecurity);
 constexpr uint8_t kOperational = uint8_t(Stage::kOperational);
 constexpr uint8_t kFullFeature = uint8_t(Stage::kFullFeature);
 
-// Keys that name the parties or belong to authentication, and so are no operational parameters.
+// Keys that name the parties or belong to authentication. They are not operational parameters.
 constexpr std::array<std::string_view, 9> kOtherKeys = {
     "InitiatorName", "SessionType", "TargetName", "AuthMethod", "CHAP_A",
     "CHAP_N",        "CHAP_R",      "CHAP_I",     "CHAP_C"};
@@ -289,8 +289,8 @@ const Authentication* Login::account_of(std::string_view name,
     return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   };
   const Authentication* proven = nullptr;
-  // Both are checked whatever the first says, and every account whatever was found, so that timing
-  // does not tell a wrong name from a wrong secret.
+  // Both are always checked, and all accounts are, so that timing does not distinguish a wrong name
+  // from a wrong secret.
   const auto look_at = [&](const Authentication& account) {
     if (!account.incoming) return;
     const bool secret_right = challenge_.verify(account.incoming->secret, response);

@@ -97,7 +97,7 @@ class Login {
 
   Answer respond(const LoginRequest& request);
   Answer fail(const LoginRequest& request, LoginStatus status, std::string reason);
-  // Each: nothing, or the status that ends the login; reason_ tells why.
+  // Each: nothing, or the status that ends the login; reason_ has the reason.
   std::optional<LoginStatus> check(const LoginRequest& request, size_t text_bytes);
   std::optional<LoginStatus> change_stage(const LoginRequest& request, bool negotiated,
                                           TextWriter& reply, Answer& answer);

@@ -35,8 +35,8 @@ struct Parameters {
   uint32_t max_unexpected = 0;
   uint32_t max_ahs = 256;
   bool hello_required = false;
-  // Whether the write STag covers only what is solicited. Nothing: the peer did not say, and then
-  // it does as Linux and libiscsi do (iser_header.h).
+  // Whether the write STag covers only what is solicited. Nothing: the peer did not negotiate it,
+  // and does as Linux and libiscsi do (iser_header.h).
   std::optional<bool> tagged_solicited_only;
 
   friend bool operator==(const Parameters&, const Parameters&) = default;
@@ -69,8 +69,8 @@ class Responder {
  public:
   Responder(const Limits& limits, bool discovery) : limits_(limits), discovery_(discovery) {}
 
-  // All keys of a request, before each of them is answered: what InitialR2T comes to follows from
-  // lengths that may stand behind it.
+  // All keys of a request, before each of them is answered: the result of InitialR2T depends on
+  // lengths that may follow it.
   void foresee(std::span<const KeyValue> request);
   KeyResult answer(const KeyValue& pair, TextWriter& reply);
   // What the target declares of itself, once, with its last answers. Keys of RFC 7145 are named

@@ -15,7 +15,7 @@ constexpr uint8_t kImmediate = 0x40;  // byte 0
 constexpr uint8_t kFinal = 0x80;      // byte 1
 constexpr uint8_t kMore = 0x40;       // byte 1 of text and login: the "continue" bit
 
-// What stands where is said once for each PDU, by a function layout() that names every field with
+// The places of a PDU's fields are written once, by a function layout() that names every field with
 // its place. It is run by an Encoder, which puts the fields there, or a Decoder, which fetches
 // them.
 class Encoder {

@@ -17,9 +17,11 @@ struct KeyValue {
   std::string_view value;
 };
 
-// Nothing when the text breaks the grammar: a pair without '=', a key that is empty, longer than 63
-// bytes or has a character outside the standard-label set, a key that comes twice, or more than
-// kMaxPairs, which is several times what there is to say.
+// Nothing when the text breaks the grammar:
+//   a pair without '='
+//   a key that is empty, longer than 63 bytes, or has a character outside the standard-label set
+//   a key that occurs twice
+//   more than kMaxPairs pairs, several times the number of keys
 inline constexpr size_t kMaxPairs = 128;
 std::optional<std::vector<KeyValue>> parse_text(std::string_view text);
 

@@ -6,7 +6,8 @@
 // (<nvme/types.h>); their fields are little endian integers, read and written through le().
 //
 // Clauses: [base] NVM Express Base 1.4/2.0, [fab] NVMe over Fabrics 1.1, [nvm] NVM Command Set 1.0.
-// Thread safety: values. Units: bytes unless a name says otherwise; fields named *0 are zero based.
+// Thread safety: values. Units: bytes unless the name has another unit; fields named *0 are zero
+// based.
 #pragma once
 
 #include <nvme/types.h>

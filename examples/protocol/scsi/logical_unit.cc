@@ -138,7 +138,7 @@ const Operation* LogicalUnit::supported(const Operation* operation) const {
 
 namespace {
 
-// What a command tells its initiator of anew; null: nothing that an attention is about.
+// The attention about which a command itself informs its initiator; null: none.
 const Sense* looks_at(Command command) {
   if (command == Command::kInquiry) return &kInquiryDataChanged;
   const bool capacity = command == Command::kReadCapacity10 || command == Command::kReadCapacity16;
@@ -196,7 +196,7 @@ LogicalUnit::ReserveAnswer LogicalUnit::reserve_out(const std::string& port, con
   Reservations::Outcome outcome = next.out(port, cdb, list);
   const Plan answer{.status = outcome.status, .sense = outcome.sense};
   if (!outcome.changed) return {.plan = answer};
-  // What must survive power loss is durable before anybody hears of it.
+  // What must survive power loss is durable before any answer about it.
   if (save_ != nullptr && (next.aptpl() || kept_before) && !save_(next.serialize()).ok()) {
     return {.plan = check(kInternalFailure)};
   }

@@ -1,8 +1,8 @@
-// A logical unit's device server: CDBs in, plans out. It answers what needs no medium by itself and
-// tells for everything else which blocks to move; moving them is execution.h's.
+// A logical unit's device server: CDBs in, plans out. It answers commands that need no medium
+// itself. For all others it returns which blocks to move; execution.h moves them.
 //
-// begin() takes a command as it arrives. A plan that says kParameters needs the parameter list
-// first and goes on with finish(). Checks follow SAM-5 §5.14 and SPC-4: unit attentions before
+// begin() takes a command as it arrives. A plan of kParameters needs the parameter list first and
+// goes on with finish(). Checks follow SAM-5 §5.14 and SPC-4: unit attentions before
 // reservations before the CDB's own fields.
 //
 // Thread safety: LogicalUnit: shared objects: safe. A Nexus belongs to the thread of its session;
@@ -82,8 +82,8 @@ class Nexus {
 
   const std::string port_;
   View view_;  // the session's thread only
-  // The view is out of date. Release by whoever changed something, acquire in begin(): a command
-  // that comes after a change, by whatever order the two threads have, sees the mark. The state
+  // The view is out of date. Release by the thread that changed something, acquire in begin(): a
+  // command that happens after a change sees the mark. The state
   // itself is read under the mutex.
   std::atomic<bool> stale_{true};
   mutable std::mutex mutex_;  // inside the unit's
@@ -107,7 +107,7 @@ class LogicalUnit {
   ModeState mode() const;
   // As it is now; facts() has what it was at first.
   uint64_t blocks() const;
-  // The storage has another size. The initiators hear of it: CAPACITY DATA HAS CHANGED.
+  // The storage has another size. The initiators get CAPACITY DATA HAS CHANGED.
   void resize(uint64_t blocks);
   // This unit is served in the place of `before` from now on, with its reservations. PERSISTENT
   // RESERVE OUTs that `before` gets after that are answered with BUSY, so that none is lost.
@@ -122,8 +122,8 @@ class LogicalUnit {
   Plan finish(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters,
               std::vector<Range>& ranges);
 
-  // PERSISTENT RESERVE OUT of `port`. Blocks while the new state is saved, where it is to be kept
-  // at all: may_block() says so.
+  // PERSISTENT RESERVE OUT of `port`. Blocks while the new state is saved, where it is to be kept:
+  // may_block() returns true then.
   struct ReserveAnswer {
     Plan plan{};
     // The initiator ports whose tasks have to end, a PREEMPT AND ABORT's. The command is answered
@@ -134,8 +134,8 @@ class LogicalUnit {
                             std::span<const uint8_t> parameters);
   bool may_block() const { return save_ != nullptr; }
 
-  // LOGICAL UNIT RESET, or a reset of the whole target: mode parameters and the stopped state go
-  // back, and every nexus hears of it. Persistent reservations stay.
+  // LOGICAL UNIT RESET, or a reset of the whole target: resets mode parameters and the stopped
+  // state, and every nexus gets a unit attention. Persistent reservations stay.
   void reset(const Sense& attention);
 
  private:

@@ -1,6 +1,6 @@
 // What a logical unit answers a command with: done, or which blocks to move.
 //
-// Thread safety: values. Units: blocks and bytes, as the names say.
+// Thread safety: values. Units: blocks and bytes, as named.
 #pragma once
 
 #include <cstdint>

@@ -233,7 +233,7 @@ Reservations::Outcome Reservations::reserve(std::string_view port, const Argumen
   const auto type = parse_type(arguments.scope_and_type);
   if (!type) return illegal(kInvalidFieldInCdb.at_cdb(2));
   if (type_) {
-    // Whoever holds it may ask for the same again; nothing happens.
+    // The holder may ask for the same again; nothing changes.
     return holds(port) && *type_ == *type ? Outcome{} : conflict();
   }
   type_ = type;

@@ -1,7 +1,7 @@
 // Persistent reservations of one logical unit (SPC-4 §5.13, §6.15, §6.16).
 //
 // Registrants are named by their initiator port ("iqn...,i,0x<ISID>"), which outlives sessions and,
-// with APTPL, the target's process: the state can be written to a string and read back; the iSER
+// with APTPL, the target's process. The state can be written to a string and read back; the iSER
 // target keeps that string by examples/storage/state_file.h.
 //
 // Thread safety: one thread.

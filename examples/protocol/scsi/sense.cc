@@ -22,7 +22,7 @@ void store_field_pointer(const Sense& sense, uint8_t* to) {
 }
 
 size_t encode_fixed(const Sense& sense, uint8_t* out) {
-  // INFORMATION has four bytes in this format; VALID says that they hold something.
+  // INFORMATION has four bytes in this format; VALID is set when they have a value.
   const bool valid = sense.information && *sense.information <= 0xffffffff;
   out[0] = kFixed | (valid ? 0x80 : 0);
   out[2] = uint8_t(sense.key);

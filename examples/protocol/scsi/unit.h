@@ -1,6 +1,6 @@
 // What a logical unit is: the facts INQUIRY, READ CAPACITY and MODE SENSE are built from.
 //
-// Thread safety: values. Units: blocks and bytes, as the names say.
+// Thread safety: values. Units: blocks and bytes, as named.
 #pragma once
 
 #include <array>

@@ -122,7 +122,7 @@ Plan LogicalUnit::get_lba_status(const Request& request) {
   const uint64_t lba = be::load64(&request.cdb[2]);
   const uint64_t blocks = request.nexus.view_.blocks;
   if (lba >= blocks) return check(kLbaOutOfRange.at_cdb(2));
-  // The storage does not tell holes from data: every block is reported as mapped.
+  // The storage does not distinguish holes from data: every block is reported as mapped.
   data_in.resize(24);
   be::store32(&data_in[0], 20);
   be::store64(&data_in[8], lba);
@@ -152,7 +152,7 @@ Plan LogicalUnit::select_mode(const ParameterList& list) {
     raise_locked(kModeParametersChanged, &list.nexus);
     mark_all_stale();
   }
-  // Whoever knows the cache to be off sends no SYNCHRONIZE CACHE for what lies in it.
+  // An initiator that finds the cache off sends no SYNCHRONIZE CACHE for its contents.
   if (before.write_cache && !mode_.write_cache) return {.kind = Plan::Kind::kFlush};
   return good();
 }
