@@ -29,6 +29,7 @@ struct Words {
   std::string host;
   std::string address;
   bool any = false;
+  bool hidden = false;
   uint32_t nsid = 0;
   uint64_t size = 0;  // 0: not given
 };
@@ -51,13 +52,16 @@ absl::StatusOr<json::array> subsystems(Conversation& conversation, const std::st
   return found;
 }
 
-std::string hosts_of(const json::value& subsystem) {
-  if (shown(subsystem, "allow_any_host") == "yes") return "any";
+std::string listed_hosts(const json::value& of) {
   std::string text;
-  for (const json::value& each : list(subsystem, "hosts")) {
+  for (const json::value& each : list(of, "hosts")) {
     absl::StrAppend(&text, text.empty() ? "" : ", ", shown(each, "nqn"));
   }
   return text.empty() ? "none" : text;
+}
+
+std::string hosts_of(const json::value& subsystem) {
+  return shown(subsystem, "allow_any_host") == "yes" ? "any" : listed_hosts(subsystem);
 }
 
 absl::Status print_subsystems(Conversation& conversation) {
@@ -118,10 +122,12 @@ namespace {
 absl::Status print_namespaces(Conversation& conversation, const std::string& nqn) {
   const auto found = subsystems(conversation, nqn);
   if (!found.ok()) return found.status();
-  Table table({">NSID", "STORE", "UUID"});
+  Table table({">NSID", "STORE", "UUID", "HOSTS"});
   const json::value& subsystem = found->front();
   for (const json::value& each : list(subsystem, "namespaces")) {
-    table.row({shown(each, "nsid"), shown(each, "name"), shown(each, "uuid")});
+    const bool hidden = shown(each, "no_auto_visible") == "yes";
+    table.row({shown(each, "nsid"), shown(each, "name"), shown(each, "uuid"),
+               hidden ? listed_hosts(each) : "all"});
   }
   const json::array& all = list(subsystem, "namespaces");
   return conversation.print(all, table.text());
@@ -138,6 +144,35 @@ absl::Status resize(Conversation& conversation, const Words& words) {
   }
   return absl::NotFoundError(
       absl::StrCat(words.nqn, " has no namespace ", words.nsid, "; namespace list shows those"));
+}
+
+// Of namespaces that only some hosts see.
+void add_visibility(Commands& commands) {
+  const auto words = std::make_shared<Words>();
+  const auto change_hosts = [words](Conversation& conversation, const char* method,
+                                    const char* done) -> absl::Status {
+    if (words->nsid == 0) return missing("--nsid is missing; namespace list shows those");
+    if (words->host.empty()) return missing("--host NQN is missing");
+    return conversation.change(method,
+                               {{"nqn", words->nqn}, {"nsid", words->nsid}, {"host", words->host}},
+                               absl::StrCat(words->host, done, words->nsid));
+  };
+  base::CommandLine& reveal =
+      commands.add("namespace-reveal", "let a host see a hidden namespace", kKind,
+                   [change_hosts](Conversation& conversation) {
+                     return change_hosts(conversation, "nvmf_ns_add_host", " sees namespace ");
+                   });
+  base::CommandLine& hide = commands.add(
+      "namespace-hide", "no longer let a host see a hidden namespace", kKind,
+      [change_hosts](Conversation& conversation) {
+        return change_hosts(conversation, "nvmf_ns_remove_host", " no longer sees namespace ");
+      });
+  for (base::CommandLine* each : {&reveal, &hide}) {
+    each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
+    each->required("--nsid N --host NQN");
+    each->count("nsid", "the namespace", words->nsid, {.least = 1});
+    each->text("host", "TEXT", "the host's NQN", words->host);
+  }
 }
 
 }  // namespace
@@ -157,6 +192,7 @@ void add_namespaces(Commands& commands) {
         json::object ns{{"bdev_name", words->store}};
         if (words->nsid != 0) ns["nsid"] = words->nsid;
         if (!words->uuid.empty()) ns["uuid"] = words->uuid;
+        if (words->hidden) ns["no_auto_visible"] = true;
         const auto nsid =
             conversation.ask("nvmf_subsystem_add_ns", {{"nqn", words->nqn}, {"namespace", ns}});
         if (!nsid.ok()) return nsid.status();
@@ -168,6 +204,7 @@ void add_namespaces(Commands& commands) {
   add.text("store", "TEXT", "the name of the store", words->store);
   add.count("nsid", "its id (default: the lowest that is free)", words->nsid, {.least = 1});
   add.text("uuid", "TEXT", "its UUID (default: that of the store)", words->uuid);
+  add.flag("hidden", "no host sees it until namespace reveal", words->hidden);
   base::CommandLine& remove =
       commands.add("namespace-remove", "end a namespace; its store stays", kKind,
                    [words](Conversation& conversation) {
@@ -186,6 +223,7 @@ void add_namespaces(Commands& commands) {
     each->count("nsid", "the namespace", words->nsid, {.least = 1});
   }
   grow.size("size", "of a null store (default: what the file has by now)", words->size);
+  add_visibility(commands);
 }
 
 void add_hosts(Commands& commands) {

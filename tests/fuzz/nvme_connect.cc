@@ -21,6 +21,7 @@ using nvme::Status;
 constexpr std::string_view kNqns[] = {"nqn.2024-01.org.example:open",
                                       "nqn.2024-01.org.example:private", nvme::kDiscoveryNqn,
                                       "nqn.2024-01.org.example:none"};
+constexpr uint32_t kMasked = 9;  // the namespace of the first host alone
 constexpr std::string_view kHosts[] = {"nqn.2024-01.org.example:a", "nqn.2024-01.org.example:b",
                                        "nqn.2024-01.org.example:c", "no nqn"};
 
@@ -68,6 +69,12 @@ class Run {
       served.back().namespaces.push_back({.nsid = 1, .volume = volume_});
       if ((which & 16) != 0) {
         served.back().namespaces.push_back({.nsid = 7, .volume = volume_});
+      }
+      if ((which & 32) != 0) {
+        served.back().namespaces.push_back(
+            {.nsid = kMasked,
+             .volume = volume_,
+             .hosts = std::make_shared<const HostSet>(HostSet{std::string(kHosts[0])})});
       }
     }
     if (private_) {
@@ -245,6 +252,7 @@ class Run {
       const bool reads = reply.kind == AdminReply::Kind::kReply && ok(reply.status);
       FUZZ_CHECK(!reads || reply.data.size() == length || reply.data.empty());
       if (reply.kind == AdminReply::Kind::kAbort) controller.abort_finished();
+      check_mask(sqe, controller.identity(), reply);
     } else {
       nvme::PropertyCommand property;
       const uint8_t which = input_.take<uint8_t>();
@@ -262,6 +270,26 @@ class Run {
       FUZZ_CHECK(parked_ > 0);
       --parked_;
       FUZZ_CHECK(event.command_id < 256);
+    }
+  }
+
+  // Nobody but its host is told of the masked namespace.
+  static void check_mask(const nvme::Sqe& sqe, const Controller::Identity& identity,
+                         const AdminReply& reply) {
+    if (identity.host_nqn == kHosts[0] || reply.data.size() != 4096) return;
+    const uint32_t which = sqe.cdw10 & 0xff;
+    const bool identify = sqe.opcode == uint8_t(nvme::AdminOpcode::kIdentify);
+    const bool list = identify ? which == NVME_IDENTIFY_CNS_NS_ACTIVE_LIST ||
+                                     which == NVME_IDENTIFY_CNS_CSI_NS_ACTIVE_LIST
+                               : sqe.opcode == uint8_t(nvme::AdminOpcode::kGetLogPage) &&
+                                     which == NVME_LOG_LID_CHANGED_NS;
+    if (list) {
+      const auto nsids = nvme::read_struct<nvme_ns_list>(reply.data);
+      FUZZ_CHECK(std::ranges::find(nsids.ns, nvme::le(kMasked)) == std::end(nsids.ns));
+    } else if (identify && which == NVME_IDENTIFY_CNS_NS && sqe.nsid == kMasked) {
+      FUZZ_CHECK(std::ranges::all_of(reply.data, [](std::byte b) { return b == std::byte{}; }));
+    } else if (identify && sqe.nsid == kMasked) {
+      FUZZ_CHECK(which != NVME_IDENTIFY_CNS_NS_DESC_LIST);
     }
   }
 

@@ -321,6 +321,52 @@ class Nvme(ControlTest):
         self.assertIs(client.call("nvmf_create_transport", trtype="RDMA", no_srq=False,
                                   c2h_success=True, zcopy=False), True)
 
+    def test_namespaces_for_some_hosts(self):
+        target, client = self.begin()
+        host, other = "nqn.2026-11.org.mrpool:host", "nqn.2026-11.org.mrpool:other"
+        client.call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True)
+        client.call("bdev_malloc_create", num_blocks=256, block_size=4096, name="M")
+        add = lambda **space: client.call("nvmf_subsystem_add_ns", nqn=NQN, namespace=space)
+        self.assertEqual(add(storage="ram:1MiB"), 1)
+        self.assertEqual(add(bdev_name="M", no_auto_visible=True), 2)
+        change = lambda what, nsid=2, to=host: client.call(f"nvmf_ns_{what}_host", nqn=NQN,
+                                                           nsid=nsid, host=to)
+        fails = lambda code, what, **wrong: self.fails(
+            client, code, f"nvmf_ns_{what}_host", **{"nqn": NQN, "nsid": 2, "host": host, **wrong})
+
+        def seen(by):
+            out, _ = self.run_host("identify", target, *self.name, "--host-nqn", by,
+                                   "--output-format", "json")
+            return [each["nsid"] for each in json.loads(out)["namespaces"]]
+
+        self.assertEqual((seen(host), seen(other)), ([1], [1]))
+        self.assertIs(change("add"), True)
+        self.assertEqual((seen(host), seen(other)), ([1, 2], [1]))
+        fails(-17, "add")
+        self.assertIn("every host sees namespace 1", fails(-16, "add", nsid=1))
+        fails(-19, "add", nsid=3)
+        fails(-19, "add", nqn=NQN + "2")
+        fails(-32602, "add", host="me")
+        fails(-32602, "add", nsid=0)
+        fails(-19, "remove", host=other)
+        space = client.call("nvmf_get_subsystems", nqn=NQN)[0]["namespaces"][1]
+        self.assertEqual((space["no_auto_visible"], space["hosts"]), (True, [{"nqn": host}]))
+        data = os.urandom(1 << 20)
+        self.run_host("write", target, *self.name, "--nsid", "2", "--host-nqn", host, data=data)
+        self.run_host("read", target, *self.name, "--nsid", "2", "--host-nqn", other, expect=3)
+        # What is saved serves the same.
+        client.call("save_config", write=True)
+        self.assertIn("nothing changed", target.reload())
+        state = self.state(client)
+        calls = [each for section in ("bdev", "nvmf")
+                 for each in client.call("framework_get_config", name=section)]
+        client.call("load_config", config={"listen": ["uiwarp://127.0.0.1:0"]})
+        for call in calls:
+            client.call(call["method"], **call["params"])
+        self.assertEqual(self.state(client), state)
+        self.assertIs(change("remove"), True)
+        self.assertIn("hosts of", target.reload())  # the file wins: it sees it again
+
     def test_referrals(self):
         target, client = self.begin()
         there = {"trtype": "TCP", "adrfam": "IPv6", "traddr": "fd00::9", "trsvcid": "8009"}

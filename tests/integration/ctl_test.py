@@ -110,6 +110,12 @@ class Commands(unittest.TestCase):
                   f"added namespace 9 to {NQN}\n")
         self.asks(f"namespace remove {NQN} --nsid 7", "nvmf_subsystem_remove_ns",
                   {"nqn": NQN, "nsid": 7})
+        self.asks(f"namespace add {NQN} --store disk --hidden", "nvmf_subsystem_add_ns",
+                  {"nqn": NQN, "namespace": {"bdev_name": "disk", "no_auto_visible": True}})
+        self.asks(f"namespace reveal {NQN} --nsid 7 --host H", "nvmf_ns_add_host",
+                  {"nqn": NQN, "nsid": 7, "host": "H"}, "H sees namespace 7")
+        self.asks(f"namespace hide {NQN} --nsid 7 --host H", "nvmf_ns_remove_host",
+                  {"nqn": NQN, "nsid": 7, "host": "H"}, "H no longer sees namespace 7")
         self.asks(f"namespace resize {NQN} --nsid 7", "bdev_aio_rescan", {"name": "disk"})
         self.asks(f"namespace resize {NQN} --nsid 7 --size 1GiB", "bdev_null_resize",
                   {"name": "disk", "new_size": 1024})
@@ -158,7 +164,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.ctl("subsystem list"),
                          "NQN                           SERIAL  NAMESPACES  LISTENERS  HOSTS\n"
                          f"{NQN}  S1               1          1  nqn.2026-11.org.example:h\n")
-        self.assertEqual(self.ctl(f"namespace list {NQN}"), "NSID  STORE  UUID\n   7  disk   0a1b\n")
+        self.assertEqual(self.ctl(f"namespace list {NQN}"), "NSID  STORE  UUID  HOSTS\n"
+                                                            "   7  disk   0a1b  all\n")
         self.assertEqual(self.ctl(f"host list {NQN}"), "HOST\nnqn.2026-11.org.example:h\n")
         self.assertIn("RDMA  IPv4    10.0.0.1  4420", self.ctl(f"listener list {NQN}"))
         self.assertEqual(self.ctl("store list"), "STORE  KIND  SIZE  BLOCK  USED  UUID\n"

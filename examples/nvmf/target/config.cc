@@ -43,6 +43,9 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
   object.number("nsid", ns.nsid, {.least = 1, .most = kMaxNamespaces});
   object.number("block_size", ns.block_size);
   object.text("uuid", uuid);
+  std::vector<std::string> hosts;
+  object.texts("hosts", hosts);
+  if (object.has("hosts")) ns.hosts.emplace(hosts.begin(), hosts.end());
   if (!uuid.empty()) {
     if (absl::Status status = set_uuid(uuid, ns.uuid); !status.ok()) {
       return object.refuse("uuid", std::string(status.message()));
@@ -112,6 +115,15 @@ absl::Status check_field(const char* name, const std::string& text, size_t most)
   return absl::OkStatus();
 }
 
+absl::Status check_hosts(const HostSet& hosts) {
+  for (const std::string& host : hosts) {
+    if (!nvme::valid_nqn(host)) {
+      return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status check_names(SubsystemConfig& subsystem) {
   if (!nvme::valid_nqn(subsystem.nqn) || subsystem.nqn == nvme::kDiscoveryNqn) {
     return bad("\"", subsystem.nqn, "\" is no subsystem NQN; write nqn.2024-01.org.example:disk1",
@@ -122,13 +134,7 @@ absl::Status check_names(SubsystemConfig& subsystem) {
   if (subsystem.serial.empty()) subsystem.serial = derive_serial(subsystem.nqn);
   MRPOOL_RETURN_IF_ERROR(check_field("serial", subsystem.serial, kSerialBytes));
   MRPOOL_RETURN_IF_ERROR(check_field("model", subsystem.model, kModelBytes));
-  if (!subsystem.hosts.has_value()) return absl::OkStatus();
-  for (const std::string& host : *subsystem.hosts) {
-    if (!nvme::valid_nqn(host)) {
-      return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
-    }
-  }
-  return absl::OkStatus();
+  return subsystem.hosts ? check_hosts(*subsystem.hosts) : absl::OkStatus();
 }
 
 // Those that are written, then the lowest that are free.
@@ -163,7 +169,8 @@ absl::Status number_namespaces(SubsystemConfig& subsystem) {
 // For messages.
 constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID"};
 
-absl::Status check_storage(NamespaceConfig& ns, const Config& config) {
+absl::Status check_namespace(NamespaceConfig& ns, const Config& config) {
+  if (ns.hosts) MRPOOL_RETURN_IF_ERROR(check_hosts(*ns.hosts));
   if (!ns.store.empty()) {
     if (!ns.storage.empty())
       return bad("it has a \"store\" and a \"storage\"; leave one of them out");
@@ -200,7 +207,7 @@ absl::Status check_subsystem(SubsystemConfig& subsystem, const Config& config) {
   }
   MRPOOL_RETURN_IF_ERROR(number_namespaces(subsystem));
   for (NamespaceConfig& ns : subsystem.namespaces) {
-    if (absl::Status status = check_storage(ns, config); !status.ok()) {
+    if (absl::Status status = check_namespace(ns, config); !status.ok()) {
       return absl::Status(
           status.code(), absl::StrCat(base::at_line(ns.line), subsystem.nqn, " namespace ", ns.nsid,
                                       ": ", status.message()));

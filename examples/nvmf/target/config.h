@@ -22,7 +22,8 @@
 //       "storage": "file:/srv/disk.img,direct",  or "store": "disk"
 //       "nsid": 1,                         optional, the lowest that is free
 //       "block_size": 4096,                optional, as ",bs=" of the storage
-//       "uuid": "..."                      optional, follows from what the store is
+//       "uuid": "...",                     optional, follows from what the store is
+//       "hosts": ["nqn.2024-01.example:a"] optional, those that see it; all when absent
 //     }]
 //   }]
 // }
@@ -63,6 +64,7 @@ struct NamespaceConfig {
   uint32_t block_size =
       storage::kDefaultBlockSize;  // after complete(): what the storage is opened with
   Uuid uuid{};                     // all zeroes: follows from the store
+  std::optional<HostSet> hosts{};  // those that see it; absent: all that may connect
   bool given = false;              // after complete(): the nsid was written
   uint32_t line = 0;               // of the file; 0: there is none
 };
@@ -72,9 +74,9 @@ absl::Status take_own_options(NamespaceConfig& ns);
 struct SubsystemConfig {
   std::string nqn;
   std::string serial;
-  std::string model{};                                        // empty: the usual one
-  std::optional<std::set<std::string, std::less<>>> hosts{};  // absent: any
-  bool allow_any_host = false;                                // in spite of `hosts`
+  std::string model{};             // empty: the usual one
+  std::optional<HostSet> hosts{};  // absent: any
+  bool allow_any_host = false;     // in spite of `hosts`
   uint32_t max_namespaces = kMaxNamespaces;
   std::vector<std::string> listeners{};  // serve the others too
   bool traffic_keep_alive = true;

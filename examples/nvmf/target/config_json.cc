@@ -26,6 +26,7 @@ json::object write(const NamespaceConfig& ns) {
   if (ns.store.empty() && ns.block_size != storage::kDefaultBlockSize)
     object["block_size"] = ns.block_size;
   if (ns.uuid != Uuid{}) object["uuid"] = storage::format_uuid(ns.uuid);
+  if (ns.hosts) object["hosts"] = json::array(ns.hosts->begin(), ns.hosts->end());
   return object;
 }
 

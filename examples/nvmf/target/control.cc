@@ -113,6 +113,7 @@ absl::StatusOr<NamespaceConfig> namespace_of(const Given& given) {
     if (absl::Status status = take_own_options(ns); !status.ok()) return status;
     ns.block_size = uint32_t(given.number("block_size", ns.block_size));
   }
+  if (given.flag("no_auto_visible")) ns.hosts.emplace();
   const std::string uuid = given.text("uuid");
   if (uuid.empty()) return ns;
   const auto parsed = storage::parse_uuid(uuid);
@@ -174,6 +175,7 @@ void Control::add_methods(engine::Administration& administration) {
   add_host_methods();
   add_listener_methods();
   add_namespace_methods();
+  add_visibility_methods();
   add_referral_methods();
   add_show_methods();
   add_config_methods();
@@ -340,7 +342,7 @@ void Control::add_namespace_methods() {
        text("uuid", "default: that of the store"), only("nguid", "", "it is the UUID"),
        only("eui64", "", "there is none"), only("ptpl_file", "", "there are no reservations"),
        only("anagrpid", 0, "there are no ANA groups"),
-       only("no_auto_visible", false, "every admitted host sees every namespace"),
+       flag("no_auto_visible", "no host sees it until nvmf_ns_add_host"),
        only("hide_metadata", false, "there is no metadata")}));
   add_change("nvmf_subsystem_add_ns", "add a namespace; its number is the result",
              of_subsystem({described}),
@@ -367,6 +369,41 @@ void Control::add_namespace_methods() {
         }
         return absl::NotFoundError(absl::StrCat(given.text("nqn"), " has no namespace ", nsid));
       });
+}
+
+void Control::add_visibility_methods() {
+  // The hosts that see the namespace, when it is not for all.
+  const auto hosts_of = [](const Given& given, Config& config) -> absl::StatusOr<HostSet*> {
+    const auto found = find_subsystem(config, given.text("nqn"));
+    if (!found.ok()) return found.status();
+    const auto nsid = uint32_t(given.number("nsid"));
+    const auto ns = std::ranges::find((*found)->namespaces, nsid, &NamespaceConfig::nsid);
+    if (ns == (*found)->namespaces.end()) {
+      return absl::NotFoundError(absl::StrCat(given.text("nqn"), " has no namespace ", nsid));
+    }
+    if (ns->hosts) return &*ns->hosts;
+    return absl::FailedPreconditionError(
+        absl::StrCat("every host sees namespace ", nsid, " of ", given.text("nqn"),
+                     "; remove it, and add it with \"no_auto_visible\""));
+  };
+  const std::vector<Parameter> parameters =
+      of_subsystem({required(number("nsid", "its number", 1)),
+                    required(text("host", "the NQN of a host, connected or not"))});
+  add_change(
+      "nvmf_ns_add_host", "let a host see a namespace", parameters,
+      [hosts_of](const Given& given, Config& config, json::value&) {
+        const auto hosts = hosts_of(given, config);
+        if (!hosts.ok()) return hosts.status();
+        if ((*hosts)->insert(given.text("host")).second) return absl::OkStatus();
+        return absl::AlreadyExistsError(absl::StrCat(given.text("host"), " sees it already"));
+      });
+  add_change("nvmf_ns_remove_host", "let a host see a namespace no more; the host sees it go",
+             parameters, [hosts_of](const Given& given, Config& config, json::value&) {
+               const auto hosts = hosts_of(given, config);
+               if (!hosts.ok()) return hosts.status();
+               if ((*hosts)->erase(given.text("host")) > 0) return absl::OkStatus();
+               return absl::NotFoundError(absl::StrCat(given.text("host"), " does not see it"));
+             });
 }
 
 }  // namespace mrpool::nvmf_target

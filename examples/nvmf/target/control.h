@@ -52,6 +52,7 @@ class Control final : public engine::StoreHolder {
   void add_host_methods();
   void add_listener_methods();
   void add_namespace_methods();
+  void add_visibility_methods();
   // control_referrals.cc
   void add_referral_methods();
   // control_show.cc

@@ -97,6 +97,7 @@ json::object namespace_call(const std::string& nqn, const NamespaceConfig& ns) {
     one["block_size"] = ns.block_size;
   }
   if (ns.uuid != Uuid{}) one["uuid"] = storage::format_uuid(ns.uuid);
+  if (ns.hosts) one["no_auto_visible"] = true;
   return call("nvmf_subsystem_add_ns", {{"nqn", nqn}, {"namespace", std::move(one)}});
 }
 
@@ -121,6 +122,10 @@ json::array subsystem_calls(const Config& config) {
     all.push_back(create_call(subsystem));
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       all.push_back(namespace_call(subsystem.nqn, ns));
+      for (const std::string& host : ns.hosts.value_or(HostSet())) {
+        all.push_back(
+            call("nvmf_ns_add_host", {{"nqn", subsystem.nqn}, {"nsid", ns.nsid}, {"host", host}}));
+      }
     }
     if (subsystem.hosts) {
       for (const std::string& host : *subsystem.hosts) {

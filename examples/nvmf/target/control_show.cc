@@ -51,6 +51,12 @@ std::string without_dashes(std::string uuid) {
   return uuid;
 }
 
+json::array host_list(const HostSet& hosts) {
+  json::array all;
+  for (const std::string& host : hosts) all.push_back(json::object{{"nqn", host}});
+  return all;
+}
+
 // The name of the store that a namespace has.
 std::string store_of(const SubsystemConfig& subsystem, uint32_t nsid) {
   for (const NamespaceConfig& each : subsystem.namespaces) {
@@ -106,11 +112,7 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
   one["subtype"] = "NVMe";
   one["listen_addresses"] = listen_addresses();
   one["allow_any_host"] = admits_any(subsystem);
-  json::array hosts;
-  if (subsystem.hosts) {
-    for (const std::string& host : *subsystem.hosts) hosts.push_back(json::object{{"nqn", host}});
-  }
-  one["hosts"] = std::move(hosts);
+  one["hosts"] = host_list(subsystem.hosts.value_or(HostSet()));
   one["serial_number"] = subsystem.serial;
   one["model_number"] = subsystem.model.empty() ? SubsystemOptions().model : subsystem.model;
   one["max_namespaces"] = subsystem.max_namespaces;
@@ -122,11 +124,16 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
     for (const Namespace& ns : table->namespaces) {
       const std::string uuid = storage::format_uuid(ns.uuid);
       const std::string store = store_of(subsystem, ns.nsid);
-      namespaces.push_back({{"nsid", ns.nsid},
-                            {"bdev_name", store},
-                            {"name", store},
-                            {"nguid", without_dashes(uuid)},
-                            {"uuid", uuid}});
+      json::object shown{{"nsid", ns.nsid},
+                         {"bdev_name", store},
+                         {"name", store},
+                         {"nguid", without_dashes(uuid)},
+                         {"uuid", uuid}};
+      if (ns.hosts != nullptr) {
+        shown["no_auto_visible"] = true;
+        shown["hosts"] = host_list(*ns.hosts);
+      }
+      namespaces.push_back(std::move(shown));
     }
   }
   one["namespaces"] = std::move(namespaces);

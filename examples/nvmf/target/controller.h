@@ -111,6 +111,10 @@ class Controller {
   const Identity& identity() const { return identity_; }
   Nanoseconds began() const { return began_; }
   Subsystem& subsystem() const { return *subsystem_; }
+  // Those that the host sees. Any thread.
+  std::shared_ptr<const NamespaceTable> namespaces() const {
+    return subsystem_->namespaces(identity_.host_nqn);
+  }
 
   // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
   void attach_admin(QueueRef queue);

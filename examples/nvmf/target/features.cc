@@ -29,7 +29,7 @@ constexpr uint32_t kAllNamespaces = 0xffffffff;
 Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
   if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
   if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
-  const auto table = subsystem_->namespaces();
+  const auto table = namespaces();
   return table->find(nsid) != nullptr ? Status::kSuccess : Status::kInvalidNamespace;
 }
 
@@ -74,7 +74,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
       error_recovery_ = value & 0xffff;
       return answer(0);
     case NVME_FEAT_FID_VOLATILE_WC:
-      if (!subsystem_->namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
+      if (!namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
       write_cache_.store((value & 1) != 0, std::memory_order_relaxed);
       return answer(0);
     case NVME_FEAT_FID_NUM_QUEUES: {
@@ -133,7 +133,7 @@ AdminReply Controller::get_features(const AdminRequest& request) {
         reply = value(error_recovery_);
         break;
       case NVME_FEAT_FID_VOLATILE_WC:
-        if (!subsystem_->namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
+        if (!namespaces()->volatile_cache()) return refuse(Status::kInvalidField);
         reply = value(write_cache_.load(std::memory_order_relaxed) ? 1 : 0, 1);
         break;
       case NVME_FEAT_FID_NUM_QUEUES: {

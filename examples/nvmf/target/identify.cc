@@ -78,7 +78,7 @@ AdminReply Controller::identify(const AdminRequest& request) {
   const uint32_t command_set = sqe.cdw11 >> 24;
   if (cns == NVME_IDENTIFY_CNS_CTRL) return with_data(identify_controller());
   if (identity_.discovery) return refuse(Status::kInvalidField);
-  const auto table = subsystem_->namespaces();
+  const auto table = namespaces();
   switch (cns) {
     case NVME_IDENTIFY_CNS_NS: {
       if (!valid_nsid(sqe.nsid)) return refuse(Status::kInvalidNamespace);
@@ -116,7 +116,7 @@ AdminReply Controller::identify(const AdminRequest& request) {
 }
 
 std::vector<std::byte> Controller::identify_controller() const {
-  const auto table = subsystem_->namespaces();
+  const auto table = namespaces();
   nvme_id_ctrl id{};
   nvme::set_blank_padded(id.sn, subsystem_->serial);
   nvme::set_blank_padded(id.mn, subsystem_->model);

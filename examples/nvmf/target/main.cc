@@ -33,6 +33,10 @@ std::string admitted(const SubsystemConfig& subsystem) {
   return absl::StrJoin(*subsystem.hosts, ", ");
 }
 
+std::string seen_by(const NamespaceConfig& ns) {
+  return ns.hosts->empty() ? "no host" : absl::StrJoin(*ns.hosts, ", ");
+}
+
 // `kept`: in a state directory.
 std::string describe(const Namespace& ns, bool kept) {
   const storage::Geometry& geometry = ns.volume->geometry();
@@ -112,6 +116,10 @@ class Daemon final : public engine::Application {
     }
     for (const SubsystemConfig& subsystem : control_.config().subsystems) {
       all.emplace(absl::StrCat("hosts of ", subsystem.nqn), admitted(subsystem));
+      for (const NamespaceConfig& ns : subsystem.namespaces) {
+        if (!ns.hosts) continue;
+        all.emplace(absl::StrCat("hosts of ", subsystem.nqn, " ", place_of(ns.nsid)), seen_by(ns));
+      }
       all.emplace(subsystem.nqn, absl::StrCat(subsystem.serial, "\n", subsystem.model, "\n",
                                               subsystem.traffic_keep_alive ? 1 : 0));
     }
@@ -175,8 +183,9 @@ int check(const DaemonOptions& options) {
   }
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
-      std::printf("would serve %s namespace %u: %s, blocks of %u bytes\n", subsystem.nqn.c_str(),
-                  ns.nsid, storage_of(config, ns).c_str(), block_size_of(config, ns));
+      std::printf("would serve %s namespace %u: %s, blocks of %u bytes%s\n", subsystem.nqn.c_str(),
+                  ns.nsid, storage_of(config, ns).c_str(), block_size_of(config, ns),
+                  ns.hosts ? absl::StrCat(", seen by ", seen_by(ns)).c_str() : "");
     }
     std::printf("would admit to %s: %s\n", subsystem.nqn.c_str(), admitted(subsystem).c_str());
   }

@@ -15,10 +15,9 @@ using nvme::with_dnr;
 
 // Follows the subsystem's table; true when it changed.
 bool Queue::refresh_namespaces() {
-  Subsystem& subsystem = controller_->subsystem();
-  if (subsystem.version() == table_version_) return false;
+  if (controller_->subsystem().version() == table_version_) return false;
   release_handles();
-  table_ = subsystem.namespaces();
+  table_ = controller_->namespaces();
   table_version_ = table_->version;
   for (const Namespace& ns : table_->namespaces) {
     Handle handle;

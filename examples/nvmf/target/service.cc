@@ -141,6 +141,7 @@ absl::Status Service::open(Change& change) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       Namespace& one = served.namespaces.emplace_back();
       one.nsid = ns.nsid;
+      if (ns.hosts) one.hosts = std::make_shared<const HostSet>(*ns.hosts);
       if (ns.store.empty()) {
         one.volume = (*opened)[next];
         one.uuid = uuids[next++];

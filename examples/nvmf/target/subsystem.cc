@@ -19,6 +19,27 @@ bool NamespaceTable::volatile_cache() const {
                      [](const Namespace& n) { return n.volume->geometry().volatile_cache; });
 }
 
+std::vector<uint32_t> TableChange::nsids_for(std::string_view host_nqn) const {
+  std::vector<uint32_t> changed;
+  if (before == after) return changed;
+  const auto seen = [&](const NamespaceTable& table, uint32_t nsid) -> const Namespace* {
+    const Namespace* const ns = table.find(nsid);
+    return ns != nullptr && ns->visible_to(host_nqn) ? ns : nullptr;
+  };
+  for (const Namespace& was : before->namespaces) {
+    if (!was.visible_to(host_nqn)) continue;
+    const Namespace* const is = seen(*after, was.nsid);
+    if (is == nullptr || is->volume != was.volume || is->uuid != was.uuid ||
+        is->blocks != was.blocks) {
+      changed.push_back(was.nsid);
+    }
+  }
+  for (const Namespace& is : after->namespaces) {
+    if (is.visible_to(host_nqn) && seen(*before, is.nsid) == nullptr) changed.push_back(is.nsid);
+  }
+  return changed;
+}
+
 Subsystem::Subsystem(SubsystemOptions options, uint32_t workers)
     : nqn(std::move(options.nqn)),
       serial(std::move(options.serial)),
@@ -35,17 +56,26 @@ std::shared_ptr<const NamespaceTable> Subsystem::namespaces() const {
   return table_;
 }
 
-std::vector<uint32_t> Subsystem::set_namespaces(std::vector<Namespace> namespaces) {
+std::shared_ptr<const NamespaceTable> Subsystem::namespaces(std::string_view host_nqn) const {
+  std::shared_ptr<const NamespaceTable> all = namespaces();
+  const auto hidden = [&](const Namespace& each) { return !each.visible_to(host_nqn); };
+  if (std::ranges::none_of(all->namespaces, hidden)) return all;
+  auto some = std::make_shared<NamespaceTable>(*all);
+  std::erase_if(some->namespaces, hidden);
+  return some;
+}
+
+TableChange Subsystem::set_namespaces(std::vector<Namespace> namespaces) {
   const std::lock_guard lock(mutex_);
   return set_namespaces_locked(std::move(namespaces));
 }
 
-std::vector<uint32_t> Subsystem::refresh_sizes() {
+TableChange Subsystem::refresh_sizes() {
   const std::lock_guard lock(mutex_);
   const bool same = std::ranges::all_of(table_->namespaces, [](const Namespace& each) {
     return each.volume->geometry().blocks == each.blocks;
   });
-  return same ? std::vector<uint32_t>() : set_namespaces_locked(table_->namespaces);
+  return same ? TableChange{table_, table_} : set_namespaces_locked(table_->namespaces);
 }
 
 namespace {
@@ -62,31 +92,21 @@ uint64_t mark_of(const Namespace& ns) {
 
 }  // namespace
 
-std::vector<uint32_t> Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) {
+TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) {
   std::sort(namespaces.begin(), namespaces.end(),
             [](const Namespace& a, const Namespace& b) { return a.nsid < b.nsid; });
   auto table = std::make_shared<NamespaceTable>();
   table->namespaces = std::move(namespaces);
-  std::vector<uint32_t> changed;
   table->version = table_->version + 1;
   for (Namespace& each : table->namespaces) {
     each.mark = mark_of(each);
     each.blocks = each.volume->geometry().blocks;
   }
-  for (const Namespace& before : table_->namespaces) {
-    const Namespace* after = table->find(before.nsid);
-    if (after == nullptr || after->volume != before.volume || after->uuid != before.uuid ||
-        after->blocks != before.blocks) {
-      changed.push_back(before.nsid);
-    }
-  }
-  for (const Namespace& after : table->namespaces) {
-    if (table_->find(after.nsid) == nullptr) changed.push_back(after.nsid);
-  }
+  TableChange change{table_, table};
   table_ = std::move(table);
   // Release: a queue that sees the number finds the table behind the lock.
   version_.store(table_->version, std::memory_order_release);
-  return changed;
+  return change;
 }
 
 bool Subsystem::allows(std::string_view host_nqn) const {
@@ -99,7 +119,7 @@ bool Subsystem::allows_any_host() const {
   return allow_any_host_;
 }
 
-void Subsystem::set_hosts(bool any, std::set<std::string, std::less<>> hosts) {
+void Subsystem::set_hosts(bool any, HostSet hosts) {
   const std::lock_guard lock(mutex_);
   allow_any_host_ = any;
   hosts_ = std::move(hosts);

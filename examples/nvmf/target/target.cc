@@ -85,7 +85,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
   {
     const std::lock_guard lock(mutex_);
     std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> next;
-    std::map<const Subsystem*, std::vector<uint32_t>> changed;
+    std::map<const Subsystem*, TableChange> changed;
     for (Served& s : served) {
       std::shared_ptr<Subsystem> subsystem;
       const auto before = subsystems_.find(s.options.nqn);
@@ -116,8 +116,9 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
                                                                : "its subsystem is another now");
       } else if (!subsystem.allows(controller->identity().host_nqn)) {
         ended.emplace_back(controller, "the host may no longer connect");
-      } else if (const auto& nsids = changed[&subsystem]; !nsids.empty()) {
-        changes.push_back({controller, nsids});
+      } else {
+        changes.push_back(
+            {controller, changed[&subsystem].nsids_for(controller->identity().host_nqn)});
       }
     }
   }
@@ -143,10 +144,10 @@ void Target::refresh_sizes() {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [nqn, subsystem] : subsystems_) {
-      const std::vector<uint32_t> nsids = subsystem->refresh_sizes();
-      if (nsids.empty()) continue;
+      const TableChange change = subsystem->refresh_sizes();
       for (const auto& [id, controller] : controllers_) {
-        if (&controller->subsystem() == subsystem.get()) changes.push_back({controller, nsids});
+        if (&controller->subsystem() != subsystem.get()) continue;
+        changes.push_back({controller, change.nsids_for(controller->identity().host_nqn)});
       }
     }
   }
@@ -238,9 +239,9 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
     return {false, Status::kConnectControllerBusy, 0, nullptr};
   }
   identity.id = free_id_locked();
-  KnownStores known =
-      identity.discovery ? KnownStores(*subsystem->namespaces())
-                         : lost_.known(key_of(identity, *subsystem), *subsystem->namespaces(), now);
+  const auto table = subsystem->namespaces(host);
+  KnownStores known = identity.discovery ? KnownStores(*table)
+                                         : lost_.known(key_of(identity, *subsystem), *table, now);
   auto controller = std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_,
                                                  *this, std::move(known), now);
   controller->attach_admin(queue.ref);

@@ -400,6 +400,40 @@ TEST(ServiceIo, AFlushOfAllForgetsNoNamespace) {
   EXPECT_EQ(world.faults->injected(), 3u) << "namespaces 1, 2 and 3";
 }
 
+// Commands for a namespace that the host does not see end as if there were none, also those of
+// queues that saw it.
+TEST(ServiceIo, OnlyHostsThatSeeANamespaceReachIt) {
+  World world;
+  const auto serve = [&](HostSet hosts) {
+    Config config;
+    config.listen = {"uiwarp://127.0.0.1:4420"};
+    SubsystemConfig subsystem;
+    subsystem.nqn = kSubsystem;
+    subsystem.namespaces.push_back({.nsid = 1, .storage = "ram:1MiB", .uuid = {}});
+    subsystem.namespaces.push_back({.nsid = 2, .storage = "ram:1MiB", .uuid = {}, .hosts = hosts});
+    config.subsystems.push_back(subsystem);
+    ASSERT_TRUE(complete(config).ok());
+    ASSERT_TRUE(world.service().apply(config).ok());
+  };
+  const std::string other = std::string(kHostNqn) + "-b";
+  serve({other});
+  Host host(world), seeing(world, 32, other);
+  const auto read = [](Host& from, uint32_t nsid) {
+    return from.io.execute(from.io.io(IoOpcode::kRead, 0, 1, 0, nsid)).status();
+  };
+  EXPECT_STATUS(read(host, 1), Status::kSuccess);
+  EXPECT_STATUS(read(host, 2), dnr(Status::kInvalidNamespace));
+  EXPECT_STATUS(read(host, 3), dnr(Status::kInvalidNamespace));  // and this is not there
+  EXPECT_STATUS(read(seeing, 2), Status::kSuccess);
+  nvme::Sqe flush = host.io.admin(AdminOpcode(0));
+  flush.opcode = uint8_t(IoOpcode::kFlush);
+  flush.nsid = nvme::kBroadcastNsid;
+  EXPECT_STATUS(host.io.execute(flush).status(), Status::kSuccess);
+  serve({});
+  EXPECT_STATUS(read(seeing, 2), dnr(Status::kInvalidNamespace));
+  EXPECT_STATUS(read(seeing, 1), Status::kSuccess);
+}
+
 // [base] 3.7.2: a reset ends the commands that were under way, Asynchronous Event Requests too, and
 // with them their entries of the queue.
 TEST(ServiceAdmin, AResetGivesTheParkedEventRequestsBack) {

@@ -307,9 +307,12 @@ TEST(Subsystem, TellsWhatChanged) {
   const auto ns = [](uint32_t id, const std::shared_ptr<storage::Volume>& v) {
     return Namespace{.nsid = id, .volume = v, .uuid = {}};
   };
-  EXPECT_EQ(subsystem.set_namespaces({ns(2, a), ns(1, b)}), (std::vector<uint32_t>{1, 2}));
-  EXPECT_EQ(subsystem.set_namespaces({ns(1, b), ns(2, a)}), std::vector<uint32_t>{});
-  EXPECT_EQ(subsystem.set_namespaces({ns(1, a), ns(3, b)}), (std::vector<uint32_t>{1, 2, 3}));
+  const auto changed = [&](std::vector<Namespace> namespaces) {
+    return subsystem.set_namespaces(std::move(namespaces)).nsids_for(kHost);
+  };
+  EXPECT_EQ(changed({ns(2, a), ns(1, b)}), (std::vector<uint32_t>{1, 2}));
+  EXPECT_EQ(changed({ns(1, b), ns(2, a)}), std::vector<uint32_t>{});
+  EXPECT_EQ(changed({ns(1, a), ns(3, b)}), (std::vector<uint32_t>{1, 2, 3}));
   EXPECT_EQ(subsystem.version(), 3u);
   EXPECT_EQ(subsystem.namespaces()->find(2), nullptr);
 }
