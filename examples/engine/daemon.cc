@@ -339,6 +339,9 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   if (absl::Status status = drop_rights(program, service.options()); !status.ok()) {
     return fail(program, status);
   }
+  if (absl::Status status = filter_calls(service.options().seccomp); !status.ok()) {
+    return fail(program, status);
+  }
   signals.started();
   print_served(*owner);
   log_life(base::Event::kStarted, absl::StrCat(program, " serves"));

@@ -38,6 +38,8 @@ const std::vector<std::pair<std::string, base::CoreDump>> kCoreDumps = {
     {"none", base::CoreDump::kNone},
     {"without-data", base::CoreDump::kWithoutData},
     {"full", base::CoreDump::kFull}};
+const std::vector<std::pair<std::string, CallFilter>> kCallFilters = {
+    {"off", CallFilter::kOff}, {"log", CallFilter::kLog}, {"enforce", CallFilter::kEnforce}};
 const std::vector<std::pair<std::string, base::Severity>> kSeverities = {
     {"error", base::Severity::kError},
     {"warning", base::Severity::kWarning},
@@ -72,6 +74,10 @@ base::Severity level_of(const Options& options) {
 std::string_view name_of(base::CoreDump what) {
   return std::ranges::find(kCoreDumps, what, &std::pair<std::string, base::CoreDump>::second)
       ->first;
+}
+
+std::string_view name_of(CallFilter how) {
+  return std::ranges::find(kCallFilters, how, &std::pair<std::string, CallFilter>::second)->first;
 }
 
 void start_logging(const Options& options) {
@@ -126,6 +132,10 @@ void declare_options(base::CommandLine& program, Options& options) {
                options.user);
   program.choice("core-dump", "what a core dump holds: without-data has no memory with hosts' data",
                  options.core_dump, kCoreDumps);
+  program.choice("seccomp",
+                 "the kernel refuses system calls that serving does not need, or logs them",
+                 options.seccomp, kCallFilters);
+  program.implies("enforce");
   program.flag("verbose", "report why connections end; the same as --log-level info",
                options.verbose);
   program.choice("log-level", "what is logged on stderr: this and what is worse", options.log_level,
@@ -176,6 +186,7 @@ void read_options(base::JsonObject& object, Options& options) {
   object.text("state_dir", options.state_dir);
   object.text("user", options.user);
   read_choice(object, "core_dump", options.core_dump, kCoreDumps);
+  read_choice(object, "seccomp", options.seccomp, kCallFilters);
   read_places(object, options);
 }
 
@@ -203,6 +214,7 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("http_token_file", &Options::http_token_file);
   compare("user", &Options::user);
   compare("core_dump", &Options::core_dump);
+  compare("seccomp", &Options::seccomp);
   return keys;
 }
 

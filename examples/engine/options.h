@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "examples/base/core_dump.h"
 #include "examples/base/log.h"
+#include "examples/engine/call_filter.h"
 #include "examples/engine/limits.h"
 #include "examples/engine/passed_sockets.h"
 #include "mrpool/reactor.h"
@@ -43,8 +44,9 @@ struct Options {
   std::string control{};    // where the control socket is; empty: there is none
   std::string user{};       // who the daemon becomes once all is open; empty: who it is
   base::CoreDump core_dump = base::CoreDump::kWithoutData;
-  bool retry_listen = false;  // an address that is not up yet is waited for
-  bool verbose = false;       // report why connections end: log_level is "info" at least
+  CallFilter seccomp = CallFilter::kOff;  // once all is open
+  bool retry_listen = false;              // an address that is not up yet is waited for
+  bool verbose = false;  // report why connections end: log_level is "info" at least
   base::Severity log_level = base::Severity::kNotice;
   base::LogFormat log_format = base::LogFormat::kAuto;
   Nanoseconds slow_command =
@@ -58,6 +60,7 @@ void start_logging(const Options& options);
 void continue_logging(const Options& before, const Options& now);
 
 std::string_view name_of(base::CoreDump what);
+std::string_view name_of(CallFilter how);
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().
 void declare_options(base::CommandLine& program, Options& options);

@@ -41,6 +41,7 @@ void write_options(const Options& options, boost::json::object& to) {
   plain("verbose", &Options::verbose);
   plain("user", &Options::user);
   if (options.core_dump != defaults.core_dump) to["core_dump"] = name_of(options.core_dump);
+  if (options.seccomp != defaults.seccomp) to["seccomp"] = name_of(options.seccomp);
   if (options.log_level != defaults.log_level) {
     to["log_level"] = base::name_of(options.log_level);
   }

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 import unittest
+import urllib.request
 
 from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
+from json_rpc import Client
 
 
 class Logs:
@@ -324,6 +326,75 @@ class Dropped:
         self.assertIn(f"{state}: nobody cannot write there", said)
 
 
+class Filtered:
+    """The daemons under a filter of system calls."""
+
+    def test_all_that_a_daemon_does_goes_on(self):
+        disk, state = self.file("disk", 1 << 20), self.folder / "state"
+        state.mkdir()
+        (self.folder / "token").write_text("a-token-of-the-test\n")
+        (self.folder / "token").chmod(0o600)
+        path = self.folder / "target.json"
+
+        def configure(*more):
+            new = self.folder / "target.new"
+            new.write_text(json.dumps({
+                "listen": ["uiwarp://127.0.0.1:0", "uiwarp://localhost:0"], "threads": 2, "seccomp": "enforce",
+                "state_dir": str(state), "control": str(self.folder / "control"),
+                "http": "127.0.0.1:0", "http_token_file": str(self.folder / "token"),
+                **({"user": "nobody"} if os.geteuid() == 0 else {}), **self.serve(f"file:{disk}", *more)}))
+            new.chmod(0o644)
+            os.replace(new, path)
+            return path
+
+        for each in (self.folder, disk, state):
+            each.chmod(0o777)
+        target = self.target(config=configure())
+        threads = list(pathlib.Path(f"/proc/{target.process.pid}/task").iterdir())
+        for thread in threads:
+            self.assertRegex((thread / "status").read_text(), r"NoNewPrivs:\t1\nSeccomp:\t2\n")
+        load = self.start("perf", target, *self.name, "--rw", "randrw", "--verify", "crc32c",
+                          "--time_based", "--runtime", "600", "--eta", "always")
+        self.addCleanup(load.kill)
+        load.stderr.readline()
+        configure(f"file:{self.folder / 'new'},size=1MiB")
+        self.assertIn("reloaded: added ", target.reload())
+        configure()
+        self.assertIn("reloaded: removed ", target.reload())
+        configure("file:/nowhere/disk")
+        self.assertIn("reload refused", target.reload())
+        control = Client(self.folder / "control", PATIENCE)
+        self.addCleanup(control.close)
+        self.change(control, disk)
+        self.assertIn("mrpool_build_info", self.scrape(target))
+        load.send_signal(signal.SIGINT)
+        out, err = load.communicate(timeout=PATIENCE)
+        self.assertEqual(load.returncode, 0, (out, err))
+        self.assertEqual(target.stop(), 0, target.output())
+
+    def scrape(self, target):
+        url = re.search(r"metrics and status at (\S+)", target.output()).group(1)
+        request = urllib.request.Request(url + "metrics" if url.endswith("/") else url + "/metrics",
+                                         headers={"Authorization": "Bearer a-token-of-the-test"})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.read().decode()
+
+    def test_the_log_refuses_nothing(self):
+        target = self.target(*self.storage, "--seccomp=log", "--core-dump", "none")
+        self.run_host("read", target, *self.name, "--size", "4096")
+
+    def test_a_reload_does_not_change_it(self):
+        path = self.folder / "target.json"
+        path.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], **self.served_as}))
+        target = self.target(config=path)
+        path.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "seccomp": "enforce",
+                                    **self.served_as}))
+        self.assertIn("seccomp cannot change", target.reload())
+        program, *names = self.target_class.program
+        self.assertIn("strict", self.refused(program, *names, *self.storage, "--listen",
+                                             "uiwarp://127.0.0.1:0", "--seccomp=strict"))
+
+
 class OfNvmf:
     host = "nqn.2026-11.org.example:host"
     served = NQN
@@ -331,8 +402,8 @@ class OfNvmf:
     others_only = ["--host-nqn", "nqn.2026-11.org.example:other"]
 
     @staticmethod
-    def serve(store):
-        return {"subsystems": [{"nqn": NQN, "namespaces": [{"storage": store}]}]}
+    def serve(*stores):
+        return {"subsystems": [{"nqn": NQN, "namespaces": [{"storage": each} for each in stores]}]}
 
     served_as = serve("ram:1MiB")
 
@@ -344,8 +415,8 @@ class OfIser:
     others_only = ["--initiator", "iqn.2026-11.org.example:other"]
 
     @staticmethod
-    def serve(store):
-        return {"targets": [{"name": IQN, "luns": [store]}]}
+    def serve(*stores):
+        return {"targets": [{"name": IQN, "luns": list(stores)}]}
 
     served_as = serve("ram:1MiB")
 
@@ -368,6 +439,24 @@ class NvmfDropped(OfNvmf, Dropped, TargetTest):
 
 class IserDropped(OfIser, Dropped, IserTargetTest):
     """The iSER daemon, started by root."""
+
+
+class NvmfFiltered(OfNvmf, Filtered, TargetTest):
+    """The NVMe daemon under a filter."""
+
+    def change(self, control, disk):
+        control.call("bdev_malloc_create", num_blocks=256, block_size=4096, name="new")
+        control.call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "new"})
+        control.call("save_config", filename=str(disk.with_name("saved.json")))
+
+
+class IserFiltered(OfIser, Filtered, IserTargetTest):
+    """The iSER daemon under a filter."""
+
+    def change(self, control, disk):
+        control.call("iscsi_target_node_add_lun", name=IQN, bdev_name="ram:1MiB")
+        control.call("mrpool_iscsi_target_node_remove_lun", name=IQN, lun_id=1)
+        control.call("save_config")
 
 
 class IserManaged(OfIser, Managed, IserTargetTest):

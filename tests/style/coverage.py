@@ -13,6 +13,7 @@ COUNTER = re.compile(r"^\s*X\((\w+),", re.M)
 DEVICE_COUNTER = re.compile(r"^  X\((\w+), k(?:Sum|Maximum),", re.M)
 VALUE = re.compile(r'\.add\("(\w+)"')
 EVENT = re.compile(r'^    \{"(\w+)", Severity::', re.M)
+CALL = re.compile(r'[ {]"(\w+)"[,}]')
 ENGINE = "examples/engine/options.cc"
 # What a page has to name: (page, source, pattern).
 RULES = [
@@ -25,6 +26,7 @@ RULES = [
     ("docs/statistics.md", "include/mrpool/statistics.h", COUNTER),
     ("docs/statistics.md", "examples/engine/service.cc", VALUE),
     ("docs/service.md", "examples/base/log_events.h", EVENT),
+    ("docs/service.md", "examples/engine/system_calls.h", CALL),
 ]
 
 

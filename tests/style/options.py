@@ -15,7 +15,7 @@ GENERAL = ("--help", "--help-all", "--version", "--completion")
 
 def listed(text):
     """{"--bs SIZE", ...} of a help text."""
-    found = re.findall(r"^  (?:-\w, )?(--[\w-]+(?:\[=\w+\])?)(?: (\S+))?(?:  .*)?$", text, re.M)
+    found = re.findall(r"^  (?:-\w, )?(--[\w-]+(?:\[=[\w|]+\])?)(?: (\S+))?(?:  .*)?$", text, re.M)
     return {f"{name} {value}".strip() for name, value in found if name not in GENERAL}
 
 
