@@ -1,0 +1,96 @@
+#include "examples/iser/target/control_answers.h"
+
+#include <boost/json/object.hpp>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/iser/target/limits.h"
+#include "mrpool/device.h"
+
+namespace mrpool::iser_target {
+
+namespace json = boost::json;
+
+namespace {
+
+json::object shown(const NodeAuth& auth) {
+  return {{"disable_chap", auth.disable_chap},
+          {"require_chap", auth.require_chap},
+          {"mutual_chap", auth.mutual_chap},
+          {"chap_group", auth.chap_group}};
+}
+
+json::object shown_portal(const std::string& text) {
+  const auto address = Address::parse(text);
+  if (!address.ok()) return {{"host", text}};
+  return {{"host", address->host},
+          {"port", absl::StrCat(address->port)},
+          {"transport", address->transport}};
+}
+
+json::object shown_node(const TargetNode& node) {
+  json::object to = shown(node.auth);
+  to["name"] = node.target.name;
+  to["alias_name"] = node.target.alias;
+  json::array maps, luns;
+  for (const auto& [portal, initiator] : node.maps) {
+    maps.push_back(json::object{{"pg_tag", portal}, {"ig_tag", initiator}});
+  }
+  for (const LunConfig& each : node.target.luns) {
+    luns.push_back(json::object{{"bdev_name", each.storage}, {"lun_id", each.lun.value_or(0)}});
+  }
+  to["pg_ig_maps"] = std::move(maps);
+  to["luns"] = std::move(luns);
+  to["queue_depth"] = kQueueDepth;
+  to["header_digest"] = false;
+  to["data_digest"] = false;
+  return to;
+}
+
+}  // namespace
+
+json::array shown_portal_groups(const ControlDocument& document) {
+  json::array all;
+  for (const auto& [tag, addresses] : document.portals) {
+    json::array portals;
+    for (const std::string& each : addresses) portals.push_back(shown_portal(each));
+    all.push_back(json::object{{"tag", tag}, {"portals", portals}, {"private", false}});
+  }
+  return all;
+}
+
+json::array shown_initiator_groups(const ControlDocument& document) {
+  json::array all;
+  for (const auto& [tag, names] : document.initiators) {
+    all.push_back(json::object{{"tag", tag},
+                               {"initiators", json::array(names.begin(), names.end())},
+                               {"netmasks", json::array{kAnybody}}});
+  }
+  return all;
+}
+
+json::array shown_auth_groups(const ControlDocument& document) {
+  json::array all;
+  for (const auto& [tag, accounts] : document.accounts) {
+    json::array secrets;
+    for (const GroupAccount& each : accounts) {
+      json::object account{{"user", each.user}};
+      if (!each.muser.empty()) account["muser"] = each.muser;
+      if (!each.initiator.empty()) account["initiator"] = each.initiator;
+      secrets.push_back(std::move(account));
+    }
+    all.push_back(json::object{{"tag", tag}, {"secrets", std::move(secrets)}});
+  }
+  return all;
+}
+
+json::array shown_target_nodes(const ControlDocument& document, std::string_view name) {
+  json::array all;
+  for (const auto& [each, node] : document.nodes) {
+    if (name.empty() || each == name) all.push_back(shown_node(node));
+  }
+  return all;
+}
+
+}  // namespace mrpool::iser_target

@@ -1,0 +1,157 @@
+// The methods that change target nodes.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "examples/control/parameters.h"
+#include "examples/iser/target/control_answers.h"
+#include "examples/iser/target/control_given.h"
+#include "examples/iser/target/control_methods.h"
+#include "examples/iser/target/limits.h"
+#include "examples/protocol/iscsi/text.h"
+
+namespace mrpool::iser_target {
+
+namespace json = boost::json;
+
+using control::Given;
+using control::Parameter;
+
+namespace {
+
+Parameter maps_parameter() {
+  return required(objects("pg_ig_maps", "by which addresses, for whom",
+                          {required(control::number("pg_tag", "a portal group", 1, kMaxTag)),
+                           required(control::number("ig_tag", "an initiator group", 1, kMaxTag))}));
+}
+
+absl::Status add_maps(const Given& given, const ControlDocument& document, TargetNode& node) {
+  for (const Given& each : objects_of(given, "pg_ig_maps")) {
+    const std::pair map{uint32_t(each.number("pg_tag")), uint32_t(each.number("ig_tag"))};
+    absl::Status status = there(document.portals, map.first, "portal");
+    if (status.ok()) status = there(document.initiators, map.second, "initiator");
+    if (!status.ok()) return status;
+    if (std::ranges::find(node.maps, map) == node.maps.end()) node.maps.push_back(map);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status add_lun(const Given& given, TargetNode& node) {
+  LunConfig lun(given.text("bdev_name"));
+  if (absl::Status status = take_own_options(lun); !status.ok()) return status;
+  if (given.has("lun_id")) lun.lun = uint16_t(given.number("lun_id"));
+  if (!lun.lun) {
+    const std::vector<uint16_t> used = lun_numbers(node.target);
+    uint16_t free = 0;
+    while (std::ranges::find(used, free) != used.end()) ++free;
+    lun.lun = free;
+  }
+  for (const LunConfig& each : node.target.luns) {
+    if (each.lun != lun.lun) continue;
+    return absl::AlreadyExistsError(absl::StrCat("LUN ", *lun.lun, " is ", each.storage));
+  }
+  node.target.luns.push_back(std::move(lun));
+  return absl::OkStatus();
+}
+
+std::vector<Parameter> lun_parameters() {
+  return {required(control::text("bdev_name", "a storage, as file:/srv/disk.img")),
+          control::number("lun_id", "default: the lowest that is free", 0, kMaxLuns - 1)};
+}
+
+absl::Status create_node(const Given& given, ControlDocument& document) {
+  TargetNode node;
+  node.target.name = iscsi::normal_iscsi_name(given.text("name"));
+  node.target.alias = given.text("alias_name");
+  if (document.nodes.contains(node.target.name)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("there is a target ", node.target.name, " already"));
+  }
+  const auto auth = auth_of(document, given);
+  if (!auth.ok()) return auth.status();
+  node.auth = *auth;
+  if (absl::Status status = add_maps(given, document, node); !status.ok()) return status;
+  for (const Given& each : objects_of(given, "luns")) {
+    if (absl::Status status = add_lun(each, node); !status.ok()) return status;
+  }
+  document.nodes.emplace(node.target.name, std::move(node));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void ControlMethods::add_nodes() {
+  std::vector<Parameter> parameters{
+      node_name(),
+      control::text("alias_name", "a name for people"),
+      maps_parameter(),
+      required(objects("luns", "its LUNs", lun_parameters())),
+      control::number("queue_depth", "no effect: the window is this daemon's", 1),
+      control::only("header_digest", false, "iSER has none: RDMA protects headers"),
+      control::only("data_digest", false, "iSER has none: RDMA protects data")};
+  for (Parameter& each : auth_parameters()) parameters.push_back(std::move(each));
+  add_change("iscsi_create_target_node", "serve a target", std::move(parameters), create_node);
+  add_change("iscsi_delete_target_node", "end a target; its sessions end", {node_name()},
+             [](const Given& given, ControlDocument& document) {
+               const auto node = node_of(document, given);
+               if (node.ok()) document.nodes.erase(std::string((*node)->target.name));
+               return node.status();
+             });
+  add_query("iscsi_get_target_nodes", "the targets", {control::text("name", "this one only")},
+            [this](const Given& given) -> control::Result {
+              const std::string name = iscsi::normal_iscsi_name(given.text("name"));
+              json::array all = shown_target_nodes(document_, name);
+              if (!name.empty() && all.empty()) {
+                return absl::NotFoundError(absl::StrCat("there is no target ", name));
+              }
+              return all;
+            });
+}
+
+void ControlMethods::add_node_parts() {
+  const auto add = [this](std::string name, std::string summary, std::vector<Parameter> parameters,
+                          auto edit) {
+    parameters.insert(parameters.begin(), node_name());
+    add_change(std::move(name), std::move(summary), std::move(parameters),
+               [edit](const Given& given, ControlDocument& document) {
+                 const auto node = node_of(document, given);
+                 return node.ok() ? edit(given, document, **node) : node.status();
+               });
+  };
+  add("iscsi_target_node_add_lun", "serve a storage as a LUN", lun_parameters(),
+      [](const Given& given, ControlDocument&, TargetNode& node) { return add_lun(given, node); });
+  add("mrpool_iscsi_target_node_remove_lun", "end a LUN",
+      {required(control::number("lun_id", "the LUN", 0, kMaxLuns - 1))},
+      [](const Given& given, ControlDocument&, TargetNode& node) -> absl::Status {
+        const uint64_t number = given.number("lun_id");
+        if (std::erase_if(node.target.luns,
+                          [&](const LunConfig& each) { return each.lun == number; }) != 0) {
+          return absl::OkStatus();
+        }
+        return absl::NotFoundError(absl::StrCat(node.target.name, " has no LUN ", number));
+      });
+  add("iscsi_target_node_set_auth", "which accounts a target asks for", auth_parameters(),
+      [](const Given& given, ControlDocument& document, TargetNode& node) {
+        const auto auth = auth_of(document, given);
+        if (auth.ok()) node.auth = *auth;
+        return auth.status();
+      });
+  add("iscsi_target_node_add_pg_ig_maps", "admit more initiators", {maps_parameter()},
+      [](const Given& given, ControlDocument& document, TargetNode& node) {
+        return add_maps(given, document, node);
+      });
+  add("iscsi_target_node_remove_pg_ig_maps", "no longer admit initiators", {maps_parameter()},
+      [](const Given& given, ControlDocument&, TargetNode& node) -> absl::Status {
+        for (const Given& each : objects_of(given, "pg_ig_maps")) {
+          const std::pair map{uint32_t(each.number("pg_tag")), uint32_t(each.number("ig_tag"))};
+          if (std::erase(node.maps, map) != 0) continue;
+          return absl::NotFoundError(
+              absl::StrCat(node.target.name, " has no map ", map.first, ":", map.second));
+        }
+        return absl::OkStatus();
+      });
+}
+
+}  // namespace mrpool::iser_target
