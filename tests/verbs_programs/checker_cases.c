@@ -93,6 +93,102 @@ static void write_beyond(void) {
   free((char*)block);
 }
 
+// A key by which a peer writes the memory of an MR.
+struct reach {
+  uint32_t rkey;
+  uint64_t address;  // of its first byte
+};
+
+static struct reach through_window(struct pair* pair, struct ibv_mr* mr, struct ibv_mw* window,
+                                   unsigned rights) {
+  struct ibv_mw_bind bind = {
+      .send_flags = IBV_SEND_SIGNALED,
+      .bind_info = {.mr = mr,
+                    .addr = (uintptr_t)mr->addr,
+                    .length = mr->length,
+                    .mw_access_flags = rights},
+  };
+  check(ibv_bind_mw(pair->a.qp, window, &bind) == 0, "ibv_bind_mw");
+  wait_for(pair->a.cq);
+  return (struct reach){window->rkey, (uintptr_t)mr->addr};
+}
+
+// Request and answer in the same bytes: `a` SENDs them, `b` writes its answer over them and says so
+// by immediate data. The SEND has no completion of its own: the answer covers it.
+static void answer_in_place(struct pair* pair, struct ibv_mr* mr, struct reach reach) {
+  char* elsewhere = new_buffer(kBytes);
+  memset(elsewhere, 7, kBytes);
+  struct ibv_mr* other = register_buffer(pair, elsewhere, kBytes, 0);
+  struct request request, told, ask, answer;
+  struct ibv_recv_wr* bad_receive;
+  struct ibv_send_wr* bad;
+  receive_of(&request, other, 1);
+  check(ibv_post_recv(pair->b.qp, &request.receive, &bad_receive) == 0, "ibv_post_recv");
+  receive_of(&told, mr, 2)->num_sge = 0;
+  check(ibv_post_recv(pair->a.qp, &told.receive, &bad_receive) == 0, "ibv_post_recv");
+  send_of(&ask, mr, 3)->send_flags = 0;
+  ask.sge.addr = reach.address;
+  check(ibv_post_send(pair->a.qp, &ask.send, &bad) == 0, "ibv_post_send");
+  wait_for(pair->b.cq);
+  memset(elsewhere, 7, kBytes);
+  write_of(&answer, other, reach.rkey, reach.address, 4)->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+  check(ibv_post_send(pair->b.qp, &answer.send, &bad) == 0, "ibv_post_send");
+  wait_for(pair->a.cq);
+  wait_for(pair->b.cq);
+  check(((char*)mr->addr)[kBytes - 1] == 7, "the answer is there");
+  ibv_dereg_mr(other);
+  free(elsewhere);
+}
+
+// The peer's key is a window's.
+static void window(void) {
+  struct pair pair;
+  open_pair(&pair, kDepth);
+  char* buffer = new_buffer(kBytes);
+  struct ibv_mr* mr = register_buffer(&pair, buffer, kBytes, IBV_ACCESS_MW_BIND);
+  struct ibv_mw* mw = ibv_alloc_mw(pair.pd, IBV_MW_TYPE_1);
+  check(mw != NULL, "ibv_alloc_mw");
+  answer_in_place(&pair, mr, through_window(&pair, mr, mw, IBV_ACCESS_REMOTE_WRITE));
+  ibv_dealloc_mw(mw);
+  ibv_dereg_mr(mr);
+  free(buffer);
+  close_pair(&pair);
+}
+
+// The peer names bytes by their offset.
+static void offsets(void) {
+  struct pair pair;
+  open_pair(&pair, kDepth);
+  char* buffer = new_buffer(kBytes);
+  struct ibv_mr* mr = ibv_reg_mr_iova(pair.pd, buffer, kBytes, 0,
+                                      IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+  check(mr != NULL, "ibv_reg_mr_iova");
+  answer_in_place(&pair, mr, (struct reach){mr->rkey, 0});
+  ibv_dereg_mr(mr);
+  free(buffer);
+  close_pair(&pair);
+}
+
+// A peer writes by the key of a window that lets it read only.
+static void closed_window(void) {
+  struct pair pair;
+  open_pair(&pair, kDepth);
+  char* buffer = new_buffer(kBytes);
+  struct ibv_mr* mr = register_buffer(&pair, buffer, kBytes, IBV_ACCESS_MW_BIND);
+  struct ibv_mw* mw = ibv_alloc_mw(pair.pd, IBV_MW_TYPE_1);
+  check(mw != NULL, "ibv_alloc_mw");
+  const struct reach reach = through_window(&pair, mr, mw, IBV_ACCESS_REMOTE_READ);
+  struct request write;
+  struct ibv_send_wr* bad;
+  write_of(&write, mr, reach.rkey, reach.address, 1);
+  check(ibv_post_send(pair.b.qp, &write.send, &bad) == 0, "ibv_post_send");
+  wait_for_any(pair.b.cq);
+  ibv_dealloc_mw(mw);
+  ibv_dereg_mr(mr);
+  free(buffer);
+  close_pair(&pair);
+}
+
 int main(int argc, char** argv) {
   check(argc >= 2, "usage: checker_cases CASE");
   if (strcmp(argv[1], "rights") == 0) rights();
@@ -104,5 +200,8 @@ int main(int argc, char** argv) {
     kill(getpid(), SIGKILL);
   }
   if (strcmp(argv[1], "writes-beyond") == 0) write_beyond();
+  if (strcmp(argv[1], "window") == 0) window();
+  if (strcmp(argv[1], "offsets") == 0) offsets();
+  if (strcmp(argv[1], "closed-window") == 0) closed_window();
   return 0;
 }

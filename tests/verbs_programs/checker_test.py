@@ -47,6 +47,19 @@ class Checker(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("AddressSanitizer", done.stderr)
 
+    def test_what_peers_write_is_no_change_of_the_program(self):
+        for case in ("window", "offsets"):
+            done = run(case)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(SUMMARY + "0 hints", done.stderr)
+
+    def test_a_refusal_names_the_window(self):
+        done = run("closed-window", options=["--completions=acknowledged"])
+        self.assertEqual(done.returncode, 66, done.stderr)
+        self.assertRegex(done.stderr, "a peer's RDMA WRITE .* a memory window of MR lkey 0x[0-9a-f]+ .* has, or had")
+        self.assertRegex(done.stderr, r"closed_window \(.*checker_cases\.c:")
+
+
 def line_of(mark):
     lines = pathlib.Path(__file__).with_name("checker_cases.c").read_text().splitlines()
     return next(i for i, line in enumerate(lines, 1) if line.endswith(f"// {mark}"))

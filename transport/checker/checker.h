@@ -67,6 +67,8 @@ class Checker {
   void ended(const void* object);
   void region_made(const ibv_mr& mr, unsigned access);
   void region_ended(const ibv_mr& mr);
+  // The program binds a window; the stack is the caller's.
+  void window_bound(Window window);
   // The program frees or unmaps memory that a region is in.
   void memory_lost(const watch::Loss& loss);
 
@@ -111,6 +113,9 @@ class Checker {
   };
 
   Checker(uint64_t seed, ReportOptions options) : seed_(seed), report_(std::move(options)) {}
+  // What the device let a peer do, and what it refused.
+  void note_access(const PeerAccess& access);
+  void report_refusal(const PeerAccess& access);
   void report_unused_rights(const Region& region);
   void report_never_polled(const void* cq);
   void report_use_of(const Region& region);

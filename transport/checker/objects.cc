@@ -88,20 +88,39 @@ std::vector<Origin> Checker::registered(uint32_t lkey) {
   return {{"registered here", region->made}};
 }
 
+void Checker::window_bound(Window window) {
+  window.bound = Stack::capture();
+  const std::lock_guard lock(mutex_);
+  regions_.bind(window);
+}
+
 void Checker::peer_accessed(const PeerAccess& access) {
   const std::lock_guard lock(mutex_);
-  Region* const region = regions_.find_remote(access.rkey);
-  if (access.admitted) {
-    if (region == nullptr) return;
+  access.admitted ? note_access(access) : report_refusal(access);
+}
+
+void Checker::note_access(const PeerAccess& access) {
+  Region* region = regions_.find_remote(access.rkey);
+  uintptr_t start = 0;
+  if (region != nullptr) {
     region->used |= access.right;
-    if (access.right == IBV_ACCESS_REMOTE_READ) return;
-    const bool zero_based = (region->access & IBV_ACCESS_ZERO_BASED) != 0;
-    const uintptr_t start = zero_based ? region->start + access.address : access.address;
-    written_by_device({{.start = start, .length = access.bytes}}, nullptr);
-    return;
+    start = region->memory_at(access.address);
+  } else if (const Window* window = regions_.find_window(access.rkey)) {
+    region = regions_.find_local(window->lkey);
+    start = window->memory_at(access.address);
+  } else {
+    return;  // a key of the provider's own
   }
+  if (access.right == IBV_ACCESS_REMOTE_READ) return;
+  if (region != nullptr) region->written = true;
+  written_by_device({{.start = start, .length = access.bytes}}, nullptr);
+}
+
+void Checker::report_refusal(const PeerAccess& access) {
+  const Region* const region = regions_.find_remote(access.rkey);
   const Region* const ended = regions_.find_ended(access.rkey);
   const Region* const known = region != nullptr ? region : ended;
+  const Window* const window = regions_.find_window(access.rkey);
   std::string text =
       absl::StrFormat("a peer's %s of %u bytes at 0x%x names rkey 0x%x, ",
                       operation_of(access.right), access.bytes, access.address, access.rkey);
@@ -115,6 +134,12 @@ void Checker::peer_accessed(const PeerAccess& access) {
     absl::StrAppend(&text,
                     "which ended before the peer's access came; the peer has to be told "
                     "first, and its work has to complete");
+  } else if (window != nullptr) {
+    const Region* const whole = regions_.find_local(window->lkey);
+    absl::StrAppend(&text, "which a memory window of ",
+                    whole != nullptr ? to_string(*whole) : "a region that ended",
+                    " has, or had, and which does not admit it");
+    origins.push_back({"bound here", window->bound});
   } else {
     absl::StrAppend(&text, "which no region has");
   }

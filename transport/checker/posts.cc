@@ -89,8 +89,7 @@ void Checker::check_overlap(Request& request) {
   // Bytes that peers write may be on their way still.
   for (const Piece& piece : request.pieces) {
     const Region* const region = regions_.find_local(piece.lkey);
-    constexpr unsigned kWrites = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
-    if (region != nullptr && (region->used & kWrites) != 0) request.copy.drop();
+    if (region != nullptr && region->written) request.copy.drop();
   }
 }
 

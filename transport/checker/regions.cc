@@ -51,7 +51,21 @@ const Region* Regions::find_ended(uint32_t key) const {
   return found == ended_.rend() ? nullptr : &*found;
 }
 
+void Regions::bind(const Window& window) {
+  if (windows_.insert_or_assign(window.rkey, window).second) bound_.push_back(window.rkey);
+  if (bound_.size() <= kRemembered) return;
+  windows_.erase(bound_.front());
+  bound_.pop_front();
+}
+
+const Window* Regions::find_window(uint32_t rkey) const {
+  const auto found = windows_.find(rkey);
+  return found == windows_.end() ? nullptr : &found->second;
+}
+
 void Regions::clear() {
+  windows_.clear();
+  bound_.clear();
   live_.clear();
   by_rkey_.clear();
   ended_.clear();

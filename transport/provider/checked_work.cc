@@ -24,9 +24,20 @@ std::span<const ibv_sge> sges_of(const Wr& wr) {
   return {wr.sg_list, static_cast<size_t>(wr.num_sge)};
 }
 
+void tell_bound(const ibv_send_wr& wr, const MwBind& bind) {
+  const ibv_mw_bind_info& info = wr.bind_mw.bind_info;
+  if (info.mr == nullptr) return;
+  Checker::get()->window_bound({.rkey = bind.key(),
+                                .lkey = info.mr->lkey,
+                                .start = reinterpret_cast<uintptr_t>(bind.range.addr),
+                                .zero_based = has(bind.access, Access::kZeroBased),
+                                .bound = {}});
+}
+
 }  // namespace
 
 void tell_posted(const ibv_send_wr& wr, const SendEntry& entry) {
+  if (entry.opcode == Opcode::kRegMr) tell_bound(wr, entry.bind);
   const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
   Checker::get()->posted_send({.operation = operation_of(entry.opcode),
                                .wr_id = wr.wr_id,

@@ -74,6 +74,8 @@ bool MwBind::must_wait() const { return mr->live() || mr->pending(); }
 
 bool MwBind::has_key(Rkey rkey) const { return mr->rkey().value == rkey.value; }
 
+uint32_t MwBind::key() const { return (mr->rkey().value & ~kKeyPart) | key_part; }
+
 std::optional<Rkey> MwBind::key_to_end() const {
   if (ended_ || ends == nullptr || !(ends->live() || ends->pending())) return std::nullopt;
   return ends->rkey();

@@ -43,6 +43,8 @@ struct MwBind {
   // A registration of the window that was posted before has not come to its end.
   bool must_wait() const;
   bool has_key(Rkey rkey) const;
+  // The key that it gives.
+  uint32_t key() const;
   // The old key, where it has to end first and nobody was told so yet.
   std::optional<Rkey> key_to_end() const;
   // The device was told; `by_request`: in the order of the send queue.

@@ -110,7 +110,10 @@ void leave(MrObject& object) {
 }
 
 // The checker hears of regions that the program knows.
-void tell_region_made(const ibv_mr& mr, uint32_t flags) {
+void tell_region_made(const MrObject& object, uint32_t flags) {
+  const ibv_mr& mr = object.handle.abi;
+  // An iova of 0 makes offsets of addresses, too.
+  if (object.zero_based) flags |= IBV_ACCESS_ZERO_BASED;
   if (Checker* checker = Checker::get()) checker->region_made(mr, flags);
   if (PrematureAccess* checked = PrematureAccess::get()) checked->region_made(mr);
 }
@@ -130,9 +133,8 @@ ibv_mr* reg(ibv_pd* abi, const Region& region) {
   Statistics& statistics = pd->engine->statistics();
   ++statistics.mrs;
   statistics.mrs_high = std::max(statistics.mrs_high, ++statistics.mrs_now);
-  ibv_mr* const made = &object.release()->handle.abi;
-  tell_region_made(*made, region.flags);
-  return made;
+  tell_region_made(*object, region.flags);
+  return &object.release()->handle.abi;
 }
 
 }  // namespace
@@ -239,7 +241,7 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
       return IBV_REREG_MR_ERR_INPUT;
     }
     mrpool::provider::tell_region_ended(*abi);
-    mrpool::provider::tell_region_made(*abi, asked);
+    mrpool::provider::tell_region_made(*mr, asked);
     return 0;
   }
   void* const start = move ? addr : abi->addr;
@@ -256,7 +258,7 @@ int ibv_rereg_mr(ibv_mr* abi, int flags, ibv_pd* new_pd, void* addr, size_t leng
   fresh.handle.object = mr;
   pd->mrs[fresh.handle.abi.lkey] = mr;
   *mr = std::move(fresh);
-  mrpool::provider::tell_region_made(*abi, asked);
+  mrpool::provider::tell_region_made(*mr, asked);
   return 0;
 }
 
