@@ -25,24 +25,42 @@ shared_pd
 
 
 def unpack(folder):
-    """The package compresses what is large."""
+    """Makes the folder one from which the tests run; the package compresses what is large."""
+    (folder / "tests").mkdir()
     for source in SHIPPED.iterdir():
         data = source.read_bytes()
         if source.suffix == ".gz":
             data = gzip.decompress(data)
-        (folder / source.name.removesuffix(".gz")).write_bytes(data)
+        (folder / "tests" / source.name.removesuffix(".gz")).write_bytes(data)
+    return folder
 
 
-def ledger():
-    """What pyverbs.txt lists: pattern → reason."""
-    lines = (HERE / "pyverbs.txt").read_text().splitlines()
+def shipped():
+    """Whether the tests are here; where not, says so, and the status with which to end."""
+    if SHIPPED.is_dir():
+        return True, 0
+    # Images of Debian without documentation lack what the package has there.
+    excluded = any("path-exclude" in file.read_text()
+                   for file in pathlib.Path("/etc/dpkg/dpkg.cfg.d").glob("*"))
+    print(f"{'SKIP' if excluded else 'FAIL'} {SHIPPED} is missing; apt-get install python3-pyverbs"
+          " with dpkg --path-include=/usr/share/doc/*")
+    return False, 0 if excluded else 1
+
+
+def ledger(name="pyverbs.txt"):
+    """What that file lists: pattern → reason."""
+    lines = (HERE / name).read_text().splitlines()
     rows = [line.split(": ", 1) for line in lines if line and not line.startswith("#")]
     return {pattern: reason for pattern, reason in rows}
 
 
+def inner(folder, *arguments):
+    return [PYTHON, str(HERE / "pyverbs_inner.py"), str(folder), *arguments]
+
+
 def run(mrpool_run, folder, module):
     """The results of a module: (result, test, why), and what went wrong besides."""
-    command = [mrpool_run, "--completions=acknowledged", PYTHON, str(HERE / "pyverbs_inner.py"), str(folder), f"test_{module}"]
+    command = [mrpool_run, "--completions=acknowledged", *inner(folder, f"test_{module}")]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT,
                               stdin=subprocess.DEVNULL)
@@ -65,21 +83,15 @@ def judge(row, listed, used):
 
 def main():
     mrpool_run, modules = sys.argv[1], sys.argv[2:] or MODULES
-    if not SHIPPED.is_dir():
-        # Images of Debian without documentation lack what the package has there.
-        excluded = any("path-exclude" in file.read_text()
-                       for file in pathlib.Path("/etc/dpkg/dpkg.cfg.d").glob("*"))
-        print(f"{'SKIP' if excluded else 'FAIL'} {SHIPPED} is missing; apt-get install python3-pyverbs"
-              " with dpkg --path-include=/usr/share/doc/*")
-        return 0 if excluded else 1
+    here, status = shipped()
+    if not here:
+        return status
     listed = ledger()
     used = set()
     failures = 0
     passed = 0
     with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        (folder / "tests").mkdir()
-        unpack(folder / "tests")
+        folder = unpack(pathlib.Path(name))
         for module in modules:
             rows, wrong = run(mrpool_run, folder, module)
             for row in rows:
