@@ -21,8 +21,8 @@ struct Region {
   uint32_t rkey = 0;
   uintptr_t start = 0;
   size_t length = 0;
-  unsigned access = 0;  // as asked for, in user verbs
-  unsigned used = 0;    // of the remote rights
+  unsigned access = 0;   // as asked for, in user verbs
+  unsigned used = 0;     // of the remote rights
   bool written = false;  // by peers, through its own key or a window's
   Stack made;
   Stack ended;  // empty: it is
