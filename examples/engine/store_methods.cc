@@ -49,6 +49,7 @@ std::string scheme_of(const std::string& storage) { return storage.substr(0, sto
 // Parameters that say how a disk's blocks are laid out, which is the same for all here.
 std::vector<Parameter> plain_blocks() {
   const char* const plain = "blocks have no metadata here";
+  const char* const no_hint = "hosts are given no such hint";
   return {control::only("md_size", 0, plain),
           control::only("md_interleave", false, plain),
           control::only("dif_type", 0, plain),
@@ -56,7 +57,12 @@ std::vector<Parameter> plain_blocks() {
           control::only("dif_pi_format", 0, plain),
           control::only("optimal_io_boundary", 0, "requests are not split"),
           control::only("physical_block_size", 0, "it is that of the blocks"),
-          control::only("numa_id", -1, "memory is allocated where it is used first")};
+          control::only("numa_id", -1, "memory is allocated where it is used first"),
+          control::only("preferred_write_granularity", 0, no_hint),
+          control::only("preferred_write_alignment", 0, no_hint),
+          control::only("optimal_write_size", 0, no_hint),
+          control::only("preferred_unmap_granularity", 0, no_hint),
+          control::only("preferred_unmap_alignment", 0, no_hint)};
 }
 
 std::vector<Parameter> and_more(std::vector<Parameter> first, const std::vector<Parameter>& more) {

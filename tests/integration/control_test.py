@@ -276,8 +276,13 @@ class Nvme(ControlTest):
         self.assertEqual({queue["qid"] for queue in queues},
                          set(range(controller["num_io_qpairs"] + 1)))
         self.assertEqual(queues[0]["listen_address"]["trsvcid"], str(target.port))
+        for queue in queues:
+            self.assertEqual(queue["peer_address"]["traddr"], "127.0.0.1")
+            self.assertNotIn(queue["peer_address"]["trsvcid"], ("0", "", str(target.port)))
         group, = client.call("nvmf_get_stats")["poll_groups"]
         self.assertEqual(group["current_io_qpairs"], controller["num_io_qpairs"])
+        self.assertEqual((group["admin_qpairs"], group["io_qpairs"]),
+                         (1, controller["num_io_qpairs"]))
         self.assertIs(client.call("nvmf_subsystem_remove_host", nqn=NQN, host=host), True)
         self.assertNotEqual(load.wait(timeout=PATIENCE), 0)  # it may not come again
         load.communicate()
@@ -289,6 +294,9 @@ class Nvme(ControlTest):
         self.run_host("identify", target, *self.name, "--host-nqn", host, expect=3)
         until(lambda: client.call("nvmf_subsystem_get_controllers", nqn=NQN) == [],
               lambda: "somebody is connected")
+        group, = client.call("nvmf_get_stats")["poll_groups"]
+        self.assertEqual((group["current_admin_qpairs"], group["current_io_qpairs"]), (0, 0))
+        self.assertGreaterEqual(group["admin_qpairs"], 2)
 
     def test_listeners(self):
         _, client = self.begin()

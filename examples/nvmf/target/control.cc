@@ -223,6 +223,9 @@ void Control::add_subsystem_methods() {
                            only("ana_reporting", false, "there are no ANA groups"),
                            only("min_cntlid", 1, "all identifiers are used"),
                            only("max_cntlid", kMaxControllerId, "all identifiers are used"),
+                           only("admin_label", "", "there is none"),
+                           only("dmrsl", 0, "a range of Dataset Management may have any length"),
+                           only("wzsl", 0, "Write Zeroes may have any length"),
                            only("passthrough", false, "stores are no NVMe drives"),
                            only("enable_nssr", false, "there is no subsystem reset")}),
              [](const Given& given, Config& config, json::value&) {

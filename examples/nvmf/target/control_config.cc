@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
+#include "examples/engine/limits.h"
 #include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/control.h"
 #include "examples/nvmf/target/limits.h"
@@ -108,6 +109,41 @@ json::object section(std::string_view name, json::array calls) {
   return one;
 }
 
+// SPDK's options of a transport. What hosts could notice is as it is; how SPDK divides its memory
+// means nothing here.
+std::vector<control::Parameter> transport_parameters(uint32_t in_capsule) {
+  const char* const fixed = "it is fixed";
+  std::vector<control::Parameter> all{
+      required(control::choice("trtype", "the transport", {"RDMA", "rdma", "Rdma"})),
+      target_parameter(),
+      only("in_capsule_data_size", in_capsule, "it is set when the daemon starts, by --in-capsule"),
+      only("max_io_size", kMaxTransfer, fixed),
+      only("max_queue_depth", kMaxQueueEntries, fixed),
+      only("max_aq_depth", kMaxQueueEntries, fixed),
+      only("max_io_qpairs_per_ctrlr", kMaxIoQueues, fixed),
+      only("abort_timeout_sec", engine::kAbortPatience / std::chrono::seconds(1), fixed),
+      only("kas", kKeepAliveGranularity, fixed),
+      only("min_kato", 0, "a host may ask for any keep-alive time"),
+      only("masked_oncs", "", "hosts are told of all commands"),
+      only("masked_fuses", "", "there are no fused commands"),
+      only("no_srq", false, "SPDK's default is all there is"),
+      only("c2h_success", true, "it is of TCP"),
+      only("zcopy", false, "it is always on where it helps"),
+      only("dif_insert_or_strip", false, "it is of TCP"),
+      only("no_wr_batching", false, "requests are posted in chains"),
+      only("disable_mappable_bar0", false, "it is of vfio-user"),
+      only("disable_adaptive_irq", false, "it is of vfio-user"),
+      only("disable_shadow_doorbells", false, "it is of vfio-user"),
+      only("disable_command_passthru", false, "stores are no drives")};
+  for (const char* name :
+       {"io_unit_size", "num_shared_buffers", "buf_cache_size", "iobuf_small_cache_size",
+        "iobuf_large_cache_size", "num_cqe", "max_srq_depth", "sock_priority", "acceptor_backlog",
+        "acceptor_poll_rate", "control_msg_num", "ack_timeout", "data_wr_pool_size"}) {
+    all.push_back(control::number(name, "no effect: it is of SPDK's memory and polling"));
+  }
+  return all;
+}
+
 }  // namespace
 
 json::array store_calls(const Config& config) {
@@ -172,21 +208,7 @@ void Control::add_config_methods() {
            });
   methods.add({.name = "nvmf_create_transport",
                .summary = "no effect: RDMA is always there, with what the daemon was started with",
-               .parameters = {required(control::choice("trtype", "the transport",
-                                                       {"RDMA", "rdma", "Rdma"})),
-                              target_parameter(),
-                              only("in_capsule_data_size", service_.in_capsule(),
-                                   "it is set when the daemon starts, by --in-capsule"),
-                              only("max_io_size", kMaxTransfer, "it is fixed"),
-                              only("no_srq", false, "SPDK's default is all there is"),
-                              only("c2h_success", true, "it is of TCP"),
-                              only("zcopy", false, "it is always on where it helps"),
-                              only("dif_insert_or_strip", false, "it is of TCP"),
-                              only("no_wr_batching", false, "requests are posted in chains"),
-                              only("disable_mappable_bar0", false, "it is of vfio-user"),
-                              only("disable_adaptive_irq", false, "it is of vfio-user"),
-                              only("disable_shadow_doorbells", false, "it is of vfio-user"),
-                              only("disable_command_passthru", false, "stores are no drives")},
+               .parameters = transport_parameters(service_.in_capsule()),
                .run = [](const Given&) -> Result { return json::value(true); }});
 }
 

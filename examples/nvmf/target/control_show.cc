@@ -118,6 +118,9 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
   one["max_namespaces"] = subsystem.max_namespaces;
   one["min_cntlid"] = 1;
   one["max_cntlid"] = kMaxControllerId;
+  one["passthrough"] = false;
+  one["dmrsl"] = 0;
+  one["wzsl"] = 0;
   json::array namespaces;
   if (const auto served = service_.target().find(subsystem.nqn)) {
     const auto table = served->namespaces();
@@ -180,7 +183,9 @@ Result Control::get_controllers(const Given& given) const {
   for (const auto& controller : *controllers) {
     const Controller::Identity& identity = controller->identity();
     uint32_t io_queues = 0;
-    for (const auto& [number, worker] : controller->queues()) io_queues += number != 0 ? 1 : 0;
+    for (const Controller::QueueState& queue : controller->queues()) {
+      io_queues += queue.number != 0 ? 1 : 0;
+    }
     storage::Uuid id{};
     std::copy(identity.host_id.begin(), identity.host_id.end(), id.begin());
     json::object one;
@@ -200,14 +205,15 @@ Result Control::get_queues(const Given& given) const {
   json::array all;
   for (const auto& controller : *controllers) {
     const Controller::Identity& identity = controller->identity();
-    for (const auto& [number, worker] : controller->queues()) {
+    for (const Controller::QueueState& queue : controller->queues()) {
       json::object one;
       one["cntlid"] = identity.id;
-      one["qid"] = number;
-      one["state"] = controller->enabled() ? "enabled" : "active";
-      one["thread"] = absl::StrCat("worker ", worker);
+      one["qid"] = queue.number;
+      one["state"] = "enabled";  // as every queue is that has sent Connect
+      one["thread"] = absl::StrCat("worker ", queue.worker);
       one["hostnqn"] = identity.host_nqn;
-      one["listen_address"] = address(identity.local_address);
+      one["listen_address"] = address(queue.local);
+      one["peer_address"] = address(queue.peer);
       all.push_back(std::move(one));
     }
   }
@@ -254,8 +260,8 @@ Result Control::get_stats() const {
   std::vector<uint32_t> admin(workers);
   std::vector<uint32_t> io(workers);
   for (const auto& controller : service_.target().all_controllers()) {
-    for (const auto& [number, worker] : controller->queues()) {
-      if (worker < workers) ++(number == 0 ? admin : io)[worker];
+    for (const Controller::QueueState& queue : controller->queues()) {
+      if (queue.worker < workers) ++(queue.number == 0 ? admin : io)[queue.worker];
     }
   }
   std::vector<uint64_t> commands(workers);
@@ -264,12 +270,16 @@ Result Control::get_stats() const {
       commands[i] += subsystem->counters(i).reads + subsystem->counters(i).writes;
     }
   }
+  const std::vector<Target::QueueCount> ever = service_.target().connected_queues();
   json::array groups;
   for (uint32_t i = 0; i < workers; ++i) {
     json::object one;
     one["name"] = absl::StrCat("worker ", i);
+    one["admin_qpairs"] = ever[i].admin;
+    one["io_qpairs"] = ever[i].io;
     one["current_admin_qpairs"] = admin[i];
     one["current_io_qpairs"] = io[i];
+    one["pending_bdev_io"] = 0;  // nothing waits for a description of a request
     one["completed_nvme_io"] = commands[i];
     one["transports"] = json::array{{{"trtype", "RDMA"}}};
     groups.push_back(std::move(one));

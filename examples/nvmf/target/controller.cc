@@ -50,18 +50,20 @@ std::optional<KnownStores> Controller::left_behind() const {
   return known_;
 }
 
-void Controller::attach_admin(QueueRef queue) {
+void Controller::attach_admin(QueueRef queue, std::string peer) {
   const std::lock_guard lock(mutex_);
-  queues_.emplace(0, Member{queue});
+  queues_.emplace(0, Member{queue, identity_.local_address, std::move(peer)});
 }
 
-Controller::Join Controller::join(uint16_t queue_id, QueueRef queue) {
+Controller::Join Controller::join(uint16_t queue_id, QueueRef queue, std::string local,
+                                  std::string peer) {
   const std::lock_guard lock(mutex_);
   const bool draining = std::any_of(queues_.begin(), queues_.end(),
                                     [](const auto& entry) { return entry.second.closed; });
   if (resetting_ || draining) return Join::kWait;
   if (!enabled_locked()) return Join::kRefused;
-  return queues_.emplace(queue_id, Member{queue}).second ? Join::kJoined : Join::kRefused;
+  Member member{queue, std::move(local), std::move(peer)};
+  return queues_.emplace(queue_id, std::move(member)).second ? Join::kJoined : Join::kRefused;
 }
 
 void Controller::close(uint16_t queue_id) {
@@ -81,10 +83,12 @@ bool Controller::draining() const {
                      [](const auto& entry) { return entry.second.closed; });
 }
 
-std::vector<std::pair<uint16_t, uint32_t>> Controller::queues() const {
+std::vector<Controller::QueueState> Controller::queues() const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::pair<uint16_t, uint32_t>> all;
-  for (const auto& [number, member] : queues_) all.emplace_back(number, member.queue.worker);
+  std::vector<QueueState> all;
+  for (const auto& [number, member] : queues_) {
+    all.push_back({number, member.queue.worker, member.local, member.peer});
+  }
   return all;
 }
 

@@ -117,20 +117,25 @@ class Controller {
   }
 
   // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
-  void attach_admin(QueueRef queue);
+  void attach_admin(QueueRef queue, std::string peer = {});
   enum class Join : uint8_t {
     kJoined,
     kWait,     // an earlier queue, or a reset, has not come to its end
     kRefused,  // the controller is not enabled, or has a queue of that number
   };
-  Join join(uint16_t queue_id, QueueRef queue);
+  Join join(uint16_t queue_id, QueueRef queue, std::string local = {}, std::string peer = {});
   void close(uint16_t queue_id);
   void detach(uint16_t queue_id);
   // Has a queue that is closed and not yet detached.
   bool draining() const;
   bool has_queues() const;
-  // By number, with the worker of each.
-  std::vector<std::pair<uint16_t, uint32_t>> queues() const;
+  struct QueueState {
+    uint16_t number = 0;
+    uint32_t worker = 0;
+    std::string local;  // "127.0.0.1:4420"
+    std::string peer;
+  };
+  std::vector<QueueState> queues() const;  // by number
   // The end of the association: drops every queue.
   void terminate();
   bool enabled() const;
@@ -218,6 +223,8 @@ class Controller {
   mutable std::mutex mutex_;
   struct Member {
     QueueRef queue;
+    std::string local{};
+    std::string peer{};
     bool closed = false;
   };
   std::map<uint16_t, Member> queues_;

@@ -253,6 +253,7 @@ void Queue::connect(Command& command) {
   facts.cm_queue_id = queue_id_;
   facts.entries = entries_;
   facts.local_address = link_.local();
+  facts.peer_address = link_.peer();
   Connected connected = context_.target.connect(wire, data, facts, link_.now());
   if (connected.wait) {
     command.stage = Stage::kJoining;

@@ -214,8 +214,8 @@ void Service::observe(metrics::Snapshot& to) const {
     session.host = identity.host_nqn;
     session.target = controller->subsystem().nqn;
     session.number = identity.id;
-    for (const auto& [number, worker] : controller->queues()) {
-      session.queues.push_back({.number = number, .worker = worker});
+    for (const Controller::QueueState& queue : controller->queues()) {
+      session.queues.push_back({.number = queue.number, .worker = queue.worker});
     }
   }
   engine_.accounts().add_io(to);

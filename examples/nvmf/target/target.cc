@@ -71,7 +71,8 @@ bool parse_request(std::span<const std::byte> private_data, QueueRequest& reques
 Target::Target(const Options& options, ControllerHost& host)
     : options_(options),
       host_(host),
-      discovery_(std::make_shared<Subsystem>(discovery_options(), options.workers)) {}
+      discovery_(std::make_shared<Subsystem>(discovery_options(), options.workers)),
+      connected_(options.workers) {}
 
 void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
                    std::vector<Referral> referrals) {
@@ -244,7 +245,8 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
                                          : lost_.known(key_of(identity, *subsystem), *table, now);
   auto controller = std::make_shared<Controller>(std::move(identity), std::move(subsystem), host_,
                                                  *this, std::move(known), now);
-  controller->attach_admin(queue.ref);
+  controller->attach_admin(queue.ref, queue.peer_address);
+  ++connected_.at(queue.ref.worker).admin;
   const uint16_t id = controller->identity().id;
   controllers_.emplace(id, controller);
   return {false, Status::kSuccess, id, std::move(controller)};
@@ -270,8 +272,9 @@ Connected Target::connect_io(const ConnectCommand& command, const ConnectData& d
   if (identity.discovery || command.queue_id > kMaxIoQueues) {
     return bad_command(offsetof(ConnectCommand, queue_id));
   }
-  switch (controller.join(command.queue_id, queue.ref)) {
+  switch (controller.join(command.queue_id, queue.ref, queue.local_address, queue.peer_address)) {
     case Controller::Join::kJoined:
+      ++connected_.at(queue.ref.worker).io;
       return {false, Status::kSuccess, identity.id, at->second};
     case Controller::Join::kWait:
       waiting_.push_back(queue.ref);
@@ -396,6 +399,11 @@ std::vector<std::byte> Target::discovery_log(std::string_view host_nqn,
 uint64_t Target::generation() const {
   const std::lock_guard lock(mutex_);
   return generation_;
+}
+
+std::vector<Target::QueueCount> Target::connected_queues() const {
+  const std::lock_guard lock(mutex_);
+  return connected_;
 }
 
 size_t Target::controllers() const {

@@ -40,6 +40,7 @@ struct QueueFacts {
   uint16_t cm_queue_id = 0;   // as the RDMA private data said
   uint32_t entries = 0;       // what the private data agreed on
   std::string local_address;  // "127.0.0.1:4420"
+  std::string peer_address;
 };
 
 struct Connected {
@@ -94,6 +95,12 @@ class Target final : public DiscoverySource {
                                        std::string_view local) const override;
   uint64_t generation() const;
   size_t controllers() const;
+  // Queues that connected since the start.
+  struct QueueCount {
+    uint64_t admin = 0;
+    uint64_t io = 0;
+  };
+  std::vector<QueueCount> connected_queues() const;  // by worker
 
  private:
   Connected connect_admin(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
@@ -116,6 +123,7 @@ class Target final : public DiscoverySource {
   LostHosts lost_;
   std::vector<Portal> portals_;
   std::vector<Referral> referrals_;
+  std::vector<QueueCount> connected_;  // by worker
   uint64_t generation_ = 0;
   uint16_t last_id_ = 0;
 };

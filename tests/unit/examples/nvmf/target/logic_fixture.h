@@ -118,7 +118,7 @@ class TargetFixture : public ::testing::Test {
     target_.apply({open, closed}, {portal});
   }
   QueueFacts facts(uint16_t queue_id, uint32_t entries = 32) {
-    return {{0, next_queue_++}, queue_id, entries, "10.0.0.1:4420"};
+    return {{0, next_queue_++}, queue_id, entries, "10.0.0.1:4420", "10.0.0.2:40000"};
   }
   std::shared_ptr<Controller> connect(std::string_view nqn = kNqn, std::string_view host = kHost,
                                       uint32_t keep_alive_ms = 0) {
