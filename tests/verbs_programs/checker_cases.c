@@ -1,6 +1,7 @@
 // Programs that the checker has to cope with: checker_cases CASE. checker_test.py runs them.
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,34 @@ static void write_beyond(void) {
   volatile char* const block = malloc(kBytes);
   block[kBytes] = 1;  // BEYOND
   free((char*)block);
+}
+
+static void* exchange_and_close(void* ignored) {
+  (void)ignored;
+  while (!stop) sched_yield();  // main() is about to be gone
+  post_message_receive(&message);
+  post_message_send(&message);
+  wait_for(message.pair.b.cq);
+  wait_for(message.pair.a.cq);
+  close_message(&message);
+  puts("exchanged");
+  return NULL;
+}
+
+static void say_stop(void* ignored) {
+  (void)ignored;
+  stop = 1;
+}
+
+// main() ends by pthread_exit(), a thread of the program goes on for a while; the process ends with it.
+static void leave_main(void) {
+  open_message(&message);
+  pthread_t thread;
+  check(pthread_create(&thread, NULL, exchange_and_close, NULL) == 0, "pthread_create");
+  pthread_key_t key;
+  check(pthread_key_create(&key, say_stop) == 0, "pthread_key_create");
+  pthread_setspecific(key, &message);
+  pthread_exit(NULL);
 }
 
 // A key by which a peer writes the memory of an MR.
@@ -200,6 +229,11 @@ int main(int argc, char** argv) {
     kill(getpid(), SIGKILL);
   }
   if (strcmp(argv[1], "writes-beyond") == 0) write_beyond();
+  if (strcmp(argv[1], "leave-main") == 0) leave_main();
+  if (strcmp(argv[1], "leave-main-alone") == 0) {
+    rights();
+    pthread_exit(NULL);
+  }
   if (strcmp(argv[1], "window") == 0) window();
   if (strcmp(argv[1], "offsets") == 0) offsets();
   if (strcmp(argv[1], "closed-window") == 0) closed_window();

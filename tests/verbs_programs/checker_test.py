@@ -47,6 +47,14 @@ class Checker(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("AddressSanitizer", done.stderr)
 
+    def test_a_process_whose_main_thread_ends_by_pthread_exit(self):
+        for case, output in (("leave-main", "exchanged\n"), ("leave-main-alone", "")):
+            for options in ([], ["--check"]):
+                done = subprocess.run([MRPOOL_RUN, *options, CASES, case], capture_output=True, text=True,
+                                      timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stdout), (0, output), done.stderr)
+                self.assertEqual(SUMMARY in done.stderr, bool(options), done.stderr)
+
     def test_what_peers_write_is_no_change_of_the_program(self):
         for case in ("window", "offsets"):
             done = run(case)

@@ -16,6 +16,7 @@
 #include "transport/provider/capture.h"
 #include "transport/provider/device_watch.h"
 #include "transport/provider/limits.h"
+#include "transport/provider/main_thread.h"
 #include "transport/provider/options.h"
 #include "transport/provider/premature_access.h"
 #include "transport/provider/qp_object.h"
@@ -27,6 +28,8 @@ namespace {
 
 // How long the thread leaves the reactor to a program that polls before it looks again.
 constexpr timespec kNapTime{.tv_sec = 0, .tv_nsec = 200'000};
+// How often it looks whether it is the last one, after pthread_exit() in main().
+constexpr timespec kLastThreadTime{.tv_sec = 0, .tv_nsec = 20'000'000};
 // So many rounds of the program since the last look mean that it polls; fewer, that it wakes up
 // now and then and goes back to sleep.
 constexpr uint64_t kPolling = 16;
@@ -77,6 +80,7 @@ Engine* Engine::get() {
   if (!engine->open()) return nullptr;  // set-up failed half way: what it holds stays with it
   static const int registered = [] {
     std::atexit(&Engine::at_exit);
+    watch_main_thread(&Engine::wake_to_look);
     return ::pthread_atfork(&Engine::before_fork, &Engine::after_fork_parent,
                             &Engine::after_fork_child);
   }();
@@ -147,6 +151,7 @@ void Engine::serve() {
     const uint64_t polls = polls_.load(std::memory_order_relaxed);
     const bool program_polls = polls - seen > kPolling;
     seen = polls;
+    if (!program_polls) end_if_last();
     if (program_polls && armed_.load(std::memory_order_relaxed) == 0) {
       nap();
       continue;
@@ -170,15 +175,27 @@ void Engine::serve() {
   }
 }
 
-void Engine::nap() { wait(false, true); }
+void Engine::end_if_last() {
+  if (!main_thread_ended()) [[likely]]
+    return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_look_) return;
+  next_look_ = now + std::chrono::nanoseconds(kLastThreadTime.tv_nsec);
+  if (is_last_thread(::gettid())) std::exit(0);
+}
 
-// Without /proc the reactor has no descriptor to sleep on.
-void Engine::sleep() { wait(true, reactor_fd_ < 0); }
+void Engine::nap() { wait(false, &kNapTime); }
 
-void Engine::wait(bool on_reactor, bool bounded) {
+void Engine::sleep() {
+  // Without /proc the reactor has no descriptor to sleep on.
+  const timespec* const limit = main_thread_ended() ? &kLastThreadTime : nullptr;
+  wait(true, reactor_fd_ < 0 ? &kNapTime : limit);
+}
+
+void Engine::wait(bool on_reactor, const timespec* limit) {
   pollfd fds[2] = {{wake_fd_, POLLIN, 0}, {reactor_fd_, POLLIN, 0}};
   const bool both = on_reactor && reactor_fd_ >= 0;
-  ::ppoll(fds, both ? 2 : 1, bounded ? &kNapTime : nullptr, nullptr);
+  ::ppoll(fds, both ? 2 : 1, limit, nullptr);
   uint64_t count;
   if ((fds[0].revents & POLLIN) != 0) (void)!::read(wake_fd_, &count, sizeof count);
   asleep_.store(false, std::memory_order_relaxed);
@@ -189,7 +206,9 @@ void Engine::wake() {
   ::eventfd_write(wake_fd_, 1);
 }
 
-void Engine::wake_to_report() {
+void Engine::wake_to_report() { wake_to_look(); }
+
+void Engine::wake_to_look() {
   if (engine_of_process != nullptr) engine_of_process->wake();
 }
 
@@ -300,7 +319,11 @@ void Engine::finish() {
   // Nothing of ours may run while the process takes its libraries down.
   ended_.store(true, std::memory_order_relaxed);
   wake();
-  thread_.join();
+  if (std::this_thread::get_id() == thread_.get_id()) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
   (void)!::write(STDERR_FILENO, report.data(), report.size());
 }
 

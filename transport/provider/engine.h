@@ -17,6 +17,8 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,6 +73,8 @@ class Engine final : public Poller {
   // What the program touched of guarded memory is reported soon, even if it calls nothing. In
   // signal handlers.
   static void wake_to_report();
+  // The engine's thread looks again at what it does.
+  static void wake_to_look();
 
  private:
   friend class Session;
@@ -86,7 +90,9 @@ class Engine final : public Poller {
   void nap();
   // Sleeps until the reactor has work or a Session wakes the thread.
   void sleep();
-  void wait(bool on_reactor, bool bounded);
+  void wait(bool on_reactor, const timespec* limit);
+  // Ends the process when no thread of the program is left.
+  void end_if_last();
   void wake();
   static void before_fork();
   static void after_fork_parent();
@@ -120,6 +126,7 @@ class Engine final : public Poller {
   std::atomic<int> armed_{0};
   std::atomic<bool> asleep_{false};
   std::atomic<bool> ended_{false};
+  std::chrono::steady_clock::time_point next_look_;
   int wake_fd_ = -1;
   int reactor_fd_ = -1;
   std::thread thread_;

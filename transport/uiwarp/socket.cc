@@ -433,12 +433,18 @@ class SocketDial final : public Dial {
     void keep_polling() { arm(reactor, kResolvePeriod); }
 
     static void resolve(const std::shared_ptr<State>& state) {
+      const std::string host = host_or_loopback(state->address);
+      error_code not_numeric;
+      const auto number = boost::asio::ip::make_address(host, not_numeric);
+      if (!not_numeric) {
+        const tcp::endpoint endpoint(number, state->address.port);
+        return connect(state, tcp::resolver::results_type::create(endpoint, host, ""));
+      }
       // Asio resolves on a thread of its own, whose answer does not make Reactor::fd() readable; a
       // timer does.
       state->arm(state->reactor, kResolvePeriod);
       state->resolver.async_resolve(
-          host_or_loopback(state->address), std::to_string(state->address.port),
-          tcp::resolver::numeric_service,
+          host, std::to_string(state->address.port), tcp::resolver::numeric_service,
           [state](error_code ec, const tcp::resolver::results_type& found) {
             state->cancel();
             if (state->handler == nullptr) return;
