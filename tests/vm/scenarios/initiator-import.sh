@@ -20,6 +20,15 @@ echo 0123456789abcdef >"$subsys/attr_serial"
 mkdir "$NVMET/hosts/$HOST_NQN" "$NVMET/ports/2"
 ln -s "$NVMET/hosts/$HOST_NQN" "$subsys/allowed_hosts/$HOST_NQN"
 echo tcp >"$NVMET/ports/2/addr_trtype"
+referral=$NVMET/ports/1/referrals/other
+mkdir "$referral"
+echo tcp >"$referral/addr_trtype"
+echo ipv4 >"$referral/addr_adrfam"
+echo 10.0.0.9 >"$referral/addr_traddr"
+echo 8009 >"$referral/addr_trsvcid"
+echo 1 >"$referral/enable"
+discover=("$BIN/mrpool-nvmf" discover "$URI" --host-nqn "$HOST_NQN")
+says 'tcp 10\.0\.0\.9:8009' "${discover[@]}"
 "$BIN/mrpool-nvmf" write "${to[@]}" --input "$RUN/file"
 "$BIN/mrpool-nvmf" identify "${to[@]}" | tee "$RUN/kernel"
 uuid=$(cat "$subsys/namespaces/1/device_uuid")
@@ -28,13 +37,14 @@ step 'it is saved and ends'
 "$guest/nvmet-save" "$RUN/nvmet.json"
 cat "$RUN/nvmet.json"
 rm "$subsys/allowed_hosts/$HOST_NQN"
-rmdir "$NVMET/ports/2" "$NVMET/hosts/$HOST_NQN"
+rmdir "$referral" "$NVMET/ports/2" "$NVMET/hosts/$HOST_NQN"
 kernel_target_remove
 
 step 'ours serves it'
 says 'ports.1.\.addr\.trtype: is "tcp"' \
   sh -c "'$BIN/mrpool-nvmf-target' --config '$RUN/nvmet.json' --check-config 2>&1"
 target_start --config "$RUN/nvmet.json"
+says 'tcp 10\.0\.0\.9:8009' "${discover[@]}"
 "$BIN/mrpool-nvmf" read "${to[@]}" --size 1MiB --output "$RUN/back"
 cmp "$RUN/file" "$RUN/back"
 says "${uuid//-/}" "$BIN/mrpool-nvmf" identify "${to[@]}"

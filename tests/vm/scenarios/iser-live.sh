@@ -1,0 +1,77 @@
+# A logged-in Linux initiator follows what an administrator changes by mrpool-ctl, under verified load.
+#
+# checks: LUNs added, grown and removed, unit attentions, rescan; an initiator removed; verified load goes on
+# needs: iscsiadm iscsid fio sg_turs
+# wires: siw
+# timeout: 200
+# kernel-may-say: I/O error|failed|timeout|error
+need iscsiadm iscsid fio sg_turs
+. "$guest/iser.sh"
+CONTROL=$RUN/control.sock
+URI=${URI%:*}:$PORT
+ctl() { "$BIN/mrpool-ctl" "$@" --socket "$CONTROL"; }
+told() { sg_turs "$1" >/dev/null 2>&1 || true; dmesg | grep -qi "$2"; }
+truncate -s 16M "$RUN/disk"
+dmesg -C
+"$BIN/mrpool-iser-target" --listen "$URI" --control "$CONTROL" --target $IQN --lun ram:16MiB \
+  --lun "file:$RUN/disk" --initiator $LINUX --open-discovery >>"$RUN/target.log" 2>&1 &
+TARGET_PID=$!
+echo $TARGET_PID >"$RUN/target.pid"
+until_true 30 grep -q listening "$RUN/target.log" || fail "the target does not listen"
+
+step "login and verified load"
+initiator_start
+iscsi_discover
+iscsi_log_in $IQN
+disk=$(unit $IQN $LINUX 0)
+grows=$(unit $IQN $LINUX 1)
+fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --iodepth=4 --rw=randwrite --bs=4k \
+  --size=1M --verify=crc32c --verify_fatal=1 --verify_backlog=64 --time_based --runtime=600 \
+  --rate_iops=100 >"$RUN/load" 2>&1 &
+load=$!
+
+step "a LUN appears"
+ctl lun add $IQN --storage ram:8MiB --lun 5
+until_true 20 told "$grows" 'LUN assignments' || fail "no unit attention of the LUNs"
+iscsiadm -m session --rescan >/dev/null
+added=$(unit $IQN $LINUX 5)
+[ "$(blockdev --getsize64 "$added")" = $((8 << 20)) ] || fail "the size of $added"
+head -c 1M /dev/urandom >"$RUN/data"
+dd if="$RUN/data" of="$added" bs=1M oflag=direct status=none
+dd if="$added" bs=1M count=1 iflag=direct status=none | cmp "$RUN/data" -
+
+step "a LUN grows"
+dd if="$RUN/data" of="$grows" bs=1M oflag=direct status=none
+truncate -s 32M "$RUN/disk"
+until_true 20 told "$grows" 'capacity data has changed' || fail "no unit attention of the size"
+echo 1 >"/sys/class/block/${grows##*/}/device/rescan"
+has_size() { [ "$(blockdev --getsize64 "$grows")" = "$1" ]; }
+until_true 20 has_size $((32 << 20)) || fail "$grows has $(blockdev --getsize64 "$grows")"
+dd if="$grows" bs=1M count=1 iflag=direct status=none | cmp "$RUN/data" -
+dd if="$RUN/data" of="$grows" bs=1M seek=31 oflag=direct status=none
+
+step "a LUN goes, and the load goes on"
+ctl lun remove $IQN --lun 5
+refused dd if="$added" of=/dev/null bs=1M count=1 iflag=direct
+echo 1 >"/sys/class/block/${added##*/}/device/delete"
+writes() { awk '{print $5}' "/sys/class/block/${disk##*/}/stat"; }
+before=$(writes)
+more() { kill -0 $load && [ "$(writes)" -gt $((before + 100)) ]; }
+until_true 60 more || fail "the load stands still after $before writes: $(cat "$RUN/load")"
+kill -INT $load
+wait $load || [ $? = 128 ] || fail "the load: $(cat "$RUN/load")"
+grep -q 'err= 0' "$RUN/load" || fail "the load: $(cat "$RUN/load")"
+
+step "the initiator is removed"
+ctl initiator remove $IQN --initiator $LINUX
+logged_out() { ! grep -qs LOGGED_IN /sys/class/iscsi_session/session*/state; }
+until_true 30 logged_out || fail "its session stays"
+stop_live() {
+  kill -TERM $TARGET_PID
+  wait $TARGET_PID || fail "the target's exit status is $?"
+  grep -q "MRs in use: 0 " "$RUN/target.log" || fail "MRs are still in use"
+}
+initiator_stop
+stop_live
+echo 0 >"$RUN/target.rc"
+TARGET_PID=
