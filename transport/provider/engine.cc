@@ -18,10 +18,12 @@
 #include "transport/provider/limits.h"
 #include "transport/provider/main_thread.h"
 #include "transport/provider/options.h"
+#include "transport/provider/patient_network.h"
 #include "transport/provider/premature_access.h"
 #include "transport/provider/qp_object.h"
 #include "transport/uiwarp/limits.h"
 #include "transport/uiwarp/open.h"
+#include "transport/uiwarp/socket.h"
 
 namespace mrpool::provider {
 namespace {
@@ -46,11 +48,11 @@ Address any_port(std::string host) {
 }
 
 absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address) {
-  std::shared_ptr<uiwarp::Network> captured = captured_network();
-  if (captured == nullptr) return Device::open(address);
   const auto options = uiwarp::parse_options(address.options);
   if (!options.ok()) return options.status();
-  return uiwarp::make_device(*options, std::move(captured));
+  std::shared_ptr<uiwarp::Network> network = captured_network();
+  if (network == nullptr) network = uiwarp::make_socket_network();
+  return uiwarp::make_device(*options, make_patient_network(std::move(network)));
 }
 
 }  // namespace
