@@ -302,7 +302,7 @@ void add_listeners(Commands& commands) {
     const bool six = address->host.find(':') != std::string::npos;
     const json::object listen{{"trtype", "RDMA"},
                               {"adrfam", six ? "IPv6" : "IPv4"},
-                              {"traddr", address->host},
+                              {"traddr", absl::StrCat(address->transport, "://", address->host)},
                               {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
     return conversation.change(method, {{"nqn", words->nqn}, {"listen_address", listen}},
                                absl::StrCat(done, words->address));

@@ -137,7 +137,7 @@ class Commands(unittest.TestCase):
         self.asks('call anything --params {"a":[1]}', "anything", {"a": [1]}, "true\n")
 
     def test_listeners(self):
-        listen = {"trtype": "RDMA", "adrfam": "IPv6", "traddr": "::1", "trsvcid": "4420"}
+        listen = {"trtype": "RDMA", "adrfam": "IPv6", "traddr": "verbs://::1", "trsvcid": "4420"}
         self.asks(f"listener add {NQN} --address verbs://[::1]", "nvmf_subsystem_add_listener",
                   {"nqn": NQN, "listen_address": listen})
         self.asks(f"listener remove {NQN} --address verbs://[::1]:4420",
