@@ -23,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
 #include "examples/base/exit_status.h"
+#include "examples/base/log.h"
 #include "tests/sim/board_world.h"
 #include "tests/sim/iser_world.h"
 #include "tests/sim/lied_to_iser.h"
@@ -175,6 +176,11 @@ Totals run_seeds(uint64_t seed, Plant plant, bool digest,
   return totals;
 }
 
+void prepare_output() {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was said stays said when a run is killed
+  mrpool::base::set_log_severity(mrpool::base::Severity::kWarning);  // hosts come and go
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -214,7 +220,7 @@ int main(int argc, char** argv) {
                                                        "--plant: --world ", g_kind->name.data(),
                                                        " has no place for it")));
   }
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was said stays said when a run is killed
+  prepare_output();
   name_seed_of_crashes();
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
