@@ -82,6 +82,17 @@ absl::Status print_luns(Conversation& conversation, const std::string& name) {
   return conversation.print(list(*target, "luns"), table.text());
 }
 
+absl::Status print_connections(Conversation& conversation) {
+  const auto answer = conversation.ask("iscsi_get_connections");
+  if (!answer.ok()) return answer.status();
+  Table table({"TARGET", "INITIATOR", "ADDRESS", "PORTAL", ">TSIH"});
+  for (const json::value& each : list(*answer, "")) {
+    table.row({shown(each, "target_node_name"), shown(each, "initiator_name"),
+               shown(each, "initiator_addr"), shown(each, "target_addr"), shown(each, "tsih")});
+  }
+  return conversation.print(*answer, table.text());
+}
+
 // A group of its own for the initiators, and every portal there is.
 absl::Status create_target(Conversation& conversation, const Words& words) {
   if (words.storages.empty()) return missing("--lun is missing; for example --lun ram:64MiB");
@@ -127,6 +138,7 @@ absl::Status change_initiators(Conversation& conversation, const Words& words, c
 void add_targets(Commands& commands) {
   const auto words = std::make_shared<Words>();
   commands.add("target-list", "list the iSCSI targets", kKind, print_targets);
+  commands.add("connections", "list the initiators that are logged in", kKind, print_connections);
   base::CommandLine& create = commands.add(
       "target-create", "serve an iSCSI target at every portal", kKind,
       [words](Conversation& conversation) { return create_target(conversation, *words); });

@@ -28,4 +28,11 @@ void warn_of_memory(const char* program, std::span<const storage::WantedStore> s
   base::log({.event = base::Event::kMemoryShort, .message = absl::StrCat(program, ": ", *warning)});
 }
 
+void warn_of_unsaved(const char* program, uint64_t changes) {
+  if (changes == 0) return;
+  base::log({.event = base::Event::kChangesLost,
+             .message = absl::StrCat(program, ": the file takes the place of ", changes,
+                                     " changes that were not saved")});
+}
+
 }  // namespace mrpool::engine

@@ -3,6 +3,7 @@
 // Thread safety: the main thread; it looks at files and devices and may block.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -20,5 +21,8 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
 
 // Warns on stderr when stores in memory may take more than the machine has.
 void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores);
+
+// Logs that a reload takes the place of so many changes, where there are any.
+void warn_of_unsaved(const char* program, uint64_t changes);
 
 }  // namespace mrpool::engine

@@ -5,7 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/base/log.h"
 
 namespace mrpool::engine {
 namespace {
@@ -50,10 +52,11 @@ absl::StatusOr<std::unique_ptr<metrics::HttpServer>> serve_http(const char* prog
   const auto where = metrics::parse_http_address(options.http);
   if (!where.ok()) return where.status();
   if (!where->loopback && token->empty()) {
-    std::fprintf(stderr,
-                 "%s: --http %s: everybody who reaches this address reads the names of hosts and "
-                 "stores; give --http-token-file, or serve 127.0.0.1 alone\n",
-                 program, options.http.c_str());
+    base::log({.event = base::Event::kStatusExposed,
+               .message = absl::StrCat(
+                   program, ": --http ", options.http,
+                   ": everybody who reaches this address reads the names of hosts and stores; give "
+                   "--http-token-file, or serve 127.0.0.1 alone")});
   }
   metrics::HttpSite site({.token = *std::move(token), .loopback = where->loopback},
                          source_of(program, application));

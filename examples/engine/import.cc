@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/base/log.h"
 #include "examples/base/printable.h"
 #include "examples/storage/descriptor.h"
 #include "examples/storage/spec.h"
@@ -29,6 +30,11 @@ std::string list(std::span<const ImportNote> notes, ImportWeight weight) {
     if (note.weight == weight) absl::StrAppend(&all, "\n  ", note.text);
   }
   return all;
+}
+
+std::string line_of(const char* program, const std::string& file, const ImportNote& note) {
+  return absl::StrCat(program, ": warning: ", base::printable(file), ": ",
+                      base::printable(note.text));
 }
 
 }  // namespace
@@ -87,12 +93,16 @@ absl::Status refuse_wider(std::span<const ImportNote> notes, const ImportOptions
                    "\nchange the file, or write --import-anyway if that is meant"));
 }
 
-void print_notes(const char* program, const std::string& file, std::span<const ImportNote> notes,
-                 bool minor) {
+void print_notes(const char* program, const std::string& file, std::span<const ImportNote> notes) {
   for (const ImportNote& note : notes) {
-    if (note.weight == ImportWeight::kMinor && !minor) continue;
-    std::fprintf(stderr, "%s: warning: %s: %s\n", program, base::printable(file).c_str(),
-                 base::printable(note.text).c_str());
+    std::fprintf(stderr, "%s\n", line_of(program, file, note).c_str());
+  }
+}
+
+void log_notes(const char* program, const std::string& file, std::span<const ImportNote> notes) {
+  for (const ImportNote& note : notes) {
+    if (note.weight == ImportWeight::kMinor) continue;
+    base::log({.event = base::Event::kImportNote, .message = line_of(program, file, note)});
   }
 }
 

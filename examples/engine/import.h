@@ -49,9 +49,12 @@ std::string import_file(const std::string& path, std::string_view options);
 
 // InvalidArgument lists the notes that let in more than the file says, unless that is accepted.
 absl::Status refuse_wider(std::span<const base::ImportNote> notes, const ImportOptions& options);
-// On stderr, a line each; `minor`: those too that nobody has to do anything about.
+// All of them on stderr, a line each, for whoever asks what would be served.
 void print_notes(const char* program, const std::string& file,
-                 std::span<const base::ImportNote> notes, bool minor);
+                 std::span<const base::ImportNote> notes);
+// To the log, without those that nobody has to do anything about.
+void log_notes(const char* program, const std::string& file,
+               std::span<const base::ImportNote> notes);
 // What an importer made, where it may be served: refuse_wider(), then `complete` of its config.
 template <typename Imported, typename Complete>
 absl::StatusOr<Imported> settle(absl::StatusOr<Imported> imported, const ImportOptions& options,

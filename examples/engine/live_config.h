@@ -20,6 +20,15 @@
 
 namespace mrpool::engine {
 
+// All steps of a change at once, for a start and for tests.
+template <typename Change>
+absl::Status serve_at_once(Change&& change) {
+  absl::Status status = change.listen();
+  if (status.ok()) status = change.open();
+  if (status.ok()) change.commit();
+  return status;
+}
+
 template <typename Config, typename Served>
 class LiveConfig {
  public:

@@ -97,6 +97,10 @@ struct SessionState {
   std::string target{};
   uint32_t number = 0;
   std::vector<QueueState> queues{};
+  // Of the connection of an iSCSI session.
+  uint32_t connection = 0;  // its CID
+  std::string peer{};       // "10.0.0.7:4711"
+  std::string local{};
 };
 
 struct Snapshot {

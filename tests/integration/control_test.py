@@ -486,7 +486,7 @@ class Nvme(ControlTest):
         client.call("bdev_malloc_create", num_blocks=256, block_size=4096)
         client.call("nvmf_create_subsystem", nqn=NQN)
         said = target.reload()
-        self.assertIn("the file takes the place of 2 changes that were not saved", said)
+        self.expect_said(target, "the file takes the place of 2 changes that were not saved")
         self.assertIn("removed", said)
         self.assertEqual(client.call("bdev_get_bdevs"), [])
 

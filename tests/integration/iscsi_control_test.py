@@ -4,12 +4,16 @@ initiators that follow.
 
     MRPOOL_BIN=build/dev/bin tests/integration/iscsi_control_test.py [Class[.test]]...
 """
+import contextlib
+import fcntl
 import json
+import select
+import signal
 import subprocess
 import threading
 import unittest
 
-from harness import BIN, PATIENCE, IserTarget, TargetTest
+from harness import BIN, PATIENCE, IserTarget, TargetTest, until
 from json_rpc import Client, RpcError
 
 FIRST = "iqn.2026-11.org.mrpool:first"
@@ -20,6 +24,7 @@ SECRET = "a secret of the host"
 
 class Iscsi(TargetTest):
     target_class = IserTarget
+    host_program = "mrpool-iser"
 
     def setUp(self):
         super().setUp()
@@ -200,6 +205,83 @@ class Iscsi(TargetTest):
                          {FIRST, DISK})
         self.assertNotEqual(self.login(DISK), 0)
         self.assertEqual(self.login(DISK, "--chap", f"u:{SECRET}"), 0)
+
+    @contextlib.contextmanager
+    def slow_file(self):
+        """A store whose open() waits until the result is called: a lease on it is to be given up
+        first. The kernel ends a lease after 45 s; the test is done by then, or fails."""
+        path = self.folder / "slow"
+        path.write_bytes(bytes(1 << 20))
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        with open(path, "r+b") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+            def waits():
+                until(lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) == fcntl.F_UNLCK,
+                      lambda: "nobody opens the slow file")
+            yield path, waits
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        signal.signal(signal.SIGIO, before)
+
+    def test_a_slow_store_delays_nothing_else(self):
+        other = self.connect()
+        with self.slow_file() as (path, waits):
+            self.ask("iscsi_create_target_node", name=DISK, alias_name="disk",
+                     pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}], queue_depth=64,
+                     luns=[{"bdev_name": f"file:{path}", "lun_id": 0}])
+            waits()
+            self.assertEqual([each["name"] for each in other.call("iscsi_get_target_nodes")], [FIRST])
+            self.assertEqual(self.login(FIRST), 0)
+            self.assertEqual(select.select([self.client.socket], [], [], 0)[0], [])
+        self.assertIs(self.client.receive()["result"], True)
+        self.assertEqual(self.login(DISK), 0)
+
+    def test_a_reload_of_a_slow_store_delays_nothing_else(self):
+        with self.slow_file() as (path, waits):
+            text = json.loads(self.file.read_text())
+            text["targets"].append({"name": DISK, "luns": [f"file:{path}"]})
+            self.file.write_text(json.dumps(text))
+            self.daemon.process.send_signal(signal.SIGHUP)
+            waits()
+            self.assertEqual([each["name"] for each in self.client.call("iscsi_get_target_nodes")],
+                             [FIRST])
+            self.assertNotIn("reloaded", self.daemon.output())
+        self.daemon_says("reloaded: added ")
+        self.assertEqual(self.login(DISK), 0)
+        names = [each["name"] for each in self.client.call("iscsi_get_target_nodes")]
+        self.assertEqual(names, [DISK, FIRST])
+
+    def test_a_stop_ends_a_change(self):
+        """What it would have made is not served."""
+        with self.slow_file() as (path, waits):
+            self.ask("iscsi_target_node_add_lun", name=FIRST, bdev_name=f"file:{path}")
+            waits()
+            self.daemon.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.daemon.process.wait(timeout=PATIENCE), 0)
+        self.assertNotIn("slow", self.daemon.output())
+
+    def test_connections_are_shown(self):
+        self.assertEqual(self.client.call("iscsi_get_connections"), [])
+        load = self.start("perf", self.daemon, "--target", FIRST, "--initiator", HOST,
+                          "--time_based", "--runtime", "600", "--eta", "always")
+        self.addCleanup(load.communicate)
+        self.addCleanup(load.kill)
+        load.stderr.readline()
+        (one,) = self.client.call("iscsi_get_connections")
+        self.assertGreater(one.pop("tsih"), 0)
+        self.assertEqual(one.pop("cid"), one.pop("lcore_id"))
+        self.assertEqual(one, {"id": 0, "initiator_addr": "127.0.0.1", "initiator_name": HOST,
+                               "target_addr": "127.0.0.1", "target_node_name": FIRST})
+        shown = subprocess.run([BIN / "mrpool-ctl", "connections", "--socket", self.path],
+                               capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+        self.assertRegex(shown, rf"TARGET +INITIATOR +ADDRESS +PORTAL +TSIH\n{FIRST} +{HOST} +127")
+
+    def ask(self, method, **parameters):
+        """Without waiting for the answer."""
+        self.client.send(json.dumps(self.client.request(method, **parameters)))
+
+    def daemon_says(self, text):
+        until(lambda: text in self.daemon.output(), self.daemon.output)
 
     def test_two_clients_at_once_under_load(self):
         """A thousand changes: nothing is lost, and nothing is in use at the end."""

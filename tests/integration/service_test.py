@@ -45,6 +45,20 @@ class Logs:
         self.assertIn(self.host, came["message"])
         self.expect_entry(target, event="host_disconnected", host=self.host, target=self.served)
 
+    def test_every_line_of_the_log_is_an_entry(self):
+        """What a start and a reload warn of too."""
+        path = self.folder / "kernel.json"
+        path.write_text(json.dumps(self.kernels(self.file("disk", 1 << 20))))
+        options = ["--import-transport", "uiwarp", "--log-format", "json", "--http", "0.0.0.0:0"]
+        target = self.target(*options, config=path)
+        note = self.expect_entry(target, event="import_note", level="warning")
+        self.assertRegex(note["message"], r"^mrpool-\w+-target: warning: .*kernel.json: line \d+: ")
+        self.expect_entry(target, event="status_exposed", level="warning")
+        target.reload()
+        until(lambda: sum(each["event"] == "import_note" for each in self.entries(target)) == 2,
+              target.output)
+        self.assertNotRegex(target.output(), r"(?m)^mrpool-")
+
     def test_refused_logins_are_entries(self):
         target = self.target(*self.storage, "--log-format", "json", *self.others_only)
         self.run_host("read", target, *self.name, "--size", "4096", *self.named, expect=3)
@@ -407,6 +421,15 @@ class OfNvmf:
 
     served_as = serve("ram:1MiB")
 
+    @staticmethod
+    def kernels(disk):
+        """What nvmetcli saves, with a key that nobody knows."""
+        return {"hosts": [], "subsystems": [{
+            "nqn": NQN, "attr": {"allow_any_host": "1"}, "strange": 1, "namespaces": [
+                {"nsid": 1, "enable": 1, "buffered_io": 1, "device": {"path": str(disk)}}]}],
+                "ports": [{"portid": 1, "subsystems": [NQN], "addr": {
+                    "trtype": "rdma", "adrfam": "ipv4", "traddr": "127.0.0.1", "trsvcid": "0"}}]}
+
 
 class OfIser:
     host = "iqn.2026-11.org.example:host"
@@ -419,6 +442,18 @@ class OfIser:
         return {"targets": [{"name": IQN, "luns": list(stores)}]}
 
     served_as = serve("ram:1MiB")
+
+    @staticmethod
+    def kernels(disk):
+        """What targetcli saves, with a key that nobody knows."""
+        return {"fabric_modules": [], "storage_objects": [
+            {"plugin": "fileio", "name": "disk", "dev": str(disk), "size": 1 << 20, "strange": 1,
+             "wwn": "0a1b2c3d-1111-4222-8333-444455556666", "attributes": {"block_size": 512}}],
+                "targets": [{"fabric": "iscsi", "wwn": IQN, "tpgs": [{
+                    "tag": 1, "enable": True, "node_acls": [], "parameters": {}, "attributes": {
+                        "authentication": 0, "generate_node_acls": 1, "demo_mode_write_protect": 0},
+                    "luns": [{"index": 0, "storage_object": "/backstores/fileio/disk"}],
+                    "portals": [{"ip_address": "127.0.0.1", "port": 0, "iser": True}]}]}]}
 
 
 class NvmfLogs(OfNvmf, Logs, TargetTest):

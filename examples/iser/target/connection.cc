@@ -133,7 +133,7 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
     target_ = std::move(target);
     port_ = port_name(identity.initiator, identity.isid);
     admission_ = target_->next_admission();
-    link_.entered(identity.initiator, target_->name(), tsih_);
+    link_.entered(identity.initiator, target_->name(), tsih_, identity.cid);
     target_->sessions(worker_.index()).open.push_back(this);
     replace_older_sessions();
   }

@@ -1,7 +1,9 @@
 #include "examples/iser/target/control_answers.h"
 
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -48,6 +50,12 @@ json::object shown_node(const TargetNode& node) {
   return to;
 }
 
+// Of "10.0.0.7:4711" or "[::1]:4711".
+std::string host_of(const std::string& endpoint) {
+  const std::string host = endpoint.substr(0, endpoint.rfind(':'));
+  return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
+}
+
 }  // namespace
 
 json::array shown_portal_groups(const ControlDocument& document) {
@@ -89,6 +97,24 @@ json::array shown_target_nodes(const ControlDocument& document, std::string_view
   json::array all;
   for (const auto& [each, node] : document.nodes) {
     if (name.empty() || each == name) all.push_back(shown_node(node));
+  }
+  return all;
+}
+
+json::array shown_connections(std::vector<metrics::SessionState> sessions) {
+  std::ranges::sort(sessions, {}, [](const metrics::SessionState& each) {
+    return std::tie(each.target, each.host, each.number);
+  });
+  json::array all;
+  for (const metrics::SessionState& each : sessions) {
+    all.push_back(json::object{{"id", all.size()},
+                               {"cid", each.connection},
+                               {"tsih", each.number},
+                               {"lcore_id", each.queues.front().worker},
+                               {"initiator_addr", host_of(each.peer)},
+                               {"initiator_name", each.host},
+                               {"target_addr", host_of(each.local)},
+                               {"target_node_name", each.target}});
   }
   return all;
 }

@@ -78,7 +78,7 @@ void ControlMethods::add_portal_groups() {
                return status;
              });
   add_query("iscsi_get_portal_groups", "the groups of addresses", {},
-            [this](const Given&) { return control::Result(shown_portal_groups(document_)); });
+            [this](const Given&) { return control::Result(shown_portal_groups(document())); });
 }
 
 namespace {
@@ -143,7 +143,7 @@ void ControlMethods::add_initiator_groups() {
                return status;
              });
   add_query("iscsi_get_initiator_groups", "the groups of initiators", {},
-            [this](const Given&) { return control::Result(shown_initiator_groups(document_)); });
+            [this](const Given&) { return control::Result(shown_initiator_groups(document())); });
 }
 
 namespace {
@@ -233,7 +233,7 @@ void ControlMethods::add_auth_groups() {
                return status;
              });
   add_query("iscsi_get_auth_groups", "the groups of accounts, without their secrets", {},
-            [this](const Given&) { return control::Result(shown_auth_groups(document_)); });
+            [this](const Given&) { return control::Result(shown_auth_groups(document())); });
   add_change("iscsi_set_discovery_auth", "which account discovery asks for", auth_parameters(),
              [](const Given& given, ControlDocument& document) {
                const auto auth = auth_of(document, given);

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "examples/control/parameters.h"
+#include "examples/engine/check_start.h"
+#include "examples/iser/target/config_json.h"
 
 namespace mrpool::iser_target {
 
@@ -19,14 +21,15 @@ absl::StatusOr<Config> served_config(const ControlDocument& document) {
   return config;
 }
 
-absl::Status ControlMethods::apply(const Edit& edit) {
-  ControlDocument next = document_;
-  if (absl::Status status = edit(next); !status.ok()) return status;
-  const auto config = served_config(next);
-  if (!config.ok()) return config.status();
-  if (absl::Status status = holder_.serve(*config); !status.ok()) return status;
-  document_ = std::move(next);
-  return absl::OkStatus();
+absl::Status complete(ControlState& state) {
+  auto config = served_config(state.document);
+  if (config.ok()) state.config = *std::move(config);
+  return config.status();
+}
+
+std::shared_ptr<Service::Change> ServedState::change(const ControlState& state) {
+  engine::warn_of_memory(program_, wanted_stores(state.config));
+  return service_.change(state.config);
 }
 
 void ControlMethods::add_change(std::string name, std::string summary,
@@ -38,10 +41,8 @@ void ControlMethods::add_change(std::string name, std::string summary,
        .parameters = std::move(parameters),
        .changes = true,
        .start = [this, edit = std::move(edit)](const Given& given, control::Reply reply) {
-         std::vector<engine::Step> steps;
-         steps.push_back({.run = [this, edit, given] {
-           return apply([&](ControlDocument& document) { return edit(given, document); });
-         }});
+         auto steps = live_.change(
+             [edit, given](ControlState& state) { return edit(given, state.document); });
          administration_->changes.add(std::move(steps),
                                       [reply = std::move(reply)](const absl::Status& status) {
                                         if (status.ok()) return reply(json::value(true));
@@ -66,19 +67,33 @@ void ControlMethods::add_to(engine::Administration& administration) {
   add_auth_groups();
   add_nodes();
   add_node_parts();
+  add_connections();
   add_save();
 }
 
 void ControlMethods::add_save() {
-  add_query("save_config", "write what is served to the file of --config",
-            {control::only("write", true, "an answer would have the secrets")},
-            [this](const Given&) -> control::Result {
-              const auto config = served_config(document_);
-              if (!config.ok()) return config.status();
-              const auto path = holder_.save(*config);
-              if (!path.ok()) return path.status();
-              return json::object{{"path", *path}};
-            });
+  administration_->methods.add(
+      {.name = "save_config",
+       .summary = "write what is served to the file of --config",
+       .parameters = {control::only("write", true, "an answer would have the secrets")},
+       .changes = true,
+       .start = [this](const Given&, control::Reply reply) {
+         const auto saved = std::make_shared<Config>();
+         std::vector<engine::Step> steps;
+         steps.push_back({.run = [this, saved] {
+           *saved = config();
+           return absl::OkStatus();
+         }});
+         steps.push_back({engine::Step::Where::kAside, [this, saved] {
+                            return save_config(*saved, file_.path, file_.imported).status();
+                          }});
+         administration_->changes.add(std::move(steps),
+                                      [this, reply = std::move(reply)](const absl::Status& status) {
+                                        if (!status.ok()) return reply(status);
+                                        live_.saved();
+                                        reply(json::value(json::object{{"path", file_.path}}));
+                                      });
+       }});
 }
 
 }  // namespace mrpool::iser_target

@@ -102,12 +102,18 @@ void ControlMethods::add_nodes() {
   add_query("iscsi_get_target_nodes", "the targets", {control::text("name", "this one only")},
             [this](const Given& given) -> control::Result {
               const std::string name = iscsi::normal_iscsi_name(given.text("name"));
-              json::array all = shown_target_nodes(document_, name);
+              json::array all = shown_target_nodes(document(), name);
               if (!name.empty() && all.empty()) {
                 return absl::NotFoundError(absl::StrCat("there is no target ", name));
               }
               return all;
             });
+}
+
+void ControlMethods::add_connections() {
+  add_query("iscsi_get_connections", "who is logged in", {}, [this](const Given&) {
+    return control::Result(shown_connections(service_.engine().accounts().sessions()));
+  });
 }
 
 void ControlMethods::add_node_parts() {

@@ -48,7 +48,7 @@ class Link {
 
   // The session has begun; to be shown until the connection is gone.
   virtual void entered(const std::string& /*initiator*/, const std::string& /*target*/,
-                       uint16_t /*tsih*/) {}
+                       uint16_t /*tsih*/, uint16_t /*cid*/) {}
   // Where the commands of this initiator for that LUN are counted; null: nowhere. For as long as
   // there is the connection.
   virtual engine::IoAccount* account(const std::string& /*initiator*/,

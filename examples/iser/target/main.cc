@@ -1,5 +1,7 @@
 // mrpool-iser-target: the engine's daemon with iSER plugged in.
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -70,16 +72,14 @@ void warn_of_exposed_secrets(const std::string& path, const Config& config) {
       {.event = base::Event::kSecretExposed, .message = absl::StrCat(kProgram, ": ", warning)});
 }
 
-class Daemon final : public engine::Application, public ControlHolder {
+class Daemon final : public engine::Application {
  public:
   Daemon(std::vector<std::string> arguments, const Options& options)
       : arguments_(std::move(arguments)),
-        config_file_(options.config_file),
-        imported_(options.imported),
         config_(options.config),
-        served_(options.config),
+        logging_(options.config.engine),
         service_(options.config),
-        control_(*this, options.config) {
+        control_(kProgram, service_, options.config, {options.config_file, options.imported}) {
     service_.log = base::log;
   }
 
@@ -90,35 +90,34 @@ class Daemon final : public engine::Application, public ControlHolder {
   }
 
   // Targets, units, secrets and access lists as the file has them now.
-  absl::Status reload() override {
-    const absl::StatusOr<Options> options = parse_arguments(arguments_);
-    if (!options.ok()) return options.status();
-    absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
-    status.Update(config_.engine.sockets->check(options->config.listen));
-    if (!status.ok()) return status;
-    engine::print_notes(kProgram, options->config_file, options->notes, false);
-    const engine::Options before = served_.engine;
-    status = serve(options->config);
-    if (!status.ok()) return status;
-    engine::continue_logging(before, options->config.engine);
-    control_.replace(options->config);
-    warn_of_exposed_secrets(options->config_file, served_);
-    return status;
+  std::vector<engine::Step> reload_steps() override {
+    const auto options = std::make_shared<Options>();
+    const auto next = std::make_shared<ControlState>();
+    std::vector<engine::Step> steps;
+    steps.push_back({engine::Step::Where::kAside, [this, options, next] {
+                       absl::Status status = read_again(*options);
+                       if (status.ok()) *next = ControlState::from(options->config);
+                       return status;
+                     }});
+    steps.push_back({.run = [this] {
+      engine::warn_of_unsaved(kProgram, control_.live().unsaved());
+      return absl::OkStatus();
+    }});
+    std::ranges::move(control_.live().replace(next), std::back_inserter(steps));
+    steps.push_back({.run = [this, options] {
+      engine::continue_logging(logging_, options->config.engine);
+      logging_ = options->config.engine;
+      return absl::OkStatus();
+    }});
+    steps.push_back({engine::Step::Where::kAside, [options] {
+                       warn_of_exposed_secrets(options->config_file, options->config);
+                       return absl::OkStatus();
+                     }});
+    return steps;
   }
 
   void add_methods(engine::Administration& administration) override {
     control_.add_to(administration);
-  }
-
-  // ControlHolder.
-  absl::Status serve(const Config& config) override {
-    engine::warn_of_memory(kProgram, wanted_stores(config));
-    absl::Status status = service_.apply(config);
-    if (status.ok()) served_ = config;
-    return status;
-  }
-  absl::StatusOr<std::string> save(const Config& config) override {
-    return save_config(config, config_file_, imported_);
   }
 
   void ports_changed() override { service_.ports_changed(); }
@@ -148,13 +147,13 @@ class Daemon final : public engine::Application, public ControlHolder {
                     describe(*unit, keeps_uuids()));
       }
     }
-    for (const TargetConfig& target : served_.targets) {
+    for (const TargetConfig& target : control_.config().targets) {
       all.emplace(absl::StrCat("initiators of ", target.name),
                   absl::StrCat(admitted(target), accounts(target)));
       if (!target.alias.empty()) all.emplace("alias of " + target.name, target.alias);
     }
-    all.emplace("discovery",
-                absl::StrCat(accounts(served_.discovery), served_.open_discovery ? " open" : ""));
+    all.emplace("discovery", absl::StrCat(accounts(control_.config().discovery),
+                                          control_.config().open_discovery ? " open" : ""));
     return all;
   }
 
@@ -163,13 +162,22 @@ class Daemon final : public engine::Application, public ControlHolder {
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
+  // What a start would serve now.
+  absl::Status read_again(Options& to) const {
+    absl::StatusOr<Options> options = parse_arguments(arguments_);
+    if (!options.ok()) return options.status();
+    absl::Status status = engine::refuse_changes(unchangeable(config_, options->config));
+    status.Update(config_.engine.sockets->check(options->config.listen));
+    if (!status.ok()) return status;
+    engine::log_notes(kProgram, options->config_file, options->notes);
+    to = *std::move(options);
+    return absl::OkStatus();
+  }
   bool keeps_uuids() const { return !config_.engine.state_dir.empty(); }
 
   const std::vector<std::string> arguments_;
-  const std::string config_file_;
-  const bool imported_;  // the file is another program's
-  const Config config_;
-  Config served_;  // after the last change
+  const Config config_;      // of the start
+  engine::Options logging_;  // after the last reload
   Service service_;
   ControlMethods control_;
 };
@@ -177,7 +185,7 @@ class Daemon final : public engine::Application, public ControlHolder {
 // --check-config: what the daemon would serve, as far as it can be said without opening a store.
 int check(const Options& options) {
   const Config& config = options.config;
-  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  engine::print_notes(kProgram, options.config_file, options.notes);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   const absl::Status status = engine::check_start(kProgram, config.listen, wanted, config.engine);
   if (!status.ok()) return engine::fail(kProgram, status);
@@ -198,7 +206,7 @@ int check(const Options& options) {
 
 // --print-config: what --config would take for the same.
 int print(const Options& options) {
-  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  engine::print_notes(kProgram, options.config_file, options.notes);
   const absl::StatusOr<std::string> text = to_json(options.config);
   if (!text.ok()) return engine::fail(kProgram, text.status());
   std::fputs(text->c_str(), stdout);
@@ -221,14 +229,13 @@ int main(int argc, char** argv) {
   }
   if (options->check_config) return mrpool::iser_target::check(*options);
   if (options->print_config) return mrpool::iser_target::print(*options);
-  mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   mrpool::iser_target::Config& config = options->config;
   const auto stores = mrpool::iser_target::wanted_stores(config);
-  if (absl::Status status =
-          mrpool::engine::prepare_process(kProgram, config.listen, stores, config.engine);
-      !status.ok()) {
-    return mrpool::engine::fail(kProgram, status);
-  }
+  const absl::Status status =
+      mrpool::engine::prepare_process(kProgram, config.listen, stores, config.engine);
+  // In the format that was asked for.
+  mrpool::engine::log_notes(kProgram, options->config_file, options->notes);
+  if (!status.ok()) return mrpool::engine::fail(kProgram, status);
   mrpool::iser_target::warn_of_exposed_secrets(options->config_file, config);
   return mrpool::engine::run_daemon(
       kProgram, std::make_unique<mrpool::iser_target::Daemon>(std::move(arguments), *options));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/engine/live_config.h"
 #include "examples/iser/target/limits.h"
 #include "examples/iser/target/session.h"
 #include "examples/protocol/iscsi/iser_header.h"
@@ -59,13 +60,26 @@ absl::Status Service::start(std::span<Reactor* const> reactors) {
   return absl::OkStatus();
 }
 
+absl::Status Service::Change::listen() {
+  auto ports = service_.engine_.prepare(config_.listen);
+  if (ports.ok()) ports_.emplace(*std::move(ports));
+  return ports.status();
+}
+
+absl::Status Service::Change::open() {
+  auto next = service_.site_->prepare(config_);
+  if (next.ok()) next_ = *std::move(next);
+  return next.status();
+}
+
+void Service::Change::commit() {
+  service_.site_->serve(*next_);
+  service_.engine_.commit(*std::move(ports_));
+  service_.ports_changed();
+}
+
 absl::Status Service::apply(const Config& config) {
-  auto ports = engine_.prepare(config.listen);
-  if (!ports.ok()) return ports.status();
-  if (absl::Status status = site_->apply(config); !status.ok()) return status;
-  engine_.commit(*std::move(ports));
-  ports_changed();
-  return absl::OkStatus();
+  return engine::serve_at_once(Change(*this, config));
 }
 
 engine::Verdict Service::look(const ConnectionInfo& request, const DeviceCaps& caps) {

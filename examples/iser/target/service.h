@@ -6,7 +6,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,6 +32,27 @@ class Service final : public engine::Protocol {
   // Serves other portals and targets from now on: all of them, or nothing when the status is not
   // OK. What has not changed is not touched.
   absl::Status apply(const Config& config);
+  // The same in steps: a store that does not answer must not hold up the caller's thread. One
+  // change at a time, and no apply() meanwhile.
+  class Change {
+   public:
+    Change(Service& service, Config config) : config_(std::move(config)), service_(service) {}
+    // The thread of apply().
+    absl::Status listen();
+    // Any thread; may wait for a file system.
+    absl::Status open();
+    // The thread of apply(). Both steps before it were OK.
+    void commit();
+
+   private:
+    const Config config_;
+    Service& service_;
+    std::shared_ptr<Site::Next> next_;
+    std::optional<engine::Service::PortChange> ports_;
+  };
+  std::shared_ptr<Change> change(const Config& config) {
+    return std::make_shared<Change>(*this, config);
+  }
   // Tells discovery of the ports that are listened on.
   void ports_changed() { site_->set_portals(engine_.portals()); }
   // As engine::Service::stop.

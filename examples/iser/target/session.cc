@@ -141,11 +141,15 @@ bool Session::fetch(Task& task, const RemoteBuffer& from, uint64_t offset) {
   return link().read(slot, {sges.data(), count}, from);
 }
 
-void Session::entered(const std::string& initiator, const std::string& target, uint16_t tsih) {
+void Session::entered(const std::string& initiator, const std::string& target, uint16_t tsih,
+                      uint16_t cid) {
   entry_ = counts_.enter({.host = initiator,
                           .target = target,
                           .number = tsih,
-                          .queues = {{.number = 0, .worker = worker_}}});
+                          .queues = {{.number = 0, .worker = worker_}},
+                          .connection = cid,
+                          .peer = peer(),
+                          .local = local()});
 }
 
 engine::IoAccount* Session::account(const std::string& initiator, const std::string& target,

@@ -47,7 +47,8 @@ class Session final : public engine::Session, public Link {
   bool push(Task& task, const RemoteBuffer& to, std::optional<Rkey> invalidate) override;
   bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) override;
   bool admit(std::string_view initiator) override;
-  void entered(const std::string& initiator, const std::string& target, uint16_t tsih) override;
+  void entered(const std::string& initiator, const std::string& target, uint16_t tsih,
+               uint16_t cid) override;
   engine::IoAccount* account(const std::string& initiator, const std::string& target,
                              uint16_t lun) override;
   bool take_chunks(Task& task, uint64_t bytes) override;

@@ -92,7 +92,7 @@ void Site::on_workers(const std::function<void(SiteWorker&)>& each, const SiteWo
 }
 
 // A target as it will be, and for each unit the one whose place it takes; null: none.
-struct Site::Change {
+struct Site::Part {
   std::shared_ptr<Target> target;
   std::map<uint16_t, std::shared_ptr<Unit>> units{};
   std::vector<std::pair<std::shared_ptr<Unit>, std::shared_ptr<Unit>>> successors{};
@@ -152,37 +152,37 @@ struct Site::Place {
   bool apart;  // another target has a unit of these names
 };
 
-absl::Status Site::prepare_unit(const Config& config, const Place& place, Change& change) {
+absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& part) {
   const auto& [number, names, volume, apart] = place;
-  const std::string& name = change.target->name();
+  const std::string& name = part.target->name();
   const std::shared_ptr<Unit> before = find_unit(names, name);
   if (before != nullptr) {
     const scsi::UnitFacts& facts = before->logical.facts();
     if (before->volume == volume && facts.target_name == name && facts.serial == names.serial &&
         facts.naa == names.naa) {
-      change.units.emplace(number, before);
+      part.units.emplace(number, before);
       return absl::OkStatus();
     }
   }
   absl::StatusOr<std::shared_ptr<Unit>> unit = make_unit(
       volume, names,
       {.target = name,
-       .portal_group_tag = change.target->portal_group_tag(),
+       .portal_group_tag = part.target->portal_group_tag(),
        .state_dir = config.engine.state_dir,
        .apart = apart,
        .gate = before != nullptr ? before->gate : std::make_shared<RangeGate>(workers())});
   if (!unit.ok()) return unit.status();
-  if (before != nullptr) change.successors.emplace_back(*unit, before);
-  change.units.emplace(number, *std::move(unit));
+  if (before != nullptr) part.successors.emplace_back(*unit, before);
+  part.units.emplace(number, *std::move(unit));
   return absl::OkStatus();
 }
 
-absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetConfig& wanted,
-                                           std::span<const Opened> stores,
-                                           std::set<storage::Uuid>& named) {
-  Change change{.target = find(wanted.name)};
-  if (change.target == nullptr) {
-    change.target = std::make_shared<Target>(wanted.name, ++last_portal_group_tag_, workers());
+absl::StatusOr<Site::Part> Site::prepare(const Config& config, const TargetConfig& wanted,
+                                         std::span<const Opened> stores,
+                                         std::set<storage::Uuid>& named) {
+  Part part{.target = find(wanted.name)};
+  if (part.target == nullptr) {
+    part.target = std::make_shared<Target>(wanted.name, ++last_portal_group_tag_, workers());
   }
   const std::vector<uint16_t> numbers = lun_numbers(wanted);
   std::map<storage::Uuid, uint16_t> luns;
@@ -195,7 +195,7 @@ absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetCon
                                                 .names = names,
                                                 .volume = stores[i].volume,
                                                 .apart = !named.insert(names.uuid).second},
-                                               change)
+                                               part)
                                 : absl::FailedPreconditionError(absl::StrCat(
                                       "is the store of LUN ", first->second,
                                       " too; serve it once, or give one of them another \"uuid\""));
@@ -205,53 +205,62 @@ absl::StatusOr<Site::Change> Site::prepare(const Config& config, const TargetCon
                                        ": ", status.message()));
     }
   }
-  return change;
+  return part;
 }
 
+struct Site::Next {
+  Config config;
+  std::vector<Part> parts;
+};
+
 absl::Status Site::apply(const Config& config) {
+  const auto next = prepare(config);
+  if (next.ok()) serve(**next);
+  return next.status();
+}
+
+absl::StatusOr<std::shared_ptr<Site::Next>> Site::prepare(Config config) {
   const uint16_t portal_group_tag = last_portal_group_tag_;
-  absl::StatusOr<std::vector<Change>> changes = prepare(config);
-  if (!changes.ok()) {
-    last_portal_group_tag_ = portal_group_tag;
-    return changes.status();
-  }
-  serve(config, *std::move(changes));
-  return absl::OkStatus();
+  absl::StatusOr<std::vector<Part>> parts = prepare_all(config);
+  if (parts.ok()) return std::make_shared<Next>(std::move(config), *std::move(parts));
+  last_portal_group_tag_ = portal_group_tag;
+  return parts.status();
 }
 
 // All that may fail.
-absl::StatusOr<std::vector<Site::Change>> Site::prepare(const Config& config) {
+absl::StatusOr<std::vector<Site::Part>> Site::prepare_all(const Config& config) {
   storage::Growth growth;
   const auto stores = open_stores(config, growth);
   if (!stores.ok()) return stores.status();
-  std::vector<Change> changes;
+  std::vector<Part> parts;
   std::span<const Opened> rest = *stores;
   std::set<storage::Uuid> named;
   for (const TargetConfig& wanted : config.targets) {
-    absl::StatusOr<Change> change = prepare(config, wanted, rest.first(wanted.luns.size()), named);
-    if (!change.ok()) return change.status();
+    absl::StatusOr<Part> part = prepare(config, wanted, rest.first(wanted.luns.size()), named);
+    if (!part.ok()) return part.status();
     rest = rest.subspan(wanted.luns.size());
-    changes.push_back(*std::move(change));
+    parts.push_back(*std::move(part));
   }
   if (absl::Status status = storage::keep(growth, state_.get()); !status.ok()) return status;
-  return changes;
+  return parts;
 }
 
-void Site::serve(const Config& config, std::vector<Change> changes) {
+void Site::serve(Next& next) {
+  auto& [config, parts] = next;
   std::set<std::shared_ptr<Unit>> kept;
-  for (const Change& change : changes) {
-    for (const auto& [lun, unit] : change.units) kept.insert(unit);
+  for (const Part& part : parts) {
+    for (const auto& [lun, unit] : part.units) kept.insert(unit);
   }
   std::vector<std::shared_ptr<Target>> served;
-  for (size_t i = 0; i < changes.size(); ++i) {
-    for (const auto& [unit, before] : changes[i].successors) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    for (const auto& [unit, before] : parts[i].successors) {
       if (!kept.contains(before)) unit->logical.take_over(before->logical);
     }
-    for (const auto& [lun, unit] : changes[i].units) {
+    for (const auto& [lun, unit] : parts[i].units) {
       unit->logical.resize(unit->volume->geometry().blocks);
     }
-    changes[i].target->serve(config.targets[i], std::move(changes[i].units));
-    served.push_back(changes[i].target);
+    parts[i].target->serve(config.targets[i], std::move(parts[i].units));
+    served.push_back(parts[i].target);
   }
   const std::vector<std::shared_ptr<Target>> before = targets();
   {

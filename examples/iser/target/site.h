@@ -61,6 +61,11 @@ class Site {
   // What has not changed is not touched. Portals and what is the whole daemon's stay as they are.
   // One call at a time.
   absl::Status apply(const Config& config);
+  // The same in steps. prepare() opens what is new; it may wait for a file system, and runs on any
+  // thread. serve() makes the result the one that is served. One change at a time.
+  struct Next;
+  absl::StatusOr<std::shared_ptr<Next>> prepare(Config config);
+  void serve(Next& next);
 
   // What is served now.
   std::vector<std::shared_ptr<storage::Volume>> stores() const;
@@ -101,18 +106,17 @@ class Site {
   std::function<void(const base::LogEntry&)> log = [](const base::LogEntry&) {};
 
  private:
-  struct Change;
+  struct Part;
   explicit Site(Environment environment);
   struct Opened;
   absl::StatusOr<std::vector<Opened>> open_stores(const Config& config, storage::Growth& growth);
   std::shared_ptr<Unit> find_unit(const UnitNames& names, std::string_view target) const;
   struct Place;
-  absl::Status prepare_unit(const Config& config, const Place& place, Change& change);
+  absl::Status prepare_unit(const Config& config, const Place& place, Part& part);
   // `stores` are those of its LUNs, in order; `named` gains the UUIDs of its units.
-  absl::StatusOr<Change> prepare(const Config& config, const TargetConfig& wanted,
-                                 std::span<const Opened> stores, std::set<storage::Uuid>& named);
-  absl::StatusOr<std::vector<Change>> prepare(const Config& config);
-  void serve(const Config& config, std::vector<Change> changes);
+  absl::StatusOr<Part> prepare(const Config& config, const TargetConfig& wanted,
+                               std::span<const Opened> stores, std::set<storage::Uuid>& named);
+  absl::StatusOr<std::vector<Part>> prepare_all(const Config& config);
 
   const Environment environment_;
   std::vector<std::unique_ptr<SiteWorker>> workers_;
@@ -126,7 +130,7 @@ class Site {
   std::vector<engine::Portal> portals_;  // for SendTargets
   std::set<uint16_t> tsihs_;
   uint16_t last_tsih_ = 0;
-  uint16_t last_portal_group_tag_ = 0;  // apply()'s
+  uint16_t last_portal_group_tag_ = 0;  // prepare()'s
 };
 
 // The name of an initiator port: "iqn...,i,0x<ISID>" (RFC 7143 §4.2.7.1).

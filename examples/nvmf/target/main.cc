@@ -70,10 +70,7 @@ class Daemon final : public engine::Application {
     steps.push_back({engine::Step::Where::kAside,
                      [this, wanted, engine] { return read_again(*wanted, *engine); }});
     steps.push_back({.run = [this] {
-      if (const uint64_t unsaved = control_.live().unsaved(); unsaved > 0) {
-        std::fprintf(stderr, "%s: the file takes the place of %llu changes that were not saved\n",
-                     kProgram, static_cast<unsigned long long>(unsaved));
-      }
+      engine::warn_of_unsaved(kProgram, control_.live().unsaved());
       return absl::OkStatus();
     }});
     std::ranges::move(control_.live().replace(wanted), std::back_inserter(steps));
@@ -149,7 +146,7 @@ class Daemon final : public engine::Application {
     absl::Status status = engine::refuse_changes(keys);
     status.Update(options_.service.engine.sockets->check(ports_of(wanted->config)));
     if (!status.ok()) return status;
-    engine::print_notes(kProgram, wanted->config_file, wanted->notes, false);
+    engine::log_notes(kProgram, wanted->config_file, wanted->notes);
     engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
     engine = wanted->service.engine;
     to = std::move(wanted->config);
@@ -169,7 +166,7 @@ class Daemon final : public engine::Application {
 int check(const DaemonOptions& options) {
   const Config& config = options.config;
   const engine::Options& engine = options.service.engine;
-  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  engine::print_notes(kProgram, options.config_file, options.notes);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   if (absl::Status status = engine::check_start(kProgram, ports_of(config), wanted, engine);
       !status.ok()) {
@@ -197,7 +194,7 @@ int print(const DaemonOptions& options) {
   Config config = options.config;
   config.engine = options.service.engine;
   config.in_capsule = options.service.in_capsule;
-  engine::print_notes(kProgram, options.config_file, options.notes, true);
+  engine::print_notes(kProgram, options.config_file, options.notes);
   std::fputs(to_json(config).c_str(), stdout);
   return base::end_of_output(kProgram, base::kExitOk);
 }
@@ -218,13 +215,12 @@ int main(int argc, char** argv) {
   }
   if (options->check_config) return mrpool::nvmf_target::check(*options);
   if (options->print_config) return mrpool::nvmf_target::print(*options);
-  mrpool::engine::print_notes(kProgram, options->config_file, options->notes, false);
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
-  if (absl::Status status = mrpool::engine::prepare_process(kProgram, ports_of(options->config),
-                                                            stores, options->service.engine);
-      !status.ok()) {
-    return mrpool::engine::fail(kProgram, status);
-  }
+  const absl::Status status = mrpool::engine::prepare_process(kProgram, ports_of(options->config),
+                                                              stores, options->service.engine);
+  // In the format that was asked for.
+  mrpool::engine::log_notes(kProgram, options->config_file, options->notes);
+  if (!status.ok()) return mrpool::engine::fail(kProgram, status);
   return mrpool::engine::run_daemon(
       kProgram, std::make_unique<mrpool::nvmf_target::Daemon>(std::move(arguments), *options));
 }

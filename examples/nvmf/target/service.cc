@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/engine/live_config.h"
 #include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
@@ -174,11 +175,7 @@ void Service::Change::commit() {
 }
 
 absl::Status Service::apply(const Config& config) {
-  Change change(*this, config);
-  absl::Status status = change.listen();
-  if (status.ok()) status = change.open();
-  if (status.ok()) change.commit();
-  return status;
+  return engine::serve_at_once(Change(*this, config));
 }
 
 void Service::add_statistics(engine::Statistics& to) const {
