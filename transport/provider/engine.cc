@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -39,6 +40,11 @@ constexpr uint64_t kPolling = 16;
 // One that does not may have work of its own for the core, or poll memory: the thread then sleeps
 // at once, and the kernel wakes it when bytes come.
 constexpr Nanoseconds kSpin = ReactorOptions{}.spin;
+
+// Rounds in which the program's call does what it has queued, before the thread is woken for it.
+constexpr int kRoundsToArm = 3;
+// How often the thread offers its processor to those that wait for the lock.
+constexpr int kMostYields = 64;
 
 std::mutex engine_mutex;
 Engine* engine_of_process = nullptr;
@@ -169,9 +175,13 @@ void Engine::serve() {
                  std::chrono::steady_clock::now() - busy >= kSpin) {
         asleep = reactor_->arm();
         asleep_.store(asleep, std::memory_order_relaxed);
+        polls_at_sleep_ = polls_.load(std::memory_order_relaxed);
       }
     }
-    if (!asleep) continue;
+    if (!asleep) {
+      let_sessions_in();
+      continue;
+    }
     sleep();
     busy = std::chrono::steady_clock::now();
   }
@@ -206,6 +216,26 @@ void Engine::wait(bool on_reactor, const timespec* limit) {
 void Engine::wake() {
   asleep_.store(false, std::memory_order_relaxed);
   ::eventfd_write(wake_fd_, 1);
+}
+
+void Engine::keep_asleep() {
+  const bool polls = armed_.load(std::memory_order_relaxed) == 0 &&
+                     polls_.load(std::memory_order_relaxed) - polls_at_sleep_ > kPolling;
+  const int result = errno;  // of the call that ends
+  bool armed = false;
+  // A program that polls is to have the reactor for itself: the thread naps instead.
+  for (int i = 0; !polls && reactor_fd_ >= 0 && !armed && i < kRoundsToArm; ++i) {
+    if (i > 0) reactor_->poll();
+    armed = reactor_->arm();
+  }
+  if (!armed) wake();
+  errno = result;
+}
+
+void Engine::let_sessions_in() {
+  for (int i = 0; i < kMostYields && waiting_.load(std::memory_order_relaxed) > 0; ++i) {
+    ::sched_yield();
+  }
 }
 
 void Engine::wake_to_report() { wake_to_look(); }

@@ -7,6 +7,8 @@
 //
 // One lock covers all state of the provider, the reactor included: a Session holds it. The thread
 // tries not to be inside while the program polls, so the lock has no second user on that path.
+// While it looks for work it lets each Session that waits for the lock go first. A Session that
+// finds it asleep drives the reactor and arms it again, so that the thread need not wake up.
 //
 // fork: the child owns none of the parent's connections. Every Session of an object that the
 // parent made fails there; objects that the child makes belong to an engine of its own.
@@ -94,6 +96,10 @@ class Engine final : public Poller {
   // Ends the process when no thread of the program is left.
   void end_if_last();
   void wake();
+  // After a Session that found the thread asleep: lets it sleep on, or wakes it.
+  void keep_asleep();
+  // The thread, without the lock: lets those that wait for it go first.
+  void let_sessions_in();
   static void before_fork();
   static void after_fork_parent();
   static void after_fork_child();
@@ -123,6 +129,9 @@ class Engine final : public Poller {
 
   // The thread.
   std::atomic<uint64_t> polls_{0};
+  uint64_t polls_at_sleep_ = 0;  // under the lock
+  // Sessions that want the lock. It publishes nothing: a count that is seen late costs a wait.
+  std::atomic<int> waiting_{0};
   std::atomic<int> armed_{0};
   std::atomic<bool> asleep_{false};
   std::atomic<bool> ended_{false};
@@ -135,16 +144,16 @@ class Engine final : public Poller {
 // The engine's lock, and the right to call the reactor. ok() is false in a forked child.
 class Session {
  public:
-  explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_), device_(engine.guard_) {
+  explicit Session(Engine& engine) : engine_(engine), lock_(take(engine)), device_(engine.guard_) {
     ok_ = !engine.forked_.load(std::memory_order_relaxed);
-    // The reactor belongs to the thread that ran the last round.
-    if (ok_ && !engine.reactor_->in_thread()) engine.reactor_->poll();
+    // The reactor belongs to the thread that ran the last round. While the thread sleeps it is
+    // armed, which a round ends.
+    if (ok_ && (found_asleep() || !engine.reactor_->in_thread())) engine.reactor_->poll();
   }
   ~Session() {
     if (engine_.guard_ != nullptr) [[unlikely]]
       engine_.report_touches();
-    // A round of ours has disarmed the reactor on which the thread sleeps.
-    if (ok_ && engine_.asleep_.load(std::memory_order_relaxed)) engine_.wake();
+    if (ok_ && found_asleep()) engine_.keep_asleep();
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -152,6 +161,16 @@ class Session {
   std::unique_lock<std::mutex>& lock() { return lock_; }
 
  private:
+  static std::unique_lock<std::mutex> take(Engine& engine) {
+    std::unique_lock lock(engine.mutex_, std::try_to_lock);
+    if (lock.owns_lock()) return lock;
+    engine.waiting_.fetch_add(1, std::memory_order_relaxed);
+    lock.lock();
+    engine.waiting_.fetch_sub(1, std::memory_order_relaxed);
+    return lock;
+  }
+  bool found_asleep() const { return engine_.asleep_.load(std::memory_order_relaxed); }
+
   Engine& engine_;
   std::unique_lock<std::mutex> lock_;
   const guard::DeviceScope device_;
