@@ -94,7 +94,8 @@ namespace mrpool {
   X(key_refusals_bounds, kSum, "accesses refused: outside the key's range")                      \
   X(key_refusals_wrap, kSum, "accesses refused: address plus length wraps")                      \
   X(key_refusals_invalidate, kSum, "SENDs with invalidate refused: not a key of this Qp")        \
-  X(receives_missing, kSum, "SENDs that found no receive posted")                                \
+  X(receives_missing, kSum,                                                                      \
+    "messages refused: no receive was posted, or none within receive_wait")                      \
   X(read_requests_over_limit, kSum, "READ requests beyond the agreed ird")                       \
   /* Terminates, by code. */                                                                     \
   MRPOOL_TERMINATE_CODES(MRPOOL_TERMINATE_COUNTERS_)

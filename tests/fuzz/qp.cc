@@ -1,7 +1,8 @@
 // DDP and RDMAP headers against a live device: a peer made of input speaks to a Qp that has a
 // writable, a readable, a fast-registered and a private region. It knows all their keys. Whatever
 // it says, no byte outside what it may write changes, a byte it may not read never leaves, and
-// every receive completes once.
+// every receive completes once. The input chooses whether a message without a receive waits for
+// one, and whether one comes.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -20,7 +21,8 @@ namespace {
 constexpr size_t kRegion = 1024;
 constexpr std::byte kGuard{0x6e};
 constexpr std::byte kSecret{0xa7};
-constexpr uint32_t kReceives = 4;
+constexpr uint32_t kReceives = 4;       // posted at first
+constexpr uint32_t kMostReceives = 12;  // with those that come later
 
 struct Received final : Completion {
   Received()
@@ -60,16 +62,20 @@ class Host final : public QpEvents, public ListenHandler {
   std::span<std::byte> region(size_t i) { return std::span(memory).subspan(i * kRegion, kRegion); }
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override {
-    auto made = request->accept(*pd, {.send_cq = cq.get(), .recv_cq = cq.get()}, {}, *this);
+    auto made = request->accept(
+        *pd, {.send_cq = cq.get(), .recv_cq = cq.get(), .receive_wait = receive_wait}, {}, *this);
     FUZZ_CHECK(made.ok());
     qp = std::move(*made);
-    for (; receives_posted < kReceives; ++receives_posted) {
-      const Sge sge = inbox->sge(receives_posted * 64, 64);
-      RecvRequest receive;
-      receive.completion = &receives[receives_posted];
-      receive.sges = {&sge, 1};
-      FUZZ_CHECK(qp->post_recv(receive) == PostStatus::kOk);
-    }
+    while (receives_posted < kReceives) post_receive();
+  }
+  void post_receive() {
+    if (receives_posted == kMostReceives || ended) return;
+    const Sge sge = inbox->sge(receives_posted * 64, 64);
+    RecvRequest receive;
+    receive.completion = &receives[receives_posted];
+    receive.sges = {&sge, 1};
+    FUZZ_CHECK(qp->post_recv(receive) == PostStatus::kOk);
+    ++receives_posted;
   }
   void on_connected(Qp&, const ConnectionInfo&) override {
     const Sge sge = base->sge(0, kRegion);
@@ -82,7 +88,12 @@ class Host final : public QpEvents, public ListenHandler {
     connected = true;
   }
   void on_rejected(Qp&, std::span<const std::byte>) override {}
-  void on_disconnected(Qp&, const Disconnect&) override { ended = true; }
+  void on_disconnected(Qp&, const Disconnect& why) override {
+    ended = true;
+    // One that waits for ever is not given up.
+    FUZZ_CHECK(receive_wait != Nanoseconds::max() || why.reason != DisconnectReason::kProtocol ||
+               why.detail != to_string(term::kUntaggedNoBuffer));
+  }
 
   // Guards, what is read only, and what has no remote rights.
   void check() {
@@ -91,7 +102,7 @@ class Host final : public QpEvents, public ListenHandler {
     }
     FUZZ_CHECK(std::ranges::all_of(region(9), [](std::byte b) { return b == kSecret; }));
     // Behind the receives, too.
-    FUZZ_CHECK(std::ranges::all_of(region(1).subspan(kReceives * 64),
+    FUZZ_CHECK(std::ranges::all_of(region(1).subspan(kMostReceives * 64),
                                    [](std::byte b) { return b == kGuard; }));
   }
 
@@ -106,8 +117,9 @@ class Host final : public QpEvents, public ListenHandler {
   std::unique_ptr<FastMr> fast;
   std::unique_ptr<Qp> qp;
   std::unique_ptr<Listener> listener;
-  std::array<Received, kReceives> receives;
+  std::array<Received, kMostReceives> receives;
   uint32_t receives_posted = 0;
+  Nanoseconds receive_wait = Nanoseconds::zero();
   Ignored ignored;
   bool connected = false;
   bool ended = false;
@@ -245,6 +257,10 @@ void run(fuzz::Input input) {
   Peer peer(host);
   for (int i = 0; i < 1000 && !peer.up(); ++i) host.reactor.step();
   const uint8_t mode = input.take<uint8_t>();
+  if ((mode & 8) != 0) {
+    host.receive_wait = (mode & 16) != 0 ? Nanoseconds::max() : std::chrono::milliseconds(1500);
+  }
+  const bool more_receives = (mode & 32) != 0;
   peer.send(encode_mpa({.crc = (mode & 1) != 0,
                         .extensions = (mode & 4) == 0,
                         .enhanced = true,
@@ -259,6 +275,7 @@ void run(fuzz::Input input) {
     for (int i = 0; i < 32 && !input.empty() && !host.ended; ++i) {
       peer.send(segment(input, host));
       host.check();
+      if (more_receives && i % 2 == 1) host.post_receive();
     }
   }
   for (int i = 0; i < 200; ++i) {
