@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The scripts that build can be run on one checkout in any order, and tests/run reports what it did.
 
-    tests/integration/build_test.py [AnyOrder | Summary]
+    tests/integration/build_test.py [AnyOrder | BenchmarkPackages | Summary]
 
 AnyOrder takes the command with which each script calls .ci/build, and configures one folder with it
 in every order of two, without building. A target that the earlier script left out is an error then.
+BenchmarkPackages asks tests/bench/run for what a machine without packages misses.
 Summary runs tests/run with a build and a ctest that only print.
 """
 import itertools
@@ -68,6 +69,28 @@ class AnyOrder(unittest.TestCase):
             run = subprocess.run([ROOT / ".ci/build", "--dry-run", "--dir", folder, "release",
                                   "mrpool"], capture_output=True, text=True, check=True)
         self.assertRegex(run.stdout, r"^\[ \d+/\d+ \] \d+ s\n$")
+
+
+class BenchmarkPackages(unittest.TestCase):
+    def missing(self, *groups):
+        """What `tests/bench/run --no-install` asks for on a machine that has nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            nothing = pathlib.Path(folder, "dpkg-query")
+            nothing.write_text("#!/bin/sh\nexit 1\n")
+            nothing.chmod(0o755)
+            env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+            done = subprocess.run([ROOT / "tests/bench/run", "--no-install", *groups], env=env,
+                                  capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        line = next(line for line in done.stderr.splitlines() if line.startswith("missing packages: "))
+        return set(line.split()[2:])
+
+    def test_only_those_of_the_groups_are_asked_for(self):
+        tcp, verbs, every = self.missing("tcp"), self.missing("verbs"), self.missing()
+        self.assertIn("libbenchmark-dev", tcp)
+        self.assertEqual(verbs - tcp, {"fio", "perftest", "ucx-utils"})
+        self.assertTrue(every > verbs)
+        self.assertIn("libtbb-dev", every)
 
 
 class Summary(unittest.TestCase):
