@@ -1,18 +1,24 @@
 # A logged-in Linux initiator follows what an administrator changes by mrpool-ctl, under verified load.
 #
 # checks: LUNs added, grown and removed, unit attentions, rescan; an initiator removed; verified load goes on
-# needs: iscsiadm iscsid fio sg_turs
+# needs: iscsiadm iscsid fio sg_turs udevadm
 # wires: siw
-# timeout: 200
+# timeout: 300
 # kernel-may-say: I/O error|failed|timeout|error
-need iscsiadm iscsid fio sg_turs
+need iscsiadm iscsid fio sg_turs udevadm
 . "$guest/iser.sh"
 CONTROL=$RUN/control.sock
 URI=${URI%:*}:$PORT
 ctl() { "$BIN/mrpool-ctl" "$@" --socket "$CONTROL"; }
-told() { sg_turs "$1" >/dev/null 2>&1 || true; dmesg | grep -qi "$2"; }
+# told DEVICE NAME: the kernel has reported this unit attention, or does so now.
+told() {
+  sg_turs "$1" >/dev/null 2>&1 || true
+  grep "SDEV_UA=$2" "$RUN/uevents"
+}
 truncate -s 16M "$RUN/disk"
-dmesg -C
+stdbuf -oL udevadm monitor --kernel --property --subsystem-match=scsi >"$RUN/uevents" &
+uevents=$!
+until_true 30 grep -q KERNEL "$RUN/uevents" || fail "no events of the kernel"
 "$BIN/mrpool-iser-target" --listen "$URI" --control "$CONTROL" --target $IQN --lun ram:16MiB \
   --lun "file:$RUN/disk" --initiator $LINUX --open-discovery >>"$RUN/target.log" 2>&1 &
 TARGET_PID=$!
@@ -32,7 +38,8 @@ load=$!
 
 step "a LUN appears"
 ctl lun add $IQN --storage ram:8MiB --lun 5
-until_true 20 told "$grows" 'LUN assignments' || fail "no unit attention of the LUNs"
+until_true 40 told "$grows" REPORTED_LUNS_DATA_HAS_CHANGED ||
+  fail "no unit attention of the LUNs"
 iscsiadm -m session --rescan >/dev/null
 added=$(unit $IQN $LINUX 5)
 [ "$(blockdev --getsize64 "$added")" = $((8 << 20)) ] || fail "the size of $added"
@@ -43,7 +50,8 @@ dd if="$added" bs=1M count=1 iflag=direct status=none | cmp "$RUN/data" -
 step "a LUN grows"
 dd if="$RUN/data" of="$grows" bs=1M oflag=direct status=none
 truncate -s 32M "$RUN/disk"
-until_true 20 told "$grows" 'capacity data has changed' || fail "no unit attention of the size"
+until_true 40 told "$grows" CAPACITY_DATA_HAS_CHANGED ||
+  fail "no unit attention of the size"
 echo 1 >"/sys/class/block/${grows##*/}/device/rescan"
 has_size() { [ "$(blockdev --getsize64 "$grows")" = "$1" ]; }
 until_true 20 has_size $((32 << 20)) || fail "$grows has $(blockdev --getsize64 "$grows")"
@@ -63,6 +71,7 @@ wait $load || [ $? = 128 ] || fail "the load: $(cat "$RUN/load")"
 grep -q 'err= 0' "$RUN/load" || fail "the load: $(cat "$RUN/load")"
 
 step "the initiator is removed"
+kill $uevents
 ctl initiator remove $IQN --initiator $LINUX
 logged_out() { ! grep -qs LOGGED_IN /sys/class/iscsi_session/session*/state; }
 until_true 30 logged_out || fail "its session stays"

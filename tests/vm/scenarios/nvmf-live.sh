@@ -3,7 +3,7 @@
 # checks: namespaces added, resized, masked, removed; hosts removed; listener and referral added; verified load goes on
 # needs: nvme fio udevadm
 # wires: siw
-# timeout: 200
+# timeout: 300
 # kernel-may-say: I/O error|critical|Buffer I/O
 need nvme fio udevadm
 wire_up
@@ -56,7 +56,7 @@ load=$!
   --rate_iops 100 --offset 16MiB --size 8MiB --verify crc32c --time_based --runtime 600 \
   >"$RUN/other" 2>&1 &
 other=$!
-connected() { ctl controllers $NQN | grep -q "$1"; }
+connected() { ctl controllers $NQN | grep "$1"; }
 until_true 20 connected $OTHER || fail "the other host is not connected: $(cat "$RUN/other")"
 
 step "a namespace appears, is written, and goes"
