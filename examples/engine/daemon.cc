@@ -22,6 +22,7 @@
 #include "examples/control/server.h"
 #include "examples/engine/http.h"
 #include "examples/engine/managed.h"
+#include "examples/engine/portals.h"
 #include "examples/engine/signals.h"
 #include "examples/storage/watch.h"
 
@@ -170,11 +171,22 @@ class MainLoop {
   }
   void retry_ports() {
     // A change that is under way may be about to open them.
-    if (!changes_.busy() && application_.service().retry_ports()) {
-      application_.ports_changed();
-      print_served(application_);
-    }
-    retry_ports_later();
+    if (changes_.busy()) return retry_ports_later();
+    const auto resolved = std::make_shared<ResolvedHosts>();
+    std::vector<Step> steps;
+    steps.push_back(
+        {Step::Where::kAside, [resolved, hosts = application_.service().waiting_hosts()] {
+           *resolved = resolve_hosts(hosts);
+           return absl::OkStatus();
+         }});
+    steps.push_back({.run = [this, resolved] {
+      if (application_.service().retry_ports(*resolved)) {
+        application_.ports_changed();
+        print_served(application_);
+      }
+      return absl::OkStatus();
+    }});
+    changes_.add(std::move(steps), [](const absl::Status&) {});
   }
 
   Application& application_;

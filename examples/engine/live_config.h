@@ -3,8 +3,8 @@
 // all stays as it was.
 //
 // Config: `absl::Status complete(Config&)`. Served: `std::shared_ptr<Served::Change>
-// change(const Config&)`, whose steps are listen() on the main loop, open(), which may wait, and
-// commit() on the main loop, which cannot fail.
+// change(const Config&)`, whose steps are resolve(), which may wait, listen() on the main loop,
+// open(), which may wait, and commit() on the main loop, which cannot fail.
 //
 // Thread safety: the main loop's thread. Ownership: `served` outlives it.
 #pragma once
@@ -73,8 +73,13 @@ class LiveConfig {
     all.push_back({Step::Where::kLoop, [this, next, make = std::move(make)] {
                      if (absl::Status status = make(next->config); !status.ok()) return status;
                      next->change = served_.change(next->config);
-                     return next->change->listen();
+                     return absl::OkStatus();
                    }});
+    all.push_back({Step::Where::kAside, [next] {
+                     next->change->resolve();
+                     return absl::OkStatus();
+                   }});
+    all.push_back({Step::Where::kLoop, [next] { return next->change->listen(); }});
     all.push_back({Step::Where::kAside, [next] { return next->change->open(); }});
     all.push_back({Step::Where::kLoop, [this, next, done = std::move(done)] {
                      next->change->commit();

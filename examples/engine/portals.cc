@@ -91,4 +91,12 @@ absl::StatusOr<std::string> resolve_host(const std::string& host) {
   return error == EAI_AGAIN ? absl::UnavailableError(text) : absl::NotFoundError(text);
 }
 
+ResolvedHosts resolve_hosts(const std::vector<std::string>& hosts) {
+  ResolvedHosts resolved;
+  for (const std::string& host : hosts) {
+    if (!resolved.contains(host)) resolved.emplace(host, resolve_host(host));
+  }
+  return resolved;
+}
+
 }  // namespace mrpool::engine

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,5 +41,9 @@ std::vector<Portal> announced(std::span<const Portal> portals, std::string_view 
 // The numeric address that `host` leads to first, with its scope; a numeric or empty one is its
 // own. NotFound: it leads nowhere, Unavailable: the resolver cannot say now.
 absl::StatusOr<std::string> resolve_host(const std::string& host);
+// Hosts that were resolved before, each with what came of it.
+using ResolvedHosts = std::map<std::string, absl::StatusOr<std::string>>;
+// Of each; may block for long.
+ResolvedHosts resolve_hosts(const std::vector<std::string>& hosts);
 
 }  // namespace mrpool::engine

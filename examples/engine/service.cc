@@ -81,8 +81,10 @@ std::string Service::PortChange::want(const std::string& text) {
 
 Service::PortChange::~PortChange() { service_->close_ports(std::move(added_)); }
 
-absl::StatusOr<std::unique_ptr<Port>> Service::open_port(const Address& address) {
-  auto numeric = resolve_host(address.host);
+absl::StatusOr<std::unique_ptr<Port>> Service::open_port(const Address& address,
+                                                         const ResolvedHosts& resolved) {
+  const auto known = resolved.find(address.host);
+  auto numeric = known != resolved.end() ? known->second : resolve_host(address.host);
   if (!numeric.ok()) return numeric.status();
   Address at = address;
   at.host = *numeric;
@@ -113,14 +115,15 @@ void Service::close_ports(Ports ports) {
   workers_[0]->mailbox().run([&] { ports.clear(); });
 }
 
-absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string> addresses) {
+absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string> addresses,
+                                                     const ResolvedHosts& resolved) {
   PortChange change(*this);
   for (const std::string& text : addresses) {
     const std::string key = change.want(text);
     if (ports_.contains(key)) continue;
     const auto address = Address::parse(text);
     if (!address.ok()) return address.status();
-    auto port = open_port(*address);
+    auto port = open_port(*address, resolved);
     if (!port.ok() && options_.retry_listen && !absl::IsInvalidArgument(port.status())) {
       change.waiting_.push_back({text, key, reason(*address, port.status())});
       continue;
@@ -151,10 +154,26 @@ void Service::commit(PortChange change) {
   close_ports(std::move(gone));
 }
 
-bool Service::retry_ports() {
-  const size_t opened = std::erase_if(waiting_, [this](WaitingPort& waiting) {
+std::vector<std::string> Service::new_hosts(std::span<const std::string> addresses) const {
+  std::vector<std::string> hosts;
+  for (const std::string& text : addresses) {
+    const auto address = Address::parse(text);
+    if (!ports_.contains(text) && address.ok()) hosts.push_back(address->host);
+  }
+  return hosts;
+}
+
+std::vector<std::string> Service::waiting_hosts() const {
+  std::vector<std::string> hosts;
+  for (const WaitingPort& waiting : waiting_)
+    hosts.push_back(Address::parse(waiting.address)->host);
+  return hosts;
+}
+
+bool Service::retry_ports(const ResolvedHosts& resolved) {
+  const size_t opened = std::erase_if(waiting_, [&](WaitingPort& waiting) {
     const auto address = Address::parse(waiting.address);
-    auto port = open_port(*address);
+    auto port = open_port(*address, resolved);
     if (!port.ok()) {
       waiting.why = reason(*address, port.status());
       return false;

@@ -71,11 +71,16 @@ class Service {
     Ports added_;
     std::vector<WaitingPort> waiting_;
   };
-  absl::StatusOr<PortChange> prepare(std::span<const std::string> addresses);
+  // What `resolved` does not have is asked of the resolver, which may block.
+  absl::StatusOr<PortChange> prepare(std::span<const std::string> addresses,
+                                     const ResolvedHosts& resolved = {});
+  // The hosts that prepare() would look up, and those of waiting_ports().
+  std::vector<std::string> new_hosts(std::span<const std::string> addresses) const;
+  std::vector<std::string> waiting_hosts() const;
   void commit(PortChange change);
   const std::vector<WaitingPort>& waiting_ports() const { return waiting_; }
-  // Tries again to open them; true when one has been. May ask the resolver.
-  bool retry_ports();
+  // Tries again to open them; true when one has been. `resolved` as for prepare().
+  bool retry_ports(const ResolvedHosts& resolved = {});
 
   // Stops listening and ends all connections; `stopped` runs, on any worker's thread, when all is
   // quiet. Call the workers' reactors' loops meanwhile.
@@ -129,7 +134,8 @@ class Service {
   static WorkerState state_of(const Worker& worker);
 
   absl::StatusOr<DeviceContext*> device(const Address& address);
-  absl::StatusOr<std::unique_ptr<Port>> open_port(const Address& address);
+  absl::StatusOr<std::unique_ptr<Port>> open_port(const Address& address,
+                                                  const ResolvedHosts& resolved);
   void close_ports(Ports ports);
   void dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> request);
 

@@ -60,8 +60,10 @@ absl::Status Service::start(std::span<Reactor* const> reactors) {
   return absl::OkStatus();
 }
 
+void Service::Change::resolve() { resolved_ = engine::resolve_hosts(hosts_); }
+
 absl::Status Service::Change::listen() {
-  auto ports = service_.engine_.prepare(config_.listen);
+  auto ports = service_.engine_.prepare(config_.listen, resolved_);
   if (ports.ok()) ports_.emplace(*std::move(ports));
   return ports.status();
 }

@@ -36,7 +36,12 @@ class Service final : public engine::Protocol {
   // change at a time, and no apply() meanwhile.
   class Change {
    public:
-    Change(Service& service, Config config) : config_(std::move(config)), service_(service) {}
+    Change(Service& service, Config config)
+        : config_(std::move(config)),
+          service_(service),
+          hosts_(service.engine_.new_hosts(config_.listen)) {}
+    // Any thread; may wait for the resolver. It may be left out.
+    void resolve();
     // The thread of apply().
     absl::Status listen();
     // Any thread; may wait for a file system.
@@ -47,7 +52,9 @@ class Service final : public engine::Protocol {
    private:
     const Config config_;
     Service& service_;
+    const std::vector<std::string> hosts_;
     std::shared_ptr<Site::Next> next_;
+    engine::ResolvedHosts resolved_;
     std::optional<engine::Service::PortChange> ports_;
   };
   std::shared_ptr<Change> change(const Config& config) {

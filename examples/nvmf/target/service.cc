@@ -157,8 +157,10 @@ absl::Status Service::open(Change& change) {
   return storage::keep(change.growth_, state_.get());
 }
 
+void Service::Change::resolve() { resolved_ = engine::resolve_hosts(new_hosts_); }
+
 absl::Status Service::Change::listen() {
-  auto ports = service_.engine_.prepare(ports_of(config_));
+  auto ports = service_.engine_.prepare(ports_of(config_), resolved_);
   if (ports.ok()) ports_.emplace(*std::move(ports));
   return ports.status();
 }

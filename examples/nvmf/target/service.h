@@ -53,7 +53,11 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   // no apply() meanwhile.
   class Change {
    public:
-    Change(Service& service, const Config& config) : service_(service), config_(config) {}
+    Change(Service& service, const Config& config)
+        : service_(service),
+          config_(config),
+          new_hosts_(service.engine_.new_hosts(ports_of(config))) {}
+    void resolve();         // any thread; may wait for the resolver; may be left out
     absl::Status listen();  // the thread of apply()
     absl::Status open();    // any thread; may wait for a file system
     void commit();          // the thread of apply(); both steps before it were OK
@@ -62,6 +66,8 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
     friend class Service;
     Service& service_;
     const Config config_;
+    const std::vector<std::string> new_hosts_;
+    engine::ResolvedHosts resolved_;
     std::optional<engine::Service::PortChange> ports_;
     storage::Growth growth_;
     std::vector<Target::Served> served_;

@@ -55,6 +55,24 @@ TEST(EnginePorts, AChangeThatIsNotMadeClosesWhatItOpened) {
   EXPECT_TRUE(world.stop());
 }
 
+TEST(EnginePorts, TakeHostsThatWereResolvedBefore) {
+  World world;
+  const std::vector<std::string> named = {"uiwarp://no-such-host.invalid:1001"};
+  EXPECT_EQ(world.service.new_hosts(named), std::vector<std::string>{"no-such-host.invalid"});
+  {
+    auto change = world.service.prepare(named, {{"no-such-host.invalid", "127.0.0.1"}});
+    ASSERT_TRUE(change.ok()) << change.status();
+    EXPECT_TRUE(Peer(world, 1001).up);
+    world.service.commit(*std::move(change));
+  }
+  EXPECT_EQ(world.service.new_hosts(named), std::vector<std::string>{}) << "it is open";
+  EXPECT_FALSE(world.service
+                   .prepare(std::vector<std::string>{"uiwarp://other.invalid:1002"},
+                            {{"other.invalid", absl::NotFoundError("leads nowhere")}})
+                   .ok());
+  EXPECT_TRUE(world.stop());
+}
+
 TEST(EnginePorts, WaitForTheirAddressWhereThatIsAskedFor) {
   const std::vector<std::string> both = {"uiwarp://127.0.0.1:1001",
                                          "uiwarp://127.0.0.1:1002?crc=on"};
