@@ -175,7 +175,6 @@ void Engine::serve() {
                  std::chrono::steady_clock::now() - busy >= kSpin) {
         asleep = reactor_->arm();
         asleep_.store(asleep, std::memory_order_relaxed);
-        polls_at_sleep_ = polls_.load(std::memory_order_relaxed);
       }
     }
     if (!asleep) {
@@ -219,12 +218,12 @@ void Engine::wake() {
 }
 
 void Engine::keep_asleep() {
-  const bool polls = armed_.load(std::memory_order_relaxed) == 0 &&
-                     polls_.load(std::memory_order_relaxed) - polls_at_sleep_ > kPolling;
+  // A program that polls, or posts many requests before it does, is to have the reactor for itself:
+  // the thread wakes up and naps.
+  const bool sleeps = armed_.load(std::memory_order_relaxed) > 0;
   const int result = errno;  // of the call that ends
   bool armed = false;
-  // A program that polls is to have the reactor for itself: the thread naps instead.
-  for (int i = 0; !polls && reactor_fd_ >= 0 && !armed && i < kRoundsToArm; ++i) {
+  for (int i = 0; sleeps && reactor_fd_ >= 0 && !armed && i < kRoundsToArm; ++i) {
     if (i > 0) reactor_->poll();
     armed = reactor_->arm();
   }

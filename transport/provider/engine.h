@@ -7,8 +7,9 @@
 //
 // One lock covers all state of the provider, the reactor included: a Session holds it. The thread
 // tries not to be inside while the program polls, so the lock has no second user on that path.
-// While it looks for work it lets each Session that waits for the lock go first. A Session that
-// finds it asleep drives the reactor and arms it again, so that the thread need not wake up.
+// While it looks for work it lets each Session that waits for the lock go first. While a Cq is
+// armed, a Session that finds it asleep drives the reactor and arms it again, so that it can sleep
+// on.
 //
 // fork: the child owns none of the parent's connections. Every Session of an object that the
 // parent made fails there; objects that the child makes belong to an engine of its own.
@@ -129,7 +130,6 @@ class Engine final : public Poller {
 
   // The thread.
   std::atomic<uint64_t> polls_{0};
-  uint64_t polls_at_sleep_ = 0;  // under the lock
   // Sessions that want the lock. It publishes nothing: a count that is seen late costs a wait.
   std::atomic<int> waiting_{0};
   std::atomic<int> armed_{0};
