@@ -3,8 +3,8 @@
 //
 // What it is: handles for the objects of the library's C++ interface, with the names of the
 // kernel's ib_mr_pool and rdma_rw and of libibverbs. include/mrpool/ describes each object in
-// detail, and docs/library.md compares the names. This header is the library's C ABI. It depends on
-// neither Abseil nor a C++ compiler, and within one soname it only grows.
+// detail, and docs/reference/library.md compares the names. This header is the library's C ABI. It
+// depends on neither Abseil nor a C++ compiler, and within one soname it only grows.
 //
 // Errors: a call that can fail returns 0, a count, or a negative errno value, which the comment of
 // the call describes. mrpool_error() is the text of the thread's last failed set-up call. No
@@ -180,7 +180,8 @@ void mrpool_timer_cancel(struct mrpool_timer* timer);
 // --------------------------------------------------------------------------------------- Devices
 
 // Opens the device of an address: "uiwarp://127.0.0.1:4420", "verbs://10.0.0.1:4420", with options
-// after '?' (docs/uiwarp.md). -EINVAL: the text shows a right address, or lists what there is.
+// after '?' (docs/internals/uiwarp.md). -EINVAL: the text shows a right address, or lists what
+// there is.
 MRPOOL_MUST_CHECK int mrpool_device_open(const char* address, struct mrpool_device** device);
 // Everything made from the device has to be gone.
 void mrpool_device_close(struct mrpool_device* device);

@@ -1,4 +1,4 @@
-// Leases of transfers and loans, as a tracer sees them begin and end (docs/tracing.md).
+// Leases of transfers and loans, as a tracer sees them begin and end (docs/operate/tracing.md).
 //
 // Thread safety: as the lease.
 #pragma once

@@ -1,5 +1,5 @@
 // The events that a daemon logs: each with its name in structured logs and its severity. One table,
-// which docs/service.md repeats.
+// which docs/operate/service.md repeats.
 //
 // Thread safety: constants.
 #pragma once

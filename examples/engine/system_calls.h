@@ -1,6 +1,6 @@
 // The system calls that a daemon makes while it serves: what its own code and its libraries (glibc,
 // rdma-core, liburing) ask of the kernel for connections, stores, reloads, changes, metrics and the
-// stop. docs/service.md lists them.
+// stop. docs/operate/service.md lists them.
 //
 // Found by tracing all tests of the daemons after the filter is installed; calls of rdma-core's
 // providers and of other processors, which have openat where others have open, were added from

@@ -75,7 +75,7 @@ struct TargetState {
   std::string name{};
   bool any_host = true;
   std::vector<UnitState> units{};
-  // What the protocol counts of it, by name (docs/statistics.md).
+  // What the protocol counts of it, by name (docs/reference/statistics.md).
   std::vector<std::pair<std::string, uint64_t>> counters{};
 };
 

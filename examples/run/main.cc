@@ -266,7 +266,7 @@ absl::Status check_suppressions(const std::string& path) {
 }
 
 void declare_checker(base::CommandLine& program, Options& options) {
-  program.section("Checker (docs/checker.md)");
+  program.section("Checker (docs/operate/checker.md)");
   program.option(
       "check", "SEED",
       "report what breaks the rules of verbs, with stacks, on standard error; SEED makes "
@@ -348,7 +348,7 @@ int main(int argc, char** argv) {
       options.completions, {{sent, sent}, {acknowledged, acknowledged}});
   program.flag("device-file",
                "let the device's file in /dev/infiniband seem to be there, for programs that look "
-               "for it, as UCX does (docs/verbs_programs.md)",
+               "for it, as UCX does (docs/operate/verbs_programs.md)",
                options.device_file);
   program.flag("stats", "write what ran to standard error at exit", options.stats);
   program.option(

@@ -1,4 +1,4 @@
-// A storage target with an MR pool: a RAM disk over RDMA. docs/tutorial.md explains it.
+// A storage target with an MR pool: a RAM disk over RDMA. docs/start/tutorial.md explains it.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <cerrno>

@@ -22,9 +22,10 @@
 // outlive the operation, scatter lists and chains only its start (a list of more than
 // RwOperation::kInlineSegments segments: all of the transfer). An operation ends by its event or
 // its cancellation, never with the io_context. To end a program, close the listener, disconnect the
-// Qps and let the coroutines return before the reactor stops for the last time (docs/ownership.md).
-// Memory: an operation allocates once, from the handler's allocator (by default Asio's per-thread
-// cache), so the intrusive interface stays the one for the hottest paths.
+// Qps and let the coroutines return before the reactor stops for the last time
+// (docs/reference/ownership.md). Memory: an operation allocates once, from the handler's allocator
+// (by default Asio's per-thread cache), so the intrusive interface stays the one for the hottest
+// paths.
 #pragma once
 
 #include <boost/asio/append.hpp>

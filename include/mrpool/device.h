@@ -10,7 +10,7 @@
 // Ownership: a Device outlives everything made from it; it is shared. Pd outlives its Mrs, FastMrs,
 // Srqs and Qps; a Cq outlives the Qps that use it. All are the caller's to destroy.
 // Thread safety: Device, Pd and Mr registration: any thread. Cq, Qp, Srq, Listener: the thread of
-// the Reactor they were made with (checked, see docs/ownership.md).
+// the Reactor they were made with (checked, see docs/reference/ownership.md).
 // Errors: set-up calls return absl::Status and do not throw. InvalidArgument names what is wrong: a
 // size beyond the caps, an object of another Device or Pd, an address of another transport.
 // ResourceExhausted names the limit that was hit, what was asked for and what there is.

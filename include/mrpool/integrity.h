@@ -3,8 +3,8 @@
 //
 // What it is: the layout of a tuple, functions that make and check tuples over scatter lists
 // without a device, and the attributes of an integrity MR (mrpool/mr.h). An integrity MR makes and
-// checks tuples as part of a transfer. The kernel has ib_sig_attrs for that; docs/integrity.md
-// explains.
+// checks tuples as part of a transfer. The kernel has ib_sig_attrs for that;
+// docs/reference/integrity.md explains.
 //
 //   a block on the wire:  block_size bytes of data, guard (16 bits), application tag (16),
 //                         reference tag (32), all three big-endian

@@ -42,7 +42,7 @@
 // from its own thread's cache. Ownership: the pool must outlive its leases and be destroyed before
 // its Pd. Destroying it with leases or waiters is reported on stderr and aborts; in debug builds
 // the report has the place where each lease was taken. How it works, and the proof that it is
-// correct: docs/mr_pool.md.
+// correct: docs/internals/mr_pool.md.
 #pragma once
 
 #include <atomic>
@@ -80,7 +80,8 @@ struct SourceLocation {
 enum class MrPoolType : uint8_t {
   kFastReg,    // segments without gaps, as ib_map_mr_sg takes them
   kSgGaps,     // any segments; needs caps.sg_gaps
-  kIntegrity,  // with protection information (docs/integrity.md); needs caps.max_integrity_blocks
+  kIntegrity,  // with protection information (docs/reference/integrity.md); needs
+               // caps.max_integrity_blocks
 };
 
 // The parameters of a pool.

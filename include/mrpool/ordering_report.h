@@ -1,4 +1,4 @@
-// What the ordering sanitizer of a device did (docs/relaxed_ordering.md).
+// What the ordering sanitizer of a device did (docs/reference/relaxed_ordering.md).
 //
 // A device opened with placement=adversarial withholds, splits and reorders data as far as relaxed
 // ordering allows. A program that relies on more than its completions then fails in a test. The

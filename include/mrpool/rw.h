@@ -81,7 +81,7 @@ struct RwTransferNeeds {
 RwTransferNeeds rw_transfer_needs(const DeviceCaps& caps, const RwLimits& limits,
                                   RwDirection direction, uint64_t bytes, uint32_t segments);
 
-// Local memory with protection information (docs/integrity.md).
+// Local memory with protection information (docs/reference/integrity.md).
 struct ProtectedBuffer {
   std::span<const Sge> data{};        // whole blocks
   std::span<const Sge> protection{};  // where attributes.memory is protected: a tuple for each

@@ -6,7 +6,7 @@ share of the undisturbed one, its longest stall, and how much of the daemon's CP
 
 For each attack, rounds of an undisturbed and an attacked run alternate on one daemon; the medians
 are printed. The attackers run at the lowest priority, since they share the machine. By hand, not in
-CI: the figures are the machine's. The goals (docs/sharing.md): a half beside an admitted host, nine
+CI: the figures are the machine's. The goals (docs/operate/sharing.md): a half beside an admitted host, nine
 tenths beside strangers, no stall longer than a second.
 
 "daemon" is the honest host's part of the daemon's CPU time: what its commands cost undisturbed, over

@@ -104,7 +104,7 @@ class Block(unittest.TestCase):
 
 
 class Tutorial(unittest.TestCase):
-    """The target of docs/tutorial.md, which speaks the same protocol in C++."""
+    """The target of docs/start/tutorial.md, which speaks the same protocol in C++."""
     target = "tutorial_target"
     exit_status = -signal.SIGTERM
     test_what_is_written_is_read = Block.test_what_is_written_is_read

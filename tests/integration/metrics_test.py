@@ -67,7 +67,7 @@ def families(text):
 
 
 def documented():
-    return set(re.findall(r"^\| `(mrpool_\w+)`", (ROOT / "docs/metrics.md").read_text(), re.M))
+    return set(re.findall(r"^\| `(mrpool_\w+)`", (ROOT / "docs/operate/metrics.md").read_text(), re.M))
 
 
 class Checks:
@@ -221,7 +221,7 @@ class Iser(Checks, IserTargetTest):
 
 
 class Probes(TargetTest):
-    """The probes that docs/tracing.md lists, and the scripts that use them."""
+    """The probes that docs/operate/tracing.md lists, and the scripts that use them."""
 
     def trace(self, script, target, program):
         """Runs a script while there is load; what it says until it has seen some, and at its end."""
@@ -245,7 +245,7 @@ class Probes(TargetTest):
         notes = subprocess.run(["readelf", "-n", BIN / "mrpool-nvmf-target"], capture_output=True,
                                text=True, check=True, timeout=PATIENCE).stdout
         there = set(re.findall(r"Provider: mrpool\s+Name: (\w+)", notes))
-        listed = set(re.findall(r"^\| `mrpool:(\w+)`", (ROOT / "docs/tracing.md").read_text(), re.M))
+        listed = set(re.findall(r"^\| `mrpool:(\w+)`", (ROOT / "docs/operate/tracing.md").read_text(), re.M))
         self.assertEqual(there, listed)
         for script in (ROOT / "examples/metrics/trace").glob("*.bt"):
             asked = set(re.findall(r"^usdt:\$1:mrpool:(\w+)", script.read_text(), re.M))

@@ -17,26 +17,26 @@ CALL = re.compile(r'[ {]"(\w+)"[,}]')
 ENGINE = "examples/engine/options.cc"
 # What a page has to name: (page, source, pattern).
 RULES = [
-    ("docs/nvmf_target.md", "examples/nvmf/target/config.cc", KEY),
-    ("docs/nvmf_target.md", ENGINE, KEY),
-    ("docs/iser_target.md", "examples/iser/target/config.cc", KEY),
-    ("docs/iser_target.md", ENGINE, KEY),
-    ("docs/statistics.md", "examples/nvmf/target/counters.h", COUNTER),
-    ("docs/statistics.md", "examples/iser/target/counters.h", COUNTER),
-    ("docs/statistics.md", "include/mrpool/statistics.h", COUNTER),
-    ("docs/statistics.md", "examples/engine/service.cc", VALUE),
-    ("docs/service.md", "examples/base/log_events.h", EVENT),
-    ("docs/service.md", "examples/engine/system_calls.h", CALL),
+    ("docs/operate/nvmf_target.md", "examples/nvmf/target/config.cc", KEY),
+    ("docs/operate/nvmf_target.md", ENGINE, KEY),
+    ("docs/operate/iser_target.md", "examples/iser/target/config.cc", KEY),
+    ("docs/operate/iser_target.md", ENGINE, KEY),
+    ("docs/reference/statistics.md", "examples/nvmf/target/counters.h", COUNTER),
+    ("docs/reference/statistics.md", "examples/iser/target/counters.h", COUNTER),
+    ("docs/reference/statistics.md", "include/mrpool/statistics.h", COUNTER),
+    ("docs/reference/statistics.md", "examples/engine/service.cc", VALUE),
+    ("docs/operate/service.md", "examples/base/log_events.h", EVENT),
+    ("docs/operate/service.md", "examples/engine/system_calls.h", CALL),
 ]
 
 
 # Enumerations whose values a page has to name.
 ENUMERATIONS = [
-    ("docs/errors.md", "include/mrpool/work.h", "PostStatus"),
-    ("docs/errors.md", "include/mrpool/work.h", "WcStatus"),
-    ("docs/errors.md", "include/mrpool/qp.h", "DisconnectReason"),
+    ("docs/reference/errors.md", "include/mrpool/work.h", "PostStatus"),
+    ("docs/reference/errors.md", "include/mrpool/work.h", "WcStatus"),
+    ("docs/reference/errors.md", "include/mrpool/qp.h", "DisconnectReason"),
 ]
-METRICS = "docs/metrics.md"
+METRICS = "docs/operate/metrics.md"
 FAMILIES = "examples/metrics/families.cc"
 DASHBOARD = "examples/metrics/grafana.json"
 

@@ -1,4 +1,4 @@
-"""The messages that docs/troubleshooting.md explains are in the programs.
+"""The messages that docs/operate/troubleshooting.md explains are in the programs.
 
 A message is what stands in code quotes in the first column of its tables: a part of one string of
 the sources, however that is divided over lines.
@@ -7,7 +7,7 @@ import re
 
 from source import ROOT, files
 
-PAGE = "docs/troubleshooting.md"
+PAGE = "docs/operate/troubleshooting.md"
 MESSAGE = re.compile(r"^\| `([^`]+)`", re.M)
 
 

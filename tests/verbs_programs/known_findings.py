@@ -3,7 +3,7 @@
     NAME FINDING: reason
 
 NAME is a test or a program with its options, and may hold * and [...] as file names do. FINDING is a
-kind of docs/checker.md, or "fails" where it does not end well under the checker; with "?" after it, it
+kind of docs/operate/checker.md, or "fails" where it does not end well under the checker; with "?" after it, it
 depends on when things happen. For the tests that compare such a list with a run.
 """
 import dataclasses

@@ -1,7 +1,7 @@
 // The kinds of findings: the word under which reports and suppressions know each, and whether it
 // counts as an error.
 //
-// To add one: a line in kKinds, a section in docs/checker.md, a program in
+// To add one: a line in kKinds, a section in docs/operate/checker.md, a program in
 // tests/verbs_programs/zoo/.
 //
 // Thread safety: pure.

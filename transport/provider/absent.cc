@@ -1,7 +1,7 @@
 // Calls that the device lacks: each answers as a device without the feature does.
 //
 // One list for those behind a context's tables, one for the exported ones. A reader who looks for
-// what is not there finds it here and in docs/verbs_programs.md.
+// what is not there finds it here and in docs/operate/verbs_programs.md.
 #include <cerrno>
 #include <type_traits>
 

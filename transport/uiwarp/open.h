@@ -23,7 +23,7 @@ struct DeviceOptions {
   // it on for both, RFC 5044 §7.1).
   bool crc = true;
   // The ordering sanitizer: withhold, split and scramble what relaxed ordering lets a device
-  // withhold (docs/relaxed_ordering.md).
+  // withhold (docs/reference/relaxed_ordering.md).
   bool adversarial_placement = false;
   // Immediate data and atomics (RFC 7306), which are used with peers that have them too. Off: this
   // device is as one without them.

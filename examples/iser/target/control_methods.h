@@ -1,5 +1,5 @@
 // The iSCSI methods of the control socket, with SPDK's names, parameters and results.
-// docs/control.md lists them.
+// docs/operate/control.md lists them.
 //
 // A change edits a copy of the document; the configuration that follows is checked and served as a
 // whole, as at a reload, and only then the copy takes its place (engine/live_config.h). What may

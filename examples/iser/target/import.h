@@ -6,7 +6,7 @@
 // the weight kWider must be refused, or accepted by a person: LUNs that one initiator had and
 // another had not, that it could only read, portals that one target had and another had not.
 //
-// Pure, but for ImportOptions::blocks. docs/import.md has the table of keys.
+// Pure, but for ImportOptions::blocks. docs/operate/import.md has the table of keys.
 #pragma once
 
 #include <string_view>

@@ -6,7 +6,7 @@
 // and another had not, a namespace that ANA made inaccessible.
 //
 // Pure, but for ImportOptions::blocks, which is asked for the block size of devices.
-// docs/import.md has the table of keys.
+// docs/operate/import.md has the table of keys.
 #pragma once
 
 #include <string_view>

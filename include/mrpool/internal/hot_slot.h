@@ -11,7 +11,7 @@
 //   kLooking           node_           the owner or a thief: the first compare-exchange decides
 //   kLooking | kTaken  nothing         nobody; node_ is stale
 //
-// Invariants (docs/mr_pool.md proves them):
+// Invariants (docs/internals/mr_pool.md proves them):
 //   H1  Only the owner writes node_. A slot gets a new owner through a stack whose push releases
 //       and whose pop acquires.
 //   H2  claim_ is changed by compare-exchange only. A thief adds kLooking, then kTaken when it

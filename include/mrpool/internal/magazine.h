@@ -1,7 +1,8 @@
 // A magazine: up to 32 free nodes that the owner pops and pushes with plain stores, and that any
 // other thread can steal. Not API; it is here because MrPool's fast path is inlined.
 //
-// It is a Chase-Lev deque with an asymmetric fence. Invariants (docs/mr_pool.md proves them):
+// It is a Chase-Lev deque with an asymmetric fence. Invariants (docs/internals/mr_pool.md proves
+// them):
 //   M1  Only the owner writes bottom_, limit_ and slots_. A magazine gets a new owner through a
 //       stack whose push releases and whose pop acquires.
 //   M2  top_ only grows, and only by compare-exchange. The free nodes are slots_[top_..bottom_).

@@ -1,5 +1,6 @@
 // Places where a tracer may look (USDT): each is one instruction that does nothing until bpftrace,
-// perf or a debugger puts a breakpoint there. docs/tracing.md has their names and arguments.
+// perf or a debugger puts a breakpoint there. docs/operate/tracing.md has their names and
+// arguments.
 //
 // A build finds them where <sys/sdt.h> (systemtap-sdt-dev) is; without it there is nothing.
 //

@@ -34,7 +34,7 @@ inline constexpr uint32_t kSlotLists = 128;
 //
 // put() finds its slot here and not through the entry, so that the slot's address does not depend
 // on the entry. Otherwise each get would wait for the address of the store that the put before it
-// made (docs/mr_pool.md, section 9).
+// made (docs/internals/mr_pool.md, section 9).
 struct RecentSlot {
   std::atomic<uintptr_t> pool{0};  // relaxed: the thread, and one that destroys the pool, write it
   PoolSlot* slot = nullptr;        // the thread's alone

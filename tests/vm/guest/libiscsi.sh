@@ -2,7 +2,7 @@
 # runs, and what it leaves behind must not matter to the target. Sourced behind iser.sh.
 #
 # That client declares immediate data that it does not send, so the targets negotiate
-# ImmediateData=No (docs/vm.md).
+# ImmediateData=No (docs/internals/vm.md).
 
 FORGIVING=$RUN/forgiving.so
 gcc -shared -fPIC -fno-builtin -o "$FORGIVING" "$guest/forgiving.c"

@@ -7,7 +7,7 @@
 // The device itself reads and writes the same memory: between enter_device() and leave_device() the
 // calling thread is the device, and touches nothing.
 //
-// Three kinds, which see different things (docs/checker.md):
+// Three kinds, which see different things (docs/operate/checker.md):
 //   pages     protected pages and a SIGSEGV handler; any program
 //   asan      manual poisoning; programs built with AddressSanitizer, exact to eight bytes
 //   valgrind  client requests of memcheck; any program under Valgrind, exact to the byte

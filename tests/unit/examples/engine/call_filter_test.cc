@@ -101,7 +101,7 @@ TEST(CallFilterDeathTest, TheLogRefusesNothing) {
   EXPECT_EXIT(filtered(CallFilter::kLog, calls), ::testing::ExitedWithCode(0), "");
 }
 
-// As docs/service.md lists them; a name that is misspelt would be left out of the filter.
+// As docs/operate/service.md lists them; a name that is misspelt would be left out of the filter.
 TEST(CallFilter, ListsNamesOfCalls) {
   const auto check = [](const auto& list) {
     EXPECT_TRUE(std::ranges::is_sorted(list));
