@@ -222,7 +222,7 @@ absl::Status Site::apply(const Config& config) {
 absl::StatusOr<std::shared_ptr<Site::Next>> Site::prepare(Config config) {
   const uint16_t portal_group_tag = last_portal_group_tag_;
   absl::StatusOr<std::vector<Part>> parts = prepare_all(config);
-  if (parts.ok()) return std::make_shared<Next>(std::move(config), *std::move(parts));
+  if (parts.ok()) return std::make_shared<Next>(Next{std::move(config), *std::move(parts)});
   last_portal_group_tag_ = portal_group_tag;
   return parts.status();
 }
