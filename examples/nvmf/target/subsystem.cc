@@ -104,7 +104,7 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) 
   }
   TableChange change{table_, table};
   table_ = std::move(table);
-  // Release: a queue that sees the number finds the table behind the lock.
+  // Release: a queue that sees the number finds the table under the lock.
   version_.store(table_->version, std::memory_order_release);
   return change;
 }

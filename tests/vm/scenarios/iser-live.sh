@@ -12,7 +12,7 @@ URI=${URI%:*}:$PORT
 ctl() { "$BIN/mrpool-ctl" "$@" --socket "$CONTROL"; }
 # told DEVICE NAME: the kernel has reported this unit attention, or does so now.
 told() {
-  sg_turs "$1" >/dev/null 2>&1 || true
+  sg_turs "$1" >/dev/null 2>&1 || true  # a unit attention is its failure
   grep "SDEV_UA=$2" "$RUN/uevents"
 }
 truncate -s 16M "$RUN/disk"
