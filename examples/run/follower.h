@@ -27,7 +27,7 @@ class Follower {
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
 
-  // What Valgrind is told to name its files.
+  // The pattern of file names that Valgrind gets.
   std::string pattern() const;
   // Takes what is new. Processes that have ended get their summary.
   void look();

@@ -1,9 +1,9 @@
 // mrpool-run PROGRAM ARGUMENTS...: runs a verbs program on uiwarp.
 //
-// Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD), for those
-// that it opens by dlopen() too (LD_LIBRARY_PATH), and becomes the program: its exit status, its
-// signals and its process id are the program's own. Under Valgrind the program is its child
-// (under_valgrind.h).
+// Puts libmrpool-verbs.so before the program's own libibverbs and librdmacm (LD_PRELOAD), also
+// before those that it opens by dlopen() (LD_LIBRARY_PATH). Then it becomes the program: its exit
+// status, its signals and its process id are the program's own. Under Valgrind the program is its
+// child (under_valgrind.h).
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

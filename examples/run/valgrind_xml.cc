@@ -222,7 +222,7 @@ std::string_view ValgrindXml::skip(std::string_view bytes) {
 void ValgrindXml::finish() {
   if (ended_) return;
   ended_ = true;
-  // What precedes the first error says nothing.
+  // What precedes the first error has no meaning for findings.
   if (parser_ == nullptr || pending_.find(kNextError) != std::string::npos) {
     events_.on_raw(pending_, parser_ == nullptr ? "" : "it ends within an element");
   }

@@ -82,7 +82,7 @@ class ValgrindXml {
   ValgrindXml& operator=(const ValgrindXml&) = delete;
 
   void feed(std::string_view bytes);
-  // Nothing follows: what is left is raw.
+  // The input has ended: the rest is raw.
   void finish();
   // The end of Valgrind's output has come.
   bool ended() const { return ended_; }

@@ -19,11 +19,11 @@ from source import ROOT, files, read_list  # noqa: E402
 
 LONGEST_SENTENCE = 35
 LONGEST_CELL = 300
-COMMENTED = ("include/", "pool/", "transport/c/", "transport/checks/", "transport/counters/",
-             "transport/reactor/", "transport/uiwarp/", "transport/verbs/", "examples/audit/",
-             "examples/base/", "examples/c/", "examples/hello/", "examples/load/",
-             "examples/nvmf/host/", "examples/protocol/", "examples/storage/",
-             "examples/tutorial/")
+COMMENTED = ("include/", "pool/", "transport/c/", "transport/checker/", "transport/checks/",
+             "transport/counters/", "transport/provider/", "transport/reactor/",
+             "transport/uiwarp/", "transport/verbs/", "examples/audit/", "examples/base/",
+             "examples/c/", "examples/hello/", "examples/load/", "examples/nvmf/host/",
+             "examples/protocol/", "examples/run/", "examples/storage/", "examples/tutorial/")
 SUFFIXES = (".h", ".cc")
 
 # Pattern, what to write.

@@ -1,10 +1,10 @@
-// mrpool-run --check: what the provider tells about the program's calls, and the rules of verbs
-// that they are held against.
+// mrpool-run --check: the checker receives the program's calls from the provider and compares them
+// with the rules of verbs.
 //
 //   provider's calls ─▶ Checker ─▶ Report ─▶ standard error, JSON lines, exit status
 //
-// Checker::get() is null unless the program runs under --check, so that the provider pays one
-// branch for each place that tells something:
+// Checker::get() is null unless the program runs under --check, so the provider pays one branch at
+// each place that notifies the checker:
 //
 //   if (Checker* checker = Checker::get()) [[unlikely]] checker->region_made(mr, access);
 //
@@ -55,8 +55,8 @@ class Checker {
  public:
   // Null: the checker is off.
   static Checker* get() { return instance_; }
-  // Switches it on when the environment says so (options.h), once a process. An error: what the
-  // environment says cannot be done.
+  // Enables the checker when the environment asks for it (options.h), once a process. Fails when
+  // the environment asks for what cannot be done.
   static absl::Status start();
 
   Report& report() { return report_; }

@@ -32,7 +32,7 @@ void Checker::retired_send(uint32_t qp_num, bool entered) {
   request.retired = true;
   request.entered = entered;
   if (!is_target(request.operation)) return;
-  // From here on the bytes are what the completion says.
+  // The completion defines the bytes from now on.
   request.copy.drop();
   if (request.begun) request.copy.take(request.pieces);
 }

@@ -31,7 +31,7 @@ struct Finding {
   std::string text;
   Stack where;  // empty: found by the device, not in a call of the program
   std::vector<Origin> origins;
-  // What tells findings of the same kind at the same stacks apart, as the right that is not used.
+  // Distinguishes findings of the same kind at the same stacks, for example by the unused right.
   std::string_view aspect{};  // constant
 };
 

@@ -21,7 +21,7 @@ enum class Kind : uint8_t {
   kSourceChanged,
   kSinkWritten,
   kReceiveWritten,
-  // Keys and the memory behind them.
+  // Keys and the memory that they name.
   kBadKey,
   kRemoteBadKey,
   // Life-cycles.

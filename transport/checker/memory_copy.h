@@ -1,4 +1,4 @@
-// A copy of the program's memory, to tell later whether it changed. Memory that is no longer
+// A copy of the program's memory, to detect later whether it changed. Memory that is no longer
 // mapped, or that a guard protects, is read without a fault (/proc/thread-self/mem, which outlives
 // the main thread).
 //

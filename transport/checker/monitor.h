@@ -1,5 +1,5 @@
-// What the checker of a program under Valgrind tells mrpool-run, which reads Valgrind's XML, turns
-// memcheck's errors in guarded bytes into findings and writes the summary.
+// Messages from the checker of a program under Valgrind to mrpool-run. mrpool-run reads Valgrind's
+// XML, turns memcheck's errors in guarded bytes into findings and writes the summary.
 //
 // The words are messages of the program (VALGRIND_PRINTF) in that XML.
 //

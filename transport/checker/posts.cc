@@ -110,7 +110,7 @@ void Checker::send_refused(uint32_t qp_num) {
                .origins = {{"the QP was created here", queue.made}}});
 }
 
-// Programs that give all requests the same wr_id do not tell them apart by it.
+// Programs that give all requests the same wr_id do not use it to distinguish them.
 void Checker::check_wr_id(WorkQueue& queue, const Request& request) {
   if (queue.sends.empty() && !queue.varies) queue.first_wr_id = request.wr_id;
   queue.varies |= request.wr_id != queue.first_wr_id;

@@ -1,5 +1,5 @@
 // What is known of received bytes that no polled completion orders yet: what brought them and into
-// which region. The findings of all guards say it in the same words.
+// which region. The findings of all guards describe it in the same words.
 //
 // Thread safety: pure.
 #pragma once

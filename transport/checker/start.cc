@@ -93,7 +93,7 @@ void Checker::forget() {
 int Checker::finish(int status) {
   {
     const std::lock_guard lock(mutex_);
-    // A child that made nothing of its own has nothing to say.
+    // A child that made no object has nothing to report.
     if (forked_ && objects_.empty()) return status;
     finished_ = true;
     // A program that gives up leaves its objects to the kernel on purpose.

@@ -1,7 +1,7 @@
-// What the user does not want to hear of: lines "KIND:PATTERN", as LeakSanitizer and Valgrind have
-// them. A finding is left out when its kind is KIND (or KIND is "*") and the function, the file or
-// the object of one of its frames matches PATTERN, in which "*" stands for anything. Lines that
-// begin with "#" are comments.
+// Findings that the user does not want to see: lines "KIND:PATTERN", as LeakSanitizer and Valgrind
+// have them. A finding is left out when its kind is KIND (or KIND is "*") and the function, the
+// file or the object of one of its frames matches PATTERN, in which "*" stands for anything. Lines
+// that begin with "#" are comments.
 //
 // Thread safety: constant after parse().
 #pragma once

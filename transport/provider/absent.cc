@@ -1,7 +1,7 @@
 // Calls that the device lacks: each answers as a device without the feature does.
 //
-// One list for those behind a context's tables, one for the exported ones. A reader who looks for
-// what is not there finds it here and in docs/operate/verbs_programs.md.
+// One list names those in a context's tables, one the exported ones. docs/operate/verbs_programs.md
+// lists what is missing, too.
 #include <cerrno>
 #include <type_traits>
 

@@ -1,4 +1,4 @@
-// What the checker is told of work requests. Only where there is a checker.
+// Reports work requests to the checker. Called only when there is a checker.
 //
 // Thread safety: under the engine's lock.
 #pragma once

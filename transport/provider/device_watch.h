@@ -7,7 +7,7 @@ namespace mrpool::provider {
 
 class Engine;
 
-// Makes the device of that engine tell the checker, where there is one.
+// Makes the device of that engine notify the checker, if there is one.
 void observe_for_checker(const Engine& engine);
 
 }  // namespace mrpool::provider

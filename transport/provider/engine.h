@@ -87,7 +87,7 @@ class Engine final : public Poller {
   ~Engine();
   bool open();
   void serve();
-  // Where the checker's guards are concerned, and the program may be told.
+  // Where the checker's guards are concerned, and findings may be reported to the program.
   void report_touches();
   // Leaves the reactor to the program for a moment, or until a Cq is armed.
   void nap();

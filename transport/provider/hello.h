@@ -1,10 +1,10 @@
-// What two providers tell each other in the private data of a connection, before the program's own.
+// What two providers exchange in the private data of a connection, before the program's own.
 //
 // 40 bytes: "mrpV", version, flags, min_rnr_timer, one reserved, QP number of the sender, QP number
-// it wants to reach (0: the connection is rdma_cm's), then the sender's receive credits: how many
-// SENDs the peer may start at once, and where the peer writes how many it may have started in total
-// since. All numbers are big endian. Private data without the mark is a foreign device's: no
-// credits.
+// it wants to reach (0: the connection is rdma_cm's), then the sender's receive credits. The
+// credits are how many SENDs the peer may start at once, and where the peer writes how many it may
+// have started in total since. All numbers are big endian. Private data without the mark is a
+// foreign device's: no credits.
 //
 // Thread safety: pure.
 #pragma once

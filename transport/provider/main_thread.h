@@ -14,7 +14,7 @@ namespace mrpool::provider {
 void watch_main_thread(void (*told)());
 bool main_thread_ended();
 
-// No other thread than `own` is left. False as well where /proc does not tell.
+// No other thread than `own` is left. False as well when /proc does not show it.
 bool is_last_thread(pid_t own);
 
 }  // namespace mrpool::provider

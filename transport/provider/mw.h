@@ -40,14 +40,14 @@ struct MwBind {
   int fill(const ibv_send_wr& wr, PdObject& pd);
   // The same of type 1: `mw` gets its new key.
   int fill(MwObject& mw, const ibv_mw_bind_info& info);
-  // A registration of the window that was posted before has not come to its end.
+  // An earlier registration of the window has not completed.
   bool must_wait() const;
   bool has_key(Rkey rkey) const;
   // The key that it gives.
   uint32_t key() const;
-  // The old key, where it has to end first and nobody was told so yet.
+  // The old key, if it has to end first and the device does not know it yet.
   std::optional<Rkey> key_to_end() const;
-  // The device was told; `by_request`: in the order of the send queue.
+  // The device ends the key; `by_request`: in the order of the send queue.
   void key_ended(bool by_request);
   // Describes the range to the FastMr; false: it cannot be bound.
   bool map();

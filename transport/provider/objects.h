@@ -24,7 +24,7 @@ namespace mrpool::provider {
 
 using checker::Checker;
 
-// Tells the checker, where there is one, of an object that the program made or ended.
+// Notifies the checker, if there is one, of an object that the program made or ended.
 template <class Abi>
 Abi* told_made(const char* type, Abi* object) {
   if (Checker* checker = Checker::get(); checker != nullptr && object != nullptr) [[unlikely]] {

@@ -11,7 +11,7 @@ namespace mrpool::provider {
 // Value "relaxed": every region is relaxed, as on a NIC that is set to force it. Anything else:
 // each region is strict unless the program asked for IBV_ACCESS_RELAXED_ORDERING.
 inline constexpr char kOrderingVariable[] = "MRPOOL_VERBS_ORDERING";
-// Value "acknowledged": a SEND or WRITE completes when the peer has its bytes, or says why not.
+// Value "acknowledged": a SEND or WRITE completes when the peer has its bytes or has refused them.
 // Anything else: when its bytes are on their way, which is a round trip sooner.
 inline constexpr char kCompletionsVariable[] = "MRPOOL_VERBS_COMPLETIONS";
 // Value "iwarp": the device is an iWARP NIC to programs and to peers. Anything else: it is like

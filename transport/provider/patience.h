@@ -31,9 +31,9 @@ inline std::chrono::nanoseconds receive_wait(uint8_t rnr_retry, uint8_t min_rnr_
                                             rnr_retry * rnr_timer(min_rnr_timer));
 }
 
-// The eight bytes of the peer's memory in which a QP says what it has: the receives that it has
-// posted so far, and its rnr_retry. Zero, which is there before the first such WRITE, says neither
-// a receive nor a limit.
+// The eight bytes of the peer's memory in which a QP announces what it has: the receives that it
+// has posted so far, and its rnr_retry. Zero, the value before the first such WRITE, announces
+// neither a receive nor a limit.
 struct Told {
   static constexpr int kRetryAt = 56;
   uint64_t receives = 0;

@@ -1,7 +1,7 @@
 // A Network that calls a peer who refuses again for a while before it gives up.
 //
-// Programs tell each other by one connection that they are ready for the next, and the client then
-// connects while the server is on its way to rdma_listen(): perftest with -R does so. On a NIC the
+// Programs such as perftest with -R use one connection to announce that they are ready for the
+// next. The client then connects before the server has called rdma_listen(). On a NIC the
 // client's resolution of addresses and routes takes longer than the server's way; here it takes
 // microseconds.
 //

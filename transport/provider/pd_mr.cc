@@ -109,7 +109,7 @@ void leave(MrObject& object) {
   --pd.users;
 }
 
-// The checker hears of regions that the program knows.
+// The checker learns of the regions that the program knows.
 void tell_region_made(const MrObject& object, uint32_t flags) {
   const ibv_mr& mr = object.handle.abi;
   // An iova of 0 makes offsets of addresses, too.

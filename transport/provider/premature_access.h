@@ -7,8 +7,8 @@
 //   the program touches them before        touched()   noted in the signal handler, reported by the
 //                                                      next call into the provider or its thread
 //
-// Guards end without a completion when the connection ends or the region does: what reads the bytes
-// then is not told.
+// Guards end without a completion when the connection or the region ends. Later reads of the bytes
+// are not reported.
 //
 // Thread safety: under the engine's lock, but for guard() and what a touch calls.
 // Ownership: lives until the process ends.

@@ -213,7 +213,7 @@ void QpObject::apply_rights() {
   uiwarp::deny_peer(*qp_, kRemoteRights & ~from_ibv(attr_.qp_access_flags), credits_mr_->rkey());
 }
 
-// The private data of this side's message. An iWARP NIC says nothing of its own.
+// The private data of this side's message. An iWARP NIC adds nothing of its own.
 std::vector<std::byte> QpObject::greeting(std::span<const std::byte> private_data) const {
   if (engine_.iwarp()) return {private_data.begin(), private_data.end()};
   return encode(hello(), private_data);

@@ -12,9 +12,9 @@
 // (patience.h).
 //
 // Acknowledgements. A device of iWARP completes a SEND or WRITE when its bytes are on their way; on
-// InfiniBand a completion says that they are in the peer's memory, or why not. Signalled ones
-// therefore wait for an RDMA READ of no bytes that follows them, where mrpool-run's user asked for
-// that: its answer comes after them. One READ at a time stands for all requests before it.
+// InfiniBand a completion states that they are in the peer's memory, or why they are not. Signalled
+// ones therefore wait for an RDMA READ of no bytes that follows them, where mrpool-run's user asked
+// for that: its answer comes after them. One READ at a time stands for all requests before it.
 //
 // Thread safety: under the engine's lock. Ownership: the program's.
 #pragma once

@@ -297,7 +297,8 @@ bool QpObject::waits_for_answer(const SendEntry& entry) const {
   return acknowledges_ && entry.signalled && (is_write(entry.opcode) || is_send(entry.opcode));
 }
 
-// The READ whose answer says that the SENDs and WRITEs before it are where they belong.
+// Posts the READ whose answer confirms that the SENDs and WRITEs before it are in the peer's
+// memory.
 void QpObject::ask() {
   if (answer_.busy || unasked_ <= answered_ || flushing_ || qp_ == nullptr) return;
   const WorkRequest read{.completion = &answer_,
@@ -543,7 +544,7 @@ bool QpObject::owes_credits() const {
   return told_ <= receive_head_ || told_ - receive_head_ <= receives_.size() / 2;
 }
 
-// Tells the peer what has changed, once there is a connection.
+// Announces to the peer what has changed, once there is a connection.
 void QpObject::advertise() {
   if (!established_ || flushing_ || credit_write_.busy || credit_rkey_.value == 0) return;
   if (!owes_credits() && attr_.rnr_retry == told_retry_) return;

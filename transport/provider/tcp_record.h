@@ -1,7 +1,7 @@
 // One end of a TCP connection as packets of a pcap file. The bytes and their order are the real
 // ones; the packets are made up: a handshake, as much of a read or a write in each as fits, ends.
 //
-// Thread safety: that of the file behind it.
+// Thread safety: that of the underlying file.
 #pragma once
 
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 // What a program builds between ibv_wr_start and ibv_wr_complete: a chain of work requests.
 //
-// Thread safety: one thread between start and the end, as verbs say. Ownership: the QP's.
+// Thread safety: one thread between start and the end, as verbs require. Ownership: the QP's.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -28,7 +28,7 @@ struct WrBatch {
   ibv_send_wr* chain();
 };
 
-// Sets the functions behind ibv_wr_*.
+// Sets the functions that ibv_wr_* call.
 void fill_wr_functions(ibv_qp_ex& qp);
 
 }  // namespace mrpool::provider

@@ -1,4 +1,4 @@
-// Guards: bytes that a program must not touch yet, and who is told when it does.
+// Guards: bytes that a program must not touch yet, and the handler that runs when it does.
 //
 // A device that holds back what it received (transport/uiwarp/sanitizer.h) arms a guard over the
 // bytes and disarms it when the program has polled the completion that orders them. A load or a
@@ -33,7 +33,7 @@ inline Range range_of(const void* start, size_t bytes) {
   return {begin, begin + bytes};
 }
 
-// What the caller of arm() wants to be told again with a touch.
+// Data of the caller of arm(), returned with each touch.
 using Note = std::array<uint64_t, 6>;
 
 // Stands for one armed range; 0 for none.
@@ -49,7 +49,8 @@ struct Touch {
 };
 
 struct Callbacks {
-  // Runs on the thread that touched, in a signal handler: async-signal-safe. Null: not told.
+  // Runs on the thread that touched, in a signal handler: async-signal-safe. Null: touches are not
+  // reported.
   void (*touched)(const Touch& touch) = nullptr;
   // The process may end now: what was touched has to be reported. Not in a signal handler.
   void (*may_end)() = nullptr;

@@ -18,7 +18,7 @@ namespace {
 struct sigaction of_program[2];  // SIGSEGV, SIGTRAP
 std::atomic<bool> installed{false};
 
-// A signal that somebody sent has no fault behind it that would happen again.
+// A signal that a process sent was not caused by a fault, so no fault would repeat it.
 bool was_sent(const siginfo_t& info) { return info.si_code <= 0; }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
@@ -65,7 +65,7 @@ void run(const struct sigaction& action, int signal, siginfo_t* info, void* cont
 bool install(int signal, void (*handler)(int, siginfo_t*, void*), struct sigaction* old) {
   struct sigaction action {};
   action.sa_sigaction = handler;
-  // Not blocked meanwhile: what is told of a touch may touch guarded memory itself.
+  // The signal is not blocked meanwhile: the callback of a touch may touch guarded memory itself.
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
   sigemptyset(&action.sa_mask);
   return real_sigaction(signal, &action, old) == 0;

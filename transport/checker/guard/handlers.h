@@ -1,4 +1,4 @@
-// Handlers of SIGSEGV and SIGTRAP that live beside the program's own.
+// Handlers of SIGSEGV and SIGTRAP that coexist with the program's own.
 //
 // The program's calls of sigaction() and its like for these two signals are answered here
 // (signal_calls.cc): it sees the handlers that it installed, and they run for faults that no guard

@@ -1,4 +1,5 @@
-// Which handle guards which bytes: ranges that do not overlap, the later ones in front of earlier.
+// Which handle guards which bytes: ranges that do not overlap. A later range replaces earlier ones
+// where it covers them.
 //
 // Thread safety: none. Ownership: values.
 #pragma once
@@ -16,13 +17,13 @@ namespace mrpool::guard {
 
 class IntervalMap {
  public:
-  // `range` is `handle`'s from now on. What is left of those that it covers stays theirs.
+  // `range` belongs to `handle` from now on. Ranges that it covers in part keep their other bytes.
   void add(Range range, Handle handle) {
     cut(range);
     pieces_[range.begin] = {range.end, handle};
     begins_[handle].push_back(range.begin);
   }
-  // Takes out what is left of `handle`'s ranges.
+  // Removes `handle`'s remaining ranges and returns them.
   std::vector<Range> take(Handle handle) {
     std::vector<Range> out;
     const auto found = begins_.find(handle);

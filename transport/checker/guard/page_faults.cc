@@ -89,8 +89,8 @@ bool PageGuard::let_through(Page* page, uintptr_t address, ucontext_t& context) 
   return true;
 }
 
-// Either another thread opened the page after the fault, or it is not ours. The same fault comes
-// again only if it is not ours, or if rights have changed meanwhile.
+// Either another thread opened the page after the fault, or it is not ours. The same fault repeats
+// only if it is not ours, or if rights have changed meanwhile.
 bool PageGuard::handle_stale(uintptr_t address, ucontext_t& context) {
   ThreadState& state = thread_state;
   const uintptr_t instruction = instruction_of(context);

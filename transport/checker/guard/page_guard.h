@@ -8,8 +8,8 @@
 //   system calls      system_calls.cc opens the pages of a buffer for the length of the call
 //
 // Only pages that lie wholly inside registered memory, and are mapped for reading and writing, are
-// guarded: what shares a page with a buffer by chance (locks, names of files) goes to the kernel in
-// ways that nobody can list.
+// guarded. Data that shares a page with a buffer by chance (locks, file names) reaches the kernel
+// through calls that nobody can list.
 //
 // x86-64 only. Thread safety: as guard.h; handle_fault and handle_trap run in signal handlers.
 #pragma once

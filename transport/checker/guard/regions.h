@@ -1,4 +1,4 @@
-// What the system says of memory that a program registers.
+// What the system reports about memory that a program registers.
 //
 // Thread safety: pure but for reading /proc.
 #pragma once

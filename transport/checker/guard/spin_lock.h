@@ -1,4 +1,4 @@
-// A lock that signal handlers may take: whoever holds it has all signals blocked.
+// A lock that signal handlers may take: its holder has all signals blocked.
 //
 // Nothing that the program guards is touched while it is held, so its holder does not fault.
 // Memory ordering: the exchange acquires what the store of the holder before released.

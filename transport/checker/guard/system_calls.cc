@@ -20,7 +20,7 @@ namespace {
 
 enum class Kernel : bool { kReads, kWrites };  // what it does with the buffer
 
-// Memory that says where the buffers are, which the kernel reads, too.
+// Memory that describes the buffers (iovec, msghdr). The kernel reads it, too.
 class Arguments {
  public:
   Arguments() = default;

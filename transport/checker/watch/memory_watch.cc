@@ -9,11 +9,11 @@
 namespace mrpool::watch {
 namespace {
 
-// Tries until a call gives up: the table is held for microseconds, but for ever in a signal handler
-// that interrupted its holder.
+// Tries until a call gives up. The table is held for microseconds, but a signal handler that
+// interrupted its holder would wait forever.
 constexpr int kTries = 1000;
 
-// The thread is inside the table, or tells of a loss: what it frees meanwhile is ours.
+// The thread is inside the table, or reports a loss: what it frees meanwhile is ours.
 constinit thread_local bool inside __attribute__((tls_model("initial-exec"))) = false;
 
 // Before other handlers of this kind, so that it runs first in the child.

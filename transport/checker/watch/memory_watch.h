@@ -1,4 +1,4 @@
-// Registered memory that the program frees or unmaps: who is told before it is gone.
+// Registered memory that the program frees or unmaps: a callback runs before it is gone.
 //
 //   the program's free(), munmap() and their like ─▶ MemoryWatch ─▶ told(Loss)
 //
@@ -74,7 +74,7 @@ class MemoryWatch final : public Watch {
     return memory.begin < highest_.load(std::memory_order_relaxed) &&
            memory.end > lowest_.load(std::memory_order_relaxed);
   }
-  // Tells of the loss if it concerns a region. errno stays.
+  // Reports the loss if it concerns a region. errno stays.
   void lose(const Loss& loss);
   bool concerns(const Loss& loss);
   // Of a forked child.

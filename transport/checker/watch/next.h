@@ -15,7 +15,7 @@ class Next {
   explicit constexpr Next(const char* name) : name_(name) {}
   // Null: the lookup itself calls for it.
   Function* get() {
-    // Released by whoever looked it up; it is the same for all.
+    // Released by the thread that looked it up; all threads find the same function.
     if (Function* const known = found_.load(std::memory_order_acquire)) return known;
     if (looking_) return nullptr;
     looking_ = true;

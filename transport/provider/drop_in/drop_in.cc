@@ -1,1 +1,2 @@
-// No code: the objects of this folder say only where their functions are (CMakeLists.txt).
+// No code: the shared objects of this folder only name the library that has their functions
+// (CMakeLists.txt).
