@@ -1,8 +1,8 @@
-// What a daemon's main thread offers to whatever else runs on it: the control socket's methods, and
-// changes of what is served.
+// What a daemon's main thread offers to the other code that runs on it: the methods of the control
+// socket, and changes of the configuration that is served.
 //
-// Thread safety: the main loop's thread. Ownership: the main program's (daemon.cc); it ends before
-// the application.
+// Thread safety: the main loop's thread. Ownership: the main program (daemon.cc) owns it; it ends
+// before the application.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -13,9 +13,9 @@
 namespace mrpool::engine {
 
 struct Administration {
-  boost::asio::io_context& loop;  // the main thread's: nothing on it may wait
+  boost::asio::io_context& loop;  // of the main thread; no handler on it may block
   Changes& changes;
-  control::Methods& methods;  // of the control socket, whether there is one or not
+  control::Methods& methods;  // of the control socket; exists even without a socket
 };
 
 }  // namespace mrpool::engine

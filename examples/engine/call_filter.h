@@ -1,14 +1,14 @@
-// A filter of system calls (seccomp(2)) over all threads of a daemon, for when all is open: who
-// gets code of his own to run in the process cannot start a program, look into another process, or
-// reach what the kernel has for others.
+// A filter of system calls (seccomp(2)) for all threads of a daemon, installed once sockets and
+// stores are open. An attacker who executes code in the process cannot start a program, inspect
+// another process, or use kernel interfaces that the daemon does not need.
 //
 //   fatal calls (system_calls.h), a new process,
 //   memory that is both writable and executable   the process ends by SIGSYS
-//   calls that serving needs                      as ever; some with these arguments only
+// calls that serving needs allowed; some with certain arguments only
 //   any other call                                fails with ENOSYS, as on an older kernel
 //
-// ENOSYS, because libraries are prepared for it: a call that a newer library tries first is no
-// reason to end a target that serves.
+// ENOSYS, because libraries handle it: a newer library that first tries a new call must not end a
+// target that serves.
 //
 // Thread safety: one thread, while others run. It cannot be undone.
 #pragma once
@@ -21,11 +21,11 @@ namespace mrpool::engine {
 
 enum class CallFilter : uint8_t {
   kOff,
-  kLog,      // nothing fails; the kernel logs what kEnforce would refuse
+  kLog,      // no call fails; the kernel logs what kEnforce would refuse
   kEnforce,  // the kernel logs what it refuses
 };
 
-// Sets no_new_privs too. FailedPrecondition: the kernel takes no filter.
+// Sets no_new_privs too. FailedPrecondition: the kernel does not support filters.
 absl::Status filter_calls(CallFilter how);
 
 }  // namespace mrpool::engine

@@ -1,13 +1,13 @@
-// Changes of what is served, one after another, from whoever asks: clients of the control socket,
-// SIGHUP.
+// Runs changes of the served configuration one at a time, in the order of the requests. Clients of
+// the control socket and SIGHUP request them.
 //
-// A change is a list of steps. Those that touch what is served run on the main loop. Those that may
-// wait for a file system, such as opening a store, run on a thread of their own, so that signals,
-// other clients and everything else of the main loop go on meanwhile. The first step that fails
-// ends the change.
+// A change is a list of steps. Steps that modify the served objects run on the main loop. Steps
+// that may block in a file system, such as opening a store, run on a separate thread, so that the
+// main loop continues to handle signals and other clients. The first step that fails ends the
+// change.
 //
 // Thread safety: add() and the answers: the main loop's thread. Ownership: the io_context outlives
-// it. Its end waits for the step that is under way; no further step and no answer follows.
+// it. The destructor waits for the current step; no further step and no answer follows.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -22,7 +22,7 @@ namespace mrpool::engine {
 struct Step {
   enum class Where : uint8_t {
     kLoop,   // the main loop's thread
-    kAside,  // a thread that may wait
+    kAside,  // a separate thread, which may block
   };
   Where where = Where::kLoop;
   std::function<absl::Status()> run;
@@ -32,7 +32,7 @@ class Changes {
  public:
   using Done = std::function<void(const absl::Status&)>;
 
-  // `after` runs on the loop when a change has ended, before its `done`.
+  // `after` runs on the loop when a change has ended, before the change's `done`.
   explicit Changes(boost::asio::io_context& loop, std::function<void()> after = {});
   ~Changes();
   Changes(const Changes&) = delete;
@@ -40,9 +40,9 @@ class Changes {
 
   // Runs the steps after all changes before it, then `done` on the loop.
   void add(std::vector<Step> steps, Done done);
-  // A change is under way.
+  // True while a change runs.
   bool busy() const;
-  // As the end does: waits for the step that is under way, and forgets what is left.
+  // Like the destructor: waits for the current step and discards the remaining ones.
   void stop();
 
  private:

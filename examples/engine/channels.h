@@ -1,7 +1,7 @@
-// A worker's ways to volumes: one channel to each, shared by the worker's links.
+// A worker's channels to volumes: one for each volume, shared by the worker's links.
 //
-// Thread safety: the worker's thread. Ownership: the worker's; a channel stays for as long as a
-// link knows it, a command uses it, or a request is pending in it.
+// Thread safety: the worker's thread. Ownership: the worker owns it. A channel stays open while a
+// link holds it, a command uses it, or a request is pending in it.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@
 
 namespace mrpool::engine {
 
-// A volume as this worker reaches it. `uses` counts commands, `handles` links that know it.
+// One volume and this worker's channel to it. `uses` counts commands, `handles` counts links that
+// hold it.
 struct ChannelSlot {
   std::shared_ptr<storage::Volume> volume;
   std::unique_ptr<storage::Channel> channel;
@@ -30,10 +31,10 @@ class Channels {
  public:
   explicit Channels(Reactor& reactor) : reactor_(reactor) {}
 
-  // Opens the channel when it is the first use; null when that fails. The volume's memory is
-  // registered with `device`, where there is one.
+  // Opens the channel at the first use; null when that fails. Registers the volume's memory with
+  // `device`, unless `device` is null.
   ChannelSlot* get(DeviceContext* device, const std::shared_ptr<storage::Volume>& volume);
-  // Closes those that nobody uses any more.
+  // Closes the channels that are no longer used.
   void prune();
   void visit(const StoreVisitor& each) const;
   void clear() { slots_.clear(); }

@@ -1,6 +1,6 @@
-// --check-config: what a start would refuse, as far as it can be known without a start.
+// --check-config: reports what a start would refuse, as far as this is known without starting.
 //
-// Thread safety: the main thread; it looks at files and devices and may block.
+// Thread safety: the main thread; the checks read files and devices and may block.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@
 
 namespace mrpool::engine {
 
-// InvalidArgument: a device for an address is not there (unless Options::retry_listen waits for
-// it), or a store cannot be opened, or twice, or there is no such state directory. No store is
-// opened or made, nothing is listened on. Prints what a start would warn of.
+// InvalidArgument: an address has no device (unless Options::retry_listen is set), a store cannot
+// be opened or is listed twice, or the state directory does not exist. Opens no store, creates no
+// file and listens on no port. Prints the warnings that a start would print.
 absl::Status check_start(const char* program, std::span<const std::string> listen,
                          std::span<const storage::WantedStore> stores, const Options& options);
 
-// Warns on stderr when stores in memory may take more than the machine has.
+// Warns on stderr when stores in memory may need more memory than the machine has.
 void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores);
 
-// Logs that a reload takes the place of so many changes, where there are any.
+// Logs that a reload discards `changes` unsaved changes; logs nothing when there are none.
 void warn_of_unsaved(const char* program, uint64_t changes);
 
 }  // namespace mrpool::engine

@@ -1,13 +1,13 @@
-// What a target counts, from one table: each worker's counters, their sums, their names.
+// The counters of a target, defined by one table: each worker's counters, their sums, their names.
 //
 //   #define MRPOOL_MY_COUNTERS(X) X(reads, "commands that read") X(bytes_read, "by these")
 //   MRPOOL_DEFINE_COUNTERS(Counters, Totals, MRPOOL_MY_COUNTERS)
 //
-// defines Counters, which one worker writes, and Totals, which adds Counters up. To add a counter,
-// add a line to the table and count the event: the report of the daemon and its statistics follow.
-// The texts are documentation.
+// defines Counters, which one worker writes, and Totals, the sum of Counters. To add a counter, add
+// a line to the table and count the event; the daemon's report and statistics then include it. The
+// texts are documentation.
 //
-// Thread safety: a Counter is written by its worker's thread only and read by anyone.
+// Thread safety: only its worker's thread writes a Counter; any thread may read it.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace mrpool::engine {
 
-// Relaxed: a statistic orders nothing. Its one writer needs no read-modify-write.
+// Relaxed: no other data depends on a statistic. A single writer needs no read-modify-write.
 class Counter {
  public:
   void operator++() { *this += 1; }

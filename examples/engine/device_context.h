@@ -1,9 +1,9 @@
-// One opened device with what all workers share of it: protection domain, MR pool, and the
-// registrations of volumes that lie in memory.
+// One opened device and the objects on it that all workers share: the protection domain, the MR
+// pool, and the registrations of volumes in memory.
 //
 // Thread safety: shared objects: safe (one mutex, taken when a volume is first used).
-// Ownership: outlives every link made on it. Registrations are shared by those who use them and end
-// with the last.
+// Ownership: outlives every link made on it. Registrations are shared by their users and end with
+// the last user.
 #pragma once
 
 #include <map>
@@ -29,16 +29,16 @@ class DeviceContext {
   const Device& device() const { return *device_; }
   const DeviceCaps& caps() const { return device_->caps(); }
   Pd& pd() { return *pd_; }
-  MrPool* pool() { return pool_.get(); }  // null where the device needs none
+  MrPool* pool() { return pool_.get(); }  // null if the device does not need one
   const MrPool* pool() const { return pool_.get(); }
   const RwLimits& limits() const { return limits_; }
 
-  // The volume's memory, registered for transfers that gather from it; null where it has none or
-  // cannot be registered (locked memory), in which case reads go through staging memory.
+  // The volume's memory, registered so that transfers can gather from it. Null if the volume is not
+  // in memory or if registration failed (limit of locked memory); reads then use staging memory.
   std::shared_ptr<Mr> register_volume(storage::Volume& volume);
-  // The rights of memory that this side only reads and writes itself.
+  // The access flags for memory that only this side reads and writes.
   Access local_access(Access rights) const;
-  // The same for memory that READs fill.
+  // The same for memory that RDMA READs fill.
   Access sink_access() const;
 
  private:

@@ -1,8 +1,8 @@
-// What a link reads from a peer before that is admitted: a little memory, its registration, one MR
-// and an RwContext, all the link's own. So strangers take nothing that connections share, and wait
-// for nothing that others hold.
+// The resources to read from a peer before it is admitted: a small buffer, its registration, one MR
+// and an RwContext. They belong to this link alone. So a peer that is not admitted neither uses nor
+// waits for resources that connections share.
 //
-// Thread safety: the worker's thread. Ownership: the link's; outlives its Qp's use of it.
+// Thread safety: the worker's thread. Ownership: the link owns it; it outlives the Qp's use of it.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ class EarlyRoom {
   static uint32_t send_wr(DeviceContext& device);
   static absl::StatusOr<std::unique_ptr<EarlyRoom>> create(DeviceContext& device, Qp& qp);
 
-  // RDMA READ of `from` into the room, from `offset` on. PostStatus as RwContext::start.
+  // Posts an RDMA READ of `from` into the buffer at `offset`. PostStatus as RwContext::start.
   PostStatus read(RwOperation& operation, uint32_t offset, const RemoteBuffer& from);
   std::span<const std::byte> data() const { return pages_.memory(); }
   // The Qp is disconnected.
@@ -36,7 +36,7 @@ class EarlyRoom {
 
   Pages pages_;
   std::unique_ptr<Mr> mr_;
-  std::unique_ptr<MrPool> pool_;  // of one; null where the device needs none
+  std::unique_ptr<MrPool> pool_;  // of one MR; null if the device does not need one
   std::unique_ptr<RwContext> rw_;
 };
 

@@ -10,8 +10,8 @@
 
 namespace mrpool::engine {
 
-// "connection reset: Connection reset by peer": the kind of the end, and `why`, what drop() was
-// given, or else the transport's detail where there is one.
+// For example "connection reset: Connection reset by peer": the kind of the end, then `why`, the
+// argument of drop(). Without `why`, the transport's detail is used if there is one.
 inline std::string ending(const Disconnect& how, std::string_view why) {
   std::string text(to_string(how.reason));
   const std::string_view detail = why.empty() ? how.detail : why;

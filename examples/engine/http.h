@@ -1,7 +1,7 @@
-// The daemon's HTTP server: metrics and the status page, where Options::http says.
+// The daemon's HTTP server: metrics and the status page, at the address of Options::http.
 //
-// Thread safety: the main thread; the server reads the application on its own. Ownership: the
-// result ends before the application, and before its workers stop.
+// Thread safety: the main thread; the server reads the application on a thread of its own.
+// Ownership: destroy the result before the application, and before its workers stop.
 #pragma once
 
 #include <memory>
@@ -13,11 +13,11 @@
 
 namespace mrpool::engine {
 
-// Whether a start could serve it: the token is looked at, nothing is listened on.
+// Checks whether a start could serve HTTP: reads the token file, listens on no port.
 absl::Status check_http(const Options& options);
 
-// Null where it is not asked for. Says where it serves on stdout, and on stderr when others than
-// this machine may read it without a token.
+// Null if Options::http is empty. Prints the address on stdout. Warns on stderr if other machines
+// can read it without a token.
 absl::StatusOr<std::unique_ptr<metrics::HttpServer>> serve_http(const char* program,
                                                                 const Options& options,
                                                                 Application& application);

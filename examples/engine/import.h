@@ -1,7 +1,7 @@
-// What both daemons need to serve what the kernel's target served: the files that nvmetcli and
+// Common code to import the configuration of the kernel's targets: the files that nvmetcli and
 // targetcli save.
 //
-// Thread safety: pure, but for logical_block_size, which looks at a file.
+// Thread safety: pure, except look_at_blocks, which reads a file's properties.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@ class CommandLine;
 
 namespace mrpool::engine {
 
-// Whose file it is, by its shape.
+// The program that wrote the file, recognized by its keys.
 enum class FileKind : uint8_t { kOwn, kNvmetcli, kTargetcli };
 FileKind kind_of(const base::JsonText& text);
 
-// The bytes of a logical block of a block device, or of a block of the file system where it has
-// smaller ones than 4096; zero: nothing is there, or it says nothing.
+// The logical block size of a block device, or of a file's file system if that is smaller than 4096
+// bytes. Zero: the path does not exist, or its block size is unknown.
 struct BlockSize {
   bool device = false;
   uint32_t bytes = 0;
@@ -35,33 +35,36 @@ struct BlockSize {
 BlockSize look_at_blocks(const std::string& path);
 
 struct ImportOptions {
-  std::string transport = "verbs";  // the scheme of addresses
-  bool accept_wider = false;        // serve even where that lets in more than the file says
+  std::string transport = "verbs";  // the scheme of the addresses
+  bool accept_wider = false;        // serve even if that grants more access than the file
   std::function<BlockSize(const std::string& path)> blocks = look_at_blocks;
 };
 void declare_import_options(base::CommandLine& program, ImportOptions& options);
 
-// "verbs://10.0.0.1:4420" of an address as a kernel's target has it, with or without brackets.
+// "verbs://10.0.0.1:4420" for an address in the notation of the kernel's target, with or without
+// brackets.
 std::string import_address(const ImportOptions& options, std::string_view host,
                            std::string_view port);
-// The specification of a store.
+// The specification of a store in the file `path`.
 std::string import_file(const std::string& path, std::string_view options);
 
-// InvalidArgument lists the notes that let in more than the file says, unless that is accepted.
+// InvalidArgument lists the notes where more access would be granted than in the file, unless
+// `options` accepts that.
 absl::Status refuse_wider(std::span<const base::ImportNote> notes, const ImportOptions& options);
-// All of them on stderr, a line each, for whoever asks what would be served.
+// Prints all notes on stderr, one line each, when the user asks what would be served.
 void print_notes(const char* program, const std::string& file,
                  std::span<const base::ImportNote> notes);
-// To the log, without those that nobody has to do anything about.
+// Logs the notes, except those that require no action.
 void log_notes(const char* program, const std::string& file,
                std::span<const base::ImportNote> notes);
-// What an importer made, where it may be served: refuse_wider(), then `complete` of its config.
+// Checks the result of an importer: refuse_wider(), then `complete` of its config.
 template <typename Imported, typename Complete>
 absl::StatusOr<Imported> settle(absl::StatusOr<Imported> imported, const ImportOptions& options,
                                 const Complete& complete);
-// `status` of a file of which so much was left out that the rest is no configuration.
+// Adds `notes` to `status`: when much of a file was left out, the notes explain why the rest is not
+// a complete configuration.
 absl::Status explain(const absl::Status& status, std::span<const base::ImportNote> notes);
-// InvalidArgument: it is no JSON, or no object.
+// InvalidArgument: it is not JSON, or not an object.
 absl::StatusOr<base::JsonText> parse_object(std::string_view json);
 
 template <typename Imported, typename Complete>

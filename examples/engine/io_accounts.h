@@ -1,16 +1,17 @@
-// What is done for whom: commands, bytes and times, for each host and unit (a namespace, a logical
-// unit), and a worker's histograms of latency. Metrics are made from it (examples/metrics/).
+// I/O accounting: commands, bytes and times for each host and unit (a namespace, a logical unit),
+// and a latency histogram for each worker. The metrics (examples/metrics/) are made from it.
 //
-// A session opens an account for each unit when it first uses it, and counts into that: a few plain
-// additions for each command, no lock and no read-modify-write. Latency is the time between two
-// looks at the reactor's clock, which a loop reads once a round: what ends in the round it came in
-// took no time.
+// A session opens an account for each unit at its first use and counts into it: a few plain
+// additions for each command, without locks and read-modify-writes. Latency is the difference of
+// two readings of the reactor's clock, which the loop reads once a round. A command that ends in
+// the round in which it arrived has latency zero.
 //
-// Accounts outlive their sessions, so that no total ever falls. Hosts have a limit (kMaxHosts):
-// when there is no place, the host that has been gone for longest is folded into kOthers; when none
-// has gone, the newcomer is counted there. So labels are bounded whatever peers call themselves.
+// Accounts outlive their sessions, so that totals never decrease. The number of hosts is limited
+// (kMaxHosts). At the limit, the oldest host without a session is merged into kOthers; if all hosts
+// have sessions, the new host is counted there. So the number of labels is
+// bounded, whatever names the peers use.
 //
-// Thread safety: IoAccount: counted by its worker's thread, read by anyone. IoAccounts: shared
+// Thread safety: IoAccount: its worker's thread counts, any thread reads. IoAccounts: shared
 // objects: safe (one mutex; workers take it to open accounts, not for commands).
 // Ownership: an account is shared by its sessions and IoAccounts, which outlives them.
 #pragma once
@@ -34,7 +35,7 @@
 
 namespace mrpool::engine {
 
-// As a label: hosts that have no account of their own.
+// The label for hosts without an account of their own.
 inline constexpr std::string_view kOthers = "(others)";
 inline constexpr size_t kMaxHosts = 256;
 inline constexpr size_t kMaxAccounts = 16384;
@@ -54,7 +55,7 @@ class IoAccount {
  public:
   explicit IoAccount(LatencyHistograms& latencies) : latencies_(latencies) {}
 
-  // A command has been carried out.
+  // Counts a command that succeeded.
   void count(IoClass what, uint64_t bytes, Nanoseconds took) {
     const auto ns = uint64_t(took.count());
     Sum& sum = sums_[size_t(what)];
@@ -66,7 +67,7 @@ class IoAccount {
     ++line.counts[metrics::latency_bucket(ns)];
     line.ns += ns;
   }
-  // It was answered by an error; `storage`: because the store failed.
+  // Counts a command that failed; `storage`: because the store failed.
   void failed(bool storage) {
     ++errors_;
     if (storage) ++storage_;
@@ -92,22 +93,23 @@ class IoAccounts {
   std::shared_ptr<IoAccount> open(uint32_t worker, std::string_view host, std::string_view target,
                                   uint32_t unit);
 
-  // Shows a session until the result ends, where the protocol keeps no list that others may read.
+  // Lists a session until the result is destroyed. For protocols that have no list of sessions that
+  // other threads may read.
   std::shared_ptr<void> enter(metrics::SessionState session);
   std::vector<metrics::SessionState> sessions() const;
 
-  // Of every host, target and unit together, over the workers.
+  // One combination of host, target and unit, summed over the workers.
   struct Row {
     std::string host;
     std::string target;
     uint32_t unit = 0;
-    bool open = false;  // some session has it
+    bool open = false;  // a session uses it
     metrics::IoTotals io;
   };
   std::vector<Row> rows() const;
   void add_latencies(metrics::Snapshot& to) const;
-  // Fills in what was done to the units and by the hosts, once `to` has its targets and sessions;
-  // hosts follow from sessions, too.
+  // Adds the I/O of units and hosts to `to`, which already has its targets and sessions. Hosts with
+  // a session are listed even without I/O.
   void add_io(metrics::Snapshot& to) const;
 
  private:
@@ -129,7 +131,7 @@ class IoAccounts {
   std::map<uint32_t, LatencyHistograms> latencies_;  // by worker
   Table accounts_;
   std::list<metrics::SessionState> sessions_;
-  std::list<std::string> hosts_;  // with accounts of their own, the one that came first in front
+  std::list<std::string> hosts_;  // with accounts of their own, in the order of arrival
   std::map<std::tuple<std::string, uint32_t>, metrics::IoTotals> folded_;  // by target and unit
 };
 

@@ -1,5 +1,5 @@
-// Intrusive lists whose links end by themselves when their owners end: joining and leaving take
-// constant time and no memory.
+// Intrusive lists. An element leaves its list automatically when it is destroyed. Insertion and
+// removal take constant time and no memory.
 //
 // Thread safety: one thread.
 #pragma once

@@ -1,6 +1,6 @@
-// The addresses that a daemon is told to listen on.
+// The addresses that a daemon listens on.
 //
-// Thread safety: pure, but for check_devices. Ownership: values.
+// Thread safety: pure, except check_devices. Ownership: values.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,19 @@ class JsonObject;
 
 namespace mrpool::engine {
 
-// Checks each address and writes the protocol's port into those that have none. Port 0 is taken at
-// its word: one that is free, another for each time it is written. InvalidArgument names what is
-// wrong, or an address that is there twice.
+// Checks each address and adds the protocol's port to addresses without one. Port 0 stands for a
+// free port, a different one each time. InvalidArgument names the wrong part, or an address that
+// appears twice.
 absl::Status complete_listen(std::vector<std::string>& listen, uint16_t port_of_protocol);
 
-// Reads the key "listen" of a file; what is no address is refused there.
+// Reads the key "listen" of a file; reports values that are not addresses with their line.
 void read_listen(base::JsonObject& object, std::vector<std::string>& listen);
 
-// Whether there are devices for the addresses. Opens them, as a start would, but listens on none.
-// `may_come_later`: only what cannot be right at any time is an error, which is InvalidArgument.
+// Checks that the addresses have devices. Opens them, like a start, but listens on none.
+// `may_come_later`: only addresses that can never become valid are an error, InvalidArgument.
 absl::Status check_devices(std::span<const std::string> listen, bool may_come_later);
 
-// For --help of --listen.
+// The text of --listen in --help.
 std::string listen_help(uint16_t port_of_protocol);
 
 }  // namespace mrpool::engine

@@ -1,10 +1,9 @@
-// A daemon's configuration while it runs: the document is the state. A change edits a copy of it,
-// the copy is completed and served as a whole, and only then it is the configuration; on an error
-// all stays as it was.
+// The configuration of a running daemon. A change edits a copy of it. The copy is completed and
+// served as a whole, and replaces the configuration only then; on an error nothing changes.
 //
 // Config: `absl::Status complete(Config&)`. Served: `std::shared_ptr<Served::Change>
-// change(const Config&)`, whose steps are resolve(), which may wait, listen() on the main loop,
-// open(), which may wait, and commit() on the main loop, which cannot fail.
+// change(const Config&)`, whose steps are resolve(), which may block, listen() on the main loop,
+// open(), which may block, and commit() on the main loop, which cannot fail.
 //
 // Thread safety: the main loop's thread. Ownership: `served` outlives it.
 #pragma once
@@ -20,7 +19,7 @@
 
 namespace mrpool::engine {
 
-// All steps of a change at once, for a start and for tests.
+// Runs all steps of a change in sequence; for the start and for tests.
 template <typename Change>
 absl::Status serve_at_once(Change&& change) {
   absl::Status status = change.listen();
@@ -37,12 +36,12 @@ class LiveConfig {
   LiveConfig(Served& served, Config config) : served_(served), config_(std::move(config)) {}
 
   const Config& config() const { return config_; }
-  // Changes since the configuration was read or saved.
+  // The number of changes since the configuration was read or saved.
   uint64_t unsaved() const { return unsaved_; }
-  // It is in the file now.
+  // The configuration was saved to its file.
   void saved() { unsaved_ = 0; }
 
-  // Of a change by the control socket: `edit` works on a copy.
+  // The steps of a change by the control socket; `edit` modifies a copy.
   std::vector<Step> change(Edit edit) {
     return steps(
         [this, edit = std::move(edit)](Config& next) {
@@ -52,7 +51,7 @@ class LiveConfig {
         },
         [this] { ++unsaved_; });
   }
-  // Of a reload: `next`, which is filled before, takes its place.
+  // The steps of a reload: `next` replaces the configuration; it must be filled before.
   std::vector<Step> replace(std::shared_ptr<Config> next) {
     return steps(
         [next](Config& to) {

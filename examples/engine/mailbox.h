@@ -1,8 +1,9 @@
-// Calls for one reactor's loop, from any thread: set-up and administration, not the data path.
+// Sends calls to one reactor's loop, from any thread; for set-up and administration, not for the
+// data path.
 //
 // Thread safety: post() and run(): any thread. Ownership: the owner destroys it on the reactor's
-// thread, or when that loop will not run again; calls that have not run are dropped then. The
-// reactor outlives it.
+// thread, or when that loop will not run again; pending calls are then discarded. The reactor
+// outlives it.
 #pragma once
 
 #include <functional>
@@ -20,16 +21,17 @@ class Mailbox {
 
   // Runs `call` on the loop, in the order of posting.
   void post(std::function<void()> call);
-  // The same, but waits until `call` has run; at once when this is the loop's thread or nobody's.
+  // The same, but waits until `call` has run. Runs it directly on the loop's thread, or when no
+  // thread runs the loop.
   void run(const std::function<void()>& call);
-  // Forgets calls that have not run; false when there were none. For the end, when no loop runs.
+  // Discards pending calls; false when there were none. For the shutdown, when no loop runs.
   bool discard();
 
  private:
   struct Box;
 
   Reactor& reactor_;
-  Box* const box_;  // the reactor's where that still has it at the end
+  Box* const box_;  // owned by the reactor if its task is still queued at the end
 };
 
 }  // namespace mrpool::engine

@@ -1,5 +1,5 @@
-// A daemon and its service manager: what that is told of the daemon's life, and the rights that the
-// daemon gives up when all is open.
+// A daemon under a service manager: the state changes it reports, and the privileges it gives up
+// once sockets and stores are open.
 //
 // Thread safety: the main thread. Ownership: the application outlives it; it ends before the
 // workers do.
@@ -20,15 +20,15 @@ class Application;
 
 class Managed {
  public:
-  // By the environment: Notify::open().
+  // From the environment: see Notify::open().
   static absl::StatusOr<std::unique_ptr<Managed>> create(Application& application);
 
-  // Every worker's loop runs.
+  // Call it when the loops of all workers run.
   void started();
   void reloading();
-  // A reload has come to its end, whichever.
+  // Call it when a reload has ended, with or without success.
   void reloaded();
-  // The workers end from now on.
+  // Call it before the workers stop.
   void stopping();
 
  private:
@@ -41,9 +41,11 @@ class Managed {
   std::unique_ptr<Supervision> supervision_;
 };
 
-// Becomes Options::user, if there is one. All that needs other rights is open.
+// Switches to Options::user, if it is set. Call it once everything that needs more privileges is
+// open.
 absl::Status drop_rights(const char* program, const Options& options);
-// What a message of a reload that failed with `status` ends with, where rights may be the cause.
+// A hint to append to the message of a reload that failed with `status`, if missing privileges may
+// be the cause; else empty.
 std::string rights_hint(const Options& options, const absl::Status& status);
 
 }  // namespace mrpool::engine

@@ -1,10 +1,10 @@
-// Stores that a configuration names, so that places (namespaces, units) refer to them by name, and
-// that are open while no place has them: what SPDK calls bdevs.
+// Stores with a name in the configuration; SPDK calls them bdevs. Namespaces and logical units
+// refer to them by name. They stay open while nothing refers to them.
 //
 //   "stores": [{"name": "Malloc0", "storage": "ram:64MiB"},
 //              {"name": "disk", "storage": "file:/srv/disk.img", "block_size": 512, "uuid": "..."}]
 //
-// Memory keeps its contents under its name, whatever place has it.
+// A store in memory keeps its contents under its name when another namespace or unit refers to it.
 //
 // Thread safety: values. Ownership: none.
 #pragma once
@@ -28,16 +28,17 @@ namespace mrpool::engine {
 struct NamedStore {
   std::string name;
   std::string storage;
-  uint32_t block_size = storage::kDefaultBlockSize;  // after complete(): what it is opened with
-  storage::Uuid uuid{};                              // all zeroes: follows from the store
-  uint32_t line = 0;                                 // of the file; 0: there is none
+  uint32_t block_size = storage::kDefaultBlockSize;  // after complete(): the one it opens with
+  storage::Uuid uuid{};                              // all zeroes: from the store
+  uint32_t line = 0;                                 // of the file; 0: not from a file
 };
 
 // Reads the key "stores".
 void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores);
-// Checks names and storage, without opening anything. Memory gets its name as an option.
+// Checks names and storage, without opening anything. Adds its name as an option to a store in
+// memory.
 absl::Status complete_stores(std::vector<NamedStore>& stores);
-// Null: there is none of that name.
+// Null if no store has that name.
 const NamedStore* find_store(const std::vector<NamedStore>& stores, std::string_view name);
 // For open_stores().
 storage::WantedStore wanted_store(const NamedStore& store);

@@ -1,7 +1,7 @@
-// What the engine is told by a daemon's command line or its configuration file. The defaults and
+// The engine's options, from a daemon's command line or its configuration file. The defaults and
 // bounds are in examples/engine/limits.h.
 //
-// Thread safety: values. Units: bytes unless the name says otherwise.
+// Thread safety: values. Units: bytes unless the name has another unit.
 #pragma once
 
 #include <cstdint>
@@ -28,34 +28,35 @@ struct Options {
   uint32_t threads = 1;                // workers
   Nanoseconds spin = kDefaultSpin;     // how long a worker polls before it sleeps
   uint64_t staging = kDefaultStaging;  // of each worker
-  uint32_t mrs = kDefaultMrs;          // entries of each device's pool, where the device needs MRs
+  uint32_t mrs = kDefaultMrs;          // entries of the MR pool of each device that needs MRs
   bool force_mr = false;               // register local memory for every transfer
-  bool relaxed_ordering = true;        // of the library: mrpool/access.h
+  bool relaxed_ordering = true;        // see mrpool/access.h
   uint32_t max_connections = kDefaultMaxConnections;  // of each worker
-  // Of each worker: what the process has descriptors for (process_limits.h); no option.
+  // Of each worker: limited by the process's descriptors (process_limits.h); not a user option.
   uint32_t possible_connections = kMaxConnections;
   uint64_t max_connection_memory = kMaxConnectionMemory;  // of each worker
-  // What the service manager has opened; no option.
+  // Sockets that the service manager opened; not a user option.
   std::shared_ptr<const PassedSockets> sockets{};
   Nanoseconds stall_timeout = kDefaultStallTimeout;
-  Nanoseconds storage_timeout = kDefaultStorageTimeout;  // then a store is reported
-  Nanoseconds stop_timeout = kDefaultStopTimeout;        // then the process ends all the same
-  std::string state_dir{};  // where what outlives the process is kept; empty: nowhere
-  std::string control{};    // where the control socket is; empty: there is none
-  std::string user{};       // who the daemon becomes once all is open; empty: who it is
+  Nanoseconds storage_timeout = kDefaultStorageTimeout;  // after it a store is reported
+  Nanoseconds stop_timeout = kDefaultStopTimeout;        // after it the process exits anyway
+  std::string state_dir{};  // for state that outlives the process; empty: none is kept
+  std::string control{};    // path of the control socket; empty: no socket
+  std::string user{};       // account to switch to once all is open; empty: no switch
   base::CoreDump core_dump = base::CoreDump::kWithoutData;
   CallFilter seccomp = CallFilter::kOff;  // once all is open
-  bool retry_listen = false;              // an address that is not up yet is waited for
-  bool verbose = false;  // report why connections end: log_level is "info" at least
+  bool retry_listen = false;              // wait for addresses that are not up yet
+  bool verbose = false;  // report why connections end: log_level is at least "info"
   base::Severity log_level = base::Severity::kNotice;
   base::LogFormat log_format = base::LogFormat::kAuto;
   Nanoseconds slow_command =
       kDefaultSlowCommand;        // a request of a store that took longer is logged
-  std::string http{};             // where metrics and the status page are served; empty: nowhere
-  std::string http_token_file{};  // of what they ask for; empty: nothing
+  std::string http{};             // address of metrics and status page; empty: not served
+  std::string http_token_file{};  // file with their access token; empty: no token
 };
 
-// Logs as they say from now on; `before`: what was in force, of which only the level can change.
+// start_logging() applies the logging options. continue_logging() changes from `before` to `now`,
+// which may differ in the level only.
 void start_logging(const Options& options);
 void continue_logging(const Options& before, const Options& now);
 
@@ -64,13 +65,15 @@ std::string_view name_of(CallFilter how);
 
 // Declares the options that all daemons share; they write to `options`, which must outlive parse().
 void declare_options(base::CommandLine& program, Options& options);
-// Reads the same from a configuration file's outermost object; what is not there stays as it is.
-// Values out of range are refused there.
+// Reads the same options from the top-level object of a configuration file; missing keys leave
+// `options` unchanged. Reports values out of range with their line.
 void read_options(base::JsonObject& object, Options& options);
 
-// The keys in which they differ, as a configuration file has them. An option is in all three.
+// The configuration keys of the options that differ. Every option must be handled in these three
+// functions.
 std::vector<std::string> differences(const Options& a, const Options& b);
-// For a reload: FailedPrecondition names the keys, which only a start can change; OK without any.
+// For a reload: FailedPrecondition names the keys, because they require a restart; OK if there are
+// none.
 absl::Status refuse_changes(const std::vector<std::string>& keys);
 
 }  // namespace mrpool::engine

@@ -1,4 +1,4 @@
-// The engine's options as keys of a configuration file.
+// Writes the engine's options as keys of a configuration file.
 //
 // Thread safety: pure.
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace mrpool::engine {
 
-// What read_options() reads; keys that have their default are left out.
+// Writes the keys that read_options() reads, without those that have their default.
 void write_options(const Options& options, boost::json::object& to);
 
 }  // namespace mrpool::engine

@@ -1,9 +1,9 @@
 // Listening sockets that a service manager has opened for this process: socket activation, the
-// protocol of sd_listen_fds(3). A socket is used for the address of "listen" that names where it
-// listens.
+// protocol of sd_listen_fds(3). Each socket is used for the address of "listen" that equals its
+// local address.
 //
-// Thread safety: shared objects: safe, once made. Ownership: owns the sockets, which stay open
-// while it is there, so that a reload can use one again.
+// Thread safety: shared objects: safe, once made. Ownership: owns the sockets and keeps them open,
+// so that a reload can use them again.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,16 @@ namespace mrpool::engine {
 
 class PassedSockets {
  public:
-  // By $LISTEN_PID, $LISTEN_FDS and $LISTEN_FDNAMES, which are removed so that no child takes them
-  // for its own. InvalidArgument: one is wrong, or a descriptor is no listening TCP socket.
+  // Reads $LISTEN_PID, $LISTEN_FDS and $LISTEN_FDNAMES and removes them, so that child processes do
+  // not use them. InvalidArgument: a variable is invalid, or a descriptor is not a listening TCP
+  // socket.
   static absl::StatusOr<std::shared_ptr<const PassedSockets>> from_environment();
 
-  // Refuses sockets that no address of `listen` wants, and addresses of RDMA devices where one is
-  // meant: those have no sockets.
+  // Refuses sockets that match no address of `listen`, and sockets that match the address of an
+  // RDMA device, because RDMA devices do not use sockets.
   absl::Status check(std::span<const std::string> listen) const;
 
-  // A copy of the socket that listens at `host`, which is numeric, and `port`; negative: there is
+  // A duplicate of the socket that listens on `host` (numeric) and `port`; negative if there is
   // none.
   int take(const std::string& host, uint16_t port) const;
 
@@ -37,7 +38,7 @@ class PassedSockets {
  private:
   struct Socket {
     storage::Descriptor fd;
-    std::string name;  // of FileDescriptorName=, for messages
+    std::string name;  // from FileDescriptorName=, for messages
     std::string host;  // numeric
     uint16_t port;
   };
@@ -46,7 +47,7 @@ class PassedSockets {
 
 struct Options;
 
-// Puts the sockets of the environment into `options`, for a daemon that listens on `listen`.
+// Stores the sockets from the environment in `options`, for a daemon that listens on `listen`.
 absl::Status take_passed_sockets(std::span<const std::string> listen, Options& options);
 
 }  // namespace mrpool::engine

@@ -1,7 +1,7 @@
-// A listener with the address it was asked for by.
+// A listener and the address that requested it.
 //
-// Thread safety: worker 0's thread, where all listeners live; `address` and `port` are read by
-// anyone once it is open. Ownership: the service's.
+// Thread safety: worker 0's thread, which runs all listeners. Any thread may read `address` and
+// `port` once it is open. Ownership: the service owns it.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,7 @@ class Service;
 
 class Port final : public ListenHandler {
  public:
-  // `numeric` is what the address's host leads to.
+  // `numeric` is the resolved host of the address.
   Port(Service& service, DeviceContext& device, Address where, std::string numeric)
       : address(std::move(where)),
         numeric_host(std::move(numeric)),
@@ -29,7 +29,7 @@ class Port final : public ListenHandler {
   void on_listen_error(const absl::Status& error) override;
   const DeviceContext& device() const { return device_; }
 
-  Address address;  // once open, with the port in use
+  Address address;  // once open, with the actual port
   const std::string numeric_host;
   std::unique_ptr<Listener> listener;
 

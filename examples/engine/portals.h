@@ -1,9 +1,9 @@
-// The addresses that discovery tells a peer.
+// The addresses that discovery announces to a peer.
 //
-// A peer can use a numeric address of a family and a network that it reaches; what a configuration
-// says may be a wildcard, a name, or an address of this machine alone.
+// A peer needs a numeric address in a family and a network that it can reach. The address in a
+// configuration may be a wildcard, a name, or an address that only this machine can use.
 //
-// Thread safety: pure, but for resolve_host, which asks the resolver and may block.
+// Thread safety: pure, except resolve_host, which calls the resolver and may block.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@
 
 namespace mrpool::engine {
 
-// Where peers can come in.
+// An address that peers can connect to.
 struct Portal {
-  std::string address;  // numeric; a wildcard or empty: wherever a peer came in
+  std::string address;  // numeric; a wildcard or empty: any local address
   uint16_t port = 0;
   bool iwarp = true;
   uint16_t id = 0;  // counts from 1
@@ -28,22 +28,22 @@ struct Portal {
   std::string endpoint() const;  // "10.0.0.1:4420", "[2001:db8::1]:4420"
 };
 
-// What a peer that came in at `local` ("10.0.0.1:4420") is told of `portals`:
-//  - a wildcard as the address the peer came to, where the portal takes its family ("::" both);
-//  - an IPv4 address in IPv6 clothes as the IPv4 address;
-//  - a loopback address only to who came by one;
-//  - a link-local address only to who came to it, and without the scope, which names an interface
-//    of this machine;
-//  - each address and port once.
-// When nothing is left, `local` is told.
+// The part of `portals` that is announced to a peer that connected to `local` ("10.0.0.1:4420"):
+//  - A wildcard becomes the address `local`, if the portal has its family ("::" has both).
+//  - An IPv4-mapped IPv6 address becomes the IPv4 address.
+//  - A loopback address is announced only if `local` is a loopback address.
+//  - A link-local address is announced only if it equals `local`. The scope is removed, because it
+//    names an interface of this machine.
+//  - Each address and port is announced once.
+// If no portal remains, `local` is announced.
 std::vector<Portal> announced(std::span<const Portal> portals, std::string_view local);
 
-// The numeric address that `host` leads to first, with its scope; a numeric or empty one is its
-// own. NotFound: it leads nowhere, Unavailable: the resolver cannot say now.
+// The first numeric address of `host`, with its scope; a numeric or empty `host` is returned as it
+// is. NotFound: it has no address. Unavailable: the resolver does not respond now.
 absl::StatusOr<std::string> resolve_host(const std::string& host);
-// Hosts that were resolved before, each with what came of it.
+// The results of resolving hosts, by host.
 using ResolvedHosts = std::map<std::string, absl::StatusOr<std::string>>;
-// Of each; may block for long.
+// Resolves each host; may block for a long time.
 ResolvedHosts resolve_hosts(const std::vector<std::string>& hosts);
 
 }  // namespace mrpool::engine

@@ -1,8 +1,8 @@
-// What a daemon that root starts gives up: rights that no program it runs could get back from the
-// start on, and all rights of root once its sockets and stores are open.
+// How a daemon that root starts gives up privileges: at the start, the ability to gain privileges
+// by executing files; once its sockets and stores are open, all privileges of root.
 //
-// Thread safety: give_up_gains: the main thread, before any other is made; drop_to: one thread,
-// while others run: the change is every thread's.
+// Thread safety: give_up_gains: the main thread, before other threads exist. drop_to: one thread,
+// while others run; it changes all threads.
 #pragma once
 
 #include <sys/types.h>
@@ -20,16 +20,16 @@ struct Account {
   gid_t gid = 0;
 };
 
-// "NAME" or "NAME:GROUP", or numbers. InvalidArgument: there is none, it is root, or this process
-// may not become it.
+// `text` is "NAME" or "NAME:GROUP", or numbers. InvalidArgument: the account does not exist, it is
+// root, or this process may not switch to it.
 absl::StatusOr<Account> find_account(const std::string& text);
 
-// Neither set-user-ID files nor file capabilities give this process, its threads and its children
-// rights that it does not have, and the bounding set is empty.
+// From now on, neither set-user-ID files nor file capabilities give new privileges to this process,
+// its threads and its children. The capability bounding set is empty.
 absl::Status give_up_gains();
 
-// Becomes the account, with its groups, in every thread, and checks that no capability is left in
-// any. Internal: some is.
+// Switches every thread to the account and its groups, and checks that no thread has a capability
+// any more. Internal: a thread still has one.
 absl::Status drop_to(const Account& account);
 
 }  // namespace mrpool::engine

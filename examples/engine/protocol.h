@@ -1,6 +1,8 @@
-// What a protocol plugs into the engine: whether a peer may come in, and the session it then has.
+// The interface of a protocol to the engine: it accepts or refuses connection requests and makes
+// the sessions.
 //
-// Thread safety: as each call says. Ownership: the protocol outlives the Service and its links.
+// Thread safety: documented for each call. Ownership: the protocol outlives the Service and its
+// links.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +19,10 @@ namespace mrpool::engine {
 
 class Worker;
 
-// What a protocol makes of a connection request.
+// A protocol's decision on a connection request.
 struct Verdict {
   bool accepted = false;
-  std::string why{};                      // not accepted: for the log
+  std::string why{};                      // if not accepted: the reason, for the log
   std::vector<std::byte> private_data{};  // of the acceptance or the rejection
   LinkLayout layout{};
 };
@@ -29,16 +31,16 @@ class Protocol {
  public:
   // Any worker's thread.
   virtual Verdict look(const ConnectionInfo& request, const DeviceCaps& caps) = 0;
-  // The private data of a rejection because something has run out. Any thread.
+  // The private data of a rejection for lack of resources. Any thread.
   virtual std::vector<std::byte> no_resources() const { return {}; }
-  // How the log names who was rejected. Any thread.
+  // The name of a rejected peer in the log. Any thread.
   virtual std::string name(const ConnectionInfo& request) const { return request.peer; }
-  // The session of a link whose request look() has accepted. The worker's thread.
+  // Makes the session of a link whose request look() has accepted. The worker's thread.
   virtual std::unique_ptr<Session> make_session(Worker& worker, Link& link,
                                                 const ConnectionInfo& request) = 0;
-  // From time to time while there are links; the worker's thread.
+  // Called periodically while the worker has links. The worker's thread.
   virtual void tick(Worker&) {}
-  // Its ways to stores, besides the worker's channels; the worker's thread.
+  // Visits channels to stores that are not the worker's Channels. The worker's thread.
   virtual void visit_stores(Worker&, const StoreVisitor&) {}
 
  protected:

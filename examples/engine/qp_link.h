@@ -1,10 +1,12 @@
-// The Link on a queue pair: receives, answers, and RDMA through an RwContext and the MR pool.
+// The implementation of Link on a queue pair: receives, answers, and RDMA through an RwContext and
+// the MR pool.
 //
-// A link that lets a transfer wait for longer than the stall time-out, beyond what its other
-// transfers take at the least rate, is dropped: it holds staging memory that others wait for.
+// A link is dropped when a transfer exceeds the stall time-out plus the time that the link's
+// transfers need at the lowest permitted rate (limits.h). It holds staging memory that others wait
+// for.
 //
-// Thread safety: the worker's thread. Ownership: the worker's, which destroys it once finished();
-// owns its session.
+// Thread safety: the worker's thread. Ownership: the worker owns it and destroys it once
+// finished(). It owns its session.
 #pragma once
 
 #include <memory>
@@ -30,22 +32,22 @@ class QpLink final : public Link, public QpEvents, public ListHook {
          const ConnectionInfo& request);
   ~QpLink();
 
-  // Takes the connection; the session is set before. Not OK: the request is rejected, or will be
-  // when it is destroyed.
+  // Accepts the connection; call set_session() before. On an error the request is rejected, at the
+  // latest when it is destroyed.
   absl::Status open(ConnectRequest& request, std::span<const std::byte> private_data);
   void set_session(std::unique_ptr<Session> session) { session_ = std::move(session); }
   Session& session() { return *session_; }
 
-  // Nothing is under way any more and nothing will come: it may be destroyed.
+  // No operation is active and none will follow: it may be destroyed.
   bool finished() const { return closed_ && session_->idle(); }
   const LinkLayout& layout() const { return layout_; }
   void tick(Nanoseconds now);
 
-  // Others need its place: it is dropped, and counts no more.
+  // Drops the link because another connection needs its place; it no longer counts as a connection.
   void evict();
   bool evicted() const { return evicted_; }
   Nanoseconds began() const { return began_; }
-  const std::string& host() const { return host_; }  // as admit() was told
+  const std::string& host() const { return host_; }  // as passed to admit()
 
   // Link.
   bool admit(Standing standing, std::string_view host) override;
@@ -95,20 +97,20 @@ class QpLink final : public Link, public QpEvents, public ListHook {
   Pages pages_;  // receives, answers of exchanges, other messages
   std::unique_ptr<Mr> mr_;
   std::vector<std::unique_ptr<PostedReceive>> receives_;
-  std::vector<PostedReceive*> spare_;  // of receives_: there is one too many for each kept before
+  std::vector<PostedReceive*> spare_;  // unused ones of receives_: one for each kept before
   std::vector<std::unique_ptr<Message>> messages_;
   std::vector<Message*> free_messages_;
   uint32_t bound_ = 0;        // exchanges
-  List<Exchange> transfers_;  // under way, the oldest first
-  uint64_t moved_ = 0;        // bytes, by transfers that are done
-  Nanoseconds ticked_;        // the last look, or the beginning
+  List<Exchange> transfers_;  // active, the oldest first
+  uint64_t moved_ = 0;        // bytes of completed transfers
+  Nanoseconds ticked_;        // the last tick(), or the beginning
   const Nanoseconds began_ = ticked_;
   bool evicted_ = false;
   std::string host_;
   std::unique_ptr<Session> session_;
   CqPlaces cq_;
   std::unique_ptr<Qp> qp_;
-  std::unique_ptr<EarlyRoom> early_;  // of a stranger that has something to be fetched
+  std::unique_ptr<EarlyRoom> early_;  // of a stranger, if something is read from it
   std::unique_ptr<RwContext> rw_;     // since admit()
 };
 

@@ -1,4 +1,4 @@
-// When a counter that should stand still has risen, and by how much: so often at most.
+// Reports by how much a counter of unwanted events has risen, at most once in a period.
 //
 // Thread safety: one thread.
 #pragma once
@@ -14,8 +14,8 @@ class RiseReport {
  public:
   explicit RiseReport(Nanoseconds period) : period_(period) {}
 
-  // What is to be reported of a counter that is at `value` by `now`: how far it has risen since the
-  // last report; zero: nothing yet.
+  // How much to report of a counter that has `value` at the time `now`: its rise since the last
+  // report. Zero: report nothing yet.
   uint64_t risen(uint64_t value, Nanoseconds now) {
     if (value == reported_ || (ever_ && now - reported_at_ < period_)) return 0;
     ever_ = true;

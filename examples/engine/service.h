@@ -1,18 +1,19 @@
-// The engine put together: workers, devices and the ports that are listened on.
+// The engine as a whole: workers, devices and listening ports.
 //
-// Service knows nothing of threads: a daemon gives it one reactor per thread, a test or the
-// simulation gives it one for all. All listeners live on worker 0; connections are dealt out to the
-// workers in turn.
+// Service is independent of threads: a daemon gives it one reactor per thread, a test or the
+// simulation gives it one reactor for all. Worker 0 runs all listeners; connections are assigned to
+// the workers in turn.
 //
-// Ports change in two steps, so that a configuration is served as a whole or not at all:
-// prepare() opens everything new, commit() cannot fail and closes what is gone. A change that is
-// destroyed without commit() closes what it opened. With Options::retry_listen a port whose address
-// is not up yet is no error: it waits, and retry_ports() opens it later.
+// Ports change in two steps, so that a configuration is served as a whole or not at all: prepare()
+// opens the new ports; commit() cannot fail and closes the removed ones. A change that is destroyed
+// without commit() closes what it opened. With Options::retry_listen a port whose address is not up
+// yet is not an error: it waits, and retry_ports() opens it later.
 //
 // Thread safety: add_worker: before anything runs; prepare, commit, retry_ports, stop and
-// add_statistics: one thread, which may be another than the workers'. connections(): any thread.
+// add_statistics: one thread, which may differ from the workers' threads. connections(): any
+// thread.
 // observe(): another thread, from the last add_worker() to stop().
-// Ownership: owns everything but the reactors and the protocol. Destroy it with no reactor running.
+// Ownership: owns everything but the reactors and the protocol. Destroy it while no reactor runs.
 #pragma once
 
 #include <atomic>
@@ -38,10 +39,10 @@
 
 namespace mrpool::engine {
 
-// How addresses become devices; replaced in tests.
+// Opens the device of an address; replaced in tests.
 using OpenDevice = std::function<absl::StatusOr<std::shared_ptr<Device>>(const Address&)>;
 
-// Ports by the address they were asked for by.
+// Ports by the address that requested them.
 using Ports = std::map<std::string, std::unique_ptr<Port>>;
 
 class Service {
@@ -71,7 +72,7 @@ class Service {
     Ports added_;
     std::vector<WaitingPort> waiting_;
   };
-  // What `resolved` does not have is asked of the resolver, which may block.
+  // Hosts that are missing in `resolved` are looked up by the resolver, which may block.
   absl::StatusOr<PortChange> prepare(std::span<const std::string> addresses,
                                      const ResolvedHosts& resolved = {});
   // The hosts that prepare() would look up, and those of waiting_ports().
@@ -79,28 +80,28 @@ class Service {
   std::vector<std::string> waiting_hosts() const;
   void commit(PortChange change);
   const std::vector<WaitingPort>& waiting_ports() const { return waiting_; }
-  // Tries again to open them; true when one has been. `resolved` as for prepare().
+  // Tries again to open the waiting ports; true when one was opened. `resolved` as for prepare().
   bool retry_ports(const ResolvedHosts& resolved = {});
 
-  // Stops listening and ends all connections; `stopped` runs, on any worker's thread, when all is
-  // quiet. Call the workers' reactors' loops meanwhile.
+  // Stops listening and ends all connections. `stopped` runs, on any worker's thread, when all have
+  // ended. The workers' reactors must run meanwhile.
   void stop(std::function<void()> stopped);
-  // What has to be destroyed on the worker's own thread, after its loop ended.
+  // Destroys a worker; call it on the worker's own thread, after its loop ended.
   void destroy_worker(uint32_t index);
 
   const Options& options() const { return options_; }
-  // Those that do not answer; may be asked for longer than there is a service.
+  // Stores that do not respond; may outlive the service.
   std::shared_ptr<const Stores> stores() const { return stores_; }
   uint32_t workers() const { return uint32_t(workers_.size()); }
   Worker& worker(uint32_t index) { return *workers_[index]; }
-  // The worker with that number, or null when there is none (any more).
+  // The worker with that index; null if it does not exist or was destroyed.
   Worker* find_worker(uint32_t index) {
     return index < workers_.size() ? workers_[index].get() : nullptr;
   }
 
-  // The ports listened on, in the order of the addresses they were asked for by.
+  // The listening ports, in the order of the addresses that requested them.
   struct Listening {
-    Address address;  // for port 0 with the one that was given
+    Address address;  // with the assigned port if 0 was requested
     Portal portal;
   };
   std::vector<Listening> listening() const;
@@ -109,18 +110,19 @@ class Service {
   size_t connections() const;
   // MRs and staging chunks that are in use: 0 after a stop.
   size_t held() const;
-  // What is done for whom; sessions count into it.
+  // The I/O accounting; sessions count into it.
   IoAccounts& accounts() { return accounts_; }
   const IoAccounts& accounts() const { return accounts_; }
-  // Adds what the engine has to show: any one thread, while nothing stops the service.
+  // Adds the engine's part of a snapshot: one thread at a time, while the service is not being
+  // stopped.
   void observe(metrics::Snapshot& to) const;
-  // Devices with their pools, and workers with their staging memory. What belongs to a worker's
-  // thread is read on it; of workers that were destroyed, the last state is kept.
+  // Adds devices with their pools, and workers with their staging memory. A worker's data is read
+  // on its thread; a destroyed worker's last state is kept.
   void add_statistics(Statistics& to);
 
  private:
   friend class Port;
-  // What is kept of a worker.
+  // A worker's state, kept after the worker is destroyed.
   struct WorkerState {
     size_t links = 0;
     uint64_t accepted = 0;
@@ -144,12 +146,12 @@ class Service {
   const OpenDevice open_device_;
   const std::shared_ptr<Stores> stores_ = std::make_shared<Stores>();
   IoAccounts accounts_;
-  // Held where devices_ and ports_ change, which their one thread does, and where another reads.
+  // Held by the one thread that changes devices_ and ports_, and by other threads that read them.
   mutable std::mutex shape_;
   std::map<std::string, std::unique_ptr<DeviceContext>> devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<WorkerState> ended_;
-  Ports ports_;  // by address; another one of the same text, with port 0, has its count added
+  Ports ports_;  // by address; for several with port 0, the text has a number appended
   std::vector<WaitingPort> waiting_;
   std::atomic<uint32_t> next_worker_{0};
   std::atomic<uint64_t> rejected_{0};

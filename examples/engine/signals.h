@@ -1,9 +1,9 @@
-// The signals of a daemon, on a thread of their own: so one that ends it is heard whatever the main
-// loop is busy with, and its end has a limit whatever does not answer. What SIGHUP does:
+// Handles a daemon's signals on a separate thread. So SIGTERM is received even while the main loop
+// is busy, and the stop has a time limit even if a store or a peer does not respond. For SIGHUP see
 // daemon.cc, then reload() in the main.cc of each daemon.
 //
-// Thread safety: one thread, but for `tell`. Ownership: none. Signals are blocked for good from the
-// first on.
+// Thread safety: one thread, except `tell`. Ownership: none. The signals stay blocked from the
+// first call until the process ends.
 #pragma once
 
 #include <condition_variable>
@@ -17,29 +17,30 @@ namespace mrpool::engine {
 
 class Signals {
  public:
-  // Holds SIGHUP back until there is a Signals; the first call of main.
+  // Blocks SIGHUP until a Signals object exists; the first call of main.
   static void hold_reloads();
-  // Blocks the signals here and in threads made from here on; before any is made.
+  // Blocks the signals in this thread and in threads that it starts; call it before any thread is
+  // started.
   static void block();
 
   enum class Event { kReload, kStop };
 
-  // Each event is told on the thread of the signals, which `tell` must not hold up: the first stop,
-  // and a reload when the one before was taken.
+  // `tell` receives each event on the signal thread and must not block: the first stop, and a
+  // reload if the previous one was taken.
   //
-  // Until started() SIGINT and SIGTERM end the process as if nobody cared for them: nothing is
-  // served yet, and what it waits for may never answer. From then on there is so much time until
-  // this ends. After that `overdue` runs on the thread of the signals, and the process ends with
+  // Until started(), SIGINT and SIGTERM end the process immediately: nothing is served yet, and the
+  // start may wait for something that never responds. Later a stop may take `stop_timeout` until
+  // the destructor. After that `overdue` runs on the signal thread, and the process ends with
   // status 1, without destructors.
   Signals(Nanoseconds stop_timeout, std::function<void()> overdue, std::function<void(Event)> tell);
-  // Waits for a signal to end it when there was none.
+  // Waits for a signal that stops the daemon, if none has arrived.
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
   void started();
 
-  // The reload that was told is dealt with now; from here on the next one is told.
+  // The announced reload begins now; the next SIGHUP is announced again.
   void take_reload();
 
  private:

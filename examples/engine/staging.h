@@ -1,27 +1,27 @@
-// The staging memory of one worker: equal chunks, handed out to commands whose data has to land or
-// be read here first.
+// The staging memory of one worker: chunks of equal size, allocated to commands whose data passes
+// through the target's memory.
 //
-// A command takes all its chunks at once or waits, so that two commands never hold half each. Last
-// in, first out among free chunks keeps the working set small.
+// A command gets all its chunks at once or waits, so that two commands never block each other with
+// half of their chunks. Free chunks are reused last in, first out, which keeps the working set
+// small.
 //
-// Who waits is served so that nobody can hold everything (limits.h has the numbers):
-//  - Claims of one flow are served in order. Of several hosts, the one that holds least is next.
-//  - A host may hold kHostShare times what it leaves free. A store may keep kStoreShare times as
-//    much, with what the host that asks holds for it. So a host or a store that gives nothing back
-//    always leaves room for others, however many there are, and alone it still has most of the
-//    memory.
-//  - A host that holds nothing is only bound by its store's share and by what is free, and some is
-//    kept free for it: kMaxChunks, so that a long claim is not starved by the short ones of others.
-//  - kUrgentChunks are for urgent claims (flows without a store) alone; no host takes more than
-//  half
-//    of these. A longer claim waits for other memory.
+// Waiting claims are served so that no host and no store can hold everything (numbers in limits.h):
+//  - Claims of one flow are served in order. Among hosts, the one that holds least is next.
+//  - A host may hold kHostShare times what it leaves free. A store may hold kStoreShare times what
+//    is free; what the requesting host holds for it counts too. So a host or a store that returns
+//    nothing always leaves memory for others, and a single one still has most of the memory.
+//  - A host that holds nothing is limited only by its store's share and by the free chunks.
+//    kMaxChunks are kept free for such hosts, so that short claims of others do not starve a long
+//    claim.
+//  - kUrgentChunks are reserved for urgent claims (flows without a store). No host takes more than
+//    half of these. A longer claim waits for other memory.
 //
 // A Claim is embedded in the command. `ready` is called once for each take() that returned false,
-// unless cancel() came first; always from the loop, never from inside a call of Staging. No call
-// takes time that grows with the number of claims.
+// unless cancel() was called first; always from the loop, never from inside a call of Staging. The
+// time of each call is independent of the number of claims.
 //
-// Thread safety: the worker's thread. Ownership: Staging owns the memory and outlives its claims'
-// use of it; claims and flows are the caller's.
+// Thread safety: the worker's thread. Ownership: Staging owns the memory and outlives all claims on
+// it. The caller owns claims and flows.
 #pragma once
 
 #include <sys/uio.h>
@@ -49,7 +49,7 @@
 
 namespace mrpool::engine {
 
-// Anonymous memory that appears when touched and is given back at the end.
+// Anonymous memory, allocated by the kernel on first use and released by the destructor.
 class Pages {
  public:
   static absl::StatusOr<Pages> create(size_t bytes);
@@ -76,45 +76,45 @@ class StagingClaim : public ListHook {
  private:
   friend class Staging;
   const Ready ready_;
-  StagingFlow* flow_ = nullptr;  // while it waits or holds
+  StagingFlow* flow_ = nullptr;  // while it waits or holds chunks
   uint16_t held_ = 0;
   uint16_t wanted_ = 0;
   bool waiting_ = false;
-  bool inside_ = false;  // with the store
+  bool inside_ = false;  // the store works on its memory
   Nanoseconds waits_since_{};
   std::array<uint16_t, kMaxChunks> chunks_;
 };
 
 class Staging {
  public:
-  // `bytes` is rounded down to whole chunks, at least one.
+  // Rounds `bytes` down to whole chunks, at least one.
   static absl::StatusOr<std::unique_ptr<Staging>> create(Reactor& reactor, uint64_t bytes);
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // The host with that name, and its flow to the store that `key` stands for (its volume; null: to
-  // none). Whoever asks with the same gets the same for as long as somebody keeps it.
+  // The host with that name, and its flow to the store with `key` (its volume; null: no store).
+  // Equal arguments return the same object while a reference to it exists.
   std::shared_ptr<StagingHost> host(std::string_view name);
   std::shared_ptr<StagingFlow> flow(const std::shared_ptr<StagingHost>& host, const void* key);
 
-  // All `chunks` (1 to kMaxChunks), or false: `ready` follows when they are there. A claim that
-  // neither waits nor holds.
+  // Takes all `chunks` (1 to kMaxChunks). False: the claim waits, and `ready` follows when it has
+  // them. The claim must neither wait nor hold chunks.
   [[nodiscard]] bool take(StagingClaim& claim, StagingFlow& flow, uint32_t chunks);
-  // The store has the claim's memory from here on, until leave_store() or put(): what a store keeps
-  // counts for it, whoever asked for it. Nothing happens to a claim that holds nothing.
+  // The store works on the claim's memory until leave_store() or put(). Meanwhile the chunks count
+  // against the store's share, for all hosts together. No effect on a claim without chunks.
   void enter_store(StagingClaim& claim);
   void leave_store(StagingClaim& claim);
-  // Gives all of them back; nothing happens when none are held.
+  // Returns all chunks; no effect on a claim without chunks.
   void put(StagingClaim& claim);
-  // Forgets a claim that waits.
+  // Removes a waiting claim.
   void cancel(StagingClaim& claim);
 
-  // Where byte `offset` of the claimed memory lies. In one piece up to the end of its chunk.
+  // The address of byte `offset` of the claimed memory; contiguous up to the end of its chunk.
   std::byte* at(const StagingClaim& claim, uint64_t offset) const {
     return chunk(claim.chunks_[offset / kChunk]) + offset % kChunk;
   }
-  // `length` bytes of the claimed memory from `offset` on: as storage wants them, and as work
-  // requests do. `out` has room for every chunk; returns how many were filled.
+  // `length` bytes of the claimed memory from `offset` on, in the form for storage and in the form
+  // for work requests. `out` must have an element for every chunk; returns how many were filled.
   size_t vectors(const StagingClaim& claim, uint64_t offset, uint64_t length,
                  std::span<iovec> out) const;
   size_t sges(const StagingClaim& claim, uint64_t offset, uint64_t length, Lkey key,
@@ -126,10 +126,11 @@ class Staging {
   size_t in_use() const { return total() - available(); }
   size_t high_water() const { return use_.high_water.load(std::memory_order_relaxed); }
   size_t waiting() const { return waiting_; }
-  // Since the start: claims that had to wait, and how long those waited that do no more.
+  // Since the start: the number of claims that had to wait, and the total time that those waited
+  // which have ended waiting.
   uint64_t waits() const { return use_.waits; }
   uint64_t wait_ns() const { return use_.wait_ns; }
-  // The same and in_use() for other threads, which see each by itself.
+  // The same numbers and in_use() for other threads; the values are not consistent with each other.
   struct Use {
     std::atomic<size_t> in_use{0};
     std::atomic<size_t> high_water{0};
@@ -139,7 +140,7 @@ class Staging {
   const Use& use() const { return use_; }
 
  private:
-  // Whether a claim may be granted, and what it waits for if not.
+  // Whether a claim may be granted, or what it waits for.
   enum class Verdict : uint8_t { kYes, kStore, kMemory };
 
   Staging(Reactor& reactor, Pages pages);
@@ -156,17 +157,17 @@ class Staging {
 
   Reactor& reactor_;
   const Pages pages_;
-  const uint32_t urgent_;  // chunks for urgent claims alone
-  const uint32_t spare_;   // chunks for hosts that hold nothing
+  const uint32_t urgent_;  // chunks reserved for urgent claims
+  const uint32_t spare_;   // chunks reserved for hosts that hold none
   std::vector<uint16_t> free_;
   Use use_;  // relaxed: statistics, with one writer
   std::map<std::string, std::weak_ptr<StagingHost>, std::less<>> hosts_;
   std::map<const void*, std::weak_ptr<StagingStore>> stores_;
   std::map<std::pair<const StagingHost*, const void*>, std::weak_ptr<StagingFlow>> flows_;
-  List<StagingHost> needy_;          // with claims that wait
-  std::vector<StagingHost*> round_;  // of them, while they are served
+  List<StagingHost> needy_;          // with waiting claims
+  std::vector<StagingHost*> round_;  // a copy of needy_, while they are served
   size_t waiting_ = 0;
-  // Claims that wait are served from the loop, not from inside put().
+  // Serves waiting claims from the loop, not from inside put().
   Bound<Task, &Staging::serve> server_{*this};
   bool serving_soon_ = false;
 };

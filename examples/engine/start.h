@@ -1,6 +1,6 @@
-// What a daemon does with its process before it makes a thread, a socket or a store.
+// Prepares a daemon's process before it starts a thread or opens a socket or a store.
 //
-// Thread safety: the main thread, before any other is made.
+// Thread safety: the main thread, before other threads exist.
 #pragma once
 
 #include <span>
@@ -12,9 +12,9 @@
 
 namespace mrpool::engine {
 
-// Logs, core dumps and rights as `options` say from here on; takes the service manager's sockets
-// for `listen` into `options`, and what the process may have of descriptors for `stores` stores;
-// warns of what is short. InvalidArgument: a user or a socket that is none.
+// Applies the options for logs, core dumps and privileges. Adds to `options` the service manager's
+// sockets for `listen` and the connections for which there are descriptors. Warns of shortages.
+// InvalidArgument: the user does not exist, or a socket is invalid.
 absl::Status prepare_process(const char* program, std::span<const std::string> listen,
                              std::span<const storage::WantedStore> stores, Options& options);
 

@@ -20,37 +20,37 @@
 
 namespace mrpool::engine {
 
-// A store as it is served, named or not.
+// A store that is open, named or not.
 struct HeldStore {
   std::string name;
   std::shared_ptr<storage::Volume> volume;
   storage::Uuid uuid{};
-  bool used = false;       // by a place
-  metrics::IoTotals io{};  // of that place, since the start
+  bool used = false;       // by a namespace or a logical unit
+  metrics::IoTotals io{};  // of that namespace or unit, since the start
 };
 
-// The daemon's side.
+// The interface to the daemon.
 class StoreHolder {
  public:
   using Edit = std::function<absl::Status(std::vector<NamedStore>&)>;
 
   virtual std::vector<HeldStore> held_stores() = 0;
-  // The steps that change the named stores.
+  // Returns the steps of a change of the named stores.
   virtual std::vector<Step> change_stores(Edit edit) = 0;
-  // The daemon's default for stores that are given no block size.
+  // The default block size of the daemon's stores.
   virtual uint32_t default_block_size() const = 0;
-  // Hosts are told of sizes that are others by now. May be called aside.
+  // Notifies hosts of changed sizes. May be called on another thread.
   virtual void tell_sizes() = 0;
 
  protected:
   ~StoreHolder() = default;
 };
 
-// The methods end with what is returned.
+// Destroying the result removes the methods.
 [[nodiscard]] std::shared_ptr<void> add_store_methods(Administration& administration,
                                                       StoreHolder& holder);
 
-// What a change ends with: `result`, or its error.
+// Answers a request when its change has ended: with `result`, or with the error.
 Changes::Done answer_with(control::Reply reply, boost::json::value result);
 
 }  // namespace mrpool::engine

@@ -1,8 +1,8 @@
-// Stores in trouble. One that does not answer is reported once by name when a request has waited
-// for too long, and once more when it answers again. Requests that failed or were slow are reported
-// together, every kStoreReport at most.
+// Reports stores that hang, fail or are slow. A store is reported by name when a request has waited
+// too long, and again when it responds. Failed and slow requests are reported together, at most
+// once in kStoreReport.
 //
-// Thread safety: shared objects: safe (one mutex, not taken by looks while all stores answer).
+// Thread safety: shared objects: safe (one mutex; checks do not take it while all stores respond).
 // Ownership: keeps names, not stores.
 #pragma once
 
@@ -21,32 +21,34 @@
 
 namespace mrpool::engine {
 
-// One worker's way to a store.
+// Visits one worker's channel to a store.
 using StoreVisitor = std::function<void(const storage::Volume& store, storage::Channel& way)>;
 
 class Stores {
  public:
-  // A worker's look at all its stores, which `visit` shows, at its reactor's time `now`. One with a
-  // request older than `limit` is reported, and so is one whose request took longer than `slow`.
+  // Checks all stores of a worker, which `visit` enumerates, at its reactor's time `now`. Reports
+  // stores with a request older than `limit`, and stores with requests that took longer than
+  // `slow`.
   void look(uint32_t worker, Nanoseconds now, Nanoseconds limit, Nanoseconds slow,
             const std::function<void(const StoreVisitor&)>& visit);
 
-  // What went wrong at a store since the last look at it; after it there is no other look.
+  // Records the trouble of a store since its last check; for a store that is being closed and is
+  // not checked again.
   void note(const storage::Volume& store, const storage::Trouble& trouble, Nanoseconds now,
             Nanoseconds slow);
 
-  // Those that do not answer.
+  // The names of stores that do not respond.
   std::vector<std::string> hung() const;
 
  private:
   struct Hung {
     std::string name;
-    std::set<uint32_t> workers;  // whose requests wait
+    std::set<uint32_t> workers;  // the workers whose requests wait
     Nanoseconds longest{};
   };
 
   static constexpr size_t kMostNoted = 1024;
-  // What is kept of a store's failed and slow requests until it is reported.
+  // A store's failed and slow requests that are not reported yet.
   struct Noted {
     storage::Trouble trouble;
     std::optional<Nanoseconds> reported{};
@@ -61,10 +63,10 @@ class Stores {
   mutable std::mutex mutex_;
   std::map<const storage::Volume*, Hung> hung_;
   std::map<std::string, Noted> noted_;  // by name
-  // Something of noted_ is to be reported. As count_.
+  // True if noted_ has something to report. Memory order as for count_.
   std::atomic<bool> pending_{false};
-  // Of hung_; only whether it is zero counts, and a look that comes too late for a change is
-  // followed by another. Relaxed.
+  // The size of hung_; only used to test for zero. Relaxed: a check that misses a change is
+  // followed by another check.
   std::atomic<size_t> count_{0};
 };
 

@@ -1,11 +1,11 @@
-// Tells the service manager how the daemon is, on a thread of its own, so that a reload that waits
-// for a resolver or a file system is no reason to end a daemon that serves.
+// Reports the daemon's state to the service manager on a separate thread. So a reload that waits
+// for a resolver or a file system does not trigger the watchdog.
 //
-// The watchdog is fed only while every worker's loop answers: each gets a message, and the next
-// WATCHDOG=1 waits for all answers.
+// The watchdog is fed only while every worker's loop responds: each worker receives a message, and
+// the next WATCHDOG=1 waits for all responses.
 //
-// Thread safety: made and destroyed by one thread; `status` is called on its own. Ownership: the
-// service and what the calls refer to outlive it; it ends before the workers do.
+// Thread safety: one thread creates and destroys it; `status` is called on its own thread.
+// Ownership: the service and the objects that the calls use outlive it. It ends before the workers.
 #pragma once
 
 #include <atomic>
@@ -23,21 +23,22 @@
 
 namespace mrpool::engine {
 
-// When what is sent, without threads and sockets.
+// Decides when to send which message; without threads and sockets.
 class Heartbeat {
  public:
-  // `watchdog`: as Notify::watchdog().
+  // `watchdog` is Notify::watchdog().
   explicit Heartbeat(std::optional<std::chrono::nanoseconds> watchdog) : watchdog_(watchdog) {}
 
-  // How long until the next beat.
+  // The time until the next beat.
   std::chrono::nanoseconds period() const;
 
   struct Beat {
-    std::string state;  // to be sent; empty: nothing
+    std::string state;  // the message to send; empty: none
     std::optional<std::string>
-        missed{};  // to be logged: the workers do not answer, once an episode
+        missed{};  // to be logged once each time that workers stop responding
   };
-  // `silent`: the workers that have not answered since the last beat. `status`: as it is now.
+  // `silent`: the workers that have not responded since the last beat. `status`: the current
+  // status.
   Beat beat(const std::vector<uint32_t>& silent, const std::string& status,
             std::chrono::nanoseconds now);
 
@@ -66,8 +67,8 @@ class Supervision {
   const Post post_;
   const std::function<std::string()> status_;
   Heartbeat heartbeat_;
-  // For each worker, whether it has answered. Shared with messages that may outlive this. Release
-  // by the worker, acquire by the thread, which reads nothing else of it.
+  // For each worker, whether it has responded. Shared with messages that may outlive this object.
+  // The worker stores with release, this thread loads with acquire; no other data depends on it.
   std::vector<std::shared_ptr<std::atomic<bool>>> answered_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,10 +1,10 @@
-// The system calls that a daemon makes while it serves: what its own code and its libraries (glibc,
-// rdma-core, liburing) ask of the kernel for connections, stores, reloads, changes, metrics and the
-// stop. docs/operate/service.md lists them.
+// The system calls that a daemon makes while it serves. Its own code and its libraries (glibc,
+// rdma-core, liburing) need them for connections, stores, reloads, changes, metrics and the stop.
+// docs/operate/service.md lists them.
 //
-// Found by tracing all tests of the daemons after the filter is installed; calls of rdma-core's
-// providers and of other processors, which have openat where others have open, were added from
-// their sources. A call with limits of its own is in call_filter.cc, not here.
+// The list comes from traces of all tests of the daemons. Calls of rdma-core's providers and of
+// other processors (openat in place of open) were added from their sources. Calls whose arguments
+// are restricted are in call_filter.cc.
 //
 // Thread safety: constants.
 #pragma once
@@ -14,7 +14,7 @@
 namespace mrpool::engine {
 
 // clang-format off
-// In the order of the alphabet.
+// In alphabetical order.
 inline constexpr std::string_view kAllowedCalls[] = {
     "accept", "accept4", "access", "bind", "brk", "clock_getres", "clock_gettime",
     "clock_nanosleep", "close", "connect", "epoll_create1", "epoll_ctl", "epoll_pwait",
@@ -31,7 +31,7 @@ inline constexpr std::string_view kAllowedCalls[] = {
     "sysinfo", "timerfd_create", "timerfd_settime", "uname", "unlink", "unlinkat", "write",
     "writev"};
 
-// Nothing in a daemon makes them, and whoever runs code of his own in it wants them first.
+// A daemon never makes these calls, and an attacker who executes code in it needs them first.
 inline constexpr std::string_view kFatalCalls[] = {
     "add_key", "bpf", "chroot", "create_module", "delete_module", "execve", "execveat",
     "finit_module", "fork", "fsmount", "fsopen", "init_module", "kcmp", "kexec_file_load",

@@ -1,6 +1,6 @@
-// A worker: one reactor with its links, staging memory and ways to storage.
+// A worker: one reactor with its links, staging memory and channels to storage.
 //
-// Thread safety: the reactor's thread, except mailbox(), link_count() and index(), from anywhere.
+// Thread safety: the reactor's thread. Any thread may call mailbox(), link_count() and index().
 // Ownership: owns links, staging memory and channels. Device contexts and the protocol outlive it;
 // destroy it on its reactor's thread, or when that loop will not run again.
 #pragma once
@@ -39,11 +39,11 @@ class Worker {
                                                         Stores& stores, IoAccounts& accounts);
   ~Worker();
 
-  // Accepts or rejects a request that the protocol has accepted. Where there is no room, the oldest
-  // stranger is dropped for it, or else the oldest guest.
+  // Accepts or rejects a request that the protocol has accepted. If the worker is full, it drops
+  // the oldest stranger, or else the oldest guest.
   void accept(DeviceContext& device, std::unique_ptr<ConnectRequest> request,
               const Verdict& verdict);
-  // The session of the link with that id, or null.
+  // The session of the link with that id; null if it does not exist.
   Session* find(uint64_t id);
   // Stops every session; `drained` runs once the last link is gone and the storage is idle.
   void stop(std::function<void()> drained);
@@ -61,12 +61,12 @@ class Worker {
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
   uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
-  // What went wrong at a store since the last look at it, which is closed now.
+  // Records the trouble of a store that is being closed, since its last check.
   void note_trouble(const storage::Volume& store, const storage::Trouble& trouble);
 
-  // For links: one has finished. It is destroyed from the loop.
+  // Links call it when they have finished. The loop then destroys them.
   void link_finished();
-  // For links: see Link::admit().
+  // Links call it: see Link::admit().
   bool admit(QpLink& link, Standing standing, std::string_view host);
 
  private:
@@ -75,7 +75,7 @@ class Worker {
   absl::StatusOr<WorkerDevice*> device(DeviceContext& context);
   absl::Status open(DeviceContext& context, ConnectRequest& request, const Verdict& verdict);
   absl::Status make_room(uint64_t memory);
-  // Why another connection that may take so much memory has no place; empty: it has.
+  // Why another connection that may use `memory` bytes is refused; empty: there is room.
   std::string_view lack(uint64_t memory) const;
   QpLink* least_standing();
   void tick();
@@ -95,10 +95,10 @@ class Worker {
   std::map<DeviceContext*, std::unique_ptr<WorkerDevice>> devices_;
   Channels channels_;
   std::unordered_map<uint64_t, std::unique_ptr<QpLink>> links_;
-  // Those that may be asked to make room, the oldest first.
+  // Links that may be dropped to make room, the oldest first.
   List<QpLink> strangers_;
   List<QpLink> guests_;
-  // Those that have been asked, and are about to go.
+  // The number and the memory of links that are being dropped.
   size_t evicting_ = 0;
   uint64_t evicting_memory_ = 0;
   std::map<std::string, uint32_t, std::less<>> members_;  // connections, by host

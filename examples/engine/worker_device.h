@@ -1,11 +1,11 @@
-// A device as one worker reaches it: the registration of the worker's staging memory, and the
-// completion queues its links share.
+// One worker's resources on a device: the registration of the worker's staging memory, and the
+// completion queues that its links share.
 //
-// Completion queues are never resized, because iWARP devices cannot: another one is made when these
-// are full.
+// Completion queues are never resized, because iWARP devices do not support it; another one is
+// created when the existing ones are full.
 //
-// Thread safety: the worker's thread. Ownership: the worker's; outlives its links, which hold
-// places in its completion queues.
+// Thread safety: the worker's thread. Ownership: the worker owns it; it outlives its links, which
+// reserve entries of its completion queues.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct SharedCq {
   uint32_t used = 0;
 };
 
-// Places taken in a completion queue; they are free again when this ends.
+// Reserved entries of a completion queue; the destructor releases them.
 class CqPlaces {
  public:
   CqPlaces() = default;
