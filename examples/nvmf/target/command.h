@@ -1,12 +1,12 @@
-// One command on its way through a queue: everything it needs, in one place that is reused.
+// The state of one command in a queue; the object is reused for later commands.
 //
 // Stages of an I/O command (admin commands skip the storage):
 //   write    received → [staging → fetching] → storage → answering
 //   read     received → [staging] → storage → answering (data and completion in one chain)
 //   compare  received → staging → fetching → storage → answering
-// In brackets: only when the data did not come in the capsule, or cannot be gathered in place.
+// Stages in brackets are skipped when the data came in the capsule, or can be gathered in place.
 //
-// Thread safety: the queue's worker. Ownership: the queue's; nothing here allocates.
+// Thread safety: the queue's worker. Ownership: the queue owns it; no call allocates memory.
 #pragma once
 
 #include <array>
@@ -30,24 +30,24 @@ namespace mrpool::nvmf_target {
 
 class Queue;
 
-// What a command's data is for.
+// The purpose of a command's data.
 enum class Purpose : uint8_t { kIo, kConnect, kAdminReply };
 
 enum class Stage : uint8_t {
   kFree,
   kStaging,    // waits for staging memory
   kFetching,   // RDMA READs of the host's data
-  kBehind,     // waits for a late request at its blocks
+  kBehind,     // waits for a late request for its blocks
   kStorage,    // the backend works on it
-  kSending,    // RDMA WRITEs to the host, before the last
+  kSending,    // RDMA WRITEs to the host, except the last
   kAnswering,  // the completion, and the last RDMA WRITE before it
-  kJoining,    // a Connect that waits for an earlier connection's end
+  kJoining,    // a Connect that waits until an earlier connection has ended
   kParked,     // an Asynchronous Event Request
-  kAborting,   // an Abort that waits for its victim
-  kLate,       // over for its host; the backend still works on it
+  kAborting,   // an Abort that waits for the aborted command
+  kLate,       // ended for its host; the backend still works on it
 };
 
-// Who wants to know when a command is over: an Abort of some queue.
+// The Abort, on some queue, that waits for the end of a command.
 struct AbortWaiter {
   QueueRef queue;
   uint32_t slot = 0;
@@ -84,17 +84,17 @@ struct Command : engine::Exchange {
   Queue& queue;
   const uint32_t slot;
 
-  // Of the command under way.
+  // State of the current command.
   Stage stage = Stage::kFree;
   bool owns_id = false;      // its command id is marked as in use
-  bool aborted = false;      // an Abort came in time: nothing more is started
+  bool aborted = false;      // an Abort came in time: no further step starts
   bool can_gather = false;   // the namespace's memory is registered
-  bool holding = false;      // a kHold of the storage has to be released
+  bool holding = false;      // has a kHold of the storage, to be released
   uint32_t serial = 0;       // counts the uses of this slot
   Nanoseconds held_since{};  // while `holding`; at most a tick too early
   Purpose purpose = Purpose::kIo;
-  uint64_t read_back = 0;              // Compare: where in staging memory the storage's data lies
-  uint32_t descriptor = 0;             // of the SGL, next to transfer
+  uint64_t read_back = 0;              // Compare: offset of the storage's data in staging memory
+  uint32_t descriptor = 0;             // of the SGL, next one to transfer
   uint64_t moved = 0;                  // bytes transferred by earlier descriptors
   uint32_t step = 0;                   // next range (Dataset Management), nsid done (Flush of all)
   engine::Receive* receive = nullptr;  // the capsule, until its receive is released
@@ -103,19 +103,19 @@ struct Command : engine::Exchange {
   const std::byte* gather = nullptr;    // read data in place, instead of staging memory
   Lkey gather_key;
   AbortWaiter waiter;
-  engine::IoAccount* account = nullptr;  // where it is counted when it is answered
+  engine::IoAccount* account = nullptr;  // counts it when it is answered
   Nanoseconds began{};                   // with `account`
-  std::vector<std::byte> reply;          // admin data, until staging memory is there for it
+  std::vector<std::byte> reply;          // admin data, until it gets staging memory
   nvme::Sqe sqe;
   DataBuffers data;
   IoPlan plan;
   std::array<iovec, engine::kMaxChunks> iov;
 
-  // When its host gave it up while the storage had it.
+  // Set if the command ended while the storage worked on it.
   bool late = false;
   Nanoseconds abort_asked{};  // while `waiter` waits for the storage
   storage::LateRanges::Range late_range;
-  engine::Receive* kept = nullptr;  // the data that the storage still reads lies in it
+  engine::Receive* kept = nullptr;  // has the data that the storage still reads
 
   Claim staging;
   Request io;

@@ -1,4 +1,4 @@
-// What the daemon is told to serve, from its command line or a JSON file.
+// The daemon's configuration, from its command line or a JSON file.
 //
 // {
 //   "listen": ["uiwarp://0.0.0.0:4420"],
@@ -14,29 +14,29 @@
 //     "serial": "0001",                    optional, derived from the NQN
 //     "model": "SSD",                      optional
 //     "hosts": ["nqn.2024-01.example:a"],  optional, any host when absent
-//     "allow_any_host": false,             optional, any host in spite of a list
+//     "allow_any_host": false,             optional, overrides "hosts"
 //     "max_namespaces": 16,                optional
-//     "listeners": ["uiwarp://[::1]"],     optional, more ports, for as long as one lists them
+//     "listeners": ["uiwarp://[::1]"],     optional, more ports
 //     "traffic_based_keep_alive": true,    optional
 //     "namespaces": [{
 //       "storage": "file:/srv/disk.img,direct",  or "store": "disk"
-//       "nsid": 1,                         optional, the lowest that is free
-//       "block_size": 4096,                optional, as ",bs=" of the storage
-//       "uuid": "...",                     optional, follows from what the store is
+//       "nsid": 1,                         optional, the lowest free one
+//       "block_size": 4096,                optional, like ",bs=" of the storage
+//       "uuid": "...",                     optional, derived from the store
 //       "hosts": ["nqn.2024-01.example:a"] optional, those that see it; all when absent
 //     }]
 //   }]
 // }
 //
-// A daemon with a control socket may be configured to serve nothing yet.
+// With a control socket, the configuration may have no subsystems yet.
 //
-// The keys of both daemons (threads, staging, ...) are read by engine::read_options in
-// examples/engine/options.cc.
+// engine::read_options in examples/engine/options.cc reads the keys of both daemons (threads,
+// staging, ...).
 //
 // nsid and uuid may also be options of the storage: "file:/srv/disk.img,nsid=1".
 //
-// Pure: text in, a checked Config or an error that names the place and what to write instead.
-// Unknown keys are errors: a misspelt option must not be silently without effect.
+// Pure: the input is text; the result is a checked Config, or an error with the line and the
+// remedy. Unknown keys are errors, so that a misspelt option is not ignored.
 #pragma once
 
 #include <cstdint>
@@ -58,27 +58,27 @@
 namespace mrpool::nvmf_target {
 
 struct NamespaceConfig {
-  uint32_t nsid = 0;  // 0: the lowest that is free, until complete()
+  uint32_t nsid = 0;  // 0, before complete(): the lowest free one
   std::string storage{};
-  std::string store{};  // instead: the name of one of Config::stores
-  uint32_t block_size =
-      storage::kDefaultBlockSize;  // after complete(): what the storage is opened with
-  Uuid uuid{};                     // all zeroes: follows from the store
+  std::string store{};  // instead of `storage`: a name in Config::stores
+  uint32_t block_size = storage::kDefaultBlockSize;  // after complete(): the one it opens with
+  Uuid uuid{};                                       // all zeroes: from the store
   std::optional<HostSet> hosts{};  // those that see it; absent: all that may connect
-  bool given = false;              // after complete(): the nsid was written
+  bool given = false;              // after complete(): the nsid was specified
   uint32_t line = 0;               // of the file; 0: there is none
 };
-// Sets what options of the storage say of the namespace, and leaves the rest to the storage.
+// Moves the options that concern the namespace (nsid, uuid) out of `storage`; the rest stays for
+// the storage.
 absl::Status take_own_options(NamespaceConfig& ns);
 
 struct SubsystemConfig {
   std::string nqn;
   std::string serial;
-  std::string model{};             // empty: the usual one
+  std::string model{};             // empty: the default
   std::optional<HostSet> hosts{};  // absent: any
-  bool allow_any_host = false;     // in spite of `hosts`
+  bool allow_any_host = false;     // overrides `hosts`
   uint32_t max_namespaces = kMaxNamespaces;
-  std::vector<std::string> listeners{};  // serve the others too
+  std::vector<std::string> listeners{};  // they serve all subsystems
   bool traffic_keep_alive = true;
   std::vector<NamespaceConfig> namespaces{};
   uint32_t line = 0;  // of the file; 0: there is none
@@ -93,31 +93,31 @@ struct Config {
   std::vector<engine::NamedStore> stores;
   std::vector<SubsystemConfig> subsystems;
   uint32_t in_capsule = kDefaultInCapsule;
-  engine::Options engine;     // for the whole life of the daemon: a reload does not change it
-  bool may_be_empty = false;  // what is missing comes by the control socket
+  engine::Options engine;     // a reload does not change them
+  bool may_be_empty = false;  // the control socket adds the rest
 };
 
-// `may_be_empty`: there is a control socket, whatever the file says.
+// `may_be_empty`: a control socket exists, even if the file has none.
 absl::StatusOr<Config> parse_config(std::string_view json, bool may_be_empty = false);
-// Fills what was left out (nsids, serials) and checks that all fits together, without opening
+// Fills missing values (nsids, serials) and checks the configuration as a whole, without opening
 // anything.
 absl::Status complete(Config& config);
 
-// Whether capsules can have room for so many bytes of data.
+// Checks that `bytes` is a valid size for data in capsules.
 absl::Status check_in_capsule(uint32_t bytes);
 
 // "namespace 3".
 std::string place_of(uint32_t nsid);
-// Where the daemon listens: `listen`, and the listeners of subsystems.
+// The addresses that the daemon listens on: `listen`, and the listeners of subsystems.
 std::vector<std::string> ports_of(const Config& config);
-// How the store of a namespace is opened.
+// The storage and the block size that a namespace's store is opened with.
 std::string storage_of(const Config& config, const NamespaceConfig& ns);
 uint32_t block_size_of(const Config& config, const NamespaceConfig& ns);
 // After complete(): the stores of all namespaces that have their own, in order, then the named
 // ones.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);
 
-// The same for the same NQN.
+// Equal NQNs have equal serial numbers.
 std::string derive_serial(std::string_view nqn);
 
 }  // namespace mrpool::nvmf_target

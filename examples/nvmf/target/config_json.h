@@ -1,4 +1,4 @@
-// A configuration as the JSON that parse_config() reads.
+// Writes a configuration as the JSON that parse_config() reads.
 //
 // Thread safety: pure.
 #pragma once
@@ -9,8 +9,8 @@
 
 namespace mrpool::nvmf_target {
 
-// Keys that have their default are left out. parse_config(to_json(config)) is `config`, where
-// `config` is complete().
+// Omits keys that have their default. If `config` is complete(), parse_config(to_json(config))
+// equals it.
 std::string to_json(const Config& config);
 
 }  // namespace mrpool::nvmf_target

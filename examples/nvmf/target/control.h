@@ -1,13 +1,13 @@
-// The methods of the NVMe daemon's control socket, and its configuration while it runs.
+// The methods of the NVMe daemon's control socket, and its configuration at run time.
 //
-// What changes something edits a copy of the configuration, which is then served as a whole or not
-// at all (engine/live_config.h). What only looks answers from what is served.
+// A method that changes something edits a copy of the configuration, which is then served as a
+// whole or not at all (engine/live_config.h). A method that reads answers from the served state.
 //
-// Listeners: the ports of this daemon serve all its subsystems. A listener of a subsystem is a port
-// that is open for as long as some subsystem lists it.
+// Listeners: all ports of the daemon serve all its subsystems. A listener of a subsystem is a port
+// that stays open while at least one subsystem lists it.
 //
-// Thread safety: the main loop's thread, but for tell_sizes(). Ownership: the service outlives it,
-// and it the methods.
+// Thread safety: the main loop's thread, except tell_sizes(). Ownership: the service outlives it;
+// it outlives the methods.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,7 @@ namespace mrpool::nvmf_target {
 
 class Control final : public engine::StoreHolder {
  public:
-  // `config_file`: what save_config writes when it is given no other; may be empty.
+  // `config_file`: the default file of save_config; may be empty.
   Control(Service& service, Config config, std::string config_file);
 
   void add_methods(engine::Administration& administration);
@@ -40,7 +40,7 @@ class Control final : public engine::StoreHolder {
   void tell_sizes() override { service_.target().refresh_sizes(); }
 
  private:
-  // Edits a configuration; what it sets `result` to is the answer.
+  // Edits a configuration and sets `result`, the answer to the client.
   using Change = std::function<absl::Status(const control::Given& given, Config& config,
                                             boost::json::value& result)>;
   void add_change(std::string name, std::string summary, std::vector<control::Parameter> parameters,
@@ -80,14 +80,15 @@ class Control final : public engine::StoreHolder {
   std::shared_ptr<void> store_methods_;
 };
 
-// "NQN/1": the name of a store that only that namespace has.
+// "NQN/1": the name of a store that belongs to one namespace.
 std::string own_store_name(std::string_view nqn, uint32_t nsid);
 // NotFound names the NQN.
 absl::StatusOr<SubsystemConfig*> find_subsystem(Config& config, std::string_view nqn);
 control::Parameter nqn_parameter();
 control::Parameter target_parameter();
 
-// What SPDK's clients would call to make the same: the calls for stores, and those for subsystems.
+// The calls with which SPDK's clients would create the same configuration: of stores, subsystems
+// and referrals.
 boost::json::array store_calls(const Config& config);
 boost::json::array subsystem_calls(const Config& config);
 boost::json::array referral_calls(const Config& config);

@@ -1,13 +1,13 @@
-// A controller: what one host made by connecting an admin queue, without any I/O of its own.
+// A controller, created when a host connects an admin queue. It does no I/O itself.
 //
-// Properties, admin commands, features, log pages, asynchronous events and the keep-alive timer.
-// Bytes and times go in, replies come out; what has to happen elsewhere (a parked event request
-// that completes, a queue that has to go, a command to abort) is told to ControllerHost.
+// It has the properties, admin commands, features, log pages, asynchronous events and the
+// keep-alive timer. Its inputs are bytes and times, its outputs replies. It calls ControllerHost
+// for effects elsewhere: to complete a parked event request, to drop a queue, to abort a command.
 //
-// A queue has three stages here: attached, closed (its connection is gone, its storage I/O may not
-// be) and detached (nothing of it can touch the storage any more). A reset or a shutdown is over
-// only when every I/O queue is detached: a write of before that landed later would overwrite what
-// the host has written since, [base] 3.7.2.
+// A queue has three states here: attached, closed (its connection ended, its storage I/O may be
+// pending) and detached (its storage I/O has ended too). A reset or a shutdown completes only when
+// every I/O queue is detached. Otherwise an old write could overwrite data that the host wrote
+// after the reset, [base] 3.7.2.
 //
 // Thread safety: shared objects: safe. One mutex, taken by admin commands and configuration; the
 // I/O path touches only write_cache() and the subsystem's version, both atomics.
@@ -35,29 +35,29 @@
 
 namespace mrpool::nvmf_target {
 
-// Names a queue of the engine: the worker it lives on and its number there. A stale one names
-// nothing.
+// A reference to a queue of the engine: its worker and its number there. A stale one refers to no
+// queue.
 struct QueueRef {
   uint32_t worker = 0;
   uint64_t id = 0;
   friend bool operator==(const QueueRef&, const QueueRef&) = default;
 };
 
-// What a controller asks of the engine around it. Called from any thread; must not call back before
-// it returns.
+// The engine's services for a controller. Called from any thread; must not call the controller
+// before it returns.
 class ControllerHost {
  public:
-  // Completions wait in Controller::take_events for this admin queue.
+  // Controller::take_events has completions for this admin queue.
   virtual void events_ready(QueueRef admin_queue) = 0;
   virtual void drop_queue(QueueRef queue) = 0;
-  // The Connect command that this queue holds back may be tried again.
+  // The Connect command that waits on this queue may be tried again.
   virtual void connect_again(QueueRef queue) = 0;
 
  protected:
   ~ControllerHost() = default;
 };
 
-// Makes the bytes of the discovery log for a host that came in through `local`.
+// Builds the discovery log for a host that connected to the address `local`.
 class DiscoverySource {
  public:
   virtual std::vector<std::byte> discovery_log(std::string_view host_nqn,
@@ -70,8 +70,8 @@ class DiscoverySource {
 struct AdminReply {
   enum class Kind : uint8_t {
     kReply,
-    kPark,   // an Asynchronous Event Request: answered by take_events
-    kAbort,  // find command `abort_cid` on `abort_queue`; call abort_finished() when it is answered
+    kPark,   // an Asynchronous Event Request: take_events answers it
+    kAbort,  // abort command `abort_cid` on `abort_queue`; call abort_finished() after the answer
   };
   Kind kind = Kind::kReply;
   nvme::Status status = nvme::Status::kSuccess;
@@ -99,7 +99,7 @@ class Controller {
     uint16_t id = 0;
     std::string host_nqn;
     std::array<uint8_t, 16> host_id{};
-    std::string local_address;  // where the host came in
+    std::string local_address;  // that the host connected to
     bool discovery = false;
     uint32_t keep_alive_ms = 0;
     uint32_t in_capsule = kDefaultInCapsule;
@@ -111,22 +111,22 @@ class Controller {
   const Identity& identity() const { return identity_; }
   Nanoseconds began() const { return began_; }
   Subsystem& subsystem() const { return *subsystem_; }
-  // Those that the host sees. Any thread.
+  // The namespaces that the host sees. Any thread.
   std::shared_ptr<const NamespaceTable> namespaces() const {
     return subsystem_->namespaces(identity_.host_nqn);
   }
 
-  // Queues. The admin queue is attached by whoever makes the controller; I/O queues join.
+  // Queues. The creator of the controller attaches the admin queue; I/O queues join.
   void attach_admin(QueueRef queue, std::string peer = {});
   enum class Join : uint8_t {
     kJoined,
-    kWait,     // an earlier queue, or a reset, has not come to its end
-    kRefused,  // the controller is not enabled, or has a queue of that number
+    kWait,     // an earlier queue or a reset has not ended
+    kRefused,  // the controller is not enabled, or has a queue with that number
   };
   Join join(uint16_t queue_id, QueueRef queue, std::string local = {}, std::string peer = {});
   void close(uint16_t queue_id);
   void detach(uint16_t queue_id);
-  // Has a queue that is closed and not yet detached.
+  // True if a queue is closed and not yet detached.
   bool draining() const;
   bool has_queues() const;
   struct QueueState {
@@ -136,7 +136,7 @@ class Controller {
     std::string peer;
   };
   std::vector<QueueState> queues() const;  // by number
-  // The end of the association: drops every queue.
+  // Ends the association: drops all queues.
   void terminate();
   bool enabled() const;
 
@@ -151,24 +151,25 @@ class Controller {
   void namespaces_changed(std::span<const uint32_t> nsids);
   void discovery_changed();
   std::vector<AsyncCompletion> take_events();
-  // True when a parked request of that id was there; its completion is the caller's to send.
+  // True if a request with that id was parked; the caller sends its completion.
   bool unpark(uint16_t command_id);
 
-  // The host gave a sign of life: a command, in traffic-based mode, or Keep Alive.
+  // The host is alive: it sent Keep Alive, or any command in traffic-based mode.
   void note_traffic(Nanoseconds now);
-  // True once the keep-alive timer has run out; the controller is in fatal state then.
+  // True once the keep-alive timer has expired; the controller is then in the fatal state.
   bool keep_alive_expired(Nanoseconds now);
 
-  // A command failed: for the Error Information log.
+  // Records a failed command in the Error Information log.
   void record_error(uint16_t queue_id, uint16_t command_id, nvme::Status status, uint32_t nsid,
                     uint64_t lba);
 
-  // The host's commands for that nsid are for this store. Any thread.
+  // True if the host's commands for this nsid are meant for this store. Any thread.
   bool means(const Namespace& ns) const;
-  // What the host means by its nsids when it comes again; nothing after an orderly shutdown.
+  // The stores that the host knows by its nsids, kept for its reconnect; nothing after an orderly
+  // shutdown.
   std::optional<KnownStores> left_behind() const;
 
-  // False: the host switched the volatile write cache off, so every write is forced to the medium.
+  // False: the host disabled the volatile write cache, so every write is forced to the medium.
   bool write_cache() const { return write_cache_.load(std::memory_order_relaxed); }
 
  private:
@@ -176,7 +177,7 @@ class Controller {
     const nvme::Sqe& sqe;
     uint64_t data_length;  // what its SGL describes
     Nanoseconds now;
-    std::vector<std::byte> discovery;  // the discovery log, for who asks for it
+    std::vector<std::byte> discovery;  // the discovery log, if requested
   };
   // admin_commands.cc
   struct AdminCommand;
@@ -228,16 +229,16 @@ class Controller {
     bool closed = false;
   };
   std::map<uint16_t, Member> queues_;
-  bool resetting_ = false;  // CC.EN went to 0, and I/O queues are left
-  bool stopping_ = false;   // CC.SHN was set, and I/O queues are left
+  bool resetting_ = false;  // CC.EN went to 0; I/O queues remain
+  bool stopping_ = false;   // CC.SHN was set; I/O queues remain
   uint32_t cc_ = 0;
   uint32_t csts_ = 0;
   uint32_t keep_alive_ms_ = 0;
   Nanoseconds last_sign_{};
   uint32_t aborts_ = 0;
 
-  // Events: enabled by the host, waiting for a request, or reported and masked until the log page
-  // that tells the details was read.
+  // Events: enabled by the host; waiting for a request; reported and masked until the host has read
+  // the log page with the details.
   uint32_t events_enabled_ = 0;
   uint32_t events_pending_ = 0;
   uint32_t events_masked_ = 0;
@@ -247,7 +248,7 @@ class Controller {
   bool changed_overflow_ = false;
 
   KnownStores known_;
-  bool events_came_ = false;  // by the command under way
+  bool events_came_ = false;  // by the current command
 
   uint64_t errors_ = 0;
   std::vector<nvme_error_log_page> error_log_;  // ring, newest at (errors_ - 1) % size
@@ -262,7 +263,7 @@ class Controller {
   std::atomic<bool> write_cache_{true};
 };
 
-// Two blocks of one log: [base] 5.14, offset and number of dwords from the command.
+// The part of a log page that a command requests: [base] 5.14, offset and number of dwords.
 struct LogRange {
   uint64_t offset = 0;
   uint64_t length = 0;

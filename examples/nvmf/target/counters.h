@@ -1,5 +1,5 @@
-// What the NVMe target counts of each subsystem: one line for each counter, shown as
-// `subsystem/NQN/NAME` in the daemon's statistics.
+// The counters of each subsystem, one line each. The daemon's statistics list them as
+// `subsystem/NQN/NAME`.
 //
 // Thread safety and ownership: examples/engine/counters.h.
 #pragma once
@@ -21,9 +21,9 @@ namespace mrpool::nvmf_target {
 
 MRPOOL_DEFINE_COUNTERS(Counters, Totals, MRPOOL_NVME_COUNTERS)
 
-// One worker's of one subsystem.
+// The counters of one subsystem on one worker.
 struct WorkerCounters : Counters {
-  // Queues tell of their time; what several were busy in counts once.
+  // Queues report their busy time; time in which several queues were busy counts once.
   void busy(Nanoseconds from, Nanoseconds to) {
     from = std::max(from, busy_until_);
     if (to <= from) return;

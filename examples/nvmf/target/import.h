@@ -1,11 +1,11 @@
-// What `nvmetcli save` writes of the kernel's NVMe target, as this daemon's configuration.
+// Converts a file of `nvmetcli save` (the kernel's NVMe target) to this daemon's configuration.
 //
-// What the file says is served as it says: namespaces with their identifiers, who may connect, the
-// ports of type rdma. The rest becomes notes (examples/base/import.h). Those with the weight kWider
-// must be refused, or accepted by a person: keys that hosts prove, a subsystem that one port had
-// and another had not, a namespace that ANA made inaccessible.
+// It keeps namespaces with their identifiers, the allowed hosts, and the ports of type rdma.
+// Everything else becomes notes (examples/base/import.h). Notes with the weight kWider must be
+// refused, or accepted by a person. Examples: authentication keys of hosts, a subsystem on some
+// ports only, a namespace that ANA made inaccessible.
 //
-// Pure, but for ImportOptions::blocks, which is asked for the block size of devices.
+// Pure, except ImportOptions::blocks, which reads the block size of devices.
 // docs/operate/import.md has the table of keys.
 #pragma once
 
@@ -24,8 +24,8 @@ struct Imported {
   std::vector<base::ImportNote> notes;
 };
 
-// InvalidArgument names the line and the key: it is no JSON, or has a value that cannot be. The
-// configuration is not yet complete().
+// InvalidArgument names the line and the key: the text is not JSON, or a value is invalid. Call
+// complete() on the result.
 absl::StatusOr<Imported> import_nvmetcli(std::string_view json,
                                          const engine::ImportOptions& options);
 

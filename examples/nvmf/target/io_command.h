@@ -1,8 +1,8 @@
-// I/O commands: what a submission queue entry asks of which namespace, or the status that refuses
-// it. To add one: its opcode in examples/protocol/nvme/wire.h and a line in kCommands of
-// io_command.cc; what a new IoKind does with data is in queue_io.cc.
+// I/O commands: parses a submission queue entry into a plan for a namespace, or the status that
+// refuses it. To add one: its opcode in examples/protocol/nvme/wire.h and a line in kCommands of
+// io_command.cc; queue_io.cc has the data transfer of each IoKind.
 //
-// Pure: entries and a namespace table in, a plan out. Clauses: [nvm] 3.2, [base] 4.2 and 7.
+// Pure: from an entry and a namespace table to a plan. Clauses: [nvm] 3.2, [base] 4.2 and 7.
 #pragma once
 
 #include <cstdint>
@@ -29,37 +29,37 @@ struct IoPlan {
   const Namespace* ns = nullptr;  // null: Flush of all namespaces
   bool fua = false;
   bool deallocate = false;   // write zeroes; Dataset Management with AD
-  uint32_t ranges = 0;       // Dataset Management: how many, in the first of the data
+  uint32_t ranges = 0;       // Dataset Management: their number; they begin the data
   uint64_t offset = 0;       // bytes
   uint64_t length = 0;       // bytes of storage
-  uint32_t data_length = 0;  // bytes that travel
+  uint32_t data_length = 0;  // bytes transferred
 };
 
-// An opcode of the I/O queues. io_command.cc holds the table of them, which also makes the Commands
-// Supported and Effects log; to add one, add its line and its plan function there.
+// An opcode of the I/O queues. io_command.cc has the table of them, which also generates the
+// Commands Supported and Effects log. To add one, add its line and its plan function there.
 struct IoCommand {
   nvme::IoOpcode opcode;
   IoKind kind;
   storage::Op op;
-  bool changes_content;  // refused where the namespace is write protected
-  // Goes on with a plan that has kind, op and namespace.
+  bool changes_content;  // refused if the namespace is write protected
+  // Completes a plan that has kind, op and namespace.
   nvme::Status (*plan)(const nvme::Sqe& sqe, const DataBuffers& data, IoPlan& plan);
 };
 std::span<const IoCommand> io_commands();
 
-// kSuccess and a plan, or the status to answer. `data` is what parse_sgl found.
+// kSuccess and a plan, or the status to answer. `data` is the result of parse_sgl.
 [[nodiscard]] nvme::Status plan_io(const nvme::Sqe& sqe, const DataBuffers& data,
                                    const NamespaceTable& table, IoPlan& plan);
 
-// A range of Dataset Management, checked.
+// Checks a range of Dataset Management and converts it to bytes.
 [[nodiscard]] nvme::Status plan_range(const nvme_dsm_range& range,
                                       const storage::Geometry& geometry, uint64_t& offset,
                                       uint64_t& length);
 
-// What the host is told of a storage error.
+// The NVMe status of a storage error.
 nvme::Status to_status(storage::Error error);
 
-// The checks of flags that all commands share: SGLs only, nothing fused.
+// Checks the flags that all commands share: SGLs only, no fused commands.
 [[nodiscard]] nvme::Status check_flags(const nvme::Sqe& sqe);
 
 }  // namespace mrpool::nvmf_target

@@ -1,11 +1,12 @@
-// What a host means by its namespace identifiers: the store that it was shown at each of them.
+// The store that a host was shown for each namespace identifier.
 //
-// A host's commands name an nsid, and reach the target some time after the host decided on them, or
-// are repeated after a reconnect. So when another store has taken an nsid, the host first sees the
-// nsid go, as if no namespace were there: only then it lets go of what it had there (Linux removes
-// the disk and ends what is queued for it). After that it is shown the new store, and only when it
-// has identified that one its commands reach it. The Namespace Attribute Changed event makes it
-// look each time.
+// A host's command names an nsid. It may arrive when the nsid already has another store, because it
+// was delayed or is repeated after a reconnect. So when the store of an nsid changes:
+//   1. The host first sees that the nsid has no namespace. It then discards its old disk (Linux
+//      removes the disk and ends the requests queued for it).
+//   2. The host is shown the new store.
+//   3. Only after the host has identified the new store, its commands reach that store.
+// The Namespace Attribute Changed event makes the host look at steps 1 and 2.
 //
 // Clauses: [base] 5.17.2 Identify, 3.7.2 and 5.2.1 events.
 // Thread safety: none. Ownership: a value.
@@ -21,27 +22,28 @@ namespace mrpool::nvmf_target {
 
 class KnownStores {
  public:
-  // Of a host that comes for the first time: whatever it means, it means what is there.
+  // For a host that connects for the first time: it knows the current stores.
   explicit KnownStores(const NamespaceTable& table);
 
-  // The host's commands for the nsid are for this store.
+  // True if the host's commands for this nsid are meant for this store.
   bool means(const Namespace& ns) const;
-  // The host may be shown this store; else it is to see nothing at the nsid.
+  // True if the host may be shown this store; otherwise the nsid appears to have no namespace.
   bool shows(const Namespace& ns) const;
 
-  // The host identified the nsid. False: it was shown the store. True: it was shown nothing, and
-  // may be shown the store when it looks again.
+  // The host sent Identify for the nsid. False: it was shown the store. True: it was shown no
+  // namespace, and may be shown the store the next time.
   bool identified(const Namespace& ns);
-  // The host got the list of nsids from `above` on, without those that shows() hides. Returns
-  // those, which it may be shown when it looks again.
+  // The host received the list of nsids above `above`, without those that shows() hides. Returns
+  // the hidden ones; the host may be shown them the next time.
   std::vector<uint32_t> listed(const NamespaceTable& table, uint32_t above);
 
-  // What another controller of the same host means; where both mean something else, no store.
+  // Merges the knowledge of another controller of the same host. Where the two differ, the nsid
+  // gets the mark of no store.
   void add(const KnownStores& other);
   bool operator==(const KnownStores&) const = default;
 
  private:
-  std::map<uint32_t, uint64_t> marks_;  // Namespace::mark by nsid; absent: the host means nothing
+  std::map<uint32_t, uint64_t> marks_;  // Namespace::mark by nsid; absent: no store
 };
 
 }  // namespace mrpool::nvmf_target

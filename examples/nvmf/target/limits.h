@@ -1,4 +1,4 @@
-// Every limit of the target in one place, with its reason.
+// All limits of the target, with their reasons.
 #pragma once
 
 #include <chrono>
@@ -19,25 +19,26 @@ inline constexpr uint32_t kMaxTransfer = 4096u << kMdts;
 static_assert(kMaxTransfer == engine::kMaxTransfer);
 // I/O queues of one controller.
 inline constexpr uint16_t kMaxIoQueues = 128;
-// Identify NN. Namespaces may come and go below it.
+// Identify NN. Namespaces may be added and removed below it.
 inline constexpr uint32_t kMaxNamespaces = 1024;
-// Hosts that were lost, of which is kept what they mean by their nsids.
+// Lost hosts whose nsids and stores are remembered (lost_hosts.h).
 inline constexpr size_t kMaxLostHosts = 1024;
-// Identify AERL + 1: Asynchronous Event Requests a host may park here.
+// Identify AERL + 1: outstanding Asynchronous Event Requests of a host.
 inline constexpr uint32_t kMaxAsyncEvents = 4;
-// Identify ACL + 1: Aborts at once.
+// Identify ACL + 1: concurrent Aborts.
 inline constexpr uint32_t kMaxAborts = 4;
-// Commands of a queue that have ended while the storage still has their requests; an Abort of one
-// more is answered "not aborted". Each keeps its memory, its data in a capsule too.
+// Commands of a queue that have ended while the storage still works on their requests. At the
+// limit, an Abort is answered "not aborted". Each such command keeps its memory, and its capsule if
+// the data is in it.
 constexpr uint32_t most_late(uint32_t entries) { return entries < 32 ? entries : 32; }
-// Twice the entries: a host may use an entry again before the Cq told that its last completion went
-// out.
+// Twice the entries: a host may reuse an entry before the Cq reports that the SEND of its last
+// completion has completed.
 constexpr uint32_t most_commands(uint32_t entries) { return 2 * entries + most_late(entries); }
 // Identify MSDBD: data descriptors of one command.
 inline constexpr uint32_t kMaxSglDescriptors = 16;
 // Identify ELPE + 1.
 inline constexpr uint32_t kErrorLogEntries = 64;
-// Changed Namespace List holds this many; one more and it says "all".
+// Entries of the Changed Namespace List; if more have changed, it reports "all".
 inline constexpr uint32_t kMaxChangedNamespaces = 1024;
 // Controller ids 1..0xffef, [fab] 2.1.
 inline constexpr uint16_t kMaxControllerId = 0xffef;
@@ -46,25 +47,25 @@ inline constexpr uint32_t kDefaultMaxControllers = 4096;
 // Identify SN.
 inline constexpr size_t kSerialBytes = 20;
 inline constexpr size_t kModelBytes = 40;
-// Data in a command capsule unless --in-capsule says otherwise.
+// Bytes of data in a command capsule; the default of --in-capsule.
 inline constexpr uint32_t kDefaultInCapsule = 4096;
 inline constexpr uint32_t kMaxInCapsule = 64 << 10;
-// On the admin queue: what Connect brings.
+// On the admin queue: the data of Connect.
 inline constexpr uint32_t kAdminInCapsule = sizeof(nvme::ConnectData);
-// Identify WCTEMP, in kelvins; also what the over-temperature threshold is until the host sets one.
+// Identify WCTEMP, in kelvins; also the default of the over-temperature threshold.
 inline constexpr uint16_t kWarningKelvin = 273 + 70;
 // Identify KAS: the keep-alive timer counts in 100 ms.
 inline constexpr uint16_t kKeepAliveGranularity = 1;
-// Of a discovery controller whose host asks for no keep-alive: somebody else may want its place.
+// For a discovery controller whose host requests no keep-alive, so that an abandoned one ends.
 inline constexpr uint32_t kDiscoveryKeepAliveMs = 120'000;
-// What one queue reads in place at once, writers of the same blocks waiting meanwhile: beyond it,
-// reads are copied.
+// The most bytes that one queue reads in place at once, because writers of the same blocks wait
+// meanwhile. Beyond it, reads are copied.
 inline constexpr uint64_t kMaxGathered = 4 << 20;
-// A queue whose host takes longer for what it reads in place, while writers wait, is dropped.
+// A queue whose reads in place take longer, while writers wait, is dropped.
 inline constexpr Nanoseconds kGatherPatience = std::chrono::milliseconds(500);
 // A connection that has not sent its Connect command by then is dropped.
 inline constexpr Nanoseconds kConnectTimeout = std::chrono::seconds(5);
-// So is one that has sent so many commands without being let in.
+// A connection that has sent this many commands without a successful Connect is dropped too.
 inline constexpr uint32_t kMaxEarlyCommands = 16;
 
 }  // namespace mrpool::nvmf_target

@@ -1,10 +1,10 @@
-// What hosts meant by their nsids when their connections were lost.
+// Remembers, for hosts whose connections were lost, which store they knew for each nsid.
 //
-// A host that was lost comes again and repeats its commands, and nothing tells its new controller
-// from one of another program on the same host, which uses the same NQN and identifier. So what a
-// lost controller knew is kept, whatever other controllers of its host do meanwhile, and a new one
-// begins with what all of them say together. Where they differ the host is first shown that the
-// nsid is gone, and then what is there.
+// A lost host reconnects and repeats its commands. Its new controller cannot be distinguished from
+// one of another program on the same host, which uses the same NQN and identifier. So the knowledge
+// of a lost controller is kept, independent of other controllers of its host, and a new controller
+// starts with the merged knowledge of all of them. Where they differ, the host is first shown that
+// the nsid is gone, and then the current store.
 //
 // Thread safety: none. Ownership: values.
 #pragma once
@@ -22,13 +22,15 @@ namespace mrpool::nvmf_target {
 
 class LostHosts {
  public:
-  // For so long after a controller of the same host came, a lost one may still come again itself.
+  // The time after a new controller of the same host in which a lost controller may still
+  // reconnect.
   static constexpr Nanoseconds kMayComeAgain = std::chrono::hours(1);
 
-  // What a controller begins with. `host`: subsystem, NQN and identifier; `now`: monotonic.
+  // The initial knowledge of a new controller. `host`: subsystem, NQN and identifier; `now`:
+  // monotonic.
   KnownStores known(const std::string& host, const NamespaceTable& table, Nanoseconds now);
-  // A controller ended without a shutdown. The one that was lost first is forgotten where there are
-  // kMaxLostHosts already.
+  // A controller ended without a shutdown. If there are kMaxLostHosts already, the oldest is
+  // removed.
   void lost(const std::string& host, KnownStores known);
 
   size_t size() const { return lost_.size(); }

@@ -1,7 +1,7 @@
 // The daemon's command line.
 //
-// Pure but for the file of --config: arguments in, checked options or an error that names the bad
-// value and what to write.
+// Pure, except that it reads the file of --config. The result is checked options, or an error that
+// names the bad value and the remedy.
 #pragma once
 
 #include <optional>
@@ -18,14 +18,14 @@
 namespace mrpool::nvmf_target {
 
 struct DaemonOptions {
-  Config config;            // of the file, or of the arguments when there is none
+  Config config;            // from the file, or from the arguments
   std::string config_file;  // re-read on SIGHUP
   bool check_config = false;
   bool print_config = false;
   engine::ImportOptions import;
-  std::vector<base::ImportNote> notes;  // what is not as the file of a kernel's target says
+  std::vector<base::ImportNote> notes;  // differences from the file of a kernel's target
   Service::Options service;
-  std::optional<std::string> answer;  // what to print instead of running, as for --help
+  std::optional<std::string> answer;  // text to print instead of running, as for --help
 };
 
 // Reads the file of --config too.

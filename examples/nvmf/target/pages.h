@@ -1,4 +1,4 @@
-// What the files that make pages for a host share: a struct as bytes, an answer with data.
+// Helpers for building pages for a host: a struct as bytes, an answer with data.
 //
 // Thread safety: pure.
 #pragma once

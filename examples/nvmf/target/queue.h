@@ -1,12 +1,12 @@
-// An NVMe queue, without I/O of its own: the commands on it, and their way through storage and
-// back.
+// An NVMe queue: its commands and their processing, from the capsule through storage to the answer.
+// It uses the engine for all I/O.
 //
-// Flow control: there is a receive for every entry the host may use, released before the completion
-// that lets the host use it again. A host that sends more than it may finds no receive and loses
-// its connection.
+// Flow control: every entry that the host may use has a receive. It is released before the
+// completion that allows the host to use the entry again. A host that exceeds the queue's depth
+// finds no receive and loses its connection.
 //
-// Thread safety: the worker's thread. Ownership: the link's; lives until the connection is gone and
-// the storage has answered everything.
+// Thread safety: the worker's thread. Ownership: the link owns it. It lives until the connection
+// has ended and the storage has answered all requests.
 #pragma once
 
 #include <bitset>
@@ -27,7 +27,7 @@
 
 namespace mrpool::nvmf_target {
 
-// How an Abort finds its victim on another worker, and its answer the way back.
+// Routes an Abort to a command on another worker, and the answer back.
 class AbortRouter {
  public:
   virtual void route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) = 0;
@@ -37,7 +37,7 @@ class AbortRouter {
   ~AbortRouter() = default;
 };
 
-// What the queues of a worker share.
+// The objects that a worker's queues share.
 struct QueueContext {
   Target& target;
   AbortRouter& aborts;
@@ -53,7 +53,7 @@ class Queue final : public engine::Session {
   Queue(const QueueContext& context, engine::Link& link, const QueueRequest& request);
   ~Queue() override;
 
-  // What a link for such a queue is made of.
+  // The buffers of a link for such a queue.
   static engine::LinkLayout layout(const QueueRequest& request, uint32_t in_capsule);
 
   // Session.
@@ -63,32 +63,31 @@ class Queue final : public engine::Session {
   void disconnected(const Disconnect& how, std::string_view why) override;
   bool idle() const override { return outstanding_ == 0; }
   void drained() override;
-  // Keep-alive, connections that never send Connect, and aborts that the storage keeps waiting.
+  // Checks keep-alive, connections without Connect, and aborts that wait for the storage.
   void tick(Nanoseconds now) override;
   void linger(Nanoseconds now) override;
 
-  // Asynchronous events are there to be sent.
+  // Sends the pending asynchronous events.
   void deliver_events();
-  // A Connect that had to wait may be tried again.
+  // Tries a waiting Connect again.
   void connect_again();
 
-  // Tries to abort the command with that id. True: `waiter` gets its answer later through the
-  // router. False: not aborted, answer at once.
+  // Tries to abort the command with that id. kLater: `waiter` gets its answer through the router.
   enum class AbortResult : uint8_t { kAborted, kNotAborted, kLater };
   AbortResult abort_command(uint16_t command_id, const AbortWaiter& waiter);
-  // An Abort of this queue has its answer.
+  // An Abort of this queue was answered.
   void abort_answered(uint32_t slot, uint32_t serial, bool aborted);
 
  private:
   friend struct QueueCallbacks;
 
-  // A namespace as this queue reaches it.
+  // A namespace with the objects through which this queue uses it.
   struct Handle {
     engine::ChannelSlot* channel = nullptr;
     Mr* memory = nullptr;
     std::shared_ptr<engine::StagingFlow> flow{};
-    engine::IoAccount* account = nullptr;  // since the first command for it
-    bool meant = false;                    // by the host: Controller::means()
+    engine::IoAccount* account = nullptr;  // from the first command on
+    bool meant = false;                    // Controller::means()
   };
 
   // Receiving.
@@ -160,24 +159,24 @@ class Queue final : public engine::Session {
   const uint16_t queue_id_;
   const uint32_t entries_;
   const Nanoseconds opened_;
-  // Made in slabs, when a deeper queue is first used.
+  // Allocated in slabs when more are needed.
   std::vector<std::unique_ptr<Command>> commands_;
   std::vector<Command*> free_;
   const uint32_t max_commands_;
   uint32_t outstanding_ = 0;
-  uint32_t late_ = 0;         // of these, that have ended before their requests
-  bool aborts_wait_ = false;  // some, for the storage
+  uint32_t late_ = 0;         // of these, ended before their requests
+  bool aborts_wait_ = false;  // for the storage
   bool detached_ = false;     // from the controller
   Nanoseconds disconnected_{};
-  uint64_t gathered_ = 0;                    // bytes that are read in place
-  Nanoseconds ticked_ = opened_;             // the last look
+  uint64_t gathered_ = 0;                    // bytes being read in place
+  Nanoseconds ticked_ = opened_;             // the last tick()
   std::unique_ptr<std::bitset<65536>> ids_;  // command ids in use
   uint32_t sq_head_ = 0;
-  uint32_t sq_entries_ = 0;  // as Connect says
+  uint32_t sq_entries_ = 0;  // from Connect
   bool sq_flow_ = true;
   bool traffic_ = false;
   uint32_t early_commands_ = 0;  // before Connect
-  bool connecting_ = false;      // a Connect is under way
+  bool connecting_ = false;      // a Connect is being processed
 
   std::shared_ptr<Controller> controller_;  // since Connect
   WorkerCounters* counters_ = nullptr;
@@ -185,8 +184,8 @@ class Queue final : public engine::Session {
   uint64_t table_version_ = 0;
   std::vector<Handle> handles_;                                      // as table_->namespaces
   std::map<uint32_t, std::shared_ptr<engine::IoAccount>> accounts_;  // by nsid
-  std::vector<std::shared_ptr<engine::StagingFlow>> leaving_;  // of earlier handles, still in use
-  std::shared_ptr<engine::StagingFlow> admin_;  // of what the target answers by itself
+  std::vector<std::shared_ptr<engine::StagingFlow>> leaving_;  // of earlier handles, still used
+  std::shared_ptr<engine::StagingFlow> admin_;  // for commands that the target answers itself
 };
 
 }  // namespace mrpool::nvmf_target

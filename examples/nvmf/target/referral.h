@@ -1,4 +1,4 @@
-// Referrals: other discovery services, and subsystems elsewhere, that discovery tells hosts of.
+// Referrals: other discovery services, and subsystems elsewhere, that discovery announces to hosts.
 //
 // Pure. Clauses: [fab] 5 discovery; [base] Discovery Log Page entry, SUBTYPE 01h.
 #pragma once
@@ -20,19 +20,19 @@ struct Referral {
   std::string address{};           // numeric
   uint16_t port = 0;
   std::string nqn{nvme::kDiscoveryNqn};
-  bool secure_channel = false;  // hosts need one there
+  bool secure_channel = false;  // hosts must use one there
   uint32_t line = 0;            // of the file; 0: there is none
 };
 
-// Where it refers to, and to what: "rdma://10.0.0.9:4420", "tcp://[::1]:8009 nqn.2024-01...".
+// The address and the NQN, for messages: "rdma://10.0.0.9:4420", "tcp://[::1]:8009 nqn.2024-01...".
 std::string name_of(const Referral& referral);
 inline bool same_place(const Referral& a, const Referral& b) { return name_of(a) == name_of(b); }
 
-// What is written as texts; the errors say what to write. `family`: IPv4, IPv6 or empty.
+// Makes a referral from texts; the errors have the remedy. `family`: IPv4, IPv6 or empty.
 absl::StatusOr<Referral> make_referral(const std::string& transport, const std::string& family,
                                        const std::string& address, const std::string& port,
                                        const std::string& nqn);
-// How many there may be, and each once.
+// Checks the number of referrals and that each appears once.
 absl::Status check_referrals(const std::vector<Referral>& referrals);
 
 nvmf_disc_log_entry discovery_entry(const Referral& referral);

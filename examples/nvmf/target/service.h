@@ -1,9 +1,9 @@
-// NVMe over RDMA, plugged into the engine: what is served, and the ways between controllers and
-// queues on all workers.
+// NVMe over RDMA as a protocol of the engine: what is served, and the messages between controllers
+// and queues on all workers.
 //
-// Thread safety: add_worker, before anything runs; apply and stop from one thread, which may be
-// another than the workers'. Protocol, ControllerHost and AbortRouter: any thread.
-// Ownership: owns everything but the reactors. Destroy it with no reactor running.
+// Thread safety: add_worker, before anything runs; apply and stop from one thread, which may differ
+// from the workers' threads. Protocol, ControllerHost and AbortRouter: any thread.
+// Ownership: owns everything but the reactors. Destroy it while no reactor runs.
 #pragma once
 
 #include <functional>
@@ -31,7 +31,7 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   struct Options {
     engine::Options engine;
     uint32_t in_capsule = kDefaultInCapsule;
-    // How addresses become devices and specs become volumes; replaced in tests.
+    // Opens devices and volumes; replaced in tests.
     engine::OpenDevice open_device = &Device::open;
     storage::OpenVolume open_volume = storage::open;
   };
@@ -43,24 +43,24 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   };
   explicit Service(const Options& options);
 
-  // One for each of options.engine.threads.
+  // Call it once for each of options.engine.threads.
   absl::Status add_worker(Reactor& reactor);
 
-  // Serves `config` from now on; what is the same as before stays as it is. Everything new is
-  // opened first: on an error nothing has changed.
+  // Serves `config` from now on; unchanged parts are not touched. Opens everything new first: on an
+  // error nothing has changed.
   absl::Status apply(const Config& config);
-  // The same in steps, for whom a store that does not answer must not hold up. One at a time, and
-  // no apply() meanwhile.
+  // The same in steps, so that a store that does not respond does not block the main loop. One
+  // change at a time, and no apply() meanwhile.
   class Change {
    public:
     Change(Service& service, const Config& config)
         : service_(service),
           config_(config),
           new_hosts_(service.engine_.new_hosts(ports_of(config))) {}
-    void resolve();         // any thread; may wait for the resolver; may be left out
+    void resolve();         // any thread; may wait for the resolver; optional
     absl::Status listen();  // the thread of apply()
     absl::Status open();    // any thread; may wait for a file system
-    void commit();          // the thread of apply(); both steps before it were OK
+    void commit();          // the thread of apply(); after both steps succeeded
 
    private:
     friend class Service;
@@ -76,23 +76,23 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   std::shared_ptr<Change> change(const Config& config) {
     return std::make_shared<Change>(*this, config);
   }
-  // Tells discovery of the ports that are listened on.
+  // Passes the listening ports to discovery.
   void ports_changed() { target_.set_portals(engine_.portals()); }
   // As engine::Service::stop.
   void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
 
-  // Config::stores that are open, whether a namespace has them or not. Any thread.
+  // The open ones of Config::stores, used by a namespace or not. Any thread.
   std::vector<Named> named_stores() const;
-  // What is served now, and named stores.
+  // The stores that are served now, and the named stores.
   std::vector<std::shared_ptr<storage::Volume>> stores() const;
 
   Target& target() { return target_; }
   uint32_t in_capsule() const { return options_.in_capsule; }
   engine::Service& engine() { return engine_; }
   const engine::Service& engine() const { return engine_; }
-  // Adds what there is to show; any thread.
+  // Adds the service's part of a snapshot; any thread.
   void observe(metrics::Snapshot& to) const;
-  // What subsystems have counted.
+  // Adds the counters of subsystems.
   void add_statistics(engine::Statistics& to) const;
 
   // Protocol.
@@ -111,11 +111,11 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
 
  private:
   absl::Status open(Change& change);
-  // The state directory becomes this process's, where one is given.
+  // Locks the state directory for this process, if one is configured.
   absl::Status own_state();
   std::vector<storage::ServedStore> served() const;
-  // Runs `call` with the queue on its worker, when it is still there. False: there is no such
-  // worker.
+  // Runs `call` with the queue on its worker, or with null if the queue has ended. False: the
+  // worker does not exist.
   bool with_queue(QueueRef ref, std::function<void(Queue*)> call);
 
   const Options options_;
@@ -124,7 +124,7 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   mutable std::mutex named_mutex_;
   std::vector<Named> named_;
   std::vector<std::unique_ptr<QueueContext>> contexts_;  // by worker
-  Nanoseconds power_on_{};  // read before the reactors have threads, which alone may ask them later
+  Nanoseconds power_on_{};                               // read before the reactors have threads
   engine::Service engine_;
 };
 

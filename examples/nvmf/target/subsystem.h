@@ -1,10 +1,11 @@
-// An NVM subsystem: its namespaces, who may use it, and what it has done so far.
+// An NVM subsystem: its namespaces, the hosts that may use it, and its counters.
 //
-// The namespaces are an immutable table that is replaced whole. I/O queues keep the table they last
-// saw and compare version(), one relaxed load, for each command; nothing on the I/O path locks.
+// The namespaces are an immutable table that is replaced as a whole. I/O queues keep their last
+// table and compare its version with version() for each command; the I/O path takes no locks.
 //
-// A namespace may be for some hosts alone. Everything that acts for a host takes that host's table,
-// where the others are not: so no command, list, log page or event can reach or name them.
+// A namespace may be visible to some hosts only. All code that acts for a host uses that host's
+// table, which lacks the other namespaces. So no command, list, log page or event can reach or name
+// them.
 //
 // Thread safety: shared objects: safe, except that counters(worker) is written by one thread.
 // Ownership: shared; controllers and queues keep their subsystem alive.
@@ -27,7 +28,7 @@ namespace mrpool::nvmf_target {
 
 using storage::Uuid;
 
-inline constexpr uint64_t kNoStore = 0;  // the mark of none
+inline constexpr uint64_t kNoStore = 0;  // the mark of no store
 
 using HostSet = std::set<std::string, std::less<>>;  // NQNs
 
@@ -39,8 +40,8 @@ struct Namespace {
   uint32_t nsid = 0;
   std::shared_ptr<storage::Volume> volume;
   Uuid uuid{};
-  uint64_t blocks = 0;                     // when hosts were told of it last; the table's
-  uint64_t mark = kNoStore;                // of what a host takes for one store; the table sets it
+  uint64_t blocks = 0;                     // as last reported to hosts; set by the table
+  uint64_t mark = kNoStore;                // identifies the store to a host; set by the table
   std::shared_ptr<const HostSet> hosts{};  // null: all that the subsystem admits
 };
 
@@ -52,13 +53,13 @@ struct NamespaceTable {
   bool volatile_cache() const;
 };
 
-// A table that took the place of another.
+// The replacement of one table by another.
 struct TableChange {
   std::shared_ptr<const NamespaceTable> before;
   std::shared_ptr<const NamespaceTable> after;
 
-  // What the host hears of: the nsids that appeared, vanished, are another volume now, or have
-  // another size, of those that it sees.
+  // The changed nsids to report to the host, of those that it sees: added, removed, with another
+  // volume, or with another size.
   std::vector<uint32_t> nsids_for(std::string_view host_nqn) const;
 };
 
@@ -67,9 +68,9 @@ struct SubsystemOptions {
   std::string serial;
   std::string model = "mrpool NVMe-oF target";
   bool allow_any_host = true;
-  HostSet hosts;                   // when not any
+  HostSet hosts;                   // if not any host
   bool traffic_keep_alive = true;  // CTRATT.TBKAS
-  Nanoseconds power_on{};          // when the target came to life, for SMART
+  Nanoseconds power_on{};          // the start of the target, for SMART
 };
 
 class Subsystem {
@@ -82,13 +83,13 @@ class Subsystem {
   const bool traffic_keep_alive;
   const Nanoseconds power_on;
 
-  // All of them; for whom acts for no host.
+  // All namespaces; for code that does not act for a host.
   std::shared_ptr<const NamespaceTable> namespaces() const;
-  // Those that the host sees. Of the same version.
+  // The namespaces that the host sees; with the same version.
   std::shared_ptr<const NamespaceTable> namespaces(std::string_view host_nqn) const;
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
   TableChange set_namespaces(std::vector<Namespace> namespaces);
-  // The same namespaces, with the sizes that they have by now.
+  // Keeps the namespaces and updates their sizes.
   TableChange refresh_sizes();
 
   bool allows(std::string_view host_nqn) const;

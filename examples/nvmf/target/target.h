@@ -1,16 +1,15 @@
-// The target as a whole, without sockets: its subsystems, the controllers in them, who may connect,
-// and what discovery tells.
+// The target as a whole, without sockets: its subsystems, their controllers, access control, and
+// discovery.
 //
 // Thread safety: shared objects: safe (one mutex; connecting and configuration only).
 // Ownership: owns subsystems and, until their last queue is drained, controllers. The
 // ControllerHost must outlive it.
 //
-// A host that lost its connections connects again at once, reads, and writes. What its earlier
-// connections left with the storage must not land after that, so a Connect waits until the queues
-// of the same host (NQN and identifier) and subsystem that are known to be gone have drained.
-// Associations that live beside it (other paths) do not count. What the target cannot know, that a
-// connection it takes for alive was given up by its host, stays the host's to wait for: [base] 2.1,
-// 9.6.
+// A host that lost its connections reconnects immediately, reads, and writes. Pending storage
+// requests of its earlier connections must not execute after that. So a Connect waits until all
+// ended queues of the same host (NQN and identifier) and subsystem have drained. Live associations
+// (other paths) do not count. The target cannot know that the host has given up a connection that
+// still appears alive; the host must wait in this case: [base] 2.1, 9.6.
 // Clauses: [fab] 3.3 Connect, 5 discovery.
 #pragma once
 
@@ -34,22 +33,22 @@ namespace mrpool::nvmf_target {
 
 using engine::Portal;
 
-// What the queue knows of itself when its Connect command arrives.
+// The properties of a queue when its Connect command arrives.
 struct QueueFacts {
   QueueRef ref;
-  uint16_t cm_queue_id = 0;   // as the RDMA private data said
-  uint32_t entries = 0;       // what the private data agreed on
+  uint16_t cm_queue_id = 0;   // from the RDMA private data
+  uint32_t entries = 0;       // as negotiated by the private data
   std::string local_address;  // "127.0.0.1:4420"
   std::string peer_address;
 };
 
 struct Connected {
-  // Not decided: an earlier connection of that host is gone, but not its storage I/O. Keep the
-  // command and ask again when ControllerHost::connect_again says so.
+  // Not decided: an earlier connection of that host has ended, but its storage I/O has not. Keep
+  // the command and call again after ControllerHost::connect_again.
   bool wait = false;
   nvme::Status status = nvme::Status::kSuccess;
   uint64_t result = 0;
-  std::shared_ptr<Controller> controller;  // when it worked
+  std::shared_ptr<Controller> controller;  // if it succeeded
 };
 
 class Target final : public DiscoverySource {
@@ -61,41 +60,41 @@ class Target final : public DiscoverySource {
   };
   Target(const Options& options, ControllerHost& host);
 
-  // What is served from now on. Hosts hear of it: controllers of vanished subsystems and of hosts
-  // no longer allowed are ended, changed namespaces and discovery raise events. Subsystems are
-  // matched by NQN.
+  // Replaces what is served and notifies the hosts. Controllers of removed subsystems and of hosts
+  // that are no longer allowed end. Changes of namespaces and of discovery raise events. Subsystems
+  // are matched by NQN.
   struct Served {
     SubsystemOptions options;
     std::vector<Namespace> namespaces;
   };
   void apply(std::vector<Served> served, std::vector<Portal> portals,
              std::vector<Referral> referrals = {});
-  // What discovery tells from now on of where hosts can come in; it raises their event.
+  // Replaces the ports that discovery announces; raises the discovery event.
   void set_portals(std::vector<Portal> portals);
 
-  // Hosts hear of the namespaces whose size is another than they were told.
+  // Notifies hosts of namespaces whose size has changed.
   void refresh_sizes();
 
   std::shared_ptr<Subsystem> find(std::string_view nqn) const;
-  // Those of hosts that are connected, discovery too.
+  // The controllers of all connected hosts, including discovery controllers.
   std::vector<std::shared_ptr<Controller>> all_controllers() const;
-  // Namespaces served now, by subsystem, so that a reload keeps what did not change.
+  // The subsystems that are served now, so that a reload keeps unchanged ones.
   std::vector<std::shared_ptr<Subsystem>> subsystems() const;
 
   Connected connect(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                     const QueueFacts& queue, Nanoseconds now);
-  // The queue's connection is gone. An admin queue takes its controller with it.
+  // The queue's connection has ended. The end of an admin queue ends its controller.
   void disconnected(Controller& controller, uint16_t queue_id);
-  // Afterwards: nothing of the queue is under way any more.
+  // Call it after disconnected(), when no operation of the queue is active.
   void drained(Controller& controller, uint16_t queue_id);
-  // The queue waits no longer for its Connect.
+  // The queue no longer waits for its Connect.
   void forget_waiter(QueueRef queue);
 
   std::vector<std::byte> discovery_log(std::string_view host_nqn,
                                        std::string_view local) const override;
   uint64_t generation() const;
   size_t controllers() const;
-  // Queues that connected since the start.
+  // The number of queues that connected since the start.
   struct QueueCount {
     uint64_t admin = 0;
     uint64_t io = 0;
@@ -119,7 +118,7 @@ class Target final : public DiscoverySource {
   std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> subsystems_;
   std::map<uint16_t, std::shared_ptr<Controller>> controllers_;
   std::vector<std::shared_ptr<Controller>> ending_;  // without admin queue, not yet drained
-  std::vector<QueueRef> waiting_;                    // hold back a Connect
+  std::vector<QueueRef> waiting_;                    // with a waiting Connect
   LostHosts lost_;
   std::vector<Portal> portals_;
   std::vector<Referral> referrals_;
@@ -128,7 +127,7 @@ class Target final : public DiscoverySource {
   uint16_t last_id_ = 0;
 };
 
-// The private data of a connection request: what to reject it with, or what it asks for.
+// Parses the private data of a connection request: the requested queue, or the reason to reject it.
 struct QueueRequest {
   uint16_t queue_id = 0;
   uint32_t entries = 0;  // commands the host may have outstanding
