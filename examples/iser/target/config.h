@@ -20,19 +20,19 @@
 //                                {"name": "iqn.2026-11.org.example:other",
 //                                 "chap": "user:secret", "mutual_chap": "user:secret"}]}]}
 //
-// Access fails closed: without "initiators" everybody may log in who proves "chap", an empty list
-// admits nobody, an empty secret is an error. An account belongs to one initiator name, so that one
-// that is listed cannot be another; and a secret has one purpose in the whole file
-// (RFC 7143 §9.2.1), which examples/iser/target/secrets.h checks.
+// Access control fails closed. Without "initiators", every initiator that proves "chap" may log in;
+// an empty list admits nobody; an empty secret is an error. An account belongs to one initiator
+// name, so that a listed initiator cannot log in as another. A secret has one purpose in the whole
+// file (RFC 7143 §9.2.1); examples/iser/target/secrets.h checks this.
 //
-// The keys of both daemons (threads, staging, ...) are read by engine::read_options in
-// examples/engine/options.cc.
+// engine::read_options in examples/engine/options.cc reads the keys of both daemons (threads,
+// staging, ...).
 //
-// A LUN that is not given is the lowest that is free. lun, serial, naa and uuid may also be options
+// A missing LUN number becomes the lowest free one. lun, serial, naa and uuid may also be options
 // of the storage: "file:/srv/disk.img,lun=7".
 //
-// In place of "chap", "mutual_chap" and those of discovery, "chap_file" and so on name a file with
-// the account, or "credential:NAME"; secret_files.h reads them.
+// Instead of "chap", "mutual_chap" and the keys for discovery, "chap_file" and so on name a file
+// with the account, or "credential:NAME"; secret_files.h reads them.
 //
 // Thread safety: values.
 #pragma once
@@ -53,7 +53,7 @@
 
 namespace mrpool::iser_target {
 
-// Where accounts stand that are not in the configuration itself (secret_files.h); empty: nowhere.
+// The files of accounts that are not in the configuration itself (secret_files.h); empty: none.
 struct AccountFiles {
   std::string incoming{};
   std::string outgoing{};
@@ -62,11 +62,11 @@ struct AccountFiles {
 // An initiator that may log in.
 struct InitiatorConfig {
   std::string name{};
-  iscsi::Authentication authentication{};  // what is not there is the target's
+  iscsi::Authentication authentication{};  // missing parts: the target's
   AccountFiles files{};
 };
 
-// What names a unit. What is left out follows from the rest, or from what the store is.
+// The names of a unit. Missing ones are derived from the others, or from the store.
 struct UnitNames {
   std::string serial{};
   std::vector<uint8_t> naa{};  // empty: none
@@ -80,12 +80,12 @@ struct LunConfig {
   LunConfig(const char* spec) : storage(spec) {}             // NOLINT
 
   std::string storage{};
-  std::optional<uint16_t> lun{};  // the lowest that is free
-  uint32_t block_size = 0;        // 0: the daemon's
+  std::optional<uint16_t> lun{};  // absent: the lowest free one
+  uint32_t block_size = 0;        // 0: the daemon's default
   UnitNames names{};
   uint32_t line = 0;  // of the file; 0: there is none
 };
-// Sets what options of the storage say of the LUN, and leaves the rest to the storage.
+// Moves the options that concern the LUN out of `storage`; the rest stays for the storage.
 absl::Status take_own_options(LunConfig& lun);
 
 struct TargetConfig {
@@ -94,10 +94,11 @@ struct TargetConfig {
   std::vector<LunConfig> luns{};
   iscsi::Authentication authentication{};
   AccountFiles files{};
-  std::optional<std::vector<InitiatorConfig>> initiators{};  // absent: everybody; empty: nobody
+  std::optional<std::vector<InitiatorConfig>> initiators{};  // absent: all; empty: none
   uint32_t line = 0;                                         // of the file; 0: there is none
 
-  // What `initiator` must prove and may ask for; nothing when it may not log in.
+  // The secret that `initiator` must prove, and the one that it may request; nothing if it may not
+  // log in.
   std::optional<iscsi::Authentication> account(std::string_view initiator) const;
 };
 
@@ -106,30 +107,31 @@ struct Config {
   std::vector<TargetConfig> targets{};
   iscsi::Authentication discovery{};
   AccountFiles discovery_files{};
-  bool open_discovery = false;  // discovery asks for no proof even where a target does
+  bool open_discovery = false;  // discovery requires no secret even if a target does
   uint32_t block_size = 512;
   bool initial_r2t = true;
   bool immediate_data = true;
   engine::Options engine{};
 };
 
-// InvalidArgument names the key or value that is wrong and the fix.
+// InvalidArgument names the wrong key or value and the fix.
 absl::StatusOr<Config> parse_json(std::string_view text);
-// What options and files have to have in common: names are iSCSI names, no target twice, mutual
-// secrets need one-way ones, each secret has one purpose, at least one target, LUN and portal.
-// Writes the default port into addresses that have none.
+// Checks a configuration from options or from a file: names are iSCSI names, and target names are
+// unique. Mutual CHAP requires one-way CHAP, and each secret has one purpose. At least one target,
+// LUN and portal is required. Adds the default port to addresses without one.
 absl::Status complete(Config& config);
-// The same of a daemon that runs, which may have no target.
+// The same for a running daemon, which may have no target.
 absl::Status complete_live(Config& config);
 // "LUN 3".
 std::string place_of(uint16_t lun);
 // The stores of all LUNs, in order.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);
-// The numbers of a target's LUNs, in order: those that are given, and the lowest that are free.
+// The numbers of a target's LUNs, in order: the specified ones, and the lowest free ones for the
+// others.
 std::vector<uint16_t> lun_numbers(const TargetConfig& target);
-// What the storage of a LUN is opened with.
+// The block size with which the storage of a LUN is opened.
 uint32_t block_size_of(const Config& config, const LunConfig& lun);
-// The keys in which they differ that a running daemon cannot change.
+// The keys that differ and that a running daemon cannot change.
 std::vector<std::string> unchangeable(const Config& running, const Config& wanted);
 
 }  // namespace mrpool::iser_target

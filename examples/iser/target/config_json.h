@@ -1,4 +1,4 @@
-// A configuration as the JSON that parse_json() reads, secrets included.
+// Writes a configuration as the JSON that parse_json() reads, including secrets.
 //
 // Thread safety: pure.
 #pragma once
@@ -10,13 +10,13 @@
 
 namespace mrpool::iser_target {
 
-// Keys that have their default are left out. parse_json(*to_json(config)) is `config`, where
-// `config` is complete(). InvalidArgument: the user of an account has a colon, which other programs
-// allow and "user:secret" does not.
+// Omits keys that have their default. If `config` is complete(), parse_json(*to_json(config))
+// equals it. InvalidArgument: the user name of an account has a colon, which other programs allow
+// and "user:secret" does not.
 absl::StatusOr<std::string> to_json(const Config& config);
-// Writes it to `path`, the file of --config, whole or not at all; returns the path.
-// FailedPrecondition: there is no file, or it is `imported` from another program, or nothing is
-// served, which no start would take.
+// Writes it atomically to `path`, the file of --config; returns the path. FailedPrecondition: there
+// is no such option, the file is `imported` from another program, or no target is served, so that
+// the next start would refuse the file.
 absl::StatusOr<std::string> save_config(const Config& config, const std::string& path,
                                         bool imported);
 

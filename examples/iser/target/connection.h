@@ -1,11 +1,11 @@
-// One iSCSI connection, which is one session: login, then full feature phase, without I/O. Messages
-// come in as they were received; everything that goes out goes through the Link.
+// One iSCSI connection, which is one session: login, then full feature phase. It does no I/O
+// itself: the Link delivers received messages and sends all output.
 //
-// Error recovery level 0: a peer that breaks the protocol is told by a Reject where one is due and
-// loses its connection; tasks die with it.
+// Error recovery level 0: a peer that violates the protocol receives a Reject where required and
+// loses its connection; its tasks are aborted.
 //
-// Thread safety: the worker's thread; what other sessions want of it comes there as a message.
-// Ownership: the link's, which keeps it until idle().
+// Thread safety: the worker's thread; other sessions send it messages. Ownership: the link owns it
+// and keeps it until idle().
 #pragma once
 
 #include <map>
@@ -29,31 +29,32 @@ class Connection final : public iscsi::LoginHost {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // A message of the peer. True: its receive is kept, and released through the Link later.
+  // Processes a message of the peer. True: keeps its receive and releases it later through the
+  // Link.
   [[nodiscard]] bool received(std::span<std::byte> message, void* receive);
   void chunks_ready(Task& task);
   void fetched(Task& task, bool success);
   void sent(Task& task);
-  // From time to time: logins that take too long, peers that have gone silent, units that are no
-  // longer served, aborted tasks that storage keeps.
+  // Called periodically: checks login time-outs, silent peers, units that are no longer served, and
+  // aborted tasks that storage still works on.
   void tick();
-  // The same when it is closed.
+  // The same after it was closed.
   void linger();
-  // The link is gone; every task it had has been called or will be by storage.
+  // The link has ended; each of its tasks was completed, or storage will complete it.
   void closed();
   bool idle() const { return active_.empty(); }
   size_t active() const { return active_.size(); }
 
-  // Ends the tasks that `which` names. Who asked for it, or has gone, gets no answers to them;
-  // another initiator is told TASK ABORTED (SAM-5 §5.3.1, TAS). `drain` is held until each has
-  // ended.
+  // Aborts the tasks that match `which`. The initiator that requested the abort, or that
+  // disconnected, gets no answers; another initiator gets TASK ABORTED (SAM-5 §5.3.1, TAS). `drain`
+  // is held until each has ended.
   enum class Answer : uint8_t { kNone, kTaskAborted };
   void abort_tasks(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
                    Answer answer = Answer::kNone);
   const std::string& port() const { return port_; }
   const std::string& initiator() const { return login_.identity().initiator; }
   const std::string& target_name() const { return login_.identity().target; }
-  // It was admitted to a target, whatever has become of it since.
+  // True if it was admitted to a target, even if it has ended since.
   bool logged_in() const { return target_ != nullptr; }
   bool full_feature() const { return phase_ == Phase::kFullFeature; }
   void drop(std::string_view why);
@@ -68,12 +69,12 @@ class Connection final : public iscsi::LoginHost {
   friend struct ConnectionCallbacks;
   enum class Phase : uint8_t { kLogin, kFullFeature, kLogout, kClosed };
 
-  // connection.cc: login, and the PDUs that are no SCSI commands.
+  // connection.cc: login, and the PDUs other than SCSI commands.
   bool login(std::span<const std::byte> message);
   void answer_login(iscsi::Login::Answer& answer);
   void enter_full_feature();
   void replace_older_sessions();
-  // Follows the table of units that the target serves now.
+  // Updates units_ to the table of units that the target serves now.
   void look_at_units();
   static void tell_changes(const SeenUnit& former, UnitHandle& now);
   void remember(bool for_good);
@@ -116,7 +117,7 @@ class Connection final : public iscsi::LoginHost {
   void data_in_staged(Task& task);
   void respond(Task& task);
   void finish(Task& task);
-  // Gives its receives back.
+  // Releases its receives.
   void release_pieces(Task& task);
   void end(Task& task);
   void give_up_late_tasks();
@@ -128,8 +129,8 @@ class Connection final : public iscsi::LoginHost {
 
   // management.cc: task management.
   void manage(const iscsi::TaskRequest& pdu);
-  // The same in every session of the target, those that are closed and have tasks in storage among
-  // them; with `port`, of that initiator port only.
+  // The same in every session of the target, including closed sessions with tasks in storage. With
+  // `port`, only of that initiator port.
   void abort_everywhere(const TaskFilter& which, const std::shared_ptr<Drain>& drain,
                         const std::string& port = {});
   void reset_target(bool cold, const std::shared_ptr<Drain>& answered);
@@ -142,36 +143,37 @@ class Connection final : public iscsi::LoginHost {
   iscsi::Login login_;
   Phase phase_ = Phase::kLogin;
   Nanoseconds started_;
-  Nanoseconds heard_;  // of the peer, last
+  Nanoseconds heard_;  // last message of the peer
   bool pinged_ = false;
 
-  // The last login response, while tasks of the session it replaces are under way.
+  // The last login response, held while tasks of the replaced session are active.
   std::optional<iscsi::Login::Answer> held_login_;
   bool replacing_ = false;
 
-  std::shared_ptr<Target> target_;  // from admission on; null in a discovery session
+  std::shared_ptr<Target> target_;  // since admission; null in a discovery session
   std::string port_;
   uint16_t tsih_ = 0;
   uint64_t admission_ = 0;  // the target's number for it
   iscsi::Parameters parameters_;
   uint32_t stat_sn_ = 0;
   uint32_t exp_cmd_sn_ = 0;
-  uint32_t outstanding_ = 0;        // commands that hold a place in the window
-  std::vector<uint32_t> given_up_;  // CmdSNs that will not come, in front of which others may
-  std::shared_ptr<const UnitTable> table_;  // that units_ follow
+  uint32_t outstanding_ = 0;                // commands in the window
+  std::vector<uint32_t> given_up_;          // CmdSNs that will not arrive; later ones need not wait
+  std::shared_ptr<const UnitTable> table_;  // that units_ match
   std::map<uint16_t, std::unique_ptr<UnitHandle>> units_;
-  std::vector<std::unique_ptr<UnitHandle>> leaving_;  // no longer served, with tasks under way
+  std::vector<std::unique_ptr<UnitHandle>> leaving_;  // no longer served, with active tasks
   std::vector<Task*> active_;
-  bool aborts_wait_ = false;  // some of them, for storage
-  std::string text_;          // what is left of a text answer
-  std::string asked_;         // a text request that comes in pieces
-  // What the next piece of either is asked for by.
+  bool aborts_wait_ = false;  // some wait for storage
+  std::string text_;          // the unsent part of a text answer
+  std::string asked_;         // a text request in several parts
+  // The target transfer tag of the next part of either.
   uint32_t text_tag_ = iscsi::kReservedTag;
   uint32_t last_text_tag_ = 0;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what outlives us in drains
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // for drains that outlive this object
 };
 
-// What an Execution inside a Task is made with.
+// The callback for the Execution in a Task.
 Execution::Done execution_done();
 
 }  // namespace mrpool::iser_target

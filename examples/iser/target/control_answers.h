@@ -1,5 +1,4 @@
-// What the iSCSI methods of the control socket answer: a document as SPDK shows it, without
-// secrets.
+// The results of the control socket's iSCSI methods: a document in SPDK's format, without secrets.
 //
 // Thread safety: pure.
 #pragma once
@@ -16,9 +15,9 @@ namespace mrpool::iser_target {
 boost::json::array shown_portal_groups(const ControlDocument& document);
 boost::json::array shown_initiator_groups(const ControlDocument& document);
 boost::json::array shown_auth_groups(const ControlDocument& document);
-// Of this name; of all, when it is empty.
+// The node `name`; all nodes if it is empty.
 boost::json::array shown_target_nodes(const ControlDocument& document, std::string_view name);
-// Who is logged in, by target and initiator.
+// The sessions, sorted by target and initiator.
 boost::json::array shown_connections(std::vector<metrics::SessionState> sessions);
 
 }  // namespace mrpool::iser_target

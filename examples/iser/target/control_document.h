@@ -1,12 +1,13 @@
-// What the control socket's iSCSI methods change: portal groups, initiator groups, accounts and
-// target nodes by tags and names, as SPDK has them, and the configuration that follows from them.
+// The document that the control socket's iSCSI methods change: portal groups, initiator groups,
+// accounts and target nodes by tags and names, as in SPDK, and the configuration that results from
+// them.
 //
-// A configuration file knows targets alone. from() gives each the groups that mean the same, and
-// to_config() is the way back, so a configuration that is saved and loaded again serves the same to
-// the same, by other tags.
+// A configuration file has only targets. from() creates equivalent groups for each; to_config() is
+// the inverse. So a configuration that is saved and loaded grants the same access, under other
+// tags.
 //
-// Here every portal reaches every target. So all target nodes have the same portal groups, and what
-// would let in more than the groups say is refused.
+// In this daemon every portal serves every target. So all target nodes must have the same portal
+// groups; a document that would grant more access than its groups is refused.
 //
 // Thread safety: values.
 #pragma once
@@ -25,7 +26,7 @@ namespace mrpool::iser_target {
 inline constexpr const char* kAnybody = "ANY";
 inline constexpr size_t kMaxGroups = 1024;  // of each kind
 
-// Proofs of both sides. `initiator`: the only one whose account it is; empty: of all.
+// The secrets of both sides. `initiator`: the only initiator that may use the account; empty: all.
 struct GroupAccount {
   std::string user{};
   std::string secret{};
@@ -48,7 +49,7 @@ struct TargetNode {
 };
 
 struct ControlDocument {
-  Config rest{};                                           // what the methods do not change
+  Config rest{};  // the parts that the methods do not change
   std::map<uint32_t, std::vector<std::string>> portals{};  // addresses by tag
   std::map<uint32_t, std::vector<std::string>> initiators{};
   std::map<uint32_t, std::vector<GroupAccount>> accounts{};
@@ -56,8 +57,8 @@ struct ControlDocument {
   NodeAuth discovery{};
 
   static ControlDocument from(const Config& config);
-  // FailedPrecondition or InvalidArgument says which group or target does not fit. The result is
-  // not yet complete().
+  // FailedPrecondition or InvalidArgument names the group or target that does not fit. Call
+  // complete() on the result.
   absl::StatusOr<Config> to_config() const;
 };
 

@@ -1,4 +1,4 @@
-// What several iSCSI methods of the control socket take, and the checks that they share.
+// Parameters of several iSCSI methods of the control socket, and their common checks.
 //
 // Thread safety: pure.
 #pragma once
@@ -24,7 +24,7 @@ absl::Status bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-// A list of objects, and what was given of it.
+// A parameter that is a list of objects, and its values in a call.
 control::Parameter objects(std::string name, std::string help,
                            std::vector<control::Parameter> fields);
 std::vector<control::Given> objects_of(const control::Given& given, std::string_view name);
@@ -51,7 +51,7 @@ absl::Status not_there(const Groups& groups, uint64_t tag, std::string_view kind
   return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxGroups, " groups already"));
 }
 
-// In use by a target: which one.
+// FailedPrecondition names the target that uses the group.
 template <typename Uses>
 absl::Status unused(const ControlDocument& document, uint32_t tag, const Uses& uses) {
   for (const auto& [name, node] : document.nodes) {
@@ -62,7 +62,7 @@ absl::Status unused(const ControlDocument& document, uint32_t tag, const Uses& u
   return absl::OkStatus();
 }
 
-// The four of authentication.
+// The four parameters of authentication.
 std::vector<control::Parameter> auth_parameters();
 absl::StatusOr<NodeAuth> auth_of(const ControlDocument& document, const control::Given& given);
 

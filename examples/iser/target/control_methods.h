@@ -1,9 +1,9 @@
 // The iSCSI methods of the control socket, with SPDK's names, parameters and results.
 // docs/operate/control.md lists them.
 //
-// A change edits a copy of the document; the configuration that follows is checked and served as a
-// whole, as at a reload, and only then the copy takes its place (engine/live_config.h). What may
-// wait for a file system runs aside.
+// A change edits a copy of the document. The resulting configuration is checked and served as a
+// whole, as in a reload; only then the copy replaces the document (engine/live_config.h). Steps
+// that may wait for a file system run on a separate thread.
 //
 // Thread safety: the main loop's thread. Ownership: the service outlives the methods.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace mrpool::iser_target {
 
-// A document, and the configuration that follows from it.
+// A document, and the configuration that results from it.
 struct ControlState {
   ControlDocument document;
   Config config;
@@ -38,7 +38,7 @@ class ServedState {
   using Change = Service::Change;
 
   ServedState(const char* program, Service& service) : program_(program), service_(service) {}
-  // Warns of memory that the machine may not have.
+  // Warns if the stores in memory may exceed the machine's memory.
   std::shared_ptr<Change> change(const ControlState& state);
 
  private:
@@ -48,7 +48,8 @@ class ServedState {
 
 class ControlMethods {
  public:
-  // Where save_config writes to; `imported`: a file of another program, which it refuses.
+  // The file that save_config writes. `imported`: it is a file of another program; save_config
+  // refuses to overwrite it.
   struct File {
     std::string path;
     bool imported = false;
@@ -60,12 +61,12 @@ class ControlMethods {
         file_(std::move(file)) {}
 
   void add_to(engine::Administration& administration);
-  // What is served.
+  // The configuration that is served.
   const Config& config() const { return live_.config().config; }
   engine::LiveConfig<ControlState, ServedState>& live() { return live_; }
 
  private:
-  // A method that changes the document, and answers true.
+  // Adds a method that changes the document and returns true.
   void add_change(std::string name, std::string summary, std::vector<control::Parameter> parameters,
                   std::function<absl::Status(const control::Given&, ControlDocument&)> edit);
   void add_query(std::string name, std::string summary, std::vector<control::Parameter> parameters,
@@ -88,7 +89,7 @@ class ControlMethods {
   engine::Administration* administration_ = nullptr;
 };
 
-// The configuration that follows, complete. It may have no target.
+// The resulting configuration, after complete_live(). It may have no target.
 absl::StatusOr<Config> served_config(const ControlDocument& document);
 
 }  // namespace mrpool::iser_target

@@ -1,5 +1,4 @@
-// What the iSER target counts: one line for each counter, shown as `iser/NAME` in the daemon's
-// statistics.
+// The counters of the iSER target, one line each. The daemon's statistics list them as `iser/NAME`.
 //
 // Thread safety and ownership: examples/engine/counters.h.
 #pragma once

@@ -1,11 +1,12 @@
-// What waits for tasks to end: a task management function, a logout, a login in place of another
-// session, a PREEMPT AND ABORT. The tasks may be those of sessions on other threads.
+// Waits for tasks to end. Users: a task management function, a logout, a login that replaces
+// another session, a PREEMPT AND ABORT. The tasks may belong to sessions on other threads.
 //
-// A Drain is shared by all it waits for, tasks and messages on their way to other workers. When the
-// last of them lets go, `done` runs on the thread of the worker who asked.
+// A Drain is shared by everything it waits for: tasks, and messages in transit to other workers.
+// When the last reference is released, `done` runs on the thread of the requesting worker.
 //
-// Thread safety: the last owner may be on any thread; `done` runs and ends on the home worker's.
-// Memory ordering: `done` sees all that the owners did before they let go (std::shared_ptr).
+// Thread safety: the last owner may be on any thread; `done` runs and is destroyed on the home
+// worker's thread. Memory ordering: `done` sees everything that the owners did before they released
+// their references (std::shared_ptr).
 #pragma once
 
 #include <cstdint>
@@ -32,12 +33,12 @@ class Drain {
   std::function<void()> done_;
 };
 
-// Which tasks of a session to end: all, or those of a unit, or the one of a tag. A value: it
-// travels between threads.
+// Selects the tasks of a session to abort: all, those of a unit, or the one with a tag. A value, so
+// that it can be passed between threads.
 struct TaskFilter {
-  std::shared_ptr<const Unit> unit{};  // or one that is before or after it in its place
-  // With `unit`: and those that came for this LUN when another store was there. Who sends a
-  // function for a LUN counts all its tasks there as ended (RFC 7143 §11.5.1).
+  std::shared_ptr<const Unit> unit{};  // or a unit that it replaced, or that replaced it
+  // With `unit`: also the tasks for this LUN from the time when it had another store. The initiator
+  // of a function for a LUN considers all its tasks there as ended (RFC 7143 §11.5.1).
   std::optional<uint16_t> lun{};
   std::optional<uint32_t> tag{};
 

@@ -1,5 +1,5 @@
-// What the target takes from outside itself: devices, storage, randomness. Programs leave it as it
-// is; a simulation replaces all of it.
+// The external dependencies of the target: devices, storage, randomness. Programs use the defaults;
+// a simulation replaces all of them.
 //
 // Thread safety: the reactor's thread. Ownership: values.
 #pragma once

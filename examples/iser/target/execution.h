@@ -1,11 +1,11 @@
-// Carries out a plan on storage: the asynchronous half of a command.
+// Executes a plan on storage: the asynchronous half of a command.
 //
-// An Execution is embedded in the command it belongs to. Plain reads and writes are one storage
-// request over the command's own buffers and allocate nothing; commands that compare or repeat a
-// pattern work through a scratch buffer of at most 64 KiB that they hold while they run.
+// An Execution is embedded in its command. A plain read or write is one storage request on the
+// command's own buffers and allocates no memory. Commands that compare or repeat a pattern use a
+// scratch buffer of at most 64 KiB while they run.
 //
-// Thread safety: the thread of the channel. Ownership: store, buffers and ranges stay until the
-// execution finished.
+// Thread safety: the thread of the channel. Ownership: store, buffers and ranges must outlive the
+// execution.
 #pragma once
 
 #include <sys/uio.h>
@@ -24,7 +24,7 @@
 
 namespace mrpool::iser_target {
 
-// The sense data a storage error stands for (examples/storage/storage.h).
+// The sense data of a storage error (examples/storage/storage.h).
 scsi::Sense sense_of(storage::Error error);
 
 class Execution {
@@ -37,16 +37,16 @@ class Execution {
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
-  // Runs `plan` (any kind but kDone, kParameters and kReserve). `data` are the data-out bytes, or
-  // the place for kRead's. True: finished at once, done() will not be called.
+  // Runs `plan` (any kind but kDone, kParameters and kReserve). `data` has the data-out bytes, or
+  // is the buffer for kRead. True: it finished immediately, and done() will not be called.
   [[nodiscard]] bool start(Store& store, const scsi::Plan& plan, std::span<const iovec> data,
                            std::span<const scsi::Range> ranges = {});
 
-  // Ends one that has not begun, since a late request is at its blocks (storage/late_ranges.h).
+  // Cancels an execution that waits because a late request uses its blocks (storage/late_ranges.h).
   // True: it has ended, and done() will not be called.
   [[nodiscard]] bool take_back();
-  // Nobody waits for it any more: it begins nothing after what the store has, where it is late from
-  // here on. done() still comes, until which buffers and ranges stay.
+  // The command was given up: after the store's current request, which is late from now on, no
+  // other follows. done() is still called; buffers and ranges must stay until then.
   void give_up();
 
   scsi::Status status() const { return status_; }
@@ -59,15 +59,15 @@ class Execution {
   void stored();
   void passed();
   void prepare();
-  // Past late requests, then through the gate. False: it waits.
+  // Waits for late requests, then for the gate. False: it waits.
   bool enter();
-  // The request to the store; true: it is answered.
+  // Submits the request to the store; true: it has completed.
   bool hand_over();
   void leave_gate();
-  // Goes on until the end (true) or until storage has to be waited for (false).
+  // Runs until the end (true) or until it must wait for storage (false).
   bool run();
   bool submit(storage::Op op, uint64_t offset, uint64_t length, std::span<const iovec> buffers);
-  // The end of the part under way: what comes next.
+  // Ends the current step and selects the next.
   void advance();
   void fail(const scsi::Sense& sense);
   bool compare_scratch();
@@ -90,11 +90,11 @@ class Execution {
   std::span<const scsi::Range> ranges_;
   Step step_ = Step::kEnd;
   bool entered_ = false;
-  bool gated_ = false;      // is in the gate, or waits there
+  bool gated_ = false;      // is in the gate, or waits for it
   bool submitted_ = false;  // the store has io_
   bool given_up_ = false;
-  bool is_late_ = false;     // as late_ says
-  uint64_t done_bytes_ = 0;  // of the part that works in chunks
+  bool is_late_ = false;     // late_ is in use
+  uint64_t done_bytes_ = 0;  // of the step that works in chunks
   size_t range_ = 0;
   std::array<iovec, kMaxBuffers> slice_{};
   iovec scratch_vector_{};

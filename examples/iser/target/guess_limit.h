@@ -1,8 +1,8 @@
-// How often a peer may be wrong about a secret.
+// Limits how often a peer may send a wrong secret.
 //
-// What is counted is the peer's network, never the name it claims: a stranger who guesses under an
-// honest initiator's name uses up guesses of his own, and the honest one logs in as always. Peers
-// that share an address share its guesses.
+// It counts by the peer's network, never by the name that the peer claims. So an attacker who
+// guesses under another initiator's name does not block that initiator. Peers that share an address
+// share its limit.
 //
 // Thread safety: any thread; a mutex, taken once or twice in a login.
 #pragma once
@@ -20,18 +20,19 @@ namespace mrpool::iser_target {
 class GuessLimit {
  public:
   static constexpr uint32_t kAtOnce = 10;
-  static constexpr Nanoseconds kEach = std::chrono::seconds(10);  // another one comes that often
-  // Networks remembered; beyond that the one that was wrong longest ago is forgotten.
+  static constexpr Nanoseconds kEach =
+      std::chrono::seconds(10);  // the interval at which one more is allowed
+  // The most networks that are recorded; beyond it, the one with the oldest failure is removed.
   static constexpr size_t kNetworks = 4096;
 
-  // Whether `peer` ("10.0.0.1:5000") may answer a challenge at `now` (monotonic).
+  // True if `peer` ("10.0.0.1:5000") may answer a challenge at `now` (monotonic).
   bool allows(std::string_view peer, Nanoseconds now);
-  // Its answer was wrong.
+  // Records a wrong answer.
   void wrong(std::string_view peer, Nanoseconds now);
 
  private:
   std::mutex mutex_;
-  std::map<std::string, Nanoseconds> forgiven_at_;  // by network: when it has all guesses again
+  std::map<std::string, Nanoseconds> forgiven_at_;  // by network: when its limit is fully restored
 };
 
 }  // namespace mrpool::iser_target

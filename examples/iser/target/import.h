@@ -1,12 +1,12 @@
-// What targetcli saves of the kernel's iSCSI target (saveconfig.json), as this daemon's
-// configuration.
+// Converts a file that targetcli saved (saveconfig.json, the kernel's iSCSI target) to this
+// daemon's configuration.
 //
-// Served as the file says: LUNs with their serial numbers and NAA identifiers, who may log in and
-// by which secrets, portals with iSER. The rest becomes notes (examples/base/import.h). Those with
-// the weight kWider must be refused, or accepted by a person: LUNs that one initiator had and
-// another had not, that it could only read, portals that one target had and another had not.
+// It keeps LUNs with their serial numbers and NAA identifiers, the access lists with their secrets,
+// and the portals with iSER. Everything else becomes notes (examples/base/import.h). Notes with the
+// weight kWider must be refused, or accepted by a person. Examples: LUNs for some initiators only,
+// LUNs that an initiator could only read, portals of some targets only.
 //
-// Pure, but for ImportOptions::blocks. docs/operate/import.md has the table of keys.
+// Pure, except ImportOptions::blocks. docs/operate/import.md has the table of keys.
 #pragma once
 
 #include <string_view>
@@ -22,11 +22,11 @@ namespace mrpool::iser_target {
 struct Imported {
   Config config;
   std::vector<base::ImportNote> notes;
-  bool imported = true;  // false: it was our own
+  bool imported = true;  // false: it was this daemon's own format
 };
 
-// InvalidArgument names the line and the key: it is no JSON, or has a value that cannot be. The
-// configuration is not yet complete().
+// InvalidArgument names the line and the key: the text is not JSON, or a value is invalid. Call
+// complete() on the result.
 absl::StatusOr<Imported> import_targetcli(std::string_view json,
                                           const engine::ImportOptions& options);
 

@@ -1,5 +1,5 @@
-// The portal groups of a target in a file that targetcli saved: who sees which LUNs, and by which
-// proof.
+// The portal groups of a target in a file that targetcli saved: the LUNs and secrets of each
+// initiator.
 //
 // Pure. Ownership: values.
 #pragma once
@@ -18,8 +18,8 @@ namespace mrpool::iser_target {
 
 struct ImportedLun {
   std::string store;  // "/backstores/fileio/disk"
-  std::string path;   // of the LUN in the file
-  std::string alua;   // its group
+  std::string path;   // the LUN's path in the file
+  std::string alua;   // its ALUA group
   bool read_only = false;
   bool operator==(const ImportedLun& other) const {
     return store == other.store && read_only == other.read_only;
@@ -38,11 +38,11 @@ struct ImportedAcl {
 struct ImportedGroup {
   std::string path;
   bool enabled = false;
-  bool anybody = false;           // not only those that have an ACL
+  bool anybody = false;           // also initiators without an ACL
   bool proof = false;             // must be given
   bool anybody_reads = true;      // alone
   bool listed_reads = false;      // alone
-  iscsi::Authentication account;  // of those that have no ACL
+  iscsi::Authentication account;  // for initiators without an ACL
   ImportedLuns luns;
   std::vector<ImportedAcl> acls;
   std::vector<std::string> portals;
@@ -53,8 +53,8 @@ struct ImportedGroup {
 
 ImportedGroup read_group(base::ImportObject& object, const engine::ImportOptions& options);
 
-// "chap_userid" and "chap_password", or others; nothing when both are empty. A secret that is too
-// short or too long is refused there.
+// Reads an account from the keys `user` and `password`, such as "chap_userid" and "chap_password";
+// nothing if both values are empty. Reports secrets that are too short or too long.
 std::optional<iscsi::Credentials> read_account(base::ImportObject& object, std::string_view user,
                                                std::string_view password);
 

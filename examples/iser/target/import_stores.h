@@ -1,6 +1,6 @@
 // The storage objects of a file that targetcli saved, as stores of this daemon.
 //
-// Pure, but for ImportOptions::blocks. Ownership: values.
+// Pure, except ImportOptions::blocks. Ownership: values.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,12 @@ struct ImportedStore {
   std::set<std::string> closed;  // ALUA groups that are not accessible
 };
 
-// By the name that LUNs have for them: "/backstores/fileio/disk".
+// By the name with which LUNs refer to them: "/backstores/fileio/disk".
 std::map<std::string, ImportedStore> read_stores(base::ImportObject& root,
                                                  const engine::ImportOptions& options);
 
-// The NAA identifier that the kernel's target makes of a unit serial number: 6001405 and 25 of its
-// hexadecimal digits.
+// The NAA identifier that the kernel's target derives from a unit serial number: 6001405 and 25 of
+// its hexadecimal digits.
 std::vector<uint8_t> kernel_naa(std::string_view serial);
 
 }  // namespace mrpool::iser_target

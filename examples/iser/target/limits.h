@@ -1,7 +1,7 @@
-// The limits of the target, and the sums that follow from them. Everything a connection will ever
-// need is computed from these before its queue pair exists.
+// The limits of the target, and sums of them. All resources of a connection are computed from these
+// before its queue pair exists.
 //
-// Thread safety: constants. Units: bytes unless the name says otherwise.
+// Thread safety: constants. Units: bytes unless the name has another unit.
 #pragma once
 
 #include <chrono>
@@ -19,45 +19,46 @@ namespace mrpool::iser_target {
 inline constexpr uint32_t kQueueDepth = 128;
 // Immediate commands and other PDUs outside the window (MaxOutstandingUnexpectedPDUs).
 inline constexpr uint32_t kMaxUnexpected = 16;
-// A window's worth of commands whose answers have left, but whose send has not completed here yet.
+// One window of active commands, and one of commands whose answers were sent but whose SEND has not
+// completed yet.
 inline constexpr uint32_t kTasks = 2 * kQueueDepth;
 
 inline constexpr size_t kHeaders = iscsi::kIserHeaderSize + iscsi::kBhsSize;
 // TargetRecvDataSegmentLength: immediate data of a command, text of a login.
 inline constexpr uint32_t kRecvData = 8192;
-// Data segments start on a page, so that immediate data goes to direct files from where it landed:
-// the headers end where the first page ends.
+// Data segments start on a page, so that direct files can write immediate data from the receive
+// buffer. So the headers end at the end of the first page.
 inline constexpr size_t kPage = 4096;
 inline constexpr size_t kReceiveStride = kPage + kRecvData;
 inline constexpr size_t kReceiveOffset = kPage - kHeaders;
 inline constexpr uint32_t kReceiveSize = kHeaders + kRecvData;
 static_assert(kHeaders < kPage);
 
-// PDUs of unsolicited data one command may bring: its immediate data, and Data-Outs where
-// InitialR2T is negotiated away.
+// PDUs of unsolicited data of one command: its immediate data, and Data-Outs if InitialR2T=No was
+// negotiated.
 inline constexpr uint32_t kDataOutsPerCommand = 2;
 inline constexpr uint32_t kMaxPieces = 1 + kDataOutsPerCommand;
 inline constexpr uint32_t kFirstBurstUnsolicited = kMaxPieces * kRecvData;
 
-// Receives: commands hold theirs while their data lies in it, and so may every Data-Out.
+// Receives: a command holds its receive while its data is in it; so may every Data-Out.
 constexpr uint32_t receives(bool initial_r2t) {
   return kQueueDepth * (initial_r2t ? 1 : kMaxPieces) + kMaxUnexpected;
 }
 
-// LUNs that have an address of one level (SAM-5 §4.7).
+// LUNs with a single-level address (SAM-5 §4.7).
 inline constexpr size_t kMaxLuns = 1 << 14;
 
-// Initiator ports that were lost, of which is kept what they take the LUNs for.
+// Lost initiator ports whose knowledge of LUNs is kept (SeenUnits).
 inline constexpr size_t kMaxLostPorts = 1024;
 
-// The longest transfer, and the chunks of staging memory it takes.
+// The longest transfer, and its chunks of staging memory.
 inline constexpr uint32_t kChunk = engine::kChunk;
 inline constexpr uint32_t kMaxTransfer = engine::kMaxTransfer;
 inline constexpr uint32_t kMaxChunks = kMaxTransfer / kChunk;
 static_assert(kMaxTransfer % kChunk == 0);
 
-// Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of ours,
-// an asynchronous message, and a reject.
+// Answers outside tasks: one for each unexpected PDU, plus a login or text answer, a ping of the
+// target, an asynchronous message, and a reject.
 inline constexpr uint32_t kControlSends = kMaxUnexpected + 4;
 
 }  // namespace mrpool::iser_target

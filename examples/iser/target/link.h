@@ -1,8 +1,8 @@
-// What the protocol needs of the connection under it. Two implementations: the engine's link
-// (session.h) and, in tests, memory.
+// The connection below the protocol. Two implementations: the engine's link (session.h) and, in
+// tests, memory.
 //
-// Thread safety: the worker's thread. Calls back into Connection (chunks_ready, fetched, sent)
-// come from the loop, never from inside a call of the Link.
+// Thread safety: the worker's thread. The loop calls Connection (chunks_ready, fetched, sent),
+// never from inside a call of the Link.
 #pragma once
 
 #include <cstddef>
@@ -25,16 +25,16 @@ struct Task;
 
 class Link {
  public:
-  // A free task, null when there is none. Tasks go back with release().
+  // Returns a free task, null if there is none. release() returns it.
   virtual Task* take_task() = 0;
   virtual void release(Task& task) = 0;
-  // The receive that carried retained data may be used again.
+  // Releases a receive that was kept for its data.
   virtual void release_receive(void* receive) = 0;
 
-  // Sends an answer that belongs to no task; the bytes are copied. False: too many are under way.
+  // Sends an answer that belongs to no task; the bytes are copied. False: too many are being sent.
   [[nodiscard]] virtual bool send(std::span<const std::byte> pdu) = 0;
-  // Sends task.response; Connection::sent follows. `invalidate` ends the peer's key with it.
-  // False, here and below: the connection is gone and nothing was started.
+  // Sends task.response; Connection::sent follows. `invalidate` is the peer's key that the SEND
+  // invalidates. False, here and below: the connection has ended and nothing was started.
   [[nodiscard]] virtual bool respond(Task& task, std::optional<Rkey> invalidate) = 0;
   // The same after an RDMA WRITE of the first `length` bytes of the task's chunks.
   [[nodiscard]] virtual bool push(Task& task, const RemoteBuffer& to,
@@ -42,31 +42,31 @@ class Link {
   // RDMA READ into the task's chunks from `offset` on; Connection::fetched follows.
   [[nodiscard]] virtual bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) = 0;
 
-  // The login has succeeded; without a name it only is for discovery. False: the initiator has too
+  // The login has succeeded; an empty name means a discovery session. False: the initiator has too
   // many connections.
   [[nodiscard]] virtual bool admit(std::string_view initiator) = 0;
 
-  // The session has begun; to be shown until the connection is gone.
+  // The session has begun; list it until the connection ends.
   virtual void entered(const std::string& /*initiator*/, const std::string& /*target*/,
                        uint16_t /*tsih*/, uint16_t /*cid*/) {}
-  // Where the commands of this initiator for that LUN are counted; null: nowhere. For as long as
-  // there is the connection.
+  // The account for the initiator's commands to this LUN; null: they are not counted. Valid until
+  // the connection ends.
   virtual engine::IoAccount* account(const std::string& /*initiator*/,
                                      const std::string& /*target*/, uint16_t /*lun*/) {
     return nullptr;
   }
 
-  // Staging memory for `bytes`, into task.chunks. False: Connection::chunks_ready follows.
+  // Takes staging memory for `bytes` into task.chunks. False: Connection::chunks_ready follows.
   [[nodiscard]] virtual bool take_chunks(Task& task, uint64_t bytes) = 0;
   virtual void give_chunks(Task& task) = 0;
-  // The unit's storage works on them, from here to executed().
+  // The unit's storage works on the chunks from now until executed().
   virtual void executing(Task& task) = 0;
   virtual void executed(Task& task) = 0;
-  // Forgets a task that waits for chunks.
+  // Removes a task that waits for chunks.
   virtual void cancel_chunks(Task& task) = 0;
   virtual std::span<std::byte> chunk(uint16_t index) = 0;
 
-  // Ends the connection, in good order after what was sent, or at once.
+  // Ends the connection: after pending sends have completed, or immediately.
   virtual void disconnect() = 0;
   virtual void drop(std::string_view why) = 0;
 

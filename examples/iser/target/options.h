@@ -18,17 +18,17 @@ namespace mrpool::iser_target {
 
 struct Options {
   Config config;
-  std::vector<base::ImportNote> notes;  // what is not as the file of a kernel's target says
+  std::vector<base::ImportNote> notes;  // differences from the file of a kernel's target
   std::string config_file;
   bool check_config = false;
   bool print_config = false;
-  bool imported = false;  // config_file is that of a kernel's target
+  bool imported = false;  // config_file belongs to a kernel's target
   engine::ImportOptions import;
-  std::optional<std::string> answer;  // what to print instead of running, as for --help
+  std::optional<std::string> answer;  // text to print instead of running, as for --help
 };
 
-// Reads the file of --config too; what the command line says goes before what the file says.
-// InvalidArgument names the option and what to write.
+// Also reads the file of --config; the command line takes precedence over the file. InvalidArgument
+// names the option and the remedy.
 absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments);
 
 }  // namespace mrpool::iser_target

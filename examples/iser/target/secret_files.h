@@ -1,6 +1,6 @@
-// Accounts that stand in files of their own, or that the service manager passes as credentials.
+// Accounts in separate files, or passed by the service manager as credentials.
 //
-// Thread safety: pure, but for the files.
+// Thread safety: pure, except that it reads files.
 #pragma once
 
 #include <string>
@@ -14,15 +14,15 @@ namespace mrpool::iser_target {
 
 // Reads the account of `place`: the path of a file, or "credential:NAME", which is the file NAME in
 // $CREDENTIALS_DIRECTORY (LoadCredential= of systemd). The file has one line, "user:secret".
-// InvalidArgument: it is not there, others than its owner and root can read or write it, or it has
-// something else.
+// InvalidArgument: the file does not exist, users other than its owner and root can read or write
+// it, or its content has another form.
 absl::StatusOr<iscsi::Credentials> read_account(const std::string& place);
 
-// Puts the accounts of all files into `config`. Errors name the key's target.
+// Reads the accounts of all files into `config`. Errors name the target.
 absl::Status read_secret_files(Config& config);
 
-// A warning when the configuration file `path` has secrets itself and others can read it; empty:
-// none.
+// A warning if the configuration file `path` has secrets itself and other users can read it; else
+// empty.
 std::string exposed_secrets(const std::string& path, const Config& config);
 
 }  // namespace mrpool::iser_target

@@ -1,4 +1,4 @@
-// Who has which secret in a configuration, and whether that is safe.
+// Checks that the secrets of a configuration are used safely.
 //
 // Thread safety: pure.
 #pragma once
@@ -9,12 +9,12 @@
 namespace mrpool::iser_target {
 
 // InvalidArgument names both places when
-//  - a secret has two purposes (RFC 7143 §9.2.1): a peer that knows it for one could use it for the
-//    other, and one that is asked for a proof could have somebody else give it. The purposes are:
-//    an initiator proves itself, at as many targets as one likes; a target's account for everybody;
-//    a target proves itself; discovery, in both directions;
-//  - two listed initiators would share a target's account, each of which could be the other;
-//  - mutual CHAP stands without one-way CHAP;
+//  - a secret has two purposes (RFC 7143 §9.2.1): a peer that knows it for one purpose could use it
+//    for the other, or could relay a challenge to another peer that knows it. The purposes are:
+//    authentication of one initiator, at any number of targets; a target's account for all
+//    initiators; authentication of a target; discovery, in both directions;
+//  - two listed initiators share a target's account, so that each could log in as the other;
+//  - mutual CHAP is configured without one-way CHAP;
 //  - an account could never be used.
 absl::Status check_secrets(const Config& config);
 

@@ -1,8 +1,8 @@
-// iSER, plugged into the engine: the site that is served, and a session for every connection.
+// iSER as a protocol of the engine: the site that is served, and a session for each connection.
 //
-// Thread safety: start, apply and stop: one thread, which may be another than the workers'.
-// Protocol: the workers' threads. Ownership: owns everything but the reactors. Destroy it with no
-// reactor running.
+// Thread safety: start, apply and stop: one thread, which may differ from the workers' threads.
+// Protocol: the workers' threads. Ownership: owns everything but the reactors. Destroy it while no
+// reactor runs.
 #pragma once
 
 #include <memory>
@@ -24,29 +24,29 @@ namespace mrpool::iser_target {
 
 class Service final : public engine::Protocol {
  public:
-  // What is the whole daemon's comes from `config` and stays as it is.
+  // Options of the whole daemon come from `config` and do not change later.
   explicit Service(const Config& config, Environment environment = {});
 
-  // One worker for each reactor; then serves the configuration.
+  // Creates one worker for each reactor, then serves the configuration.
   absl::Status start(std::span<Reactor* const> reactors);
-  // Serves other portals and targets from now on: all of them, or nothing when the status is not
-  // OK. What has not changed is not touched.
+  // Serves the portals and targets of `config` from now on: all of them, or no change on an error.
+  // Unchanged parts are not touched.
   absl::Status apply(const Config& config);
-  // The same in steps: a store that does not answer must not hold up the caller's thread. One
-  // change at a time, and no apply() meanwhile.
+  // The same in steps, so that a store that does not respond does not block the caller's thread.
+  // One change at a time, and no apply() meanwhile.
   class Change {
    public:
     Change(Service& service, Config config)
         : config_(std::move(config)),
           service_(service),
           hosts_(service.engine_.new_hosts(config_.listen)) {}
-    // Any thread; may wait for the resolver. It may be left out.
+    // Any thread; may wait for the resolver. Optional.
     void resolve();
     // The thread of apply().
     absl::Status listen();
     // Any thread; may wait for a file system.
     absl::Status open();
-    // The thread of apply(). Both steps before it were OK.
+    // The thread of apply(). Requires that both steps before it succeeded.
     void commit();
 
    private:
@@ -60,7 +60,7 @@ class Service final : public engine::Protocol {
   std::shared_ptr<Change> change(const Config& config) {
     return std::make_shared<Change>(*this, config);
   }
-  // Tells discovery of the ports that are listened on.
+  // Passes the listening ports to discovery.
   void ports_changed() { site_->set_portals(engine_.portals()); }
   // As engine::Service::stop.
   void stop(std::function<void()> stopped) { engine_.stop(std::move(stopped)); }
@@ -68,11 +68,11 @@ class Service final : public engine::Protocol {
   engine::Service& engine() { return engine_; }
   const engine::Service& engine() const { return engine_; }
   Site& site() { return *site_; }  // since start()
-  // Adds what there is to show; any thread, since start().
+  // Adds the service's part of a snapshot; any thread, since start().
   void observe(metrics::Snapshot& to) const;
   void add_statistics(engine::Statistics& to) const;
 
-  // Receives what the site reports; to be set before start().
+  // Receives the site's log entries; set it before start().
   std::function<void(const base::LogEntry&)> log = [](const base::LogEntry&) {};
 
   // Protocol.
@@ -86,7 +86,7 @@ class Service final : public engine::Protocol {
   const Environment environment_;
   const iscsi::Limits limits_;
   std::unique_ptr<Site> site_;
-  engine::Service engine_;  // its sessions end before the site
+  engine::Service engine_;  // its sessions end before the site does
 };
 
 }  // namespace mrpool::iser_target

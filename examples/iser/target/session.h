@@ -1,5 +1,5 @@
-// The Link of a Connection on the engine's link: tasks become exchanges, their chunks claims of the
-// worker's staging memory.
+// Implements the Link of a Connection on the engine's link: tasks are exchanges, and their chunks
+// are claims of the worker's staging memory.
 //
 // Thread safety: the worker's thread. Ownership: the engine's link owns it; owns the tasks.
 #pragma once
@@ -25,7 +25,7 @@ class Session final : public engine::Session, public Link {
           const iscsi::Limits& limits, bool remote_invalidation);
   ~Session() override;
 
-  // What a connection with these limits is made of.
+  // The buffers of a connection with these limits.
   static engine::LinkLayout layout(const iscsi::Limits& limits);
 
   // engine::Session.
@@ -78,12 +78,12 @@ class Session final : public engine::Session, public Link {
   engine::IoAccounts& counts_;
   const uint32_t worker_;
   std::map<uint16_t, std::shared_ptr<engine::IoAccount>> accounts_;  // by LUN
-  std::shared_ptr<void> entry_;  // among the sessions that are shown
+  std::shared_ptr<void> entry_;                                      // in the list of sessions
   const bool remote_invalidation_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;
   std::shared_ptr<engine::StagingFlow>
-      answers_;  // what the target answers by itself; since admit()
+      answers_;  // for commands that the target answers itself; since admit()
   Connection connection_;
 };
 

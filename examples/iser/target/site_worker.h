@@ -1,8 +1,8 @@
-// What the sessions of one worker share: its reactor, the messages that other threads send it, its
-// ways to storage, its counters.
+// The objects that the sessions of one worker share: its reactor, its mailbox for other threads,
+// its channels to storage, its counters.
 //
-// Thread safety: the worker's thread, except post() and run(), from any thread, and the counters,
-// read by anyone. Ownership: the site's; outlives its sessions.
+// Thread safety: the worker's thread. Any thread may call post() and run() and read the counters.
+// Ownership: the site owns it; it outlives its sessions.
 #pragma once
 
 #include <cstdint>
@@ -31,19 +31,19 @@ class SiteWorker {
 
   // Runs `call` on the loop, in the order of posting.
   void post(std::function<void()> call) { mailbox_.post(std::move(call)); }
-  // The same, but at once when this is the worker's thread.
+  // The same, but runs `call` directly on the worker's own thread.
   void run(std::function<void()> call);
 
-  // Forgets messages that were not run; false when there were none. For the end, when no loop runs.
+  // Discards pending messages; false if there were none. For the shutdown, when no loop runs.
   bool discard_mail() { return mailbox_.discard(); }
 
-  // The unit's storage; sessions share it, and it closes when the last lets go of it.
+  // The unit's storage; sessions share it, and it closes when the last one releases it.
   absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
   void visit_stores(const std::function<void(const storage::Volume&, storage::Channel&)>& each);
 
   Counters counters;
-  // Hears of what went wrong at a store that closes; the worker's thread. To be set before there
-  // are connections.
+  // Receives the trouble of a store that is being closed, on the worker's thread. Set it before
+  // there are connections.
   std::function<void(const storage::Volume&, const storage::Trouble&)> trouble;
 
  private:

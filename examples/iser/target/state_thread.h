@@ -1,7 +1,8 @@
-// The thread that keeps persistent reservations: commands that wait for a file to be durable run
-// here, one after the other, so that no reactor waits.
+// The thread that saves persistent reservations. It waits until a file is durable, one job at a
+// time, so that no reactor blocks.
 //
-// Thread safety: run() from any thread. Ownership: the destructor runs what was given and joins.
+// Thread safety: run() from any thread. Ownership: the destructor runs the pending jobs and joins
+// the thread.
 #pragma once
 
 #include <condition_variable>

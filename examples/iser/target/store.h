@@ -1,6 +1,6 @@
-// The storage of a unit as one worker uses it: its channel, and its lane through the unit's gate.
+// One worker's access to the storage of a unit: its channel, and its lane in the unit's gate.
 //
-// Thread safety: the worker's thread. Ownership: the sessions of that worker that use the unit.
+// Thread safety: the worker's thread. Ownership: shared by the worker's sessions that use the unit.
 #pragma once
 
 #include <cstdint>

@@ -1,13 +1,13 @@
-// An iSCSI target: its units, who may log in, and its sessions.
+// An iSCSI target: its units, its access list, and its sessions.
 //
-// A session belongs to one worker, and so does its place in sessions(). What concerns sessions of
-// other workers goes there by message (Site::on_workers). Two logins of one initiator port may be
-// under way on two workers: the session that was admitted later stays, because every message to end
-// its predecessors names its number.
+// A session belongs to one worker, and so does its entry in sessions(). Operations on sessions of
+// other workers are sent there by message (Site::on_workers). Two logins of one initiator port may
+// run on two workers: the session that was admitted later stays, because the message that ends its
+// predecessors has its admission number.
 //
-// Thread safety: shared objects: safe, except that sessions(worker) is that worker's thread's.
-// Ownership: shared by the site and the sessions; a target that is no longer served lives until the
-// last of them has ended.
+// Thread safety: shared objects: safe, except that sessions(worker) is for that worker's thread.
+// Ownership: shared by the site and the sessions; a removed target lives until its last session has
+// ended.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ class Target {
   const std::string& name() const { return name_; }
   uint16_t portal_group_tag() const { return portal_group_tag_; }
 
-  // Another alias, other secrets, another access list, for logins to come; other units for all.
+  // Replaces alias, secrets and access list for later logins, and the units for all sessions.
   void serve(const TargetConfig& config, std::map<uint16_t, std::shared_ptr<Unit>> units);
   std::shared_ptr<const TargetConfig> config() const;
   // TargetConfig::account of the configuration that is served.
@@ -43,24 +43,25 @@ class Target {
   bool admits(std::string_view initiator) const { return account(initiator).has_value(); }
 
   std::shared_ptr<const UnitTable> units() const;
-  // Of the table that is served: one load for each command says whether the session's is it.
-  // Acquire, after the release in serve(): who sees the number finds that table or a later one.
+  // The version of the table that is served. Each command loads it once to check whether the
+  // session's table is current. Acquire, pairs with the release in serve(): a thread that sees the
+  // version finds that table or a later one.
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
-  // What initiator ports that were lost without a logout took the LUNs for; the oldest is forgotten
-  // when there are too many.
+  // What initiator ports that were lost without a logout know about the LUNs; at the limit the
+  // oldest is removed.
   void lose(const std::string& port, SeenUnits seen);
   void forget(const std::string& port);
   std::optional<SeenUnits> lost(const std::string& port) const;
 
   struct alignas(64) Sessions {
     std::vector<Connection*> open;
-    std::vector<Connection*> ending;  // closed, with tasks that the storage has not finished
+    std::vector<Connection*> ending;  // closed, with tasks still in storage
     bool empty() const { return open.empty() && ending.empty(); }
   };
   Sessions& sessions(uint32_t worker) { return sessions_[worker]; }
-  // Numbers the sessions in the order of their admission, from 1. Relaxed: uniqueness and the order
-  // of this one number are all that is asked of it.
+  // Numbers the sessions in the order of their admission, from 1. Relaxed: only uniqueness and the
+  // order of the numbers matter.
   uint64_t next_admission() { return admissions_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:

@@ -1,6 +1,7 @@
-// A SCSI command under way, from its PDU to its response.
+// An active SCSI command, from its PDU to its response.
 //
-// Thread safety: the worker's thread. Ownership: the link's; a task is free, or its connection's.
+// Thread safety: the worker's thread. Ownership: the link owns it; a task is free, or used by its
+// connection.
 #pragma once
 
 #include <sys/uio.h>
@@ -27,14 +28,14 @@ class Connection;
 struct Task {
   enum class State : uint8_t {
     kFree,
-    kUnsolicited,  // more Data-Out is to come
+    kUnsolicited,  // more Data-Out will follow
     kWaiting,      // for staging memory
     kFetching,     // RDMA READ
     kExecuting,    // storage
-    kResponding,   // the answer, and the RDMA WRITE in front of it
-    kLate,         // over for its initiator; storage still works on it
+    kResponding,   // the answer, and the RDMA WRITE before it
+    kLate,         // ended for its initiator; storage still works on it
   };
-  // Data that came in a PDU, still in the receive it landed in.
+  // Data that came in a PDU, still in its receive buffer.
   struct Piece {
     void* receive = nullptr;
     std::span<std::byte> data{};
@@ -47,18 +48,18 @@ struct Task {
   State state = State::kFree;
   bool aborted = false;  // ends without an answer, or with TASK ABORTED
   bool tell_abort = false;
-  bool late = false;          // has ended for everybody but storage
+  bool late = false;          // has ended, but storage still works on it
   Nanoseconds abort_asked{};  // since `aborted`
   Connection* connection = nullptr;
   iscsi::ScsiCommand pdu;
   iscsi::IserControl iser;
 
-  UnitHandle* handle = nullptr;          // null: there is no such LUN
-  engine::IoAccount* account = nullptr;  // where it is counted when it is answered
+  UnitHandle* handle = nullptr;          // null: the LUN does not exist
+  engine::IoAccount* account = nullptr;  // counts it when it is answered
   Nanoseconds began{};                   // with `account`
   bool storage_failed = false;
   scsi::Plan plan;
-  std::vector<uint8_t> data_in;  // what the device server answered by itself
+  std::vector<uint8_t> data_in;  // data that the device server generated
   std::vector<scsi::Range> ranges;
 
   std::array<Piece, kMaxPieces> pieces;
@@ -66,19 +67,19 @@ struct Task {
   uint32_t unsolicited = 0;  // bytes in pieces
   uint32_t data_sn = 0;      // of the next Data-Out
 
-  // Bytes that move: to the target for data-out, to the initiator for data-in.
+  // Bytes to transfer: to the target for data-out, to the initiator for data-in.
   uint64_t transfer = 0;
   iscsi::Residual residual = iscsi::Residual::kNone;
   uint32_t residual_count = 0;
 
   std::array<uint16_t, kMaxChunks> chunks;  // staging memory, in order
   uint32_t chunk_count = 0;
-  uint64_t staged = 0;        // bytes the chunks are for
-  uint64_t fetch_offset = 0;  // where in them the solicited data goes
+  uint64_t staged = 0;        // bytes in the chunks
+  uint64_t fetch_offset = 0;  // offset of the solicited data in them
   std::array<iovec, kMaxChunks + kMaxPieces> vectors;
   uint32_t vector_count = 0;
 
-  // The answer as it goes out, headers first.
+  // The answer as sent, headers first.
   std::array<std::byte, kHeaders + 2 + scsi::kMaxSenseSize + 2> response;
   uint32_t response_size = 0;
 

@@ -1,8 +1,8 @@
-// A logical unit with its storage, as all threads share it, and as one session reaches it.
+// A logical unit with its storage, shared by all threads, and a session's handle to it.
 //
-// Thread safety: Unit: shared objects: safe, by its parts. UnitTable: immutable once it is served.
-// UnitHandle: the session's thread. Ownership: shared; a unit that is no longer served lives until
-// the last session has let go of it.
+// Thread safety: Unit: shared objects: safe, because its parts are. UnitTable: immutable once it is
+// served. UnitHandle: the session's thread. Ownership: shared; a removed unit lives until the last
+// session has released it.
 #pragma once
 
 #include <cstdint>
@@ -36,18 +36,18 @@ struct Unit {
         logical(std::move(facts), std::move(save)),
         gate(std::move(writes)) {}
 
-  // One of the two took the place of the other: what is under way on either concerns both.
+  // True if one of the two replaced the other: active commands on either concern both.
   bool same_line(const Unit& other) const { return gate == other.gate; }
 
   const std::shared_ptr<storage::Volume> volume;
   scsi::LogicalUnit logical;
-  // Handed on to the unit that serves the same store after a reload.
+  // After a reload, the unit that serves the same store gets the same gate.
   const std::shared_ptr<RangeGate> gate;
 };
 
-// What an initiator takes a LUN for.
+// What an initiator knows about a LUN.
 struct SeenUnit {
-  // What it has seen; nothing, when it has not looked since the last change.
+  // The state it has seen; the default if it has not looked since the last change.
   explicit SeenUnit(const Unit& unit);
   SeenUnit() = default;
 
@@ -61,21 +61,21 @@ using SeenUnits = std::map<uint16_t, SeenUnit>;  // by LUN
 struct UnitOptions {
   std::string target;  // its name
   uint16_t portal_group_tag = 1;
-  std::string state_dir;              // where reservations are kept; empty: nowhere
-  bool apart = false;                 // from those of another target's unit of the same names
-  std::shared_ptr<RangeGate> gate{};  // of the unit whose place it takes, or a new one
+  std::string state_dir;              // for reservations; empty: they are not saved
+  bool apart = false;                 // separate from another target's unit of the same names
+  std::shared_ptr<RangeGate> gate{};  // of the unit that it replaces, or a new one
 };
 
-// All names of the unit that serves a store: those that are given, the others made from the first
-// of UUID, serial and NAA that is given, else from the UUID derived from the store.
+// All names of the unit that serves a store. Missing names are derived from the first given one of
+// UUID, serial and NAA, or else from the UUID derived from the store.
 UnitNames names_of(const UnitNames& given, const storage::Uuid& derived);
 bool any_given(const UnitNames& names);
 
-// With the reservations that were kept for a unit of these names.
+// Makes a unit with the reservations that were saved for these names.
 absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume> volume,
                                                 const UnitNames& names, const UnitOptions& options);
 
-// The units of a target. It is replaced whole; sessions keep the one they last saw.
+// The units of a target. The table is replaced as a whole; sessions keep their last one.
 struct UnitTable {
   uint64_t version = 0;
   std::map<uint16_t, std::shared_ptr<Unit>> units{};
@@ -96,10 +96,10 @@ struct UnitHandle {
 
   const std::shared_ptr<Unit> unit;
   std::shared_ptr<Store> store;               // null before the first command that needs it
-  std::shared_ptr<engine::StagingFlow> flow;  // the link's, for data of commands
-  engine::IoAccount* account = nullptr;       // the link's, since the first command
+  std::shared_ptr<engine::StagingFlow> flow;  // owned by the link, for data of commands
+  engine::IoAccount* account = nullptr;       // owned by the link, since the first command
   scsi::Nexus nexus;
-  uint32_t users = 0;  // commands under way that name it
+  uint32_t users = 0;  // active commands that use it
 };
 
 }  // namespace mrpool::iser_target
