@@ -14,7 +14,7 @@ namespace json = boost::json;
 
 namespace {
 
-// "0.1.0": the numbers.
+// The numbers of a version such as "0.1.0".
 std::vector<uint32_t> numbers(std::string_view version) {
   std::vector<uint32_t> all;
   while (!version.empty()) {

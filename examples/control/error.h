@@ -1,13 +1,13 @@
-// Errors of JSON-RPC 2.0: the codes of its specification, and negated errno values for what its
-// clients tell apart, as SPDK's clients expect them.
+// Errors of JSON-RPC 2.0: the codes of its specification, and negated errno values for the cases
+// that clients distinguish, as SPDK's clients expect.
 //
-// Methods return absl::Status; error_code() is the one table:
+// Methods return absl::Status; error_code() translates it:
 //   InvalidArgument      -32602  a parameter is wrong
-//   NotFound             -19     there is no such thing (ENODEV)
-//   AlreadyExists        -17     there is one already (EEXIST)
-//   FailedPrecondition   -16     it is in use, or does not fit what is there (EBUSY)
-//   ResourceExhausted    -12     memory, descriptors or room (ENOMEM)
-//   Unavailable          -11     later, perhaps (EAGAIN)
+//   NotFound             -19     it does not exist (ENODEV)
+//   AlreadyExists        -17     it exists already (EEXIST)
+//   FailedPrecondition   -16     it is in use, or conflicts with existing state (EBUSY)
+//   ResourceExhausted    -12     out of memory, descriptors or space (ENOMEM)
+//   Unavailable          -11     try again later (EAGAIN)
 //   all others           -32603  internal error
 //
 // Thread safety: pure.

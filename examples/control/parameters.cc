@@ -116,7 +116,7 @@ absl::Status check_all(std::span<const Parameter> declared, const json::object& 
       return bad("\"", name, "\" is no parameter here; ",
                  declared.empty() ? "there are none" : "there are: ", there_are);
     }
-    // As if it was not there: clients send it for what was not given.
+    // Clients send null for parameters that were not given.
     if (member.value().is_null() && !known->required) continue;
     if (absl::Status status = check_value(*known, member.value(), name); !status.ok()) {
       return status;

@@ -1,8 +1,8 @@
-// The parameters that a method declares, and the check of what a client sends: a parameter that is
-// missing, unknown, of another type or out of range is refused by its name, before the method runs.
+// The parameters that a method declares, and the check of a call: before the method runs, a
+// parameter that is missing, unknown, of another type or out of range is refused by its name.
 //
-// Parameters that SPDK's clients send and that mean nothing here are declared with the one value
-// that is true here; any other value is refused with the reason.
+// Parameters of SPDK's clients that have no effect here are declared with the only value that
+// describes this daemon; any other value is refused with the reason.
 //
 // Thread safety: pure. Ownership: values.
 #pragma once
@@ -32,8 +32,8 @@ struct Parameter {
   uint64_t most = UINT64_MAX;
   std::vector<std::string> choices{};        // of a text; empty: any
   std::vector<Parameter> fields{};           // of an object, or of each object of a list
-  std::optional<boost::json::value> only{};  // the one value that is taken
-  std::string why{};                         // of `only`
+  std::optional<boost::json::value> only{};  // the only accepted value
+  std::string why{};                         // the reason for `only`
 };
 
 Parameter text(std::string name, std::string help);
@@ -48,10 +48,10 @@ Parameter choice(std::string name, std::string help, std::vector<std::string> ch
 Parameter only(std::string name, boost::json::value value, std::string why);
 Parameter required(Parameter parameter);
 
-// InvalidArgument names the parameter, and what there is, or what to write.
+// InvalidArgument names the parameter and the accepted values.
 absl::Status check(std::span<const Parameter> declared, const boost::json::object& given);
 
-// After check(): what was given.
+// The parameters of a call, after check().
 class Given {
  public:
   explicit Given(const boost::json::object& object) : object_(object) {}

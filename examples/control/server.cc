@@ -47,7 +47,7 @@ void log_change(const std::string& who, const std::string& method, const absl::S
 
 class Client;
 
-// What clients share with the server; it ends before they do.
+// Shared by the server and its clients; the server ends before the clients.
 struct Shared {
   const Methods& methods;
   const Server::Options options;
@@ -67,7 +67,7 @@ class Client : public std::enable_shared_from_this<Client> {
     session_ = Session::create(shared_->methods, hooks());
     read();
   }
-  // Too many are there: says so and ends.
+  // Too many clients: sends an error and closes the connection.
   void refuse(size_t most) {
     log(absl::StrCat(who_, " refused: ", most, " clients are there"));
     last_ = true;
@@ -113,7 +113,7 @@ class Client : public std::enable_shared_from_this<Client> {
                               self->reading_ = false;
                               if (self->ended_) return;
                               if (error) return self->end();
-                              // Keeps the order: no more is read until this is answered.
+                              // Reads no more until this is answered, to keep the order.
                               self->session_->feed({self->input_.data(), bytes});
                             });
   }
@@ -167,9 +167,9 @@ class Client : public std::enable_shared_from_this<Client> {
   std::array<char, 64 << 10> input_;
   std::deque<std::string> answers_;
   size_t written_ = 0;        // of the first
-  size_t waiting_bytes_ = 0;  // of all, not yet written
+  size_t waiting_bytes_ = 0;  // of all answers, not yet written
   bool reading_ = false;
-  bool last_ = false;  // after what waits the client is closed
+  bool last_ = false;  // close the client after the waiting answers
   bool ended_ = false;
 };
 
@@ -201,7 +201,7 @@ class UnixServer final : public Server {
       accept();
     });
   }
-  // Descriptors have run out, for the moment.
+  // Descriptors are exhausted at the moment.
   void retry() {
     pause_.expires_after(kAcceptPause);
     pause_.async_wait([this, shared = shared_](Error error) {

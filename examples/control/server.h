@@ -1,8 +1,8 @@
 // The control socket: accepts clients and gives each a session (session.h).
 //
-// At most kMaxClients at once; one more is told so and closed. A client that takes no answers for
-// kClientPatience, or lets kMaxAnswers bytes of them pile up, is dropped. Who calls a method that
-// changes something is logged: process, user and group of the client, and the outcome.
+// At most kMaxClients at once; further ones receive an error and are closed. A client that reads no
+// answers for kClientPatience, or has kMaxAnswers bytes of unread answers, is dropped. Calls of
+// methods that change something are logged: process, user and group of the client, and the result.
 //
 // Thread safety: the thread of the io_context. Ownership: owns the socket and its file; the
 // io_context and the methods outlive it.
@@ -25,7 +25,7 @@ inline constexpr size_t kMaxAnswers = 64 << 20;
 
 class Server {
  public:
-  // The defaults are a daemon's; tests have others.
+  // The defaults are for daemons; tests use other values.
   struct Options {
     std::chrono::nanoseconds patience = kClientPatience;
     size_t max_answers = kMaxAnswers;

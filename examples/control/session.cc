@@ -22,7 +22,7 @@ json::parse_options limits() {
 
 bool blank(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
-// Why the value is no request; empty: it is one.
+// Why the value is not a request; empty if it is one.
 std::string_view fault_of(const json::object& request) {
   const json::value* version = request.if_contains("jsonrpc");
   if (version == nullptr || *version != "2.0") return "\"jsonrpc\" must be \"2.0\"";
@@ -54,7 +54,7 @@ void Session::feed(std::string_view bytes) {
   advance();
 }
 
-// Takes values from the input until one of them is under way.
+// Takes values from the input until a request runs.
 void Session::advance() {
   if (advancing_) return;
   const auto self = shared_from_this();
@@ -73,7 +73,7 @@ void Session::advance() {
   if (!left_) hooks_.idle();
 }
 
-// False: there is no whole value left.
+// False: the input has no complete value.
 bool Session::parse_some() {
   std::string_view rest = std::string_view(input_).substr(taken_);
   while (value_bytes_ == 0 && !rest.empty() && blank(rest.front())) {
@@ -123,7 +123,7 @@ void Session::take(json::value value) {
   batch_ = Batch{.requests = std::move(requests)};
 }
 
-// The next request of the batch, or its answer.
+// Runs the next request of the batch, or sends the batch's answer.
 void Session::take_batch() {
   if (batch_->next == batch_->requests.size()) {
     const Batch batch = *std::exchange(batch_, std::nullopt);

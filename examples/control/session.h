@@ -1,14 +1,15 @@
-// One client's side of JSON-RPC 2.0, without a socket: bytes in, answers out.
+// The JSON-RPC 2.0 session of one client, without a socket: its input is bytes, its output answers.
 //
-// The input is a stream of JSON values one after another, with or without blanks between them, cut
-// anywhere. Each is a request, or a list of requests (a batch), whose answers are one list. A
-// request without "id" is a notification and has no answer. Requests run one after another, so
-// answers keep their order; what comes meanwhile waits.
+// The input is a stream of JSON values, with or without white space between them, split at any
+// byte. Each is a request, or a list of requests (a batch), whose answers form one list. A request
+// without "id" is a notification and has no answer. Requests run one at a time, so answers keep
+// their order; later requests wait.
 //
-// What is no JSON, nested deeper or larger than the limits ends the session: where the next request
-// begins cannot be told. The answer says so first.
+// Input that is not JSON, or exceeds the limits of size or nesting, ends the session after an error
+// answer, because the start of the next request is unknown.
 //
-// Thread safety: one thread. Ownership: shared: a method may answer when the client has gone.
+// Thread safety: one thread. Ownership: shared, because a method may answer after the client has
+// disconnected.
 #pragma once
 
 #include <boost/json/stream_parser.hpp>
@@ -32,19 +33,19 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   struct Hooks {
     std::function<void(std::string)> send;  // an answer, with a newline
-    // A method that changes something has ended, or was refused.
+    // A method that changes something has ended or was refused.
     std::function<void(const std::string& method, const absl::Status& status)> changed;
-    std::function<void()> idle;  // everything taken has been answered, or broken()
+    std::function<void()> idle;  // all requests are answered, or broken()
   };
   static std::shared_ptr<Session> create(const Methods& methods, Hooks hooks);
 
-  // Takes bytes; requires no busy() and no broken(). May call the hooks.
+  // Processes bytes; requires that neither busy() nor broken() is true. May call the hooks.
   void feed(std::string_view bytes);
-  // A request is under way, or waits for that.
+  // True while a request runs or waits.
   bool busy() const { return under_way_; }
-  // No further request can be taken: the last answer says why.
+  // True if no further request is accepted; the last answer has the reason.
   bool broken() const { return broken_; }
-  // The client has gone: no hook is called any more.
+  // The client has disconnected: no hook is called any more.
   void leave();
 
  private:
@@ -64,7 +65,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool parse_some();
   void take(boost::json::value value);
   void take_batch();
-  // Runs a request; `done` gets its answer, or none for a notification.
+  // Runs a request; `done` receives its answer, or none for a notification.
   using Done = std::function<void(std::optional<boost::json::value>)>;
   void run(const boost::json::value& request, Done done);
   void send(const boost::json::value& value);
@@ -73,7 +74,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const Methods& methods_;
   Hooks hooks_;
   boost::json::stream_parser parser_;
-  size_t value_bytes_ = 0;  // of the value that is parsed
+  size_t value_bytes_ = 0;  // of the value being parsed
   std::string input_;
   size_t taken_ = 0;  // of input_
   std::optional<Batch> batch_;

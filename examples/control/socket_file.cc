@@ -28,7 +28,7 @@ const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
-// Whether the file is a socket that nobody listens on any more.
+// OK if the file is a socket on which no process listens.
 absl::Status check_stale(const std::string& path, const sockaddr_un& address) {
   struct stat info;
   if (::lstat(path.c_str(), &info) != 0) {
@@ -80,7 +80,7 @@ absl::StatusOr<SocketFile> SocketFile::listen(const std::string& path) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return absl::ResourceExhaustedError(absl::StrCat(path, ": ", strerror(errno)));
   SocketFile file(fd, {});
-  // The file gets the mode of the socket: there is no moment in which others may connect.
+  // The file inherits the mode of the socket, so others can never connect.
   if (::fchmod(fd, 0600) != 0) {
     return absl::InternalError(absl::StrCat(path, ": ", strerror(errno)));
   }

@@ -1,7 +1,8 @@
 // The file of a listening Unix socket: mode 0600, so that only its owner and root can connect.
 //
-// A file that an ended process left there is replaced. One that another process listens on, or that
-// is no socket, is refused. At its end the file is removed, if it is still the one that was made.
+// A socket of a process that has ended is replaced. A socket that another process listens on, and a
+// file that is not a socket, are refused. The destructor removes the file, if it is still the one
+// that was created.
 //
 // Thread safety: one thread. Ownership: owns the descriptor and the file.
 #pragma once
@@ -16,12 +17,12 @@
 
 namespace mrpool::control {
 
-// What a path must be: absolute or not, not empty, and short enough for a socket's address.
+// Checks that a path is not empty and short enough for a socket's address.
 absl::Status check_socket_path(const std::string& path);
 
 class SocketFile {
  public:
-  // InvalidArgument: the path is wrong; FailedPrecondition: it is used.
+  // InvalidArgument: the path is invalid; FailedPrecondition: it is in use.
   static absl::StatusOr<SocketFile> listen(const std::string& path);
   SocketFile(SocketFile&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)),
@@ -33,7 +34,7 @@ class SocketFile {
 
   int fd() const { return fd_; }
   const std::string& path() const { return path_; }
-  // The descriptor is the caller's from now on.
+  // Transfers ownership of the descriptor to the caller.
   int release() { return std::exchange(fd_, -1); }
 
  private:

@@ -1,4 +1,4 @@
-// The client's side of a daemon's control socket: JSON-RPC 2.0 over a Unix socket.
+// A client of a daemon's control socket: JSON-RPC 2.0 over a Unix socket.
 //
 // Thread safety: one thread. Ownership: a Client owns its connection.
 #pragma once
@@ -18,23 +18,23 @@ namespace mrpool::ctl {
 
 class Client {
  public:
-  // Unavailable: nobody listens there; PermissionDenied; both say what to do.
+  // Unavailable: no process listens there. PermissionDenied. Both errors have the remedy.
   static absl::StatusOr<Client> connect(const std::string& path);
   Client(Client&& other) noexcept;
   Client& operator=(Client&&) = delete;
   ~Client();
 
-  // What the daemon answers. The error of an answer becomes a status:
-  //   InvalidArgument     a parameter is wrong, or there is no such method
-  //   NotFound            there is no such thing
+  // Returns the daemon's result. An error of the daemon becomes a status:
+  //   InvalidArgument     a parameter is wrong, or the method does not exist
+  //   NotFound            it does not exist
   //   AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable, Internal
-  // DeadlineExceeded: no answer in time; what was asked for may still be done. DataLoss: the
-  // connection ended.
+  // DeadlineExceeded: no answer in time; the call may still be executed. DataLoss: the connection
+  // ended.
   absl::StatusOr<boost::json::value> call(std::string_view method,
                                           const boost::json::object& parameters);
 
   std::chrono::milliseconds timeout{std::chrono::seconds(60)};
-  // Called each second that an answer is waited for, with the seconds so far.
+  // Called each second while waiting for an answer, with the seconds so far.
   std::function<void(std::chrono::seconds)> waiting = [](std::chrono::seconds) {};
 
  private:
@@ -50,9 +50,9 @@ class Client {
 // FOLDER/mrpool*.sock.
 std::vector<std::string> find_sockets(const std::string& folder);
 
-// The one socket that is meant: `given`, or $MRPOOL_SOCKET, or the only one below /run whose path
-// has `kind` ("nvmf", "iser"; empty: any). InvalidArgument lists them when there are several, and
-// says what to write when there is none.
+// The socket to use: `given`, else $MRPOOL_SOCKET, else the only one below /run whose path has
+// `kind` ("nvmf", "iser"; empty: any). InvalidArgument lists them if there are several; if there is
+// none, it has the remedy.
 absl::StatusOr<std::string> choose_socket(const std::string& given, std::string_view kind,
                                           const std::string& folder);
 

@@ -21,7 +21,7 @@ namespace json = boost::json;
 
 namespace {
 
-// On a terminal, that something is still awaited; nothing of it is in a log.
+// Shows on a terminal that the command still waits; prints nothing into a log.
 void show_waiting(std::string_view method, std::chrono::seconds seconds) {
   if (::isatty(STDERR_FILENO) == 0) return;
   std::fprintf(stderr, "\r%s: %.*s: %lld s ", kProgram, int(method.size()), method.data(),

@@ -1,4 +1,4 @@
-// The commands of mrpool-ctl. Each asks a daemon, and prints the answer as a table, or as JSON.
+// The commands of mrpool-ctl. Each calls a daemon and prints the answer as a table or as JSON.
 //
 // Thread safety: the main thread. Ownership: the CommandLine outlives what is added to it.
 #pragma once
@@ -21,14 +21,14 @@ namespace mrpool::ctl {
 
 inline constexpr const char* kProgram = "mrpool-ctl";
 
-// What every command has.
+// The options of every command.
 struct CommonOptions {
   std::string socket;
   bool json = false;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
 
-// A command at work: connects when it first asks.
+// The connection of a running command; connects at the first call.
 class Conversation {
  public:
   Conversation(const CommonOptions& options, std::string_view kind)
@@ -36,9 +36,9 @@ class Conversation {
 
   absl::StatusOr<boost::json::value> ask(std::string_view method,
                                          const boost::json::object& parameters = {});
-  // Prints the answer as JSON where that is wanted, else `text`.
+  // Prints the answer as JSON if the option is set, else `text`.
   absl::Status print(const boost::json::value& answer, std::string_view text) const;
-  // Asks, and prints "what" when it is done.
+  // Calls the method and prints `what` after success.
   absl::Status change(std::string_view method, const boost::json::object& parameters,
                       std::string_view what);
 
@@ -53,7 +53,7 @@ class Commands {
   explicit Commands(base::CommandLine& program) : program_(program) {}
 
   using Run = std::function<absl::Status(Conversation&)>;
-  // `kind`: of the daemon that knows it, "nvmf" or "iser"; empty: both do.
+  // `kind`: the daemon that supports it, "nvmf" or "iser"; empty: both.
   base::CommandLine& add(std::string name, std::string summary, std::string_view kind, Run run);
 
  private:
@@ -70,10 +70,10 @@ void add_targets(Commands& commands);
 void add_stores(Commands& commands);
 void add_daemon(Commands& commands);
 
-// A null store takes `size`; 0: it is a file, which is looked at again.
+// Gives a null store the size `size`; 0: a file, whose size is read again.
 absl::Status resize_store(Conversation& conversation, const std::string& name, uint64_t size);
 
-// "subsystem", "list" as "subsystem-list", where that is a command.
+// Joins "subsystem", "list" to "subsystem-list" if that is a command.
 void join_words(const base::CommandLine& program, std::vector<std::string>& arguments);
 
 }  // namespace mrpool::ctl

@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kKind = "iser";
 constexpr const char* kIqn = "iqn.2026-11.org.example:disk";
 
-// What the options of these commands are read into.
+// The values of the options of these commands.
 struct Words {
   std::string target;
   std::string alias;
@@ -37,7 +37,7 @@ std::set<uint64_t> groups_of(const json::value& target) {
   return tags;
 }
 
-// The names in them.
+// The names of the initiators in these groups.
 absl::StatusOr<json::array> initiators_of(Conversation& conversation, const json::value& target) {
   const auto groups = conversation.ask("iscsi_get_initiator_groups");
   if (!groups.ok()) return groups.status();
@@ -93,7 +93,7 @@ absl::Status print_connections(Conversation& conversation) {
   return conversation.print(*answer, table.text());
 }
 
-// A group of its own for the initiators, and every portal there is.
+// Makes a separate group for the initiators, and uses all portals.
 absl::Status create_target(Conversation& conversation, const Words& words) {
   if (words.storages.empty()) return missing("--lun is missing; for example --lun ram:64MiB");
   const auto portals = conversation.ask("iscsi_get_portal_groups");
@@ -121,7 +121,7 @@ absl::Status create_target(Conversation& conversation, const Words& words) {
   return status;
 }
 
-// In the groups of the target, which may be others' too.
+// Changes the groups of the target, which other targets may share.
 absl::Status change_initiators(Conversation& conversation, const Words& words, const char* method,
                                const char* done) {
   if (words.initiators.empty()) return missing("--initiator is missing; write a name, or ANY");

@@ -1,4 +1,4 @@
-// mrpool-ctl: changes and shows what a daemon serves, while it runs.
+// mrpool-ctl: shows and changes what a running daemon serves.
 #include <string>
 #include <vector>
 

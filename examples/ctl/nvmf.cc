@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view kKind = "nvmf";
 constexpr const char* kNqn = "nqn.2026-11.org.example:disk";
 
-// What the options of these commands are read into.
+// The values of the options of these commands.
 struct Words {
   std::string nqn;
   std::string serial;
@@ -36,7 +36,7 @@ struct Words {
 
 absl::Status missing(const char* what) { return absl::InvalidArgumentError(what); }
 
-// Those of one subsystem, or of all where `nqn` is empty. NotFound: it is not there.
+// The subsystem `nqn`, or all if it is empty. NotFound: it does not exist.
 absl::StatusOr<json::array> subsystems(Conversation& conversation, const std::string& nqn = {}) {
   const auto answer = conversation.ask("nvmf_get_subsystems");
   if (!answer.ok()) return answer.status();
@@ -133,7 +133,8 @@ absl::Status print_namespaces(Conversation& conversation, const std::string& nqn
   return conversation.print(all, table.text());
 }
 
-// The store of a namespace takes the size: memory that discards as it is told, a file as it is.
+// Updates the size of a namespace's store: a null store gets the given size, a file's size is read
+// again.
 absl::Status resize(Conversation& conversation, const Words& words) {
   if (words.nsid == 0) return missing("--nsid is missing; namespace list shows those");
   const auto found = subsystems(conversation, words.nqn);
@@ -146,7 +147,7 @@ absl::Status resize(Conversation& conversation, const Words& words) {
       absl::StrCat(words.nqn, " has no namespace ", words.nsid, "; namespace list shows those"));
 }
 
-// Of namespaces that only some hosts see.
+// The commands for namespaces that only some hosts see.
 void add_visibility(Commands& commands) {
   const auto words = std::make_shared<Words>();
   const auto change_hosts = [words](Conversation& conversation, const char* method,

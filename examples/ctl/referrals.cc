@@ -1,4 +1,4 @@
-// What discovery of mrpool-nvmf-target tells hosts of other services.
+// Referrals: other services that mrpool-nvmf-target's discovery announces to hosts.
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <memory>

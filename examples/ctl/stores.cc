@@ -1,4 +1,4 @@
-// Stores, and what is done with them: both daemons.
+// The commands for stores, for both daemons.
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <memory>

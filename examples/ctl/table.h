@@ -1,4 +1,4 @@
-// Tables for people: columns as wide as what is in them, numbers to the right.
+// Tables for people: columns as wide as their content, numbers aligned to the right.
 //
 // Thread safety: distinct objects: safe.
 #pragma once
@@ -12,9 +12,10 @@ namespace mrpool::ctl {
 
 class Table {
  public:
-  // A heading that begins with '>' has its column to the right.
+  // A heading that begins with '>' aligns its column to the right.
   explicit Table(std::vector<std::string> headings);
-  // As many cells as there are headings. What a daemon's peers chose is made printable.
+  // One cell for each heading. Unprintable characters are replaced, because peers may have chosen
+  // the text.
   void row(std::vector<std::string> cells);
   bool empty() const { return rows_.empty(); }
   // Each line ends with a line feed; no line ends with blanks.
@@ -26,12 +27,12 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// What an answer has at `path`, a key or keys with dots between: texts without quotes, lists with
-// commas, "-" where nothing is.
+// The value of an answer at `path`, a key or keys separated by dots: texts without quotes, lists
+// with commas, "-" if it is missing.
 std::string shown(const boost::json::value& value, std::string_view path);
-// The number there; zero where none is.
+// The number at `path`; zero if it is missing.
 uint64_t number(const boost::json::value& value, std::string_view path);
-// The list there; an empty one where none is.
+// The list at `path`; an empty one if it is missing.
 const boost::json::array& list(const boost::json::value& value, std::string_view path);
 
 }  // namespace mrpool::ctl

@@ -1,7 +1,7 @@
-// How commands are sorted into histograms: by size in five classes, by latency in powers of two.
+// The histogram buckets of commands: five classes by size, powers of two by latency.
 //
-// Both sorts are a few instructions without a branch or a table, because the data path counts by
-// them. Bounds are inclusive, as Prometheus' `le` is.
+// Both classifications are a few instructions without a branch or a table, because the data path
+// uses them. Bounds are inclusive, like Prometheus' `le`.
 //
 // Thread safety: pure.
 #pragma once
@@ -23,7 +23,7 @@ constexpr size_t size_class(uint64_t bytes) {
   return std::min<size_t>((size_t(std::bit_width(quads)) + 1) / 2, kSizeClasses - 1);
 }
 
-// Up to 8 us, 16 us, ... 8.4 s; one more bucket holds what took longer.
+// Up to 8 us, 16 us, ... 8.4 s; one more bucket counts slower commands.
 inline constexpr size_t kLatencyBounds = 21;
 inline constexpr size_t kLatencyBuckets = kLatencyBounds + 1;
 constexpr uint64_t latency_bound_ns(size_t bucket) { return uint64_t{8000} << bucket; }

@@ -1,6 +1,6 @@
-// The daemon's counters as prometheus-cpp wants them: read when it asks, kept nowhere.
+// Exports the daemon's counters to prometheus-cpp: reads them on demand and stores nothing.
 //
-// Thread safety: as its source's. Ownership: a copy of the source.
+// Thread safety: that of its source. Ownership: it has a copy of the source.
 #pragma once
 
 #include <prometheus/collectable.h>

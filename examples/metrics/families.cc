@@ -20,7 +20,7 @@ using Labels = std::vector<ClientMetric::Label>;
 
 constexpr double kNanosecond = 1e-9;
 
-// One family; families without a sample are left out.
+// One family; families without a sample are omitted.
 class Family {
  public:
   Family(std::vector<MetricFamily>& to, std::string name, std::string help, MetricType type)
@@ -61,7 +61,7 @@ class Family {
   MetricFamily family_;
 };
 
-// One sample of each entry of a list, where `value` gives a number and `labels` its labels.
+// Writes one sample for each entry of a list: `value` returns a number and `labels` its labels.
 class Writer {
  public:
   explicit Writer(std::vector<MetricFamily>& to) : to_(to) {}
@@ -304,7 +304,7 @@ void write_latencies(const Snapshot& from, Writer& to) {
   }
 }
 
-// What the protocols count besides.
+// The protocols' own counters.
 
 // "busy_ns" of a counter becomes seconds.
 void write_protocol(const Snapshot& from, Writer& to) {

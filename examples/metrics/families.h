@@ -1,8 +1,8 @@
 // The metrics of a daemon, made from a snapshot: names, help texts, types and labels.
 //
-// docs/operate/metrics.md lists them all; tests/style/coverage.py compares. Names follow
-// Prometheus: base units (seconds, bytes), counters end in _total. Where the ceph-nvmeof exporter
-// has the same thing the stem is its (reads_completed_total, read_bytes_total, read_seconds_total
+// docs/operate/metrics.md lists them all; tests/style/coverage.py checks this. Names follow
+// Prometheus: base units (seconds, bytes), counters end in _total. If the ceph-nvmeof exporter has
+// the same metric, its stem is used (reads_completed_total, read_bytes_total, read_seconds_total
 // and so on).
 //
 // Thread safety: pure.

@@ -25,7 +25,7 @@ absl::Status bad(const Parts&... parts) {
 
 struct File {
   explicit File(const std::string& path)
-      // A pipe would wait for a writer.
+      // O_NONBLOCK: opening a pipe would wait for a writer.
       : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
   ~File() {
     if (fd >= 0) ::close(fd);
@@ -70,7 +70,7 @@ absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text) {
     if (host.size() != bracket + 1) return refuse();
     host = host.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
-    return refuse();  // an IPv6 address without brackets: which colon is the port's?
+    return refuse();  // an IPv6 address without brackets is ambiguous
   }
   if (host.empty() && (bracketed || port.empty())) return refuse();
   uint32_t number = kDefaultHttpPort;

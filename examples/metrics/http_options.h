@@ -1,4 +1,4 @@
-// Where the HTTP server listens and what it asks for, as options and configuration files have it.
+// The HTTP server's address and token, from options and configuration files.
 //
 // Thread safety: values.
 #pragma once
@@ -11,15 +11,15 @@
 
 namespace mrpool::metrics {
 
-// The port where none is named.
+// The default port.
 inline constexpr uint16_t kDefaultHttpPort = 9464;
 
 struct HttpEndpoint {
   boost::asio::ip::tcp::endpoint endpoint;
   bool loopback = false;
 };
-// "127.0.0.1:9464", "[::1]:9464", ":9464" (this machine alone), "10.0.0.7" (the usual port).
-// InvalidArgument says what to write instead.
+// "127.0.0.1:9464", "[::1]:9464", ":9464" (this machine only), "10.0.0.7" (the default port).
+// InvalidArgument has the accepted notation.
 absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text);
 
 // The token in a file: one line of 16 to 1024 printable characters. The file must be regular, its

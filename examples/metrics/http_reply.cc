@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
 
-// Takes the same time wherever the difference is.
+// Takes the same time for every position of the first difference.
 bool equal_secret(std::string_view a, std::string_view b) {
   unsigned difference = a.size() == b.size() ? 0 : 1;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -28,9 +28,9 @@ bool same_scheme(std::string_view a, std::string_view b) {
       a, b, {}, [](char c) { return c | 0x20; }, [](char c) { return c | 0x20; });
 }
 
-// "localhost", "127.0.0.1:9464" or "[::1]:9464": names that only this machine's own users give it.
+// "localhost", "127.0.0.1:9464" or "[::1]:9464": hosts that a foreign web page cannot use.
 bool names_no_other(std::string_view host) {
-  if (host.empty()) return true;  // no browser leaves it out
+  if (host.empty()) return true;  // every browser sends it
   const std::string_view name = base::host_of(host);
   return name == "localhost" || base::IpAddress::parse(name).has_value();
 }

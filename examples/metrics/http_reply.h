@@ -1,14 +1,14 @@
-// What the HTTP server answers, without sockets: a request in, a reply out.
+// The HTTP server's replies, without sockets: from a request to a reply.
 //
-//   /             the status page, its script and its style sheet beside it
-//   /status.json  what the page shows
+//   /             the status page; its script and its style sheet have paths of their own
+//   /status.json  the data of the page
 //   /metrics      for Prometheus
 //   /health       "ok"
 //
 // GET and HEAD only. With a token, /metrics and /status.json need "Authorization: Bearer TOKEN";
-// the page itself holds no data and asks for the token. Without one, a request that names another
-// host than a numeric address or localhost is refused where only this machine can connect: a web
-// page elsewhere could otherwise have its name point here and read the answers (DNS rebinding).
+// the page itself holds no data and asks for the token. Without a token on a loopback address, the
+// host of a request must be a numeric address or localhost. Otherwise a foreign web page could make
+// its own name resolve to this address and read the replies (DNS rebinding).
 //
 // Thread safety: distinct objects: safe. Ownership: the source must outlive it.
 #pragma once
@@ -24,7 +24,7 @@ namespace mrpool::metrics {
 
 struct HttpRequest {
   std::string_view method{};
-  std::string_view target{};  // as it was sent, with the query
+  std::string_view target{};  // as sent, with the query
   std::string_view host{};
   std::string_view authorization{};
 };
@@ -33,18 +33,18 @@ struct HttpReply {
   unsigned status = 200;
   std::string type = "text/plain; charset=utf-8";
   std::string body{};
-  // Besides those that every reply has (kHeaders).
+  // In addition to kHeaders.
   std::vector<std::pair<std::string, std::string>> headers{};
 };
 
-// Of every reply. Nothing is loaded from elsewhere, framed, guessed at or kept.
+// The headers of every reply. They forbid foreign content, framing, content sniffing and caching.
 extern const std::vector<std::pair<std::string, std::string>> kHeaders;
 
 class HttpSite {
  public:
   struct Options {
-    std::string token{};    // empty: none is asked for
-    bool loopback = false;  // nobody but this machine can connect
+    std::string token{};    // empty: not required
+    bool loopback = false;  // only this machine can connect
   };
   using Source = std::function<Snapshot()>;
   HttpSite(Options options, Source source)
@@ -59,7 +59,7 @@ class HttpSite {
   const Source source_;
 };
 
-// A reply of one line of text.
+// An error reply with one line of text.
 HttpReply refusal(unsigned status, std::string_view why);
 
 }  // namespace mrpool::metrics

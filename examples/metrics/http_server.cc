@@ -21,10 +21,10 @@ namespace http = boost::beast::http;
 using asio::ip::tcp;
 using Error = boost::system::error_code;
 
-// After an accept() that failed, because descriptors have run out.
+// The pause after an accept() that failed for lack of descriptors.
 constexpr std::chrono::milliseconds kAcceptPause{200};
 
-// What all connections share.
+// Shared by all connections.
 struct Shared {
   const HttpSite site;
   const std::chrono::milliseconds request_patience;
@@ -33,7 +33,7 @@ struct Shared {
 
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
-// One connection: requests one after the other, until either side has enough.
+// One connection: requests one at a time, until either side closes it.
 class Client : public std::enable_shared_from_this<Client> {
  public:
   Client(tcp::socket socket, Shared& shared) : stream_(std::move(socket)), shared_(shared) {
@@ -53,7 +53,7 @@ class Client : public std::enable_shared_from_this<Client> {
   }
 
  private:
-  // A request that is none is told so, and ends the connection.
+  // An invalid request receives an error and ends the connection.
   void got(const Error& error) {
     if (!error) return serve();
     if (error == http::error::header_limit) return write(refusal(431, "too long a request"), true);
@@ -140,7 +140,7 @@ struct HttpServer::Impl {
     acceptor.async_accept([this](Error error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
       if (error) return pause();
-      // One too many is closed as it goes out of scope.
+      // Above the limit, the connection is closed at the end of the scope.
       if (shared.clients < kMaxClients) {
         std::make_shared<Client>(std::move(socket), shared)->read();
       }
@@ -155,7 +155,7 @@ struct HttpServer::Impl {
     });
   }
 
-  Shared shared;  // clients, which the context holds, name it
+  Shared shared;  // the context's clients refer to it
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::steady_timer timer{context};

@@ -1,11 +1,11 @@
-// An HTTP/1.1 server for a daemon's metrics and status page, on a thread of its own.
+// An HTTP/1.1 server for a daemon's metrics and status page, on a separate thread.
 //
-// Nothing that a client does harms the daemon: there are kMaxClients connections (more are closed
-// at once), a request has kMaxRequest bytes and no body, and each request and each reply has a time
-// limit, so that slow clients are dropped.
+// Limits protect the daemon from clients. There are at most kMaxClients connections; further ones
+// are closed immediately. A request has at most kMaxRequest bytes and no body. Each request and
+// each reply has a time limit, so that slow clients are dropped.
 //
-// Thread safety: the owner's thread; its source is called on the server's. Ownership: owns its
-// thread, which ends with it.
+// Thread safety: the owner's thread; it calls the source on the server's thread. Ownership: owns
+// its thread, and the destructor joins it.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,7 @@ namespace mrpool::metrics {
 
 inline constexpr size_t kMaxClients = 64;
 inline constexpr uint32_t kMaxRequest = 8 << 10;
-// A request has so long from its connection, or the reply before it, to its end.
+// The time for a request, from the connection or the previous reply to its end.
 inline constexpr std::chrono::seconds kRequestPatience{20};
 inline constexpr std::chrono::seconds kReplyPatience{10};
 
@@ -36,7 +36,7 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // "http://127.0.0.1:9464/", with the port that was given for port 0.
+  // "http://127.0.0.1:9464/", with the assigned port if 0 was requested.
   std::string url() const;
 
  private:

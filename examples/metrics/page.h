@@ -1,4 +1,4 @@
-// The files of the status page, which the build puts into the program (page/, embed.cmake).
+// The files of the status page; the build embeds them in the program (page/, embed.cmake).
 //
 // Thread safety: constants.
 #pragma once
@@ -9,7 +9,7 @@
 namespace mrpool::metrics {
 
 struct PageFile {
-  std::string_view path;  // as a browser asks for it
+  std::string_view path;  // as requested by a browser
   std::string_view type;
   std::string_view content;
 };

@@ -1,9 +1,9 @@
-// What a daemon shows of itself at one moment: the exporter and the status page are made from it.
+// A snapshot of a daemon's state, from which the exporter and the status page are generated.
 //
-// The engine fills one on demand (examples/engine/observe.h). Values are read one by one from
-// counters that go on counting: each is exact, together they are not of one instant.
+// The daemon fills one on demand (observe() of its services). Values are read one by one while the
+// counters continue: each value is exact, but they are not from the same instant.
 //
-// Thread safety: values. Units: bytes and nanoseconds; names say which.
+// Thread safety: values. Units: bytes and nanoseconds, as named.
 #pragma once
 
 #include <array>
@@ -24,12 +24,12 @@ struct IoSum {
   uint64_t ns = 0;
 };
 
-// What was done for one host, one namespace or all.
+// The I/O of one host, of one namespace or of all.
 struct IoTotals {
   IoSum reads{};
   IoSum writes{};
   IoSum others{};        // flush, deallocate, write zeroes, verify and the like
-  uint64_t errors = 0;   // commands that were answered by an error
+  uint64_t errors = 0;   // commands that failed
   uint64_t storage = 0;  // of these, because the store failed
 
   void add(const IoTotals& other);
@@ -37,8 +37,8 @@ struct IoTotals {
 
 // Completed commands by latency, for an operation and a size class.
 struct Latencies {
-  std::array<uint64_t, kLatencyBuckets> counts{};  // each bucket alone
-  uint64_t ns = 0;                                 // of all of them
+  std::array<uint64_t, kLatencyBuckets> counts{};  // not cumulative
+  uint64_t ns = 0;                                 // the sum of all latencies
 };
 
 struct WorkerState {
@@ -55,7 +55,7 @@ struct WorkerState {
 
 struct DeviceState {
   std::string name{};
-  // Those of mrpool/statistics.h that the transport counts.
+  // The counters of mrpool/statistics.h that the transport has.
   std::vector<std::pair<std::string, uint64_t>> counters{};
   std::optional<MrPoolStats> pool{};
 };
@@ -75,11 +75,11 @@ struct TargetState {
   std::string name{};
   bool any_host = true;
   std::vector<UnitState> units{};
-  // What the protocol counts of it, by name (docs/reference/statistics.md).
+  // The protocol's counters of it, by name (docs/reference/statistics.md).
   std::vector<std::pair<std::string, uint64_t>> counters{};
 };
 
-// A host or an initiator that has done something, or is connected.
+// A host or an initiator that is connected or has done I/O.
 struct HostState {
   std::string name{};
   uint64_t connections = 0;
@@ -117,7 +117,7 @@ struct Snapshot {
   std::vector<TargetState> targets{};
   std::vector<HostState> hosts{};
   std::vector<SessionState> sessions{};
-  // What the protocol counts of the whole daemon, by name.
+  // The protocol's counters of the whole daemon, by name.
   std::vector<std::pair<std::string, uint64_t>> counters{};
   std::array<Latencies, kSizeClasses> reads{};
   std::array<Latencies, kSizeClasses> writes{};

@@ -101,7 +101,7 @@ json::array sessions_of(const Snapshot& from) {
   return all;
 }
 
-// Counts by bucket over all sizes, which is what the page plots.
+// Counts by bucket over all sizes, as plotted by the page.
 json::array latencies_of(const std::array<Latencies, kSizeClasses>& from) {
   json::array all;
   for (size_t i = 0; i < kLatencyBuckets; ++i) {

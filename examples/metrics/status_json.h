@@ -1,4 +1,4 @@
-// What the status page shows, as JSON. The page is its only promised reader: names may change.
+// The data of the status page, as JSON. The format is for the page only: names may change.
 //
 // Thread safety: pure.
 #pragma once

@@ -22,8 +22,10 @@ LONGEST_CELL = 300
 COMMENTED = ("include/", "pool/", "transport/c/", "transport/checker/", "transport/checks/",
              "transport/counters/", "transport/provider/", "transport/reactor/",
              "transport/uiwarp/", "transport/verbs/", "examples/audit/", "examples/base/",
-             "examples/c/", "examples/hello/", "examples/load/", "examples/nvmf/host/",
-             "examples/protocol/", "examples/run/", "examples/storage/", "examples/tutorial/")
+             "examples/c/", "examples/control/", "examples/ctl/", "examples/hello/",
+             "examples/iser/initiator/", "examples/load/", "examples/metrics/",
+             "examples/nvmf/host/", "examples/protocol/", "examples/run/", "examples/storage/",
+             "examples/tutorial/")
 SUFFIXES = (".h", ".cc")
 
 # Pattern, what to write.

@@ -1,8 +1,9 @@
-// What an initiator makes of the answer to a command: final, or to be submitted again.
+// Decides whether the answer to a command is final, or the command must be submitted again.
 //
-// A target refuses a command for now by BUSY, by TASK SET FULL, because it becomes ready (04/01),
-// or because it aborted the command itself (SAM-5 §5.3, SPC-4 §4.5.6); and it reports each unit
-// attention by one command that it does not carry out. Neither goes on for ever.
+// A target refuses a command temporarily with BUSY, with TASK SET FULL, while it becomes ready
+// (04/01), or when it aborted the command itself (SAM-5 §5.3, SPC-4 §4.5.6). It reports each unit
+// attention in the answer to one command, which it does not execute. The number of attempts is
+// limited in both cases.
 //
 // Thread safety: a value.
 #pragma once
@@ -18,11 +19,11 @@ class Attempts {
   enum class Next : uint8_t {
     kDone,
     kFailed,
-    kAttention,  // at once, after whoever has to know the unit has looked at it again
-    kLater,      // after delay()
+    kAttention,  // submit again, after checking the unit again
+    kLater,      // submit again after delay()
   };
 
-  // A reset, a mode change, new units, a new size: each is reported once.
+  // A reset, a mode change, new units and a new size are each reported once.
   static constexpr uint8_t kMostAttentions = 8;
 
   Next judge(const Command& command);
@@ -34,11 +35,12 @@ class Attempts {
   Nanoseconds delay_{0};
 };
 
-// Why `command` failed: Unavailable and the like as the session's error() when it was lost, else
-// DataLoss with what the target said.
+// Why `command` failed: the session's error() (Unavailable and others) if it was lost, else
+// DataLoss with the target's answer.
 absl::Status failure(const Command& command, const Session& session);
 
-// DataLoss when a command that reads or writes blocks succeeded without moving what was asked.
+// DataLoss if a command that reads or writes blocks succeeded but transferred another amount than
+// requested.
 absl::Status check_moved(uint64_t asked, uint32_t moved, uint32_t overflow);
 
 }  // namespace mrpool::iser

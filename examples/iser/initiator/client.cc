@@ -21,7 +21,7 @@ constexpr size_t kBuffer = kMaxCommandData;
 constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
                                         .most = std::chrono::hours(24)};
 
-// What options name has to be a name.
+// Checks that the value of an option is an iSCSI name.
 absl::Status check_name(const char* option, const std::string& name) {
   if (name.empty() || iscsi::valid_written_name(iscsi::normal_iscsi_name(name))) {
     return absl::OkStatus();
@@ -30,7 +30,7 @@ absl::Status check_name(const char* option, const std::string& name) {
       option, " '", name, "' is no iSCSI name; write it as iqn.2026-11.org.example:name"));
 }
 
-// A secret is not shown, not even a wrong one.
+// Messages never contain a secret, not even an invalid one.
 absl::Status parse_chap(const char* option, const std::string& text, iscsi::Credentials& to) {
   const absl::Status status = iscsi::parse_credentials(text, to);
   if (status.ok()) return status;
@@ -186,7 +186,8 @@ absl::StatusOr<Session*> Client::log_in() {
         parse_chap("--mutual-chap", options_.mutual_chap, options.login.mutual.emplace());
     if (!status.ok()) return status;
     if (options.login.mutual->secret == options.login.chap->secret) {
-      // RFC 7143 §9.2.1: who is asked for its own proof could hand it back.
+      // RFC 7143 §9.2.1: with equal secrets, a peer could return the challenge and reuse the
+      // answer.
       return absl::InvalidArgumentError("--chap and --mutual-chap: the secrets must differ");
     }
   }
@@ -204,7 +205,7 @@ absl::StatusOr<Session*> Client::log_in() {
   return &session;
 }
 
-// A refusal of the target, with what was asked for and the mend.
+// Adds the requested name and the remedy to a refusal of the target.
 absl::Status Client::explain(const absl::Status& refused) const {
   const std::string who = options_.target.empty() ? "discovery" : options_.target;
   std::string mend;
@@ -270,7 +271,7 @@ absl::Status Client::execute(const scsi::Cdb& cdb, DataDirection direction,
         return absl::OkStatus();
       case Attempts::Next::kFailed:
         if (command.sense && command.sense->same_code(scsi::kLunNotSupported)) return no_such_lun();
-        // A unit that others have cut may not have told yet.
+        // The target may not have reported yet that another host has shrunk the unit.
         if (command.sense && command.sense->same_code(scsi::kLbaOutOfRange)) {
           if (absl::Status same = check_pinned(); absl::IsAborted(same)) return same;
         }

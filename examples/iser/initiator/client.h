@@ -1,5 +1,5 @@
-// What every subcommand of mrpool-iser starts from: device, pool and one session, driven until
-// something has happened.
+// The common part of all subcommands of mrpool-iser: device, pool and sessions, and a loop that
+// runs until an event.
 //
 // Thread safety: one thread. Ownership: owns all of it.
 #pragma once
@@ -37,14 +37,14 @@ struct ClientOptions {
   Nanoseconds connect_timeout = kDefaultConnectTimeout;
   Nanoseconds timeout = kDefaultCommandTimeout;
 };
-// Declares the address and what sessions need.
+// Declares the address and the options of sessions.
 void add_options(base::CommandLine& command, ClientOptions& options);
-// The same for commands that talk to a unit of one target.
+// The same for commands that use a unit of one target.
 void add_unit_options(base::CommandLine& command, ClientOptions& options);
 
 class Client {
  public:
-  // Opens the device; `sessions` is how many may be made.
+  // Opens the device; `sessions` is the most sessions that may be made.
   static absl::StatusOr<std::unique_ptr<Client>> create(const ClientOptions& options,
                                                         uint32_t sessions = 1);
   ~Client();
@@ -54,36 +54,36 @@ class Client {
   MrPool& pool() { return *pool_; }
   Session& session() { return *sessions_.front(); }  // the first, once logged in
 
-  // Connects and logs in; sessions are numbered from 0, each an initiator port of its own.
+  // Connects and logs in; sessions are numbered from 0, and each is a separate initiator port.
   absl::StatusOr<Session*> log_in();
-  // Runs the loop until `what` calls the function it is given.
+  // Runs the loop until `what` calls its argument.
   void wait(const std::function<void(const std::function<void()>& done)>& what);
-  // What the work does when it is interrupted (load/interrupt.h). While there is no such call, and
-  // with kGiveUp, the sessions end.
+  // Sets the reaction to an interrupt (load/interrupt.h). Without it, and with kGiveUp, the
+  // sessions end.
   void on_interrupt(std::function<void(load::Interrupt::Step)> call) {
     on_interrupt_ = std::move(call);
   }
   void log_out();
 
-  // One command on the first session, submitted again as attempts.h says. `data` is copied through
-  // a buffer of the client's. Aborted: the pinned unit is not the one it was.
+  // Executes one command on the first session, with the retries of attempts.h. `data` is copied
+  // through the client's buffer. Aborted: the pinned unit was replaced by another.
   absl::Status run(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                    uint32_t* transferred = nullptr);
-  // READ(16) or WRITE(16) of `data`, a multiple of the unit's blocks. DataLoss when the target
-  // moved less, or more, than that.
+  // READ(16) or WRITE(16) of `data`, a multiple of the unit's blocks. DataLoss if the target
+  // transferred less or more.
   absl::Status transfer(bool write, const Capacity& capacity, uint64_t offset,
                         std::span<std::byte> data);
-  // What the unit says it is.
+  // Reads the properties of the unit.
   absl::StatusOr<Unit> read_unit();
-  // The same, and run() compares it from now on whenever the target reports a unit attention.
+  // The same, and run() compares them from now on after each unit attention.
   absl::StatusOr<Unit> pin_unit();
-  // Compares it now. Aborted: it is another.
+  // Compares them now. Aborted: it is another unit.
   absl::Status check_pinned();
-  // The unit that run() talks to from now on; at first it is the option's.
+  // Selects the unit for run(); the default is the option's.
   void use_lun(uint32_t lun) { lun_ = lun; }
-  // Its LUN structure.
+  // The LUN structure of that unit.
   uint64_t lun() const;
-  // NotFound, with the mend.
+  // NotFound, with the remedy.
   absl::Status no_such_lun() const;
 
  private:
@@ -91,7 +91,7 @@ class Client {
   absl::Status open(uint32_t sessions);
   struct Moved {
     uint32_t bytes = 0;
-    uint32_t overflow = 0;  // that the target had or wanted beyond the data
+    uint32_t overflow = 0;  // that the target had or expected beyond the data
   };
   absl::Status execute(const scsi::Cdb& cdb, DataDirection direction, std::span<std::byte> data,
                        Moved& moved);
@@ -106,7 +106,7 @@ class Client {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
-  std::optional<load::Buffer> buffer_;  // kBuffer bytes of data, then those of UnitReader
+  std::optional<load::Buffer> buffer_;  // kBuffer bytes of data, then the buffer of UnitReader
   std::optional<Unit> pinned_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::function<void(load::Interrupt::Step)> on_interrupt_;
@@ -114,13 +114,13 @@ class Client {
   std::optional<load::Interrupt> interrupt_;
 };
 
-// A client that is logged in to options.target. InvalidArgument where that is empty.
+// Returns a client that is logged in to options.target. InvalidArgument if that is empty.
 absl::StatusOr<std::unique_ptr<Client>> connect(const ClientOptions& options);
 absl::Status check_target(const ClientOptions& options);
-// InvalidArgument: --bs is more than one command moves.
+// InvalidArgument: --bs exceeds the transfer of one command.
 absl::Status check_bs(uint32_t bytes);
 
-// The commands of mrpool-iser; each declares itself, with its options and what runs it.
+// The commands of mrpool-iser; each declares its options and its function.
 void add_ls(base::CommandLine& program);
 void add_inq(base::CommandLine& program);
 void add_read(base::CommandLine& program);

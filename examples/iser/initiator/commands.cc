@@ -1,4 +1,4 @@
-// mrpool-iser ls, inq: ask and print.
+// mrpool-iser ls and inq: query a target and print the answer.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -17,10 +17,10 @@
 namespace mrpool::iser {
 namespace {
 
-// What INQUIRY answers where there is no unit (SPC-4 §6.6.2: qualifier 011b, type 1fh).
+// The answer of INQUIRY for a missing unit (SPC-4 §6.6.2: qualifier 011b, type 1fh).
 constexpr uint8_t kNoUnit = 0x7f;
 
-// A field that the target has chosen.
+// A text field of the target's answer, made printable.
 std::string text_field(std::span<const std::byte> data, size_t at, size_t size) {
   std::string text(reinterpret_cast<const char*>(data.data()) + at, size);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.pop_back();
@@ -39,7 +39,7 @@ void print_inquiry(std::span<const std::byte> data) {
   std::printf("revision:    %s\n", text_field(data, 32, 4).c_str());
 }
 
-// The units of a target, with what iscsi-ls shows of them: the kind and the size.
+// Lists the units of a target with kind and size, like iscsi-ls.
 absl::Status list_units(const ClientOptions& options) {
   auto client = connect(options);
   if (!client.ok()) return client.status();
@@ -61,7 +61,7 @@ absl::Status list_units(const ClientOptions& options) {
                   static_cast<unsigned long long>(unit->capacity.blocks),
                   unit->capacity.block_size);
     } else if (absl::IsUnavailable(unit.status()) || absl::IsCancelled(unit.status())) {
-      return unit.status();  // there is no session left to ask about the others
+      return unit.status();  // without a session the others cannot be queried
     } else {
       std::printf("  LUN %u: %s\n", lun,
                   base::printable(std::string(unit.status().message())).c_str());
@@ -103,7 +103,7 @@ int list_targets(const ClientOptions& options, bool units) {
     if (!units) continue;
     ClientOptions of_target = options;
     of_target.target = target.name;
-    // One that lets nobody in does not hide the others.
+    // A target that refuses the login does not hide the others.
     if (const absl::Status status = list_units(of_target); !status.ok()) exit = fail(status);
     if (load::Interrupt::heard()) return exit;
   }

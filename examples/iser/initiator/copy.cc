@@ -1,4 +1,4 @@
-// mrpool-iser read, mrpool-iser write: a range of a unit to and from a file or a pipe.
+// mrpool-iser read and write: copy a range of a unit to or from a file or a pipe.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -18,7 +18,7 @@
 namespace mrpool::iser {
 namespace {
 
-// What read and write are asked for.
+// The options of read and write.
 struct Copy {
   ClientOptions client;
   load::Range range{};
@@ -26,7 +26,7 @@ struct Copy {
   load::CopyPace pace{};
 };
 
-// Reads or writes while the session's loop runs, and answers its pings.
+// Reads or writes the file while the session's loop runs, so that it answers pings.
 absl::StatusOr<size_t> move(Client& client, load::FileWorker& file, std::span<std::byte> memory,
                             bool writes) {
   absl::StatusOr<size_t> moved = size_t{0};
@@ -44,7 +44,7 @@ absl::StatusOr<size_t> move(Client& client, load::FileWorker& file, std::span<st
   return moved;
 }
 
-// The unit, a ring of its commands, and the file.
+// The unit, the ring of its commands, and the file.
 struct Work {
   Client& client;
   Unit unit;
@@ -97,7 +97,7 @@ absl::Status copy_out(Work& work, const Copy& copy, load::CopyLine& line, uint64
   return absl::OkStatus();
 }
 
-// What the unit holds after the file's last byte, within the last block, stays as it is.
+// Fills the last block with the unit's own data after the file's last byte.
 absl::Status complete_last_block(Work& work, const CopyRing::Chunk& chunk, uint64_t at) {
   const uint32_t block_size = work.unit.capacity.block_size;
   const uint32_t tail = chunk.bytes % block_size;
@@ -132,8 +132,8 @@ absl::Status copy_in(Work& work, const Copy& copy, load::CopyLine& line, uint64_
   return copied == 0 ? load::empty_input() : absl::OkStatus();
 }
 
-// The memory must not go while a command uses it. A unit may have become another one without a
-// word: a smaller one refuses what is beyond its end.
+// Waits for active commands before their memory is released. Then checks the unit again, because a
+// smaller unit that replaced it unnoticed refuses commands beyond its end.
 absl::Status end(Work& work, absl::Status status) {
   const absl::Status drained = work.ring->drain();
   status.Update(drained);
@@ -171,7 +171,7 @@ absl::Status write_unit(Client& client, const Copy& copy, const load::File& inpu
   Work work{client, *std::move(unit)};
   status = work.start(copy, input.fd(), false);
   if (status.ok()) status = end(work, copy_in(work, copy, line, copied));
-  // Acknowledged to the caller means durable.
+  // Written data must be durable before success is reported.
   return status.ok() ? client.run(scsi::Cdb{0x35}, DataDirection::kNone, {}) : status;
 }
 
@@ -225,8 +225,8 @@ void add_read(base::CommandLine& program) {
 
 void add_write(base::CommandLine& program) {
   const auto copy = std::make_shared<Copy>();
-  // A target reports by a single command that a unit is another one now; writes that were sent
-  // after that command reach the other unit.
+  // A target reports a replaced unit in the answer to a single command; writes that were sent after
+  // that command would reach the other unit.
   copy->pace.depth = 1;
   base::CommandLine& command = program.command("write", "copy a file or stdin to a range of a unit",
                                                [copy] { return write(*copy); });

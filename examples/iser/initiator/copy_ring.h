@@ -1,8 +1,8 @@
-// The commands of a copy: several chunks under way, used in turn, so that the order of use is the
-// order of the file.
+// The commands of a copy: several chunks at once, used in turn, so that their order is the order of
+// the file.
 //
-// Thread safety: the reactor's thread. Ownership: client and unit are the caller's and outlive it;
-// the ring owns the memory. Destroy it after drain().
+// Thread safety: the reactor's thread. Ownership: the caller owns client and unit, which outlive
+// it; the ring owns the memory. Destroy it after drain().
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class CopyRing {
    public:
     explicit Chunk(const Sge& room);
     std::span<std::byte> memory() const { return {room_.addr, room_.length}; }
-    uint32_t bytes = 0;  // that the file has of it
+    uint32_t bytes = 0;  // bytes of the file in it
 
    private:
     friend class CopyRing;
@@ -38,18 +38,18 @@ class CopyRing {
     std::function<void()> waiter_;
   };
 
-  // Of a client that is logged in.
+  // `client` must be logged in.
   static absl::StatusOr<std::unique_ptr<CopyRing>> create(Client& client, const Unit& unit,
                                                           const load::CopyPace& pace);
 
   Chunk& operator[](uint64_t turn) { return *chunks_[turn % chunks_.size()]; }
-  // Moves the blocks of the chunk's bytes.
+  // Transfers the blocks that contain the chunk's bytes.
   void submit(Chunk& chunk, bool write, uint64_t offset);
-  // Runs the loop until the chunk's command has ended; what became of it.
+  // Runs the loop until the chunk's command has ended; returns its result.
   absl::Status wait(Chunk& chunk);
-  // Waits for all. The first error.
+  // Waits for all chunks; returns the first error.
   absl::Status drain();
-  // Waits no longer for another attempt of a command.
+  // Ends all waits before retries of commands.
   void hurry() { commands_.hurry(); }
 
  private:

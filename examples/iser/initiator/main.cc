@@ -1,4 +1,4 @@
-// mrpool-iser: an iSER initiator for any device of the library.
+// mrpool-iser: an iSER initiator on any device of the library.
 #include <signal.h>
 
 #include "examples/base/command_line.h"

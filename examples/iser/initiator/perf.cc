@@ -1,5 +1,5 @@
-// mrpool-iser perf: load on a unit, verified, reported with fio's keys. Jobs are sessions of their
-// own on one thread.
+// mrpool-iser perf: generates load on a unit, verifies it, and reports with fio's keys. Each job is
+// a session; one thread runs all.
 #include <algorithm>
 #include <boost/json/object.hpp>
 #include <chrono>
@@ -41,7 +41,7 @@ class Perf {
 
   absl::Status run();
   int report() const;
-  // Why jobs ended early: another unit, or see PerfJob::cause().
+  // Why jobs ended early: another unit, or PerfJob::cause().
   absl::Status cause() const {
     absl::Status first = changed_;
     for (const auto& job : jobs_) first.Update(job->cause());
@@ -69,7 +69,7 @@ class Perf {
   load::Live live_;
 };
 
-// Before there is a session with pings to answer: much memory takes its time.
+// Call it before a session exists, because allocating much memory would delay the answers to pings.
 absl::Status Perf::make_buffer() {
   if (absl::Status status = check_bs(load_.bs); !status.ok()) return status;
   auto buffer = load::Buffer::create(client_.pd(), perf_buffer(load_) * load_.numjobs);
@@ -91,7 +91,7 @@ absl::Status Perf::log_in() {
   return absl::OkStatus();
 }
 
-// What is beyond the target's command window would only wait here.
+// Limits the depth to the target's command window, because further commands would only wait.
 void Perf::take_granted_depth() {
   uint32_t granted = load_.iodepth;
   for (const Session* session : sessions_) granted = std::min(granted, session->window());
@@ -129,8 +129,8 @@ absl::Status Perf::make_jobs() {
   return absl::OkStatus();
 }
 
-// First the jobs read back what they wrote, for as long as there is time, then they wait for what
-// is under way, then nobody waits any more; the results are shown all the same.
+// The steps after a signal: the jobs verify what they wrote; then they only wait for active
+// commands; then they do not wait. The results are printed in every case.
 void Perf::interrupted(load::Interrupt::Step step) {
   for (const auto& job : jobs_) job->stop(step != load::Interrupt::Step::kFirst);
 }
@@ -155,7 +155,7 @@ absl::Status Perf::run() {
   client_.on_interrupt([this](load::Interrupt::Step step) { interrupted(step); });
   run_jobs();
   const auto failed = [](const auto& job) { return job->stats().failed(); };
-  // The unit may have become another without a word: a smaller one refuses what is beyond its end.
+  // The unit may have been replaced unnoticed: a smaller unit refuses commands beyond its end.
   if (!load::Interrupt::heard() && cause().ok() && std::ranges::any_of(jobs_, failed)) {
     const absl::Status same = client_.check_pinned();
     if (absl::IsAborted(same)) changed_ = same;

@@ -87,8 +87,8 @@ void PerfJob::ended(Slot& slot, const absl::Status& status) {
   if (status.ok()) {
     workload_.completed(slot.io, clock_now(), slot.bytes());
   } else {
-    // As fio by default: the first error ends the job. Without a session, or on another unit,
-    // nothing can be read back either.
+    // As in fio by default, the first error ends the job. Without a session, or on another unit,
+    // the data cannot be verified either.
     const absl::string_view why = status.message();
     workload_.completed(slot.io, clock_now(), slot.bytes(), {why.data(), why.size()});
     const bool over = !absl::IsDataLoss(status);

@@ -1,9 +1,9 @@
-// One job of a load: a session, and iodepth I/Os under way on it.
+// One job of a load: a session with iodepth concurrent I/Os.
 //
-// Commands are submitted again as unit_commands.h says; another unit ends the job.
+// Commands are retried by unit_commands.h; another unit ends the job.
 //
-// Thread safety: the reactor's thread. Ownership: session, buffer, unit and progress are the
-// caller's and outlive the job, which is destroyed when it has finished.
+// Thread safety: the reactor's thread. Ownership: the caller owns session, buffer, unit and
+// progress, which outlive the job. Destroy the job when it has finished.
 #pragma once
 
 #include <cstdint>
@@ -38,13 +38,13 @@ class PerfJob {
   explicit PerfJob(const PerfJobOptions& options);
   ~PerfJob();
 
-  // `finished` runs once, when all I/O, reading back included, is done.
+  // `finished` runs once, when all I/O, including the verification, has ended.
   void start(std::function<void()> finished);
-  // No further I/O; what was written is still read back unless `now_or_never`, which also ends the
-  // wait for another attempt.
+  // Starts no further I/O. Written data is still read back, unless `now_or_never`, which also ends
+  // waits before retries.
   void stop(bool now_or_never);
   const load::JobStats& stats() const { return workload_.stats(); }
-  // Why the job ended early: the session was lost, or the unit is another one (Aborted).
+  // Why the job ended early: the session was lost, or the unit was replaced by another (Aborted).
   const absl::Status& cause() const { return cause_; }
 
  private:

@@ -29,13 +29,13 @@ Sge part(const Sge& whole, uint32_t offset, uint32_t length) {
   return {whole.addr + offset, length, whole.lkey};
 }
 
-// The right a target needs on a command's data, and no more.
+// The access that a target needs to a command's data, and no more.
 Access right_for(DataDirection direction) {
   return direction == DataDirection::kIn ? Access::kLocalWrite | Access::kRemoteWrite
                                          : Access::kRemoteRead;
 }
 
-// What of a write's data goes out unasked: with the command, and in Data-Outs behind it.
+// The unsolicited part of a write's data: with the command, and in Data-Outs after it.
 struct Unsolicited {
   uint32_t immediate = 0;
   uint32_t total = 0;
@@ -46,7 +46,7 @@ Unsolicited unsolicited_part(const iscsi::Parameters& agreed, uint32_t length, b
   Unsolicited unasked;
   if (agreed.immediate_data) unasked.immediate = std::min(burst, agreed.target_recv);
   unasked.total = unasked.immediate;
-  // Data-Outs go on until the burst is full, so it has to fit.
+  // Data-Outs must fill the whole burst, so it must fit into kMaxDataOuts.
   if (!agreed.initial_r2t && burst - unasked.immediate <= kMaxDataOuts * agreed.target_recv) {
     unasked.total = burst;
   }
@@ -122,7 +122,7 @@ absl::Status Session::open() {
     controls_.back()->offset = at;
     free_controls_.push_back(controls_.back().get());
   }
-  // What its key needs, the command and its Data-Outs for each; one SEND for other PDUs.
+  // For each command: its key, the command and its Data-Outs. For other PDUs: one SEND each.
   const uint32_t sends = (Lender::kSendRequests + 1 + kMaxDataOuts) * options_.depth + kMisc;
   auto cq = device_.create_cq(reactor_, {.depth = sends + receives});
   if (!cq.ok()) return cq.status();
@@ -217,7 +217,7 @@ void Session::timed_out() {
                                                 base::format_duration(options_.timeout))));
 }
 
-// Ends the session when something has waited for too long.
+// Ends the session if an answer is overdue.
 void Session::tick() {
   const auto late = [this](Nanoseconds since) {
     return reactor_.now() - since > options_.command_timeout;
@@ -227,7 +227,7 @@ void Session::tick() {
     if (slot->command == nullptr || !late(slot->command->since_)) continue;
     what = name_of(slot->command->cdb);
   }
-  // Those that wait have time as long as others are answered.
+  // Waiting commands are not overdue while others are answered.
   if (!waiting_.empty() && late(std::max(waiting_.front()->since_, last_answer_))) {
     what = "any command; the target does not open its window";
   }
@@ -253,7 +253,7 @@ void Session::told_ready(absl::Status status) {
 void Session::fail(absl::Status status) {
   if (error_.ok()) error_ = std::move(status);
   if (qp_ != nullptr && state_ != State::kClosed) {
-    qp_->abort();  // on_disconnected tells everybody
+    qp_->abort();  // on_disconnected notifies all
   } else {
     tell_later();
   }
@@ -303,12 +303,12 @@ void Session::pump() {
   }
 }
 
-// A loan has its MR after a wait, or its key is dead.
+// A loan got its MR after a wait, or its key was invalidated.
 void Session::key_done(Slot& slot, LoanStatus status) {
   switch (status) {
     case LoanStatus::kReady:
       pump();
-      if (free_.keeps_place(slot)) drop_place();  // not of use now: others may have the MR
+      if (free_.keeps_place(slot)) drop_place();  // not needed now: others may use the MR
       break;
     case LoanStatus::kReturned:
     case LoanStatus::kLost:
@@ -337,11 +337,11 @@ bool Session::begin(Command& command) {
           ? unsolicited_part(parameters(), length, options_.send_first_burst)
           : Unsolicited{};
   const bool keyed = length > unasked.total;
-  // The key begins where the target is to begin (iser_header.h).
+  // The key starts at the first byte that the target transfers (iser_header.h).
   const Sge solicited = keyed ? part(command.data, unasked.total, length - unasked.total) : Sge{};
   Slot* taken = nullptr;
   const LoanStatus begun = free_.take(*lender_, solicited, right_for(command.direction), taken);
-  if (begun == LoanStatus::kPending) return false;  // it goes on when an MR comes back
+  if (begun == LoanStatus::kPending) return false;  // continues when an MR is returned
   if (begun != LoanStatus::kReady) {
     key_refused(begun);
     return false;
@@ -361,7 +361,7 @@ bool Session::begin(Command& command) {
   return true;
 }
 
-// The headers of the slot's command, which gets its number.
+// Encodes the headers of the slot's command and assigns its number.
 void Session::encode(Slot& slot, uint32_t length, uint32_t immediate, bool final) {
   const Command& command = *slot.command;
   const bool in = command.direction == DataDirection::kIn;
@@ -388,8 +388,8 @@ void Session::encode(Slot& slot, uint32_t length, uint32_t immediate, bool final
   pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
 }
 
-// Posts the command, with the registration of its key in front and its Data-Outs after it; the last
-// one's completion stands for all.
+// Posts the registration of the key, the command, and its Data-Outs; the completion of the last one
+// stands for all.
 void Session::send(Slot& slot, uint32_t immediate, uint32_t unasked) {
   const Command& command = *slot.command;
   std::array<std::array<Sge, 2>, 1 + kMaxDataOuts> sges;
@@ -422,7 +422,7 @@ void Session::send(Slot& slot, uint32_t immediate, uint32_t unasked) {
   const bool keyed = slot.loan.state() == Loan::State::kReady;
   const PostResult posted = keyed ? lender_->post(slot.loan, sends[0]) : qp_->post_send(sends[0]);
   if (!posted.ok()) {
-    // Nobody will hear of it: on_disconnected takes the slot.
+    // No completion will follow: on_disconnected releases the slot.
     --slot.halves;
     fail(absl::InternalError(
         absl::StrCat("a command could not be sent: ", std::string(to_string(posted.status)))));

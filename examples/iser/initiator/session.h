@@ -1,18 +1,18 @@
 // An iSER initiator session: login, SCSI commands with a key for each I/O from an MR pool, text,
 // logout.
 //
-// Every command with data lends the target exactly the bytes that are to move by RDMA
-// (mrpool/lender.h), with exactly the right that needs: remote read for a write, remote write for a
-// read. The target's SEND usually ends the key's life; where it did not, the session ends it before
-// the command is done, so the buffer is the caller's again.
+// Every command with data registers exactly the bytes that RDMA transfers (mrpool/lender.h), with
+// exactly the required access: remote read for a write, remote write for a read. The target's SEND
+// usually invalidates the key. If it did not, the session invalidates it before the command is
+// done. So the target cannot access the buffer afterwards.
 //
-// A command that finds the pool empty waits for an MR, and those behind it wait in order, whoever
-// else uses the pool.
+// A command that finds the pool empty waits for an MR, and later commands wait in order, even if
+// others use the pool too.
 //
-// Thread safety: the reactor's thread. Ownership: device, pd and pool outlive it; commands stay the
-// caller's until done. Completions come from the loop, never from inside a call. The session may be
-// destroyed outside of its callbacks, and from inside those that follow the end of its connection;
-// commands under way are then forgotten.
+// Thread safety: the reactor's thread. Ownership: device, pd and pool outlive it. The caller owns
+// commands and keeps them until they are done. Completions come from the loop, never from inside a
+// call. The session may be destroyed outside of its callbacks, and inside those that follow the end
+// of its connection; active commands are then discarded without a callback.
 #pragma once
 
 #include <array>
@@ -50,17 +50,17 @@ struct Command {
 
   // The request.
   Done done;
-  uint64_t lun = 0;  // as eight bytes of a LUN structure
+  uint64_t lun = 0;  // the eight bytes of a LUN structure
   scsi::Cdb cdb{};
   DataDirection direction = DataDirection::kNone;
   Sge data{};  // registered with the session's Pd
 
-  // The answer. `lost`: the connection ended first, nothing else counts.
+  // The answer. `lost`: the connection ended first; the other fields are invalid.
   bool lost = false;
   scsi::Status status = scsi::Status::kGood;
   std::optional<scsi::Sense> sense{};
   uint32_t transferred = 0;  // bytes, after the residual
-  uint32_t overflow = 0;     // bytes that the target had or wanted beyond `data`
+  uint32_t overflow = 0;     // bytes that the target had or expected beyond `data`
 
   bool good() const { return !lost && status == scsi::Status::kGood; }
 
@@ -68,11 +68,11 @@ struct Command {
   friend class Session;
   Nanoseconds since_{0};  // when it was submitted, and then when it was sent
 };
-// "good", "check condition: 5/24/00", "the connection was lost"; why it was lost is the session's
-// error().
+// "good", "check condition: 5/24/00", "the connection was lost"; the session's error() has the
+// reason.
 std::string describe(const Command& command);
 
-// A task management function (RFC 7143 §11.5). Commands that it ended without an answer are done
+// A task management function (RFC 7143 §11.5). Commands that it aborted without an answer are done
 // before it is, with kTaskAborted.
 struct Management {
   using Done = void (*)(Management& self);
@@ -86,27 +86,27 @@ struct Management {
   uint64_t lun = 0;
   const Command* command = nullptr;  // of kAbortTask
 
-  // The answer. `lost`: the connection ended first, nothing else counts.
+  // The answer. `lost`: the connection ended first; the other fields are invalid.
   bool lost = false;
   uint8_t response = iscsi::TaskResponse::kComplete;
 
  private:
   friend class Session;
-  uint32_t cmd_sn_ = 0;  // commands before it are those it ends
+  uint32_t cmd_sn_ = 0;  // it aborts the commands before this number
   Nanoseconds since_{0};
 };
 
 struct SessionOptions {
   Address address{};
   iscsi::InitiatorLoginOptions login{};
-  uint32_t depth = kDefaultDepth;  // commands under way
+  uint32_t depth = kDefaultDepth;  // concurrent commands
   bool remote_invalidation = true;
-  // Of a write that is larger than what may be sent unasked, sends that much unasked all the same,
-  // as Linux does. Otherwise the target fetches such writes whole.
+  // For a write that is larger than the unsolicited limit, sends the first part unsolicited, as
+  // Linux does. Otherwise the target fetches such writes completely.
   bool send_first_burst = false;
-  Nanoseconds timeout = kDefaultConnectTimeout;  // of connecting and login together, of logout
-  // Of a command, a task management function, a ping and a whole text. An answer that is later ends
-  // the session.
+  Nanoseconds timeout = kDefaultConnectTimeout;  // of connect and login together, of logout
+  // The time-out of a command, a task management function, a ping and a text negotiation. If it
+  // expires, the session ends.
   Nanoseconds command_timeout = kDefaultCommandTimeout;
 };
 
@@ -114,8 +114,8 @@ struct SessionCounters {
   uint64_t keys = 0;
   uint64_t remote_invalidations = 0;
   uint64_t local_invalidations = 0;
-  uint64_t immediate = 0;  // commands whose data travelled with them
-  uint64_t data_outs = 0;  // PDUs of unsolicited data behind commands
+  uint64_t immediate = 0;  // commands with immediate data
+  uint64_t data_outs = 0;  // PDUs of unsolicited data after commands
 };
 
 class Session final : public QpEvents {
@@ -127,29 +127,29 @@ class Session final : public QpEvents {
 
   // Connects and logs in.
   void start(std::function<void(absl::Status)> ready);
-  // Before connected() it waits; after the end it is lost.
+  // Before connected() the command waits; after the end it is lost.
   void submit(Command& command);
-  // SendTargets and the like; `answer` has the whole text.
+  // Sends SendTargets and similar; `answer` receives the complete text.
   void text(const std::string& request, std::function<void(absl::StatusOr<std::string>)> answer);
-  // Requires connected(). False: too many are under way, or the target does not have the command
-  // that is to be aborted (it has not been sent, or its answer is here).
+  // Requires connected(). False: too many are active, or the target does not have the command to
+  // abort (it has not been sent, or its answer has arrived).
   [[nodiscard]] bool manage(Management& management);
-  // A NOP with data, one at a time; `answer` has what came back.
+  // Sends a NOP with data, one at a time; `answer` receives the returned data.
   void ping(const std::string& data, std::function<void(absl::StatusOr<std::string>)> answer);
-  // Logs out and disconnects; `gone` runs when nothing is under way any more.
+  // Logs out and disconnects; `gone` runs when no operation is active any more.
   void close(std::function<void()> gone);
-  // Ends the connection at once; commands are lost.
+  // Ends the connection immediately; commands are lost.
   void abort(std::string_view why) { fail(absl::CancelledError(std::string(why))); }
 
   const iscsi::Parameters& parameters() const { return login_.parameters(); }
   const SessionCounters& counters() const { return counters_; }
   bool connected() const { return state_ == State::kReady; }
-  // The connection is gone, and who waited for something has heard of it. error() says why, in
-  // words, and ended_by() what became of the queue pair.
+  // True if the connection has ended and all waiting callbacks have run. error() has the reason as
+  // text, ended_by() the reason of the queue pair.
   bool ended() const { return told_; }
   const absl::Status& error() const { return error_; }
   DisconnectReason ended_by() const { return ended_by_; }
-  // Commands the target takes before it answers one.
+  // The number of commands that the target accepts before it answers one.
   uint32_t window() const { return max_cmd_sn_ + 1 - exp_cmd_sn_; }
 
   void on_connected(Qp& qp, const ConnectionInfo& info) override;
@@ -214,8 +214,8 @@ class Session final : public QpEvents {
   std::array<Management*, kManagements> managements_{};
   std::function<void()> gone_;
   std::deque<Command*> waiting_;
-  // Of a session that has ended. All who wait hear of it one at a time, each from the loop: any of
-  // them may destroy the session.
+  // Commands of a session that has ended. Their callbacks run one at a time from the loop, because
+  // any of them may destroy the session.
   std::deque<Command*> lost_;
   Bound<Task, &Session::tell_one> teller_{*this};
   bool telling_ = false;

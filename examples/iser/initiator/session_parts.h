@@ -1,5 +1,5 @@
-// What session.cc (set-up and sending) and session_receive.cc share: sizes and tags of the PDUs,
-// and the session's parts. Included by these two only.
+// Shared by session.cc (set-up and sending) and session_receive.cc only: sizes and tags of the
+// PDUs, and the session's parts.
 //
 // Thread safety: as Session.
 #pragma once
@@ -18,8 +18,9 @@ namespace mrpool::iser {
 
 inline constexpr size_t kHeaders = iscsi::kIserHeaderSize + iscsi::kBhsSize;
 inline constexpr uint32_t kMessage = kHeaders + 8192;
-inline constexpr uint32_t kMisc = 8;  // PDUs beside commands, each way
-// Unsolicited data behind one command (RFC 7143 §4.2.5.1). Where more was agreed none is sent.
+inline constexpr uint32_t kMisc = 8;  // PDUs other than commands, in each direction
+// PDUs of unsolicited data after one command (RFC 7143 §4.2.5.1). If the negotiated burst needs
+// more, none is sent.
 inline constexpr uint32_t kMaxDataOuts = 2;
 inline constexpr Nanoseconds kLongestTick = std::chrono::seconds(1);
 inline constexpr uint32_t kTextTag = 0xfffffff0;
@@ -54,8 +55,8 @@ struct Session::Control : Completion {
   size_t offset = 0;
 };
 
-// A command under way. It is done when its answer is here, its SEND has completed and its key is
-// dead.
+// An active command. It is done when its answer has arrived, its SEND has completed and its key is
+// invalid.
 struct Session::Slot {
   explicit Slot(Session& owner) : session(owner), loan(*this, owner.reactor_) {}
   void on_sent(const WorkCompletion& wc) {
@@ -68,7 +69,7 @@ struct Session::Slot {
   Bound<Completion, &Slot::on_sent> sent{*this};
   Bound<Loan, &Slot::key_done> loan;
   Command* command = nullptr;
-  Sge lent;  // what of its data moves by RDMA
+  Sge lent;  // the part of its data that RDMA transfers
   uint32_t index = 0;
   uint32_t cmd_sn = 0;
   size_t offset = 0;  // of the headers of the command and its Data-Outs

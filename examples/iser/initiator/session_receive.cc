@@ -1,4 +1,4 @@
-// Session: what comes in, and how a command ends.
+// Session: receiving, and the end of commands.
 #include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
 #include "examples/iser/initiator/session_parts.h"
@@ -10,7 +10,7 @@ void Session::received(Receive& receive, const WorkCompletion& wc) {
   const auto message = mr_->memory().subspan(receive.offset, wc.byte_len);
   if (message.size() < kHeaders) return fail(absl::InternalError("a PDU shorter than its header"));
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
-  // A target may end the key of a command with its answer, and no key otherwise.
+  // A target may invalidate the key of a command with its answer, and no other key.
   if (wc.invalidated && header.op != iscsi::Op::kScsiResponse) {
     return fail(absl::InternalError("the target invalidated a key that is not its command's"));
   }
@@ -41,7 +41,7 @@ void Session::received(Receive& receive, const WorkCompletion& wc) {
       break;
     }
     case iscsi::Op::kAsync:
-      break;  // what it announces follows by itself
+      break;  // the announced event follows
     default:
       fail(absl::InternalError(
           absl::StrCat("unexpected ", std::string(iscsi::to_string(header.op)))));
@@ -83,7 +83,7 @@ void Session::command_answer(std::span<const std::byte> message, const WorkCompl
   }
   Slot& slot = *slots_[response.task_tag];
   Command& command = *slot.command;
-  if (!end_key(slot, wc)) return;  // on_disconnected takes the slot
+  if (!end_key(slot, wc)) return;  // on_disconnected releases the slot
   slot.answered = true;
   last_answer_ = reactor_.now();
   command.status = response.response == iscsi::ScsiResponse::kCompleted
@@ -114,8 +114,8 @@ void Session::management_answer(std::span<const std::byte> message) {
   }
   Management& management = *std::exchange(managements_[index], nullptr);
   management.response = response.response;
-  // What it ended and has not been answered never will be: the answers that there were came before
-  // (RFC 7143 §11.5.1, §11.6.1).
+  // Aborted commands without an answer will not be answered any more: all answers came before (RFC
+  // 7143 §11.5.1, §11.6.1).
   const bool complete = response.response == iscsi::TaskResponse::kComplete;
   const auto ended = [&](const Slot& slot) {
     if (!iscsi::sn_less(slot.cmd_sn, management.cmd_sn_)) return false;
@@ -142,8 +142,8 @@ void Session::management_answer(std::span<const std::byte> message) {
   pump();
 }
 
-// Sees to it that the command's key ends, by the target's answer or from here. A target may end the
-// key of its own command, and no other: false when it broke that rule, or nothing can be posted.
+// Makes sure that the command's key is invalidated, by the target's answer or by this side. False:
+// the target invalidated a key that does not belong to the command, or nothing can be posted.
 bool Session::end_key(Slot& slot, const WorkCompletion& answer) {
   const LoanStatus ended = lender_->end(slot.loan, answer);
   switch (ended) {
@@ -171,7 +171,7 @@ void Session::finish(Slot& slot) {
   Command& command = *slot.command;
   slot.command = nullptr;
   free_.add(slot);
-  pump();  // who waited for the slot comes before what the caller may send now
+  pump();  // commands that wait for the slot precede new ones of the caller
   command.done(command);
 }
 

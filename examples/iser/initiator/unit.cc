@@ -95,7 +95,7 @@ UnitReader::UnitReader(Session& session, Reactor& reactor, uint64_t lun, const S
 
 void UnitReader::read(Done done) {
   done_ = std::move(done);
-  attempts_ = {};  // of all its commands together
+  attempts_ = {};  // counted over all its commands
   start_over();
 }
 
@@ -120,11 +120,11 @@ void UnitReader::ask() {
 void UnitReader::answered() {
   switch (attempts_.judge(command_)) {
     case Attempts::Next::kAttention:
-      return start_over();  // what it reports may concern what has been read
+      return start_over();  // the event may concern data that was read already
     case Attempts::Next::kLater:
       return retry_.arm(reactor_, attempts_.delay());
     case Attempts::Next::kFailed:
-      // Pages are optional; every unit has a capacity.
+      // The pages are optional; every unit has a capacity.
       if (step_ != kCapacityStep && command_.sense &&
           command_.sense->key == scsi::SenseKey::kIllegalRequest &&
           !command_.sense->same_code(scsi::kLunNotSupported)) {

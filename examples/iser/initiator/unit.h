@@ -1,10 +1,10 @@
-// What a logical unit says it is: its serial number, its identifiers, and its shape.
+// The properties that a logical unit reports: its serial number, its identifiers, and its capacity.
 //
-// An initiator that has begun to read or write a unit reads this again whenever the target reports
-// a unit attention: another unit behind the same LUN must not get the rest of the data.
+// An initiator that has begun to read or write a unit reads them again after each unit attention,
+// so that another unit at the same LUN does not receive the rest of the data.
 //
-// Everything a target sends is checked: what is returned has a block size and a number of blocks
-// whose product fits.
+// All answers of the target are checked. A returned capacity has a valid block size, and its
+// product with the number of blocks does not overflow.
 //
 // Thread safety: the reactor's thread.
 #pragma once
@@ -28,29 +28,29 @@ struct Capacity {
 };
 
 struct Unit {
-  std::string serial;       // VPD page 80h; empty where the unit has none
-  std::string identifiers;  // designators of VPD page 83h that are the unit's, as they came
+  std::string serial;       // VPD page 80h; empty if the unit has none
+  std::string identifiers;  // the unit's designators of VPD page 83h, as received
   Capacity capacity;
   bool operator==(const Unit&) const = default;
 };
 
-// The data of READ CAPACITY(16), as far as it came. Unimplemented: a shape no initiator of ours can
-// use; Internal: too short.
+// Parses the received data of READ CAPACITY(16). Unimplemented: a capacity that this initiator does
+// not support. Internal: too short.
 absl::StatusOr<Capacity> parse_capacity(std::span<const std::byte> data);
-// The part of a VPD page behind its header that came and that the page counts as its own.
+// The part of a VPD page after its header, limited by the received data and by the page's length.
 std::span<const std::byte> page_data(std::span<const std::byte> page);
-// The designators of VPD page 83h that name the unit and not a port or the target.
+// The designators of VPD page 83h that identify the unit, without those of a port or the target.
 std::string unit_designators(std::span<const std::byte> list);
-// OK when `is` is `was`; else Aborted says what has changed.
+// OK if both are equal; else Aborted names the change.
 absl::Status check_same(const Unit& was, const Unit& is);
-// The same of what a UnitReader found: a unit that does not answer as one has changed too. The
-// session's error when it was lost.
+// The same for the result of a UnitReader: a unit that can no longer be read has changed too.
+// Returns the session's error if it was lost.
 absl::Status check_again(const Unit& was, const absl::StatusOr<Unit>& is);
 
 // READ(16) or WRITE(16) of `blocks` blocks.
 scsi::Cdb transfer_cdb(bool write, uint64_t lba, uint32_t blocks);
 
-// Asks for all of it, one command after the other.
+// Reads all properties, one command at a time.
 class UnitReader {
  public:
   static constexpr uint32_t kBuffer = 512;  // bytes it needs
@@ -61,9 +61,9 @@ class UnitReader {
   UnitReader(const UnitReader&) = delete;
   UnitReader& operator=(const UnitReader&) = delete;
 
-  // One at a time. NotFound: there is no such unit.
+  // One at a time. NotFound: the unit does not exist.
   void read(Done done);
-  // Waits no longer for another attempt.
+  // Ends the wait before a retry.
   void hurry();
 
  private:

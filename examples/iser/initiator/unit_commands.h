@@ -1,10 +1,10 @@
-// READs and WRITEs of one unit, submitted again as attempts.h says.
+// READs and WRITEs of one unit, with the retries of attempts.h.
 //
-// When the target reports a unit attention, nothing goes out until the unit was compared with the
-// one that the work began with. Another one ends every command with Aborted.
+// After a unit attention, no command is sent until the unit was compared with the one at the start
+// of the work. If it is another unit, every command ends with Aborted.
 //
-// Thread safety: the reactor's thread. Ownership: the session, the unit and the commands are the
-// caller's; the session and the unit outlive it. Destroy it with no command under way.
+// Thread safety: the reactor's thread. Ownership: the caller owns the session, the unit and the
+// commands; the session and the unit outlive it. Destroy it while no command is active.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ namespace mrpool::iser {
 
 class UnitCommands {
  public:
-  // Blocks of the unit, and the memory that they move to or from.
+  // A transfer between blocks of the unit and memory.
   class Transfer : public Command {
    public:
-    // `ended` runs once for each submit(), from the loop. DataLoss: the target refused, or moved
-    // less or more than was asked. Unavailable and the like: the session was lost.
+    // `ended` runs once for each submit(), from the loop. DataLoss: the target refused, or
+    // transferred less or more than requested. Unavailable and others: the session was lost.
     using Ended = void (*)(Transfer& self, const absl::Status& status);
     explicit Transfer(Ended ended);
 
@@ -45,9 +45,9 @@ class UnitCommands {
 
   // READ(16) or WRITE(16) of `data` at `offset` of the unit, both multiples of its blocks.
   void submit(Transfer& transfer, bool write, uint64_t offset, const Sge& data);
-  // Commands wait until the unit was compared.
+  // True if commands wait until the unit was compared.
   bool holds() const { return !held_.empty(); }
-  // Waits no longer for another attempt.
+  // Ends all waits before retries.
   void hurry();
 
  private:
@@ -62,7 +62,7 @@ class UnitCommands {
   const uint64_t lun_;
   UnitReader reader_;
   std::vector<Transfer*> held_;     // until the unit was compared
-  std::vector<Transfer*> delayed_;  // until their next attempt
+  std::vector<Transfer*> delayed_;  // waiting for their next attempt
 };
 
 }  // namespace mrpool::iser
