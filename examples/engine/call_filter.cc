@@ -24,14 +24,14 @@
 namespace mrpool::engine {
 namespace {
 
-// AddressSanitizer's search for leaks is a process of its own, which looks into this one.
+// AddressSanitizer searches for leaks in a separate process, which inspects this one.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
 
-// Of ioctl: sockets, interfaces, files and devices of stores, the process's memory
+// The permitted ioctls: sockets, interfaces, files and devices of stores, the process's memory
 // (transport/checks/memory.cc), rdma-core.
 constexpr uint64_t kMapQuery = _IOC(_IOC_READ | _IOC_WRITE, 'f', 17, 104);
 constexpr std::array<uint64_t, 13> kRequests = {
@@ -42,13 +42,13 @@ constexpr uint64_t kWriteAndExecute = PROT_WRITE | PROT_EXEC;
 
 class Filter {
  public:
-  // `others`: what becomes of calls without a rule.
+  // `others`: the action for calls without a rule.
   explicit Filter(uint32_t others)
       : others_(others), context_(::seccomp_init(others), &::seccomp_release) {
     error_ = context_ == nullptr ? -ENOMEM : 0;
     set(SCMP_FLTATR_CTL_NNP, 1);
     set(SCMP_FLTATR_CTL_TSYNC, 1);
-    set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // by number: a call is found in few steps
+    set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // binary search by number, so that lookups are short
   }
   void set(scmp_filter_attr attribute, uint32_t value) {
     if (error_ == 0) error_ = ::seccomp_attr_set(context_.get(), attribute, value);
@@ -76,8 +76,8 @@ class Filter {
 };
 
 void allow_limited(Filter& filter, uint32_t fatal) {
-  // Threads, no processes. What clone3 is to make stands in memory, where no filter looks: glibc
-  // does without it (hide_clone3).
+  // Allows threads but not processes. The flags of clone3 are in memory, which a filter cannot
+  // read; glibc works without clone3 (hide_clone3).
   const auto flags = [](uint64_t wanted) {
     return SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, wanted);
   };
@@ -99,7 +99,7 @@ void allow_limited(Filter& filter, uint32_t fatal) {
   for (const uint64_t what : {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE}) {
     filter.rule(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, what, 0));
   }
-  // Limits are looked at, those of this process.
+  // Allows reading the limits of this process.
   filter.rule(SCMP_ACT_ALLOW, "prlimit64", SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
   // abort(), and messages between this process's threads.
   const auto self = uint64_t(::getpid());
@@ -114,7 +114,7 @@ void allow_sanitizers(Filter& filter) {
   }
 }
 
-// A filter of its own, so that no start of a thread is logged.
+// A separate filter, so that starts of threads are not logged.
 absl::Status hide_clone3() {
   Filter filter(SCMP_ACT_ALLOW);
   filter.rule(SCMP_ACT_ERRNO(ENOSYS), "clone3");

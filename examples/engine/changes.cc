@@ -24,21 +24,21 @@ struct Changes::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, std::function<void()> after_each)
       : loop(io), after(std::move(after_each)) {}
 
-  // The next step of the first change.
+  // Runs the next step of the first change.
   void run() {
     Change& change = queue.front();
     if (change.next == change.steps.size()) return end(absl::OkStatus());
     const Step& step = change.steps[change.next++];
     if (step.where == Step::Where::kLoop) return ran(step.run());
     if (absl::Status status = begin_thread(); !status.ok()) return end(status);
-    // The loop has work for as long as the step runs.
+    // The guard keeps the loop running during the step.
     asio::post(*aside, [self = shared_from_this(), &step, work = asio::make_work_guard(loop)] {
       asio::post(self->loop, [self, status = step.run()] {
         if (!self->ended) self->ran(status);
       });
     });
   }
-  // Most daemons never need it.
+  // Starts the thread on demand, because most daemons never need it.
   absl::Status begin_thread() {
     try {
       if (!aside) aside.emplace(1);
@@ -55,13 +55,13 @@ struct Changes::State : std::enable_shared_from_this<State> {
   void end(const absl::Status& status) {
     Change change = std::move(queue.front());
     queue.pop_front();
-    // What a refused change has made, such as files, is gone when anybody hears of its end.
+    // Files of a refused change are removed before its end is reported.
     change.steps.clear();
     if (!queue.empty()) later();
     if (after) after();
     change.done(status);
   }
-  // Not at once: others on the loop come in between, and no stack grows.
+  // Later, so that other handlers of the loop run in between and the stack does not grow.
   void later() {
     asio::post(loop, [self = shared_from_this()] {
       if (!self->ended) self->run();

@@ -16,7 +16,7 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
   if (status.ok()) status = check_http(options);
   if (status.ok() && !options.user.empty()) status = find_account(options.user).status();
   if (status.ok()) status = check_devices(listen, options.retry_listen);
-  // Whatever it is, the configuration is what has to change.
+  // For every cause, the user must change the configuration.
   if (!status.ok()) return absl::InvalidArgumentError(status.message());
   warn_of_memory(program, stores);
   return absl::OkStatus();

@@ -49,7 +49,7 @@ void print_served(Application& application) {
   std::fflush(stdout);
 }
 
-// With the ports that are listened on.
+// The state of the application, with the listening ports.
 std::map<std::string, std::string> state_of(Application& application) {
   std::map<std::string, std::string> state = application.state();
   for (const Service::Listening& port : application.service().listening()) {
@@ -61,7 +61,7 @@ std::map<std::string, std::string> state_of(Application& application) {
   return state;
 }
 
-// What stdout says in text already, for those who read the log.
+// Logs an event that stdout already has as text.
 void log_life(base::Event event, const std::string& message) {
   if (base::log_format() != base::LogFormat::kText) base::log({.event = event, .message = message});
 }
@@ -109,7 +109,7 @@ void print_report(Application& application) {
   std::fflush(stdout);
 }
 
-// What runs on the main thread until a signal stops it.
+// The loop of the main thread, which runs until a signal stops it.
 class MainLoop {
  public:
   MainLoop(const char* program, asio::io_context& loop, Application& application, Managed& managed)
@@ -117,7 +117,7 @@ class MainLoop {
     control::add_common_methods(methods_, program);
     application.add_methods(administration_);
   }
-  // Listens on the control socket, where one is wanted.
+  // Listens on the control socket, if it is configured.
   absl::Status open_control() {
     const std::string& path = application_.service().options().control;
     if (path.empty()) return absl::OkStatus();
@@ -129,7 +129,7 @@ class MainLoop {
     control_ = *std::move(server);
     return absl::OkStatus();
   }
-  // Until a signal stops it.
+  // Runs until a signal stops it.
   void run() {
     const auto guard = asio::make_work_guard(loop_);
     retry_ports_later();
@@ -161,7 +161,7 @@ class MainLoop {
   }
 
  private:
-  // While there are ports that wait.
+  // Runs periodically while ports wait.
   void retry_ports_later() {
     if (application_.service().waiting_ports().empty()) return;
     retry_.expires_after(kListenRetry);
@@ -170,7 +170,7 @@ class MainLoop {
     });
   }
   void retry_ports() {
-    // A change that is under way may be about to open them.
+    // A running change may open them.
     if (changes_.busy()) return retry_ports_later();
     const auto resolved = std::make_shared<ResolvedHosts>();
     std::vector<Step> steps;
@@ -202,7 +202,7 @@ class MainLoop {
 // Runs each reactor on a thread until stop(), which destroys its worker there.
 class Threads {
  public:
-  // Throws std::system_error where the process may have no more threads; no loop has run then.
+  // Throws std::system_error if the process may have no more threads; no loop has run then.
   Threads(Service& service, std::span<Reactor* const> reactors)
       : reactors_(reactors), running_(ptrdiff_t(reactors.size())) {
     std::promise<bool> all_there;
@@ -219,7 +219,7 @@ class Threads {
       throw;
     }
     all_there.set_value(true);
-    // From here on the loops belong to their threads.
+    // From now on the loops belong to their threads.
     for (uint32_t i = 0; i < reactors.size(); ++i) {
       std::promise<void> runs;
       service.worker(i).mailbox().post([&] { runs.set_value(); });
@@ -235,7 +235,7 @@ class Threads {
  private:
   void run(Service& service, uint32_t index) {
     reactors_[index]->run();
-    // What another worker still runs may send this one a message.
+    // Waits, because another running worker may still send this one a message.
     running_.arrive_and_wait();
     service.destroy_worker(index);
   }
@@ -246,7 +246,7 @@ class Threads {
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
-  // At once, whatever is under way.
+  // Stops the loops immediately.
   void end() {
     if (threads_.empty()) return;
     stop_reactors();
@@ -262,7 +262,7 @@ std::unique_ptr<storage::StoreWatch> watch_stores(const char* program, Applicati
   return std::make_unique<storage::StoreWatch>(
       kStoreWatch, [&application] { return application.stores(); },
       [program, &application](std::span<const std::string> lines) {
-        application.sizes_changed();  // whoever reads the lines finds it so
+        application.sizes_changed();  // before the lines are printed
         for (const std::string& line : lines) {
           base::log(
               {.event = base::Event::kStoreChanged, .message = absl::StrCat(program, ": ", line)});
@@ -313,13 +313,13 @@ int fail(const char* program, const absl::Status& status) {
 
 namespace {
 
-// Throws std::system_error where the process may have no more threads.
+// Throws std::system_error if the process may have no more threads.
 int serve(const char* program, std::unique_ptr<Application> application) {
   Service& service = application->service();
   const Nanoseconds stop_timeout = service.options().stop_timeout;
   asio::io_context loop(1);
   MainLoop* told = nullptr;  // set when the loop runs
-  // Ends last: what comes before may wait for storage.
+  // Destroyed last, because the others may wait for storage.
   Signals signals(
       stop_timeout,
       [stop_timeout, stores = service.stores()] { report_overdue(stop_timeout, *stores); },
@@ -367,7 +367,7 @@ int serve(const char* program, std::unique_ptr<Application> application) {
     std::fflush(stdout);
     log_life(base::Event::kStopping, "stopping");
     watch.reset();
-    http->reset();  // what it reads is about to end
+    http->reset();  // the data it reads is destroyed next
     threads.stop(service);
   }
   print_report(*owner);

@@ -11,7 +11,7 @@ DeviceContext::DeviceContext(std::shared_ptr<Device> device, const Options& opti
     : device_(std::move(device)), relaxed_ordering_(options.relaxed_ordering) {
   limits_.max_operations = kMaxOperations;
   limits_.max_transfer = kMaxTransfer;
-  limits_.max_segments = chunks_for(kMaxTransfer) + 1;  // one more where it starts inside a chunk
+  limits_.max_segments = chunks_for(kMaxTransfer) + 1;  // one more if it starts inside a chunk
   limits_.force_mr = options.force_mr;
 }
 

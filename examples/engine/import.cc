@@ -23,7 +23,7 @@ using base::ImportWeight;
 
 absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
 
-// What of the notes of this weight stands in a message.
+// The part of a message with the notes of this weight.
 std::string list(std::span<const ImportNote> notes, ImportWeight weight) {
   std::string all;
   for (const ImportNote& note : notes) {

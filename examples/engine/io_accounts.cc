@@ -43,7 +43,7 @@ std::vector<metrics::SessionState> IoAccounts::sessions() const {
   return {sessions_.begin(), sessions_.end()};
 }
 
-// The name under which a host is counted.
+// The account name of a host: its own, or kOthers.
 std::string_view IoAccounts::place_for(std::string_view host) {
   if (std::ranges::find(hosts_, host) != hosts_.end()) return host;
   if (hosts_.size() >= kMaxHosts && !fold_one()) return kOthers;
@@ -59,7 +59,7 @@ bool IoAccounts::in_use(const std::string& host) const {
   return false;
 }
 
-// Makes room for another host; false when all have sessions.
+// Merges the account of one host into kOthers; false if all hosts have sessions.
 bool IoAccounts::fold_one() {
   const auto idle =
       std::ranges::find_if(hosts_, [this](const auto& host) { return !in_use(host); });
@@ -69,8 +69,8 @@ bool IoAccounts::fold_one() {
   return true;
 }
 
-// Nobody counts into its accounts any more. Acquire, after the release with which the last session
-// let go of each: everything that was counted is seen.
+// No session counts into its accounts any more. The fence pairs with the release of each account's
+// last session, so that all counts are visible.
 void IoAccounts::fold(const std::string& host) {
   std::atomic_thread_fence(std::memory_order_acquire);
   auto at = accounts_.lower_bound({host, {}, 0, 0});
@@ -96,7 +96,7 @@ std::vector<IoAccounts::Row> IoAccounts::rows() const {
     for (const auto& [place, io] : folded_) {
       row(std::string(kOthers), std::get<0>(place), std::get<1>(place)).io.add(io);
     }
-    // A worker that opens an account waits for this copy at most, not for what is made of it.
+    // Copies under the mutex, so that a worker that opens an account waits only for the copy.
     read.reserve(accounts_.size());
     for (const auto& [key, account] : accounts_) {
       read.emplace_back(key, account.use_count() > 1, account->totals());
@@ -130,7 +130,7 @@ void IoAccounts::add_io(metrics::Snapshot& to) const {
     const auto unit = units.find({row.target, row.unit});
     if (unit != units.end()) unit->second->io.add(row.io);
   }
-  // Who is connected and has done nothing yet, as far as there is room.
+  // Adds hosts that are connected and have done no I/O yet, up to the limit.
   for (const metrics::SessionState& session : to.sessions) {
     const bool own = known.contains(session.host) || known.size() < kMaxHosts;
     if (own) known.insert(session.host);

@@ -12,12 +12,12 @@
 namespace mrpool::engine {
 namespace {
 
-// Where the options begin, or the end.
+// The position of the options, or the end.
 size_t end_of_place(const std::string& address) {
   return std::min(address.find('?'), address.size());
 }
 
-// Of an address that Address::parse() took.
+// `address` was accepted by Address::parse().
 bool has_port(const std::string& address) {
   const std::string place = address.substr(0, end_of_place(address));
   const size_t bracket = place.rfind(']');
@@ -58,7 +58,7 @@ absl::Status check_devices(std::span<const std::string> listen, bool may_come_la
     const auto address = Address::parse(text);
     if (!address.ok()) return address.status();
     absl::Status status = Device::open(*address).status();
-    // A name is not looked up: that takes as long as the resolver likes.
+    // Names are not resolved, because the resolver may take a long time.
     if (status.ok() && base::IpAddress::parse(address->host)) {
       status = resolve_host(address->host).status();
     }

@@ -9,13 +9,14 @@
 
 namespace mrpool::engine {
 
-// A loop that ends may leave it in the reactor's queue, which then outlives the mailbox.
+// When the loop ends, the task may still be in the reactor's queue's queue; then it outlives the
+// mailbox.
 struct Mailbox::Box : Task {
   using Calls = std::deque<std::function<void()>>;
 
   Box() : Task(to_method<&Box::deliver>, to_method<&Box::end>) {}
 
-  // True: it has to be posted.
+  // True: the caller must post it.
   bool add(std::function<void()> call) {
     const std::lock_guard lock(mutex);
     calls.push_back(std::move(call));
@@ -33,7 +34,7 @@ struct Mailbox::Box : Task {
     }
     for (auto& call : take()) {
       call();
-      call = nullptr;  // what it holds may be waited for
+      call = nullptr;  // another thread may wait for its captures
     }
   }
   void end() {
@@ -43,13 +44,13 @@ struct Mailbox::Box : Task {
   std::mutex mutex;
   Calls calls;
   bool queued = false;  // in the reactor
-  bool left = false;    // by its mailbox; set when no loop runs
+  bool left = false;    // the mailbox was destroyed; set when no loop runs
 };
 
 Mailbox::Mailbox(Reactor& reactor) : reactor_(reactor), box_(new Box) {}
 
 Mailbox::~Mailbox() {
-  while (discard()) {  // what they hold may post others
+  while (discard()) {  // their destructors may post other calls
   }
   if (box_->queued && !(reactor_.in_thread() && reactor_.cancel(*box_))) {
     box_->left = true;

@@ -24,7 +24,7 @@ bool valid_name(std::string_view name) {
   });
 }
 
-// Memory is told apart by its name.
+// Stores in memory are identified by their names.
 absl::Status name_memory(NamedStore& store) {
   absl::StatusOr<storage::StoreSpec> spec = storage::parse_spec(store.storage);
   if (!spec.ok()) return spec.status();

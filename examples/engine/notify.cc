@@ -16,7 +16,7 @@
 namespace mrpool::engine {
 namespace {
 
-// $WATCHDOG_USEC is for this process, or for any where $WATCHDOG_PID is not there.
+// $WATCHDOG_USEC applies if $WATCHDOG_PID is this process or is not set.
 absl::StatusOr<std::optional<std::chrono::nanoseconds>> read_watchdog() {
   const char* const text = std::getenv("WATCHDOG_USEC");
   if (text == nullptr) return std::nullopt;
@@ -58,7 +58,7 @@ void Notify::send(std::string_view state) const {
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
   std::memcpy(to.sun_path, address_.data(), address_.size());
-  // A path ends with a zero byte, which an abstract name does not.
+  // A path ends with a zero byte; an abstract name does not.
   const size_t length =
       offsetof(sockaddr_un, sun_path) + address_.size() + (address_[0] == '\0' ? 0 : 1);
   (void)::sendto(socket_->get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,

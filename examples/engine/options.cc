@@ -15,7 +15,7 @@
 namespace mrpool::engine {
 namespace {
 
-// What each option may be, on the command line and in a file.
+// The range of each option, on the command line and in a file.
 constexpr base::Range kThreads{.least = 1, .most = kMaxThreads};
 constexpr base::DurationRange kSpin{.most = kMaxSpin, .forever = true};
 constexpr base::Range kStaging{.least = kMinStaging, .most = kMaxStaging};
@@ -47,7 +47,7 @@ const std::vector<std::pair<std::string, base::Severity>> kSeverities = {
     {"info", base::Severity::kInfo},
     {"debug", base::Severity::kDebug}};
 
-// One of some words.
+// Parses one of several words.
 template <typename T>
 void read_choice(base::JsonObject& object, std::string_view key, T& to,
                  const std::vector<std::pair<std::string, T>>& values) {
@@ -86,7 +86,7 @@ void start_logging(const Options& options) {
 }
 
 void continue_logging(const Options& before, const Options& now) {
-  // What was set at run time stays where the file says nothing new.
+  // A level that was set at run time stays unless the file changes it.
   if (level_of(before) != level_of(now)) base::set_log_severity(level_of(now));
 }
 
@@ -149,7 +149,7 @@ void declare_options(base::CommandLine& program, Options& options) {
 
 namespace {
 
-// Where administrators reach the daemon.
+// Reads the addresses for administration.
 void read_places(base::JsonObject& object, Options& options) {
   const auto refuse = [&object](std::string_view key, const absl::Status& status) {
     if (!status.ok()) object.refuse(key, std::string(status.message()));

@@ -9,7 +9,7 @@
 namespace mrpool::engine {
 namespace {
 
-// Nothing is rounded.
+// Formats a duration without rounding.
 std::string exact_duration(Nanoseconds time) {
   if (time == Nanoseconds::max()) return "forever";
   for (const auto& [unit, name] : {std::pair{Nanoseconds(std::chrono::seconds(1)), "s"},

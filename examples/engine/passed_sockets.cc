@@ -32,7 +32,7 @@ struct Place {
   uint16_t port = 0;
 };
 
-// Where the socket listens; InvalidArgument: it is none that a listener can use.
+// The local address of the socket; InvalidArgument: a listener cannot use it.
 absl::StatusOr<Place> place_of(int fd, const std::string& name) {
   const std::string what =
       absl::StrCat("descriptor ", fd, name.empty() ? "" : absl::StrCat(" (", name, ")"),

@@ -15,7 +15,8 @@
 namespace mrpool::engine {
 namespace {
 
-// The address by which a peer that came to `asked` is told of `portal`; nothing: not at all.
+// The address of `portal` that is announced to a peer which connected to `asked`; nothing: it is
+// not announced.
 std::optional<std::string> told(const Portal& portal, const base::IpAddress& asked) {
   const auto own = base::IpAddress::parse(portal.address);
   if (portal.address.empty()) return asked.to_string();

@@ -27,7 +27,7 @@ absl::Status errno_status(const char* what) {
   return absl::ErrnoToStatus(errno, absl::StrCat("--user: ", what));
 }
 
-// The lists of capabilities that a thread has left, as /proc shows them; empty: none.
+// The capability sets of a thread in /proc that are not empty; empty: there are none.
 std::string capabilities_left(const std::string& status) {
   std::string left;
   for (const absl::string_view line : absl::StrSplit(status, '\n')) {
@@ -86,7 +86,8 @@ absl::StatusOr<Account> find_account(const std::string& text) {
 absl::Status give_up_gains() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_status("PR_SET_NO_NEW_PRIVS");
   for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
-    // EPERM: without CAP_SETPCAP, so that it cannot be given away; nothing can be gained either.
+    // EPERM: without CAP_SETPCAP the bounding set cannot be changed, but no capability can be
+    // gained either.
     if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno != EPERM) {
       return errno_status("PR_CAPBSET_DROP");
     }
@@ -94,8 +95,8 @@ absl::Status give_up_gains() {
   return absl::OkStatus();
 }
 
-// glibc's calls change every thread of the process, and a change from root to another user clears
-// the capabilities of each (capabilities(7)).
+// glibc's calls change every thread of the process. A change from root to another user clears each
+// thread's capabilities (capabilities(7)).
 absl::Status drop_to(const Account& account) {
   if (::geteuid() != 0) return absl::OkStatus();
   if (::initgroups(account.name.c_str(), account.gid) != 0) return errno_status("initgroups");

@@ -17,12 +17,12 @@
 namespace mrpool::engine {
 namespace {
 
-// The soft limit, after it was raised to the hard one.
+// Raises the soft limit to the hard limit and returns it.
 uint64_t raised(__rlimit_resource resource) {
   rlimit limit{};
   if (::getrlimit(resource, &limit) != 0) return 0;
   limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(resource, &limit);  // refused: what it was is asked for below
+  (void)::setrlimit(resource, &limit);  // if refused, the old limit is read below
   (void)::getrlimit(resource, &limit);
   return limit.rlim_cur == RLIM_INFINITY ? ~uint64_t{0} : limit.rlim_cur;
 }
@@ -37,7 +37,7 @@ uint64_t descriptors_in_use() {
   return count;
 }
 
-// CAP_IPC_LOCK: the limit of locked memory does not count.
+// With CAP_IPC_LOCK the limit of locked memory does not apply.
 bool may_lock_anything() {
   constexpr uint64_t kIpcLock = uint64_t{1} << 14;
   const auto status = storage::read_text("/proc/self/status");

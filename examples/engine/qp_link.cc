@@ -21,7 +21,7 @@ struct QpLink::PostedReceive : Receive, Completion {
   QpLink& link;
   std::byte* data = nullptr;
   Lkey key{};
-  // Of one that came in the place of another.
+  // The memory of a receive that replaced a kept one.
   Pages pages;
   std::unique_ptr<Mr> mr;
 };
@@ -51,7 +51,7 @@ QpLink::QpLink(Worker& worker, WorkerDevice& device, uint64_t id, const LinkLayo
 }
 
 QpLink::~QpLink() {
-  // ~RwContext calls its operations, so it goes while all they use is there.
+  // ~RwContext calls its operations, so it is destroyed before the objects that they use.
   rw_.reset();
   early_.reset();
   qp_.reset();
@@ -84,8 +84,7 @@ absl::Status QpLink::open(ConnectRequest& request, std::span<const std::byte> pr
   if (absl::Status status = allocate(); !status.ok()) return status;
   const RwQueueNeeds needs = rw_queue_needs(device_->caps(), device_->limits());
   QpOptions options;
-  // Every exchange may have its answer in the queue, besides other messages and what the transfers
-  // take.
+  // The send queue must fit one answer for each exchange, the other messages, and the transfers.
   options.max_send_wr =
       needs.send_wr + EarlyRoom::send_wr(*device_) + layout_.exchanges + layout_.messages;
   options.max_recv_wr = layout_.receives;
@@ -128,7 +127,7 @@ void QpLink::evict() {
                                         : "it only looks around, and others need its place");
 }
 
-// A look from time to time.
+// Checks time-outs periodically.
 void QpLink::tick(Nanoseconds now) {
   if (closed_) return session_->linger(now);
   if (closing_) return;
@@ -138,8 +137,8 @@ void QpLink::tick(Nanoseconds now) {
   session_->tick(now);
 }
 
-// Any progress is not enough: who answers one READ from time to time would keep what the others
-// hold for as long as it likes.
+// A minimum of progress is not enough: a peer that answers a READ only rarely could hold staging
+// memory indefinitely.
 bool QpLink::too_slow(Nanoseconds now) const {
   if (transfers_.empty()) return false;
   const Exchange& oldest = transfers_.front();
@@ -165,7 +164,7 @@ void QpLink::received(PostedReceive& receive, const WorkCompletion& wc) {
 }
 
 void QpLink::release_receive(Receive& receive) {
-  // Refused only when the connection has ended.
+  // Posting fails only if the connection has ended.
   if (post(static_cast<PostedReceive&>(receive)) != PostStatus::kOk) closing_ = true;
 }
 
@@ -217,7 +216,7 @@ bool QpLink::send(std::span<const std::byte> bytes) {
   WorkRequest request;
   request.completion = &message;
   request.sges = {&sge, 1};
-  // One that cannot be posted any more has nobody to reach.
+  // If posting fails, the connection has ended.
   if (qp_->post_send(request).ok()) free_messages_.pop_back();
   return true;
 }
@@ -294,7 +293,7 @@ void QpLink::transferred(Exchange& exchange, WcStatus status, bool answer_posted
   moved_ += exchange.bytes_;
   const bool success = status == WcStatus::kSuccess && !closed_;
   if (exchange.parts_ == 0) return session_->transferred(exchange, success);
-  if (!success) drop("data could not be sent");  // the answer says otherwise
+  if (!success) drop("data could not be sent");  // the answer would report success
   if (!answer_posted) --exchange.parts_;
   if (--exchange.parts_ == 0) session_->sent(exchange);
 }

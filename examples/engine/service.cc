@@ -11,15 +11,15 @@
 namespace mrpool::engine {
 namespace {
 
-// One device serves all addresses of a transport that differ in nothing but where to listen; an
-// RDMA device is chosen by its host.
+// Addresses of a transport share a device if they differ only in the address to listen on; an RDMA
+// device is selected by its host.
 std::string device_key(const Address& address) {
   std::string key = absl::StrCat(address.transport, "?", address.options);
   if (address.transport != "uiwarp") absl::StrAppend(&key, "@", address.host);
   return key;
 }
 
-// Why an address cannot be listened on, without the address, which devices name first.
+// The reason of a listen error, without the address with which a device's message begins.
 std::string reason(const Address& address, const absl::Status& status) {
   const std::string why(status.message());
   const std::string named = address.to_string() + ": ";
@@ -70,7 +70,7 @@ Service::PortChange::PortChange(PortChange&& other) noexcept
       added_(std::exchange(other.added_, {})),
       waiting_(std::move(other.waiting_)) {}
 
-// The key of one more port with this text.
+// Adds a port with this text and returns its key.
 std::string Service::PortChange::want(const std::string& text) {
   std::string key = text;
   for (int count = 2; std::ranges::find(wanted_, key) != wanted_.end(); ++count) {
@@ -129,7 +129,7 @@ absl::StatusOr<Service::PortChange> Service::prepare(std::span<const std::string
       continue;
     }
     if (!port.ok()) {
-      // Devices name the address in most of what they say.
+      // Most messages of devices contain the address.
       const absl::string_view why = port.status().message();
       const bool named = why.find(address->to_string()) != why.npos;
       return absl::Status(port.status().code(),
@@ -227,7 +227,7 @@ void Service::dispatch(DeviceContext& device, std::unique_ptr<ConnectRequest> re
   }
   const uint32_t next = next_worker_.fetch_add(1, std::memory_order_relaxed);
   Worker& worker = *workers_[next % workers_.size()];
-  // std::function wants copies; the request has one owner.
+  // std::function requires copyable captures, but the request has one owner.
   auto held = std::make_shared<std::unique_ptr<ConnectRequest>>(std::move(request));
   worker.mailbox().post([&worker, &device, held, verdict = std::move(verdict)] {
     worker.accept(device, std::move(*held), verdict);

@@ -15,7 +15,7 @@ sigset_t signals() {
   return set;
 }
 
-// As the signal would have done where it is not blocked.
+// Ends the process like the default action of the signal.
 void end_by(int signal) {
   sigset_t set;
   sigemptyset(&set);
@@ -37,7 +37,7 @@ void Signals::block() {
   const sigset_t set = signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is that command's error, not our end
+  ::signal(SIGXFSZ, SIG_IGN);  // exceeding a file's size limit becomes an error of the command
 }
 
 Signals::Signals(Nanoseconds stop_timeout, std::function<void()> overdue,
@@ -52,7 +52,7 @@ Signals::~Signals() {
     finished_ = true;
   }
   changed_.notify_all();
-  ::pthread_kill(thread_.native_handle(), SIGTERM);  // where it waits for a signal still
+  ::pthread_kill(thread_.native_handle(), SIGTERM);  // if it still waits for a signal
   thread_.join();
 }
 

@@ -45,7 +45,7 @@ absl::StatusOr<std::unique_ptr<Staging>> Staging::create(Reactor& reactor, uint6
 Staging::Staging(Reactor& reactor, Pages pages)
     : reactor_(reactor),
       pages_(std::move(pages)),
-      // Where even the longest claim would not fit beside them, nothing is kept for others.
+      // If the longest claim would not fit next to the reserved chunks, none are reserved.
       urgent_(total() <= kMaxChunks
                   ? 0
                   : uint32_t(std::min<size_t>(kUrgentChunks, total() - kMaxChunks))),
@@ -56,7 +56,7 @@ Staging::Staging(Reactor& reactor, Pages pages)
 
 namespace {
 
-// The one that `key` leads to, made when there is none.
+// Returns the entry for `key`, created if it does not exist.
 template <typename Map, typename Key, typename Make>
 auto shared_by(Map& map, const Key& key, const Make& make) {
   if (const auto at = map.find(key); at != map.end()) {
@@ -121,8 +121,8 @@ bool Staging::take(StagingClaim& claim, StagingFlow& flow, uint32_t chunks) {
   claim.flow_ = &flow;
   claim.wanted_ = uint16_t(chunks);
   ++flow.users_;
-  // After those of the same flow that wait, and after the host's that wait for memory, so that a
-  // long claim is not starved by short ones.
+  // A claim waits for earlier claims of its flow, and for claims of its host that wait for memory,
+  // so that short claims do not starve a long one.
   const bool in_turn = flow.claims_.empty() && !flow.host_->short_of_memory;
   const Verdict verdict = look(flow, chunks);
   if (in_turn && verdict == Verdict::kYes) {
@@ -171,13 +171,13 @@ void Staging::leave_store(StagingClaim& claim) {
   claim.inside_ = false;
   claim.flow_->outside_ += claim.held_;
   claim.flow_->store_->inside -= claim.held_;
-  serve_soon();  // other hosts' claims may fit into the store's share now
+  serve_soon();  // claims of other hosts may now fit into the store's share
 }
 
 void Staging::put(StagingClaim& claim) {
   if (claim.held_ == 0) return;
   leave_store(claim);
-  // The chunk used last is the next one used: its lines are still in the cache.
+  // The chunk that was used last is reused first, because it is still in the cache.
   for (uint32_t i = claim.held_; i-- > 0;) free_.push_back(claim.chunks_[i]);
   StagingFlow& flow = *std::exchange(claim.flow_, nullptr);
   flow.host_->held -= claim.held_;
@@ -192,7 +192,7 @@ void Staging::cancel(StagingClaim& claim) {
   if (!claim.waiting_) return;
   leave_queue(claim);
   --std::exchange(claim.flow_, nullptr)->users_;
-  serve_soon();  // those after it may fit now
+  serve_soon();  // later claims may fit now
 }
 
 void Staging::serve_soon() {
@@ -200,9 +200,9 @@ void Staging::serve_soon() {
   reactor_.post(server_);
 }
 
-// One round: the hosts that wait, the one that holds least first. One that was granted a claim goes
-// to where its share puts it now. A host that stops waiting meanwhile, which may be its end, leaves
-// its place empty.
+// Runs one round over the waiting hosts; the host that holds least is first. After a grant, the
+// host is sorted again by what it holds. A host that stops waiting meanwhile, or is destroyed,
+// leaves its entry empty.
 void Staging::serve() {
   serving_soon_ = false;
   round_.clear();
@@ -225,12 +225,12 @@ void Staging::serve() {
   }
 }
 
-// Whether `host` has its turn after `next`.
+// True if `host` comes after `next`.
 bool Staging::follows(const StagingHost* host, const StagingHost* next) {
   return host != nullptr && (next == nullptr || next->held < host->held);
 }
 
-// Grants the next claim of the host; false when none can be granted.
+// Grants the next claim of the host; false if none can be granted.
 bool Staging::serve_one(StagingHost& host) {
   host.short_of_memory = false;
   for (StagingFlow& flow : host.flows) {
@@ -242,7 +242,7 @@ bool Staging::serve_one(StagingHost& host) {
       return false;
     }
     leave_queue(claim);
-    if (flow.is_linked()) {  // behind the host's others
+    if (flow.is_linked()) {  // to the end of the host's flows
       flow.unlink();
       host.flows.push_back(flow);
     }

@@ -15,7 +15,7 @@ absl::Status prepare_process(const char* program, std::span<const std::string> l
     if (const auto account = find_account(options.user); !account.ok()) return account.status();
     if (absl::Status status = give_up_gains(); !status.ok()) return status;
   }
-  // From here on there may be a thread that writes the log.
+  // From now on a thread may write the log.
   start_logging(options);
   if (absl::Status status = take_passed_sockets(listen, options); !status.ok()) return status;
   warn_of_memory(program, stores);

@@ -1,4 +1,4 @@
-// To add a metric: see statistics_tree.h. This file only walks the tree.
+// This file only walks the tree. To add a metric, see statistics_tree.h.
 #include "examples/engine/statistics_tree.h"
 
 #include <algorithm>

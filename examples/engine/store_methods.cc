@@ -21,7 +21,7 @@ using control::Result;
 namespace {
 
 constexpr uint64_t kMebibyte = 1 << 20;
-// "Malloc0", or the next that is free.
+// "Malloc0", or the next free name.
 std::string free_name(const std::vector<NamedStore>& stores, std::string_view prefix) {
   for (uint32_t i = 0;; ++i) {
     std::string name = absl::StrCat(std::string(prefix), i);
@@ -46,7 +46,7 @@ absl::Status no_store(const std::string& name) {
 // The scheme of a store's text.
 std::string scheme_of(const std::string& storage) { return storage.substr(0, storage.find(':')); }
 
-// Parameters that say how a disk's blocks are laid out, which is the same for all here.
+// Parameters for the layout of a disk's blocks, which is fixed in this daemon.
 std::vector<Parameter> plain_blocks() {
   const char* const plain = "blocks have no metadata here";
   const char* const no_hint = "hosts are given no such hint";
@@ -94,7 +94,7 @@ class StoreMethods {
   using Make = std::function<absl::StatusOr<NamedStore>(const Given&,
                                                         const std::vector<NamedStore>& before)>;
 
-  // A method that makes a store and answers its name.
+  // Adds a method that creates a store and returns its name.
   void add_create(const std::string& name, const char* summary, std::vector<Parameter> parameters,
                   Make make) {
     methods_.add(

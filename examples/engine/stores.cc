@@ -88,7 +88,7 @@ void Stores::note(const storage::Volume& store, const storage::Trouble& trouble,
   report_trouble(now, slow);
 }
 
-// What is new is reported at once, what follows together.
+// The first trouble is reported immediately, later ones together.
 void Stores::note_trouble(const storage::Volume& store, const storage::Trouble& trouble) {
   const std::lock_guard lock(mutex_);
   if (noted_.size() >= kMostNoted) noted_.clear();
@@ -111,7 +111,7 @@ void Stores::report_trouble(Nanoseconds now, Nanoseconds slow) {
   pending_.store(pending, std::memory_order_relaxed);
 }
 
-// Those that this worker does not wait for any more.
+// Removes the stores that this worker no longer waits for.
 void Stores::forget(uint32_t worker, const std::set<const storage::Volume*>& waited_for) {
   const std::lock_guard lock(mutex_);
   for (auto at = hung_.begin(); at != hung_.end();) {

@@ -12,7 +12,7 @@
 namespace mrpool::engine {
 
 std::chrono::nanoseconds Heartbeat::period() const {
-  // Four in the manager's time, so that a beat that comes late is no end.
+  // Four beats in the manager's time, so that one late beat does not end the process.
   if (watchdog_) return std::clamp<std::chrono::nanoseconds>(*watchdog_ / 4, kLeastBeat, kStatus);
   return kStatus;
 }
@@ -62,7 +62,7 @@ Supervision::~Supervision() {
   thread_.join();
 }
 
-// A worker that has not answered yet has its message still.
+// A worker that has not responded yet still has its message.
 void Supervision::ask() {
   for (uint32_t i = 0; i < answered_.size(); ++i) {
     if (!answered_[i]->exchange(false, std::memory_order_acquire)) continue;

@@ -91,7 +91,7 @@ std::string_view Worker::lack(uint64_t memory) const {
 }
 
 absl::Status Worker::make_room(uint64_t memory) {
-  // What a storm of connections left behind goes first.
+  // Destroys finished links first, which may be many after a burst of connections.
   if (!lack(memory).empty()) sweep();
   for (std::string_view why; !(why = lack(memory)).empty();) {
     QpLink* const link = least_standing();
@@ -105,8 +105,8 @@ absl::Status Worker::make_room(uint64_t memory) {
   return absl::OkStatus();
 }
 
-// Strangers first, but not one that has just come while there are guests: a flood of guests would
-// keep everybody else from logging in.
+// Strangers are dropped first. But a new stranger is dropped after guests; otherwise a flood of
+// guests would prevent all others from logging in.
 QpLink* Worker::least_standing() {
   const bool old = !strangers_.empty() && reactor_.now() - strangers_.front().began() > kLoginGrace;
   if (!old && !guests_.empty()) return &guests_.front();
@@ -134,7 +134,7 @@ Session* Worker::find(uint64_t id) {
 
 void Worker::link_finished() {
   if (std::exchange(sweep_posted_, true)) return;
-  // Not now: the link's own call is still on the stack.
+  // Later, because the link's own call is still on the stack.
   mailbox_.post([this] { sweep(); });
 }
 
@@ -180,12 +180,12 @@ void Worker::tick() {
   look_at_stores(now);
   look_at_limits(now);
   channels_.prune();
-  // Without connections there is nothing to look at.
+  // Without connections there is nothing to check.
   if (!links_.empty() || !channels_.empty()) ticker_.arm(reactor_, stopping_ ? kStopTick : kTick);
 }
 
 void Worker::look_at_stores(Nanoseconds now) {
-  // A stop waits for nothing but them.
+  // During a stop, only these requests are waited for.
   const Nanoseconds limit = stopping_ ? kStopPatience : options_.storage_timeout;
   stores_.look(index_, now, limit, options_.slow_command, [this](const StoreVisitor& each) {
     channels_.visit(each);
@@ -197,7 +197,7 @@ void Worker::note_trouble(const storage::Volume& store, const storage::Trouble& 
   stores_.note(store, trouble, reactor_.now(), options_.slow_command);
 }
 
-// Commands that waited for what has run out.
+// Reports waits for exhausted resources.
 void Worker::look_at_limits(Nanoseconds now) {
   if (const uint64_t waits = staging_waits_.risen(staging_->waits(), now); waits != 0) {
     base::log({.event = base::Event::kStagingExhausted,

@@ -7,8 +7,8 @@ namespace mrpool::engine {
 absl::StatusOr<std::unique_ptr<WorkerDevice>> WorkerDevice::create(DeviceContext& context,
                                                                    Reactor& reactor,
                                                                    Staging& staging) {
-  // One registration for all staging memory. A READ's sink that needs remote rights gets them
-  // through the pool, for the length of the transfer, where the device can do that.
+  // One registration for all staging memory. If the sink of a READ needs remote access, the pool
+  // grants it for the time of the transfer, if the device supports that.
   auto mr = context.pd().reg_mr(staging.memory(), context.sink_access());
   if (!mr.ok()) return mr.status();
   std::unique_ptr<WorkerDevice> device(new WorkerDevice(context, reactor));

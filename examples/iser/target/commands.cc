@@ -1,6 +1,6 @@
-// A SCSI command from its PDU to its response. The states of a Task in order: unsolicited data
-// arrives, the plan is made, staging memory is taken, solicited data is fetched, storage works, the
-// answer goes out.
+// A SCSI command from its PDU to its response. The steps of a Task, in order: it receives
+// unsolicited data, makes the plan, takes staging memory, fetches solicited data, executes on
+// storage, and sends the answer.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -27,7 +27,7 @@ std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> me
 
 }  // namespace
 
-// Calls from executions, which know only themselves.
+// Callbacks of executions, which have no pointer to the connection.
 struct ConnectionCallbacks {
   static void executed(Execution& self) {
     Task& task = static_cast<Task::Work&>(self).task;
@@ -65,7 +65,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
     reject(iscsi::RejectReason::kTaskInProgress, message);
     return false;
   }
-  // What RFC 7143 §11.3 and the negotiation forbid.
+  // Checks RFC 7143 §11.3 and the negotiated parameters.
   if (!pdu.write && (pdu.data_length != 0 || !pdu.final)) {
     return refuse("unsolicited data with a command that writes nothing");
   }
@@ -116,7 +116,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   return kept;
 }
 
-// The unit that the command names, which counts it from now on.
+// Assigns the unit of the command's LUN and counts the command there.
 void Connection::take_unit(Task& task) {
   task.handle = find_unit(task.pdu.lun);
   task.account = nullptr;
@@ -134,8 +134,8 @@ void Connection::take_unit(Task& task) {
                 uint32_t(*scsi::decode_lun(task.pdu.lun)));
 }
 
-// Counts a command that is being answered. What the device server answers by itself, as INQUIRY, is
-// no I/O.
+// Counts a command that is being answered. Commands that the device server answers itself, such as
+// INQUIRY, are not I/O.
 void Connection::settle(Task& task) {
   engine::IoAccount* const account = std::exchange(task.account, nullptr);
   if (account == nullptr) return;
@@ -155,7 +155,7 @@ bool Connection::data_out(std::span<std::byte> message, void* receive) {
     return false;
   }
   Task* task = find(pdu.task_tag);
-  if (task == nullptr || task->aborted) return false;  // of a task that was aborted meanwhile
+  if (task == nullptr || task->aborted) return false;  // for a task that was aborted meanwhile
   if (task->state != State::kUnsolicited || pdu.buffer_offset != task->unsolicited ||
       pdu.data_sn != task->data_sn || task->piece_count == kMaxPieces ||
       pdu.data_length >
@@ -177,7 +177,7 @@ bool Connection::data_out(std::span<std::byte> message, void* receive) {
   return kept;
 }
 
-// All unsolicited data is here: the device server decides what to do.
+// All unsolicited data has arrived: the device server makes the plan.
 void Connection::data_complete(Task& task) {
   plan_command(task);
   if (task.plan.kind == Kind::kDone) {
@@ -193,7 +193,7 @@ void Connection::plan_command(Task& task) {
   task.data_in.clear();
   const iscsi::ScsiCommand& pdu = task.pdu;
   if (pdu.cdb[0] == kReportLuns) {
-    // Reading the inventory is what its attention asks for, whichever unit has it.
+    // REPORT LUNS clears the attention about changed LUNs on every unit.
     if (task.handle != nullptr) {
       for (const auto& [lun, unit] : units_) unit->nexus.clear(scsi::kLunsChanged);
     }
@@ -201,7 +201,8 @@ void Connection::plan_command(Task& task) {
   } else if (task.handle == nullptr) {
     task.plan = scsi::without_unit(pdu.cdb, task.data_in);
   } else if (pdu.read && pdu.write) {
-    task.plan = check(scsi::kInvalidFieldInCdb);  // no command here moves data both ways
+    task.plan =
+        check(scsi::kInvalidFieldInCdb);  // no supported command transfers data in both directions
   } else if (pdu.cdb[0] == kExtendedCdb) {
     task.plan = check(scsi::kInvalidOpcode.at_cdb(0));
   } else {
@@ -213,20 +214,20 @@ void Connection::plan_command(Task& task) {
   if (task.plan.data_out != 0 || task.pdu.write) settle_data_out(task);
 }
 
-// What the command wants against what the initiator has (RFC 7143 §11.4.5).
+// Compares the length of the command with the data of the initiator (RFC 7143 §11.4.5).
 void Connection::settle_data_out(Task& task) {
   const uint64_t offered = task.pdu.write ? task.pdu.expected_length : 0;
   const uint64_t wanted = task.plan.data_out;
   task.transfer = std::min(offered, wanted);
   if (task.plan.kind == Kind::kDone) {
-    // Nothing was taken, and that is what the residual of a failed command says.
+    // No data was used, and the residual of a failed command reports this.
     task.transfer = 0;
   }
   if (offered > wanted) {
     task.residual = iscsi::Residual::kUnderflow;
     task.residual_count = uint32_t(offered - wanted);
     if (task.pdu.cdb[0] == kCompareAndWrite && task.plan.status == scsi::Status::kGood) {
-      // 256 blocks are 0 in its one byte for them: GOOD would hide that nothing was written.
+      // 256 blocks do not fit in the one byte of the CDB; GOOD would hide that nothing was written.
       task.plan = check(scsi::kInvalidFieldInCdb.at_cdb(13));
       task.transfer = 0;
     }
@@ -235,12 +236,12 @@ void Connection::settle_data_out(Task& task) {
     task.residual_count = uint32_t(std::min<uint64_t>(wanted - offered, 0xffffffff));
     const uint32_t block = task.handle->facts().block_size;
     if (task.plan.kind == Kind::kWrite || task.plan.kind == Kind::kWriteAndVerify) {
-      // The blocks that came whole are written.
+      // Writes the blocks that arrived completely.
       task.plan.blocks = offered / block;
       task.transfer = task.plan.blocks * block;
       if (task.plan.blocks == 0) task.plan = {};
     } else if (task.plan.kind != Kind::kParameters) {
-      // Half a comparison or half a pattern means nothing.
+      // A partial comparison or pattern has no meaning.
       task.plan = check(scsi::kInvalidFieldInCdb);
       task.transfer = 0;
     }
@@ -256,7 +257,7 @@ void Connection::settle_data_out(Task& task) {
 void Connection::stage(Task& task) {
   const iscsi::ScsiCommand& pdu = task.pdu;
   if (task.plan.kind == Kind::kRead) {
-    // The initiator may have room for less than the command reads.
+    // The initiator's buffer may be smaller than the command's length.
     const uint32_t block = task.handle->facts().block_size;
     const uint64_t length = task.plan.blocks * block;
     const uint64_t room = pdu.read ? pdu.expected_length : 0;
@@ -272,8 +273,8 @@ void Connection::stage(Task& task) {
     if (task.transfer == 0) return respond(task);
     task.staged = task.plan.blocks * block;
   } else {
-    // Pieces stay where they landed when storage can take them from there: whole pages in front of
-    // what is fetched. Otherwise they move into staging memory.
+    // Pieces stay in their receive buffers if storage can use them there: whole pages before the
+    // fetched data. Otherwise they are copied to staging memory.
     bool in_place = task.plan.kind != Kind::kParameters;
     const uint64_t unsolicited = std::min<uint64_t>(task.unsolicited, task.transfer);
     for (uint32_t i = 0; i < task.piece_count; ++i) {
@@ -327,7 +328,7 @@ void Connection::staged(Task& task) {
   if (task.plan.kind != Kind::kRead && task.transfer > unsolicited) {
     task.state = State::kFetching;
     uint64_t va = task.iser.write_va;
-    // Unless the initiator said otherwise its key starts behind the unsolicited data.
+    // By default the initiator's key starts after the unsolicited data.
     if (parameters_.tagged_solicited_only == false) va += task.unsolicited;
     const RemoteBuffer from{
         .addr = {va}, .length = task.transfer - unsolicited, .rkey = {task.iser.write_stag}};
@@ -338,7 +339,7 @@ void Connection::staged(Task& task) {
 }
 
 void Connection::fetched(Task& task, bool success) {
-  if (!success) task.aborted = true;  // the connection is going down
+  if (!success) task.aborted = true;  // the connection is ending
   if (task.aborted) return finish(task);
   execute(task);
 }
@@ -381,8 +382,8 @@ void Connection::execute(Task& task) {
   if (task.work.start(*task.handle->store, task.plan, vectors, task.ranges)) executed(task);
 }
 
-// PERSISTENT RESERVE OUT. What it changes may have to be durable first, which the reactor does not
-// wait for: the task counts as executing meanwhile.
+// PERSISTENT RESERVE OUT. Its change may have to be made durable first, on another thread; the task
+// is in the state executing meanwhile.
 void Connection::reserve(Task& task, std::span<const uint8_t> parameters) {
   task.state = State::kExecuting;
   const std::shared_ptr<Unit> unit = task.handle->unit;
@@ -399,7 +400,7 @@ void Connection::reserve(Task& task, std::span<const uint8_t> parameters) {
 
 void Connection::reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& answer) {
   task.plan = answer.plan;
-  // Tasks of the ports that were preempted end first, whatever has become of this one meanwhile.
+  // Tasks of preempted ports end first, even if this task has ended meanwhile.
   const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_, &task] {
     if (!*alive) return;
     task.aborted || phase_ == Phase::kClosed ? finish(task) : respond(task);
@@ -412,8 +413,8 @@ void Connection::reserved(Task& task, const scsi::LogicalUnit::ReserveAnswer& an
 void Connection::executed(Task& task) {
   link_.executed(task);
   const bool good = task.work.status() == scsi::Status::kGood;
-  // Others have cut the store: its initiators hear of it now, not at the next look, whatever has
-  // become of this one.
+  // Another program has shrunk the store: notifies its initiators now, not at the next check, even
+  // if this connection has ended.
   if (!good && task.work.sense() == scsi::kLbaOutOfRange) {
     Unit& unit = *task.handle->unit;
     unit.logical.resize(unit.volume->geometry().blocks);
@@ -435,7 +436,7 @@ void Connection::executed(Task& task) {
   respond(task);
 }
 
-// What the device server answered by itself goes out through staging memory, which is registered.
+// Data that the device server generated is sent from staging memory, because that is registered.
 void Connection::data_in_ready(Task& task) {
   const uint64_t room = task.pdu.read ? task.pdu.expected_length : 0;
   const uint64_t length = task.data_in.size();
@@ -478,7 +479,7 @@ void Connection::respond(Task& task) {
   const bool moves_in = good && task.transfer != 0 && !task.pdu.write;
   if (!good) {
     task.transfer = 0;
-    // Nothing was moved of what a read wanted, whatever its lengths said.
+    // No data of the read was transferred, independent of its lengths.
     if (!task.pdu.write) task.residual = iscsi::Residual::kNone;
     if (task.pdu.expected_length != 0 && task.residual == iscsi::Residual::kNone) {
       task.residual = iscsi::Residual::kUnderflow;
@@ -508,14 +509,14 @@ void Connection::respond(Task& task) {
     task.response_size += uint32_t(response.data_length + padding);
   }
   iscsi::IserControl{}.encode(out.first<iscsi::kIserHeaderSize>());
-  // The answer gives the command's place in the window back, and so its receives first: the next
-  // command needs one. A late one keeps both.
+  // The answer frees the command's place in the window. Its receives are released before, because
+  // the next command needs one. A late command keeps both.
   if (!task.late) release_pieces(task);
   if (!task.pdu.immediate && !task.late) --outstanding_;
   response.window = window();
   response.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
   task.state = State::kResponding;
-  // Others wait for staging memory; who reads slowly waits for its answer alone.
+  // Releases staging memory before the answer, so that a slow initiator delays only itself.
   if (!moves_in && task.chunk_count != 0 && !task.late) link_.give_chunks(task);
   const std::optional<Rkey> invalidate = key_to_invalidate(task);
   if (moves_in) {
@@ -533,18 +534,18 @@ void Connection::respond(Task& task) {
 
 void Connection::sent(Task& task) { end(task); }
 
-// The task was aborted, or its connection is gone.
+// The task was aborted, or its connection has ended.
 void Connection::finish(Task& task) {
   if (std::exchange(task.late, false)) {
     if (!task.pdu.immediate) --outstanding_;
-    if (task.state != State::kResponding) end(task);  // else its answer is still on the way
+    if (task.state != State::kResponding) end(task);  // else its answer is still being sent
     return;
   }
   if (task.tell_abort && phase_ == Phase::kFullFeature) {
     task.tell_abort = false;
     ++worker_.counters.aborted;
     task.plan = {.status = scsi::Status::kTaskAborted};
-    // It has ended; who waits for that does not wait for its initiator to listen.
+    // The task has ended; drains do not wait for its initiator.
     const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
     task.drains.clear();
     return respond(task);
@@ -560,7 +561,7 @@ void Connection::release_pieces(Task& task) {
 }
 
 void Connection::end(Task& task) {
-  if (task.late) {  // its answer has left, and storage still has the rest
+  if (task.late) {  // answered, but storage still works on it
     task.state = State::kLate;
     return;
   }
@@ -573,7 +574,7 @@ void Connection::end(Task& task) {
   }
   if (task.handle != nullptr && --task.handle->users == 0 && !leaving_.empty()) let_go_of_units();
   task.handle = nullptr;
-  // Whoever waits is told last: what it does may end this connection.
+  // Drains are released last, because their callbacks may end this connection.
   const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
   task.drains.clear();
   link_.release(task);
@@ -585,7 +586,7 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
   for (Task* task : snapshot) {
     if (task->state == State::kFree || task->late || !which.matches(*task)) continue;
     if (drain != nullptr) task->drains.push_back(drain);
-    // An end without an answer is the last word on a task.
+    // A task that was aborted without an answer keeps that decision.
     const bool silent = task->aborted && !task->tell_abort;
     task->tell_abort = answer == Answer::kTaskAborted && !silent;
     if (!task->aborted) task->abort_asked = link_.now();
@@ -603,14 +604,14 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
         if (task->work.take_back()) executed(*task);
         break;
       default:
-        // Data is moving: it ends when that has ended.
+        // The task ends when its transfer has ended.
         task->aborted = true;
         break;
     }
   }
 }
 
-// Who waits for the end of a task waits for storage so long and no longer.
+// Limits the time for which the end of a task waits for storage.
 void Connection::give_up_late_tasks() {
   if (!aborts_wait_) return;
   aborts_wait_ = false;
@@ -625,8 +626,8 @@ void Connection::give_up_late_tasks() {
   }
 }
 
-// The task has ended for everybody but storage, which keeps its memory; nobody gets at its blocks
-// until storage has answered.
+// Ends the task while storage still works on it. Storage keeps its memory, and its blocks stay
+// locked until storage has answered.
 void Connection::give_up(Task& task) {
   if (task.work.take_back()) return executed(task);
   task.work.give_up();
@@ -636,7 +637,7 @@ void Connection::give_up(Task& task) {
     task.plan = {.status = scsi::Status::kTaskAborted};
     respond(task);
   }
-  // What they do may end this connection.
+  // Their callbacks may end this connection.
   const std::vector<std::shared_ptr<Drain>> drains = std::exchange(task.drains, {});
 }
 

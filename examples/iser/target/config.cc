@@ -1,4 +1,4 @@
-// The keys that both daemons have: examples/engine/options.cc.
+// examples/engine/options.cc has the keys of both daemons.
 #include "examples/iser/target/config.h"
 
 #include <algorithm>
@@ -33,7 +33,7 @@ absl::Status wrong(std::string_view where, std::string_view what) {
 
 using base::JsonObject;
 
-// What a string says beyond being one. An empty one is no account that lets everybody in.
+// Reads an account. An empty string is an error; it does not disable authentication.
 void read_secret(JsonObject& object, std::string_view key, std::optional<iscsi::Credentials>& to) {
   std::string written;
   object.text(key, written);
@@ -63,7 +63,7 @@ void read_accounts(JsonObject& object, iscsi::Authentication& to, AccountFiles& 
   read_secret_file(object, "mutual_chap_file", "mutual_chap", files.outgoing);
 }
 
-// A list of names, or of objects where an initiator has an account of its own.
+// Reads a list of names, or of objects for initiators with their own accounts.
 void read_initiators(JsonObject& object, TargetConfig& target) {
   if (object.has("initiators")) target.initiators.emplace();
   const auto add = [&](std::string name) -> InitiatorConfig& {
@@ -246,7 +246,7 @@ absl::Status check_luns(const Config& config, const TargetConfig& target) {
   return absl::OkStatus();
 }
 
-// A name is one unit's in the world.
+// A name must identify one unit globally.
 absl::Status check_unit_names(const Config& config) {
   std::map<std::string, std::string> given;
   for (const TargetConfig& target : config.targets) {

@@ -70,7 +70,7 @@ class Writer {
     return to;
   }
 
-  // One that stands in a file stays there.
+  // An account from a file stays in its file.
   void accounts(const iscsi::Authentication& of, const AccountFiles& files, const char* prefix,
                 json::object& to) {
     for (const auto& [account, file, name] : {std::tuple{&of.incoming, &files.incoming, "chap"},

@@ -23,7 +23,7 @@ std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> me
   return message.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>();
 }
 
-// The data segment; nothing when the message is shorter than its header says.
+// The data segment; nothing if the message is shorter than its header specifies.
 std::optional<std::span<const std::byte>> data_of(std::span<const std::byte> message) {
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
   const size_t offset = kHeaders + header.ahs_bytes();
@@ -69,7 +69,7 @@ Connection::Order Connection::order(uint32_t cmd_sn, bool immediate) {
   if (immediate) return Order::kTake;
   const uint32_t last = exp_cmd_sn_ + (kQueueDepth - outstanding_) - 1;
   if (iscsi::sn_less(cmd_sn, exp_cmd_sn_) || iscsi::sn_less(last, cmd_sn)) return Order::kIgnore;
-  // One connection delivers in order: a gap is a command that was lost, which cannot be.
+  // One connection delivers in order, so a gap is a protocol error.
   if (cmd_sn != exp_cmd_sn_) return Order::kBroken;
   ++exp_cmd_sn_;
   while (!given_up_.empty() && std::erase(given_up_, exp_cmd_sn_) != 0) ++exp_cmd_sn_;
@@ -78,7 +78,7 @@ Connection::Order Connection::order(uint32_t cmd_sn, bool immediate) {
 
 template <typename Pdu>
 void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool advance) {
-  // Padded to four bytes, as every data segment of iSCSI (RFC 7143 §11.2.3).
+  // Padded to four bytes, like every data segment of iSCSI (RFC 7143 §11.2.3).
   const size_t padded = (data.size() + 3) / 4 * 4;
   std::vector<std::byte> message(kHeaders + padded);
   const std::span<std::byte> out(message);
@@ -108,7 +108,7 @@ void Connection::proof_failed() { site_.guesses().wrong(link_.peer(), link_.now(
 
 Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
   if (identity.tsih != 0) {
-    // At level 0 a session has one connection and none is ever added or replaced in it.
+    // At error recovery level 0 a session has one connection, which is never replaced.
     return {.status = site_.has_tsih(identity.tsih) ? iscsi::LoginStatus::kTooManyConnections
                                                     : iscsi::LoginStatus::kSessionDoesNotExist};
   }
@@ -141,8 +141,8 @@ Connection::Admitted Connection::admit(const iscsi::Identity& identity) {
 }
 
 // Session reinstatement: the same initiator port at the same target. The older session's tasks end
-// before the login is answered (RFC 7143 §6.3.5): a write of before that landed later would
-// overwrite what the initiator has written since.
+// before the login is answered (RFC 7143 §6.3.5). Otherwise an old write could overwrite data that
+// the initiator writes later.
 void Connection::replace_older_sessions() {
   replacing_ = true;
   const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_] {
@@ -152,7 +152,7 @@ void Connection::replace_older_sessions() {
     iscsi::Login::Answer answer = *std::exchange(held_login_, std::nullopt);
     answer_login(answer);
   });
-  // Where nothing is proven a name is a claim: the log says who made it.
+  // Without authentication any peer can use this name, so the log has the peer's address.
   const std::string why = absl::StrCat("its initiator logged in again, from ", link_.peer());
   const auto replace = [target = target_, drain, why, port = port_,
                         admission = admission_](SiteWorker& worker) {
@@ -207,7 +207,7 @@ void Connection::answer_login(iscsi::Login::Answer& answer) {
                .target = login_.identity().target,
                .message = absl::StrCat(link_.peer(), ": login refused: ", login_.reason())});
   }
-  // The login numbers its own responses; the window is the session's.
+  // The login numbers its own responses; the session provides the window.
   const uint32_t stat_sn = answer.response.window.stat_sn;
   exp_cmd_sn_ = login_.cmd_sn();
   stat_sn_ = stat_sn;
@@ -238,7 +238,7 @@ void Connection::look_at_units() {
   if (table_ != nullptr && table_->version == target_->version()) [[likely]]
     return;
   const bool first = table_ == nullptr;
-  // Of an initiator port that comes for the first time: it knows nothing that could be wrong.
+  // An initiator port that connects for the first time has no outdated knowledge.
   const bool knows_something = !first || target_->lost(port_).has_value();
   SeenUnits former = first ? target_->lost(port_).value_or(SeenUnits()) : SeenUnits();
   table_ = target_->units();
@@ -261,7 +261,7 @@ void Connection::look_at_units() {
   }
 }
 
-// `now` is at the LUN at which the initiator may still think of `former`.
+// `now` has the LUN at which the initiator may still expect `former`.
 void Connection::tell_changes(const SeenUnit& former, UnitHandle& now) {
   if (former.uuid != now.facts().uuid || former.identity != now.unit->volume->identity()) {
     now.nexus.raise_until_seen(scsi::kInquiryDataChanged);
@@ -274,7 +274,7 @@ void Connection::tell_changes(const SeenUnit& former, UnitHandle& now) {
   }
 }
 
-// For when the port comes again and repeats what it had under way.
+// Saves the port's knowledge, because it may reconnect and repeat its active commands.
 void Connection::remember(bool for_good) {
   SeenUnits seen;
   for (const auto& [lun, handle] : units_) seen.emplace(lun, handle->seen());
@@ -341,7 +341,7 @@ bool Connection::control(std::span<std::byte> message, void* receive) {
   switch (header.op) {
     case iscsi::Op::kScsiCommand:
       if (target_ == nullptr) {
-        // Discovery knows text and logout; its number is used all the same.
+        // A discovery session supports text and logout only; the command uses its CmdSN anyway.
         if (take(iscsi::ScsiCommand::decode(bhs_of(message)).cmd_sn)) {
           reject(iscsi::RejectReason::kProtocolError, message);
         }
@@ -398,7 +398,7 @@ void Connection::hello(std::span<const std::byte> message) {
 
 void Connection::nop_out(const iscsi::NopOut& pdu, std::span<const std::byte> data) {
   if (pdu.task_tag == iscsi::kReservedTag) {
-    pinged_ = false;  // the answer to ours, or a sign of life that wants none
+    pinged_ = false;  // the answer to the target's ping, or a NOP without answer
     return;
   }
   const auto echoed = data.first(std::min<size_t>(data.size(), parameters_.initiator_recv));
@@ -415,7 +415,7 @@ void Connection::ping() {
 
 void Connection::text(const iscsi::TextRequest& pdu, std::span<const std::byte> data) {
   if (pdu.transfer_tag == iscsi::kReservedTag) {
-    text_.clear();  // a new request gives up what was left of an older one
+    text_.clear();  // a new request discards the rest of an older answer
     asked_.clear();
   } else if (pdu.transfer_tag != text_tag_) {
     return drop("a text request that continues nothing");
@@ -470,7 +470,7 @@ void Connection::logout(const iscsi::LogoutRequest& pdu) {
                                   .task_tag = pdu.task_tag};
     return send_control(refused);
   }
-  // Tasks end first: the initiator takes its buffers back when it has the answer.
+  // Tasks end first, because the initiator reuses its buffers after the answer.
   phase_ = Phase::kLogout;
   const auto drain = std::make_shared<Drain>(worker_, [this, alive = alive_, tag = pdu.task_tag] {
     if (!*alive || phase_ == Phase::kClosed) return;
@@ -521,7 +521,7 @@ void Connection::tick() {
   }
   if (phase_ == Phase::kClosed) return;
   give_up_late_tasks();
-  if (phase_ != Phase::kFullFeature) return;  // it has said good-bye, or we have
+  if (phase_ != Phase::kFullFeature) return;  // the initiator or the target has begun a logout
   if (target_ != nullptr) look_at_units();
   if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
   if (now - heard_ > kPingAfter && !pinged_) ping();

@@ -50,7 +50,7 @@ json::object shown_node(const TargetNode& node) {
   return to;
 }
 
-// Of "10.0.0.7:4711" or "[::1]:4711".
+// The host of "10.0.0.7:4711" or "[::1]:4711".
 std::string host_of(const std::string& endpoint) {
   const std::string host = endpoint.substr(0, endpoint.rfind(':'));
   return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;

@@ -23,7 +23,7 @@ GroupAccount account_of(const iscsi::Authentication& of, std::string initiator) 
   return account;
 }
 
-// Whether it proves anything.
+// True if the account has a secret.
 bool proves(const GroupAccount& account) { return !account.user.empty(); }
 
 iscsi::Authentication authentication_of(const GroupAccount& account, bool mutual) {
@@ -39,7 +39,7 @@ std::set<uint32_t> portals_of(const TargetNode& node) {
   return tags;
 }
 
-// Of a target node: who may log in, and by which proof.
+// The access list of a target node: the initiators and their secrets.
 class Admission {
  public:
   Admission(const ControlDocument& document, const TargetNode& node, TargetConfig& to)
@@ -92,7 +92,7 @@ class Admission {
     return check_proofs();
   }
 
-  // A group of accounts lets nobody in without one.
+  // A target with a group of accounts admits no initiator without an account.
   absl::Status check_proofs() const {
     if (general_) return absl::OkStatus();
     if (anybody_) return unfit(to_.name, ": group ", node_.auth.chap_group, " has no account");
@@ -112,7 +112,8 @@ class Admission {
   bool general_ = false;
 };
 
-// All target nodes have the same portal groups; those are listened on, or all without any node.
+// All target nodes have the same portal groups; the daemon listens on these, or on all groups if
+// there is no node.
 absl::Status choose_portals(const ControlDocument& document, std::vector<std::string>& listen) {
   std::optional<std::set<uint32_t>> used;
   std::string first;

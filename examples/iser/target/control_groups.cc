@@ -20,7 +20,7 @@ using control::Parameter;
 
 namespace {
 
-// "verbs" of what is listened on already; a host may say another.
+// The scheme of the existing addresses, such as "verbs"; a host may specify another.
 std::string transport_of(const ControlDocument& document) {
   for (const auto& [tag, addresses] : document.portals) {
     for (const std::string& address : addresses) {

@@ -14,7 +14,7 @@ using scsi::Status;
 namespace {
 
 constexpr uint64_t kScratch = 64 << 10;
-constexpr size_t kAlignment = 4096;  // what direct files may ask for
+constexpr size_t kAlignment = 4096;  // the alignment that direct files may require
 
 bool writes(Plan::Kind kind) {
   switch (kind) {
@@ -25,7 +25,7 @@ bool writes(Plan::Kind kind) {
     case Plan::Kind::kZero:
       return true;
     default:
-      return false;  // UNMAP's blocks have no defined content until it is done
+      return false;  // blocks of a running UNMAP have no defined content
   }
 }
 
@@ -69,7 +69,7 @@ void Execution::stored() {
   if (run()) done_(*this);
 }
 
-// No late request is in the way any more, or so it seems.
+// The late requests may have ended; checks again.
 void Execution::passed() {
   if (!entered_) {
     if (enter()) done_(*this);
@@ -99,7 +99,8 @@ bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> dat
 bool Execution::enter() {
   const Plan::Kind kind = plan_.kind;
   const uint64_t size = store_->block_size;
-  // Others go through the gate while this one waits. UNMAP has no blocks yet, a flush none at all.
+  // Waits before the gate, so that other commands can pass it. UNMAP has no blocks yet; a flush
+  // never has any.
   if (store_->late.any() && kind != Plan::Kind::kUnmap && kind != Plan::Kind::kFlush &&
       !store_->late.pass(behind_, plan_.lba * size, plan_.blocks * size, store_->reactor)) {
     return false;
@@ -130,7 +131,8 @@ void Execution::give_up() {
   late_.offset = io_.offset;
   late_.length = io_.length;
   store_->late.add(late_);
-  // What is late keeps others from its blocks; the gate would keep each COMPARE AND WRITE waiting.
+  // The late request itself locks its blocks; staying in the gate would block every COMPARE AND
+  // WRITE.
   leave_gate();
 }
 
@@ -144,7 +146,7 @@ void Execution::prepare() {
       plan_.compare = true;
       break;
     case Plan::Kind::kWriteSame:
-      // Zeroes need not travel, and only they may be given back.
+      // Zeroes need no data transfer, and only zeroes may be deallocated.
       if (data_is_zero()) {
         plan_.kind = Plan::Kind::kZero;
         step_ = Step::kIo;

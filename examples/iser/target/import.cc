@@ -39,7 +39,7 @@ class Importer {
     for (const ImportedTarget& each : targets_) serve(each, result.config);
     check_portals(result.config);
     check_parameters(result.config);
-    // The kernel asks for a proof at discovery where that is switched on, and nowhere else.
+    // The kernel authenticates discovery only if discovery authentication is enabled.
     result.config.open_discovery =
         !result.config.discovery.incoming && !closed_discovery_ &&
         std::ranges::any_of(result.config.targets, [](const TargetConfig& target) {
@@ -117,7 +117,7 @@ class Importer {
     config.targets.push_back(std::move(made));
   }
 
-  // Who may log in; returns the LUNs that they see.
+  // Sets the access list; returns the LUNs that its initiators see.
   ImportedLuns admit(const ImportedGroup& group, TargetConfig& target) {
     const bool anybody = group.anybody && (!group.proof || group.account.incoming);
     if (group.anybody && !anybody) {
@@ -175,7 +175,7 @@ class Importer {
       log_.note(ImportWeight::kWider, acl->path,
                 absl::StrCat("here all initiators of a target see the same LUNs, and ", acl->name,
                              " has others than ", admitted[0]->name));
-      luns = group.luns;  // all, where a person accepts that
+      luns = group.luns;  // all, if the user accepts that
     }
     return luns;
   }
@@ -214,7 +214,7 @@ class Importer {
     }
   }
 
-  // All targets are reached by all portals.
+  // Every portal serves all targets.
   void check_portals(Config& config) {
     for (const auto& [portal, names] : portals_) {
       config.listen.push_back(portal);
@@ -227,7 +227,7 @@ class Importer {
     }
   }
 
-  // Of all targets together.
+  // Merges the parameters of all targets.
   void check_parameters(Config& config) {
     for (const auto& [key, member, to] :
          {std::tuple{"InitialR2T", &ImportedGroup::initial_r2t, &config.initial_r2t},
@@ -248,7 +248,7 @@ class Importer {
   std::map<std::string, ImportedStore> stores_;
   std::vector<ImportedTarget> targets_;
   std::vector<const ImportedGroup*> groups_;              // that are served
-  std::map<std::string, std::set<std::string>> portals_;  // and the targets that have them
+  std::map<std::string, std::set<std::string>> portals_;  // by portal: the targets that have it
   bool closed_discovery_ = false;
 };
 

@@ -86,7 +86,7 @@ iscsi::Authentication read_accounts(ImportObject& object) {
           .outgoing = read_account(object, "chap_mutual_userid", "chap_mutual_password")};
 }
 
-// The LUNs of the group, by the numbers and with the rights of an initiator.
+// Reads an initiator's LUNs of the group, with its own numbers and access rights.
 void read_mapped(ImportObject& object, const ImportedGroup& group, ImportedAcl& acl) {
   object.objects("mapped_luns", [&](ImportObject& each) {
     const uint64_t number = each.number("index", 0, kMaxNumber);

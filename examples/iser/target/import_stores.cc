@@ -28,7 +28,7 @@ constexpr Usual kAttributes[] = {
     {"force_pr_aptpl", "0", ImportWeight::kMinor, "only initiators that ask keep reservations"},
 };
 
-// What initiators see of these is this daemon's own, and no data depends on it.
+// Attributes for which this daemon has its own values; no data depends on them.
 void pass_attributes(ImportObject& attributes) {
   attributes.known({"alua_support",
                     "complete_type",
@@ -65,7 +65,7 @@ void pass_attributes(ImportObject& attributes) {
 
 void read_groups(ImportObject& object, ImportedStore& store) {
   object.objects("alua_tpgs", [&](ImportObject& group) {
-    // 0 and 1 are the active states, 4 depends on the block.
+    // 0 and 1 are the active states; 4 depends on the block.
     const std::string name = group.text("name"), state = group.text("alua_access_state", "0");
     if (state != "0" && state != "1") store.closed.insert(name);
     if (state == "1") {
@@ -114,7 +114,7 @@ void read_block(ImportObject& object, const engine::ImportOptions& options, Impo
   store.spec = engine::import_file(path, ",direct");
 }
 
-// Commands are not passed on; a disk is served by its blocks.
+// A SCSI disk is served as a block device; commands are not passed through.
 void read_scsi(ImportObject& object, const engine::ImportOptions& options, ImportedStore& store) {
   const std::string path = object.text("dev");
   const engine::BlockSize blocks = options.blocks(path);

@@ -1,4 +1,4 @@
-// mrpool-iser-target: the engine's daemon with iSER plugged in.
+// mrpool-iser-target: the engine's daemon with the protocol iSER.
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
@@ -28,7 +28,7 @@ namespace {
 
 constexpr const char* kProgram = "mrpool-iser-target";
 
-// Who may log in, and whether by a proof.
+// Describes the initiators that may log in, and whether they must authenticate.
 std::string admitted(const TargetConfig& target) {
   const auto proof = [](const iscsi::Authentication& account) {
     return account.incoming ? ", with CHAP" : "";
@@ -42,7 +42,7 @@ std::string admitted(const TargetConfig& target) {
   });
 }
 
-// To be compared, not shown.
+// Only for comparison; never printed.
 std::string accounts(const iscsi::Authentication& of) {
   std::string all;
   for (const auto& account : {of.incoming, of.outgoing}) {
@@ -89,7 +89,7 @@ class Daemon final : public engine::Application {
     return service_.start(reactors);
   }
 
-  // Targets, units, secrets and access lists as the file has them now.
+  // Reads targets, units, secrets and access lists from the file again.
   std::vector<engine::Step> reload_steps() override {
     const auto options = std::make_shared<Options>();
     const auto next = std::make_shared<ControlState>();
@@ -162,7 +162,7 @@ class Daemon final : public engine::Application {
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
-  // What a start would serve now.
+  // Reads the configuration that a start would serve now.
   absl::Status read_again(Options& to) const {
     absl::StatusOr<Options> options = parse_arguments(arguments_);
     if (!options.ok()) return options.status();
@@ -182,7 +182,8 @@ class Daemon final : public engine::Application {
   ControlMethods control_;
 };
 
-// --check-config: what the daemon would serve, as far as it can be said without opening a store.
+// --check-config: prints what the daemon would serve, as far as it is known without opening a
+// store.
 int check(const Options& options) {
   const Config& config = options.config;
   engine::print_notes(kProgram, options.config_file, options.notes);
@@ -204,7 +205,7 @@ int check(const Options& options) {
   return base::end_of_output(kProgram, base::kExitOk);
 }
 
-// --print-config: what --config would take for the same.
+// --print-config: prints the equivalent file for --config.
 int print(const Options& options) {
   engine::print_notes(kProgram, options.config_file, options.notes);
   const absl::StatusOr<std::string> text = to_json(options.config);
@@ -233,7 +234,7 @@ int main(int argc, char** argv) {
   const auto stores = mrpool::iser_target::wanted_stores(config);
   const absl::Status status =
       mrpool::engine::prepare_process(kProgram, config.listen, stores, config.engine);
-  // In the format that was asked for.
+  // In the requested log format.
   mrpool::engine::log_notes(kProgram, options->config_file, options->notes);
   if (!status.ok()) return mrpool::engine::fail(kProgram, status);
   mrpool::iser_target::warn_of_exposed_secrets(options->config_file, config);

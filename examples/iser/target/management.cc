@@ -1,5 +1,5 @@
-// Task management (RFC 7143 §4.2.3.3, §11.5; SAM-5 §7): functions answer when the tasks they end
-// have ended, so that the initiator may use its buffers again.
+// Task management (RFC 7143 §4.2.3.3, §11.5; SAM-5 §7): a function is answered when the aborted
+// tasks have ended, so that the initiator may reuse its buffers.
 #include <algorithm>
 
 #include "examples/iser/target/connection.h"
@@ -33,8 +33,8 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
         return answer_management(pdu.task_tag, Response::kComplete);
       }
       if (task == nullptr) {
-        // An answer that still waits to be sent goes first: the initiator takes its buffer back
-        // when it hears that there is no such task.
+        // A pending answer is sent first, because the initiator reuses its buffer after the
+        // response that the task does not exist.
         const auto drain =
             std::make_shared<Drain>(worker_, [this, alive = alive_, tag = pdu.task_tag] {
               if (*alive && phase_ == Phase::kFullFeature) {
@@ -118,8 +118,8 @@ void Connection::abort_everywhere(const TaskFilter& which, const std::shared_ptr
   site_.on_workers(abort, &worker_);
 }
 
-// RFC 7143 §11.6.1: an abort of a command that was never sent takes its place in the numbering. It
-// is immediate, so it may come in front of commands with lower numbers.
+// RFC 7143 §11.6.1: an abort of a command that was never received uses up that command's CmdSN. The
+// abort is immediate, so it may arrive before commands with lower numbers.
 bool Connection::give_up_number(const iscsi::TaskRequest& pdu) {
   const uint32_t last = exp_cmd_sn_ + (kQueueDepth - outstanding_) - 1;
   if (iscsi::sn_less(pdu.ref_cmd_sn, exp_cmd_sn_) || iscsi::sn_less(last, pdu.ref_cmd_sn) ||

@@ -34,7 +34,7 @@ constexpr const char* kExamples =
   $ mrpool-iser-target --config /etc/mrpool/iser.json --check-config
 )";
 
-// As a person wrote it, or what the kernel's target had.
+// Parses this daemon's own format, or imports a file of the kernel's target.
 absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options) {
   const auto parsed = base::parse_json_text(text);
   if (!parsed.ok()) return parsed.status();
@@ -68,7 +68,7 @@ absl::Status twice() {
   return absl::InvalidArgumentError("is given more than once; leave all but one of them out");
 }
 
-// Of one target or initiator, which has one.
+// Sets an account; an error if it was set before.
 absl::Status set_once(std::optional<iscsi::Credentials>& to, std::string_view text) {
   return to ? twice() : iscsi::parse_credentials(std::string(text), to.emplace());
 }
@@ -79,7 +79,7 @@ base::CommandLine::Setter credentials(std::optional<iscsi::Credentials>& to) {
   };
 }
 
-// Options of the target in front of them.
+// Options that apply to the preceding --target.
 class TargetOptions {
  public:
   TargetOptions(base::CommandLine& program, Config& config) : program_(program), config_(config) {}
@@ -210,7 +210,7 @@ void declare_how(base::CommandLine& program, Options& options) {
   engine::declare_import_options(program, options.import);
 }
 
-// `options` holds what the file says, or the defaults.
+// `options` has the values of the file, or the defaults.
 absl::Status parse_onto(Options& options, std::span<const std::string> arguments) {
   base::CommandLine program("mrpool-iser-target",
                             "An iSCSI target over RDMA (RFC 7145), in userspace.");

@@ -43,7 +43,7 @@ bool RangeGate::enter(Pass& pass, uint32_t lane, Reactor& reactor) {
     pass.place_ = Pass::Place::kInside;
     --waiting_;
   }
-  // The count that this thread raised for a moment may have kept a compare waiting.
+  // A compare may wait because this thread raised its count for a moment.
   const bool inside = pass.place_ == Pass::Place::kInside;
   grant();
   return inside;

@@ -20,7 +20,7 @@ constexpr absl::string_view kCredential = "credential:";
 
 absl::Status bad(const std::string& why) { return absl::InvalidArgumentError(why); }
 
-// The directory of credentials belongs to this process alone: systemd sees to it.
+// systemd makes the credentials directory accessible to this process only.
 absl::StatusOr<std::string> credential_path(const std::string& name) {
   const char* const folder = std::getenv("CREDENTIALS_DIRECTORY");
   if (folder == nullptr) {
@@ -34,7 +34,7 @@ absl::StatusOr<std::string> credential_path(const std::string& name) {
   return absl::StrCat(folder, "/", name);
 }
 
-// Who may read a secret may use it, and who may write it may choose it.
+// A user who can read the file knows the secret; one who can write it can choose the secret.
 absl::Status check_mode(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
@@ -53,7 +53,7 @@ absl::Status check_mode(const std::string& path) {
                           ", so that others can read or change the secret; chmod 0600 ", path));
 }
 
-// One direction of an account.
+// Reads one direction of an account.
 absl::Status fill(const std::string& place, const std::string& where,
                   std::optional<iscsi::Credentials>& to) {
   if (place.empty()) return absl::OkStatus();

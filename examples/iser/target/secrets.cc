@@ -15,7 +15,7 @@ absl::Status wrong(const std::string& where, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
 }
 
-// The secrets seen so far: for what, and where they stand.
+// The secrets seen so far, with their purposes and places.
 class Secrets {
  public:
   absl::Status add(const std::optional<iscsi::Credentials>& account, const std::string& purpose,
@@ -41,7 +41,7 @@ absl::Status check_mutual(const iscsi::Authentication& authentication, const std
   return wrong(where, "mutual CHAP needs one-way CHAP; give --chap or \"chap\" too");
 }
 
-// Those that log in by the target's own account.
+// The initiators that log in with the target's own account.
 std::vector<std::string> users_of_the_targets_account(const TargetConfig& target) {
   std::vector<std::string> names;
   for (const InitiatorConfig& initiator : *target.initiators) {
@@ -50,7 +50,7 @@ std::vector<std::string> users_of_the_targets_account(const TargetConfig& target
   return names;
 }
 
-// The purpose of the target's own account; an error when it has none or more than one.
+// Finds the purpose of the target's own account; an error if it has none or more than one.
 absl::Status check_account(const TargetConfig& target, std::string& purpose) {
   purpose = absl::StrCat("everybody at ", target.name);
   if (!target.authentication.incoming || !target.initiators || target.initiators->empty()) {

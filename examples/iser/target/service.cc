@@ -23,7 +23,8 @@ iscsi::Limits negotiation(const Config& config) {
           .unsolicited_pdus = kMaxPieces};
 }
 
-// Remote invalidation where both sides and the device do it; a peer that says nothing does not.
+// Uses remote invalidation if both sides and the device support it; a peer must announce its
+// support.
 bool invalidates(const ConnectionInfo& request, const DeviceCaps& caps) {
   const auto theirs = iscsi::ConnectPrivateData::decode(request.private_data);
   return theirs && !theirs->send_with_inv_not_used && caps.send_with_inv;
@@ -41,7 +42,7 @@ absl::Status Service::start(std::span<Reactor* const> reactors) {
   for (Reactor* reactor : reactors) {
     if (absl::Status status = engine_.add_worker(*reactor); !status.ok()) return status;
   }
-  // Connections find the site: no reactor runs before the start has ended.
+  // Connections find the site, because no reactor runs before the start has ended.
   auto ports = engine_.prepare(config_.listen);
   if (!ports.ok()) return ports.status();
   absl::StatusOr<std::unique_ptr<Site>> site =

@@ -11,14 +11,14 @@
 namespace mrpool::iser_target {
 namespace {
 
-constexpr uint32_t kSlab = 16;  // tasks made at once
+constexpr uint32_t kSlab = 16;  // tasks allocated at once
 constexpr uint32_t kAnswerBytes = 128;
 static_assert(sizeof(Task::response) <= kAnswerBytes);
 constexpr uint32_t kMessageBytes = (kHeaders + kRecvData + 15) / 16 * 16;
 
 }  // namespace
 
-// A task with what the link needs for it.
+// A task with its exchange on the link.
 struct Session::Slot : Task, engine::Exchange {
   explicit Slot(Session& owner) : Task(execution_done()), session(owner) {}
   void claim_granted() {
@@ -69,7 +69,7 @@ void Session::sent(engine::Exchange& exchange) { connection_.sent(static_cast<Sl
 void Session::disconnected(const Disconnect& how, std::string_view why) {
   const bool local = how.reason == DisconnectReason::kLocal;
   const bool dropped = local && !why.empty();
-  // One that leaves in good order before it has logged in is worth no line that all see.
+  // An orderly disconnect before login is logged at a lower level.
   const bool quiet = !connection_.logged_in() && (local || how.reason == DisconnectReason::kPeer);
   const auto event = dropped ? base::Event::kHostDropped
                      : quiet ? base::Event::kQueueDisconnected
@@ -166,7 +166,7 @@ bool Session::admit(std::string_view initiator) {
   return true;
 }
 
-// The unit's, but for commands that only say something about it.
+// The unit's flow, except for commands that the device server answers itself.
 engine::StagingFlow& Session::flow_of(const Task& task) {
   using Kind = scsi::Plan::Kind;
   const bool answers = task.plan.kind == Kind::kDone || task.plan.kind == Kind::kParameters;

@@ -13,7 +13,7 @@
 namespace mrpool::iser_target {
 namespace {
 
-// Drops the sessions of `target` that `concerned` names, each on its worker.
+// Drops the sessions of `target` that `concerned` selects, each on its worker.
 void drop_sessions(Site& site, const std::shared_ptr<Target>& target, std::string why,
                    const std::function<bool(const Connection&)>& concerned) {
   site.on_workers([target, why = std::move(why), concerned](SiteWorker& worker) {
@@ -53,8 +53,8 @@ std::vector<std::shared_ptr<storage::Volume>> Site::stores() const {
 
 Site::Site(Environment environment) : environment_(std::move(environment)) {}
 
-// The thread ends first: it sends its answers to the workers. Messages left over may hold Drains,
-// which name their home worker.
+// The thread ends first, because it sends its answers to the workers. Pending messages may own
+// Drains, which refer to their home worker.
 Site::~Site() {
   state_thread_.reset();
   bool discarded = true;
@@ -70,7 +70,7 @@ absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config,
   for (Reactor* reactor : reactors) {
     site->workers_.push_back(std::make_unique<SiteWorker>(site->workers(), *reactor));
   }
-  // Found out now, not when an initiator's first reservation cannot be kept.
+  // Checked now, not when an initiator's first reservation cannot be saved.
   if (const std::string& path = config.engine.state_dir; !path.empty()) {
     auto state = storage::StateDirectory::open(path);
     if (!state.ok()) return state.status();
@@ -91,14 +91,14 @@ void Site::on_workers(const std::function<void(SiteWorker&)>& each, const SiteWo
   }
 }
 
-// A target as it will be, and for each unit the one whose place it takes; null: none.
+// A prepared target, and for each unit the one that it replaces; null: none.
 struct Site::Part {
   std::shared_ptr<Target> target;
   std::map<uint16_t, std::shared_ptr<Unit>> units{};
   std::vector<std::pair<std::shared_ptr<Unit>, std::shared_ptr<Unit>>> successors{};
 };
 
-// A store with the UUID that it has where its unit is given no name.
+// A store with the UUID for a unit without configured names.
 struct Site::Opened {
   std::shared_ptr<storage::Volume> volume;
   storage::Uuid derived;
@@ -130,7 +130,7 @@ absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(const Config& config
   return opened;
 }
 
-// The unit with these names: of that target if it has one.
+// The unit with these names; prefers a unit of that target.
 std::shared_ptr<Unit> Site::find_unit(const UnitNames& names, std::string_view target) const {
   std::shared_ptr<Unit> found;
   for (const auto& each : targets()) {
@@ -144,7 +144,7 @@ std::shared_ptr<Unit> Site::find_unit(const UnitNames& names, std::string_view t
   return found;
 }
 
-// A unit as it will be.
+// The place of a unit that is being prepared.
 struct Site::Place {
   uint16_t lun;
   const UnitNames& names;
@@ -227,7 +227,7 @@ absl::StatusOr<std::shared_ptr<Site::Next>> Site::prepare(Config config) {
   return parts.status();
 }
 
-// All that may fail.
+// All steps that may fail.
 absl::StatusOr<std::vector<Site::Part>> Site::prepare_all(const Config& config) {
   storage::Growth growth;
   const auto stores = open_stores(config, growth);

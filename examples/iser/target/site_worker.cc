@@ -5,7 +5,7 @@
 namespace mrpool::iser_target {
 namespace {
 
-// A Store with what it refers to.
+// A Store with the objects that it refers to.
 struct OpenStore {
   OpenStore(std::shared_ptr<Unit> of, std::unique_ptr<storage::Channel> way, SiteWorker& from)
       : worker(from),
@@ -17,7 +17,7 @@ struct OpenStore {
               *unit->gate,
               from.index(),
               from.reactor()} {}
-  // Nobody looks at it any more.
+  // It is not checked again, so report its trouble now.
   ~OpenStore() {
     if (worker.trouble != nullptr) worker.trouble(*unit->volume, channel->take_trouble());
   }
@@ -42,7 +42,7 @@ void SiteWorker::run(std::function<void()> call) {
 void SiteWorker::visit_stores(
     const std::function<void(const storage::Volume&, storage::Channel&)>& each) {
   for (const auto& [unit, weak] : stores_) {
-    // While there is a store, its unit is there.
+    // The store keeps its unit alive.
     if (const std::shared_ptr<Store> store = weak.lock()) each(*unit->volume, store->channel);
   }
 }

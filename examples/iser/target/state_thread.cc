@@ -26,7 +26,7 @@ void StateThread::run(std::function<void()> job) {
 }
 
 void StateThread::work() {
-  // The program's signals are for others: here one would end a system call half way.
+  // Blocks all signals, because a signal would interrupt a system call of this thread.
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);

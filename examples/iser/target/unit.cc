@@ -29,7 +29,7 @@ UnitNames names_of(const UnitNames& given, const storage::Uuid& derived) {
         {reinterpret_cast<const char*>(names.uuid.data()), names.uuid.size()});
   }
   if (names.naa.empty()) {
-    // NAA 3h, locally assigned: 60 bits of our own choice.
+    // NAA 3h, locally assigned: 60 bits chosen by the target.
     names.naa.assign(names.uuid.begin(), names.uuid.begin() + 8);
     names.naa[6] = names.uuid[15];  // has the version of a UUID
     names.naa[0] = uint8_t(0x30 | (names.naa[0] & 0x0f));

@@ -1,5 +1,5 @@
-// The admin commands of a controller, [base] 5. kAdminCommands is the one list of them: dispatch
-// and the Commands Supported and Effects log are made from it. To add one: a member and its line.
+// The admin commands of a controller, [base] 5. kAdminCommands lists them all; dispatch and the
+// Commands Supported and Effects log use it. To add one, add a member and its line.
 #include <algorithm>
 #include <iterator>
 
@@ -13,8 +13,8 @@ using nvme::Status;
 
 struct Controller::AdminCommand {
   AdminOpcode opcode;
-  bool discovery;     // discovery controllers have it too
-  bool returns_data;  // its SGL has to describe just what it returns
+  bool discovery;     // also for discovery controllers
+  bool returns_data;  // its SGL must have exactly the length of the data
   AdminReply (Controller::*run)(const AdminRequest& request);
 };
 
@@ -37,13 +37,14 @@ std::vector<AdminOpcode> Controller::admin_opcodes() {
 AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now) {
   const auto opcode = AdminOpcode(sqe.opcode);
   AdminRequest request{.sqe = sqe, .data_length = data_length, .now = now, .discovery = {}};
-  // The target calls its controllers with its own lock held: ask it before ours is taken.
+  // The target calls its controllers while it holds its own lock, so call it before taking this
+  // lock.
   if (opcode == AdminOpcode::kGetLogPage && identity_.discovery &&
       (sqe.cdw10 & 0xff) == NVME_LOG_LID_DISCOVER) {
     request.discovery = discovery_.discovery_log(identity_.host_nqn, identity_.local_address);
   }
   std::unique_lock lock(mutex_);
-  // Before CC.EN only properties make sense, [fab] 3.3.
+  // Before CC.EN only property commands are allowed, [fab] 3.3.
   if ((csts_ & nvme::kCstsReady) == 0) return refuse(Status::kCommandSequence);
   const auto* command = std::ranges::find(kAdminCommands, opcode, &AdminCommand::opcode);
   if (command == std::end(kAdminCommands) || (identity_.discovery && !command->discovery)) {

@@ -1,4 +1,4 @@
-// The keys that both daemons have: examples/engine/options.cc.
+// examples/engine/options.cc has the keys of both daemons.
 #include "examples/nvmf/target/config.h"
 
 #include <algorithm>
@@ -55,7 +55,7 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
     if (object.has("block_size") && !ns.store.empty()) {
       object.refuse("block_size", "it is that of the store; leave it out");
     }
-    return;  // complete() says so
+    return;  // complete() reports it
   }
   if (absl::Status status = take_own_options(ns); !status.ok()) {
     return object.refuse("storage", std::string(status.message()));
@@ -80,7 +80,7 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
   object.texts("hosts", hosts);
   object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
-  // An empty list admits nobody; only its absence admits everybody.
+  // An empty list admits no host; a missing list admits every host.
   if (object.has("hosts")) subsystem.hosts.emplace(hosts.begin(), hosts.end());
   config.subsystems.push_back(std::move(subsystem));
 }
@@ -137,7 +137,7 @@ absl::Status check_names(SubsystemConfig& subsystem) {
   return subsystem.hosts ? check_hosts(*subsystem.hosts) : absl::OkStatus();
 }
 
-// Those that are written, then the lowest that are free.
+// Takes the specified nsids, then the lowest free ones.
 absl::Status number_namespaces(SubsystemConfig& subsystem) {
   std::map<uint32_t, uint32_t> lines;  // by nsid
   for (NamespaceConfig& ns : subsystem.namespaces) {
@@ -233,7 +233,7 @@ absl::Status check_stores(const Config& config) {
   return absl::OkStatus();
 }
 
-// A UUID names one namespace in the world.
+// A UUID must identify one namespace globally.
 absl::Status check_uuids(const Config& config) {
   std::map<Uuid, std::string> given;
   for (const SubsystemConfig& subsystem : config.subsystems) {

@@ -50,7 +50,7 @@ Parameter listen_address() {
               text("trsvcid", "the port; default: 4420")}));
 }
 
-// Of the ports that are there; what this machine surely has, if there are none.
+// The scheme of the existing ports; without ports, the one that every machine has.
 std::string usual_scheme(const Config& config) {
   const std::vector<std::string> ports = ports_of(config);
   return ports.empty() ? "uiwarp" : ports.front().substr(0, ports.front().find("://"));
@@ -67,7 +67,7 @@ absl::Status check_family(const std::string& family, const std::string& host) {
   return bad("\"listen_address.adrfam\": ", host, " is not ", family);
 }
 
-// "uiwarp://10.0.0.1:4420".
+// For example "uiwarp://10.0.0.1:4420".
 absl::StatusOr<std::string> address_of(const Given& where, const Config& config) {
   if (!absl::EqualsIgnoreCase(where.text("trtype"), "RDMA")) {
     return bad("\"listen_address.trtype\": \"", where.text("trtype"),
@@ -98,7 +98,7 @@ bool lists(const std::vector<std::string>& addresses, const std::string& address
   return std::ranges::find(addresses, address) != addresses.end();
 }
 
-// The namespace that a client describes.
+// The namespace that a client specifies.
 absl::StatusOr<NamespaceConfig> namespace_of(const Given& given) {
   NamespaceConfig ns;
   ns.nsid = uint32_t(given.number("nsid"));
@@ -122,13 +122,13 @@ absl::StatusOr<NamespaceConfig> namespace_of(const Given& given) {
   return ns;
 }
 
-// Whatever is there now can be deleted.
+// Allows the deletion of everything in `config`.
 Config may_become_empty(Config config) {
   config.may_be_empty = true;
   return config;
 }
 
-// No namespace has lost its store.
+// Checks that every namespace still has its store.
 absl::Status check_used(const Config& config) {
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
@@ -375,7 +375,7 @@ void Control::add_namespace_methods() {
 }
 
 void Control::add_visibility_methods() {
-  // The hosts that see the namespace, when it is not for all.
+  // The hosts that see the namespace, if it is not visible to all.
   const auto hosts_of = [](const Given& given, Config& config) -> absl::StatusOr<HostSet*> {
     const auto found = find_subsystem(config, given.text("nqn"));
     if (!found.ok()) return found.status();

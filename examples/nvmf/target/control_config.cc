@@ -1,4 +1,4 @@
-// save_config, load_config, and what SPDK's rpc.py asks to save a configuration by itself.
+// save_config, load_config, and the methods with which SPDK's rpc.py saves a configuration.
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -44,7 +44,7 @@ bool only_options(const storage::StoreSpec& spec, std::initializer_list<std::str
   });
 }
 
-// As SPDK's clients would make it, where they can.
+// The call with which SPDK's clients would create it, if they can.
 json::object store_call(const NamedStore& store) {
   json::object parameters;
   parameters["name"] = store.name;
@@ -109,8 +109,8 @@ json::object section(std::string_view name, json::array calls) {
   return one;
 }
 
-// SPDK's options of a transport. What hosts could notice is as it is; how SPDK divides its memory
-// means nothing here.
+// SPDK's options of a transport. Options that hosts could observe accept only the actual value;
+// options of SPDK's memory have no effect.
 std::vector<control::Parameter> transport_parameters(uint32_t in_capsule) {
   const char* const fixed = "it is fixed";
   std::vector<control::Parameter> all{
@@ -264,7 +264,7 @@ void Control::load(const Given& given, Reply reply) {
                      if (read.ok()) *text = *std::move(read);
                      return read.status();
                    }});
-  // Options of the daemon stay what they are.
+  // Options of the daemon do not change.
   std::vector<Step> change = live_.change([text](Config& config) {
     auto next = parse_config(*text, true);
     if (!next.ok()) return next.status();

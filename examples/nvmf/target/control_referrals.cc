@@ -1,4 +1,4 @@
-// The methods for what discovery tells hosts of other services.
+// The methods for referrals, which discovery announces to hosts.
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -82,7 +82,7 @@ void Control::add_referral_methods() {
                const auto there = std::ranges::find_if(config.referrals, [&](const Referral& each) {
                  return same_place(each, *referral);
                });
-               if (there != config.referrals.end()) {  // once more is no error in SPDK
+               if (there != config.referrals.end()) {  // SPDK allows adding it again
                  if (there->secure_channel == referral->secure_channel) return absl::OkStatus();
                  return absl::AlreadyExistsError(
                      absl::StrCat("there is a referral to ", name_of(*referral),

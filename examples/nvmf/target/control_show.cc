@@ -57,7 +57,7 @@ json::array host_list(const HostSet& hosts) {
   return all;
 }
 
-// The name of the store that a namespace has.
+// The name of a namespace's store.
 std::string store_of(const SubsystemConfig& subsystem, uint32_t nsid) {
   for (const NamespaceConfig& each : subsystem.namespaces) {
     if (each.nsid == nsid && !each.store.empty()) return each.store;
@@ -67,7 +67,7 @@ std::string store_of(const SubsystemConfig& subsystem, uint32_t nsid) {
 
 }  // namespace
 
-// "NQN/1": a store that only a namespace has.
+// "NQN/1": the name of a store that belongs to one namespace.
 std::string own_store_name(std::string_view nqn, uint32_t nsid) {
   return absl::StrCat(std::string(nqn), "/", nsid);
 }
@@ -209,7 +209,7 @@ Result Control::get_queues(const Given& given) const {
       json::object one;
       one["cntlid"] = identity.id;
       one["qid"] = queue.number;
-      one["state"] = "enabled";  // as every queue is that has sent Connect
+      one["state"] = "enabled";  // true for every queue after Connect
       one["thread"] = absl::StrCat("worker ", queue.worker);
       one["hostnqn"] = identity.host_nqn;
       one["listen_address"] = address(queue.local);
@@ -279,7 +279,7 @@ Result Control::get_stats() const {
     one["io_qpairs"] = ever[i].io;
     one["current_admin_qpairs"] = admin[i];
     one["current_io_qpairs"] = io[i];
-    one["pending_bdev_io"] = 0;  // nothing waits for a description of a request
+    one["pending_bdev_io"] = 0;  // requests never wait for a descriptor
     one["completed_nvme_io"] = commands[i];
     one["transports"] = json::array{{{"trtype", "RDMA"}}};
     groups.push_back(std::move(one));

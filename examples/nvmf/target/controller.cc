@@ -99,7 +99,7 @@ bool Controller::has_queues() const {
 
 bool Controller::has_io_queues_locked() const { return queues_.upper_bound(0) != queues_.end(); }
 
-// Ends a reset or a shutdown that waited for the I/O queues.
+// Completes a reset or a shutdown that waited for the I/O queues.
 void Controller::settle_locked() {
   if (has_io_queues_locked()) return;
   if (std::exchange(resetting_, false)) csts_ &= ~nvme::kCstsReady;
@@ -173,7 +173,7 @@ AdminReply Controller::property_set(const nvme::PropertyCommand& command, Nanose
 
 // [base] 3.1.5: enable, disable (a controller level reset) and shutdown.
 void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop) {
-  // A reset that is under way is not interrupted: the host has to see CSTS.RDY at 0 first.
+  // A running reset is not interrupted: the host must see CSTS.RDY at 0 first.
   if (resetting_) cc &= ~nvme::kCcEnable;
   const uint32_t before = cc_;
   cc_ = cc;
@@ -184,7 +184,7 @@ void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& d
     const uint32_t page_size = (cc >> 7) & 0xf;
     const uint32_t command_set = (cc >> 4) & 7;
     const uint32_t arbitration = (cc >> 11) & 7;
-    // A discovery controller has no I/O queues, whose entry sizes are then not looked at.
+    // A discovery controller has no I/O queues, so their entry sizes are not checked.
     const bool sizes = identity_.discovery || (io_sqe == 6 && io_cqe == 4);
     csts_ = sizes && page_size == 0 && command_set == 0 && arbitration == 0 ? nvme::kCstsReady
                                                                             : nvme::kCstsFatal;
@@ -213,8 +213,7 @@ void Controller::write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& d
 void Controller::reset_locked() {
   csts_ = 0;
   events_enabled_ = events_pending_ = events_masked_ = 0;
-  // The commands end, and give their entries of the queue back, before the host sees the reset
-  // done.
+  // The commands end and release their queue entries before the host sees the end of the reset.
   for (AsyncCompletion& event : completions_)
     event = {event.command_id, 0, Status::kAbortRequested};
   for (const uint16_t id : parked_) completions_.push_back({id, 0, Status::kAbortRequested});
@@ -236,7 +235,7 @@ AdminReply Controller::abort(const AdminRequest& request) {
   }
   const uint16_t queue_id = uint16_t(uint32_t(sqe.cdw10));
   const auto queue = queues_.find(queue_id);
-  if (queue == queues_.end()) return answer(1);  // nothing there to abort
+  if (queue == queues_.end()) return answer(1);  // the queue does not exist
   ++aborts_;
   AdminReply reply;
   reply.kind = AdminReply::Kind::kAbort;
@@ -265,7 +264,7 @@ AdminReply Controller::park_event(const AdminRequest& request) {
           wake);
     }
   }
-  // The caller asks take_events() after a park, so nobody has to be woken.
+  // The caller calls take_events() after a park, so no wake-up is needed.
   AdminReply reply;
   reply.kind = AdminReply::Kind::kPark;
   return reply;
@@ -298,7 +297,7 @@ void Controller::namespaces_changed(std::span<const uint32_t> nsids) {
   if (wake) host_.events_ready(admin);
 }
 
-// True: an event is ready for the host.
+// True if an event is ready for the host.
 bool Controller::note_changed_locked(std::span<const uint32_t> nsids) {
   for (const uint32_t nsid : nsids) {
     if (std::find(changed_.begin(), changed_.end(), nsid) != changed_.end()) continue;

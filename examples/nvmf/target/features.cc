@@ -11,8 +11,8 @@ using nvme::Status;
 
 namespace {
 
-// Which threshold CDW11 of the Temperature Threshold feature selects, [base] 5.27.1.3: 0 over, 1
-// under, of the composite temperature; there is no other sensor.
+// The threshold that CDW11 of the Temperature Threshold feature selects, [base] 5.27.1.3: 0 over, 1
+// under, of the composite temperature. No other sensor exists.
 std::optional<size_t> threshold_of(uint32_t cdw11) {
   const uint32_t sensor = cdw11 >> 16 & 0xf;
   const uint32_t type = cdw11 >> 20 & 3;
@@ -24,8 +24,8 @@ constexpr uint32_t kAllNamespaces = 0xffffffff;
 
 }  // namespace
 
-// Which namespaces a Set Features may be for: those of the controller as a whole name none, or all,
-// [base] 5.27. Success, or what to refuse it with.
+// Checks the nsid of a Set Features: for a feature of the whole controller it must be zero or the
+// broadcast value, [base] 5.27. Success, or the status of the refusal.
 Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
   if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
   if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
@@ -41,7 +41,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
   const Status scope = feature_scope(feature, uint32_t(sqe.nsid));
   if (scope != Status::kSuccess) return refuse(scope);
   if (feature == NVME_FEAT_FID_KATO) {
-    // Rounded up to whole 100 ms, which is what KAS promises.
+    // Rounds up to a multiple of 100 ms, the granularity of KAS.
     constexpr uint32_t kUnit = kKeepAliveGranularity * 100;
     keep_alive_ms_ =
         value > ~uint32_t{0} - kUnit ? value / kUnit * kUnit : (value + kUnit - 1) / kUnit * kUnit;
@@ -60,7 +60,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
       arbitration_ = value;
       return answer(0);
     case NVME_FEAT_FID_POWER_MGMT:
-      if ((value & 0x1f) != 0) return refuse(Status::kInvalidField);  // power state 0 is all
+      if ((value & 0x1f) != 0) return refuse(Status::kInvalidField);  // only power state 0 exists
       power_state_ = value;
       return answer(0);
     case NVME_FEAT_FID_TEMP_THRESH: {
@@ -70,7 +70,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
       return answer(0);
     }
     case NVME_FEAT_FID_ERR_RECOVERY:
-      if ((value & 1u << 16) != 0) return refuse(Status::kInvalidField);  // DULBE is not offered
+      if ((value & 1u << 16) != 0) return refuse(Status::kInvalidField);  // DULBE is not supported
       error_recovery_ = value & 0xffff;
       return answer(0);
     case NVME_FEAT_FID_VOLATILE_WC:
@@ -89,7 +89,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
       write_atomicity_ = value & 1;
       return answer(0);
     case NVME_FEAT_FID_HOST_ID:
-      // In Fabrics the Connect command has set it for good, [base] 5.27.1.25.
+      // In Fabrics the Connect command has set it permanently, [base] 5.27.1.25.
       return refuse(Status::kCommandSequence);
     default:  // interrupts too, which only memory based controllers have
       return refuse(Status::kInvalidField);
@@ -105,7 +105,7 @@ AdminReply Controller::get_features(const AdminRequest& request) {
   constexpr uint32_t kChangeable = 1u << 2;
   const auto value = [&](uint32_t current, uint32_t by_default = 0) {
     if (select == kSupported) return answer(kChangeable);
-    // Nothing is saveable, so what is saved is the default.
+    // No feature can be saved, so the saved value is the default.
     return answer(select == kCurrent ? current : by_default);
   };
   AdminReply reply;

@@ -24,11 +24,11 @@ AdminReply identify_namespace(const Namespace* ns) {
   nvme_id_ns id{};
   if (ns == nullptr) return page_of(id);  // an inactive namespace is all zeroes
   storage::Geometry geometry = ns->volume->geometry();
-  geometry.blocks = ns->blocks;  // a later size comes with an event
+  geometry.blocks = ns->blocks;  // a later size is reported by an event
   id.nsze = id.ncap = id.nuse = le(geometry.blocks);
   id.nmic = NVME_NS_NMIC_SHARED;
   id.nsattr = geometry.read_only ? NVME_NS_NSATTR_WRITE_PROTECTED : 0;
-  // Deallocated blocks read as zeroes; Write Zeroes knows the deallocate bit.
+  // Deallocated blocks read as zeroes; Write Zeroes supports the deallocate bit.
   id.dlfeat = 1 | 1 << 3;
   put128(id.nvmcap, geometry.bytes());
   std::copy(ns->uuid.begin(), ns->uuid.end(), id.nguid);
@@ -107,7 +107,7 @@ AdminReply Controller::identify(const AdminRequest& request) {
     case NVME_IDENTIFY_CNS_CSI_CTRL: {
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);
       nvme_id_ctrl_nvm id{};
-      id.dmrl = 255;  // ranges of one Dataset Management; 0 would say there is no limit
+      id.dmrl = 255;  // ranges of one Dataset Management; 0 would mean no limit
       return page_of(id);
     }
     default:
@@ -148,7 +148,7 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.mnan = le(kMaxNamespaces);
   id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
                         NVME_CTRL_ONCS_SAVE_FEATURES));
-  // Flush with the broadcast namespace is understood.
+  // Flush with the broadcast nsid is supported.
   id.vwc = (table->volatile_cache() ? 1 : 0) | 3 << 1;
   id.ioccsz = le(uint32_t((sizeof(nvme::Sqe) + identity_.in_capsule) / 16));
   id.iorcsz = le(uint32_t(sizeof(nvme::Cqe) / 16));

@@ -25,7 +25,7 @@ using Usual = ImportObject::Usual;
 
 constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
 
-// The keys of which almost every file has the same values, or that nothing here follows from.
+// Keys with the same value in almost every file, and keys without effect on this daemon.
 constexpr Usual kOfSubsystem[] = {
     {"model", "mrpool NVMe-oF target", ImportWeight::kMinor, "hosts see this daemon's own model"},
     {"firmware", "", ImportWeight::kMinor, ""},
@@ -42,11 +42,11 @@ constexpr Usual kOfPort[] = {
     {"mdts", "", ImportWeight::kMinor, ""},
 };
 
-// A port that hosts can come in by, or not.
+// A port, whether or not hosts can connect to it.
 struct Port {
   std::string path;
   uint64_t id = 0;
-  std::string address;  // empty: no address of ours
+  std::string address;  // empty: this daemon does not support it
   std::set<std::string> subsystems;
   std::map<uint64_t, std::string> ana;  // the state of each group
   std::optional<uint32_t> inline_data;
@@ -99,7 +99,7 @@ class Importer {
       proof = !key.empty() || !ctrl_key.empty();
       keys.known({"hash", "dhgroup"});
     });
-    // A list of its own for each that has to prove itself: where.
+    // Records the place of the key of each host that must authenticate.
     if (proof) proofs_.emplace(nqn, host.path("dhchap.key"));
   }
 
@@ -126,7 +126,7 @@ class Importer {
     ports_.push_back(std::move(port));
   }
 
-  // Of a port: no address of ours when hosts cannot come in by it.
+  // Reads a port's address; leaves it empty if hosts cannot connect to it here.
   void read_address(ImportObject& object, Port& port) {
     static constexpr Usual kKeys[] = {
         {"treq", "not specified|not required|", ImportWeight::kLost,
@@ -154,7 +154,7 @@ class Importer {
     if (!parsed.ok()) object.fail("traddr", std::string(parsed.status().message()));
   }
 
-  // To where, or a note why not.
+  // Reads a referral, or notes why it is omitted.
   void read_referral(ImportObject& object, Port& port) {
     const bool enabled = object.flag("enable", false);
     std::string why = "it has no address";
@@ -213,7 +213,7 @@ class Importer {
     });
     object.object("ana", [&](ImportObject& ana) { ns.group = ana.number("grpid", 1, kMax32); });
     ns.group = object.number("ana_grpid", ns.group, kMax32);
-    if (ns.group == 0) ns.group = 1;  // of kernels without ANA
+    if (ns.group == 0) ns.group = 1;  // from kernels without ANA
     object.object("resv", [](ImportObject& reservations) {
       static constexpr Usual kKeys[] = {
           {"enable", "0", ImportWeight::kLost, "hosts cannot reserve the namespace"}};
@@ -233,12 +233,12 @@ class Importer {
     namespaces.push_back(std::move(ns));
   }
 
-  // The UUID, or the NGUID where there is no UUID: this daemon shows one as the other.
+  // The UUID, or the NGUID where there is no UUID: this daemon reports the same value for both.
   void read_identity(ImportObject& device, NamespaceConfig& ns) {
     Uuid nguid{};
     for (const auto& [key, to] : {std::pair{"uuid", &ns.uuid}, {"nguid", &nguid}}) {
       const std::string text = device.text(key);
-      // The kernel's word for none.
+      // The kernel's notation for none.
       if (text.empty() || text.find_first_not_of("0-") == text.npos) continue;
       const auto parsed = storage::parse_uuid(text);
       if (!parsed.ok()) {
@@ -276,12 +276,12 @@ class Importer {
     config.subsystems.push_back(std::move(subsystem.config));
   }
 
-  // By what ANA says of its group at each port. False: it is left out.
+  // Checks the ANA state of its group at each port. False: the namespace is omitted.
   bool reachable(const ImportedNamespace& ns, const std::vector<const Port*>& ports) {
     std::vector<std::string> closed;
     for (const Port* port : ports) {
       const auto group = port->ana.find(ns.group);
-      // A kernel has no group but the first unless somebody made it.
+      // A kernel has only the first group unless the user created others.
       const std::string state = group != port->ana.end() ? group->second
                                 : ns.group == 1          ? "optimized"
                                                          : "inaccessible";
@@ -305,7 +305,8 @@ class Importer {
   }
 
   void check_proofs(const ImportedSubsystem& subsystem) {
-    if (!subsystem.config.hosts) return;  // the kernel asks for no proof where any host may connect
+    if (!subsystem.config.hosts)
+      return;  // the kernel does not authenticate if any host may connect
     for (const std::string& host : *subsystem.config.hosts) {
       const auto proof = proofs_.find(host);
       if (proof == proofs_.end()) continue;
@@ -315,12 +316,12 @@ class Importer {
     }
   }
 
-  // On the ports of what is served, by which everything is reached.
+  // Listens on the ports of all served subsystems; each port serves everything.
   void listen(Config& config) {
     std::set<std::string> known, served;
     for (const ImportedSubsystem& each : subsystems_) known.insert(each.config.nqn);
     for (const SubsystemConfig& each : config.subsystems) served.insert(each.nqn);
-    known.insert(served.begin(), served.end());  // whose names have moved
+    known.insert(served.begin(), served.end());  // their subsystems_ entries were moved out
     std::optional<uint32_t> inline_data;
     for (const Port& port : ports_) {
       for (const std::string& nqn : port.subsystems) {
@@ -367,7 +368,7 @@ class Importer {
   const engine::ImportOptions& options_;
   base::ImportLog log_;
   ImportObject root_;
-  std::map<std::string, std::string> proofs_;  // of hosts: where their keys are
+  std::map<std::string, std::string> proofs_;  // by host: the place of its key
   std::vector<Port> ports_;
   std::vector<ImportedSubsystem> subsystems_;
 };

@@ -13,7 +13,7 @@ using nvme::with_dnr;
 
 namespace {
 
-// Blocks to bytes; by subtraction, because slba is the host's number.
+// Converts blocks to bytes; checks by subtraction, because the host chooses slba.
 Status to_bytes(const storage::Geometry& geometry, uint64_t slba, uint64_t blocks, IoPlan& plan) {
   if (slba > geometry.blocks || blocks > geometry.blocks - slba) {
     return with_dnr(Status::kLbaOutOfRange);
@@ -23,7 +23,7 @@ Status to_bytes(const storage::Geometry& geometry, uint64_t slba, uint64_t block
   return Status::kSuccess;
 }
 
-// Bits 18 of SGLS is clear: an SGL describes exactly what the command moves.
+// Bit 18 of SGLS is clear: the SGL must have exactly the length of the transfer.
 Status check_length(const DataBuffers& data, const IoPlan& plan) {
   return data.length == plan.data_length ? Status::kSuccess : with_dnr(Status::kSglDataLength);
 }
@@ -50,7 +50,7 @@ Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   constexpr uint32_t kMaxRanges = 256;
   plan.deallocate = (sqe.cdw11 & kDeallocateAttribute) != 0;
   plan.ranges = (sqe.cdw10 & 0xff) + 1;
-  // Linux sends a whole page for however few ranges, so that devices may read it all.
+  // Linux sends a whole page for any number of ranges, because some devices read all of it.
   if (data.length < plan.ranges * sizeof(nvme_dsm_range) ||
       data.length > kMaxRanges * sizeof(nvme_dsm_range)) {
     return with_dnr(Status::kSglDataLength);
@@ -60,7 +60,7 @@ Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
 }
 
 using storage::Op;
-// The most frequent first: it is searched from the top.
+// Frequent commands first, because the search is linear.
 constexpr IoCommand kCommands[] = {
     {IoOpcode::kRead, IoKind::kRead, Op::kRead, false, plan_transfer},
     {IoOpcode::kWrite, IoKind::kWrite, Op::kWrite, true, plan_transfer},
@@ -93,7 +93,7 @@ Status plan_io(const Sqe& sqe, const DataBuffers& data, const NamespaceTable& ta
   if (command->changes_content && plan.ns->volume->geometry().read_only) {
     return with_dnr(Status::kNamespaceWriteProtected);
   }
-  // Data in the capsule can only go one way.
+  // Data in the capsule can only be data of the host.
   if (!data.in_capsule.empty() && command->kind == IoKind::kRead) {
     return with_dnr(Status::kInvalidField);
   }

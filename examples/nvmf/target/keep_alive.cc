@@ -1,6 +1,6 @@
-// The keep-alive timer of a controller, [base] 7.12: what sets it back and when it has run out. Its
-// granularity is in limits.h; the host sets the time-out in Connect (target.cc) and by a feature
-// (features.cc). What our own host asks for: examples/nvmf/host/limits.h.
+// The keep-alive timer of a controller, [base] 7.12: its restart and its expiry. limits.h has its
+// granularity. The host sets the time-out in Connect (target.cc) and by a feature (features.cc).
+// examples/nvmf/host/limits.h has the time-out of mrpool's own host.
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/pages.h"
 

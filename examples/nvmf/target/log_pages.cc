@@ -1,5 +1,5 @@
-// Log pages of a controller, [base] 5.14. kLogPages is the one list of them: Get Log Page, the list
-// of supported log pages and LPA are made from it. To add one: a producer and its line.
+// Log pages of a controller, [base] 5.14. kLogPages lists them all; Get Log Page, the list of
+// supported log pages and LPA use it. To add one, add a producer and its line.
 #include <algorithm>
 #include <cstring>
 
@@ -14,12 +14,12 @@ using nvme::Status;
 
 struct Controller::LogPage {
   uint8_t id;
-  bool storage;    // I/O controllers have it
-  bool discovery;  // discovery controllers have it
-  uint8_t lpa;     // the bit of LPA that says so, or 0
-  // Fills the whole page, or says why not.
+  bool storage;    // for I/O controllers
+  bool discovery;  // for discovery controllers
+  uint8_t lpa;     // its bit in LPA, or 0
+  // Fills the whole page, or returns an error status.
   Status (Controller::*make)(const AdminRequest& request, std::vector<std::byte>& page);
-  uint32_t event;  // reading it without "retain" lets this event come again
+  uint32_t event;  // reading it without "retain" enables this event again
 };
 
 const Controller::LogPage Controller::kLogPages[] = {
@@ -40,7 +40,7 @@ const Controller::LogPage* Controller::find_log_page(uint32_t id) const {
 }
 
 uint8_t Controller::log_page_attributes() {
-  // Extended data in Get Log Page. Not bit 5, which promises more than the list of log pages.
+  // Extended data in Get Log Page. Not bit 5, which requires more than the list of log pages.
   uint8_t bits = 1 << 2;
   for (const LogPage& page : kLogPages) bits |= page.lpa;
   return bits;
@@ -56,8 +56,8 @@ AdminReply Controller::get_log_page(const AdminRequest& request) {
   std::vector<std::byte> page;
   if (const Status status = (this->*log->make)(request, page); !ok(status)) return refuse(status);
   if (range.offset > page.size()) return refuse(Status::kInvalidField);
-  // Only who gets the log has read it: the list of changes is cleared, and without "retain" the
-  // event may come again.
+  // The host reads the log now: clears the list of changes, and without "retain" enables the event
+  // again.
   if (log->id == NVME_LOG_LID_CHANGED_NS) {
     changed_.clear();
     changed_overflow_ = false;
@@ -65,7 +65,7 @@ AdminReply Controller::get_log_page(const AdminRequest& request) {
   const bool retain = (sqe.cdw10 & 1u << 15) != 0;
   if (!retain) events_masked_ &= ~log->event;
   page.erase(page.begin(), page.begin() + ptrdiff_t(range.offset));
-  page.resize(range.length);  // beyond the end of a log there are zeroes
+  page.resize(range.length);  // zeroes beyond the end of a log
   return with_data(std::move(page));
 }
 
@@ -101,7 +101,7 @@ Status Controller::smart_log(const AdminRequest& request, std::vector<std::byte>
   nvme_smart_log log{};
   log.avail_spare = 100;
   log.spare_thresh = 10;
-  const uint16_t kelvin = le(uint16_t{273 + 40});  // there is no sensor; a comfortable value
+  const uint16_t kelvin = le(uint16_t{273 + 40});  // a constant, because no sensor exists
   std::memcpy(log.temperature, &kelvin, sizeof kelvin);
   put128(log.data_units_read, units(totals.bytes_read));
   put128(log.data_units_written, units(totals.bytes_written));

@@ -1,4 +1,4 @@
-// mrpool-nvmf-target: the engine's daemon with NVMe over RDMA plugged in.
+// mrpool-nvmf-target: the engine's daemon with the protocol NVMe over RDMA.
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
@@ -62,7 +62,7 @@ class Daemon final : public engine::Application {
     return service_.apply(options_.config);
   }
 
-  // Whatever is not in the file is gone afterwards.
+  // A reload removes everything that is not in the file.
   std::vector<engine::Step> reload_steps() override {
     const auto wanted = std::make_shared<Config>();
     const auto engine = std::make_shared<engine::Options>();
@@ -134,7 +134,7 @@ class Daemon final : public engine::Application {
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
  private:
-  // What a start would serve now.
+  // Reads the configuration that a start would serve now.
   absl::Status read_again(Config& to, engine::Options& engine) const {
     if (options_.config_file.empty()) {
       return absl::FailedPreconditionError("there is nothing to read again without --config");
@@ -150,7 +150,7 @@ class Daemon final : public engine::Application {
     engine::warn_of_memory(kProgram, wanted_stores(wanted->config));
     engine = wanted->service.engine;
     to = std::move(wanted->config);
-    to.may_be_empty = true;  // by the control socket
+    to.may_be_empty = true;  // the control socket may add the rest
     return absl::OkStatus();
   }
   bool keeps_uuids() const { return !options_.service.engine.state_dir.empty(); }
@@ -162,7 +162,8 @@ class Daemon final : public engine::Application {
   Control control_;
 };
 
-// --check-config: what the daemon would serve, as far as it can be said without opening a store.
+// --check-config: prints what the daemon would serve, as far as it is known without opening a
+// store.
 int check(const DaemonOptions& options) {
   const Config& config = options.config;
   const engine::Options& engine = options.service.engine;
@@ -189,7 +190,7 @@ int check(const DaemonOptions& options) {
   return base::end_of_output(kProgram, base::kExitOk);
 }
 
-// --print-config: what --config would take for the same.
+// --print-config: prints the equivalent file for --config.
 int print(const DaemonOptions& options) {
   Config config = options.config;
   config.engine = options.service.engine;
@@ -218,7 +219,7 @@ int main(int argc, char** argv) {
   const auto stores = mrpool::nvmf_target::wanted_stores(options->config);
   const absl::Status status = mrpool::engine::prepare_process(kProgram, ports_of(options->config),
                                                               stores, options->service.engine);
-  // In the format that was asked for.
+  // In the requested log format.
   mrpool::engine::log_notes(kProgram, options->config_file, options->notes);
   if (!status.ok()) return mrpool::engine::fail(kProgram, status);
   return mrpool::engine::run_daemon(

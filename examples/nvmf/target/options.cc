@@ -89,13 +89,13 @@ void declare_how(base::CommandLine& program, DaemonOptions& options) {
   engine::declare_import_options(program, options.import);
 }
 
-// What no option can check alone.
+// Checks that concern several options.
 absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
   if (absl::Status status = check_in_capsule(options.service.in_capsule); !status.ok()) {
     return bad("--in-capsule: ", status.message());
   }
   if (!options.config_file.empty()) return absl::OkStatus();
-  // The control socket brings what is missing.
+  // With a control socket, the configuration may be empty.
   options.config.may_be_empty = !options.service.engine.control.empty();
   if (options.config.may_be_empty && subsystem.nqn.empty() && subsystem.namespaces.empty()) {
     return complete(options.config);
@@ -108,7 +108,7 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
   return complete(options.config);
 }
 
-// `options` holds what the file says, or the defaults.
+// `options` has the values of the file, or the defaults.
 absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arguments) {
   SubsystemConfig subsystem;
   base::CommandLine program("mrpool-nvmf-target",
@@ -122,7 +122,7 @@ absl::Status parse_onto(DaemonOptions& options, std::span<const std::string> arg
   return options.answer ? absl::OkStatus() : check(options, subsystem);
 }
 
-// As a person wrote it, or what the kernel's target had.
+// Parses this daemon's own format, or imports a file of the kernel's target.
 absl::StatusOr<Imported> understand(const std::string& text, const engine::ImportOptions& options,
                                     bool may_be_empty) {
   const auto parsed = base::parse_json_text(text);
@@ -156,7 +156,7 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   if (options.answer || options.config_file.empty()) return options;
   auto read = read_config(options);
   if (!read.ok()) return read.status();
-  // Once more, on top of the file: what the command line says goes first.
+  // Parses the command line again after the file, because it takes precedence.
   options = DaemonOptions();
   options.service.engine = read->config.engine;
   options.service.in_capsule = read->config.in_capsule;

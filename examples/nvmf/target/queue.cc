@@ -1,5 +1,5 @@
-// A queue's commands: receiving, dispatch, answers, and its end. The way of I/O commands through
-// storage is in queue_io.cc.
+// A queue's commands: receiving, dispatch, answers, and its end. queue_io.cc has the processing of
+// I/O commands.
 #include "examples/nvmf/target/queue.h"
 
 #include <algorithm>
@@ -17,14 +17,13 @@ using nvme::with_dnr;
 
 namespace {
 
-// In-capsule data is to be aligned as O_DIRECT wants its buffers, so the SQE ends on such a
-// boundary.
+// In-capsule data must have the alignment of O_DIRECT buffers, so the SQE ends at such a boundary.
 constexpr uint32_t kDataAlignment = 512;
-constexpr uint32_t kSlab = 16;  // commands made at once
+constexpr uint32_t kSlab = 16;  // commands allocated at once
 
 uint32_t round_up(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
-// Of a refused Connect: "HOST to SUBSYSTEM refused: WHY".
+// The log text of a refused Connect: "HOST to SUBSYSTEM refused: WHY".
 std::string explain(const nvme::ConnectData& data, Status status, uint64_t result) {
   std::string why = nvme::to_string(status, true);
   if (nvme::code(status) == Status::kConnectInvalidHost) {
@@ -82,8 +81,8 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
           .answer_bytes = sizeof(nvme::Cqe)};
 }
 
-// The connection is gone: nothing can be answered any more. Commands that only wait are done; those
-// in the hands of the storage finish when it answers.
+// The connection has ended, so nothing can be answered. Waiting commands end now; commands in the
+// storage end when it answers.
 void Queue::disconnected(const Disconnect& how, std::string_view why) {
   log_end(engine::ending(how, why));
   for (const auto& command : commands_) {
@@ -109,7 +108,7 @@ void Queue::drained() {
   detached_ = true;
 }
 
-// Who waits for the end of this queue waits for its storage no longer than an Abort does.
+// After a disconnect, commands in the storage get the same time limit as aborted commands.
 void Queue::linger(Nanoseconds now) {
   if (detached_ || now - disconnected_ <= engine::kAbortPatience) return;
   for (const auto& command : commands_) {
@@ -147,7 +146,7 @@ void Queue::tick(Nanoseconds now) {
   if (keeps_writers_waiting(now)) return link_.drop("it reads too slowly what others write");
   const Nanoseconds before = std::exchange(ticked_, now);
   if (outstanding_ != 0) counters_->busy(before, now);
-  refresh_namespaces();  // lets go of volumes that are no longer served
+  refresh_namespaces();  // releases volumes that are no longer served
 }
 
 // Receiving.
@@ -216,11 +215,11 @@ void Queue::dispatch_fabrics(Command& command) {
   }
   if (wire.type == nvme::FabricsType::kPropertySet && admin) {
     const AdminReply reply = controller_->property_set(wire, now);
-    deliver_events();  // a reset ended those that were parked
+    deliver_events();  // a reset ended the parked ones
     return respond(command, reply.status, reply.result);
   }
   if (wire.type == nvme::FabricsType::kDisconnect && !admin) {
-    // [fab] 3.2: the queue is deleted once the answer is out.
+    // [fab] 3.2: the queue is deleted after the answer was sent.
     respond(command, Status::kSuccess);
     return link_.disconnect("the host deleted the queue");
   }
@@ -229,7 +228,7 @@ void Queue::dispatch_fabrics(Command& command) {
 }
 
 void Queue::dispatch_connect(Command& command) {
-  // One at a time: who may not be here at all holds no more than that.
+  // One Connect at a time, because the host is not admitted yet.
   if (controller_ != nullptr || connecting_) {
     return respond(command, with_dnr(Status::kCommandSequence));
   }
@@ -285,14 +284,14 @@ void Queue::connect(Command& command) {
   }
 }
 
-// The host may try once more as soon as it has the answer.
+// The host may send another Connect as soon as it has the answer.
 void Queue::end_connect(Command& command) {
   if (command.purpose != Purpose::kConnect) return;
   command.purpose = Purpose::kIo;
   connecting_ = false;
 }
 
-// Who has connected: the association's first queue at a level that is on unless asked otherwise.
+// Logs a new connection; the association's first queue at a level that is enabled by default.
 void Queue::log_begin() const {
   const Controller::Identity& identity = controller_->identity();
   const bool association = queue_id_ == 0 && !identity.discovery;
@@ -333,7 +332,7 @@ void Queue::log_end(const std::string& ending) const {
                                controller_->identity().id, " (", ending, ")")});
 }
 
-// Takes the queue's place among the host's; false when the host has too many.
+// Counts the queue as one of its host's connections; false if the host has too many.
 bool Queue::admitted() {
   const Controller::Identity& identity = controller_->identity();
   const bool admitted = identity.discovery
@@ -368,7 +367,7 @@ void Queue::dispatch_admin(Command& command) {
   if (!ok(reply.status) || reply.data.empty()) {
     return respond(command, reply.status, reply.result);
   }
-  // Data for the host needs the host's memory.
+  // Data for the host requires a remote buffer.
   if (!command.data.remote()) return respond(command, with_dnr(Status::kInvalidField));
   command.purpose = Purpose::kAdminReply;
   command.reply = std::move(reply.data);
@@ -420,14 +419,14 @@ Queue::AbortResult Queue::abort_command(uint16_t command_id, const AbortWaiter& 
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
     case Stage::kStorage:
-      // It may still be done in time, and then it was not aborted.
+      // If it completes in time, it was not aborted.
       if (command.waiter.set) return AbortResult::kNotAborted;
       command.waiter = waiter;
       command.abort_asked = link_.now();
       aborts_wait_ = true;
       return AbortResult::kLater;
     case Stage::kFetching:
-      // What is on the wire has to end first; the answer waits for it.
+      // The RDMA transfer must end first; the answer waits for it.
       if (command.waiter.set) return AbortResult::kNotAborted;
       command.aborted = true;
       command.waiter = waiter;
@@ -455,7 +454,7 @@ engine::Answer Queue::answer(Command& command, Status status, uint64_t result) {
   cqe.sq_id = uint16_t{0};  // reserved in Fabrics
   cqe.command_id = command.sqe.command_id;
   cqe.set_status(status);
-  // The id and the entry are the host's again as soon as it sees the completion.
+  // The host may reuse the id and the entry as soon as it sees the completion.
   if (command.owns_id) {
     ids_->reset(command.sqe.command_id);
     command.owns_id = false;
@@ -487,7 +486,7 @@ void Queue::note_failure(Command& command, Status status) {
 
 void Queue::sent(engine::Exchange& exchange) { finish(static_cast<Command&>(exchange)); }
 
-// Gives back what the command holds of others.
+// Releases all shared resources of the command.
 void Queue::release(Command& command) {
   end_connect(command);
   context_.staging.put(command.staging);
@@ -513,7 +512,7 @@ void Queue::finish(Command& command) {
     context_.aborts.route_answer(command.waiter, command.aborted);
   }
   command.stage = Stage::kFree;
-  command.account = nullptr;  // of one that was never answered
+  command.account = nullptr;  // for a command without an answer
   command.aborted = false;
   command.gather = nullptr;
   command.receive = nullptr;

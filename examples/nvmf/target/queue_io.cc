@@ -1,4 +1,4 @@
-// I/O commands on their way: data from the host, storage, data to the host.
+// The processing of I/O commands: data from the host, storage, data to the host.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -13,7 +13,7 @@ using nvme::with_dnr;
 
 // Namespaces.
 
-// Follows the subsystem's table; true when it changed.
+// Updates the table from the subsystem; true if it changed.
 bool Queue::refresh_namespaces() {
   if (controller_->subsystem().version() == table_version_) return false;
   release_handles();
@@ -41,7 +41,7 @@ void Queue::release_handles() {
   handles_.clear();
 }
 
-// Whether the host means this store: not one that stood at the nsid before.
+// True if the host's command is for this store, not for an earlier store with the same nsid.
 bool Queue::meant(const Namespace& ns) {
   Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
   if (!handle.meant) handle.meant = controller_->means(ns);
@@ -91,7 +91,7 @@ bool Queue::use_channel(Command& command, const Namespace& ns) {
 void Queue::dispatch_io(Command& command) {
   refresh_namespaces();
   const Status planned = plan_io(command.sqe, command.data, *table_, command.plan);
-  // First of all: a store that the host does not mean may have other blocks and limits too.
+  // Checked first, because another store may also have other block sizes and limits.
   const Namespace* const ns = command.plan.ns;
   if (ns != nullptr && !meant(*ns)) {
     return respond(command, with_dnr(Status::kInvalidNamespace));
@@ -172,7 +172,7 @@ void Queue::let_go(Command& command) {
   command.channel->channel->release(command.io);
 }
 
-// A host that takes its data slowly may, but not at the cost of those who write.
+// A host may read slowly, unless writers wait for the blocks.
 bool Queue::keeps_writers_waiting(Nanoseconds now) const {
   if (gathered_ == 0) return false;
   return std::ranges::any_of(commands_, [&](const auto& command) {
@@ -189,7 +189,7 @@ bool Queue::take_staging(Command& command, engine::StagingFlow& flow, uint32_t c
   return false;
 }
 
-// Staging memory is there for `command`, which has waited for it.
+// `command` waited for staging memory and has it now.
 void Queue::staged(Command& command) {
   if (command.purpose == Purpose::kAdminReply) return send_reply(command);
   const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
@@ -210,7 +210,7 @@ size_t Queue::local_sges(const Command& command, uint64_t offset, uint64_t lengt
   return 1;
 }
 
-// What the host sent, from `offset` on, as far as it lies in one piece.
+// The host's data from `offset` on, up to the end of the contiguous part.
 std::span<const std::byte> Queue::host_data(const Command& command, uint64_t offset) const {
   if (!command.data.remote()) return command.data.in_capsule.subspan(size_t(offset));
   const uint64_t left = command.data.length - offset;
@@ -271,7 +271,7 @@ void Queue::transfer_failed(Command& command) {
 
 // Storage.
 
-// The storage's part, with all data here that it needs.
+// Starts the storage request; all its data has arrived.
 void Queue::store(Command& command) {
   storage::Io& io = command.io;
   const IoPlan& plan = command.plan;
@@ -304,7 +304,8 @@ void Queue::submit(Command& command) {
   if (hand_over(command)) stored(command);
 }
 
-// Gives the request to the storage, when no late one is at its blocks. True: it is answered.
+// Submits the request to the storage, unless a late request uses its blocks. True: it has
+// completed.
 bool Queue::hand_over(Command& command) {
   storage::LateRanges& late = command.channel->volume->late();
   const storage::Io& io = command.io;
@@ -318,7 +319,7 @@ bool Queue::hand_over(Command& command) {
   return command.channel->channel->submit(command.io);
 }
 
-// Aborts that have waited long enough.
+// Ends commands whose aborts have waited long enough.
 void Queue::look_at_aborts(Nanoseconds now) {
   aborts_wait_ = false;
   for (const auto& command : commands_) {
@@ -334,8 +335,9 @@ void Queue::look_at_aborts(Nanoseconds now) {
   }
 }
 
-// The storage keeps the command's memory until it answers, and nobody gets at its blocks. False:
-// data of it lies in its capsule and has to make room there, for which there is no memory.
+// Ends a command while the storage works on it. The storage keeps its memory until it answers, and
+// its blocks stay locked. False: its data is in a capsule that must be replaced, and there is no
+// memory for another.
 bool Queue::give_up(Command& command) {
   const storage::Io& io = command.io;
   const bool in_capsule =
@@ -346,7 +348,7 @@ bool Queue::give_up(Command& command) {
   }
   command.late = true;
   ++late_;
-  // What only reads, or keeps what there is, changes nothing.
+  // A request that only reads or holds changes nothing.
   const bool changes = io.op == storage::Op::kWrite || io.op == storage::Op::kWriteZeroes ||
                        io.op == storage::Op::kDeallocate;
   command.late_range.offset = io.offset;
@@ -360,7 +362,7 @@ void Queue::late_stored(Command& command) {
   --late_;
   if (command.late_range.length != 0) command.channel->volume->late().remove(command.late_range);
   if (command.kept != nullptr) link_.free_receive(*std::exchange(command.kept, nullptr));
-  // Otherwise its answer is still on the way.
+  // Otherwise its answer is still being sent.
   if (command.stage == Stage::kLate || command.stage == Stage::kStorage) finish(command);
 }
 
@@ -368,8 +370,8 @@ void Queue::stored(Command& command) {
   context_.staging.leave_store(command.staging);
   const storage::Error error = command.io.error;
   if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) hold(command);
-  // Others have cut the store: its hosts hear of it now, not at the next look, whatever has become
-  // of this one.
+  // Another program has shrunk the store: notifies its hosts now, not at the next check, even if
+  // this queue has ended.
   if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
   if (command.late) return late_stored(command);
   if (link_.closed()) return finish(command);
@@ -407,7 +409,8 @@ void Queue::finish_compare(Command& command) {
   respond(command, Status::kSuccess);
 }
 
-// Dataset Management: all ranges are checked before the first is touched, then they go one by one.
+// Dataset Management: checks all ranges before the first is executed, then executes them one at a
+// time.
 void Queue::next_range(Command& command) {
   const storage::Geometry& geometry = command.channel->volume->geometry();
   const uint32_t count = command.plan.ranges;
@@ -441,7 +444,7 @@ void Queue::next_range(Command& command) {
   respond(command, Status::kSuccess);
 }
 
-// Flush with the broadcast namespace: one after the other.
+// Flush with the broadcast nsid: flushes the namespaces one at a time.
 void Queue::next_flush(Command& command) {
   if (command.channel != nullptr) {
     --command.channel->uses;
@@ -450,7 +453,7 @@ void Queue::next_flush(Command& command) {
   if (command.step > 0 && command.io.error != storage::Error::kNone) {
     return respond(command, to_status(command.io.error));
   }
-  // By nsid, because the table may have been replaced since; whatever is served now gets flushed.
+  // Iterates by nsid, because the table may have been replaced; flushes what is served now.
   const auto& all = table_->namespaces;
   for (auto ns = std::ranges::upper_bound(all, command.step, {}, &Namespace::nsid); ns != all.end();
        ++ns) {

@@ -11,7 +11,7 @@
 namespace mrpool::nvmf_target {
 namespace {
 
-// Of each wanted store, in order, the UUID that it is given; all zeroes: none.
+// The configured UUID of each wanted store, in order; all zeroes: none.
 std::vector<Uuid> given_uuids(const Config& config) {
   std::vector<Uuid> all;
   for (const SubsystemConfig& subsystem : config.subsystems) {
@@ -23,7 +23,7 @@ std::vector<Uuid> given_uuids(const Config& config) {
   return all;
 }
 
-// Hosts refuse a namespace that has the UUID of another.
+// Hosts refuse a namespace with the UUID of another one.
 absl::Status check_distinct(std::span<const Target::Served> all) {
   std::map<Uuid, std::string> places;
   for (const Target::Served& served : all) {
@@ -113,7 +113,7 @@ absl::Status Service::own_state() {
   return state.status();
 }
 
-// The UUID is the store's, wherever it is served.
+// The UUID belongs to the store, in every namespace that serves it.
 absl::Status Service::open(Change& change) {
   const Config& config = change.config_;
   if (absl::Status status = own_state(); !status.ok()) return status;
@@ -226,7 +226,7 @@ engine::Verdict Service::look(const ConnectionInfo& request, const DeviceCaps&) 
   QueueRequest wanted;
   nvme::RdmaStatus why{};
   if (request.ord == 0) {
-    // Nothing could be fetched from that host.
+    // The target could not read from that host.
     why = nvme::RdmaStatus::kInvalidIrd;
   } else if (parse_request(request.private_data, wanted, why)) {
     nvme::RdmaAccept accept;

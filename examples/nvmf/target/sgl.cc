@@ -20,7 +20,7 @@ bool is_keyed(const SglDescriptor& d) {
          (d.subtype() == SglSubtype::kAddress || d.subtype() == SglSubtype::kInvalidate);
 }
 
-// Adds `d` to the sum; only one key can be invalidated by a response, the first that asks.
+// Adds `d` to the sum. A response can invalidate only one key: the first that requests it.
 void add(const SglDescriptor& d, DataBuffers& data) {
   data.length += d.keyed_length();
   if (d.subtype() == SglSubtype::kInvalidate && !data.invalidate.has_value()) {

@@ -80,7 +80,7 @@ TableChange Subsystem::refresh_sizes() {
 
 namespace {
 
-// The same for all that a host takes for the same store, before a reload and after it.
+// Equal for namespaces that a host considers the same store, before and after a reload.
 uint64_t mark_of(const Namespace& ns) {
   const Uuid digest = storage::derive_uuid(absl::StrCat(storage::format_uuid(ns.uuid), " ",
                                                         ns.volume->identity().text(), " ",
@@ -104,7 +104,7 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) 
   }
   TableChange change{table_, table};
   table_ = std::move(table);
-  // Release: a queue that sees the number finds the table under the lock.
+  // Release: a queue that sees the version finds the table under the lock.
   version_.store(table_->version, std::memory_order_release);
   return change;
 }

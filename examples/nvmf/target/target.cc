@@ -27,7 +27,7 @@ Connected bad_command(size_t offset) {
           nvme::connect_invalid_parameter(false, uint16_t(offset)), nullptr};
 }
 
-// Names a host, for LostHosts.
+// The name of a host for LostHosts.
 std::string key_of(const Controller::Identity& identity, const Subsystem& subsystem) {
   std::string key = absl::StrCat(subsystem.nqn, "\n", identity.host_nqn, "\n");
   key.append(identity.host_id.begin(), identity.host_id.end());
@@ -45,7 +45,7 @@ SubsystemOptions discovery_options() {
 
 bool parse_request(std::span<const std::byte> private_data, QueueRequest& request,
                    nvme::RdmaStatus& why) {
-  // Transports may pad private data; what counts stands in front.
+  // Transports may append padding to private data.
   if (private_data.size() < sizeof(nvme::RdmaRequest)) {
     why = nvme::RdmaStatus::kInvalidLength;
     return false;
@@ -60,7 +60,7 @@ bool parse_request(std::span<const std::byte> private_data, QueueRequest& reques
   } else if (request.entries < 2 || request.entries > kMaxQueueEntries) {
     why = nvme::RdmaStatus::kInvalidHostSendSize;
   } else if (wire.host_receive_size < request.entries) {
-    // Every command may be answered before the host posts another receive.
+    // The target may answer all commands before the host posts another receive.
     why = nvme::RdmaStatus::kInvalidHostReceiveSize;
   } else {
     return true;
@@ -90,8 +90,8 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
     for (Served& s : served) {
       std::shared_ptr<Subsystem> subsystem;
       const auto before = subsystems_.find(s.options.nqn);
-      // Serial, model and keep-alive mode are told at Identify: a subsystem with others is another
-      // one.
+      // Identify reports serial, model and keep-alive mode: with other values it is another
+      // subsystem.
       if (before != subsystems_.end() && before->second->serial == s.options.serial &&
           before->second->model == s.options.model &&
           before->second->traffic_keep_alive == s.options.traffic_keep_alive) {
@@ -259,7 +259,7 @@ Connected Target::connect_io(const ConnectCommand& command, const ConnectData& d
   if (at == controllers_.end()) return bad_data(offsetof(ConnectData, cntlid));
   Controller& controller = *at->second;
   const Controller::Identity& identity = controller.identity();
-  // Somebody else's controller is as good as none.
+  // Another host's controller is treated as missing.
   if (identity.host_nqn != nvme::field_string(data.hostnqn)) {
     return bad_data(offsetof(ConnectData, hostnqn));
   }
@@ -285,7 +285,7 @@ Connected Target::connect_io(const ConnectCommand& command, const ConnectData& d
   return refuse(Status::kCommandSequence);
 }
 
-// Who only looks around makes room: the oldest discovery controller ends. False: there is none.
+// Ends the oldest discovery controller to make room. False: there is none.
 bool Target::end_discovery_locked() {
   auto oldest = controllers_.end();
   for (auto at = controllers_.begin(); at != controllers_.end(); ++at) {
@@ -311,7 +311,7 @@ bool Target::draining_locked(std::string_view subsystem, std::string_view host,
 }
 
 uint16_t Target::free_id_locked() {
-  // Walks on from the last one, so that an id is not soon used again.
+  // Continues from the last id, so that ids are not reused soon.
   do {
     last_id_ = last_id_ >= kMaxControllerId ? 1 : uint16_t(last_id_ + 1);
   } while (controllers_.contains(last_id_));
@@ -333,7 +333,7 @@ void Target::disconnected(Controller& controller, uint16_t queue_id) {
       controllers_.erase(at);
     }
   }
-  controller.terminate();  // its I/O queues go with the association
+  controller.terminate();  // ends its I/O queues with the association
 }
 
 void Target::drained(Controller& controller, uint16_t queue_id) {
@@ -342,7 +342,7 @@ void Target::drained(Controller& controller, uint16_t queue_id) {
   std::vector<QueueRef> again;
   {
     const std::lock_guard lock(mutex_);
-    // All of them: who waits for something else will wait again.
+    // Retries all; those that wait for another queue will wait again.
     again = std::exchange(waiting_, {});
     const auto at =
         std::ranges::find_if(ending_, [&](const auto& each) { return each.get() == &controller; });
