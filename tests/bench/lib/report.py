@@ -29,36 +29,58 @@ def verdict(row):
     return "met" if row["met"] else "not met"
 
 
+HEADER = ("", "ours", "peer", "ratio", "(min..max)", "goal", "verdict")
+
+
+def cells(row):
+    """The columns of a row, as text."""
+    ratio = row["ratio"]
+    goal = row["goal"]
+    return (row["title"], number(row["ours_median"], row["unit"]),
+            number(row["peer_median"], row["unit"]),
+            "-" if ratio is None else f"{ratio:.2f}",
+            "" if ratio is None else f"({row['ratio_min']:.2f}..{row['ratio_max']:.2f})",
+            "" if goal is None else f"{'<=' if row['goal_kind'] == 'at most' else '>='} {goal:g}",
+            verdict(row))
+
+
+def goals_met(groups):
+    goals = [row for group in groups for row in group.rows if row["met"] is not None]
+    met = sum(1 for row in goals if row["met"])
+    return f"{met} of {len(goals)} goals met"
+
+
 def table(groups):
-    header = ("", "ours", "peer", "ratio", "(min..max)", "goal", "verdict")
     lines = []
     for group in groups:
-        rows = []
-        for row in group.rows:
-            ratio = row["ratio"]
-            goal = row["goal"]
-            rows.append((
-                row["title"], number(row["ours_median"], row["unit"]),
-                number(row["peer_median"], row["unit"]),
-                "-" if ratio is None else f"{ratio:.2f}",
-                "" if ratio is None else f"({row['ratio_min']:.2f}..{row['ratio_max']:.2f})",
-                "" if goal is None else f"{'<=' if row['goal_kind'] == 'at most' else '>='} {goal:g}",
-                verdict(row)))
+        rows = [cells(row) for row in group.rows]
         lines.append(f"{group.title}  ({group.rounds} rounds, medians)")
         if rows:
-            widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
-            for r in [header, *rows]:
-                cells = [r[0].ljust(widths[0])] + [r[i].rjust(widths[i]) for i in range(1, 7)]
-                lines.append("  " + "  ".join(cells).rstrip())
+            widths = [max(len(r[i]) for r in [HEADER, *rows]) for i in range(len(HEADER))]
+            for r in [HEADER, *rows]:
+                texts = [r[0].ljust(widths[0])] + [r[i].rjust(widths[i]) for i in range(1, 7)]
+                lines.append("  " + "  ".join(texts).rstrip())
         for row in group.rows:
             if row["limit"]:
                 lines.append(f"  {row['title']}: {row['limit']}")
         for note in group.notes:
             lines.append(f"  note: {note}")
         lines.append("")
-    goals = [row for group in groups for row in group.rows if row["met"] is not None]
-    met = sum(1 for row in goals if row["met"])
-    lines.append(f"{met} of {len(goals)} goals met")
+    lines.append(goals_met(groups))
+    return "\n".join(lines)
+
+
+def markdown(groups):
+    """The same tables for a page of docs/log."""
+    lines = []
+    for group in groups:
+        lines += [f"## {group.title}", "", f"    tests/bench/run {group.name}", ""]
+        if group.rows:
+            lines += [f"| {' | '.join(HEADER)} |", "| " + " | ".join(["---"] * len(HEADER)) + " |"]
+            lines += [f"| {' | '.join(cells(row))} |" for row in group.rows]
+            lines.append("")
+        for note in group.notes:
+            lines += [f"Note: {note}.", ""]
     return "\n".join(lines)
 
 
