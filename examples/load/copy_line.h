@@ -14,7 +14,7 @@ namespace mrpool::load {
 
 struct CopyPace {
   uint32_t chunk = 256 << 10;  // bytes of one command
-  uint32_t depth = 8;          // commands under way
+  uint32_t depth = 8;          // outstanding commands
   std::string eta = "auto";    // the live line: auto (on a terminal), always or never
 };
 // Declares --bs, --iodepth (`most` at most) and --eta.

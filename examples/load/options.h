@@ -62,7 +62,7 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
 [[nodiscard]] absl::Status finish_options(Options& options, uint64_t device_size,
                                           uint32_t block_size);
 
-// Whether a device has memory regions for so many commands under way. InvalidArgument.
+// Whether a device has memory regions for so many outstanding commands. InvalidArgument.
 [[nodiscard]] absl::Status check_mrs(uint32_t iodepth, uint32_t numjobs, uint64_t needed,
                                      const DeviceCaps& caps);
 

@@ -1,6 +1,7 @@
-// Preloaded (LD_PRELOAD) into a program, counts the calls of its data path by wrapping libc's
-// functions, and writes the counts as JSON to the file that COUNT_SYSCALLS names when the program
-// ends. strace would count the same and slow the program down until it batches differently.
+// Preloaded (LD_PRELOAD) into a program, it counts the system calls of the data path by wrapping
+// libc's functions. At the end of the program it writes the counts as JSON to the file in
+// COUNT_SYSCALLS. Unlike strace, it does not slow the program down so much that its batching
+// changes.
 #include <dlfcn.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>

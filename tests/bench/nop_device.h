@@ -1,6 +1,6 @@
-// A Pd whose MRs are bookkeeping only: what is left of a pool's cost is the pool's own.
+// A Pd whose MRs are bookkeeping only, so that a benchmark measures the cost of the pool alone.
 //
-// Thread safety: as mrpool/device.h says.
+// Thread safety: as in mrpool/device.h.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// The pools that MrPool is compared with, all behind one interface.
+// The pools that MrPool is compared with, all with the same interface.
 //
 // A peer is a class P with
 //   static constexpr const char* kName;
@@ -8,9 +8,9 @@
 //   void put(Local&, Item);
 // Each is used as its own documentation recommends for speed: moodycamel with tokens, DPDK's
 // mempool with a cache that the thread owns, boost's stack with nodes allocated beforehand. All are
-// forced inline, as ours is: the compiler leaves some of them calls where it is not told.
+// forced inline, like ours, because the compiler does not inline all of them itself.
 //
-// Ownership: a peer owns its entries; Locals go before it.
+// Ownership: a peer owns its entries; destroy its Locals first.
 // Thread safety: get and put: any thread, with a Local of its own.
 #pragma once
 
@@ -66,7 +66,7 @@ class ThreadPrivate {
     explicit Local(ThreadPrivate& pool) : items(pool.count_) {
       for (Item& item : items) free[used++] = &item;
       // Else the list would live in registers, which no list of a real program does. The other
-      // peers keep theirs behind a pointer.
+      // peers have a pointer to theirs.
       escape(*this);
     }
     std::vector<Item> items;

@@ -9,8 +9,8 @@
 // connection drawn at random; both sides ask one edge-triggered epoll set which are ready.
 //
 // Prints one JSON object. The server runs on core 0, the client on core 1. Every request in flight
-// has memory of its own for its payload, as an I/O would; nothing is checked or parsed beyond
-// counting bytes, nothing is touched twice: a protocol on top can only be slower.
+// has separate memory for its payload, like an I/O. The program only counts bytes; it checks and
+// parses nothing and touches no byte twice. So a protocol on top can only be slower.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -70,7 +70,7 @@ void pin(int core) {
 
 uint64_t now_ns() { return uint64_t(std::chrono::steady_clock::now().time_since_epoch().count()); }
 
-// What the server tells about its memory in the connection's private data.
+// The server's description of its memory in the connection's private data.
 struct Offer {
   uint64_t address;
   uint32_t rkey;
@@ -324,8 +324,8 @@ class ClientEnd final : public End {
     const uint64_t done_before = done_;
     run_to(window.to);
     until([&] { return done_ > done_before; });
-    // A WRITE's own completion says that the bytes have left; an answer to a SEND behind it says
-    // that they are there.
+    // The completion of a WRITE means that the bytes were sent; the answer to a later SEND means
+    // that they have arrived.
     if (opcode == Opcode::kRdmaWrite) {
       until([&] {
         for (const auto& slot : slots) {

@@ -222,7 +222,7 @@ TEST_F(Connect, DisconnectDeliversWhatWasPostedBefore) {
   EXPECT_EQ(server.disconnected, DisconnectReason::kPeer);
 }
 
-// The side that asks for the end says so, and the other that its peer did, whatever is under way.
+// The side that disconnects reports kLocal and the other kPeer, even with requests outstanding.
 TEST_F(Connect, ADisconnectUnderLoadKeepsItsName) {
   listen();
   for (int round = 0; round < 20; ++round) {
@@ -330,7 +330,7 @@ TEST_F(Connect, ConnectionsOutliveTheListener) {
   EXPECT_TRUE(received.ok());
 }
 
-// Out of descriptors: the owner is told once an episode, and nobody is lost.
+// Out of descriptors: the owner is notified once each time, and no connection is lost.
 TEST_F(Connect, AListenerThatCannotAcceptTellsItsOwner) {
   if (caps().name != "uiwarp") return;  // others accept in the kernel
   connect();

@@ -275,7 +275,7 @@ TEST_F(Errors, RequestsPostedInsideCompletionsAreFine) {
 }
 
 TEST_F(Errors, EndingFromInsideACompletionIsFine) {
-  // As above, but the side that hears of the message aborts, or destroys its peer's Qp.
+  // As above, but the side that receives the message aborts, or destroys its peer's Qp.
   for (int round = 0; round < 4; ++round) {
     SCOPED_TRACE(round);
     Side a(device, *reactor, "a"), b(device, *reactor, "b");

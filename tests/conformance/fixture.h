@@ -75,7 +75,7 @@ class Region {
   std::unique_ptr<Mr> mr_;
 };
 
-// Two ranges hold the same bytes; says where not.
+// Checks that two ranges hold the same bytes; reports the first difference.
 testing::AssertionResult same_bytes(std::span<const std::byte> a, std::span<const std::byte> b);
 
 class Side;
@@ -95,7 +95,7 @@ class Op final : public Completion {
   WorkCompletion wc;
 };
 
-// One end of a connection: its own Pd and Cq, the Qp, and everything it was told.
+// One end of a connection: its own Pd and Cq, the Qp, and all its recorded events.
 class Side final : public QpEvents {
  public:
   Side(Device& device, Reactor& reactor, std::string name);
@@ -146,7 +146,7 @@ class Side final : public QpEvents {
   std::vector<Op*> finished;
 };
 
-// Accepts every request for `server`, or does with it what `decide` says.
+// Accepts every request for `server`, or calls `decide` for it.
 class Acceptor final : public ListenHandler {
  public:
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;

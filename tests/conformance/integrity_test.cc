@@ -37,7 +37,7 @@ struct Transfer : RwOperation {
   std::optional<IntegrityError> error;
 };
 
-// What every device promises: to have integrity MRs, or to say that it has none.
+// The promise of every device: it has integrity MRs, or reports that it has none.
 class Integrity : public ConformanceTest {};
 
 TEST_F(Integrity, PoolsAreMadeOrRefusedAsDocumented) {

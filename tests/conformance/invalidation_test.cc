@@ -97,7 +97,7 @@ TEST_F(Invalidation, ARegisteredKeyIsGoodForBothDirections) {
 }
 
 TEST_F(Invalidation, RegistrationTakesEffectForTheSendBehindIt) {
-  // Register and tell the peer in one chain, as an initiator does.
+  // Registers and notifies the peer in one chain, like an initiator.
   Op& told = client.receive(note->sge());
   key->map(0, kSize);
   WorkRequest send{.opcode = Opcode::kSend};
@@ -158,7 +158,7 @@ TEST_F(Invalidation, SendWithInvalidateEndsTheKeyAtThePeer) {
   EXPECT_TRUE(received.wc.invalidated);
   EXPECT_EQ(received.wc.invalidated_rkey, rkey);
   EXPECT_EQ(received.wc.byte_len, 16u);
-  // The WRITE in front of it arrived before the key died.
+  // The WRITE before it arrived before the key was invalidated.
   EXPECT_TRUE(same_bytes(key->base.bytes(), local->bytes()));
   ASSERT_TRUE(done(sent));
   expect_dead(rkey, key->mr->remote_addr());

@@ -45,7 +45,7 @@ class Isolation : public ConformanceTest {
     listen();
   }
   void TearDown() override {
-    // The peer of a refused accept hears of it.
+    // The peer of a refused accept is notified.
     client.qp.reset();
     server.qp.reset();
   }

@@ -41,7 +41,7 @@ class Lending : public ConformanceTest {
     memory = bytes->sge();
     return lender->begin(loan, {&memory, 1}, kLent);
   }
-  // Tells the client of a loan that is ready, in one chain with its registration.
+  // Announces a ready loan to the client, in one chain with its registration.
   void tell(Loan& loan) {
     Op& told = client.receive(note->sge());
     const Sge text = inbox->sge(0, 4);

@@ -280,7 +280,8 @@ TEST_F(Atomics, AreAtomicAmongConnections) {
 
 // ------------------------------------------------------------------------------- without them
 
-// A peer that does not have them, as Linux's siw: the connection works, the post says why not.
+// A peer without these operations, such as Linux's siw: the connection works, and the post reports
+// the reason.
 TEST_F(ConformanceTest, OperationsThatThePeerLacksAreRefusedByName) {
   MRPOOL_NEEDS(environment().address.transport == "uiwarp");
   Address without = environment().address;

@@ -39,8 +39,8 @@ TEST_F(Registration, KeysAreDistinct) {
   EXPECT_EQ(keys.size(), 100u);
 }
 
-// A device either registers dma-bufs, and then says that a plain file is none, or it says that it
-// does not.
+// A device either registers dma-bufs and refuses a plain file, or reports that it does not support
+// them.
 TEST_F(Registration, DmabufsAreByCapability) {
   const int file = memfd_create("no dma-buf", MFD_CLOEXEC);
   ASSERT_GE(file, 0);
@@ -135,7 +135,7 @@ TEST_F(Registration, FastMrMapsUpToItsCapacity) {
 
 TEST_F(Registration, FastMrStopsAtAGapUnlessItTakesGaps) {
   MRPOOL_NEEDS(caps().registration == mrpool::Registration::kFastReg);
-  // Pages of their own, so that what is no multiple of 4096 is a gap.
+  // Separate pages, so that a length that is not a multiple of 4096 is a gap.
   Region region(*client.pd, 4 * 4096, Access::kLocalWrite);
   const std::array<Sge, 2> gap = {region.sge(0, 1000), region.sge(4096, 4096)};
   auto plain = client.pd->alloc_fast_mr({.max_segments = 8, .ceiling = Access::kLocalWrite});

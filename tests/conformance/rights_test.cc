@@ -11,8 +11,8 @@ constexpr size_t kSize = 3 * 4096;
 
 class Rights : public ConformanceTest {
  protected:
-  // Memory in front of and behind the region is registered by nobody's leave but the server's, so
-  // that a byte past a bound lands somewhere that is looked at.
+  // The server also registers the memory before and after the region, so that the test sees a byte
+  // written beyond a bound.
   void SetUp() override {
     around = std::make_unique<Region>(*server.pd, 3 * kSize, Access::kLocalWrite);
     local = std::make_unique<Region>(*client.pd, 2 * kSize, sink_access());
@@ -33,7 +33,7 @@ class Rights : public ConformanceTest {
     const PostStatus posted = client.try_post(
         {.opcode = Opcode::kRdmaWrite, .sges = {&sge, 1}, .remote_addr = to, .rkey = key});
     if (posted != PostStatus::kOk) return;  // caught here already
-    // iWARP completes a WRITE when it was handed over; only the end of the connection tells.
+    // iWARP completes a WRITE when it was sent; only the end of the connection shows the refusal.
     EXPECT_TRUE(both_ended());
     EXPECT_FALSE(around->differs(1)) << "a byte at " << *around->differs(1) << " was written";
     if (!caps().iwarp) {
@@ -159,7 +159,7 @@ TEST_F(Rights, WriteAfterDeregistration) {
   Op& before = client.write(local->sge(0, 16), address, key);
   ASSERT_TRUE(finish(before));
   EXPECT_TRUE(before.ok());
-  // A READ comes back only after the WRITE in front of it was placed.
+  // A READ completes only after the earlier WRITE was placed.
   auto readable = expose(kReadable);
   Op& fence = client.read(local->sge(kSize, 1), readable->remote_addr(), readable->rkey());
   ASSERT_TRUE(finish(fence));

@@ -24,7 +24,7 @@ inline uint16_t crc(std::span<const std::byte> message, uint16_t seed = 0) {
   return remainder;
 }
 
-// The eight bytes behind a block.
+// The eight bytes after a block.
 inline std::vector<std::byte> tuple(uint16_t guard, uint16_t app_tag, uint32_t ref_tag) {
   return {std::byte(guard >> 8),   std::byte(guard),         std::byte(app_tag >> 8),
           std::byte(app_tag),      std::byte(ref_tag >> 24), std::byte(ref_tag >> 16),
@@ -45,7 +45,7 @@ inline std::vector<std::byte> tuples(const IntegrityDomain& domain, uint32_t blo
   return all;
 }
 
-// Blocks as they are on the wire, each with its tuple behind it.
+// Blocks as on the wire, each followed by its tuple.
 inline std::vector<std::byte> interleave(uint32_t block_size, std::span<const std::byte> data,
                                          std::span<const std::byte> tuples) {
   std::vector<std::byte> all;

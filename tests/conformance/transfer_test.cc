@@ -205,7 +205,7 @@ TEST_F(Transfer, BothDirectionsAtOnce) {
   Region to_a(*client.pd, kSize, kPeerWrites), to_b(*server.pd, kSize, kPeerWrites);
   a.fill(1);
   b.fill(2);
-  // Neither side reads before both have more to say than any socket buffer holds.
+  // Neither side reads before both have more to send than any socket buffer holds.
   Op& out = client.write(a.sge(), to_b.remote(), to_b.rkey());
   Op& in = server.write(b.sge(), to_a.remote(), to_a.rkey());
   ASSERT_TRUE(finish(out));
@@ -281,7 +281,7 @@ TEST_F(Transfer, RequestsMayLiveOnTheStack) {
     Sge sge = outbox.sge();
     WorkRequest request{.completion = &sent, .opcode = Opcode::kSend, .sges = {&sge, 1}};
     ASSERT_TRUE(client.qp->post_send(request).ok());
-    // Whoever kept a pointer reads this.
+    // A device that kept the pointer would read this.
     sge = {nullptr, 0xffffffff, Lkey{0}};
     request = {.opcode = Opcode::kLocalInv};
   }();

@@ -1,6 +1,6 @@
-// A byte stream of FPDUs, cut at arbitrary points: however it is cut, the receiver announces the
-// same segments with the same payload, or breaks at the same place; and nothing of a small FPDU is
-// placed before its CRC held.
+// A byte stream of FPDUs, cut at arbitrary points. For every cut, the receiver announces the same
+// segments with the same payload, or fails at the same place. Nothing of a small FPDU is placed
+// before its CRC was checked.
 #include <algorithm>
 #include <vector>
 

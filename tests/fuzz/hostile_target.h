@@ -1,6 +1,6 @@
-// What the fuzz targets of both initiators share: a target of which nothing can be said but that it
-// speaks over a queue pair. It accepts or rejects, answers well or not at all, sends what the input
-// says, ends connections, and lets time pass.
+// Shared by the fuzz targets of both initiators: a target that may do anything over a queue pair.
+// The input decides whether it accepts or rejects, answers correctly or not at all, sends bytes of
+// the input, ends connections, or lets time pass.
 //
 // Thread safety: one thread.
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace mrpool::fuzz {
 
-// What an initiator stands on beside such a target.
+// The environment of an initiator, except its target.
 class InitiatorGround {
  protected:
   // MRs, and memory for the data of commands.
@@ -66,7 +66,7 @@ class HostileTarget {
     settle();
   }
 
-  // Says nothing any more. False when `over` does not come about within `most`.
+  // Sends nothing any more. False if `over` does not become true within `most`.
   template <typename Over>
   bool fall_silent(Over over, Nanoseconds most) {
     const Nanoseconds until = reactor_.now() + most;

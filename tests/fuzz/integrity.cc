@@ -1,5 +1,5 @@
 // Protection information over scatter lists that are cut anywhere, with any attributes and tuples:
-// what is checked and made is what a plain reading of the same bytes says.
+// checks and generated tuples equal those of a simple implementation.
 #include "mrpool/integrity.h"
 
 #include <algorithm>
@@ -109,7 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const bool out = flow == mrpool::IntegrityFlow::kToWire;
   const Plain plain{out ? attributes.memory : attributes.wire,
                     out ? attributes.wire : attributes.memory, attributes.checks};
-  // Right tuples, or what the input says: else no input would get past the guard.
+  // Correct tuples, or those of the input; otherwise no input would pass the guard.
   if ((flags & 16) != 0) {
     input.fill(data);
     input.fill(old_tuples);

@@ -1,9 +1,8 @@
 // A Link of memory for the fuzz target iscsi_session, and an initiator upon it.
 //
-// MemoryLink watches what the connection does: each command is answered at most once, RDMA goes
-// only to and from the key and range its command named, the sequence numbers move as RFC 7143 4.2.2
-// has it, every receive that was kept and every task is given back once. Its transfers finish when
-// the test says so.
+// MemoryLink checks the connection. Each command is answered at most once. RDMA uses only the key
+// and range of its command. The sequence numbers follow RFC 7143 4.2.2. Every kept receive and
+// every task is returned once. The test decides when transfers finish.
 //
 // Thread safety: one thread. Ownership: the link outlives its connection.
 #pragma once
@@ -55,7 +54,7 @@ class MemoryLink final : public Link {
     answering_.erase(&task);
     free_.push_back(&task);
   }
-  // A receive may be released before received() has said that it is kept.
+  // A receive may be released before received() has returned that it is kept.
   void release_receive(void* receive) override {
     if (receive == arriving_) {
       released_early_ = true;
@@ -101,7 +100,7 @@ class MemoryLink final : public Link {
   }
   bool fetch(Task& task, const RemoteBuffer& from, uint64_t offset) override {
     FUZZ_CHECK(task.iser.write_valid && from.rkey.value == task.iser.write_stag);
-    // The key stands for the data behind what came unsolicited.
+    // The key covers the data after the unsolicited part.
     FUZZ_CHECK(from.length > 0 && task.pdu.write);
     FUZZ_CHECK(from.length <= task.pdu.expected_length - task.unsolicited);
     const uint64_t skip = from.addr.value - task.iser.write_va;
@@ -199,7 +198,7 @@ class MemoryLink final : public Link {
 
   std::vector<std::byte> take_sent() { return std::exchange(last_sent_, {}); }
   size_t under_way() const { return taken_.size(); }
-  // Commands that may be sent now, as the last PDU said.
+  // The commands that may be sent now, by the window of the last PDU.
   uint32_t window() const { return window_->max_cmd_sn + 1 - window_->exp_cmd_sn; }
 
   bool gone = false, ending = false, invalidates = true;

@@ -2,10 +2,10 @@
 // any text, some of them from an initiator that knows the secret; an initiator hears the answers of
 // any target.
 //
-// Whatever is said: nobody gets in without the secret where one is asked for, or to a target that
-// was not named; an answer is well-formed text for the stage that was agreed; what was negotiated
-// lies within what both sides offered; a login ends after a bounded number of requests; an
-// initiator that wants proof of the target takes no session without it.
+// For every input: a login succeeds only with the required secret, and only at the named target. An
+// answer is well-formed text for the negotiated stage. Negotiated values are within the offers of
+// both sides. A login ends after a bounded number of requests. An initiator that requires mutual
+// CHAP accepts no session without it.
 #include <algorithm>
 
 #include "examples/protocol/iscsi/initiator_login.h"

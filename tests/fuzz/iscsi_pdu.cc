@@ -1,5 +1,5 @@
-// The headers of iSCSI and iSER: any 48 bytes decode as any PDU, and what was understood is encoded
-// to bytes that say the same again; the fields that every PDU shares are found by either way.
+// The headers of iSCSI and iSER: any 48 bytes decode as any PDU. Encoding and decoding the result
+// again gives the same values. Both decoders return the same common fields.
 #include <algorithm>
 #include <array>
 

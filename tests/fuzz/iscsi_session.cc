@@ -1,12 +1,11 @@
 // iSCSI PDUs against a live target: one connection that logs in or not and then sends any PDUs,
-// over a Link of memory whose transfers finish when the input says so. Another initiator uses a
-// target of its own beside it.
+// over a Link in memory. The input decides when transfers finish. Another initiator uses another
+// target.
 //
-// Whatever comes in: each command is answered at most once; RDMA goes only to and from the key and
-// range its command named; StatSN, ExpCmdSN and MaxCmdSN move as RFC 7143 §4.2.2 has it; every
-// receive that was kept is given back once, and the window is open again when all is answered; when
-// the connection is gone, so are its tasks, chunks and receives; the other initiator finds its data
-// as it was.
+// For every input: each command is answered at most once. RDMA uses only the key and range of its
+// command. StatSN, ExpCmdSN and MaxCmdSN follow RFC 7143 §4.2.2. Every kept receive is returned
+// once, and the window is open again when all is answered. The end of the connection releases its
+// tasks, chunks and receives. The data of the other initiator does not change.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -90,7 +89,7 @@ class Attacker {
     while (link().progress(connection(), 0)) {
     }
     if (!connection().full_feature() || link().ending) return;
-    // What is left waits for data that the initiator announced.
+    // The remaining commands wait for data that the initiator announced.
     FUZZ_CHECK(connection().active() == link().under_way());
     if (!connection().idle()) return;
     // With nothing under way the whole window is open again.

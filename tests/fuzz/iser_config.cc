@@ -1,5 +1,5 @@
-// The iSER target's JSON configuration: what is accepted is complete and within its limits, and a
-// refusal says why.
+// The iSER target's JSON configuration: an accepted one is complete and within its limits, and a
+// refusal has a reason.
 #include <set>
 
 #include "examples/iser/target/config.h"

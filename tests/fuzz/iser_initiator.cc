@@ -1,8 +1,8 @@
 // An initiator's session against any target: what mrpool-iser does from logging in to leaving.
 //
-// Whatever is answered, and whether or not: each command, text and ping ends once; what is taken
-// for a unit has a size that fits; nothing is counted as moved beyond the data; the session ends
-// within a bounded time once the target is silent, and leaves no MR behind.
+// For every behavior of the target: each command, text and ping ends once. An accepted unit has a
+// valid size. No more bytes than the data count as transferred. Once the target is silent, the
+// session ends within a bounded time and returns all MRs.
 #include <array>
 #include <memory>
 #include <string>

@@ -1,10 +1,10 @@
 // Connect, properties and the admin commands of hosts that compete for controllers, against the
-// target's logic: Connect commands and their data in any form, queues that come and go, while the
-// target is told to serve something else.
+// target's logic. Connect commands and their data have any form, queues connect and disconnect, and
+// the configuration changes meanwhile.
 //
-// Whatever is asked: who gets a controller was allowed to, and asked for a subsystem that is there;
-// an I/O queue joins only a controller of the same host, host id and subsystem, each number once; a
-// refusal names an existing byte; no controller outlives its admin queue.
+// For every input: only an allowed host gets a controller, and only of an existing subsystem. An
+// I/O queue joins only a controller of the same host, host id and subsystem, each number once. A
+// refusal names an existing byte. No controller outlives its admin queue.
 #include <algorithm>
 #include <array>
 #include <set>
@@ -149,7 +149,7 @@ class Run {
     const size_t before = target_.controllers();
     const Connected connected = target_.connect(command, data, facts, now_);
     if (connected.wait) {
-      // Behind a queue that was left, or a reset, which here ends with its queues.
+      // Waits for a queue that disconnected, or for a reset, which here ends with its queues.
       FUZZ_CHECK(connected.controller == nullptr && target_.controllers() == before);
       FUZZ_CHECK(!draining_.empty() || command.queue_id != 0);
       waiting_.insert(facts.ref.id);
@@ -187,7 +187,7 @@ class Run {
     queues_.push_back({facts.ref.id, command.queue_id, connected.controller});
   }
 
-  // Of the controllers a discovery controller was told to go, and goes.
+  // A discovery controller was asked to end, and ends.
   void made_room() {
     const auto gone = std::ranges::find_if(
         queues_, [&](const HostQueue& queue) { return engine_.dropped.contains(queue.ref); });
@@ -216,7 +216,7 @@ class Run {
     target_.disconnected(*gone.controller, gone.id);
     draining_.push_back(gone);
     if (gone.id != 0) return;
-    // The association's other queues are told to go, and go.
+    // The other queues of the association are asked to end, and end.
     for (size_t i = queues_.size(); i-- > 0;) {
       if (queues_[i].controller != gone.controller) continue;
       FUZZ_CHECK(engine_.dropped.contains(queues_[i].ref));
@@ -226,7 +226,7 @@ class Run {
     }
   }
 
-  // What the queues that left had with the storage is done: all who waited hear of it.
+  // The storage I/O of ended queues has completed: all waiting Connects are notified.
   void drain() {
     for (const HostQueue& queue : std::exchange(draining_, {})) {
       target_.drained(*queue.controller, queue.id);
@@ -273,7 +273,7 @@ class Run {
     }
   }
 
-  // Nobody but its host is told of the masked namespace.
+  // Only its host learns of the masked namespace.
   static void check_mask(const nvme::Sqe& sqe, const Controller::Identity& identity,
                          const AdminReply& reply) {
     if (identity.host_nqn == kHosts[0] || reply.data.size() != 4096) return;

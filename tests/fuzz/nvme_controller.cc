@@ -1,10 +1,10 @@
-// NVMe capsules against a live target: a host that may connect, and then says anything on its admin
-// queue and its I/O queue, well formed or not, one by one or many at once, while namespaces come
-// and go. Beside it an honest host uses a subsystem of its own.
+// NVMe capsules against a live target. A host that may connect sends anything on its admin queue
+// and its I/O queue, valid or not, one by one or many at once, while namespaces are added and
+// removed. An honest host uses another subsystem.
 //
-// Whatever is said: every command is answered once with a status that exists, or its connection
-// ends; no byte of a host changes that its command did not lend; a read brings what was written
-// before; the honest host notices nothing; at the end all memory, MRs and controllers are back.
+// For every input: each command is answered once with a valid status, or its connection ends. No
+// byte of a host changes that its command did not lend. A read returns what was written before. The
+// honest host is not affected. At the end all memory, MRs and controllers are returned.
 #include <array>
 #include <optional>
 #include <utility>
@@ -238,7 +238,7 @@ class Attacker {
     return 0;
   }
 
-  // The data of a command, as one of many ways to say where it is.
+  // The data of a command, described in one of many ways.
   void describe(HostQueue& queue, Sqe& sqe, uint8_t form, uint64_t length,
                 std::vector<std::byte>& behind) {
     const size_t offset = (form & 0x10) != 0 ? input_.take<uint16_t>() : 0;
@@ -431,7 +431,7 @@ class Attacker {
     if (opcode == IoOpcode::kCompare && known) FUZZ_CHECK(equal == success);
   }
 
-  // What is no command.
+  // Bytes that are not a command.
   void other(uint8_t choice) {
     HostQueue& queue = *queues_[choice >> 3 & 1];
     switch (choice & 7) {

@@ -1,8 +1,8 @@
 // Discovery: a discovery controller whose log is read in arbitrary pieces, by any Get Log Page
-// command, while the target is told to serve something else.
+// command, while the configuration changes.
 //
-// Every piece is the part of the log it asked for, filled up with zeroes; the log lists exactly
-// what this host may see, at every portal; its generation changes with it; the host hears of a
+// Every piece is the requested part of the log, padded with zeroes. The log lists exactly what this
+// host may see, at every portal, and its generation changes with it. The host is notified of a
 // change once, and again only after it has read the log.
 #include <algorithm>
 
@@ -89,7 +89,7 @@ class Run {
     if ((which & 4) != 0) {
       portals.push_back({.address = "2001:db8::2", .port = 65535, .id = 3});
     }
-    // Where the host came in is told when there is nothing else.
+    // The address of the host's own connection is announced if there is no other.
     told_ = std::max<size_t>(portals.size(), 1);
     target_.apply(std::move(served), std::move(portals));
     FUZZ_CHECK(target_.generation() > before);

@@ -1,8 +1,7 @@
 // A host's session against any controller: what mrpool-nvmf does from connecting to leaving.
 //
-// Whatever is answered, and whether or not: each command ends once; what is taken for a namespace
-// has a size that fits; lists end; the session ends within a bounded time once the target is
-// silent, and leaves no MR behind.
+// For every behavior of the target: each command ends once. An accepted namespace has a valid size.
+// Lists end. Once the target is silent, the session ends within a bounded time and returns all MRs.
 #include <array>
 #include <memory>
 #include <vector>

@@ -1,7 +1,8 @@
 // DDP and RDMAP headers against a live device: a peer made of input speaks to a Qp that has a
-// writable, a readable, a fast-registered and a private region. It knows all their keys. Whatever
-// it says, no byte outside what it may write changes, a byte it may not read never leaves, and
-// every receive completes once. The input chooses whether a message without a receive waits for
+// writable, a readable, a fast-registered and a private region. It knows all their keys. For every
+// input, no byte changes outside the memory that the peer may write, no byte is sent that it may
+// not read, and every receive completes once. The input chooses whether a message without a receive
+// waits for
 // one, and whether one comes.
 #include <algorithm>
 #include <memory>
@@ -90,7 +91,7 @@ class Host final : public QpEvents, public ListenHandler {
   void on_rejected(Qp&, std::span<const std::byte>) override {}
   void on_disconnected(Qp&, const Disconnect& why) override {
     ended = true;
-    // One that waits for ever is not given up.
+    // A message that waits forever is not abandoned.
     FUZZ_CHECK(receive_wait != Nanoseconds::max() || why.reason != DisconnectReason::kProtocol ||
                why.detail != to_string(term::kUntaggedNoBuffer));
   }
@@ -101,7 +102,7 @@ class Host final : public QpEvents, public ListenHandler {
       FUZZ_CHECK(std::ranges::all_of(region(i), [](std::byte b) { return b == kGuard; }));
     }
     FUZZ_CHECK(std::ranges::all_of(region(9), [](std::byte b) { return b == kSecret; }));
-    // Behind the receives, too.
+    // After the receives, too.
     FUZZ_CHECK(std::ranges::all_of(region(1).subspan(kMostReceives * 64),
                                    [](std::byte b) { return b == kGuard; }));
   }
@@ -185,8 +186,8 @@ std::vector<std::byte> atomic(fuzz::Input& input, uint32_t id, uint32_t stag, ui
   return payload;
 }
 
-// One FPDU as the input wants it: any header fields, one of the keys or any number, an offset near
-// the interesting places, and a CRC that is right unless the input says otherwise.
+// One FPDU from the input: any header fields, one of the keys or any number, an offset near the
+// bounds, and a correct CRC unless the input decides otherwise.
 std::vector<std::byte> segment(fuzz::Input& input, const Host& host) {
   const uint8_t control = input.take<uint8_t>();
   const Mr* const mrs[] = {host.writable.get(), host.readable.get(), host.secret.get(),
@@ -289,8 +290,8 @@ void run(fuzz::Input input) {
 }  // namespace mrpool::uiwarp
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  // A Terminate brings back the header that was refused: a peer that says the secret itself would
-  // hear it.
+  // A Terminate returns the refused header, so a peer that sends the secret itself would receive
+  // it.
   std::vector<uint8_t> bytes(data, data + size);
   std::ranges::replace(bytes, static_cast<uint8_t>(mrpool::uiwarp::kSecret), uint8_t{0});
   mrpool::uiwarp::run(mrpool::fuzz::Input(bytes.data(), bytes.size()));

@@ -1,10 +1,10 @@
 // CDBs against a live logical unit on RAM: two initiators send any command with any parameter list,
 // one at a time, through device server, execution and storage.
 //
-// Whatever is sent: there is one answer, with a status and sense data that survive their encoding;
-// what a plan wants to move lies on the medium and within the limits the unit has announced; a read
-// brings what was written before; only a registrant that may write changes blocks under somebody's
-// reservation; reservations survive being written down.
+// For every input: one answer, with a status and sense data that survive encoding. The transfer of
+// a plan is on the medium and within the announced limits. A read returns what was written before.
+// Under a reservation, only a registrant that may write changes blocks. Reservations survive saving
+// and loading.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -82,7 +82,7 @@ class Run {
         (cdb[0] == 0xa0) ? report_luns(cdb, kLuns, data_in) : unit_->begin(nexus, cdb, data_in);
     if (plan.kind == Kind::kParameters) {
       FUZZ_CHECK(data_in.empty());
-      // The initiator may send less than the CDB says.
+      // The initiator may send less data than the CDB specifies.
       const auto list = parameters(cdb, plan.data_out);
       plan = unit_->finish(nexus, cdb, list, ranges);
       if (plan.kind == Kind::kReserve) {

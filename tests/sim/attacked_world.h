@@ -1,7 +1,6 @@
-// A world whose hosts have bad peers (bad_peers.h) beside them in some runs: all the time, and for
-// some seconds with nothing else that is wrong. In these no host waits longer than kLongestStall
-// for an answer, its connections are made again in that time, and it gets its share of what it gets
-// alone.
+// A world in which some runs have bad peers (bad_peers.h) next to the hosts: all the time, and for
+// some seconds without any other fault. In these seconds no host waits longer than kLongestStall
+// for an answer or a new connection, and it gets its share of its throughput alone.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +63,7 @@ class AttackedWorld : public HostWorld<Host> {
   }
 
  private:
-  // What a host is promised beside bad peers, and how often it asks for something meanwhile.
+  // The promises to a host next to bad peers, and the interval of its commands.
   // In place, a connection that is made again waits for writes of the one before, each of which may
   // wait for a slow reader.
   static constexpr Nanoseconds kLongestStall = std::chrono::seconds(1);

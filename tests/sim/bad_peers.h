@@ -1,4 +1,4 @@
-// Peers beside the hosts of a world that take what is shared and do not give it back:
+// Peers next to the hosts of a world that take shared resources and do not return them:
 //
 //   slow readers    admitted hosts: they read the hosts' own blocks, and take a few bytes at a time
 //                   of what is sent to them, or after a while none
@@ -7,7 +7,7 @@
 //   refused peers   they ask to be let in again and again, by a name or secret that is not admitted
 //   a flood         raw connections, as many as fit: flood.h
 //
-// Each has an address of its own. host_world.h says what the hosts are held to beside them.
+// Each has an address of its own. host_world.h has the promises to the hosts next to them.
 //
 // Thread safety: one thread. Ownership: the simulation outlives them.
 #pragma once
@@ -31,7 +31,7 @@ namespace mrpool::sim {
 enum class BadKind : uint8_t { kSlowReader, kSilent, kRefused };
 
 inline constexpr uint32_t kSlowReaders = 2;
-// Longer than the time in which hosts are looked at beside them.
+// Longer than the time in which the hosts are measured next to them.
 inline constexpr Nanoseconds kPatienceOfBadPeers = std::chrono::seconds(5);
 
 // As a world of any visitors sees them.

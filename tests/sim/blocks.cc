@@ -64,7 +64,7 @@ void BlockModel::check(
 }
 
 void check_untouched(const Simulation& simulation, std::span<const std::byte> memory, size_t lent) {
-  // Every byte equals the one in front of it: at the speed of memcmp.
+  // Compares every byte with the preceding one, at the speed of memcmp.
   const auto untouched = [](std::span<const std::byte> bytes) {
     return bytes.front() == kIdle &&
            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;

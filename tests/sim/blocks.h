@@ -62,7 +62,7 @@ class BlockModel {
 inline constexpr std::byte kIdle{0xc5};
 inline constexpr size_t kGuard = 64;
 constexpr size_t guarded(size_t bytes) { return bytes + 2 * kGuard; }
-// A violation when anything but the first `lent` bytes behind the first guard was touched.
+// A violation if any byte except the first `lent` bytes after the first guard was changed.
 void check_untouched(const Simulation& simulation, std::span<const std::byte> memory, size_t lent);
 // For Simulation::state(): "write of 5 blocks at 3", "2 of 4 MRs out".
 std::string describe(const Transfer& transfer);

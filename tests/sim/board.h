@@ -28,7 +28,7 @@ inline constexpr uint32_t kSealBlock = 512;
 inline constexpr uint32_t kSealBlocks = 4;
 inline constexpr size_t kSealWords = size_t{kSealBlock} * kSealBlocks / sizeof(uint64_t);
 
-// Blocks with their tuples behind them.
+// Blocks followed by their tuples.
 struct BoardSealed {
   std::byte bytes[kSealBlocks * (kSealBlock + kTupleBytes)] = {};
 };

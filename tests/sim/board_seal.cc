@@ -63,7 +63,7 @@ void BoardSeal::describe_local() {
   if (world_.chance(500)) {
     local_.protection = tuples_;
     local_.attributes.memory = seal_;
-    // Another seed: every guard is made anew on the way.
+    // Another seed: every guard is generated again in transfer.
     if (world_.chance(500)) local_.attributes.memory.guard_seed ^= 0xffff;
   }
 }

@@ -1,6 +1,6 @@
-// Sealed blocks of a client of BoardWorld: written to the board with tuples that are made or
-// checked on the way, read back with every tuple checked, and read again after one bit of them
-// flipped.
+// Sealed blocks of a client of BoardWorld. They are written to the board with tuples that are
+// generated or checked in transfer, and read back with every tuple checked. Then one bit flips, and
+// they are read again.
 //
 // The pools outlive the connections; the RwContext is one connection's.
 #pragma once
@@ -31,8 +31,8 @@ class BoardSeal {
   void close() { context_.reset(); }
   void check_resources() const;
 
-  // Seals blocks that say `number`, into what is the client's on the board. `done` runs when all
-  // was seen, and not at all when the connection ends before.
+  // Seals blocks with the content `number` in the client's part of the board. `done` runs when all
+  // was checked, and never if the connection ends before.
   void start(uint64_t number, const BoardWelcome& welcome, std::function<void()> done);
 
  private:

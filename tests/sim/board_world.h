@@ -2,9 +2,9 @@
 // seed: the operations that no storage protocol uses.
 //
 // A client takes a number from the board (fetch-and-add) and hands in a note with it: a WRITE or a
-// SEND with immediate data, which the server answers. Now and then it locks the record on the board
-// (compare-and-swap), reads it, writes it and unlocks it; or it writes protected blocks, reads them
-// back, and reads them again after a bit of them has flipped. The network breaks, parties
+// SEND with immediate data, which the server answers. Sometimes it locks the record on the board
+// (compare-and-swap), reads it, writes it and unlocks it. Or it writes protected blocks, reads them
+// back, and reads them again after a bit has flipped. The network breaks, parties
 // disappear, and often the ordering sanitizer withholds what it may.
 //
 // The invariants, checked while it runs and at its end:

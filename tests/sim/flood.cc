@@ -13,7 +13,7 @@ constexpr size_t kMostOpen = 600;  // more than a listener lets wait
 
 }  // namespace
 
-// One connection: says its part, and waits until it is closed.
+// One connection: sends its bytes, and waits until it is closed.
 class Flood::Caller final : private uiwarp::DialHandler, private uiwarp::StreamEvents {
  public:
   Caller(Flood& flood, std::vector<std::byte> says) : flood_(flood), says_(std::move(says)) {
@@ -62,7 +62,7 @@ void Flood::end() {
   callers_.clear();
 }
 
-// Some say nothing, some stop within what sets a connection up, some go as far as their model did.
+// Some send nothing, some stop during set-up, some send as much as their recording.
 std::vector<std::byte> Flood::beginning() {
   if (recordings_->size() == 0 || below(4) == 0) return {};
   const std::vector<std::byte>& model = (*recordings_)[below(recordings_->size())];

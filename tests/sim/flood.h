@@ -1,5 +1,5 @@
-// A flood of connections from one stranger: it dials as fast as it likes, says the beginning of
-// what a program said (place.h records it), stops there, and comes again.
+// A flood of connections from one stranger. It dials at any rate, sends the beginning of a recorded
+// connection (place.h), stops there, and dials again.
 //
 // Thread safety: one thread. Ownership: the simulation outlives it.
 #pragma once
@@ -33,7 +33,7 @@ class Flood {
 
   void wave();
   uint64_t below(uint64_t limit) { return rng_() % limit; }
-  // What the next one says.
+  // The bytes that the next connection sends.
   std::vector<std::byte> beginning();
 
   Simulation& simulation_;

@@ -391,7 +391,7 @@ void IserHost::close() {
     if (session_ != nullptr) session_->abort("closed while it logs in");
     return;
   }
-  // The answer to a ping says what the window is now.
+  // The answer to a ping has the current window.
   session_->ping("window", [this](const absl::StatusOr<std::string>& answer) {
     if (!answer.ok()) return;
     if (session_->window() != iser_target::kQueueDepth) {

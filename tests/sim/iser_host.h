@@ -32,14 +32,15 @@ class IserHost {
 
   // Logs in, sends commands, looks after its memory: called once a step.
   void step();
-  // Drops its connection, logs out, resets something: with commands under way, if it has a session.
+  // Drops its connection, logs out, resets something: with outstanding commands, if it has a
+  // session.
   void kill();
   void log_out();
   void manage();
   void finish() { finishing_ = true; }  // no more commands
   bool idle() const;
   std::string state() const;
-  // Looks at the session's window once more and logs out for good.
+  // Checks the session's window once more and logs out permanently.
   void close();
   bool closed() const { return session_ == nullptr; }
   void check_store();
@@ -72,7 +73,7 @@ class IserHost {
   void start(Slot& slot);
   void finished(Slot& slot);
   void overdue(Slot& slot);
-  // Looks at what stands behind a unit's number, if there is need to.
+  // Reads the identity of a unit again, if necessary.
   void look();
   void looked(uint16_t unit, const absl::StatusOr<iser::Unit>& found);
   void ping();

@@ -116,7 +116,7 @@ void IserVisitor::looked(const absl::StatusOr<iser::Unit>& unit) {
   simulation_.moved("data");
 }
 
-// Rounds of commands, now and then with something else beside them.
+// Rounds of commands, sometimes together with other requests.
 void IserVisitor::move_data() {
   if (rounds_ == 0) return leave(failed_ == 0);
   --rounds_;

@@ -1,5 +1,5 @@
-// An initiator that makes visits: a session of examples/iser/initiator from logging in to leaving,
-// on a device that may be told lies or tell them.
+// An initiator that makes visits: a session of examples/iser/initiator from login to logout, on a
+// device that may receive or send changed messages.
 //
 // Thread safety: one thread. Ownership: the simulation, device and listener outlive it.
 #pragma once
@@ -27,7 +27,7 @@ struct IserVisitorOptions {
   Nanoseconds patience = std::chrono::seconds(2);  // with a command
   // Commands are about to go out, and none is under way.
   std::function<void()> begin = [] {};
-  // A command is said to be done.
+  // A command was reported as done.
   std::function<void()> done = [] {};
 };
 

@@ -247,7 +247,7 @@ void IserWorld::resize(uint32_t store, uint64_t bytes) {
   moved(bytes > sizes_[store] ? "grow" : "shrink");
   sizes_[store] = bytes;
   was_cut_ = was_cut_ || bytes < whole_;
-  // Else it is found out by a request, or by the next reload.
+  // Otherwise a request or the next reload detects it.
   if (!chance(500)) return;
   for (const auto& each : service_->site().stores()) (void)each->refresh(0);
   service_->site().refresh_sizes();

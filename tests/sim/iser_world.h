@@ -1,11 +1,11 @@
 // The iSER programs in one thread under one seed: the target of examples/iser/target with two
-// targets of two units each, and initiators made of examples/iser/initiator, with storage that
-// delays and fails (volume.h) and the network that splits, delays, stalls and breaks.
+// targets of two units each, and initiators of examples/iser/initiator. The storage delays and
+// fails (volume.h), and the network splits, delays, stalls and breaks.
 //
 // Nothing of them is replaced but what they take from outside: reactor, network, storage,
-// randomness. Initiators log in with CHAP and without, read and write blocks of their own with
-// immediate, unsolicited and solicited data, abort what takes long, reset units and targets under
-// each other's load, log out under load, drop connections and log in again. Now and then all are
+// randomness. Initiators log in with and without CHAP, and read and write their own blocks with
+// immediate, unsolicited and solicited data. They abort slow commands, reset units and targets
+// under load, log out under load, drop connections and log in again. Now and then all are
 // silent for so long that the target asks whether they live.
 //
 // The invariants are those of world.h: memory, once, durable, protocol, resources, progress; and
@@ -48,7 +48,7 @@ class IserWorld final : public AttackedWorld<IserHost> {
   std::span<std::byte> block(uint32_t target, uint16_t unit, uint32_t number);
   bool silent() const { return reactor.now() < silent_until_; }
   std::vector<std::string_view> all_moves() const override;
-  // Of the hosts' own disk behind a unit's number.
+  // Of the hosts' own disk with that unit number.
   std::string serial(uint32_t target, uint16_t unit) const;
   // What initiators of the second target have to know now.
   std::string secret() const { return secret_number(secrets_); }
@@ -67,7 +67,7 @@ class IserWorld final : public AttackedWorld<IserHost> {
   bool others_left() override { return strangers_ == nullptr || strangers_->left(); }
   void check_step() override;
   void hang();
-  // Another store stands behind a unit's number from now on, or the hosts' own again.
+  // Gives the unit number to another store, or back to the hosts' own.
   void swap(uint32_t target, uint16_t unit);
   // The hosts' store of a unit is cut or made larger, and the target looks at it, or does not.
   void resize(uint32_t store, uint64_t bytes);

@@ -1,5 +1,5 @@
-// The iSER initiator against the iSER target on a device that lies: visitor_world.h says what is
-// checked.
+// The iSER initiator against the iSER target on a device that changes its messages; visitor_world.h
+// has the checks.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,7 @@ class LiedToIser final : public VisitorWorld<IserVisitor> {
   void done();
 
   std::unique_ptr<iser_target::Service> service_;
-  // How often the target said that a command was done since the visitor began to send some, less
+  // How often the target reported a command as done since the visitor began to send commands, minus
   // how often the visitor did.
   uint64_t said_ = 0;
 };

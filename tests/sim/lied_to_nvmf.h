@@ -1,5 +1,5 @@
-// The NVMe-oF host against the NVMe-oF target on a device that lies: visitor_world.h says what is
-// checked.
+// The NVMe-oF host against the NVMe-oF target on a device that changes its messages;
+// visitor_world.h has the checks.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,7 @@ class LiedToNvmf final : public VisitorWorld<NvmfVisitor> {
   void done(uint16_t command_id);
 
   std::unique_ptr<nvmf_target::Service> service_;
-  // By command: how often the target said that it was done, less how often a host did.
+  // By command: how often the target reported it as done, minus how often a host did.
   std::map<uint16_t, uint64_t> said_;
 };
 

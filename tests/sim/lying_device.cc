@@ -37,7 +37,7 @@ class LyingQp final : public QpWrapper {
   }
 
  private:
-  // What was said instead, until the queue pair has ended.
+  // The changed bytes, kept until the queue pair has ended.
   struct Kept {
     std::vector<std::byte> bytes;
     std::unique_ptr<Mr> mr;

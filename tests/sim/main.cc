@@ -137,7 +137,7 @@ void remember(uint64_t seed, Plant plant) {
   g_again[std::min(text.size(), sizeof g_again - 1)] = 0;
 }
 
-// A crash names its seed, too. A sanitizer says where it was, and so keeps its own handlers.
+// A crash names its seed, too. A sanitizer reports the place, so its own handlers stay.
 void name_seed_of_crashes() {
   for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) {
     struct sigaction now {};
@@ -161,7 +161,7 @@ void violated(const Simulation& world, const std::string& what) {
   std::_Exit(world.plant == Plant::kNone ? 1 : 0);
 }
 
-// One seed after the other while `goes_on` says so.
+// Runs seeds while `goes_on` returns true.
 Totals run_seeds(uint64_t seed, Plant plant, bool digest,
                  const std::function<bool(const Totals&)>& goes_on) {
   Totals totals;

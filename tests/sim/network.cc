@@ -144,7 +144,7 @@ class Link::End final : public Stream {
   void fire() {
     const Nanoseconds now = link_->reactor_.now();
     const bool read = want_read_ && link_->readable_at(side_) <= now;
-    // One at a time: whoever hears of the first may destroy who would hear of the second.
+    // One event at a time, because its handler may destroy the stream.
     const bool write = !read && want_write_ && link_->writable_at(side_) <= now;
     if (read) want_read_ = false;
     if (write) want_write_ = false;

@@ -40,9 +40,9 @@ struct NetworkOptions {
 
 // Bugs that a simulation may plant into what its programs stand on.
 struct NetworkBugs {
-  // Whoever listens takes all that dial for one peer.
+  // A listener treats all dialing peers as one.
   bool one_address = false;
-  // Whoever listens waits for the slowest: while one peer does not read, it writes to no other.
+  // A listener waits for the slowest peer: while one peer does not read, it writes to no other.
   bool one_writer = false;
 };
 
@@ -59,7 +59,7 @@ class SimNetwork final : public uiwarp::Network {
   absl::StatusOr<std::unique_ptr<uiwarp::Dial>> dial(Reactor& reactor, const Address& address,
                                                      uiwarp::DialHandler& handler) override;
 
-  // dial() of a peer with this address; null: as set_options() says.
+  // dial() of a peer with this address; null options: those of set_options().
   std::unique_ptr<uiwarp::Dial> dial_from(std::string from, const NetworkOptions* options,
                                           const Address& address, uiwarp::DialHandler& handler);
 

@@ -17,8 +17,8 @@ using nvme::host::Outcome;
 
 constexpr uint32_t kMaxBlocks = 24;
 constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
-// Longer than what the network can keep of a connection that its host gave up: until the target
-// knows that, it takes the connection for alive, and so its host has to wait ([base] 2.1, 9.6).
+// Longer than the network keeps bytes of a connection that its host gave up. Until the target
+// notices, it considers the connection alive, so the host must wait ([base] 2.1, 9.6).
 constexpr Nanoseconds kReconnectDelay = std::chrono::milliseconds(3);
 
 // Of the target's patience with its storage, and of everything else.
@@ -163,7 +163,7 @@ Async<> NvmfHost::open_session() {
   opening_ = false;
 }
 
-// False, and without a session: it did not connect, or its disk is not there.
+// False, and without a session: it did not connect, or its disk is missing.
 Async<bool> NvmfHost::try_to_open() {
   absl::Status status = co_await session_->connect();
   if (status.ok()) {

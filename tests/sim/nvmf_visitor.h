@@ -1,5 +1,5 @@
-// A host that makes visits: a session of examples/nvmf/host from connecting to leaving, on a device
-// that may be told lies or tell them.
+// A host that makes visits: a session of examples/nvmf/host from connect to disconnect, on a device
+// that may receive or send changed messages.
 //
 // Thread safety: one thread. Ownership: the simulation, device and listener outlive it.
 #pragma once
@@ -22,7 +22,7 @@ struct NvmfVisitorOptions {
   bool counted = true;  // its commands are progress of the simulation
   bool reads_only = false;
   Nanoseconds patience = std::chrono::seconds(2);  // with a command
-  // A command is said to be done.
+  // A command was reported as done.
   std::function<void(uint16_t command_id)> done = [](uint16_t) {};
 };
 

@@ -96,7 +96,7 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   if (has_bad_peers()) expect_bad_peers();
 }
 
-// Slow readers are admitted; the others say so, and are not.
+// Slow readers are admitted; the others are refused.
 void NvmfWorld::expect_bad_peers() {
   admit(0, true);
   bad_peers_ = std::make_unique<BadVisitors<NvmfVisitor>>(
@@ -199,7 +199,7 @@ void NvmfWorld::resize(uint64_t bytes) {
   moved(bytes > size_ ? "grow" : "shrink");
   size_ = bytes;
   was_cut_ = was_cut_ || bytes < whole_;
-  // Else it is found out by a request, or by the next reload.
+  // Otherwise a request or the next reload detects it.
   if (!chance(500)) return;
   for (const auto& store : service_->stores()) (void)store->refresh(0);
   service_->target().refresh_sizes();

@@ -50,7 +50,7 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
   bool reads_in_place() const override { return in_place_; }
   bool others_left() override { return strangers_ == nullptr || strangers_->left(); }
   void hang();
-  // Another store stands behind the namespace number from now on, or the hosts' own again.
+  // Gives the nsid to another store, or back to the hosts' own.
   void swap();
   // The hosts' store is cut or made larger, and the target looks at it, or does not.
   void resize(uint64_t bytes);

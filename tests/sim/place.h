@@ -1,8 +1,8 @@
 // A machine on the simulated network: what it dials comes from its own address, and its habits are
 // put between its programs and the network.
 //
-// A peer that is slow to read, that stops half-way through what it says, or never says anything, is
-// an ordinary program in such a place.
+// A peer that reads slowly, stops in the middle of a message, or never sends anything is an
+// ordinary program in such a place.
 //
 // Thread safety: one thread. Ownership: shares the network; the reactor outlives the streams.
 #pragma once

@@ -1,9 +1,9 @@
-// A Reactor whose clock is a number: everything that waits for time happens at once, in the order
-// of its deadlines, and every run is the same.
+// A Reactor with a virtual clock: waits take no real time, events happen in the order of their
+// deadlines, and every run is the same.
 //
-// poll() is one round at the present instant, which lasts `round_time`. advance() does what a real
-// loop does when it would sleep: it asks the pollers to arm and, when none objects, jumps to the
-// next deadline. step() is a round, or a jump when the round found nothing to do.
+// poll() is one round at the current time and lasts `round_time`. advance() does what a real loop
+// does when it would sleep: it asks the pollers to arm and, if none objects, jumps to the next
+// deadline. step() is a round, or a jump if the round found nothing to do.
 //
 // Thread safety: one thread, that of the simulation; post() too.
 // Ownership: as Reactor.
@@ -40,7 +40,7 @@ class SimReactor final : public Reactor {
   void cancel_timer(Timer& timer) override { timers_.remove(timer); }
 
   const Nanoseconds round_time_;
-  // Not zero, which may stand for "never" with whoever keeps a time.
+  // Not zero, because zero may mean "never" in other code.
   Nanoseconds now_ = std::chrono::seconds(1);
   TimerHeap timers_;
   std::vector<Poller*> pollers_;  // null where one was removed during a round

@@ -15,8 +15,8 @@ namespace {
 // is slow, not stuck); how many in all.
 constexpr uint64_t kPatience = 400'000;
 constexpr uint64_t kMostSteps = 10'000'000;
-// A run takes some twenty thousand steps. One of so many says which it is, in case nobody waits for
-// its end.
+// A run takes some twenty thousand steps. A run with so many steps prints its seed, in case it is
+// stopped before its end.
 constexpr uint64_t kManySteps = 500'000;
 
 }  // namespace

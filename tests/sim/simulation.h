@@ -81,7 +81,7 @@ class Simulation {
   uint64_t steps = 0;
   uint64_t commands = 0;  // acknowledged
 
-  // What hosts got beside bad peers (host_world.h), where there were some.
+  // The results of hosts next to bad peers (host_world.h), in runs that have some.
   Nanoseconds longest_stall{};
   double least_share = 1;
 

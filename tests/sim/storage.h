@@ -37,7 +37,7 @@ struct Response {
   uint32_t failed = 0;  // the storage could not; a write may have been carried out in part
 };
 
-// The contents of a block: every 8 bytes say whose block it is and which write it was.
+// The contents of a block: every 8 bytes have the number of the block and of the write.
 inline void stamp(std::span<std::byte> block, uint32_t number, uint32_t version) {
   for (uint32_t i = 0; i < kBlockBytes / 8; ++i) {
     const uint64_t word = uint64_t{version} << 32 | uint64_t{number} << 8 | (i & 0xff);

@@ -1,8 +1,8 @@
-// Hostile initiators beside the honest hosts of a world: programs of examples/ on a device that
-// changes what they send (lying_device.h), with a disk of their own on the same target.
+// Hostile initiators next to the honest hosts of a world: programs of examples/ on a device that
+// changes their messages (lying_device.h), with their own disk on the same target.
 //
-// They draw from a seed of their own but for what their sessions do, come back as soon as they are
-// thrown out, and leave when the hosts have got on beside them.
+// They use a separate seed, except for their sessions. They return as soon as they are dropped, and
+// leave when the hosts have made progress next to them.
 //
 // Thread safety: one thread. Ownership: the simulation outlives them.
 #pragma once

@@ -2,7 +2,7 @@
 //
 // The target is the program's own on a device that changes what it sends (lying_device.h), with
 // storage that takes its time, on a network that stalls. A visitor connects, looks, moves data and
-// leaves, again and again. Whatever it is told:
+// leaves, again and again. For every message that it receives:
 //
 //   memory     no byte changes but by a command that lent it (and every step, under a sanitizer)
 //   once       each command is answered once

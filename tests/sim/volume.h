@@ -26,8 +26,8 @@ struct SimVolumeOptions {
   // Requests that come before then, by the simulation's clock, wait until then. Looked at again and
   // again: a hang may be called off. The caller's; null: none.
   const Nanoseconds* hung_until = nullptr;
-  // Bytes that the store has now, no more than the wrapped one; whoever changes it resizes the
-  // store, as others cut a file or make it larger. The caller's; null: it keeps its size.
+  // The current size of the store, at most that of the wrapped one. Changing it simulates another
+  // program that truncates or extends a file. The caller's; null: it keeps its size.
   const uint64_t* size = nullptr;
 };
 

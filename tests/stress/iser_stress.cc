@@ -1,6 +1,6 @@
-// A target with three threads, and initiators on threads of their own that do everything to each
-// other at once: reads and writes, COMPARE AND WRITE on the same blocks, reservations, resets,
-// logouts and logins under the same name, while units come and go.
+// A target with three threads, and initiators on separate threads that interfere with each other:
+// reads and writes, COMPARE AND WRITE on the same blocks, reservations, resets, logouts and logins
+// under the same name. Units are added and removed meanwhile.
 //
 // The checks: every successful COMPARE AND WRITE counted once (those that were aborted, at most
 // once); nothing hangs; nothing is held when all is over.

@@ -1,5 +1,5 @@
-// Pools by key under many threads that open, lease, wait, drop and close, while one ages: no MR is
-// leased twice, the budget holds, everybody who waits is served, and nothing is left in the end.
+// Pools by key under many threads that open, lease, wait, drop and close, while one ages. No MR is
+// leased twice, the budget is kept, every waiter is served, and no MR remains at the end.
 //
 // Environment: POOL_STRESS_SECONDS (default 0.5), POOL_STRESS_SEED (default random, printed).
 #include <gtest/gtest.h>

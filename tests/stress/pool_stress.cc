@@ -1,5 +1,5 @@
-// The pool under many threads, with a checker: no entry is leased twice, none is lost, nobody is
-// told "empty" while an entry must be free, every waiter is served exactly once.
+// The pool under many threads, with a checker: no entry is leased twice or lost, no get returns
+// empty while an entry must be free, and every waiter is served exactly once.
 //
 // Environment: POOL_STRESS_SECONDS (per case, default 0.3), POOL_STRESS_SEED (default random,
 // printed).
@@ -39,7 +39,7 @@ uint64_t seed() {
   return value;
 }
 
-// Who holds each entry, beside the pool's own view of it.
+// The holder of each entry, recorded independently of the pool.
 class Checker {
  public:
   explicit Checker(uint32_t count) : payload_(count + 1) {}

@@ -1,5 +1,5 @@
-// The gate of COMPARE AND WRITE under several threads, with a checker: nobody is beside an
-// exclusive pass on its blocks, and everybody who waits is let in.
+// The gate of COMPARE AND WRITE under several threads, with a checker: no pass overlaps an
+// exclusive one, and every waiting pass is granted.
 //
 // Environment: GATE_STRESS_PASSES (per thread, default 20000), GATE_STRESS_SEED (default random,
 // printed).

@@ -19,7 +19,7 @@ from source import ROOT, files, read_list  # noqa: E402
 
 LONGEST_SENTENCE = 35
 LONGEST_CELL = 300
-COMMENTED = ("include/", "pool/", "transport/", "examples/")
+COMMENTED = ("include/", "pool/", "transport/", "examples/", "tests/")
 SUFFIXES = (".h", ".cc")
 
 # Pattern, what to write.

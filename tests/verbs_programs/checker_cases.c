@@ -142,8 +142,8 @@ static struct reach through_window(struct pair* pair, struct ibv_mr* mr, struct 
   return (struct reach){window->rkey, (uintptr_t)mr->addr};
 }
 
-// Request and answer in the same bytes: `a` SENDs them, `b` writes its answer over them and says so
-// by immediate data. The SEND has no completion of its own: the answer covers it.
+// Request and answer in the same bytes: `a` SENDs them, `b` overwrites them with its answer by a
+// WRITE with immediate data. The SEND has no completion of its own: the answer covers it.
 static void answer_in_place(struct pair* pair, struct ibv_mr* mr, struct reach reach) {
   char* elsewhere = new_buffer(kBytes);
   memset(elsewhere, 7, kBytes);

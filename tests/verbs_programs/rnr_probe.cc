@@ -1,5 +1,5 @@
-// SENDs that meet no receive: they wait as long as rnr_retry of the sender says, whether the peer's
-// receives are its QP's own or an SRQ's. Run by mrpool-run; prints each line that does not hold and
+// SENDs without a receive: they wait as the sender's rnr_retry defines, whether the peer's receives
+// belong to its QP or to an SRQ. Run by mrpool-run; prints each line that does not hold and
 // ends with 1 when there is one.
 #include <infiniband/verbs.h>
 

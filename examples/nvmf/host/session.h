@@ -28,7 +28,7 @@ struct SessionOptions {
   Address address;
   std::string subnqn;
   HostIdentity host;
-  uint16_t depth = 32;  // commands under way per I/O queue
+  uint16_t depth = 32;  // outstanding commands per I/O queue
   Nanoseconds keep_alive = kDefaultKeepAlive;
   Nanoseconds connect_timeout = kDefaultConnectTimeout;
   Nanoseconds command_timeout = kDefaultCommandTimeout;

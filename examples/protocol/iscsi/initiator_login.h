@@ -21,7 +21,7 @@ struct InitiatorLoginOptions {
   Isid isid{};
   Limits limits{};
   std::optional<Credentials> chap{};    // proven to a target that asks for it
-  std::optional<Credentials> mutual{};  // demanded of the target; needs `chap`
+  std::optional<Credentials> mutual{};  // CHAP account of the target; needs `chap`
   RandomFill random = system_random;
 };
 

@@ -3,9 +3,9 @@
 //
 // Memory is modelled as total store order: a store goes to its thread's buffer and reaches memory
 // at any later time, in order; a load looks into its own thread's buffer first. A compare-exchange,
-// an exchange-like (sequentially consistent) store and full_fence() wait until the own buffer is
-// empty; heavy_fence() does so for one thread after the other, each at a moment of its own, as
-// membarrier's interrupts do. light_fence() does nothing.
+// an exchange-like (sequentially consistent) store and full_fence() wait until the thread's own
+// buffer is empty. heavy_fence() waits for the buffers of all threads, one at a time, each at its
+// own moment, like membarrier's interrupts. light_fence() does nothing.
 //
 // The search is exhaustive up to the order of independent actions (dynamic partial-order reduction
 // with source sets and sleep sets): every execution that could end differently is run.
@@ -31,7 +31,8 @@ namespace mrpool::testing {
 
 class Explorer {
  public:
-  // One execution's threads and what must hold when they have ended. Made anew for each execution.
+  // One execution's threads and what must hold when they have ended. Created again for each
+  // execution.
   struct Scenario {
     std::vector<std::function<void()>> threads;
     std::function<void()> check;

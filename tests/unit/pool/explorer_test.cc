@@ -14,7 +14,7 @@ struct Litmus {
   void record() const { Explorer::record(std::to_string(a) + std::to_string(b)); }
 };
 
-// Two stores, two loads: whoever fences how.
+// Two stores and two loads, with all combinations of fences.
 Explorer::Scenario store_buffering(void (*fence_a)(), void (*fence_b)()) {
   auto l = std::make_shared<Litmus>();
   return {{[l, fence_a] {

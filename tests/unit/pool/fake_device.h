@@ -1,5 +1,5 @@
-// A device without a wire, for tests of the pool and of RwContext: registration is bookkeeping,
-// work requests are recorded and complete when the test says so.
+// A device without a wire, for tests of the pool and of RwContext: registration is bookkeeping;
+// work requests are recorded and complete on request of the test.
 //
 // Thread safety: FakePd and FakeFastMr as the contract wants; FakeReactor::post any thread; FakeQp
 // one thread.
@@ -255,7 +255,7 @@ class FakeQp : public Qp {
   void complete_all() {
     while (!outstanding.empty()) complete();
   }
-  // The connection broke: what is outstanding is flushed, `first` tells why.
+  // The connection broke: outstanding requests are flushed; `first` has the reason.
   void fail(WcStatus first = WcStatus::kFlushed) {
     connected_ = false;
     for (bool head = true; !outstanding.empty(); head = false) {

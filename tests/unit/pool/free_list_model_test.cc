@@ -108,7 +108,7 @@ TEST(FreeListModel, HotNodesAreReachable) {
                                 [world] { world->check(); }};
     });
   }
-  // Both nodes have been put before anybody looks: one hot, one behind it.
+  // Both nodes were put before any search: one is hot, one is in the magazine.
   expect_right("get | get | two nodes in one slot", [] {
     auto world = std::make_shared<ListWorld<ModelPlatform>>(2, 3, 3);
     auto* a = world->must_get(0);

@@ -1,4 +1,4 @@
-// An RwContext over a Qp that keeps what it was told.
+// An RwContext on a Qp that records its calls.
 #pragma once
 
 #include <gtest/gtest.h>

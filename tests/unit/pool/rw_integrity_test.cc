@@ -90,7 +90,7 @@ TEST_F(RwIntegrity, WhatTheChecksFindEndsTheOperation) {
     EXPECT_EQ(op.status, WcStatus::kIntegrity);
     EXPECT_EQ(op.error, found);
     fake_mr().report = {Verdict::kGood, {}};
-    // The next one of the same object begins anew.
+    // The next one of the same object starts again.
     ASSERT_EQ(start(op, direction), PostStatus::kOk);
     fake_mr().report = {Verdict::kGood, {}};
     qp->complete_all();

@@ -156,7 +156,7 @@ TEST(RwTransferNeeds, CountRequestsSlotsAndMrs) {
   EXPECT_EQ(needs.requests, 1u);
   EXPECT_EQ(needs.work_requests, 2u);
   EXPECT_EQ(needs.mrs, 1u);
-  // Without gaps a segment each, and kLocalInv behind it.
+  // Without gaps one segment each, followed by kLocalInv.
   DeviceCaps caps = iwarp_caps();
   caps.sg_gaps = caps.read_with_inv = false;
   needs = rw_transfer_needs(caps, limits, RwDirection::kRead, 40 * 4096, 40);

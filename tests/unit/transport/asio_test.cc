@@ -196,7 +196,7 @@ TEST(AsioListener, CloseEndsTheAcceptingLoop) {
   EXPECT_EQ(ended, 2);
 }
 
-// Takes what is posted and completes it when told to.
+// Accepts posts and completes them on request.
 class FakeQp final : public Qp {
  public:
   explicit FakeQp(Reactor& reactor) : reactor_(reactor) {}

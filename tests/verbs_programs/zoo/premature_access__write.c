@@ -1,4 +1,4 @@
-// The last byte of a peer's WRITE, polled: it says nothing about the other bytes. A SEND that follows
+// The last byte of a peer's WRITE, polled: it does not order the other bytes. A SEND that follows
 // the WRITE does, when its receive completes.
 #include <stdlib.h>
 #include <string.h>

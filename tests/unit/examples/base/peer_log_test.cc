@@ -13,7 +13,7 @@ TEST(PeerLog, AFloodOfLinesIsCountedAndNotWritten) {
   const auto begin = seconds(1000);
   for (uint32_t i = 0; i < LineBudget::kBurst; ++i) EXPECT_EQ(budget.take(begin), 0u);
   for (int i = 0; i < 5000; ++i) EXPECT_FALSE(budget.take(begin));
-  // One line's time later there is room for one, which tells of the rest.
+  // After the time of one line, one line is permitted, which reports the suppressed ones.
   EXPECT_EQ(budget.take(begin + LineBudget::kPerLine), 5000u);
   EXPECT_FALSE(budget.take(begin + LineBudget::kPerLine));
 }

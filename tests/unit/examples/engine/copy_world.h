@@ -3,8 +3,8 @@
 //
 // A message of the peer names a stretch of its memory and where a copy of it goes there. The target
 // reads the stretch into staging memory, writes it to its place, and answers with the message in
-// the same chain. A copy of nothing is answered at once. Whoever sends a message is admitted, as
-// CopyProtocol says.
+// the same chain. A copy of nothing is answered at once. Any peer that sends a message is admitted,
+// as CopyProtocol decides.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -54,7 +54,7 @@ TEST(Mailbox, EndsWithCallsThatHaveNotRun) {
   EXPECT_EQ(*held, 0);
 }
 
-// A message to a worker whose loop has ended; the worker goes before its reactor.
+// A message to a worker whose loop has ended; the worker is destroyed before its reactor.
 TEST(Mailbox, EndsBeforeAReactorWhoseThreadIsGone) {
   auto reactor = Reactor::create();
   ASSERT_TRUE(reactor.ok()) << reactor.status();

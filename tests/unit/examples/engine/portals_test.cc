@@ -1,4 +1,4 @@
-// What discovery tells of the ports that are listened on.
+// The addresses that discovery announces for the listening ports.
 #include "examples/engine/portals.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// What a daemon makes of its process's limits.
+// How a daemon adapts to its process's limits.
 #include "examples/engine/process_limits.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// The service: ports change as a whole or not at all, admission has limits, a stop comes to its
-// end, and statistics say what there was.
+// The service: ports change as a whole or not at all, admission has limits, a stop ends, and
+// statistics report what happened.
 #include "examples/engine/service.h"
 
 #include <gtest/gtest.h>
@@ -139,7 +139,7 @@ Options for_two(bool memory) {
   return options;
 }
 
-// A peer that has been admitted, as the protocol says by now.
+// A peer that the protocol has admitted.
 std::unique_ptr<Peer> admitted(World& world) {
   auto peer = std::make_unique<Peer>(world, 1001);
   peer->copy(0, 1);

@@ -1,5 +1,4 @@
-// Stores that do not answer: reported once by name, whoever waits for them, and when they answer
-// again.
+// Stores that do not respond: reported once by name, for all waiters, and again when they respond.
 #include "examples/engine/stores.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +29,7 @@ class StoresTest : public ::testing::Test {
     io.buffers = {&to_, 1};
     ASSERT_FALSE(ways_[worker]->submit(io));
   }
-  // What a look of every worker says on stderr.
+  // The stderr output of a check by every worker.
   std::string look() {
     ::testing::internal::CaptureStderr();
     for (uint32_t i = 0; i < ways_.size(); ++i) {

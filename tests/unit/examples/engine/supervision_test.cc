@@ -1,4 +1,4 @@
-// What a service manager is told and when; no sockets and no threads.
+// The messages to a service manager and their times; no sockets and no threads.
 #include "examples/engine/supervision.h"
 
 #include <gtest/gtest.h>

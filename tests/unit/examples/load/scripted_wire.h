@@ -1,5 +1,5 @@
-// A device whose peer is the test: what an initiator posts is recorded, its receives are answered,
-// its connections end when the test says so. The clock is the test's too.
+// A device whose peer is the test: it records the posts of an initiator, completes its receives,
+// and ends connections on request of the test. The clock is the test's too.
 //
 // Thread safety: one thread.
 #pragma once

@@ -111,7 +111,7 @@ TEST_F(Server, HasRoomForSoManyClients) {
   start();
   std::vector<tcp::socket> idle;
   for (size_t i = 0; i < kMaxClients; ++i) idle.push_back(connect());
-  // The one too many is closed; which one that is the kernel's order of accepts tells.
+  // The excess connection is closed; the kernel's order of accepts decides which one.
   tcp::socket more = connect();
   EXPECT_EQ(rest(more), "");
   const std::string request =

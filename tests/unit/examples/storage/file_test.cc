@@ -209,7 +209,7 @@ TEST(Claim, OneFileIsServedOnceInAProcess) {
   EXPECT_NE(why_not(alias), "");
 }
 
-// A child that holds the lock until it is told to go.
+// A child that holds the lock until it is asked to end.
 class OtherProcess {
  public:
   OtherProcess(const std::string& path, bool read_only) {
@@ -284,7 +284,7 @@ TEST(Open, RefusesSizesThatCannotBe) {
 }
 
 // Opening a FIFO for reading waits for a writer, and with it waits the whole program.
-// So that --check-config says what a start would.
+// So that --check-config reports the same as a start.
 TEST(Check, LooksAtTheSizeOfAFileThatIsThere) {
   TempDir dir;
   const std::string path = dir.file("disk");

@@ -1,4 +1,4 @@
-// Who waits behind a late request, until when, and that no wait is lost between threads.
+// Which requests wait for a late one, and how long; no wait is lost between threads.
 #include "examples/storage/late_ranges.h"
 
 #include <gtest/gtest.h>

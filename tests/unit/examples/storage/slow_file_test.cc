@@ -1,6 +1,6 @@
 // File systems that take their time, as networks and FUSE do: no reactor waits for them.
 //
-// The library's calls of close(), statx() and fstatfs() come here, which is in front of libc.
+// Interposes the library's calls of close(), statx() and fstatfs().
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -78,8 +78,8 @@ SlowFile& slow() {
 extern "C" {
 int close(int fd) {
   if (mrpool::storage::slow().is(fd)) mrpool::storage::slow().pass();
-  // Not the system call: ThreadSanitizer has to hear of it, or takes the next file with that
-  // descriptor for this one.
+  // Not the system call, because ThreadSanitizer must see the close; otherwise it confuses the next
+  // file with that descriptor with this one.
   static const auto next = reinterpret_cast<int (*)(int)>(::dlsym(RTLD_NEXT, "close"));
   return next(fd);
 }

@@ -1,4 +1,4 @@
-// Every backend behind one interface, on the reactor of this machine.
+// Every backend through the common interface, on the reactor of this machine.
 #include "examples/storage/storage.h"
 
 #include <gtest/gtest.h>

@@ -43,7 +43,7 @@ TEST_F(Watch, SizesAreTakenAndToldOnce) {
   std::filesystem::resize_file(path, 4096);
   EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr(": shrank from 2097152 to 4096 bytes")));
   EXPECT_EQ(stores[0]->geometry().bytes(), 4096u);
-  // One that somebody else has asked for is told as well.
+  // A change that another program requested is reported too.
   std::filesystem::resize_file(path, 8192);
   EXPECT_TRUE(stores[0]->refresh(0).ok());
   EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("grew from 4096 to 8192")));

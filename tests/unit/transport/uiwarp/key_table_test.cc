@@ -136,8 +136,9 @@ TEST(KeyTable, StaleKeysDoNotHit) {
   keys.release(slot);
 }
 
-// The difference of two keys in a row says nothing: over many, each step of the key part and of the
-// rest is as rare as chance has it. So it is with keys of the operating system's randomness, which
+// The difference of two consecutive keys reveals nothing: over many keys, each step of the key part
+// and of the rest is as rare as by chance. So it is with keys of the operating system's randomness,
+// which
 // differ from table to table.
 TEST(KeyTable, NoKeyTellsTheNext) {
   constexpr int kKeys = 10'000;
@@ -243,8 +244,8 @@ TEST(Quiescence, WaitsForWhoIsInside) {
   quiescence.synchronize();
 }
 
-// Memory behind a key is handed back and scribbled over while readers look it up: under ASan and
-// TSan this is the proof that a closed key's memory is not touched.
+// The memory of a key is released and overwritten while readers look it up: under ASan and TSan
+// this shows that a closed key's memory is not accessed.
 TEST(Quiescence, MemoryIsFreeAfterSynchronize) {
   KeyTable keys(7);
   std::atomic<uint32_t> current{0};

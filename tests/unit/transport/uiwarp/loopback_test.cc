@@ -88,7 +88,7 @@ struct Keeper final : ListenHandler, QpEvents {
   std::unique_ptr<ConnectRequest> kept;
 };
 
-// Its peer hears of it by the end of the stream; nothing else is left.
+// Its peer detects it by the end of the stream; nothing else remains.
 TEST(Request, ThatIsDroppedAfterItsLoopEndedLeavesNothing) {
   const Address address = *Address::parse("uiwarp://127.0.0.1:0");
   std::shared_ptr<Device> device = *Device::open(address);

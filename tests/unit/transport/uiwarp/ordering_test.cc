@@ -95,7 +95,7 @@ TEST(OrderingZoo, PollsAFlagWrittenAfterTheData) {
   EXPECT_EQ(wrong_runs([](uint64_t seed) { return poll_flag(seed, kStrict); }), 0);
 }
 
-// The right way for both: a SEND behind the data, and its completion.
+// The correct way for both: a SEND after the data, and its completion.
 TEST(OrderingZoo, WaitingForTheSendIsRight) {
   EXPECT_EQ(wrong_runs([](uint64_t seed) {
               World world(seed);
@@ -269,7 +269,7 @@ bool overwrite(uint64_t seed, Access extra, bool wait) {
   return intact;
 }
 
-// Two WRITEs in front of one completion: either may win, to the byte.
+// Two WRITEs before one completion: each byte may be from either.
 bool overwrite_at_once(uint64_t seed, Access extra) {
   World world(seed);
   Buffer target(*world.pair.server.pd, 1024, kSink | extra);
@@ -309,7 +309,7 @@ bool reuse(uint64_t seed, Access extra, bool wait) {
           {.completion = &reg, .opcode = Opcode::kRegMr, .mr = key.get(), .access = kSink | extra}),
       PostStatus::kOk);
   EXPECT_TRUE(world.pair.until([&] { return reg.done(); }));
-  // The peer writes and then says nothing: the command is given up.
+  // The peer writes and then sends nothing: the command is aborted.
   EXPECT_EQ(world.pair.client.send({.completion = &written,
                                     .opcode = Opcode::kRdmaWrite,
                                     .sges = {&from, 1},
@@ -396,7 +396,7 @@ TEST(OrderingSanitizer, NothingAppearsAfterARegistrationEnded) {
   EXPECT_TRUE(all(target, 0, 4096, 0x11));
 }
 
-// Who guards the bytes hears of them before they appear, and of what orders them before done().
+// A guard is notified of bytes before they appear, and of their ordering before done().
 struct Heard final : HoldObserver {
   Heard() { observe(this); }
   ~Heard() { observe(nullptr); }
@@ -448,7 +448,7 @@ TEST(OrderingSanitizer, TheLaterWriteWinsWhereSomebodyListens) {
   EXPECT_EQ(wrong_runs([](uint64_t seed) { return overwrite_at_once(seed, Access::kNone); }), 0);
 }
 
-// Chunks that lie partly in newer data, before and behind it.
+// Chunks that overlap newer data, at its start and at its end.
 TEST(OrderingSanitizer, TheLaterWriteWinsWhereTheyOverlap) {
   const Heard heard;
   World world(4);

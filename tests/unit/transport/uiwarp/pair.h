@@ -15,7 +15,7 @@
 
 namespace mrpool::uiwarp::testing {
 
-// A completion that remembers what it was told.
+// A completion that records its result.
 struct Recorded : Completion {
   Recorded() : Completion(&Recorded::finished) {}
   static void finished(Completion& self, const WorkCompletion& wc) {

@@ -143,7 +143,7 @@ TEST_P(Seeded, MixedTrafficBothWays) {
 }
 
 // The connection breaks at a moment of the seed's choosing: every request completes exactly once,
-// in order, both sides hear of the end once, and nothing is called afterwards.
+// in order, both sides are notified of the end once, and nothing is called afterwards.
 TEST_P(Seeded, EverythingCompletesOnceWhenTheConnectionBreaks) {
   SCOPED_TRACE(GetParam());
   World world(GetParam() + 2000);
@@ -198,8 +198,8 @@ TEST_P(Seeded, EverythingCompletesOnceWhenTheConnectionBreaks) {
     if (!good) {
       EXPECT_EQ(work[i].wc.status, WcStatus::kFlushed);
     }
-    // A READ holds back what was already done behind it, so successes may follow a flush; but not
-    // the other way round for READs themselves.
+    // A READ delays later requests that have completed already, so successes may follow a flush,
+    // but not for READs themselves.
     if (i % 3 == 0) {
       EXPECT_FALSE(flushing && good);
       flushing |= !good;

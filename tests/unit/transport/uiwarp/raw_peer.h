@@ -1,5 +1,5 @@
-// A peer made of bytes, for tests that break the rules: it dials or accepts on the simulated
-// network, says what it likes, and keeps what it hears.
+// A peer that sends raw bytes, for tests that violate the protocol: it dials or accepts on the
+// simulated network, sends any bytes, and keeps received bytes.
 #pragma once
 
 #include <gtest/gtest.h>

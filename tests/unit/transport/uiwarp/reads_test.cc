@@ -1,4 +1,4 @@
-// What a Qp makes of its own READs: when it asks for them, and what it takes for their answers.
+// How a Qp handles its own READs: when it sends requests, and which responses it accepts.
 #include "tests/unit/transport/uiwarp/violation.h"
 #include "transport/uiwarp/limits.h"
 
@@ -97,7 +97,7 @@ class GatheredReads : public Initiator {
                                  .rkey = {6}}),
               PostStatus::kOk);
   }
-  // That many messages have come and, as far as a thousand steps can tell, no more will.
+  // That many messages have arrived, and no more within a thousand steps.
   bool heard(int count) {
     for (int i = 0; i < 1000; ++i) {
       reactor_.step();

@@ -27,7 +27,7 @@ std::vector<std::byte> make_fpdu(const SegmentHeader& header, size_t payload, bo
   return out;
 }
 
-// Keeps everything it is given; offers `direct` memory for payload when told to.
+// Records all segments; offers `direct` memory for payload if configured.
 struct Keeper final : SegmentHandler {
   struct Segment {
     SegmentHeader header;

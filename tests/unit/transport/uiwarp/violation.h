@@ -1,4 +1,4 @@
-// A live Qp of a device and a raw peer that may say anything to it.
+// A live Qp of a device and a raw peer that may send it anything.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ class Violation : public ::testing::Test {
     }
     return false;
   }
-  // The peer sends `bytes`; the Qp must end with `code` and say so to both sides.
+  // The peer sends `bytes`; the Qp must end with `code` and report it to both sides.
   void expect_refused(std::span<const std::byte> bytes, const TerminateCode& code) {
     peer_.send(bytes);
     ASSERT_TRUE(run([&] { return pair_.server.disconnected && peer_.ended; }))

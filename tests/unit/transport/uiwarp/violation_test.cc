@@ -233,7 +233,7 @@ TEST_F(Violation, GiantTerminate) {
       term::kUntaggedTooLong);
 }
 
-// Not a violation of the peer's: what it says ends the connection, with its reason.
+// Not a violation by the peer: its Terminate ends the connection, with its reason.
 TEST_F(Violation, PeersTerminateIsReported) {
   connect();
   std::byte body[kMaxTerminateBytes];
@@ -315,7 +315,7 @@ TEST_F(Violation, RevisionOneIsServed) {
   EXPECT_TRUE(reply->crc) << "this side asks for it";
 }
 
-// "Not negotiated" is no depth, and no offer is worth more than the device can do.
+// "Not negotiated" is not a depth, and an offer is limited by the device.
 TEST_F(Violation, AnOfferSaysWhatTheConnectionMayBecome) {
   const DeviceCaps& caps = pair_.server_device->caps();
   const struct {

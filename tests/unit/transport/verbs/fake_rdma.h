@@ -1,5 +1,5 @@
 // libibverbs and librdmacm without a kernel: the functions that the verbs transport calls, as far
-// as its tests need them, with a device behind them that does what the test says. Linked into a
+// as its tests need them, on a device that the test controls. Linked into a
 // test program, they take the place of the libraries' own.
 //
 // Thread safety: one thread. Ownership: one FakeRdma at a time; it outlives what is made on it.

@@ -1,4 +1,4 @@
-// MrTable against std::map, and that what comes and goes leaves nothing behind.
+// MrTable against std::map; removed entries leak nothing.
 #include "transport/verbs/mr_table.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// VerbsQp over a device that does what the test says (fake_rdma.h).
+// VerbsQp on a device that the test controls (fake_rdma.h).
 #include "transport/verbs/qp.h"
 
 #include <gmock/gmock.h>
@@ -117,7 +117,7 @@ class VerbsQpTest : public ::testing::Test {
   int refused_at = -1;
 };
 
-// siw gives the pages of such requests to TCP and never says when it is done with them.
+// siw gives the pages of such requests to TCP and never reports when TCP has finished with them.
 TEST_F(VerbsQpTest, OnSiwPayloadOfAPageIsSignalled) {
   connect_siw();
   ASSERT_EQ(post<2>(4096), PostStatus::kOk);
@@ -161,7 +161,7 @@ TEST_F(VerbsQpTest, AnErrorThatNamesNoRequestMeansThatAllWereTaken) {
   rdma.answer = [](size_t count) { return PostAnswer{count, ENOTCONN, false}; };
   EXPECT_EQ(post<3>(64), PostStatus::kOk);
   EXPECT_EQ(qp->send_room(), 32u - 3u);
-  // Nobody else may say that the queue pair is gone.
+  // No other code may report that the queue pair has ended.
   run_until([&] { return events.ends == 1; });
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(done[i].calls, 1);
@@ -208,7 +208,7 @@ TEST_F(VerbsQpTest, ElsewhereItIsAFaultOnThisSide) {
   EXPECT_EQ(events.reason, DisconnectReason::kFault);
 }
 
-// The end of a queue pair hands out what was completed; the last of it may end all there is.
+// The end of a queue pair delivers completed requests; the last callback may destroy everything.
 TEST_F(VerbsQpTest, ACompletionOfADrainMayDestroyTheCompletionQueue) {
   connect_siw();
   ASSERT_EQ(post<2>(64), PostStatus::kOk);

@@ -1,4 +1,4 @@
-// mrpool-iser-target without its process: as many threads as its configuration says.
+// mrpool-iser-target without its process, with the configured number of threads.
 //
 // Thread safety: one thread. Ownership: owns its threads; the destructor stops it.
 #pragma once

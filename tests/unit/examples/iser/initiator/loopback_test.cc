@@ -245,7 +245,7 @@ INSTANTIATE_TEST_SUITE_P(PoolsOfOneAndTwo, Shortages,
                                   std::to_string(each.param.initiator_mrs);
                          });
 
-// Writes of every kind: with the command, in Data-Outs behind it, fetched, and all three at once.
+// Writes of every kind: with the command, in Data-Outs after it, fetched, and all three at once.
 TEST_F(Loopback, UnsolicitedDataGoesOutAsAgreed) {
   Daemon daemon({.initial_r2t = false});
   Rig rig(daemon, 4);
@@ -312,7 +312,7 @@ TEST_F(Loopback, ErrorsCarryTheirSense) {
             "check condition: illegal request, logical block address out of range (5/21/00)");
   EXPECT_EQ(run(scsi::Cdb{0xff}, DataDirection::kNone, 0),
             "check condition: illegal request, invalid command operation code (5/20/00)");
-  // A comparison that fails says so, and one that holds writes.
+  // A failed comparison is reported, and a successful one writes.
   scsi::Cdb compare{0x89};
   compare[13] = 1;
   std::ranges::fill(data, std::byte{1});

@@ -1,4 +1,4 @@
-// What an initiator makes of the answers of targets, hostile ones among them.
+// How an initiator handles the answers of targets, including hostile ones.
 #include "examples/iser/initiator/unit.h"
 
 #include <gmock/gmock.h>

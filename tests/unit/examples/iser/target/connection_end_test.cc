@@ -256,8 +256,8 @@ TEST_F(ConnectionTest, TasksThatAnotherInitiatorEndsAreAnswered) {
   EXPECT_EQ(attention(first, 0), scsi::kNoSense);
 }
 
-// Who fences another initiator by PREEMPT AND ABORT writes next: none of that initiator's writes
-// may land behind the answer.
+// An initiator that fences another by PREEMPT AND ABORT writes next: no write of the other may
+// execute after the answer.
 TEST_F(ConnectionTest, PreemptAndAbortAnswersWhenTheTasksHaveEnded) {
   for (const bool gone : {false, true}) {
     SCOPED_TRACE(gone);

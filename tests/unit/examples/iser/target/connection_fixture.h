@@ -220,7 +220,7 @@ class ConnectionTest : public testing::Test {
     for (LunConfig& lun : config.targets[0].luns) EXPECT_TRUE(take_own_options(lun).ok());
     return site->apply(config);
   }
-  // What TEST UNIT READY says.
+  // The answer of TEST UNIT READY.
   scsi::Sense attention(Connection& connection, uint16_t lun) {
     auto pdu = scsi(scsi::Cdb{});
     pdu.lun = scsi::encode_lun(lun);
@@ -233,7 +233,7 @@ class ConnectionTest : public testing::Test {
                {reinterpret_cast<const uint8_t*>(sense.data()) + 2, sense.size() - 2})
         .value_or(scsi::kNoSense);
   }
-  // INQUIRY: the initiator looks at what stands there.
+  // INQUIRY: the initiator identifies the unit.
   void inquire(Connection& connection, uint16_t lun) {
     auto pdu = scsi({0x12, 0, 0, 0, 36}, 36);
     pdu.lun = scsi::encode_lun(lun);

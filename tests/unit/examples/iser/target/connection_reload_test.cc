@@ -71,7 +71,8 @@ TEST_F(ConnectionTest, AResetWaitsForTasksFromBeforeAReload) {
   EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kComplete);
 }
 
-// To an initiator a task is one of a LUN, whatever stands there: what it takes for ended has ended.
+// To an initiator a task belongs to a LUN, independent of the store: tasks that it considers ended
+// have ended.
 TEST_F(ConnectionTest, FunctionsForALunEndTasksOfTheStoreThatWasThere) {
   using Function = iscsi::TaskFunction;
   std::string store = "ram:1MiB,name=store";
@@ -120,7 +121,7 @@ TEST_F(ConnectionTest, WritesReachNoStoreThatTheInitiatorHasNotLookedAt) {
   EXPECT_EQ(link.fetching.size(), 1u);
   fetch_all(connection);
   EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
-  // Another block size: READ CAPACITY tells of it.
+  // Another block size: READ CAPACITY reports it.
   settle(connection);
   ASSERT_TRUE(apply({"ram:1MiB,name=b,bs=4096"}).ok());
   EXPECT_EQ(attention(connection, 0), scsi::kPowerOn);

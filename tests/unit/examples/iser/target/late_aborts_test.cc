@@ -1,6 +1,5 @@
-// Tasks that a hung store holds end within a bound, by task management, a login in place of their
-// session or a logout; and what the store does with them afterwards reaches nobody and nothing
-// newer.
+// Task management, a login that replaces the session, and a logout end the tasks of a hung store
+// within a bound. What the store does with them afterwards affects no peer and no newer data.
 #include "examples/storage/faults.h"
 #include "tests/sim/reactor.h"
 #include "tests/unit/examples/iser/target/connection_fixture.h"
@@ -141,7 +140,7 @@ TEST_F(LateAborts, AReadReachesNobodyAfterwards) {
   EXPECT_TRUE(connection.idle());
 }
 
-// The task's own initiator is told TASK ABORTED, once; the one that resets hears that it is done.
+// The task's own initiator receives TASK ABORTED, once; the one that resets receives the response.
 TEST_F(LateAborts, AResetOfAnotherInitiator) {
   Connection& first = log_in({}, false, 1);
   Connection& second = log_in({}, false, 2);

@@ -1,4 +1,4 @@
-// What a host makes of the namespaces of controllers, hostile ones among them.
+// How a host handles the namespaces of controllers, including hostile ones.
 #include "examples/nvmf/host/namespace.h"
 
 #include <gmock/gmock.h>

@@ -29,7 +29,7 @@ TEST_F(QueueTest, ALostConnectionFailsCommandsOnce) {
   EXPECT_EQ(late.times, 1);
 }
 
-// Whoever hears that a command failed may be done with the whole queue.
+// The callback of a failed command may destroy the whole queue.
 TEST_F(QueueTest, ARequestThatALostConnectionFailedMayDestroyTheQueue) {
   for (size_t which = 0; which < 6; ++which) {
     SCOPED_TRACE(which);
@@ -78,7 +78,7 @@ TEST_F(QueueTest, ACommandThatIsRefusedForNowIsTriedAgain) {
   qp().answer(last(), 0, Status::kNamespaceNotReady);
   EXPECT_EQ(write.times, 1) << "it gives up in the end";
   EXPECT_EQ(queue_->counters().retried, uint64_t{load::kMostRetries});
-  // The count starts anew with each command.
+  // The count restarts with each command.
   queue_->submit(write);
   qp().complete_sends();
   qp().answer(last(), 0, Status::kNamespaceNotReady);

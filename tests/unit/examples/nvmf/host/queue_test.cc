@@ -221,7 +221,8 @@ TEST_F(QueueTest, WithoutAnMrACommandWaitsInsteadOfFailing) {
   EXPECT_EQ(first.times + second.times, 2);
 }
 
-// The Connect needs an MR too; it gets the next one, and what is submitted meanwhile waits behind.
+// The Connect needs an MR too; it gets the next one, and commands that are submitted meanwhile wait
+// after it.
 TEST_F(QueueTest, ConnectIsTheFirstToGetAnMr) {
   make(true, 4, 1);
   MrPool::Lease elsewhere = pool_->get();

@@ -435,7 +435,7 @@ TEST_F(ControllerTest, AbortFindsItsQueue) {
   EXPECT_STATUS(run(*c, sqe).status, Status::kAbortLimitExceeded);
   c->abort_finished();
   EXPECT_EQ(run(*c, sqe).kind, AdminReply::Kind::kAbort);
-  // A queue that is not there: nothing was aborted, which is no error.
+  // A queue that does not exist: nothing was aborted, without an error.
   c->abort_finished();
   const AdminReply none = run(*c, admin_command(AdminOpcode::kAbort, 0, 9));
   EXPECT_STATUS(none.status, Status::kSuccess);

@@ -1,4 +1,4 @@
-// Hosts that lie. Each is refused or cut off; a good host beside it goes on.
+// Hosts that lie. Each is refused or cut off; a good host continues.
 #include <cstring>
 #include <random>
 

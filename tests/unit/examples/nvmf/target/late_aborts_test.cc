@@ -1,6 +1,5 @@
-// Commands that a hung store holds end within a bound, by an Abort, a reset or the end of their
-// connection, and what the store does with them afterwards reaches no host, no buffer that is used
-// again, and no newer data.
+// An Abort, a reset and the end of the connection end the commands of a hung store within a bound.
+// What the store does with them afterwards affects no host, no reused buffer and no newer data.
 #include "tests/unit/examples/nvmf/target/raw_host.h"
 
 namespace mrpool::nvmf_target::testing {
@@ -55,7 +54,7 @@ TEST_F(LateAborts, AWriteEndsAndNothingPassesIt) {
   EXPECT_EQ(abort(victim.command_id), 0u);
   EXPECT_STATUS(io.wait(victim.command_id).status(), Status::kAbortRequested);
 
-  // The blocks beside it and other namespaces go on; at its block everything waits.
+  // Commands for other blocks and other namespaces continue; commands for its block wait.
   io.fill(8192, 4096, 2);
   EXPECT_STATUS(io.execute(io.io(IoOpcode::kWrite, 4, 1, 8192)).status(), Status::kSuccess);
   EXPECT_STATUS(io.execute(io.io(IoOpcode::kWrite, 3, 1, 8192, 2)).status(), Status::kSuccess);
@@ -126,7 +125,7 @@ TEST_F(LateAborts, DataInTheCapsuleStaysWhereItIs) {
   expect_block(io, 31, 2);
 }
 
-// As many as a queue may have; then Aborts say that they did nothing, which is true.
+// The limit of a queue; then Aborts report that they aborted nothing, which is true.
 TEST_F(LateAborts, AreBounded) {
   RawQueue& io = host_->io;
   hang(storage::Op::kWrite, 1000);
@@ -168,8 +167,8 @@ TEST_F(LateAborts, OtherCommands) {
   expect_block(io, 0, 5);
 }
 
-// The host goes and comes again while the store still hangs: within the bound, and what was late
-// stays behind what is newer.
+// The host disconnects and reconnects while the store still hangs: within the bound, and late
+// requests never overwrite newer data.
 TEST_F(LateAborts, ANewAssociationDoesNotWaitForTheStore) {
   hang(storage::Op::kWrite);
   host_->io.fill(0, 4096, 1);

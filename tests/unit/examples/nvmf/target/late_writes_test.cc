@@ -87,7 +87,7 @@ TEST_F(LateWrites, Shutdown) {
   expect_order(again.io);
 }
 
-// A host that gives up while it waits, and a target that stops, leave nothing behind.
+// A host that gives up while it waits, and a target that stops, leak nothing.
 TEST_F(LateWrites, TheWaitEndsEarly) {
   host_->io.qp->abort();
   host_->admin.qp->abort();

@@ -1,7 +1,7 @@
 // A whole target and hosts that may misbehave, in one thread, on a virtual clock and a network in
 // memory: for tests of the engine.
 //
-// RawQueue sends what the test tells it, byte for byte, and keeps what comes back.
+// RawQueue sends the test's bytes unchanged, and keeps the answers.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -214,7 +214,7 @@ TEST(ServiceAdmin, IdentifyAndLogsThroughTheWire) {
   EXPECT_STATUS(host.admin.execute(host.admin.admin(AdminOpcode::kIdentify, 1, 0, 4096)).status(),
                 Status::kSuccess);
   EXPECT_EQ(nvme::read_struct<nvme_id_ctrl>(host.admin.memory).cntlid, host.controller);
-  // A page whose host memory is not there to write: a status, no data.
+  // A page for which the host has no memory: a status, no data.
   nvme::Sqe none = host.admin.admin(AdminOpcode::kIdentify, 1, 0, 0);
   EXPECT_STATUS(host.admin.execute(none).status(), dnr(Status::kSglDataLength));
 }

@@ -276,7 +276,7 @@ TEST_F(ConnectTest, HostsHearOfAnotherSize) {
   std::filesystem::remove(path);
 }
 
-// A size that Identify told and no event compares with is one that a host would keep for ever.
+// A size that Identify reported and no event compares with would stay with the host forever.
 TEST_F(ConnectTest, IdentifyTellsTheSizeThatEventsAreAbout) {
   const std::string path = ::testing::TempDir() + "nvmf_cut";
   std::ofstream(path).close();
@@ -289,7 +289,7 @@ TEST_F(ConnectTest, IdentifyTellsTheSizeThatEventsAreAbout) {
     return page<nvme_id_ns>(mine->admin(command, 4096, now_)).nsze;
   };
   const uint64_t whole = blocks();
-  // Found out by a request of somebody who was gone by then.
+  // Detected by a request of a host that has disconnected by then.
   std::filesystem::resize_file(path, 1 << 20);
   EXPECT_EQ(*namespaces_.back().volume->refresh(0), storage::SizeChange::kShrunk);
   EXPECT_EQ(blocks(), whole);
@@ -346,7 +346,7 @@ TEST(LostHosts, WhatOneMeansIsNotForgottenForAnother) {
   lost.lost("host", KnownStores(*a));
   EXPECT_EQ(lost.size(), 1u);
   EXPECT_TRUE(lost.known("other", *b, kNow).means(on_b));
-  // A controller without a shutdown at its end is told nothing here; one that was lost is.
+  // A controller that ended with a shutdown leaves no knowledge; a lost one does.
   EXPECT_FALSE(lost.known("host", *b, kNow).means(on_b));
   EXPECT_FALSE(lost.known("host", *b, kNow).means(on_b));
   lost.lost("host", KnownStores(*b));

@@ -74,7 +74,7 @@ TEST_F(VisibilityTest, AHiddenNamespaceIsAsIfItWereNotThere) {
   EXPECT_STATUS(identify(*mine, NVME_IDENTIFY_CNS_NS_DESC_LIST, 3).status, Status::kSuccess);
 }
 
-// What is told of the controller as a whole follows from what its host sees.
+// Data about the whole controller covers only what its host sees.
 TEST_F(VisibilityTest, TheVolatileCacheIsThatOfWhatIsSeen) {
   const std::string path = ::testing::TempDir() + "nvmf_seen";
   std::ofstream(path).close();
@@ -100,7 +100,7 @@ TEST_F(VisibilityTest, OnlyWhoIsConcernedHearsOfIt) {
   EXPECT_EQ(changed(*other), (std::vector<uint32_t>{}));
   EXPECT_EQ(changed(*mine), (std::vector<uint32_t>{3}));
   EXPECT_EQ(active(*mine), (std::vector<uint32_t>{1, 3}));
-  // Another host more is no news for the first.
+  // An additional host causes no event for the first.
   show(3, {kHost, kOtherHost});
   EXPECT_EQ(changed(*mine), (std::vector<uint32_t>{}));
   EXPECT_EQ(changed(*other), (std::vector<uint32_t>{3}));

@@ -153,8 +153,8 @@ TEST_F(LoginTest, TextMayComeInPieces) {
   EXPECT_TRUE(login.on_request(second, text.substr(20)).finished);
 }
 
-// Who logs in where is said once. Some initiators say it again in each stage (libiscsi), which is
-// no harm while it is the same.
+// The names of initiator and target are sent once. Some initiators (libiscsi) repeat them in each
+// stage, which is allowed if they are equal.
 TEST_F(LoginTest, ThePartiesDoNotChangeDuringLogin) {
   EXPECT_FALSE(send(0, true, 1, names() + "AuthMethod=None\0"s).failed);
   EXPECT_FALSE(send(1, false, 0, names() + "SessionType=Normal\0"s).failed);

@@ -69,15 +69,15 @@ std::string answers(Responder& responder, std::string_view request) {
 
 constexpr Limits kThreePdus{.initial_r2t = false, .first_burst = 24576, .unsolicited_pdus = 3};
 
-// RFC 7143 §13.14: whoever does not name FirstBurstLength goes by 65,536, which is more than the
-// target has receives for; so it keeps its R2Ts, and both sides go by the same bound.
+// RFC 7143 §13.14: without FirstBurstLength the value is 65,536, for which the target has too few
+// receives. So it keeps its R2Ts, and both sides use the same bound.
 TEST(Negotiation, UnsolicitedBurstsNeedABoundThatTheTargetCanTake) {
   Responder unnamed(kThreePdus, false);
   EXPECT_EQ(answers(unnamed, "RDMAExtensions=Yes\0InitialR2T=No\0"s),
             "RDMAExtensions=Yes\0InitialR2T=Yes\0"s);
   EXPECT_EQ(unnamed.parameters().first_burst, 65536u);
 
-  // The length may stand behind the key that depends on it.
+  // The length may come after the key that depends on it.
   Responder named(kThreePdus, false);
   EXPECT_EQ(answers(named, "InitialR2T=No\0FirstBurstLength=65536\0"s),
             "InitialR2T=No\0FirstBurstLength=24576\0"s);

@@ -413,7 +413,7 @@ TEST_F(UnitTest, AReadOnlyUnitRefusesWrites) {
   LogicalUnit other(read_only, nullptr);
   expect_sense(other.begin(alice, cdb({0x2a, 0, 0, 0, 0, 0, 0, 0, 1}), data), kWriteProtected);
   expect_sense(other.begin(alice, cdb({0x41, 0, 0, 0, 0, 0, 0, 0, 1}), data), kWriteProtected);
-  // Not thin: there is no UNMAP, and the block limits say so.
+  // Not thin: no UNMAP, as the block limits report.
   expect_sense(other.begin(alice, cdb({0x42, 0, 0, 0, 0, 0, 0, 0, 24}), data), kInvalidOpcode);
   expect_good(other.begin(alice, cdb({0x12, 1, 0xb0, 0, 255}), data));
   EXPECT_EQ(be::load32(&data[20]), 0u);

@@ -1,4 +1,4 @@
-// Guards beside the program's own handlers of SIGSEGV and SIGTRAP, and real crashes.
+// Guards together with the program's own handlers of SIGSEGV and SIGTRAP, and real crashes.
 #include <sys/wait.h>
 #include <unistd.h>
 

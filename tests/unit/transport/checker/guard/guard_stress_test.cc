@@ -15,7 +15,7 @@ constexpr int kThreads = 3;
 constexpr uint32_t kRounds = 3000;
 
 // Each thread counts in bytes of its own on every page, between bytes that the device guards,
-// writes and frees. Whoever touches only its own is never told, and loses no count.
+// writes and frees. A thread that touches only its own memory causes no report and loses no count.
 TEST_F(GuardStress, NeighboursOnOnePageDoNotDisturbEachOther) {
   std::atomic<bool> ended{false};
   std::atomic<uint64_t> counted{0};
@@ -53,7 +53,7 @@ TEST_F(GuardStress, NeighboursOnOnePageDoNotDisturbEachOther) {
   EXPECT_EQ(touches, 0);
 }
 
-// One guard, many that touch it: told once.
+// One guard, touched by many threads: one report.
 TEST_F(GuardStress, TouchedByManyIsToldOnce) {
   for (uint32_t round = 0; round < kRounds / 30; ++round) {
     arm(512, 64);

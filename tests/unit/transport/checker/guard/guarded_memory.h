@@ -1,6 +1,6 @@
-// Memory that a test guards, and what it is told of touches.
+// Memory that a test guards, and the recorded accesses to it.
 //
-// Thread safety: told() and count() from any thread. One at a time: the guard is the process's.
+// Thread safety: `told()` and `count()` from any thread. One at a time: the guard is the process's.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -163,7 +163,8 @@ TEST_F(MemoryWatchTest, ForkedChildWatchesNothing) {
   std::free(block);
 }
 
-// Threads free while others register, and a child is forked in between: nothing waits for ever.
+// Threads free memory while others register, and a child is forked in between: nothing waits
+// forever.
 TEST_F(MemoryWatchTest, ManyThreadsAndForks) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
