@@ -1,4 +1,4 @@
-// The file of the control socket: its mode, stale ones, live ones, what is no socket.
+// The file of the control socket: its mode, stale sockets, sockets in use, other files.
 #include "examples/control/socket_file.h"
 
 #include <gtest/gtest.h>

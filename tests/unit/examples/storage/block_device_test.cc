@@ -120,7 +120,7 @@ TEST_F(BlockDevice, CannotBeMadeLarger) {
   EXPECT_EQ(volume->geometry().bytes(), 1u << 20);
 }
 
-// Its number is all there is to tell it by, and a state directory goes by its path.
+// It is identified only by its number, and a state directory uses its path.
 TEST_F(BlockDevice, WithoutANameOfItsOwnIsNotStable) {
   EXPECT_FALSE(volume->identity().stable());
   EXPECT_EQ(volume->identity().lasting(), "disk");

@@ -131,7 +131,7 @@ TEST_F(Stores, MemoryWithoutANameBelongsToItsPlace) {
   mark(2) = std::byte{3};
   const Uuid second = uuid_of(served[1].volume->identity());
   EXPECT_NE(uuid_of(served[0].volume->identity()), uuid_of(served[2].volume->identity()));
-  // The first of two that look alike, or the second? Only a number says.
+  // The first of two that look alike, or the second? Only a number identifies it.
   EXPECT_THAT(serve({"ram:2MiB", "ram:1MiB"}), HasSubstr("cannot be told"));
   ASSERT_EQ(serve({"1 ram:2MiB", "3 ram:1MiB"}), "");
   EXPECT_EQ(mark(0), std::byte{2}) << "its own bytes at another number";

@@ -173,7 +173,7 @@ TEST_F(ConnectionTest, TheWindowClosesAndOpensAgain) {
   EXPECT_EQ(response.window.max_cmd_sn, response.window.exp_cmd_sn);
 }
 
-// The next command needs a receive as soon as the answer says that it may come.
+// The next command needs a receive as soon as the answer permits it.
 TEST_F(ConnectionTest, AnAnswerGivesTheReceivesBackBeforeItHasLeft) {
   Connection& connection = log_in();
   for (uint32_t i = 1; i <= kQueueDepth; ++i) {
@@ -355,7 +355,7 @@ TEST_F(ConnectionTest, TextRequestsMayComeInPieces) {
   const auto answer = piece("gets=All", false, go_on.transfer_tag);
   EXPECT_TRUE(iscsi::TextResponse::decode(bhs(answer)).final);
   EXPECT_THAT(std::string(data(answer)), testing::HasSubstr(kDisk));
-  // A request without a tag starts anew, whatever came before it.
+  // A request without a tag starts a new sequence, independent of earlier ones.
   piece("Garbage", true, iscsi::kReservedTag);
   EXPECT_THAT(std::string(data(piece(request, false, iscsi::kReservedTag))),
               testing::HasSubstr(kDisk));

@@ -1,5 +1,5 @@
-// Groups and target nodes, and the configuration that follows from them: what is the same after a
-// way there and back, and what is refused because it would let in more than the groups say.
+// Groups and target nodes, and the configuration that results from them: conversion in both
+// directions, and refusals because more access than the groups would be granted.
 #include "examples/iser/target/control_document.h"
 
 #include <gmock/gmock.h>

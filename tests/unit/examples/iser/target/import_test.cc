@@ -1,4 +1,4 @@
-// What targetcli saved, key by key: what is served, and what is said of the rest.
+// Files of targetcli, key by key: the served configuration and the notes.
 #include "examples/iser/target/import.h"
 
 #include <gmock/gmock.h>
@@ -248,7 +248,7 @@ TEST(Targetcli, InitiatorsWithoutAnAclAreAdmittedAsThere) {
             {R"("tag": 1)", R"("x": 1, "chap_userid": "all", "chap_password": "everybody says")"}});
   ASSERT_TRUE(account.ok()) << account.status();
   EXPECT_EQ(account->config.targets[0].authentication.incoming->user, "all");
-  // An ACL beside it has an account and LUNs of its own.
+  // Another ACL has its own account and LUNs.
   const std::string beside = wider(
       {kAnybody,
        kWrites,

@@ -90,7 +90,8 @@ class ControllerTest : public ::testing::Test, public Controller::Owner {
                            .identifiers = namespace_identifiers({}, uuid_descriptor(0x11))};
 };
 
-// Identify Namespace (CNS 0) would tell the controller that this host means what is there now.
+// Identify Namespace (CNS 0) would make the controller assume that this host accepts the current
+// store.
 TEST_F(ControllerTest, AnotherNamespaceIsFoundByItsDescriptorsAlone) {
   check(was_);
   EXPECT_EQ(cns(), kDescriptors);
@@ -124,7 +125,7 @@ TEST_F(ControllerTest, ALostConnectionIsNoOtherNamespace) {
   EXPECT_TRUE(absl::IsUnavailable(*checked_)) << *checked_;
 }
 
-// Commands end one by one from the loop; the controller may go before.
+// Commands end one by one from the loop; the controller may be destroyed before.
 TEST_F(ControllerTest, WhoWaitsForAnAnswerHearsOfTheEndOfTheController) {
   check(was_);
   qp().end();

@@ -48,7 +48,7 @@ TEST(ConfigFile, IsReadWhole) {
   EXPECT_EQ(b.namespaces[0].uuid, Uuid{}) << "follows from the store";
   EXPECT_FALSE(b.namespaces[0].given);
   EXPECT_TRUE(a.namespaces[1].given);
-  // Names made up for what was left out stay the same from run to run.
+  // Generated names for missing values are the same in every run.
   EXPECT_EQ(parse_config(kGood)->subsystems[1].serial, b.serial);
 }
 
@@ -149,7 +149,7 @@ TEST(ConfigFile, Referrals) {
   }
 }
 
-// What the command line says goes before what the file says.
+// The command line takes precedence over the file.
 TEST(CommandLine, GoesBeforeTheFile) {
   const std::string path = ::testing::TempDir() + "nvmf_config_test.json";
   std::ofstream(path) << std::string(kGood).insert(1, R"("threads": 3, "mrs": 7,)");

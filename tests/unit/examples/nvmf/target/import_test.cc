@@ -1,4 +1,4 @@
-// What nvmetcli saved, key by key: what is served, and what is said of the rest.
+// Files of nvmetcli, key by key: the served configuration and the notes.
 #include "examples/nvmf/target/import.h"
 
 #include <gmock/gmock.h>
