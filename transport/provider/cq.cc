@@ -8,6 +8,7 @@
 #include "transport/provider/limits.h"
 #include "transport/provider/objects.h"
 #include "transport/provider/premature_access.h"
+#include "transport/provider/qp_object.h"
 #include "transport/provider/verbs_table.h"
 
 namespace mrpool::provider {
@@ -73,7 +74,17 @@ int CqObject::pop(int entries, ibv_wc* wc) {
   if (Checker* checker = Checker::get()) [[unlikely]] {
     checker->cq_polled(&handle.abi, {wc, static_cast<size_t>(taken)});
   }
+  if (!ending.empty()) [[unlikely]]
+    for (QpObject* qp : std::vector(ending)) qp->announce_end_if_polled();
   return taken;
+}
+
+bool CqObject::holds_success(uint32_t qp_num) const {
+  for (size_t i = 0; i < count; ++i) {
+    const ibv_wc& wc = ring[(head + i) & (ring.size() - 1)];
+    if (wc.qp_num == qp_num && wc.status == IBV_WC_SUCCESS) return true;
+  }
+  return false;
 }
 
 void CqObject::purge(uint32_t qp_num) {

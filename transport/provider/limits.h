@@ -27,5 +27,8 @@ inline constexpr std::chrono::seconds kConnectTime{10};
 // sent arrives, and wait that long for a peer that does not answer.
 inline constexpr std::chrono::seconds kCloseTime{1};
 inline constexpr unsigned kCloseStep = 50;  // microseconds between two looks
+// The end of a connection is announced when the program has polled what succeeded before it, and
+// after this time to a program that does not poll.
+inline constexpr std::chrono::seconds kUnpolledTime{1};
 
 }  // namespace mrpool::provider

@@ -68,6 +68,7 @@ struct ChannelObject {
 };
 
 struct MrObject;
+class QpObject;
 
 struct PdObject {
   Handle<ibv_pd, PdObject> handle;
@@ -111,11 +112,15 @@ struct CqObject {
   size_t head = 0;
   size_t count = 0;
   CompletionOrder order;  // under the checker
+  // QPs whose end waits until the program has polled what succeeded before it.
+  std::vector<QpObject*> ending;
 
   // What the program asked for.
   size_t capacity() const { return static_cast<size_t>(handle.abi.cqe); }
   void push(const ibv_wc& wc, bool solicited);
   int pop(int entries, ibv_wc* wc);
+  // The program has yet to poll a success of that QP.
+  bool holds_success(uint32_t qp_num) const;
   // Drops the entries of a QP that is destroyed.
   void purge(uint32_t qp_num);
   void arm(bool solicited_only);

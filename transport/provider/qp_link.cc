@@ -124,6 +124,7 @@ void QpObject::disconnect() {
   if (Checker* checker = Checker::get()) [[unlikely]]
     checker->qp_closing(abi()->qp_num);
   visitor_.reset();
+  announce_end();
   if (qp_ != nullptr) qp_->disconnect();
 }
 
@@ -131,6 +132,7 @@ void QpObject::disconnect() {
 void QpObject::reset() {
   if (Checker* checker = Checker::get()) [[unlikely]]
     checker->qp_reset(abi()->qp_num);
+  announce_end();
   CqObject* const send_cq = std::exchange(send_cq_, nullptr);
   CqObject* const recv_cq = std::exchange(recv_cq_, nullptr);
   visitor_.reset();
@@ -339,15 +341,40 @@ void QpObject::on_disconnected(Qp& qp, const Disconnect& why) {
     set_state(IBV_QPS_ERR);
     flush();
   }
+  end_ = {.was_established = was_established, .reason = why.reason};
+  send_cq_->ending.push_back(this);
+  if (recv_cq_ != send_cq_) recv_cq_->ending.push_back(this);
+  end_wait_.arm(engine_.reactor(), kUnpolledTime);
+  // A program that ends the connection itself expects the end.
+  if (why.reason == DisconnectReason::kLocal) return announce_end();
+  announce_end_if_polled();
+}
+
+void QpObject::announce_end_if_polled() {
+  if (send_cq_->holds_success(number()) || recv_cq_->holds_success(number())) return;
+  announce_end();
+}
+
+void QpObject::announce_end() {
+  if (!end_.has_value()) return;
+  const End end = *end_;
+  end_.reset();
+  end_wait_.cancel();
+  std::erase(send_cq_->ending, this);
+  std::erase(recv_cq_->ending, this);
   if (srq_ != nullptr) {
     ibv_async_event event{};
     event.element.qp = abi();
     event.event_type = IBV_EVENT_QP_LAST_WQE_REACHED;
     ContextObject::from(abi()->context)->async.push(event);
   }
-  if (ConnectionObserver* observer = observer_; observer != nullptr) {
-    observer->on_ended(was_established, why.reason);
-  }
+  ConnectionObserver* const observer = std::exchange(observer_, nullptr);
+  if (observer != nullptr) observer->on_ended(end.was_established, end.reason);
+}
+
+void QpObject::forget_observer() {
+  observer_ = nullptr;
+  announce_end();
 }
 
 int QpObject::modify(const ibv_qp_attr& attr, int mask) {

@@ -16,12 +16,18 @@
 // ones therefore wait for an RDMA READ of no bytes that follows them, where mrpool-run's user asked
 // for that: its answer comes after them. One READ at a time stands for all requests before it.
 //
+// The end. A peer's last message and the end of its connection may come in the same round. A
+// program that learns of the end destroys the QP, and with it the completions that it has not
+// polled. On a network the end comes later than the message. So the end is announced when the
+// program has polled what succeeded before it, or after kUnpolledTime (limits.h).
+//
 // Thread safety: under the engine's lock. Ownership: the program's.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "transport/provider/hello.h"
@@ -80,7 +86,9 @@ class QpObject final : public QpEvents {
              std::span<const std::byte> private_data, uint8_t ord, uint8_t ird,
              ConnectionObserver& observer);
   void disconnect();
-  void forget_observer() { observer_ = nullptr; }
+  void forget_observer();
+  // For the Cq that the program has polled.
+  void announce_end_if_polled();
   bool linked() const { return qp_ != nullptr; }
 
   // Connecting: by ibv_modify_qp. 0 or an errno.
@@ -115,6 +123,7 @@ class QpObject final : public QpEvents {
   void unstall();
   void out_of_retries();
   void adopt(std::unique_ptr<Qp> qp);
+  void announce_end();
   void apply_rights();
 
   int check(const ibv_send_wr& wr) const;
@@ -163,6 +172,12 @@ class QpObject final : public QpEvents {
   bool flushing_ = false;    // everything outstanding fails
   bool has_rights_ = false;  // the program gave it rights; one of rdma_cm has those of its keys
   ConnectionObserver* observer_ = nullptr;
+  struct End {
+    bool was_established;
+    DisconnectReason reason;
+  };
+  std::optional<End> end_;  // to be announced
+  Bound<Timer, &QpObject::announce_end> end_wait_{*this};
   std::unique_ptr<ConnectRequest> visitor_;
   Hello visitor_hello_;
 
