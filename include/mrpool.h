@@ -531,6 +531,7 @@ struct mrpool_mr_pool_stats {
   uint64_t exhaustions;  // gets that returned NULL
   uint64_t waits;
   uint64_t repairs;
+  uint64_t wait_ns;  // of the waits that ended, until the MR was passed on or the wait cancelled
 };
 // Fills `stats` as far as stats->size goes.
 MRPOOL_MUST_CHECK int mrpool_mr_pool_query(const struct mrpool_mr_pool* pool,

@@ -11,6 +11,7 @@
 #include "mrpool/mr_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -42,6 +43,12 @@ std::string leased_at([[maybe_unused]] const MrPool::Entry& entry) {
 #else
   return "";
 #endif
+}
+
+// The time on the clock of `home`, from any thread: a real loop's clock is the steady one.
+Nanoseconds time_of(const Reactor& home) {
+  if (home.in_thread()) return home.now();
+  return std::chrono::steady_clock::now().time_since_epoch();
 }
 
 [[noreturn]] void broken_life_cycle(const MrPool::Entry& entry, const char* attempt) {
@@ -265,6 +272,8 @@ void MrPool::get(Waiter& waiter, SourceLocation where) {
     (first ? impl_->first_waiter : impl_->last_waiter->next_) = &waiter;
     impl_->last_waiter = &waiter;
     if (first) free_.set_has_waiters(true);
+    // The first one waits only where its search finds nothing.
+    waiter.since_ = first ? Nanoseconds::zero() : time_of(*waiter.home_);
   }
   // A thread that gets only this way works from a cache too.
   internal::PoolSlot* const slot = Impl::slot_of(*this);
@@ -283,7 +292,10 @@ bool MrPool::serve_waiters(const Waiter* newcomer) {
   const std::lock_guard lock(impl_->waiters_mutex);
   while (Waiter* const waiter = impl_->first_waiter) {
     auto* const entry = static_cast<Entry*>(free_.take(t_slots[slot_id_]));
-    if (entry == nullptr) break;
+    if (entry == nullptr) {
+      if (waiter == newcomer) waiter->since_ = time_of(*waiter->home_);
+      break;
+    }
     begin_lease(*entry, waiter->where_);
     unlink(*waiter);
     waiter->phase_ = Waiter::Phase::kGranted;
@@ -308,6 +320,7 @@ void MrPool::Waiter::run(Task& task) {
     const std::lock_guard lock(self.pool_->impl_->waiters_mutex);
     entry = std::exchange(self.granted_, nullptr);
     self.phase_ = Phase::kIdle;
+    self.pool_->count_wait(self);
   }
   self.ready_(self, Lease(entry));
 }
@@ -327,7 +340,17 @@ bool MrPool::cancel(Waiter& waiter) {
       break;
   }
   waiter.phase_ = Waiter::Phase::kIdle;
+  count_wait(waiter);
   return true;
+}
+
+// `waiter` ends its wait, if it had to; on its home's thread.
+void MrPool::count_wait(Waiter& waiter) {
+  const Nanoseconds since = std::exchange(waiter.since_, Nanoseconds::zero());
+  if (since == Nanoseconds::zero()) return;
+  // The home's clock may be that of the round in which it began.
+  const Nanoseconds took = std::max(waiter.home_->now() - since, Nanoseconds::zero());
+  impl_->wait_ns.fetch_add(uint64_t(took.count()), std::memory_order_relaxed);
 }
 
 // ------------------------------------------------------------------------------- repair
@@ -450,6 +473,7 @@ MrPoolStats MrPool::stats() const {
   stats.exhaustions = impl_->exhaustions.load(std::memory_order_relaxed);
   stats.waits = impl_->waits.load(std::memory_order_relaxed);
   stats.repairs = impl_->repairs.load(std::memory_order_relaxed);
+  stats.wait_ns = impl_->wait_ns.load(std::memory_order_relaxed);
   // What was leased came back, one way or the other, or is still out. Repairs put a second time,
   // and entries that got an MR were put without a get.
   const uint64_t returned = free_.puts() - stats.repairs -

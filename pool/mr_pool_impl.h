@@ -42,6 +42,7 @@ class MrPool::Impl {
 
   std::atomic<uint64_t> exhaustions = 0;
   std::atomic<uint64_t> waits = 0;
+  std::atomic<uint64_t> wait_ns = 0;
 
   std::mutex waiters_mutex;
   Waiter* first_waiter = nullptr;

@@ -28,7 +28,7 @@ std::string to_text(const MrPoolStats& stats) {
   return absl::StrCat("size ", stats.size, "\nin_use ", stats.in_use, "\nhigh_water ",
                       stats.high_water, "\nin_repair ", stats.in_repair, "\ngets ", stats.gets,
                       "\nexhaustions ", stats.exhaustions, "\nwaits ", stats.waits, "\nrepairs ",
-                      stats.repairs, "\n");
+                      stats.repairs, "\nwait_ns ", stats.wait_ns, "\n");
 }
 
 }  // namespace mrpool

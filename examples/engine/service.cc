@@ -272,7 +272,8 @@ Service::WorkerState Service::state_of(const Worker& worker) {
           .chunks = staging.total(),
           .chunks_in_use = staging.in_use(),
           .chunks_high_water = staging.high_water(),
-          .waits = staging.waits()};
+          .waits = staging.waits(),
+          .wait_ns = staging.wait_ns()};
 }
 
 size_t Service::held() const {
@@ -332,6 +333,7 @@ void Service::add_statistics(Statistics& to) {
     pool.add("exhaustions", stats.exhaustions);
     pool.add("waits", stats.waits);
     pool.add("repairs", stats.repairs);
+    pool.add("wait_ns", stats.wait_ns);
   }
   for (uint32_t i = 0; i < workers(); ++i) {
     WorkerState state = ended_[i];
@@ -348,6 +350,7 @@ void Service::add_statistics(Statistics& to) {
     staging.add("in_use", state.chunks_in_use);
     staging.add("high_water", state.chunks_high_water);
     staging.add("waits", state.waits);
+    staging.add("wait_ns", state.wait_ns);
   }
 }
 

@@ -132,6 +132,7 @@ class Service {
     size_t chunks_in_use = 0;
     size_t chunks_high_water = 0;
     uint64_t waits = 0;
+    uint64_t wait_ns = 0;
   };
   static WorkerState state_of(const Worker& worker);
 

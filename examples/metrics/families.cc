@@ -177,6 +177,9 @@ void write_pools(const Snapshot& from, Writer& to) {
              field(&MrPoolStats::exhaustions));
   to.counter("pool_waits_total", "Gets that waited for an MR.", all, labels,
              field(&MrPoolStats::waits));
+  to.counter("pool_wait_seconds_total", "Time that gets waited for an MR, of waits that ended.",
+             all, labels,
+             [](const DeviceState* device) { return double(device->pool->wait_ns) * kNanosecond; });
   to.counter("pool_repairs_total", "Keys of MRs that were created again.", all, labels,
              field(&MrPoolStats::repairs));
 }

@@ -28,7 +28,8 @@ json::array workers_of(const Snapshot& from) {
                                {"chunks", worker.chunks},
                                {"chunks_in_use", worker.chunks_in_use},
                                {"chunks_high_water", worker.chunks_high_water},
-                               {"waits", worker.waits}});
+                               {"waits", worker.waits},
+                               {"wait_ns", worker.wait_ns}});
   }
   return all;
 }
@@ -51,7 +52,8 @@ json::array devices_of(const Snapshot& from) {
                                     {"gets", pool.gets},
                                     {"exhaustions", pool.exhaustions},
                                     {"waits", pool.waits},
-                                    {"repairs", pool.repairs}};
+                                    {"repairs", pool.repairs},
+                                    {"wait_ns", pool.wait_ns}};
     }
     all.push_back(std::move(object));
   }

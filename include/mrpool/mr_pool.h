@@ -113,6 +113,7 @@ struct MrPoolStats {
   uint64_t exhaustions = 0;  // get() that returned empty
   uint64_t waits = 0;        // get(Waiter) that had to wait
   uint64_t repairs = 0;      // keys re-created
+  uint64_t wait_ns = 0;      // of the waits that ended, until `ready` ran or cancel()
 };
 // One line "NAME VALUE" for each.
 std::string to_text(const MrPoolStats& stats);
@@ -251,6 +252,7 @@ class MrPool {
     Waiter* prev_ = nullptr;
     Entry* granted_ = nullptr;
     SourceLocation where_;
+    Nanoseconds since_{};  // when it began to wait; zero where it had no need to
     Phase phase_ = Phase::kIdle;
   };
 
@@ -315,6 +317,7 @@ class MrPool {
   void answer_attention(internal::PoolSlot& slot);
   bool serve_waiters(const Waiter* newcomer = nullptr);
   void unlink(Waiter& waiter);
+  void count_wait(Waiter& waiter);
 
   // For KeyedPools, which calls these one at a time. It adds and removes MRs: the pool starts
   // without any and has at most `options.count`.

@@ -57,7 +57,8 @@ int mrpool_mr_pool_query(const mrpool_mr_pool* pool, mrpool_mr_pool_stats* stats
                                  .gets = now.gets,
                                  .exhaustions = now.exhaustions,
                                  .waits = now.waits,
-                                 .repairs = now.repairs};
+                                 .repairs = now.repairs,
+                                 .wait_ns = now.wait_ns};
   return mrpool::c::write(stats, all, "stats");
 }
 

@@ -100,10 +100,10 @@ function showLatency(status) {
 }
 function showPools(status) {
   const pools = status.devices.filter((device) => device.pool);
-  show("pools", table("MR pools", [["device", "name"], ["MRs", N], ["in use", N], ["high water", N], ["gets", N], ["waits", N], ["exhaustions", N], ["repairs", N]],
-    pools.map(({ name, pool }) => [name, count(pool.size), count(pool.in_use), count(pool.high_water), count(pool.gets), count(pool.waits), count(pool.exhaustions), count(pool.repairs)])));
-  show("workers", table("Workers", [["worker", N], ["connections", N], ["staging in use", N], ["high water", N], ["of", N], ["waits", N]],
-    status.workers.map((each, i) => [String(i), count(each.connections), count(each.chunks_in_use), count(each.chunks_high_water), count(each.chunks), count(each.waits)])));
+  show("pools", table("MR pools", [["device", "name"], ["MRs", N], ["in use", N], ["high water", N], ["gets", N], ["waits", N], ["waited", N], ["exhaustions", N], ["repairs", N]],
+    pools.map(({ name, pool }) => [name, count(pool.size), count(pool.in_use), count(pool.high_water), count(pool.gets), count(pool.waits), time(pool.wait_ns), count(pool.exhaustions), count(pool.repairs)])));
+  show("workers", table("Workers", [["worker", N], ["connections", N], ["staging in use", N], ["high water", N], ["of", N], ["waits", N], ["waited", N]],
+    status.workers.map((each, i) => [String(i), count(each.connections), count(each.chunks_in_use), count(each.chunks_high_water), count(each.chunks), count(each.waits), time(each.wait_ns)])));
   show("devices", ...status.devices.map((device) => table(device.name, [["counter", "name"], ["value", N]],
     Object.entries(device.counters).map(([name, value]) => [name, count(value)]))));
 }

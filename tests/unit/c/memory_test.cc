@@ -276,6 +276,11 @@ TEST_F(Rw, TransfersWaitForMrsAndCanBeTakenBack) {
   EXPECT_EQ(waiting.status, MRPOOL_WC_SUCCESS);
   mrpool_rw_ctx_destroy(&waiting);
   EXPECT_EQ(cancelled.calls, 0);
+  mrpool_mr_pool_stats stats{};
+  stats.size = sizeof stats;
+  ASSERT_EQ(mrpool_mr_pool_query(pool, &stats), 0);
+  EXPECT_EQ(stats.waits, 1u);
+  EXPECT_GT(stats.wait_ns, 0u);
 }
 
 TEST_F(Rw, TheEndOfTheConnectionIsTheEndOfWhatWaits) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <thread>
 
 #include "mrpool/callback.h"
@@ -539,6 +540,66 @@ TEST_P(MrPoolWaiters, GetRepairedEntries) {
   reactor.poll();
   EXPECT_EQ(log, (std::vector{&r1, &r2}));
   EXPECT_EQ(pool->stats().repairs, 2u);
+}
+
+// A loop with a clock.
+struct ClockedReactor : FakeReactor {
+  Nanoseconds now() const override { return time; }
+  bool in_thread() const override { return here; }
+  Nanoseconds time{100};
+  bool here = true;
+};
+
+TEST_P(MrPoolWaiters, CountTheTimeOfWaitsThatEnded) {
+  ClockedReactor home;
+  auto pool = make_pool(pd, 1, GetParam());
+  Request r1(home, log), r2(home, log), r3(home, log);
+  pool->get(r1);  // there is one: no wait
+  home.time += Nanoseconds(7);
+  home.poll();
+  EXPECT_EQ(pool->stats().wait_ns, 0u);
+  pool->get(r2);
+  home.time += Nanoseconds(10);
+  pool->get(r3);
+  home.time += Nanoseconds(10);
+  EXPECT_EQ(pool->stats().wait_ns, 0u);
+  EXPECT_TRUE(pool->cancel(r3));
+  EXPECT_EQ(pool->stats().wait_ns, 10u);
+  r1.lease.reset();
+  home.time += Nanoseconds(5);  // until `ready` runs
+  home.poll();
+  EXPECT_EQ(pool->stats().wait_ns, 35u);
+  EXPECT_EQ(pool->stats().waits, 2u);
+  pool->get(r3);
+  home.time += Nanoseconds(3);
+  r2.lease.reset();
+  EXPECT_TRUE(pool->cancel(r3)) << "after the grant";
+  EXPECT_EQ(pool->stats().wait_ns, 38u);
+  EXPECT_THAT(to_text(pool->stats()), HasSubstr("wait_ns 38\n"));
+}
+
+// The loop's clock is for its thread only; a real loop's is the steady one.
+TEST_P(MrPoolWaiters, MayBeginToWaitOnAnotherThread) {
+  ClockedReactor home;
+  auto pool = make_pool(pd, 1, GetParam());
+  auto lease = pool->get();
+  Request waiter(home, log);
+  home.here = false;
+  const Nanoseconds before = std::chrono::steady_clock::now().time_since_epoch();
+  pool->get(waiter);
+  const Nanoseconds after = std::chrono::steady_clock::now().time_since_epoch();
+  home.here = true;
+  home.time = after + std::chrono::hours(1);
+  lease.reset();
+  home.poll();
+  const Nanoseconds waited(int64_t(pool->stats().wait_ns));
+  EXPECT_GE(waited, std::chrono::hours(1));
+  EXPECT_LE(waited, std::chrono::hours(1) + (after - before));
+  pool->get(waiter);
+  home.time -= std::chrono::hours(2);  // a clock that was read before the wait began
+  waiter.lease.reset();
+  home.poll();
+  EXPECT_EQ(Nanoseconds(int64_t(pool->stats().wait_ns)), waited);
 }
 
 TEST_P(MrPoolWaiters, QueuedAtDestructionAbort) {

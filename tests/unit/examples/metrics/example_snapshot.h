@@ -24,12 +24,14 @@ inline Snapshot example_snapshot() {
                     .hung_stores = {"file:/srv/disk"}};
   snapshot.workers.push_back(
       {.connections = 3, .chunks = 256, .waits = 7, .wait_ns = 1'500'000'000});
-  snapshot.devices.push_back({.name = "uiwarp",
-                              .counters = {{"crc_errors", 4},
-                                           {"reads_outstanding_max", 9},
-                                           {"terminates_sent_mpa_crc", 1},
-                                           {"terminates_received_mpa_crc", 2}},
-                              .pool = MrPoolStats{.size = 1024, .in_use = 5, .gets = 100}});
+  snapshot.devices.push_back(
+      {.name = "uiwarp",
+       .counters = {{"crc_errors", 4},
+                    {"reads_outstanding_max", 9},
+                    {"terminates_sent_mpa_crc", 1},
+                    {"terminates_received_mpa_crc", 2}},
+       .pool = MrPoolStats{
+           .size = 1024, .in_use = 5, .gets = 100, .waits = 2, .wait_ns = 2'500'000'000}});
   snapshot.targets.push_back({.name = "nqn.2026-11.org.mrpool:a",
                               .units = {{.number = 1,
                                          .store = "ram:1MiB",

@@ -46,6 +46,7 @@ TEST(Families, HaveWhatTheSnapshotHas) {
            "mrpool_device_terminates_sent_total{device=\"uiwarp\",code=\"mpa_crc\"} 1",
            "mrpool_device_terminates_received_total{device=\"uiwarp\",code=\"mpa_crc\"} 2",
            "mrpool_pool_mrs_in_use{device=\"uiwarp\"} 5",
+           "mrpool_pool_wait_seconds_total{device=\"uiwarp\"} 2.5",
            "mrpool_unit_reads_completed_total{target=\"nqn.2026-11.org.mrpool:a\",unit=\"1\"} 10",
            "mrpool_unit_capacity_bytes{target=\"nqn.2026-11.org.mrpool:a\",unit=\"1\"} 1048576",
            "mrpool_host_written_bytes_total{host=\"nqn.host\"} 81920",
