@@ -18,7 +18,7 @@
 
 namespace mrpool::sim {
 
-// Lets the clock not jump far, for who looks at it once a step.
+// Limits jumps of the clock, for code that reads it once a step.
 class Beat final : private Timer {
  public:
   explicit Beat(Reactor& reactor)
@@ -32,7 +32,7 @@ class Beat final : private Timer {
   Reactor& reactor_;
 };
 
-// `Host` has pace, drop, connected and oldest_command, besides what HostWorld wants.
+// `Host` has pace, drop, connected and oldest_command, in addition to HostWorld's requirements.
 template <typename Host>
 class AttackedWorld : public HostWorld<Host> {
  public:
@@ -41,21 +41,21 @@ class AttackedWorld : public HostWorld<Host> {
   bool crc() const { return crc_; }
 
  protected:
-  // With the network.
+  // Opens the target's device and the network.
   std::shared_ptr<Device> open_target_device() {
     this->open_network();
     crc_ = this->chance(700);
     return make_planted_device(
         uiwarp::make_device({.crc = crc_, .seed = this->seed + 1}, this->network), *this);
   }
-  // From the seed, and drawn by nothing: other runs stay what they are.
+  // Computed from the seed without drawing a random number, so that other runs do not change.
   bool has_bad_peers() const {
     return this->seed % 20 == 0 || this->plant == Plant::kOneAddress ||
            this->plant == Plant::kOneWriter;
   }
-  // Slow readers keep writers of the same blocks waiting.
+  // True if slow readers delay writers of the same blocks.
   virtual bool reads_in_place() const { return false; }
-  // What they share is as much as a daemon has, in proportion.
+  // Scales the shared resources in proportion to a daemon's.
   static void share_out(engine::Options& options) {
     options.staging = 2 * engine::kMinStaging;
     options.mrs = 2 * engine::chunks_for(options.staging) * kMostWorkers;
@@ -64,14 +64,14 @@ class AttackedWorld : public HostWorld<Host> {
 
  private:
   // The promises to a host next to bad peers, and the interval of its commands.
-  // In place, a connection that is made again waits for writes of the one before, each of which may
+  // With reads in place, a new connection waits for writes of the earlier one, each of which may
   // wait for a slow reader.
   static constexpr Nanoseconds kLongestStall = std::chrono::seconds(1);
   static constexpr Nanoseconds kLongestStallInPlace = std::chrono::seconds(2);
   static constexpr double kLeastShare = 0.5;
   static constexpr double kLeastShareInPlace = 0.1;
   static constexpr Nanoseconds kPace = std::chrono::milliseconds(4);
-  // While bad peers leave, which takes a time.
+  // The pace while bad peers disconnect, which takes some time.
   static constexpr Nanoseconds kSlowPace = std::chrono::milliseconds(200);
   static constexpr Nanoseconds kAlone = std::chrono::milliseconds(500);
   static constexpr Nanoseconds kBeside = std::chrono::seconds(2);
@@ -103,7 +103,7 @@ void AttackedWorld<Host>::live_beside_bad_peers() {
   }
 }
 
-// What the hosts get in so long; now and then each drops a connection and has to make it again.
+// Measures the hosts for that time; sometimes each drops a connection and must reconnect.
 template <typename Host>
 Meter AttackedWorld<Host>::measure(Nanoseconds time, Nanoseconds between_drops) {
   Beat beat(this->reactor);

@@ -1,13 +1,13 @@
 // Peers next to the hosts of a world that take shared resources and do not return them:
 //
-//   slow readers    admitted hosts: they read the hosts' own blocks, and take a few bytes at a time
-//                   of what is sent to them, or after a while none
-//   silent peers    programs whose connections stop saying anything: at once, within what sets a
-//                   connection up, in the middle of a message, between two
-//   refused peers   they ask to be let in again and again, by a name or secret that is not admitted
-//   a flood         raw connections, as many as fit: flood.h
+//   slow readers    admitted hosts that read the hosts' own blocks: after some bytes they receive a
+//                   few bytes at a time, or nothing
+//   silent peers    programs whose connections stop sending: immediately, during set-up, in the
+//                   middle of a message, or between two messages
+//   refused peers   try to log in again and again, with a name or secret that is not admitted
+//   a flood         as many raw connections as possible: flood.h
 //
-// Each has an address of its own. host_world.h has the promises to the hosts next to them.
+// Each has its own address. host_world.h has the promises to the hosts next to them.
 //
 // Thread safety: one thread. Ownership: the simulation outlives them.
 #pragma once
@@ -34,24 +34,24 @@ inline constexpr uint32_t kSlowReaders = 2;
 // Longer than the time in which the hosts are measured next to them.
 inline constexpr Nanoseconds kPatienceOfBadPeers = std::chrono::seconds(5);
 
-// As a world of any visitors sees them.
+// The interface to a world with any kind of visitor.
 class BadPeers {
  public:
   virtual ~BadPeers() = default;
   virtual void come() = 0;
   virtual void step() = 0;  // once a step
-  // They come no more; true when none is there.
+  // Makes them stop reconnecting; true when none is connected.
   virtual bool left() = 0;
   virtual std::string state() const = 0;
 };
 
-// How connections of such a peer go, by a seed of its own.
+// The habits of such a peer's connections, from a separate seed.
 std::function<Habits()> bad_habits(Simulation& simulation, BadKind kind, uint64_t seed);
 
 template <typename Visitor>
 class BadVisitors final : public BadPeers {
  public:
-  // `options` are a visitor's, by its kind and number; `port` is the target's.
+  // `options` returns a visitor's options by kind and number; `port` is the target's.
   template <typename Options>
   BadVisitors(Simulation& simulation, uint16_t port, const Options& options)
       : simulation_(simulation),

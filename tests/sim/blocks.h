@@ -1,5 +1,5 @@
-// What the initiators of every world keep of their blocks: which versions each may hold, and memory
-// for commands in which a stray byte shows.
+// The model of an initiator's blocks in every world: the versions that each block may hold, and
+// memory for commands that shows stray bytes.
 //
 // Thread safety: one thread. Ownership: the simulation outlives them.
 #pragma once
@@ -37,13 +37,13 @@ class BlockModel {
   BlockModel(Simulation& simulation, uint32_t first, uint32_t count)
       : simulation_(simulation), first_(first), versions_(count, {0}), busy_(count) {}
 
-  // No command is at these blocks.
+  // True if no command uses these blocks.
   bool free(uint32_t first, uint32_t count) const;
-  // A command starts; a write's data is put into `memory`.
+  // A command starts; for a write, fills `memory` with its data.
   void begin(Transfer& transfer, std::span<std::byte> memory);
-  // It ended, with this in its memory.
+  // A command ended with this content of its memory.
   void end(const Transfer& transfer, std::span<const std::byte> memory, Fate fate);
-  // Compares the storage with the model. `block` gives a block of the storage.
+  // Compares the storage with the model. `block` returns a block of the storage.
   void check(const std::function<std::span<const std::byte>(uint32_t block)>& block) const;
 
   uint32_t first() const { return first_; }
@@ -53,12 +53,12 @@ class BlockModel {
   Simulation& simulation_;
   const uint32_t first_;
   uint32_t next_version_ = 1;
-  // One version, or more after a write whose fate is not known.
+  // One version, or several after a write with an unknown result.
   std::vector<std::set<uint32_t>> versions_;
   std::vector<bool> busy_;
 };
 
-// A command's memory lies between guards; whatever is not lent to it holds kIdle.
+// A command's memory is between guards; bytes that are not lent hold kIdle.
 inline constexpr std::byte kIdle{0xc5};
 inline constexpr size_t kGuard = 64;
 constexpr size_t guarded(size_t bytes) { return bytes + 2 * kGuard; }
@@ -67,7 +67,7 @@ void check_untouched(const Simulation& simulation, std::span<const std::byte> me
 // For Simulation::state(): "write of 5 blocks at 3", "2 of 4 MRs out".
 std::string describe(const Transfer& transfer);
 std::string describe(const MrPool& pool);
-// A violation when an MR of the pool is out or lost.
+// A violation if an MR of the pool is leased or lost.
 void check_whole(const Simulation& simulation, MrPool& pool);
 
 }  // namespace mrpool::sim

@@ -1,4 +1,4 @@
-// What the clients and the server of BoardWorld agree on.
+// The memory layout and messages of the clients and the server of BoardWorld.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ inline constexpr size_t kBoardWords = 64;
 inline constexpr uint32_t kBoardBytes = kBoardWords * sizeof(uint64_t);
 inline constexpr uint32_t kBoardLinks = 16;  // connections at a time
 
-// A note, or the record: every word is the number it was written with.
+// A note, or the record: every word has the number with which it was written.
 struct BoardText {
   uint64_t words[kBoardWords] = {};
 

@@ -18,7 +18,7 @@ class BoardClient final : public QpEvents {
  public:
   explicit BoardClient(BoardWorld& world);
 
-  // Connects, takes a number when it has nothing to do: called once a step.
+  // Connects, and takes a number when it is idle; called once a step.
   void step();
   void kill();
   void finish() { finishing_ = true; }  // no more numbers

@@ -2,7 +2,7 @@
 // generated or checked in transfer, and read back with every tuple checked. Then one bit flips, and
 // they are read again.
 //
-// The pools outlive the connections; the RwContext is one connection's.
+// The pools outlive the connections; the RwContext belongs to one connection.
 #pragma once
 
 #include <array>
@@ -24,10 +24,10 @@ class BoardSeal {
  public:
   BoardSeal(BoardWorld& world, Pd& pd);
 
-  // What the Qp's send queue has to have for it.
+  // The requirements on the Qp's send queue.
   static RwQueueNeeds needs(const DeviceCaps& caps);
   void open(Qp& qp);
-  // From the Qp's on_disconnected.
+  // Call it in the Qp's on_disconnected.
   void close() { context_.reset(); }
   void check_resources() const;
 

@@ -1,5 +1,5 @@
-// The server of BoardWorld: it owns the board and answers notes; numbers and locks happen without
-// it.
+// The server of BoardWorld: it owns the board and answers notes. Clients take numbers and locks
+// without it.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ class BoardServer final : public ListenHandler {
   void kill_one();
   size_t connections() const { return links_.size(); }
   std::string state() const;
-  // Of the connection with that note and token; null when it has ended.
+  // The sealed blocks of the connection with that note and token; null if it has ended.
   BoardSealed* sealed(uint32_t note, uint64_t token);
   const BoardMemory& board() const { return board_; }
 

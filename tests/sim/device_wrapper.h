@@ -1,6 +1,6 @@
-// Devices around other devices: queue pairs of theirs are replaced, the rest is forwarded.
+// Devices that wrap other devices: they replace queue pairs and forward everything else.
 //
-// Thread safety: as the device. Ownership: shares the inner device.
+// Thread safety: that of the device. Ownership: shares the inner device.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 
 namespace mrpool::sim {
 
-// What a derived class does not replace is the inner one's.
+// Forwards all calls that a derived class does not override.
 class QpWrapper : public Qp {
  public:
   explicit QpWrapper(std::unique_ptr<Qp> inner) : inner_(std::move(inner)) {}
@@ -31,7 +31,7 @@ class QpWrapper : public Qp {
   size_t memory_bytes() const override { return inner_->memory_bytes(); }
 
  protected:
-  // Before what the inner one still uses.
+  // Destroys the inner Qp, before the objects that it uses.
   void end_inner() { inner_.reset(); }
   Qp& inner() { return *inner_; }
 
@@ -42,7 +42,7 @@ class QpWrapper : public Qp {
 using WrapQp =
     std::function<std::unique_ptr<Qp>(std::unique_ptr<Qp> inner, const QpOptions& options)>;
 
-// Every queue pair that is accepted or connected goes through `wrap`.
+// `wrap` wraps every queue pair that is accepted or connected.
 std::shared_ptr<Device> wrap_device(std::shared_ptr<Device> inner, WrapQp wrap);
 
 }  // namespace mrpool::sim

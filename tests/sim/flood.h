@@ -24,7 +24,7 @@ class Flood {
   ~Flood();
 
   void begin();
-  // Closes what is open, and comes no more.
+  // Closes the open connections and dials no more.
   void end();
   size_t open() const { return callers_.size(); }
 

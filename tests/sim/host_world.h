@@ -1,8 +1,8 @@
-// A world of one target of examples/ and the hosts that use it: what happens to all of them.
+// The common course of a world with one target of examples/ and its hosts.
 //
-// Everybody connects; for a while everything breaks; the network calms down and everybody must get
-// on; then all ends in order, and nothing may be left. What a host is, what can go wrong and what
-// "nothing left" means for a target stand in nvmf_world.h and iser_world.h.
+// All hosts connect. For a while everything fails. The network calms down, and all hosts must make
+// progress. Then all disconnect in an orderly way, and no resource may remain. nvmf_world.h and
+// iser_world.h define the hosts, the faults and the checks of the target.
 #pragma once
 
 #include <algorithm>
@@ -35,14 +35,14 @@ class HostWorld : public Simulation {
   virtual void go_on() {}                      // every step, for whoever else is there
   virtual bool others_left() { return true; }  // asked once the hosts have got on
   virtual void check_step() {}                 // with the comparison of the whole store
-  // Of the target.
+  // The connections of the target.
   virtual size_t connections() const = 0;
   virtual std::string target_state() const = 0;
   virtual void check_target() = 0;
   virtual void stop_target(std::function<void()> stopped) = 0;
   virtual void check_stopped() {}
 
-  // "all are P" as run_until() asks it.
+  // A condition for run_until(): all hosts satisfy the predicate.
   template <typename Predicate>
   std::function<bool()> all(Predicate predicate) const {
     return [this, predicate] {
@@ -55,10 +55,10 @@ class HostWorld : public Simulation {
 
  private:
   static constexpr uint64_t kWildSteps = 15'000;
-  // The whole store is compared this often; single blocks at every command.
+  // The interval, in steps, of comparing the whole store; every command compares its blocks.
   static constexpr uint64_t kCheckPeriod = 64;
-  // Then hosts that have got on rest. One may have to wait for a time-out of seconds, of which the
-  // commands of the others would make millions of steps.
+  // After so many steps, hosts that have made progress pause. One host may wait for a time-out of
+  // seconds, in which the commands of the others would take millions of steps.
   static constexpr uint64_t kRestAfter = 100'000;
 
   void after_step() final;

@@ -1,5 +1,5 @@
-// A simulated initiator: commands on blocks of its own, each with a key of its own, and a model of
-// what its blocks may hold.
+// A simulated initiator: commands on its own blocks, each with a separate key, and a model of the
+// blocks.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ class Initiator final : public QpEvents {
   Initiator(World& world, uint32_t number);
   ~Initiator();
 
-  // Connects, sends commands, looks after its memory: called once a step.
+  // Connects, sends commands and checks its memory; called once a step.
   void step();
   void kill();
   void finish() { finishing_ = true; }  // no more commands

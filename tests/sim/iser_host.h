@@ -1,7 +1,7 @@
-// An initiator of the iSER world: a session of examples/iser/initiator with commands on blocks of
-// its own on every unit of its target, and a model of what these may hold.
+// An initiator of the iSER world: a session of examples/iser/initiator with commands on its own
+// blocks of every unit of its target, and a model of the blocks.
 //
-// Thread safety: one thread. Ownership: the world's.
+// Thread safety: one thread. Ownership: the world owns it.
 #pragma once
 
 #include <array>
@@ -30,9 +30,9 @@ class IserHost {
   IserHost(IserWorld& world, uint32_t number);
   ~IserHost();
 
-  // Logs in, sends commands, looks after its memory: called once a step.
+  // Logs in, sends commands and checks its memory; called once a step.
   void step();
-  // Drops its connection, logs out, resets something: with outstanding commands, if it has a
+  // Drops its connection, logs out or resets something, with commands outstanding, if it has a
   // session.
   void kill();
   void log_out();
@@ -46,12 +46,12 @@ class IserHost {
   void check_store();
   void check_resources();
 
-  // From now on a command at most that often, and none is given up for its age.
+  // From now on sends a command at most once in that period, and aborts no old commands.
   void pace(Nanoseconds period) { pace_ = period; }
   bool connected() const { return full_feature(); }
-  // When the oldest command that has no answer began; max() without one.
+  // The start of the oldest unanswered command; max() if there is none.
   Nanoseconds oldest_command() const;
-  // Loses a connection.
+  // Drops its connection.
   void drop() { kill(); }
 
   uint64_t completed = 0;
@@ -59,7 +59,7 @@ class IserHost {
  private:
   struct Slot;
   struct Function;
-  // A unit as this host knows it.
+  // This host's knowledge of a unit.
   struct Known {
     std::string serial{};  // of its own disk; empty before the first look
     uint64_t blocks = 0;

@@ -25,7 +25,7 @@ struct IserVisitorOptions {
   bool counted = true;  // its commands are progress of the simulation
   bool reads_only = false;
   Nanoseconds patience = std::chrono::seconds(2);  // with a command
-  // Commands are about to go out, and none is under way.
+  // Commands are about to be sent, and none is outstanding.
   std::function<void()> begin = [] {};
   // A command was reported as done.
   std::function<void()> done = [] {};
@@ -39,9 +39,9 @@ class IserVisitor {
   void visit();
   bool visiting() const { return session_ != nullptr; }
   Nanoseconds since() const { return since_; }
-  // Of the last visit: all that was asked for was done.
+  // True if all commands of the last visit succeeded.
   bool went_well() const { return went_well_; }
-  // Goes on with the visit, looks after its memory: called once a step.
+  // Continues the visit and checks its memory; called once a step.
   void step();
   void check_resources();
   std::string state() const;

@@ -2,11 +2,11 @@
 // targets of two units each, and initiators of examples/iser/initiator. The storage delays and
 // fails (volume.h), and the network splits, delays, stalls and breaks.
 //
-// Nothing of them is replaced but what they take from outside: reactor, network, storage,
-// randomness. Initiators log in with and without CHAP, and read and write their own blocks with
+// Only their external dependencies are replaced: reactor, network, storage, randomness. Initiators
+// log in with and without CHAP, and read and write their own blocks with
 // immediate, unsolicited and solicited data. They abort slow commands, reset units and targets
-// under load, log out under load, drop connections and log in again. Now and then all are
-// silent for so long that the target asks whether they live.
+// under load, log out under load, drop connections and log in again. Sometimes all are silent for
+// so long that the target pings them.
 //
 // The invariants are those of world.h: memory, once, durable, protocol, resources, progress; and
 // at the end the CmdSN window of every session is open again.
@@ -44,20 +44,20 @@ class IserWorld final : public AttackedWorld<IserHost> {
   IserWorld(uint64_t seed, Plant plant, Violated violated);
   ~IserWorld() override;
 
-  // What lies in a unit's storage.
+  // A block of a unit's storage.
   std::span<std::byte> block(uint32_t target, uint16_t unit, uint32_t number);
   bool silent() const { return reactor.now() < silent_until_; }
   std::vector<std::string_view> all_moves() const override;
   // Of the hosts' own disk with that unit number.
   std::string serial(uint32_t target, uint16_t unit) const;
-  // What initiators of the second target have to know now.
+  // The current secret of the second target.
   std::string secret() const { return secret_number(secrets_); }
-  // What they had to know before, or one that nobody ever had.
+  // The previous secret, or one that was never used.
   std::string old_secret() const { return secret_number(secrets_ - 1); }
   const Admission& admission() const { return admission_; }
-  // Changes with every reload of who may log in, and by which secret.
+  // Changes with every reload of the access list or of the secret.
   uint64_t access_changes() const { return access_changes_; }
-  // A store was smaller than what initiators use of it.
+  // True if a store was truncated below the initiators' blocks.
   bool was_cut() const { return was_cut_; }
 
  private:
@@ -69,9 +69,9 @@ class IserWorld final : public AttackedWorld<IserHost> {
   void hang();
   // Gives the unit number to another store, or back to the hosts' own.
   void swap(uint32_t target, uint16_t unit);
-  // The hosts' store of a unit is cut or made larger, and the target looks at it, or does not.
+  // Truncates or extends the hosts' store of a unit; the target may or may not check it.
   void resize(uint32_t store, uint64_t bytes);
-  // By reloads.
+  // Admits or refuses a host by a reload.
   void admit(size_t host, bool admitted);
   void change_secret();
   void reload();
@@ -86,7 +86,7 @@ class IserWorld final : public AttackedWorld<IserHost> {
   void make_stores(uint32_t blocks);
   void expect_bad_peers();
 
-  // By target and unit: the hosts' own, and one that none of them means.
+  // By target and unit: the hosts' own stores, and stores that no host uses.
   static constexpr uint32_t kStores = kTargets * kUnits;
   std::array<std::shared_ptr<storage::Volume>, kStores> ram_;
   std::array<std::shared_ptr<storage::Volume>, kStores> other_;

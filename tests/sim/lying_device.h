@@ -1,9 +1,9 @@
-// A device of a program that means harm: what the program above it sends is changed now and then,
-// under a seed.
+// A device that makes its program hostile: under a seed, it sometimes changes the messages that the
+// program sends.
 //
-// A field, or some bytes anywhere, get another value; a message is shorter, longer, or an earlier
-// one again; data is written elsewhere; another key is named, or none. So whatever is sent fits
-// into the conversation but for the lie, as deep in it as the program gets.
+// A field or some bytes get another value. A message is shortened, lengthened, or replaced by an
+// earlier one. Data is written elsewhere. Another key is used, or none. So each message fits the
+// protocol state except for the change.
 //
 // Thread safety: one thread. Ownership: shares the Lies.
 #pragma once
@@ -25,7 +25,7 @@ class Lies {
   Lies(uint64_t seed, uint32_t per_thousand_in) : per_thousand(per_thousand_in), rng_(seed) {}
 
   uint32_t per_thousand;  // messages and writes that are changed
-  // Hears each message as it goes out.
+  // Receives each message that is sent.
   std::function<void(std::span<const std::byte> message)> sent = [](auto) {};
 
   bool due() { return below(1000) < per_thousand; }

@@ -1,6 +1,6 @@
-// What each of several hosts gets in a stretch of time: how many commands, and how long it waited
-// at most: for the answer to one of them, for any answer, or for a connection. A command that goes
-// out again on another connection waits from then on.
+// Measures several hosts over a period: the number of commands, and the longest wait for an answer
+// to one of them, for any answer, or for a connection. The wait of a repeated command starts again
+// on its new connection.
 //
 // Thread safety: one thread.
 #pragma once
@@ -19,8 +19,8 @@ class Meter {
   Meter(size_t hosts, Nanoseconds now)
       : began_(now), hosts_(hosts, Host{.changed = now, .answered = now}) {}
 
-  // To be called often. A host has had so many answers since its beginning, and waits for that to a
-  // command of `oldest` (max(): it has none under way).
+  // Call it often. `completed` is the number of answers since the start; `oldest` is the start of
+  // the oldest unanswered command (max(): none).
   void look(size_t which, uint64_t completed, bool connected, Nanoseconds oldest, Nanoseconds now) {
     Host& host = hosts_[which];
     if (!host.seen) host.first = host.completed = completed;

@@ -1,10 +1,10 @@
-// A Network in memory, bad in every way TCP allows, under a seed: it splits and merges what is
-// written, delays and stalls it, bounds what is under way, and breaks connections.
+// A Network in memory with all faults that TCP allows, under a seed: it splits and merges writes,
+// delays and stalls them, limits bytes in transit, and breaks connections.
 //
 // Bytes arrive in order and uncorrupted, or the connection breaks: TCP's promise. Everything random
 // comes from the seed, so a run repeats exactly.
 //
-// Who dials has an address ("10.0.0.1"), of its own on a Place (place.h); who listens is at
+// A dialing peer has an address ("10.0.0.1"); a Place (place.h) has its own. Listeners are at
 // 127.0.0.1.
 //
 // Thread safety: the simulation's thread. Ownership: the reactor outlives the network and all
@@ -31,14 +31,14 @@ struct NetworkOptions {
   size_t window = 256 * 1024;
   Nanoseconds min_delay = std::chrono::microseconds(5);
   Nanoseconds max_delay = std::chrono::microseconds(20);
-  // Chance in a million, per write, that what is written arrives `stall` later.
+  // Chance in a million, per write, that its bytes arrive `stall` later.
   uint32_t stall_per_million = 0;
   Nanoseconds stall = std::chrono::milliseconds(50);
   // Chance in a million, per transfer, that the connection breaks.
   uint32_t reset_per_million = 0;
 };
 
-// Bugs that a simulation may plant into what its programs stand on.
+// Bugs that a simulation may plant below its programs.
 struct NetworkBugs {
   // A listener treats all dialing peers as one.
   bool one_address = false;
@@ -46,7 +46,7 @@ struct NetworkBugs {
   bool one_writer = false;
 };
 
-// What a connection's two streams share; defined in network.cc.
+// Shared by a connection's two streams; defined in network.cc.
 class Link;
 
 class SimNetwork final : public uiwarp::Network {
@@ -68,7 +68,7 @@ class SimNetwork final : public uiwarp::Network {
     return connect(kSomePeer, 0, options_);
   }
 
-  // For connections made from now on.
+  // Applies to new connections.
   void set_options(const NetworkOptions& options) { options_ = options; }
   void plant(const NetworkBugs& bugs) { bugs_ = bugs; }
   // Breaks one open connection, chosen by the seed, or all. False when there is none.
@@ -91,8 +91,7 @@ class SimNetwork final : public uiwarp::Network {
   Reactor& reactor_;
   NetworkOptions options_;
   NetworkBugs bugs_;
-  // Those to whose dialing side the other cannot write; shared with the links, which may be there
-  // longer.
+  // Links whose dialing side does not read; shared with the links, which may outlive the network.
   const std::shared_ptr<std::set<const Link*>> stuck_;
   std::mt19937_64 random_;
   std::map<uint16_t, SimListener*> listeners_;

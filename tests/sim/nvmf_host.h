@@ -1,7 +1,7 @@
-// A host of the NVMe-oF world: a session of examples/nvmf/host with commands on blocks of its own,
-// and a model of what these may hold.
+// A host of the NVMe-oF world: a session of examples/nvmf/host with commands on its own blocks, and
+// a model of the blocks.
 //
-// Thread safety: one thread. Ownership: the world's; close() before it is destroyed.
+// Thread safety: one thread. Ownership: the world owns it; call close() before it is destroyed.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ class NvmfHost final : private nvme::host::Session::News {
 
   void open();
   bool opened() const { return opened_; }
-  // Sends commands, looks after its memory: called once a step.
+  // Sends commands and checks its memory; called once a step.
   void step();
   // Drops one of its connections.
   void kill();
@@ -46,12 +46,12 @@ class NvmfHost final : private nvme::host::Session::News {
   void check_store();
   void check_resources();
 
-  // From now on a command at most that often, and none is given up for its age.
+  // From now on sends a command at most once in that period, and aborts no old commands.
   void pace(Nanoseconds period) { pace_ = period; }
   bool connected() const;
-  // When the oldest command that has no answer began; max() without one.
+  // The start of the oldest unanswered command; max() if there is none.
   Nanoseconds oldest_command() const;
-  // Loses a connection.
+  // Drops a connection.
   void drop() { kill(); }
 
   uint64_t completed = 0;
@@ -70,7 +70,7 @@ class NvmfHost final : private nvme::host::Session::News {
   nvme::host::Async<> close_session();
   void start(Slot& slot);
   void finished(Slot& slot, const nvme::host::Outcome& outcome);
-  // It is served, it is refused: may it be?
+  // Checks that it is served or refused as its admission requires.
   void check_admitted();
   void check_refused();
 

@@ -34,9 +34,9 @@ class NvmfVisitor final : private nvme::host::Session::News {
   void visit();
   bool visiting() const { return visiting_; }
   Nanoseconds since() const { return since_; }
-  // Of the last visit: all that was asked for was done.
+  // True if all commands of the last visit succeeded.
   bool went_well() const { return went_well_; }
-  // Looks after its memory: called once a step.
+  // Checks its memory; called once a step.
   void step();
   void check_resources();
   std::string state() const;

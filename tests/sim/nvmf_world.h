@@ -1,10 +1,10 @@
-// The programs themselves in one thread under one seed: the NVMe-oF target of examples/nvmf/target
-// and hosts made of examples/nvmf/host, with storage that delays and fails (volume.h) and the
-// network that splits, delays, stalls and breaks.
+// The NVMe-oF programs in one thread under one seed: the target of examples/nvmf/target and hosts
+// of examples/nvmf/host. The storage delays and fails (volume.h), and the network splits, delays,
+// stalls and breaks.
 //
-// Nothing of them is replaced but what they take from outside: reactor, network, storage, identity.
-// Hosts read and write blocks of their own; connections break, hosts drop theirs, controllers are
-// reset under load; the sessions reconnect and repeat what was under way.
+// Only their external dependencies are replaced: reactor, network, storage, identity. Hosts read
+// and write their own blocks. Connections break, hosts drop theirs, and controllers are reset under
+// load. The sessions reconnect and repeat outstanding commands.
 //
 // The invariants are those of world.h: memory, once, durable, protocol, resources, progress.
 #pragma once
@@ -33,11 +33,11 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
   NvmfWorld(uint64_t seed, Plant plant, Violated violated);
   ~NvmfWorld() override;
 
-  // What lies in the storage.
+  // A block of the storage.
   std::span<std::byte> block(uint32_t number);
   std::vector<std::string_view> all_moves() const override;
   const Admission& admission() const { return admission_; }
-  // The hosts' store was smaller than what they use of it.
+  // True if the hosts' store was truncated below their blocks.
   bool was_cut() const { return was_cut_; }
 
  private:
@@ -52,9 +52,9 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
   void hang();
   // Gives the nsid to another store, or back to the hosts' own.
   void swap();
-  // The hosts' store is cut or made larger, and the target looks at it, or does not.
+  // Truncates or extends the hosts' store; the target may or may not check it.
   void resize(uint64_t bytes);
-  // By a reload.
+  // Admits or refuses a host by a reload.
   void admit(size_t host, bool admitted);
   void reload();
   void check_step() override;

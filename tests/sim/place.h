@@ -1,5 +1,5 @@
-// A machine on the simulated network: what it dials comes from its own address, and its habits are
-// put between its programs and the network.
+// A machine on the simulated network with its own address. Its habits change the traffic between
+// its programs and the network.
 //
 // A peer that reads slowly, stops in the middle of a message, or never sends anything is an
 // ordinary program in such a place.
@@ -20,7 +20,7 @@
 
 namespace mrpool::sim {
 
-// What becomes of one connection, whatever the program wants.
+// The limits of one connection, independent of its program.
 struct Habits {
   static constexpr size_t kAll = SIZE_MAX;
   size_t says = kAll;    // bytes that are sent, and then nothing
@@ -31,7 +31,8 @@ struct Habits {
   bool ordinary() const { return says == kAll && prompt == kAll; }
 };
 
-// What programs sent at first on each of the last connections, for others to send again.
+// The first bytes that programs sent on each of the last connections, so that others can send them
+// again.
 class Recordings {
  public:
   static constexpr size_t kBytes = 4096;
@@ -54,7 +55,7 @@ class Place final : public uiwarp::Network {
   Place(std::shared_ptr<SimNetwork> network, std::string address)
       : network_(std::move(network)), address_(std::move(address)) {}
 
-  // Asked at each connection.
+  // Called for each connection.
   std::function<Habits()> habits = [] { return Habits{}; };
   std::shared_ptr<Recordings> recordings;  // null: nothing is recorded
 

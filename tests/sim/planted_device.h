@@ -1,11 +1,11 @@
-// A target's device with a bug in it: forwards everything to another device, and where the
-// simulation has a plant does one thing wrong now and then.
+// A target's device with a bug: it forwards everything to another device and, if the simulation has
+// a plant, sometimes does one thing wrong.
 //
-//   kStaleKey          WRITEs to an initiator's key once more behind the SEND that ended it
+//   kStaleKey          WRITEs to an initiator's key again after the SEND that invalidated it
 //   kDoubleCompletion  sends an answer twice
 //   kLostCredit        forgets to post a receive again
 //
-// Thread safety: as the device. Ownership: the simulation outlives it.
+// Thread safety: that of the device. Ownership: the simulation outlives it.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@
 
 namespace mrpool::sim {
 
-// `inner` itself when none of these is planted.
+// Returns `inner` itself if none of these is planted.
 std::shared_ptr<Device> make_planted_device(std::shared_ptr<Device> inner, Simulation& simulation);
 
 }  // namespace mrpool::sim

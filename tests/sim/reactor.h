@@ -5,8 +5,8 @@
 // does when it would sleep: it asks the pollers to arm and, if none objects, jumps to the next
 // deadline. step() is a round, or a jump if the round found nothing to do.
 //
-// Thread safety: one thread, that of the simulation; post() too.
-// Ownership: as Reactor.
+// Thread safety: the simulation's thread, also for post().
+// Ownership: that of Reactor.
 #pragma once
 
 #include <vector>
@@ -20,7 +20,7 @@ class SimReactor final : public Reactor {
  public:
   explicit SimReactor(Nanoseconds round_time = Nanoseconds(100)) : round_time_(round_time) {}
 
-  // A round or a jump. False when nothing will ever happen again unless somebody acts.
+  // A round or a jump. False if no further event is pending.
   bool step();
 
   void run() override;

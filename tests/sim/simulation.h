@@ -1,11 +1,11 @@
-// What every simulated world has: a seed, a virtual clock, a network, a planted bug or none, and a
-// way to fail.
+// The base of every simulated world: a seed, a virtual clock, a network, an optional planted bug,
+// and a way to fail.
 //
-// Everything random comes from the seed, so the same seed, world and plant give the same run, step
-// by step; trace() is a digest of it by which two runs are compared.
+// All randomness comes from the seed, so the same seed, world and plant give the same run, step by
+// step. trace() is a digest for comparing two runs.
 //
-// Thread safety: one thread. A broken invariant ends the program through `violated`: an exception
-// could not leave the destructors that completions are called from.
+// Thread safety: one thread. A violated invariant ends the program by `violated`, because an
+// exception cannot leave the destructors that call completions.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@
 
 namespace mrpool::sim {
 
-// Plants are bugs put into the system on purpose, to show that the invariants see them.
+// Plants are bugs that are put into the system on purpose, to show that the invariants detect them.
 enum class Plant : uint8_t {
   kNone,
   kStaleKey,          // a peer's key is used once more when it has ended
@@ -49,18 +49,18 @@ class Simulation {
 
   // Runs it from the first connection to the last.
   virtual void run() = 0;
-  // What each party has and waits for, a line each.
+  // The state of each host and the target, one line each.
   virtual std::string state() const = 0;
 
   uint64_t below(uint64_t limit) { return limit == 0 ? 0 : rng() % limit; }
   bool chance(uint32_t per_thousand) { return below(1000) < per_thousand; }
-  // True now and then where `plant` is the one under test.
+  // Sometimes true if `plant` is the one under test.
   bool planted(Plant which) { return plant == which && chance(20); }
   [[noreturn]] void violate(const std::string& what) const {
     violated(*this, what);
     std::abort();
   }
-  // Takes something that happened into the digest of the run (FNV-1a, by words).
+  // Adds an event to the digest of the run (FNV-1a, by words).
   void note(uint64_t what) { trace_ = (trace_ ^ what) * 0x100000001b3; }
   uint64_t trace() const { return trace_; }
   // One of all_moves() has happened, or has had its effect.
@@ -68,9 +68,9 @@ class Simulation {
     ++moves_[move];
     note(move.size());
   }
-  // A device on a machine of its own.
+  // A device on a separate machine.
   std::shared_ptr<Device> device_of(uint32_t number, bool crc);
-  // What can happen in this world, and how often it has.
+  // The possible moves of this world, and their counts.
   virtual std::vector<std::string_view> all_moves() const { return {}; }
   const std::map<std::string_view, uint64_t>& moves() const { return moves_; }
 
@@ -91,15 +91,15 @@ class Simulation {
   bool faults = false;             // things may still break
 
  protected:
-  // One round of the reactor, with what follows it.
+  // Called after each round of the reactor.
   virtual void after_step() = 0;
 
   void step();
   // Steps until `done`; a violation when commands no longer end.
   void run_until(const char* what, const std::function<bool()>& done);
-  // A network with everything wrong that TCP allows, but for moving bytes one by one.
+  // A network with all faults that TCP allows, except transfer of single bytes.
   NetworkOptions bad_network();
-  // The network, with its bug where one is planted.
+  // Opens the network, with its planted bug if any.
   void open_network();
 
  private:

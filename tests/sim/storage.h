@@ -1,8 +1,9 @@
-// What the simulated initiators and the simulated target agree on: a block store in three messages.
+// The protocol of the simulated initiators and the simulated target: a block store in three
+// messages.
 //
-// A command names a block range and lends memory for it by a fast-registered key; the target
-// fetches or fills that memory by RDMA and answers, usually ending the key with the answer. It is
-// what NVMe-oF and iSER do, without their encodings.
+// A command has a block range and lends memory for it by a fast-registered key. The target reads or
+// writes that memory by RDMA and answers; the answer usually invalidates the key. NVMe-oF and iSER
+// do the same, with their own encodings.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@ inline constexpr uint32_t kBlockBytes = 512;
 
 enum class Command : uint32_t { kRead, kWrite };
 
-// Private data of a connection request. An initiator that connects again takes the place of its
-// earlier connection (as in iSCSI, RFC 7143 6.3.5): the target ends that one, lets its storage
-// finish, and only then accepts. Otherwise a write of before could land on a newer one.
+// Private data of a connection request. An initiator that reconnects replaces its earlier
+// connection (as in iSCSI, RFC 7143 6.3.5): the target ends that one, waits for its storage I/O,
+// and only then accepts. Otherwise an old write could overwrite a newer one.
 struct Hello {
   uint32_t initiator = 0;
 };
@@ -45,7 +46,7 @@ inline void stamp(std::span<std::byte> block, uint32_t number, uint32_t version)
   }
 }
 
-// The version a block carries; false when it is torn or another's.
+// The version of a block; false if it is torn or has another block's content.
 inline bool read_stamp(std::span<const std::byte> block, uint32_t number, uint32_t& version) {
   uint64_t first;
   std::memcpy(&first, block.data(), 8);

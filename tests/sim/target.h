@@ -23,13 +23,13 @@ class Target final : public ListenHandler {
 
   void on_connect_request(std::unique_ptr<ConnectRequest> request) override;
 
-  // Lets go of sessions whose connection is gone and whose jobs are idle, and accepts who waited
-  // for that.
+  // Destroys sessions whose connection has ended and whose jobs are idle, and accepts connections
+  // that waited for this.
   void reap();
   bool idle() const { return sessions_.empty() && arrivals_.empty(); }
   void kill_one();
   std::string state() const;
-  // Everything is back where it belongs.
+  // Checks that all resources were returned.
   void check_resources();
   std::span<std::byte> block(uint32_t number) {
     return std::span(store_).subspan(size_t{number} * kBlockBytes, kBlockBytes);

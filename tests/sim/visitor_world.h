@@ -1,16 +1,16 @@
-// A world of one target that lies and the initiators of examples/ that have to do with it.
+// A world of one hostile target and the initiators of examples/ that use it.
 //
-// The target is the program's own on a device that changes what it sends (lying_device.h), with
-// storage that takes its time, on a network that stalls. A visitor connects, looks, moves data and
-// leaves, again and again. For every message that it receives:
+// The target is the program's own on a device that changes its messages (lying_device.h), with slow
+// storage, on a network that stalls. A visitor connects, queries the target, transfers data and
+// disconnects, again and again. For every message that it receives:
 //
-//   memory     no byte changes but by a command that lent it (and every step, under a sanitizer)
+//   memory     no byte changes except by a command that lent it (and every step, under a sanitizer)
 //   once       each command is answered once
 //   bounded    a visit ends, within kLongestVisit of virtual time
-//   truth      a command that is said to be done was said to be done by the target
-//   whole      nothing is left behind: MRs, connections
+//   truth      a command that is reported as done was reported as done by the target
+//   whole      no MR and no connection is leaked
 //
-// and with the lies over, a visit of each goes well.
+// Without changed messages, a visit of each succeeds.
 #pragma once
 
 #include <algorithm>
@@ -67,10 +67,11 @@ class VisitorWorld : public Simulation {
   static constexpr uint64_t kWildSteps = 10'000;
 
   virtual void stop_target(std::function<void()> stopped) = 0;
-  // Hears each message of the target as it goes out.
+  // Receives each message that the target sends.
   virtual void sent(std::span<const std::byte> message) = 0;
 
-  // The network and the visitors' device; returns the target's, which lies.
+  // Opens the network and the visitors' device; returns the target's device, which changes
+  // messages.
   std::shared_ptr<Device> open_devices() {
     network = std::make_shared<SimNetwork>(reactor, NetworkOptions{.seed = seed});
     const bool crc = chance(500);
@@ -80,7 +81,7 @@ class VisitorWorld : public Simulation {
     lies_->sent = [this](std::span<const std::byte> message) { sent(message); };
     return make_lying_device(uiwarp::make_device({.crc = crc, .seed = seed + 1}, network), lies_);
   }
-  // They take their time, and never fail: an honest visit goes well.
+  // Volumes that are slow and never fail, so that an honest visit succeeds.
   storage::OpenVolume slow_volumes() {
     SimVolumeOptions slow = bad_storage(*this);
     slow.errors_per_thousand = 0;

@@ -2,12 +2,12 @@
 // and a network that splits, delays, stalls and breaks.
 //
 // The invariants, checked while it runs and at its end:
-//   memory     no byte of an initiator's buffers changes but by a command that lent it;
+//   memory     no byte of an initiator's buffers changes except by a command that lent it;
 //   once       every command is answered once, or ends with its connection, once;
-//   durable    every acknowledged write is in the storage; blocks are never torn;
-//   protocol   no side ever finds the other in the wrong;
-//   resources  afterwards every lease, buffer and operation is back and the pools are whole;
-//   progress   once the network is calm every initiator gets on.
+//   durable    every acknowledged write is in the storage; no block mixes two writes;
+//   protocol   no side detects a protocol error of the other;
+//   resources  at the end every lease, buffer and operation is returned;
+//   progress   on a calm network every initiator makes progress.
 #pragma once
 
 #include <cstdint>
