@@ -16,7 +16,8 @@ metrics::IoTotals IoAccount::totals() const {
           .writes = sum(IoClass::kWrite),
           .others = sum(IoClass::kOther),
           .errors = errors_,
-          .storage = storage_};
+          .storage = storage_,
+          .slow = slow_};
 }
 
 std::shared_ptr<IoAccount> IoAccounts::open(uint32_t worker, std::string_view host,

@@ -16,6 +16,7 @@
 // Ownership: an account is shared by its sessions and IoAccounts, which outlives them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -64,7 +65,12 @@ class IoAccount {
     sum.ns += ns;
     if (what == IoClass::kOther) return;
     auto& line = latencies_.lines[size_t(what)][metrics::size_class(bytes)];
-    ++line.counts[metrics::latency_bucket(ns)];
+    size_t bucket = metrics::latency_power(ns);
+    if (bucket > metrics::kSlowBound) [[unlikely]] {
+      bucket = std::min(bucket, metrics::kLatencyBounds);
+      ++slow_;
+    }
+    ++line.counts[bucket];
     line.ns += ns;
   }
   // Counts a command that failed; `storage`: because the store failed.
@@ -83,6 +89,7 @@ class IoAccount {
   std::array<Sum, 3> sums_;
   Counter errors_;
   Counter storage_;
+  Counter slow_;
   LatencyHistograms& latencies_;
 };
 

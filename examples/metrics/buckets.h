@@ -27,10 +27,12 @@ constexpr size_t size_class(uint64_t bytes) {
 inline constexpr size_t kLatencyBounds = 21;
 inline constexpr size_t kLatencyBuckets = kLatencyBounds + 1;
 constexpr uint64_t latency_bound_ns(size_t bucket) { return uint64_t{8000} << bucket; }
-constexpr size_t latency_bucket(uint64_t ns) {
+// As if there were a bucket for every power of two.
+constexpr size_t latency_power(uint64_t ns) {
   const uint64_t eights = (std::max<uint64_t>(ns, 1) - 1) / 8000;
-  return std::min<size_t>(size_t(std::bit_width(eights)), kLatencyBounds);
+  return size_t(std::bit_width(eights));
 }
+constexpr size_t latency_bucket(uint64_t ns) { return std::min(latency_power(ns), kLatencyBounds); }
 // A command is slow above this bound.
 inline constexpr size_t kSlowBound = 17;  // 1.05 s
 

@@ -227,7 +227,7 @@ void write_devices(const Snapshot& from, Writer& to) {
 
 // I/O by unit, by host, by size.
 
-// The same six for a unit and a host; `prefix` is "unit" or "host".
+// The same for a unit and a host; `prefix` is "unit" or "host".
 template <typename List, typename Label>
 void write_io(const char* prefix, const char* whose, const List& list, const Label& labels,
               Writer& to) {
@@ -253,6 +253,8 @@ void write_io(const char* prefix, const char* whose, const List& list, const Lab
           [](const IoTotals& io) { return io.errors; });
   counter("storage_errors_total", "I/O commands that failed because the store did ",
           [](const IoTotals& io) { return io.storage; });
+  counter("slow_commands_total", "Reads and writes that took longer than 1.05 seconds ",
+          [](const IoTotals& io) { return io.slow; });
 }
 
 struct PlacedUnit {

@@ -17,6 +17,7 @@ void IoTotals::add(const IoTotals& other) {
   add_sum(others, other.others);
   errors += other.errors;
   storage += other.storage;
+  slow += other.slow;
 }
 
 }  // namespace mrpool::metrics

@@ -31,6 +31,7 @@ struct IoTotals {
   IoSum others{};        // flush, deallocate, write zeroes, verify and the like
   uint64_t errors = 0;   // commands that failed
   uint64_t storage = 0;  // of these, because the store failed
+  uint64_t slow = 0;     // reads and writes above kSlowBound
 
   void add(const IoTotals& other);
 };

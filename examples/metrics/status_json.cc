@@ -14,11 +14,9 @@ json::object sum_of(const IoSum& sum) {
 }
 
 json::object io_of(const IoTotals& io) {
-  return {{"reads", sum_of(io.reads)},
-          {"writes", sum_of(io.writes)},
-          {"others", sum_of(io.others)},
-          {"errors", io.errors},
-          {"storage_errors", io.storage}};
+  return {{"reads", sum_of(io.reads)},    {"writes", sum_of(io.writes)},
+          {"others", sum_of(io.others)},  {"errors", io.errors},
+          {"storage_errors", io.storage}, {"slow", io.slow}};
 }
 
 json::array workers_of(const Snapshot& from) {

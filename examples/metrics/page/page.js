@@ -74,9 +74,9 @@ function show(id, ...nodes) {
 // What the parts show.
 
 const N = "number";
-const IO_COLUMNS = [["reads", N], ["read", N], ["mean", N], ["writes", N], ["written", N], ["mean", N], ["errors", N]];
+const IO_COLUMNS = [["reads", N], ["read", N], ["mean", N], ["writes", N], ["written", N], ["mean", N], ["errors", N], ["slow", N]];
 const ioCells = (io) => [count(io.reads.completed), bytes(io.reads.bytes), mean(io.reads),
-  count(io.writes.completed), bytes(io.writes.bytes), mean(io.writes), count(io.errors)];
+  count(io.writes.completed), bytes(io.writes.bytes), mean(io.writes), count(io.errors), count(io.slow)];
 
 function showTargets(status) {
   const unit = status.protocol === "nvme" ? "namespace" : "LUN";

@@ -39,6 +39,8 @@ TEST(IoAccounts, SumOverWorkersHostsAndUnits) {
   c->failed(false);
   c->failed(true);
   other->count(IoClass::kOther, 0, microseconds(1));
+  other->count(IoClass::kWrite, 512, std::chrono::seconds(2));
+  other->count(IoClass::kRead, 512, std::chrono::hours(2));  // above all bounds
   metrics::Snapshot snapshot = with_unit();
   accounts.add_io(snapshot);
   accounts.add_latencies(snapshot);
@@ -50,11 +52,14 @@ TEST(IoAccounts, SumOverWorkersHostsAndUnits) {
   EXPECT_EQ(unit.others.completed, 0u);
   EXPECT_EQ(unit.errors, 2u);
   EXPECT_EQ(unit.storage, 1u);
+  EXPECT_EQ(unit.slow, 0u);
   ASSERT_NE(find(snapshot, "c"), nullptr);
   EXPECT_EQ(find(snapshot, "c")->io.others.completed, 1u);
+  EXPECT_EQ(find(snapshot, "c")->io.slow, 2u);
   EXPECT_EQ(snapshot.reads[0].counts[1], 1u);  // 4 KiB in 10 us
   EXPECT_EQ(snapshot.reads[1].counts[2], 1u);  // 8 KiB in 20 us
   EXPECT_EQ(snapshot.writes[0].counts[0], 1u);
+  EXPECT_EQ(snapshot.reads[0].counts[metrics::kLatencyBounds], 1u);
   EXPECT_EQ(snapshot.reads[1].ns, 20000u);
 }
 
