@@ -22,6 +22,7 @@ constexpr const char* kIqn = "iqn.2026-11.org.example:disk";
 struct Words {
   std::string target;
   std::string alias;
+  std::string store;
   std::string storage;
   std::vector<std::string> storages;
   std::vector<std::string> initiators;
@@ -143,7 +144,8 @@ void add_targets(Commands& commands) {
       "target-create", "serve an iSCSI target at every portal", kKind,
       [words](Conversation& conversation) { return create_target(conversation, *words); });
   create.required("--lun STORAGE");
-  create.option("lun", "TEXT", "ram:SIZE, null:SIZE or file:PATH, with options; may be repeated",
+  create.option("lun", "TEXT",
+                "a store, or ram:SIZE, null:SIZE or file:PATH, with options; may be repeated",
                 [words](std::string_view text) {
                   words->storages.emplace_back(text);
                   return absl::OkStatus();
@@ -159,16 +161,23 @@ void add_targets(Commands& commands) {
   base::CommandLine& show = commands.add(
       "lun-list", "list the LUNs of a target", kKind,
       [words](Conversation& conversation) { return print_luns(conversation, words->target); });
-  base::CommandLine& add = commands.add(
-      "lun-add", "serve a storage as a LUN", kKind, [words](Conversation& conversation) {
-        if (words->storage.empty()) return missing("--storage is missing; as file:/srv/disk.img");
-        json::object parameters{{"name", words->target}, {"bdev_name", words->storage}};
+  base::CommandLine& add =
+      commands.add("lun-add", "serve a store as a LUN", kKind, [words](Conversation& conversation) {
+        const std::string& what = words->store.empty() ? words->storage : words->store;
+        if (what.empty()) {
+          return missing(
+              "--store is missing; store list shows those there are; or write --storage, as "
+              "file:/srv/disk.img");
+        }
+        json::object parameters{{"name", words->target}, {"bdev_name", what}};
         if (words->lun) parameters["lun_id"] = *words->lun;
-        return conversation.change("iscsi_target_node_add_lun", parameters,
-                                   "added " + words->storage);
+        return conversation.change("iscsi_target_node_add_lun", parameters, "added " + what);
       });
-  add.required("--storage STORAGE");
-  add.text("storage", "TEXT", "ram:SIZE, null:SIZE or file:PATH, with options", words->storage);
+  add.required("--store NAME");
+  add.text("store", "TEXT", "the name of the store", words->store);
+  add.text("storage", "TEXT", "or one of its own: ram:SIZE, null:SIZE or file:PATH, with options",
+           words->storage);
+  add.excludes("store", {"storage"}, "a LUN serves one of them");
   base::CommandLine& end =
       commands.add("lun-remove", "end a LUN", kKind, [words](Conversation& conversation) {
         if (!words->lun) return missing("--lun is missing; lun list shows those there are");

@@ -1,7 +1,9 @@
 #include "examples/engine/named_stores.h"
 
 #include <algorithm>
+#include <boost/json/array.hpp>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_lines.h"
@@ -18,12 +20,6 @@ absl::Status bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-bool valid_name(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxName && std::ranges::all_of(name, [](char c) {
-    return c > 0x20 && c < 0x7f && c != '/' && c != ',' && c != '"';
-  });
-}
-
 // Stores in memory are identified by their names.
 absl::Status name_memory(NamedStore& store) {
   absl::StatusOr<storage::StoreSpec> spec = storage::parse_spec(store.storage);
@@ -36,14 +32,15 @@ absl::Status name_memory(NamedStore& store) {
   return absl::OkStatus();
 }
 
-absl::Status complete_store(NamedStore& store) {
-  if (!valid_name(store.name)) {
+absl::Status complete_store(NamedStore& store, uint32_t block_size) {
+  if (!valid_store_name(store.name)) {
     return bad("\"", store.name, "\" is no name of a store; use up to ", kMaxName,
                " printable characters without blanks, slashes, commas and quotes, as Malloc0");
   }
   if (store.storage.empty()) {
     return bad("store ", store.name, ": \"storage\" is missing; write ", storage::examples());
   }
+  if (store.block_size == 0) store.block_size = block_size;
   if (!storage::valid_block_size(store.block_size)) {
     return bad("store ", store.name, ": block_size ", store.block_size, "; use ",
                storage::kBlockSizes[0], " or ", storage::kBlockSizes[1]);
@@ -58,6 +55,12 @@ absl::Status complete_store(NamedStore& store) {
 }
 
 }  // namespace
+
+bool valid_store_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxName && std::ranges::all_of(name, [](char c) {
+    return c > 0x20 && c < 0x7f && c != '/' && c != ',' && c != '"';
+  });
+}
 
 void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores) {
   object.objects("stores", [&](base::JsonObject& each) {
@@ -80,10 +83,25 @@ void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores) {
   });
 }
 
-absl::Status complete_stores(std::vector<NamedStore>& stores) {
+void write_stores(const std::vector<NamedStore>& stores, uint32_t block_size,
+                  boost::json::object& to) {
+  if (stores.empty()) return;
+  boost::json::array all;
+  for (const NamedStore& store : stores) {
+    boost::json::object one{{"name", store.name}, {"storage", store.storage}};
+    if (store.block_size != 0 && store.block_size != block_size) {
+      one["block_size"] = store.block_size;
+    }
+    if (store.uuid != storage::Uuid{}) one["uuid"] = storage::format_uuid(store.uuid);
+    all.push_back(std::move(one));
+  }
+  to["stores"] = std::move(all);
+}
+
+absl::Status complete_stores(std::vector<NamedStore>& stores, uint32_t block_size) {
   std::set<std::string> names;
   for (NamedStore& store : stores) {
-    if (absl::Status status = complete_store(store); !status.ok()) {
+    if (absl::Status status = complete_store(store, block_size); !status.ok()) {
       return bad(base::at_line(store.line), status.message());
     }
     if (!names.insert(store.name).second) {

@@ -9,6 +9,7 @@
 // Thread safety: values. Ownership: none.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -28,16 +29,21 @@ namespace mrpool::engine {
 struct NamedStore {
   std::string name;
   std::string storage;
-  uint32_t block_size = storage::kDefaultBlockSize;  // after complete(): the one it opens with
-  storage::Uuid uuid{};                              // all zeroes: from the store
-  uint32_t line = 0;                                 // of the file; 0: not from a file
+  // 0: the daemon's default. After complete_stores(): the one it opens with.
+  uint32_t block_size = 0;
+  storage::Uuid uuid{};  // all zeroes: from the store
+  uint32_t line = 0;     // of the file; 0: not from a file
 };
 
-// Reads the key "stores".
+// Reads and writes the key "stores"; write_stores() omits a block size that equals the daemon's default.
 void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores);
+void write_stores(const std::vector<NamedStore>& stores, uint32_t block_size,
+                  boost::json::object& to);
 // Checks names and storage, without opening anything. Adds its name as an option to a store in
-// memory.
-absl::Status complete_stores(std::vector<NamedStore>& stores);
+// memory. `block_size` is the daemon's default.
+absl::Status complete_stores(std::vector<NamedStore>& stores, uint32_t block_size);
+// Up to 64 printable characters without blanks, slashes, commas and quotes.
+bool valid_store_name(std::string_view name);
 // Null if no store has that name.
 const NamedStore* find_store(const std::vector<NamedStore>& stores, std::string_view name);
 // For open_stores().

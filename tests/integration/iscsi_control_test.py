@@ -7,6 +7,7 @@ initiators that follow.
 import contextlib
 import fcntl
 import json
+import os
 import select
 import signal
 import subprocess
@@ -29,12 +30,12 @@ class Iscsi(TargetTest):
     def setUp(self):
         super().setUp()
         self.path = self.folder / "control"
-        self.file = self.folder / "iser.json"
-        self.file.write_text(json.dumps({
+        self.file_path = self.folder / "iser.json"
+        self.file_path.write_text(json.dumps({
             "listen": ["uiwarp://127.0.0.1:0"], "control": str(self.path),
             "targets": [{"name": FIRST, "luns": ["ram:1MiB,name=first"],
                          "initiators": [HOST]}]}))
-        self.daemon = self.target(config=self.file)
+        self.daemon = self.target(config=self.file_path)
         self.client = self.connect()
 
     def connect(self):
@@ -140,7 +141,12 @@ class Iscsi(TargetTest):
         self.assertRegex(listed, rf"{DISK} +a disk +2  none +{HOST}")
         self.assertEqual(self.ctl("lun", "list", DISK),
                          "LUN  STORE\n  0  ram:1MiB,name=a\n  1  ram:1MiB,name=b\n")
-        self.ctl("lun", "add", DISK, "--storage", "ram:1MiB,name=c", "--lun", "7")
+        self.ctl("store", "create", "c", "--storage", "ram:1MiB")
+        self.ctl("lun", "add", DISK, "--store", "c", "--lun", "8")
+        self.assertRegex(self.ctl("store", "list"), r"c +Malloc disk +1MiB +512 +yes")
+        self.ctl("lun", "remove", DISK, "--lun", "8")
+        self.ctl("store", "delete", "c")
+        self.ctl("lun", "add", DISK, "--storage", "ram:1MiB,name=d", "--lun", "7")
         self.ctl("lun", "remove", DISK, "--lun", "7")
         self.ctl("initiator", "add", DISK, "--initiator", HOST + "2")
         self.assertEqual(self.login(DISK, initiator=HOST + "2"), 0)
@@ -156,6 +162,54 @@ class Iscsi(TargetTest):
                       ("initiator", "add", DISK)):
             self.assertIn("is missing", self.ctl(*words, ends_with=2))
         self.ctl("target", "delete", DISK)
+
+    def test_named_stores(self):
+        call = self.client.call
+        self.assertEqual(call("bdev_malloc_create", num_blocks=2048, block_size=512), "Malloc0")
+        self.assertEqual(call("bdev_null_create", num_blocks=2048, block_size=4096, name="null",
+                              uuid="0a1b2c3d-0000-4000-8000-000000000001"), "null")
+        disk = self.file("disk", 1 << 20)
+        self.assertEqual(call("bdev_aio_create", name="disk", filename=str(disk)), "disk")
+        self.create(store="Malloc0")
+        self.assertEqual(self.login(DISK), 0)
+        call("iscsi_target_node_add_lun", name=DISK, bdev_name="disk")
+        call("iscsi_target_node_add_lun", name=DISK, bdev_name="null", lun_id=7)
+        node, = call("iscsi_get_target_nodes", name=DISK)
+        self.assertEqual(node["luns"], [{"bdev_name": "Malloc0", "lun_id": 0},
+                                        {"bdev_name": "disk", "lun_id": 1},
+                                        {"bdev_name": "null", "lun_id": 7}])
+        self.assertIn("already", self.fails(-16, "iscsi_target_node_add_lun", name=FIRST,
+                                            bdev_name="disk"))
+        self.assertIn("there is no store", self.fails(-19, "iscsi_target_node_add_lun", name=DISK,
+                                                      bdev_name="none"))
+        self.assertIn("remove the LUN first", self.fails(-16, "bdev_malloc_delete", name="Malloc0"))
+        stores = {each["name"]: each for each in call("bdev_get_bdevs")}
+        self.assertEqual({name: (store["block_size"], store["claimed"])
+                          for name, store in stores.items()},
+                         {"Malloc0": (512, True), "disk": (512, True), "null": (4096, True),
+                          f"{FIRST}/0": (512, True)})
+        self.assertEqual(stores["null"]["uuid"], "0a1b2c3d-0000-4000-8000-000000000001")
+        self.run_host("write", self.daemon, "--target", DISK, "--initiator", HOST, "--lun", "1",
+                      data=bytes(8192))
+        counts, = call("bdev_get_iostat", names=["disk"])["bdevs"]
+        self.assertEqual(counts["bytes_written"], 8192)
+        os.truncate(disk, 2 << 20)
+        self.assertIs(call("bdev_aio_rescan", name="disk"), True)
+        self.assertIs(call("bdev_null_resize", name="null", new_size=1), True)
+        stores = {each["name"]: each["num_blocks"] for each in call("bdev_get_bdevs")}
+        self.assertEqual((stores["disk"], stores["null"]), (4096, 256))
+        call("mrpool_iscsi_target_node_remove_lun", name=DISK, lun_id=7)
+        # A named store stays open, and goes on with the file.
+        self.assertIs(call("bdev_get_bdevs", name="null")[0]["claimed"], False)
+        call("save_config")
+        self.assertIn("nothing changed", self.daemon.reload())
+        self.assertEqual(self.daemon.stop(), 0)
+        self.daemon = self.target(config=self.file_path)
+        self.client = self.connect()
+        self.assertEqual({each["name"] for each in self.client.call("bdev_get_bdevs")},
+                         {"Malloc0", "disk", "null", f"{FIRST}/0"})
+        self.assertEqual(self.login(DISK), 0)
+        self.assertIs(self.client.call("bdev_null_delete", name="null"), True)
 
     def test_portals(self):
         self.client.call("iscsi_create_portal_group", tag=2,
@@ -196,10 +250,10 @@ class Iscsi(TargetTest):
         self.client.call("iscsi_create_auth_group", tag=4,
                          secrets=[{"user": "u", "secret": SECRET}])
         self.client.call("iscsi_target_node_set_auth", name=DISK, chap_group=4)
-        self.assertEqual(self.client.call("save_config"), {"path": str(self.file)})
+        self.assertEqual(self.client.call("save_config"), {"path": str(self.file_path)})
         self.assertIn("nothing changed", self.daemon.reload())
         self.assertEqual(self.daemon.stop(), 0)
-        self.daemon = self.target(config=self.file)
+        self.daemon = self.target(config=self.file_path)
         self.client = self.connect()
         self.assertEqual({node["name"] for node in self.client.call("iscsi_get_target_nodes")},
                          {FIRST, DISK})
@@ -238,9 +292,9 @@ class Iscsi(TargetTest):
 
     def test_a_reload_of_a_slow_store_delays_nothing_else(self):
         with self.slow_file() as (path, waits):
-            text = json.loads(self.file.read_text())
+            text = json.loads(self.file_path.read_text())
             text["targets"].append({"name": DISK, "luns": [f"file:{path}"]})
-            self.file.write_text(json.dumps(text))
+            self.file_path.write_text(json.dumps(text))
             self.daemon.process.send_signal(signal.SIGHUP)
             waits()
             self.assertEqual([each["name"] for each in self.client.call("iscsi_get_target_nodes")],

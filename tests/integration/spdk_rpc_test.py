@@ -168,7 +168,8 @@ class Spdk(ControlTest):
     def test_all_parameters_of_iscsi_are_declared(self):
         self.target_class = IserTarget
         self.serve("--lun", "ram:1MiB")
-        self.check_schema(ISCSI)
+        self.check_schema(ISCSI | {method: row for method, row in PARAMETERS.items()
+                                   if method.startswith("bdev_")})
 
     def check_schema(self, table):
         schema = {each["name"]: each["params"] for each in self.client().call("mrpool_get_schema")}

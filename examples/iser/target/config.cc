@@ -123,10 +123,28 @@ absl::Status set_name(std::string_view which, std::string_view text, UnitNames& 
 
 constexpr std::string_view kNames[] = {"serial", "naa", "uuid"};
 
+void check_storage(JsonObject& object, LunConfig& lun) {
+  if (!lun.store.empty()) {
+    if (object.has("storage")) {
+      object.refuse("store", "stands beside \"storage\"; leave one of them out");
+    }
+    if (object.has("block_size")) {
+      object.refuse("block_size", "it is that of the store; leave it out");
+    }
+  } else if (absl::Status status = take_own_options(lun); !status.ok()) {
+    object.refuse("storage", std::string(status.message()));
+  } else if (lun.block_size != 0 &&
+             storage::block_size_of(lun.storage, lun.block_size) != lun.block_size) {
+    object.refuse("block_size", absl::StrCat(lun.block_size, " contradicts ", lun.storage,
+                                             "; leave one of them out"));
+  }
+}
+
 LunConfig read_lun(JsonObject& object) {
   LunConfig lun;
   lun.line = object.line();
   object.text("storage", lun.storage);
+  object.text("store", lun.store);
   uint16_t number = 0;
   object.number("lun", number, {.most = kMaxLuns - 1});
   if (object.has("lun")) lun.lun = number;
@@ -139,13 +157,7 @@ LunConfig read_lun(JsonObject& object) {
       object.refuse(name, std::string(status.message()));
     }
   }
-  if (absl::Status status = take_own_options(lun); !status.ok()) {
-    object.refuse("storage", std::string(status.message()));
-  } else if (lun.block_size != 0 &&
-             storage::block_size_of(lun.storage, lun.block_size) != lun.block_size) {
-    object.refuse("block_size", absl::StrCat(lun.block_size, " contradicts ", lun.storage,
-                                             "; leave one of them out"));
-  }
+  check_storage(object, lun);
   return lun;
 }
 
@@ -189,7 +201,7 @@ absl::Status check_initiators(const TargetConfig& target) {
 }
 
 std::string place(const TargetConfig& target, const LunConfig& lun) {
-  return absl::StrCat(base::at_line(lun.line), target.name, ", LUN ", lun.storage);
+  return absl::StrCat(base::at_line(lun.line), target.name, ", LUN ", text_of(lun));
 }
 
 absl::Status check_name(const TargetConfig& target) {
@@ -214,6 +226,25 @@ absl::Status check_alias(const TargetConfig& target) {
 // For messages.
 constexpr std::string_view kOfPlace[] = {"lun=N", "serial=TEXT", "naa=HEX", "uuid=UUID"};
 
+absl::Status check_lun(const Config& config, const TargetConfig& target, const LunConfig& lun) {
+  if (!lun.store.empty()) {
+    if (engine::find_store(config.stores, lun.store) != nullptr) return absl::OkStatus();
+    return absl::NotFoundError(
+        absl::StrCat(place(target, lun),
+                     ": there is no store of that name; \"stores\" of the configuration "
+                     "names them"));
+  }
+  if (lun.block_size != 0 && !storage::valid_block_size(lun.block_size)) {
+    return wrong(place(target, lun),
+                 absl::StrCat("block_size ", lun.block_size, " is neither 512 nor 4096"));
+  }
+  const absl::Status status = storage::check(
+      lun.storage,
+      {.block_size = block_size_of(config, lun), .replaces = {}, .of_place = kOfPlace});
+  if (status.ok()) return status;
+  return wrong(place(target, lun), std::string(status.message()));
+}
+
 absl::Status check_luns(const Config& config, const TargetConfig& target) {
   const std::string name = base::at_line(target.line) + target.name;
   if (target.luns.empty()) {
@@ -225,14 +256,7 @@ absl::Status check_luns(const Config& config, const TargetConfig& target) {
   }
   std::map<uint16_t, const LunConfig*> given;
   for (const LunConfig& lun : target.luns) {
-    if (lun.block_size != 0 && !storage::valid_block_size(lun.block_size)) {
-      return wrong(place(target, lun),
-                   absl::StrCat("block_size ", lun.block_size, " is neither 512 nor 4096"));
-    }
-    const absl::Status status = storage::check(
-        lun.storage,
-        {.block_size = block_size_of(config, lun), .replaces = {}, .of_place = kOfPlace});
-    if (!status.ok()) return wrong(place(target, lun), std::string(status.message()));
+    if (absl::Status status = check_lun(config, target, lun); !status.ok()) return status;
     if (!lun.lun) continue;
     if (*lun.lun >= kMaxLuns) {
       return wrong(place(target, lun), absl::StrCat("lun ", *lun.lun, " is above ", kMaxLuns - 1));
@@ -246,12 +270,30 @@ absl::Status check_luns(const Config& config, const TargetConfig& target) {
   return absl::OkStatus();
 }
 
+// A named store has one LUN.
+absl::Status check_stores(const Config& config) {
+  std::map<std::string, std::string> used;
+  for (const TargetConfig& target : config.targets) {
+    const std::vector<uint16_t> numbers = lun_numbers(target);
+    for (size_t i = 0; i < target.luns.size(); ++i) {
+      const LunConfig& lun = target.luns[i];
+      if (lun.store.empty()) continue;
+      const auto [first, fresh] =
+          used.emplace(lun.store, absl::StrCat(target.name, " ", place_of(numbers[i])));
+      if (fresh) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          place(target, lun), ": the store is ", first->second, " already; a store has one LUN"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // A name must identify one unit globally.
 absl::Status check_unit_names(const Config& config) {
   std::map<std::string, std::string> given;
   for (const TargetConfig& target : config.targets) {
     for (const LunConfig& lun : target.luns) {
-      const UnitNames& names = lun.names;
+      const UnitNames names = given_names(config, lun);
       std::vector<std::string> written;
       if (!names.serial.empty()) written.push_back("serial " + names.serial);
       if (!names.naa.empty()) {
@@ -309,7 +351,26 @@ absl::Status take_own_options(LunConfig& lun) {
   return absl::OkStatus();
 }
 
+const std::string& text_of(const LunConfig& lun) {
+  return lun.store.empty() ? lun.storage : lun.store;
+}
+
+const std::string& storage_of(const Config& config, const LunConfig& lun) {
+  const engine::NamedStore* store = engine::find_store(config.stores, lun.store);
+  return store == nullptr ? lun.storage : store->storage;
+}
+
+UnitNames given_names(const Config& config, const LunConfig& lun) {
+  UnitNames names = lun.names;
+  const engine::NamedStore* store = engine::find_store(config.stores, lun.store);
+  if (store != nullptr && names.uuid == storage::Uuid{}) names.uuid = store->uuid;
+  return names;
+}
+
 uint32_t block_size_of(const Config& config, const LunConfig& lun) {
+  if (const engine::NamedStore* store = engine::find_store(config.stores, lun.store)) {
+    return store->block_size;
+  }
   return storage::block_size_of(lun.storage,
                                 lun.block_size != 0 ? lun.block_size : config.block_size);
 }
@@ -339,6 +400,7 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
     const std::vector<uint16_t> numbers = lun_numbers(target);
     for (size_t i = 0; i < target.luns.size(); ++i) {
       const LunConfig& lun = target.luns[i];
+      if (!lun.store.empty()) continue;
       wanted.push_back({.spec = lun.storage,
                         .block_size = block_size_of(config, lun),
                         .parent = target.name,
@@ -348,6 +410,9 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
                         .apart = target.name,
                         .origin = base::at_line(lun.line)});
     }
+  }
+  for (const engine::NamedStore& store : config.stores) {
+    wanted.push_back(engine::wanted_store(store));
   }
   return wanted;
 }
@@ -387,6 +452,7 @@ absl::StatusOr<Config> parse_json(std::string_view text) {
   object.flag("initial_r2t", config.initial_r2t);
   object.flag("immediate_data", config.immediate_data);
   engine::read_options(object, config.engine);
+  engine::read_stores(object, config.stores);
   object.objects("targets", [&](JsonObject& each) { config.targets.push_back(read_target(each)); });
   if (absl::Status status = object.finish(); !status.ok()) return status;
   return config;
@@ -409,6 +475,10 @@ absl::Status complete_live(Config& config) {
       !status.ok()) {
     return wrong("listen", std::string(status.message()));
   }
+  if (absl::Status status = engine::complete_stores(config.stores, config.block_size);
+      !status.ok()) {
+    return status;
+  }
   std::set<std::string> names;
   for (const TargetConfig& target : config.targets) {
     const std::string line = base::at_line(target.line);
@@ -421,6 +491,7 @@ absl::Status complete_live(Config& config) {
       return wrong(line + target.name, "is there twice; leave one out, or give it another name");
     if (absl::Status status = check_luns(config, target); !status.ok()) return status;
   }
+  if (absl::Status status = check_stores(config); !status.ok()) return status;
   if (absl::Status status = check_unit_names(config); !status.ok()) return status;
   return check_secrets(config);
 }

@@ -9,12 +9,14 @@
 //    "verbose": false,
 //    "discovery_chap": "user:secret", "discovery_mutual_chap": "user:secret",
 //    "open_discovery": false,
+//    "stores": [{"name": "Malloc0", "storage": "ram:64MiB"}],
 //    "targets": [{"name": "iqn.2026-11.org.example:disk",
 //                 "alias": "disk",
 //                 "luns": ["ram:64MiB", "file:/srv/disk.img,direct,lun=7",
 //                          {"storage": "file:/srv/a.img", "lun": 1, "block_size": 4096,
 //                           "serial": "0001", "naa": "3000000000000001",
-//                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001"}],
+//                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001"},
+//                          {"store": "Malloc0", "lun": 2}],
 //                 "chap": "user:secret", "mutual_chap": "user:secret",
 //                 "initiators": ["iqn.2026-11.org.example:host",
 //                                {"name": "iqn.2026-11.org.example:other",
@@ -29,7 +31,8 @@
 // staging, ...).
 //
 // A missing LUN number becomes the lowest free one. lun, serial, naa and uuid may also be options
-// of the storage: "file:/srv/disk.img,lun=7".
+// of the storage: "file:/srv/disk.img,lun=7". "store" names one of "stores", which has at most one
+// LUN (engine/named_stores.h).
 //
 // Instead of "chap", "mutual_chap" and the keys for discovery, "chap_file" and so on name a file
 // with the account, or "credential:NAME"; secret_files.h reads them.
@@ -46,6 +49,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
 #include "examples/protocol/iscsi/login.h"
 #include "examples/storage/stores.h"
@@ -80,13 +84,16 @@ struct LunConfig {
   LunConfig(const char* spec) : storage(spec) {}             // NOLINT
 
   std::string storage{};
+  std::string store{};            // instead: the name of one of Config::stores
   std::optional<uint16_t> lun{};  // absent: the lowest free one
-  uint32_t block_size = 0;        // 0: the daemon's default
+  uint32_t block_size = 0;        // of the storage; 0: the daemon's default
   UnitNames names{};
   uint32_t line = 0;  // of the file; 0: there is none
 };
 // Moves the options that concern the LUN out of `storage`; the rest stays for the storage.
 absl::Status take_own_options(LunConfig& lun);
+// "file:/srv/disk.img", or the name of its store.
+const std::string& text_of(const LunConfig& lun);
 
 struct TargetConfig {
   std::string name{};
@@ -104,6 +111,7 @@ struct TargetConfig {
 
 struct Config {
   std::vector<std::string> listen{};
+  std::vector<engine::NamedStore> stores{};
   std::vector<TargetConfig> targets{};
   iscsi::Authentication discovery{};
   AccountFiles discovery_files{};
@@ -124,8 +132,12 @@ absl::Status complete(Config& config);
 absl::Status complete_live(Config& config);
 // "LUN 3".
 std::string place_of(uint16_t lun);
-// The stores of all LUNs, in order.
+// After complete(): the stores of all LUNs that have their own, in order, then the named stores.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);
+// The storage that the LUN serves: its own, or that of its store.
+const std::string& storage_of(const Config& config, const LunConfig& lun);
+// The configured names of the unit of a LUN; the UUID may be that of its store.
+UnitNames given_names(const Config& config, const LunConfig& lun);
 // The numbers of a target's LUNs, in order: the specified ones, and the lowest free ones for the
 // others.
 std::vector<uint16_t> lun_numbers(const TargetConfig& target);

@@ -29,6 +29,7 @@ class Writer {
     if (!config.initial_r2t) to["initial_r2t"] = false;
     if (!config.immediate_data) to["immediate_data"] = false;
     engine::write_options(config.engine, to);
+    engine::write_stores(config.stores, config.block_size, to);
     json::array targets;
     for (const TargetConfig& each : config.targets) targets.push_back(target(each));
     to["targets"] = std::move(targets);
@@ -59,7 +60,11 @@ class Writer {
 
   json::object lun(const LunConfig& lun) {
     json::object to;
-    to["storage"] = lun.storage;
+    if (lun.store.empty()) {
+      to["storage"] = lun.storage;
+    } else {
+      to["store"] = lun.store;
+    }
     if (lun.lun) to["lun"] = *lun.lun;
     if (lun.block_size != 0) to["block_size"] = lun.block_size;
     if (!lun.names.serial.empty()) to["serial"] = lun.names.serial;

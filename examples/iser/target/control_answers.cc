@@ -40,7 +40,7 @@ json::object shown_node(const TargetNode& node) {
     maps.push_back(json::object{{"pg_tag", portal}, {"ig_tag", initiator}});
   }
   for (const LunConfig& each : node.target.luns) {
-    luns.push_back(json::object{{"bdev_name", each.storage}, {"lun_id", each.lun.value_or(0)}});
+    luns.push_back(json::object{{"bdev_name", text_of(each)}, {"lun_id", each.lun.value_or(0)}});
   }
   to["pg_ig_maps"] = std::move(maps);
   to["luns"] = std::move(luns);

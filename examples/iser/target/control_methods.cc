@@ -62,6 +62,7 @@ void ControlMethods::add_query(std::string name, std::string summary,
 
 void ControlMethods::add_to(engine::Administration& administration) {
   administration_ = &administration;
+  store_methods_ = engine::add_store_methods(administration, *this);
   add_portal_groups();
   add_initiator_groups();
   add_auth_groups();

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "examples/engine/administration.h"
 #include "examples/engine/live_config.h"
+#include "examples/engine/store_methods.h"
 #include "examples/iser/target/control_document.h"
 #include "examples/iser/target/service.h"
 
@@ -46,7 +47,7 @@ class ServedState {
   Service& service_;
 };
 
-class ControlMethods {
+class ControlMethods final : public engine::StoreHolder {
  public:
   // The file that save_config writes. `imported`: it is a file of another program; save_config
   // refuses to overwrite it.
@@ -64,6 +65,12 @@ class ControlMethods {
   // The configuration that is served.
   const Config& config() const { return live_.config().config; }
   engine::LiveConfig<ControlState, ServedState>& live() { return live_; }
+
+  // StoreHolder.
+  std::vector<engine::HeldStore> held_stores() override;
+  std::vector<engine::Step> change_stores(Edit edit) override;
+  uint32_t default_block_size() const override { return config().block_size; }
+  void tell_sizes() override { service_.site().refresh_sizes(); }
 
  private:
   // Adds a method that changes the document and returns true.
@@ -87,6 +94,7 @@ class ControlMethods {
   engine::LiveConfig<ControlState, ServedState> live_;
   const File file_;
   engine::Administration* administration_ = nullptr;
+  std::shared_ptr<void> store_methods_;
 };
 
 // The resulting configuration, after complete_live(). It may have no target.

@@ -38,9 +38,28 @@ absl::Status add_maps(const Given& given, const ControlDocument& document, Targe
   return absl::OkStatus();
 }
 
-absl::Status add_lun(const Given& given, TargetNode& node) {
-  LunConfig lun(given.text("bdev_name"));
-  if (absl::Status status = take_own_options(lun); !status.ok()) return status;
+// A store that is there by its name, or a storage of its own.
+absl::StatusOr<LunConfig> lun_of(const ControlDocument& document, const std::string& text) {
+  LunConfig lun;
+  if (engine::find_store(document.rest.stores, text) != nullptr) {
+    lun.store = text;
+    return lun;
+  }
+  if (!text.empty() && text.find(':') == text.npos) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no store \"", text,
+                     "\"; bdev_get_bdevs lists them; or write a storage, as file:/srv/disk.img"));
+  }
+  lun.storage = text;
+  absl::Status status = take_own_options(lun);
+  if (!status.ok()) return status;
+  return lun;
+}
+
+absl::Status add_lun(const Given& given, const ControlDocument& document, TargetNode& node) {
+  auto made = lun_of(document, given.text("bdev_name"));
+  if (!made.ok()) return made.status();
+  LunConfig& lun = *made;
   if (given.has("lun_id")) lun.lun = uint16_t(given.number("lun_id"));
   if (!lun.lun) {
     const std::vector<uint16_t> used = lun_numbers(node.target);
@@ -50,14 +69,14 @@ absl::Status add_lun(const Given& given, TargetNode& node) {
   }
   for (const LunConfig& each : node.target.luns) {
     if (each.lun != lun.lun) continue;
-    return absl::AlreadyExistsError(absl::StrCat("LUN ", *lun.lun, " is ", each.storage));
+    return absl::AlreadyExistsError(absl::StrCat("LUN ", *lun.lun, " is ", text_of(each)));
   }
   node.target.luns.push_back(std::move(lun));
   return absl::OkStatus();
 }
 
 std::vector<Parameter> lun_parameters() {
-  return {required(control::text("bdev_name", "a storage, as file:/srv/disk.img")),
+  return {required(control::text("bdev_name", "a store, or a storage, as file:/srv/disk.img")),
           control::number("lun_id", "default: the lowest that is free", 0, kMaxLuns - 1)};
 }
 
@@ -74,7 +93,7 @@ absl::Status create_node(const Given& given, ControlDocument& document) {
   node.auth = *auth;
   if (absl::Status status = add_maps(given, document, node); !status.ok()) return status;
   for (const Given& each : objects_of(given, "luns")) {
-    if (absl::Status status = add_lun(each, node); !status.ok()) return status;
+    if (absl::Status status = add_lun(each, document, node); !status.ok()) return status;
   }
   document.nodes.emplace(node.target.name, std::move(node));
   return absl::OkStatus();
@@ -126,8 +145,10 @@ void ControlMethods::add_node_parts() {
                  return node.ok() ? edit(given, document, **node) : node.status();
                });
   };
-  add("iscsi_target_node_add_lun", "serve a storage as a LUN", lun_parameters(),
-      [](const Given& given, ControlDocument&, TargetNode& node) { return add_lun(given, node); });
+  add("iscsi_target_node_add_lun", "serve a store as a LUN", lun_parameters(),
+      [](const Given& given, ControlDocument& document, TargetNode& node) {
+        return add_lun(given, document, node);
+      });
   add("mrpool_iscsi_target_node_remove_lun", "end a LUN",
       {required(control::number("lun_id", "the LUN", 0, kMaxLuns - 1))},
       [](const Given& given, ControlDocument&, TargetNode& node) -> absl::Status {

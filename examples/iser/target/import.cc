@@ -18,6 +18,8 @@ namespace {
 using base::ImportObject;
 using base::ImportWeight;
 
+constexpr std::string_view kBackstores = "/backstores/";
+
 struct ImportedTarget {
   std::string path;
   std::string name;
@@ -37,6 +39,7 @@ class Importer {
     root_.finish();
     if (!log_.status().ok()) return log_.status();
     for (const ImportedTarget& each : targets_) serve(each, result.config);
+    name_stores(result.config);
     check_portals(result.config);
     check_parameters(result.config);
     // The kernel authenticates discovery only if discovery authentication is enabled.
@@ -115,6 +118,27 @@ class Importer {
     for (const std::string& portal : chosen->portals) portals_[portal].insert(made.name);
     groups_.push_back(chosen);
     config.targets.push_back(std::move(made));
+  }
+
+  // Makes a named store of each storage object with one LUN.
+  void name_stores(Config& config) {
+    std::map<std::string, std::vector<LunConfig*>> uses;
+    auto store = used_.begin();
+    for (TargetConfig& target : config.targets) {
+      for (LunConfig& lun : target.luns) uses[*store++].push_back(&lun);
+    }
+    for (auto& [path, luns] : uses) {
+      const std::string name = path.substr(path.find('/', kBackstores.size()) + 1);
+      if (luns.size() != 1 || !engine::valid_store_name(name)) continue;
+      if (engine::find_store(config.stores, name) != nullptr) continue;  // of another plugin
+      LunConfig& lun = *luns.front();
+      config.stores.push_back({.name = name,
+                               .storage = std::exchange(lun.storage, {}),
+                               .block_size = std::exchange(lun.block_size, 0),
+                               .uuid = {},
+                               .line = lun.line});
+      lun.store = name;
+    }
   }
 
   // Sets the access list; returns the LUNs that its initiators see.
@@ -211,6 +235,7 @@ class Importer {
       made.block_size = store.block_size;
       made.names = store.names;
       made.line = log_.line(lun.path);
+      used_.push_back(lun.store);
     }
   }
 
@@ -247,6 +272,7 @@ class Importer {
   ImportObject root_;
   std::map<std::string, ImportedStore> stores_;
   std::vector<ImportedTarget> targets_;
+  std::vector<std::string> used_;  // the storage object of each LUN that is served, in order
   std::vector<const ImportedGroup*> groups_;              // that are served
   std::map<std::string, std::set<std::string>> portals_;  // by portal: the targets that have it
   bool closed_discovery_ = false;

@@ -152,6 +152,9 @@ class Daemon final : public engine::Application {
                   absl::StrCat(admitted(target), accounts(target)));
       if (!target.alias.empty()) all.emplace("alias of " + target.name, target.alias);
     }
+    for (const engine::NamedStore& store : control_.config().stores) {
+      all.emplace("store " + store.name, absl::StrCat(store.storage, " ", store.block_size));
+    }
     all.emplace("discovery", absl::StrCat(accounts(control_.config().discovery),
                                           control_.config().open_discovery ? " open" : ""));
     return all;
@@ -198,7 +201,7 @@ int check(const Options& options) {
     for (size_t i = 0; i < target.luns.size(); ++i) {
       const LunConfig& lun = target.luns[i];
       std::printf("would serve %s LUN %u: %s, blocks of %u bytes\n", target.name.c_str(),
-                  numbers[i], lun.storage.c_str(), block_size_of(config, lun));
+                  numbers[i], storage_of(config, lun).c_str(), block_size_of(config, lun));
     }
     std::printf("would admit to %s: %s\n", target.name.c_str(), admitted(target).c_str());
   }

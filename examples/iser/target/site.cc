@@ -42,12 +42,28 @@ void Site::refresh_sizes() {
   }
 }
 
-std::vector<std::shared_ptr<storage::Volume>> Site::stores() const {
-  std::vector<std::shared_ptr<storage::Volume>> volumes;
+std::vector<Site::Named> Site::named_stores() const {
+  const std::lock_guard lock(mutex_);
+  return named_;
+}
+
+std::vector<storage::ServedStore> Site::served() const {
+  std::vector<storage::ServedStore> all;
+  const std::vector<Named> named = named_stores();
+  for (const Named& each : named) all.push_back({each.volume, "store", each.name});
   for (const auto& target : targets()) {
     const auto table = target->units();
-    for (const auto& [lun, unit] : table->units) volumes.push_back(unit->volume);
+    for (const auto& [lun, unit] : table->units) {
+      if (std::ranges::find(named, unit->volume, &Named::volume) != named.end()) continue;
+      all.push_back({unit->volume, target->name(), place_of(lun)});
+    }
   }
+  return all;
+}
+
+std::vector<std::shared_ptr<storage::Volume>> Site::stores() const {
+  std::vector<std::shared_ptr<storage::Volume>> volumes;
+  for (storage::ServedStore& each : served()) volumes.push_back(std::move(each.volume));
   return volumes;
 }
 
@@ -98,35 +114,61 @@ struct Site::Part {
   std::vector<std::pair<std::shared_ptr<Unit>, std::shared_ptr<Unit>>> successors{};
 };
 
+struct Site::Next {
+  Config config{};
+  std::vector<Part> parts{};
+  std::vector<Named> named{};
+};
+
 // A store with the UUID for a unit without configured names.
 struct Site::Opened {
   std::shared_ptr<storage::Volume> volume;
   storage::Uuid derived;
 };
 
-absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(const Config& config,
-                                                            storage::Growth& growth) {
-  std::vector<storage::ServedStore> served;
-  for (const auto& target : targets()) {
-    const auto table = target->units();
-    for (const auto& [lun, unit] : table->units) {
-      served.push_back({unit->volume, target->name(), place_of(lun)});
-    }
-  }
-  auto volumes =
-      storage::open_stores(wanted_stores(config), served, environment_.open_volume, growth);
-  if (!volumes.ok()) return volumes.status();
-  std::vector<std::shared_ptr<storage::Volume>> nameless = *volumes;
-  auto next = nameless.begin();
+// A store with configured names needs no derived UUID.
+std::vector<storage::Uuid> Site::derive_uuids(
+    const Config& config, std::vector<std::shared_ptr<storage::Volume>> volumes) {
+  auto at = volumes.begin();
   for (const TargetConfig& target : config.targets) {
     for (const LunConfig& lun : target.luns) {
-      if (any_given(lun.names)) next->reset();
-      ++next;
+      if (!lun.store.empty()) continue;
+      if (any_given(lun.names)) at->reset();
+      ++at;
     }
   }
-  const std::vector<storage::Uuid> uuids = storage::derived_uuids(state_.get(), nameless);
+  for (const engine::NamedStore& store : config.stores) {
+    if (store.uuid != storage::Uuid{}) at->reset();
+    ++at;
+  }
+  return storage::derived_uuids(state_.get(), volumes);
+}
+
+absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(Next& next, storage::Growth& growth) {
+  const Config& config = next.config;
+  const auto volumes =
+      storage::open_stores(wanted_stores(config), served(), environment_.open_volume, growth);
+  if (!volumes.ok()) return volumes.status();
+  const std::vector<storage::Uuid> uuids = derive_uuids(config, *volumes);
+  size_t at = volumes->size() - config.stores.size();
+  for (const engine::NamedStore& store : config.stores) {
+    const bool given = store.uuid != storage::Uuid{};
+    next.named.push_back({store.name, (*volumes)[at], given ? store.uuid : uuids[at]});
+    ++at;
+  }
+  at = 0;
   std::vector<Opened> opened;
-  for (size_t i = 0; i < volumes->size(); ++i) opened.push_back({(*volumes)[i], uuids[i]});
+  for (const TargetConfig& target : config.targets) {
+    for (const LunConfig& lun : target.luns) {
+      if (lun.store.empty()) {
+        opened.push_back({(*volumes)[at], uuids[at]});
+        ++at;
+        continue;
+      }
+      const auto named = std::ranges::find(next.named, lun.store, &Named::name);
+      opened.push_back({named->volume, named->uuid});
+    }
+  }
   return opened;
 }
 
@@ -188,7 +230,7 @@ absl::StatusOr<Site::Part> Site::prepare(const Config& config, const TargetConfi
   std::map<storage::Uuid, uint16_t> luns;
   for (size_t i = 0; i < wanted.luns.size(); ++i) {
     const LunConfig& lun = wanted.luns[i];
-    const UnitNames names = names_of(lun.names, stores[i].derived);
+    const UnitNames names = names_of(given_names(config, lun), stores[i].derived);
     const auto [first, fresh] = luns.emplace(names.uuid, numbers[i]);
     absl::Status status = fresh ? prepare_unit(config,
                                                {.lun = numbers[i],
@@ -201,17 +243,12 @@ absl::StatusOr<Site::Part> Site::prepare(const Config& config, const TargetConfi
                                       " too; serve it once, or give one of them another \"uuid\""));
     if (!status.ok()) {
       return absl::Status(status.code(),
-                          absl::StrCat(base::at_line(lun.line), wanted.name, ", LUN ", lun.storage,
+                          absl::StrCat(base::at_line(lun.line), wanted.name, ", LUN ", text_of(lun),
                                        ": ", status.message()));
     }
   }
   return part;
 }
-
-struct Site::Next {
-  Config config;
-  std::vector<Part> parts;
-};
 
 absl::Status Site::apply(const Config& config) {
   const auto next = prepare(config);
@@ -221,32 +258,33 @@ absl::Status Site::apply(const Config& config) {
 
 absl::StatusOr<std::shared_ptr<Site::Next>> Site::prepare(Config config) {
   const uint16_t portal_group_tag = last_portal_group_tag_;
-  absl::StatusOr<std::vector<Part>> parts = prepare_all(config);
-  if (parts.ok()) return std::make_shared<Next>(Next{std::move(config), *std::move(parts)});
+  const auto next = std::make_shared<Next>();
+  next->config = std::move(config);
+  absl::Status status = prepare_all(*next);
+  if (status.ok()) return next;
   last_portal_group_tag_ = portal_group_tag;
-  return parts.status();
+  return status;
 }
 
 // All steps that may fail.
-absl::StatusOr<std::vector<Site::Part>> Site::prepare_all(const Config& config) {
+absl::Status Site::prepare_all(Next& next) {
+  const Config& config = next.config;
   storage::Growth growth;
-  const auto stores = open_stores(config, growth);
+  const auto stores = open_stores(next, growth);
   if (!stores.ok()) return stores.status();
-  std::vector<Part> parts;
   std::span<const Opened> rest = *stores;
   std::set<storage::Uuid> named;
   for (const TargetConfig& wanted : config.targets) {
     absl::StatusOr<Part> part = prepare(config, wanted, rest.first(wanted.luns.size()), named);
     if (!part.ok()) return part.status();
     rest = rest.subspan(wanted.luns.size());
-    parts.push_back(*std::move(part));
+    next.parts.push_back(*std::move(part));
   }
-  if (absl::Status status = storage::keep(growth, state_.get()); !status.ok()) return status;
-  return parts;
+  return storage::keep(growth, state_.get());
 }
 
 void Site::serve(Next& next) {
-  auto& [config, parts] = next;
+  auto& [config, parts, named] = next;
   std::set<std::shared_ptr<Unit>> kept;
   for (const Part& part : parts) {
     for (const auto& [lun, unit] : part.units) kept.insert(unit);
@@ -268,6 +306,7 @@ void Site::serve(Next& next) {
     discovery_ = config.discovery;
     open_discovery_ = config.open_discovery;
     targets_ = served;
+    named_.swap(named);  // what goes is closed later, by who has `next`
   }
   for (const std::shared_ptr<Target>& target : before) {
     if (std::ranges::find(served, target) != served.end()) {

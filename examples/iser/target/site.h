@@ -45,6 +45,8 @@
 #include "examples/protocol/iscsi/login.h"
 #include "examples/storage/growth.h"
 #include "examples/storage/state_directory.h"
+#include "examples/storage/stores.h"
+#include "examples/storage/uuid.h"
 
 namespace mrpool::iser_target {
 
@@ -67,7 +69,14 @@ class Site {
   absl::StatusOr<std::shared_ptr<Next>> prepare(Config config);
   void serve(Next& next);
 
-  // The stores that are served now.
+  // A named store, whether or not a LUN uses it.
+  struct Named {
+    std::string name;
+    std::shared_ptr<storage::Volume> volume;
+    storage::Uuid uuid;
+  };
+  std::vector<Named> named_stores() const;
+  // The stores that are served now, and the named stores.
   std::vector<std::shared_ptr<storage::Volume>> stores() const;
   // Notifies initiators of units whose size has changed.
   void refresh_sizes();
@@ -108,15 +117,19 @@ class Site {
  private:
   struct Part;
   explicit Site(Environment environment);
+  std::vector<storage::ServedStore> served() const;
   struct Opened;
-  absl::StatusOr<std::vector<Opened>> open_stores(const Config& config, storage::Growth& growth);
+  std::vector<storage::Uuid> derive_uuids(const Config& config,
+                                          std::vector<std::shared_ptr<storage::Volume>> volumes);
+  // Of each LUN, in order; adds the named stores to `next`.
+  absl::StatusOr<std::vector<Opened>> open_stores(Next& next, storage::Growth& growth);
   std::shared_ptr<Unit> find_unit(const UnitNames& names, std::string_view target) const;
   struct Place;
   absl::Status prepare_unit(const Config& config, const Place& place, Part& part);
   // `stores` are the stores of its LUNs, in order; adds the UUIDs of its units to `named`.
   absl::StatusOr<Part> prepare(const Config& config, const TargetConfig& wanted,
                                std::span<const Opened> stores, std::set<storage::Uuid>& named);
-  absl::StatusOr<std::vector<Part>> prepare_all(const Config& config);
+  absl::Status prepare_all(Next& next);
 
   const Environment environment_;
   std::vector<std::unique_ptr<SiteWorker>> workers_;
@@ -127,6 +140,7 @@ class Site {
   iscsi::Authentication discovery_;
   bool open_discovery_ = false;
   std::vector<std::shared_ptr<Target>> targets_;
+  std::vector<Named> named_;
   std::vector<engine::Portal> portals_;  // for SendTargets
   std::set<uint16_t> tsihs_;
   uint16_t last_tsih_ = 0;

@@ -286,7 +286,7 @@ absl::Status complete(Config& config) {
     return bad("nothing to listen on; write \"listen\": [\"uiwarp://127.0.0.1:4420\"]");
   }
   MRPOOL_RETURN_IF_ERROR(engine::complete_listen(config.listen, nvme::kDefaultPort));
-  MRPOOL_RETURN_IF_ERROR(engine::complete_stores(config.stores));
+  MRPOOL_RETURN_IF_ERROR(engine::complete_stores(config.stores, storage::kDefaultBlockSize));
   MRPOOL_RETURN_IF_ERROR(check_referrals(config.referrals));
   if (config.subsystems.empty() && !config.may_be_empty) {
     return bad(

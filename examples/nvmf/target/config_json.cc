@@ -40,15 +40,6 @@ json::object write(const Referral& referral) {
   return object;
 }
 
-json::object write(const engine::NamedStore& store) {
-  json::object object;
-  object["name"] = store.name;
-  object["storage"] = store.storage;
-  if (store.block_size != storage::kDefaultBlockSize) object["block_size"] = store.block_size;
-  if (store.uuid != Uuid{}) object["uuid"] = storage::format_uuid(store.uuid);
-  return object;
-}
-
 json::object write(const SubsystemConfig& subsystem) {
   json::object object;
   object["nqn"] = subsystem.nqn;
@@ -84,11 +75,7 @@ std::string to_json(const Config& config) {
     for (const Referral& each : config.referrals) referrals.push_back(write(each));
     root["referrals"] = std::move(referrals);
   }
-  if (!config.stores.empty()) {
-    json::array stores;
-    for (const engine::NamedStore& store : config.stores) stores.push_back(write(store));
-    root["stores"] = std::move(stores);
-  }
+  engine::write_stores(config.stores, storage::kDefaultBlockSize, root);
   json::array subsystems;
   for (const SubsystemConfig& subsystem : config.subsystems) subsystems.push_back(write(subsystem));
   root["subsystems"] = std::move(subsystems);

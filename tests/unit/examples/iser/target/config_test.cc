@@ -287,6 +287,52 @@ TEST(Config, LunsMayHaveNumbersAndNames) {
   EXPECT_EQ(block_size_of(*config, target.luns[3]), 4096u);
 }
 
+TEST(Config, LunsMayHaveNamedStores) {
+  auto config = parse_json(R"({"listen": ["uiwarp://:0"], "block_size": 4096,
+    "stores": [{"name": "a", "storage": "ram:1MiB"},
+               {"name": "b", "storage": "ram:1MiB", "block_size": 512,
+                "uuid": "0a1b2c3d-0000-4000-8000-000000000001"}],
+    "targets": [{"name": "iqn.2026-11.a:1",
+                 "luns": ["ram:1MiB", {"store": "b", "lun": 4, "serial": "A1"}]}]})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_TRUE(complete(*config).ok()) << complete(*config);
+  const LunConfig& lun = config->targets[0].luns[1];
+  EXPECT_EQ(storage_of(*config, lun), "ram:1MiB,name=b");
+  EXPECT_EQ(block_size_of(*config, lun), 512u);
+  EXPECT_EQ(given_names(*config, lun).uuid[0], 0x0a);
+  const std::vector<storage::WantedStore> wanted = wanted_stores(*config);
+  ASSERT_EQ(wanted.size(), 3u);
+  EXPECT_EQ(wanted[0].spec, "ram:1MiB");
+  EXPECT_EQ(wanted[1].spec, "ram:1MiB,name=a");
+  EXPECT_EQ(wanted[1].block_size, 4096u) << "the daemon's";
+  EXPECT_TRUE(wanted[2].named);
+}
+
+TEST(Config, NamedStoresHaveOneLun) {
+  const auto error = [](const std::string& stores, const std::string& luns) {
+    auto config = parse_json(R"({"listen": ["uiwarp://:0"], "stores": [)" + stores +
+                             "], \"targets\": [\n{\"name\": \"iqn.2026-11.a:1\", \"luns\": [" +
+                             luns + "]}]}");
+    return error_of(config.ok() ? complete(*config) : config.status());
+  };
+  const std::string a = R"({"name": "a", "storage": "ram:1MiB"})";
+  EXPECT_EQ(error(a, R"({"store": "a"})"), "");
+  EXPECT_EQ(error(a, R"("ram:1MiB")"), "") << "none has it";
+  const std::pair<std::string, std::string> cases[] = {
+      {error(a, R"({"store": "b"})"), "line 2: iqn.2026-11.a:1, LUN b: there is no store"},
+      {error(a, R"({"store": "a"}, {"store": "a"})"), "the store is iqn.2026-11.a:1 LUN 0 already"},
+      {error(a, R"({"store": "a", "storage": "ram:1MiB"})"), "stands beside \"storage\""},
+      {error(a, R"({"store": "a", "block_size": 512})"), "it is that of the store; leave it out"},
+      {error(a, R"({"store": ""})"), "storage: is missing"},
+      {error(a + "," + a, R"({"store": "a"})"), "store \"a\" is given twice"},
+      {error(R"({"name": "a b", "storage": "ram:1MiB"})", ""), "is no name of a store"},
+      {error(R"({"name": "a", "storage": "ram:1MiB", "block_size": 0})", ""),
+       "must be a whole number"},
+      {error(R"({"name": "a", "storage": "ram:1MiB", "block_size": 8})", ""), "use 512 or 4096"},
+  };
+  for (const auto& [message, expected] : cases) EXPECT_THAT(message, HasSubstr(expected));
+}
+
 // With the line, the place and the fix.
 TEST(Config, ContradictionsAreRefused) {
   const auto error = [](const std::string& first, const std::string& second) {

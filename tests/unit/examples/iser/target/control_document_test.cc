@@ -16,11 +16,12 @@ using testing::HasSubstr;
 constexpr char kFile[] = R"({
   "listen": ["uiwarp://127.0.0.1:3260"],
   "discovery_chap": "d:discovery secret",
+  "stores": [{"name": "s", "storage": "null:1MiB"}, {"name": "free", "storage": "null:1MiB", "block_size": 4096}],
   "targets": [
     {"name": "iqn.2026-11.a:1", "alias": "one", "luns": [{"storage": "ram:1MiB,name=a", "lun": 7}],
      "initiators": [{"name": "iqn.2026-11.h:1", "chap": "a:secret of one", "mutual_chap": "t:secret of target"},
                     {"name": "iqn.2026-11.h:2", "chap": "b:secret of two"}]},
-    {"name": "iqn.2026-11.a:2", "luns": [{"storage": "ram:1MiB,name=b", "lun": 0}], "chap": "c:everybodys secret"},
+    {"name": "iqn.2026-11.a:2", "luns": [{"storage": "ram:1MiB,name=b", "lun": 0}, {"store": "s", "lun": 1}], "chap": "c:everybodys secret"},
     {"name": "iqn.2026-11.a:3", "luns": [{"storage": "ram:1MiB,name=c", "lun": 0}], "initiators": []}]})";
 
 ControlDocument document() {

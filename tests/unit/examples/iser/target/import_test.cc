@@ -89,6 +89,11 @@ std::string notes(const absl::StatusOr<Imported>& imported, ImportWeight weight)
   }
   return all;
 }
+// What LUN number `i` of the first target serves.
+std::string served(const absl::StatusOr<Imported>& imported, size_t i) {
+  if (!imported.ok()) return absl::StrCat("failed: ", imported.status().message());
+  return storage_of(imported->config, imported->config.targets[0].luns[i]);
+}
 std::string minor(const Changes& changes) { return notes(with(changes), ImportWeight::kMinor); }
 std::string lost(const Changes& changes) { return notes(with(changes), ImportWeight::kLost); }
 std::string wider(const Changes& changes) { return notes(with(changes), ImportWeight::kWider); }
@@ -121,12 +126,36 @@ TEST(Targetcli, IsServedAsItSays) {
   EXPECT_EQ(target.initiators->at(0).authentication.incoming->secret, "the host says so");
   EXPECT_EQ(target.initiators->at(0).authentication.outgoing->user, "disk");
   ASSERT_EQ(target.luns.size(), 2u);
-  EXPECT_EQ(target.luns[0].storage, "file:/srv/disk.img,size=67108864");
+  EXPECT_EQ(target.luns[0].store, "disk");
+  EXPECT_EQ(served(imported, 0), "file:/srv/disk.img,size=67108864");
   EXPECT_EQ(target.luns[0].lun, 3) << "as the initiator sees it";
-  EXPECT_EQ(target.luns[0].block_size, 512u);
+  EXPECT_EQ(block_size_of(config, target.luns[0]), 512u);
   EXPECT_EQ(target.luns[0].names.serial, "0a1b2c3d-1111-4222-8333-444455556666");
-  EXPECT_EQ(target.luns[1].storage, "file:/dev/sdb,direct");
+  EXPECT_EQ(served(imported, 1), "file:/dev/sdb,direct");
   EXPECT_EQ(target.luns[1].lun, 4);
+}
+
+// A storage object with one LUN becomes a named store.
+TEST(Targetcli, StorageObjectsKeepTheirNames) {
+  auto imported = import(kSaved);
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  ASSERT_EQ(imported->config.stores.size(), 2u);
+  EXPECT_EQ(imported->config.stores[0].name, "whole");
+  EXPECT_EQ(imported->config.stores[0].block_size, 512u);
+  const auto twice = with({{R"({"alias": "b", "index": 4, "tpg_lun": 1, "write_protect": false})",
+                            R"({"index": 4, "tpg_lun": 0, "write_protect": false})"}});
+  ASSERT_TRUE(twice.ok()) << twice.status();
+  EXPECT_THAT(twice->config.stores, IsEmpty());
+  const auto alike = with({{R"("name": "whole")", R"("name": "disk")"},
+                           {"/backstores/block/whole", "/backstores/block/disk"}});
+  ASSERT_TRUE(alike.ok()) << alike.status();
+  EXPECT_EQ(alike->config.stores.size(), 1u);
+  EXPECT_EQ(served(alike, 0), "file:/srv/disk.img,size=67108864");
+  const auto odd = with({{R"("name": "whole")", R"("name": "a,b")"},
+                         {"/backstores/block/whole", "/backstores/block/a,b"}});
+  ASSERT_TRUE(odd.ok()) << odd.status();
+  EXPECT_EQ(odd->config.stores.size(), 1u);
+  EXPECT_EQ(served(odd, 1), "file:/dev/sdb,direct");
 }
 
 TEST(Targetcli, UnitsKeepTheNamesThatTheKernelMakes) {
@@ -154,16 +183,11 @@ TEST(Targetcli, IsPrintedAsOurOwn) {
 }
 
 TEST(Targetcli, EveryKindOfStorageIsServedOrNamed) {
-  const auto spec = [](const Changes& changes) {
-    const auto imported = with(changes);
-    return imported.ok() ? imported->config.targets[0].luns[1].storage
-                         : std::string(imported.status().message());
-  };
+  const auto spec = [](const Changes& changes) { return served(with(changes), 1); };
   EXPECT_EQ(spec({{R"("readonly": false)", R"("readonly": true)"}}), "file:/dev/sdb,direct,ro");
-  EXPECT_EQ(with({{R"("aio": false)", R"("aio": true)"}})->config.targets[0].luns[0].storage,
+  EXPECT_EQ(served(with({{R"("aio": false)", R"("aio": true)"}}), 0),
             "file:/srv/disk.img,direct,size=67108864");
-  EXPECT_EQ(with({{"/srv/disk.img", "/dev/sdc"}})->config.targets[0].luns[0].storage,
-            "file:/dev/sdc");
+  EXPECT_EQ(served(with({{"/srv/disk.img", "/dev/sdc"}}), 0), "file:/dev/sdc");
   const Changes memory{{R"("dev": "/dev/sdb", "name": "whole",
      "plugin": "block", "readonly": false, "write_back": false)",
                         R"("size": 1048576, "name": "whole", "plugin": "ramdisk")"},
@@ -187,11 +211,9 @@ TEST(Targetcli, EveryKindOfStorageIsServedOrNamed) {
   EXPECT_THAT(lost(user), HasSubstr("storage of the kind \"user\" is not known"));
   EXPECT_THAT(lost({{"/backstores/block/whole", "/backstores/block/gone"}}),
               HasSubstr("has no storage object /backstores/block/gone"));
-  EXPECT_EQ(with({{R"("block_size": 512}, "dev": "/dev/sdb")", R"("x": 512}, "dev": "/dev/sdb")"}})
-                ->config.targets[0]
-                .luns[1]
-                .block_size,
-            4096u)
+  const auto device =
+      with({{R"("block_size": 512}, "dev": "/dev/sdb")", R"("x": 512}, "dev": "/dev/sdb")"}});
+  EXPECT_EQ(block_size_of(device->config, device->config.targets[0].luns[1]), 4096u)
       << "as the device has it";
 }
 
@@ -223,10 +245,10 @@ TEST(Targetcli, EveryInitiatorSeesTheLunsThatItHad) {
   const auto less = with({{R"({"alias": "b", "index": 4, "tpg_lun": 1, "write_protect": false})",
                            R"({"index": 9, "tpg_lun": 1, "write_protect": true})"}});
   ASSERT_EQ(less->config.targets[0].luns.size(), 2u);
-  EXPECT_EQ(less->config.targets[0].luns[1].storage, "file:/dev/sdb,direct,ro");
+  EXPECT_EQ(served(less, 1), "file:/dev/sdb,direct,ro");
   EXPECT_EQ(less->config.targets[0].luns[1].lun, 9);
   const auto reads = with({{R"("prod_mode_write_protect": 0)", R"("prod_mode_write_protect": 1)"}});
-  EXPECT_EQ(reads->config.targets[0].luns[0].storage, "file:/srv/disk.img,size=67108864,ro");
+  EXPECT_EQ(served(reads, 0), "file:/srv/disk.img,size=67108864,ro");
 }
 
 TEST(Targetcli, InitiatorsWithoutAnAclAreAdmittedAsThere) {
@@ -237,7 +259,7 @@ TEST(Targetcli, InitiatorsWithoutAnAclAreAdmittedAsThere) {
   EXPECT_EQ(notes(open, ImportWeight::kWider), "");
   // Demo mode lets them read alone, unless somebody changed that.
   const auto reads = with({kNoProof, kAnybody, kNoAcl});
-  EXPECT_EQ(reads->config.targets[0].luns[1].storage, "file:/dev/sdb,direct,ro");
+  EXPECT_EQ(served(reads, 1), "file:/dev/sdb,direct,ro");
   // Nobody has an account, so only those with an ACL can log in.
   const auto closed = with({kAnybody, kWrites});
   EXPECT_TRUE(closed->config.targets[0].initiators.has_value());
