@@ -134,6 +134,18 @@ absl::Status change_initiators(Conversation& conversation, const Words& words, c
   return conversation.change(method, {{"tag", *tags.begin()}, {"initiators", names}}, done);
 }
 
+absl::Status add_lun(Conversation& conversation, const Words& words) {
+  const std::string& what = words.store.empty() ? words.storage : words.store;
+  if (what.empty()) {
+    return missing(
+        "--store is missing; store list shows those there are; or write --storage, as "
+        "file:/srv/disk.img");
+  }
+  json::object parameters{{"name", words.target}, {"bdev_name", what}};
+  if (words.lun) parameters["lun_id"] = *words.lun;
+  return conversation.change("iscsi_target_node_add_lun", parameters, "added " + what);
+}
+
 }  // namespace
 
 void add_targets(Commands& commands) {
@@ -162,17 +174,8 @@ void add_targets(Commands& commands) {
       "lun-list", "list the LUNs of a target", kKind,
       [words](Conversation& conversation) { return print_luns(conversation, words->target); });
   base::CommandLine& add =
-      commands.add("lun-add", "serve a store as a LUN", kKind, [words](Conversation& conversation) {
-        const std::string& what = words->store.empty() ? words->storage : words->store;
-        if (what.empty()) {
-          return missing(
-              "--store is missing; store list shows those there are; or write --storage, as "
-              "file:/srv/disk.img");
-        }
-        json::object parameters{{"name", words->target}, {"bdev_name", what}};
-        if (words->lun) parameters["lun_id"] = *words->lun;
-        return conversation.change("iscsi_target_node_add_lun", parameters, "added " + what);
-      });
+      commands.add("lun-add", "serve a store as a LUN", kKind,
+                   [words](Conversation& conversation) { return add_lun(conversation, *words); });
   add.required("--store NAME");
   add.text("store", "TEXT", "the name of the store", words->store);
   add.text("storage", "TEXT", "or one of its own: ram:SIZE, null:SIZE or file:PATH, with options",

@@ -94,8 +94,14 @@ absl::Status refuse_wider(std::span<const ImportNote> notes, const ImportOptions
 }
 
 void print_notes(const char* program, const std::string& file, std::span<const ImportNote> notes) {
+  const bool text = base::log_format() == base::LogFormat::kText;
   for (const ImportNote& note : notes) {
-    std::fprintf(stderr, "%s\n", line_of(program, file, note).c_str());
+    const std::string line = line_of(program, file, note);
+    if (text) {
+      std::fprintf(stderr, "%s\n", line.c_str());
+    } else {
+      base::log({.event = base::Event::kImportNote, .message = line});
+    }
   }
 }
 

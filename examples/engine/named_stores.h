@@ -35,7 +35,8 @@ struct NamedStore {
   uint32_t line = 0;     // of the file; 0: not from a file
 };
 
-// Reads and writes the key "stores"; write_stores() omits a block size that equals the daemon's default.
+// Reads and writes the key "stores". write_stores() omits a block size that equals the daemon's
+// default, `block_size`.
 void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores);
 void write_stores(const std::vector<NamedStore>& stores, uint32_t block_size,
                   boost::json::object& to);

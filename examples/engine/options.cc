@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -78,6 +79,25 @@ std::string_view name_of(base::CoreDump what) {
 
 std::string_view name_of(CallFilter how) {
   return std::ranges::find(kCallFilters, how, &std::pair<std::string, CallFilter>::second)->first;
+}
+
+void expect_log_format(std::span<const std::string> arguments) {
+  base::LogFormat format = base::LogFormat::kAuto;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    std::string_view text = arguments[i];
+    constexpr std::string_view kOption = "--log-format";
+    if (!text.starts_with(kOption)) continue;
+    text.remove_prefix(kOption.size());
+    if (text.empty() && i + 1 < arguments.size()) {
+      text = arguments[i + 1];
+    } else if (text.starts_with('=')) {
+      text.remove_prefix(1);
+    }
+    for (const auto& [name, value] : kFormats) {
+      if (name == text) format = value;
+    }
+  }
+  base::set_log_format(format);
 }
 
 void start_logging(const Options& options) {

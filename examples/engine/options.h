@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ struct Options {
   std::string http_token_file{};  // file with their access token; empty: no token
 };
 
+// Sets the log format that `arguments` ask for, before they are parsed, so that errors in them have
+// it.
+void expect_log_format(std::span<const std::string> arguments);
 // start_logging() applies the logging options. continue_logging() changes from `before` to `now`,
 // which may differ in the level only.
 void start_logging(const Options& options);

@@ -1,12 +1,22 @@
 #include "examples/engine/start.h"
 
 #include "examples/base/core_dump.h"
+#include "examples/base/exit_status.h"
 #include "examples/engine/check_start.h"
 #include "examples/engine/passed_sockets.h"
 #include "examples/engine/privileges.h"
 #include "examples/engine/process_limits.h"
+#include "examples/engine/signals.h"
 
 namespace mrpool::engine {
+
+std::vector<std::string> begin_process(int argc, char** argv) {
+  base::hold_standard_streams();
+  Signals::hold_reloads();
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  expect_log_format(arguments);
+  return arguments;
+}
 
 absl::Status prepare_process(const char* program, std::span<const std::string> listen,
                              std::span<const storage::WantedStore> stores, Options& options) {

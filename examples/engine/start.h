@@ -5,12 +5,17 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "examples/engine/options.h"
 #include "examples/storage/stores.h"
 
 namespace mrpool::engine {
+
+// The first step of main(): holds the standard streams and reloads, and sets the log format that
+// the command line asks for. Returns the arguments.
+std::vector<std::string> begin_process(int argc, char** argv);
 
 // Applies the options for logs, core dumps and privileges. Adds to `options` the service manager's
 // sockets for `listen` and the connections for which there are descriptors. Warns of shortages.

@@ -59,6 +59,34 @@ class Logs:
               target.output)
         self.assertNotRegex(target.output(), r"(?m)^mrpool-")
 
+    def test_what_a_start_refuses_is_an_entry(self):
+        program, *_ = self.target_class.program
+        path = self.folder / "target.json"
+        kernel = self.folder / "kernel.json"
+        kernel.write_text(json.dumps(self.kernels(self.file("disk", 1 << 20))))
+
+        def only_entry(*options, status=2):
+            done = subprocess.run([BIN / program, *options], capture_output=True, text=True,
+                                  timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, status, done)
+            return [json.loads(line) for line in done.stderr.splitlines()]
+
+        for options in (("--log-format", "json", "--nonsense"), ("--log-format=json", "--threads=x"),
+                        ("--config", path, "--log-format=json"),
+                        ("--config", path, "--check-config", "--log-format=json")):
+            entry, = only_entry(*options)
+            self.assertEqual((entry["event"], entry["level"]), ("start_failed", "error"))
+            self.assertTrue(entry["message"].startswith(f"{program}: "), entry)
+        path.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "log_format": "json",
+                                    "state_dir": "/no/such/folder", **self.served_as}))
+        entry, = only_entry("--config", path, "--check-config")
+        self.assertIn("/no/such/folder", entry["message"])
+        for action in ("--check-config", "--print-config"):
+            entries = only_entry("--config", kernel, "--import-transport", "uiwarp",
+                                 "--log-format", "json", action, status=0)
+            self.assertTrue(entries)
+            self.assertEqual({entry["event"] for entry in entries}, {"import_note"})
+
     def test_refused_logins_are_entries(self):
         target = self.target(*self.storage, "--log-format", "json", *self.others_only)
         self.run_host("read", target, *self.name, "--size", "4096", *self.named, expect=3)

@@ -15,7 +15,6 @@
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
-#include "examples/engine/signals.h"
 #include "examples/engine/start.h"
 #include "examples/iser/target/config_json.h"
 #include "examples/iser/target/control_methods.h"
@@ -189,6 +188,7 @@ class Daemon final : public engine::Application {
 // store.
 int check(const Options& options) {
   const Config& config = options.config;
+  base::set_log_format(config.engine.log_format);
   engine::print_notes(kProgram, options.config_file, options.notes);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   const absl::Status status = engine::check_start(kProgram, config.listen, wanted, config.engine);
@@ -210,6 +210,7 @@ int check(const Options& options) {
 
 // --print-config: prints the equivalent file for --config.
 int print(const Options& options) {
+  base::set_log_format(options.config.engine.log_format);
   engine::print_notes(kProgram, options.config_file, options.notes);
   const absl::StatusOr<std::string> text = to_json(options.config);
   if (!text.ok()) return engine::fail(kProgram, text.status());
@@ -222,9 +223,7 @@ int print(const Options& options) {
 
 int main(int argc, char** argv) {
   using mrpool::iser_target::kProgram;
-  mrpool::base::hold_standard_streams();
-  mrpool::engine::Signals::hold_reloads();
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::vector<std::string> arguments = mrpool::engine::begin_process(argc, argv);
   auto options = mrpool::iser_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());
   if (options->answer) {

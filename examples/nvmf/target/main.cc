@@ -11,10 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "examples/base/exit_status.h"
+#include "examples/base/log.h"
 #include "examples/engine/check_start.h"
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
-#include "examples/engine/signals.h"
 #include "examples/engine/start.h"
 #include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/control.h"
@@ -167,6 +167,7 @@ class Daemon final : public engine::Application {
 int check(const DaemonOptions& options) {
   const Config& config = options.config;
   const engine::Options& engine = options.service.engine;
+  base::set_log_format(engine.log_format);
   engine::print_notes(kProgram, options.config_file, options.notes);
   const std::vector<storage::WantedStore> wanted = wanted_stores(config);
   if (absl::Status status = engine::check_start(kProgram, ports_of(config), wanted, engine);
@@ -195,6 +196,7 @@ int print(const DaemonOptions& options) {
   Config config = options.config;
   config.engine = options.service.engine;
   config.in_capsule = options.service.in_capsule;
+  base::set_log_format(config.engine.log_format);
   engine::print_notes(kProgram, options.config_file, options.notes);
   std::fputs(to_json(config).c_str(), stdout);
   return base::end_of_output(kProgram, base::kExitOk);
@@ -205,9 +207,7 @@ int print(const DaemonOptions& options) {
 
 int main(int argc, char** argv) {
   using mrpool::nvmf_target::kProgram;
-  mrpool::base::hold_standard_streams();
-  mrpool::engine::Signals::hold_reloads();
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::vector<std::string> arguments = mrpool::engine::begin_process(argc, argv);
   auto options = mrpool::nvmf_target::parse_arguments(arguments);
   if (!options.ok()) return mrpool::engine::fail(kProgram, options.status());
   if (options->answer) {
