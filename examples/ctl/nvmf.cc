@@ -1,7 +1,9 @@
 // Subsystems, namespaces, hosts and listeners of mrpool-nvmf-target.
+#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdio>
+#include <functional>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -35,6 +37,22 @@ struct Words {
 };
 
 absl::Status missing(const char* what) { return absl::InvalidArgumentError(what); }
+
+// Adds two commands, of which the second reverts the first; `run` gets true for the first.
+struct Named {
+  const char* name;
+  const char* summary;
+};
+std::array<base::CommandLine*, 2> add_pair(
+    Commands& commands, const Named& does, const Named& undoes,
+    const std::function<absl::Status(Conversation&, bool does)>& run) {
+  const auto add = [&](const Named& one, bool first) {
+    return &commands.add(one.name, one.summary, kKind, [run, first](Conversation& conversation) {
+      return run(conversation, first);
+    });
+  };
+  return {add(does, true), add(undoes, false)};
+}
 
 // The subsystem `nqn`, or all if it is empty. NotFound: it does not exist.
 absl::StatusOr<json::array> subsystems(Conversation& conversation, const std::string& nqn = {}) {
@@ -150,25 +168,20 @@ absl::Status resize(Conversation& conversation, const Words& words) {
 // The commands for namespaces that only some hosts see.
 void add_visibility(Commands& commands) {
   const auto words = std::make_shared<Words>();
-  const auto change_hosts = [words](Conversation& conversation, const char* method,
-                                    const char* done) -> absl::Status {
-    if (words->nsid == 0) return missing("--nsid is missing; namespace list shows those");
-    if (words->host.empty()) return missing("--host NQN is missing");
-    return conversation.change(method,
-                               {{"nqn", words->nqn}, {"nsid", words->nsid}, {"host", words->host}},
-                               absl::StrCat(words->host, done, words->nsid));
-  };
-  base::CommandLine& reveal =
-      commands.add("namespace-reveal", "let a host see a hidden namespace", kKind,
-                   [change_hosts](Conversation& conversation) {
-                     return change_hosts(conversation, "nvmf_ns_add_host", " sees namespace ");
-                   });
-  base::CommandLine& hide = commands.add(
-      "namespace-hide", "no longer let a host see a hidden namespace", kKind,
-      [change_hosts](Conversation& conversation) {
-        return change_hosts(conversation, "nvmf_ns_remove_host", " no longer sees namespace ");
-      });
-  for (base::CommandLine* each : {&reveal, &hide}) {
+  const auto pair =
+      add_pair(commands, {"namespace-reveal", "let a host see a hidden namespace"},
+               {"namespace-hide", "no longer let a host see a hidden namespace"},
+               [words](Conversation& conversation, bool reveal) -> absl::Status {
+                 if (words->nsid == 0)
+                   return missing("--nsid is missing; namespace list shows those");
+                 if (words->host.empty()) return missing("--host NQN is missing");
+                 return conversation.change(
+                     reveal ? "nvmf_ns_add_host" : "nvmf_ns_remove_host",
+                     {{"nqn", words->nqn}, {"nsid", words->nsid}, {"host", words->host}},
+                     absl::StrCat(words->host, reveal ? " sees" : " no longer sees", " namespace ",
+                                  words->nsid));
+               });
+  for (base::CommandLine* each : pair) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
     each->required("--nsid N --host NQN");
     each->count("nsid", "the namespace", words->nsid, {.least = 1});
@@ -227,6 +240,22 @@ void add_namespaces(Commands& commands) {
   add_visibility(commands);
 }
 
+namespace {
+
+absl::Status admit_host(Conversation& conversation, const Words& words, bool admit) {
+  if (words.any) {
+    return conversation.change("nvmf_subsystem_allow_any_host",
+                               {{"nqn", words.nqn}, {"allow_any_host", admit}},
+                               admit ? "any host may connect" : "only listed hosts may connect");
+  }
+  if (words.host.empty()) return missing("--host NQN, or --any, is missing");
+  return conversation.change(admit ? "nvmf_subsystem_add_host" : "nvmf_subsystem_remove_host",
+                             {{"nqn", words.nqn}, {"host", words.host}},
+                             words.host + (admit ? " may connect" : " may no longer connect"));
+}
+
+}  // namespace
+
 void add_hosts(Commands& commands) {
   const auto words = std::make_shared<Words>();
   base::CommandLine& show = commands.add(
@@ -242,41 +271,41 @@ void add_hosts(Commands& commands) {
         for (const json::value& each : list(subsystem, "hosts")) table.row({shown(each, "nqn")});
         return conversation.print(list(subsystem, "hosts"), table.text());
       });
-  base::CommandLine& add = commands.add(
-      "host-add", "let a host connect to a subsystem", kKind, [words](Conversation& conversation) {
-        if (words->any) {
-          return conversation.change("nvmf_subsystem_allow_any_host",
-                                     {{"nqn", words->nqn}, {"allow_any_host", true}},
-                                     "any host may connect");
-        }
-        if (words->host.empty()) return missing("--host NQN, or --any, is missing");
-        return conversation.change("nvmf_subsystem_add_host",
-                                   {{"nqn", words->nqn}, {"host", words->host}},
-                                   words->host + " may connect");
-      });
-  add.flag("any", "let any host connect", words->any);
-  base::CommandLine& remove =
-      commands.add("host-remove", "no longer let a host connect; it is disconnected", kKind,
-                   [words](Conversation& conversation) {
-                     if (words->any) {
-                       return conversation.change("nvmf_subsystem_allow_any_host",
-                                                  {{"nqn", words->nqn}, {"allow_any_host", false}},
-                                                  "only listed hosts may connect");
-                     }
-                     if (words->host.empty()) return missing("--host NQN, or --any, is missing");
-                     return conversation.change("nvmf_subsystem_remove_host",
-                                                {{"nqn", words->nqn}, {"host", words->host}},
-                                                words->host + " may no longer connect");
-                   });
-  remove.flag("any", "let only listed hosts connect", words->any);
-  for (base::CommandLine* each : {&show, &add, &remove}) {
+  const auto pair = add_pair(commands, {"host-add", "let a host connect to a subsystem"},
+                             {"host-remove", "no longer let a host connect; it is disconnected"},
+                             [words](Conversation& conversation, bool admit) {
+                               return admit_host(conversation, *words, admit);
+                             });
+  pair[0]->flag("any", "let any host connect", words->any);
+  pair[1]->flag("any", "let only listed hosts connect", words->any);
+  show.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  for (base::CommandLine* each : pair) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
-  }
-  for (base::CommandLine* each : {&add, &remove}) {
     each->text("host", "TEXT", "the host's NQN", words->host);
     each->excludes("any", {"host"}, "any host is one that need not be listed");
   }
 }
+
+namespace {
+
+absl::Status change_listener(Conversation& conversation, const Words& words, bool listen) {
+  if (words.address.empty()) return missing("--address is missing; as verbs://10.0.0.1:4420");
+  const auto address = Address::parse(words.address);
+  if (!address.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
+  }
+  const bool six = address->host.find(':') != std::string::npos;
+  const json::object where{{"trtype", "RDMA"},
+                           {"adrfam", six ? "IPv6" : "IPv4"},
+                           {"traddr", absl::StrCat(address->transport, "://", address->host)},
+                           {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
+  return conversation.change(
+      listen ? "nvmf_subsystem_add_listener" : "nvmf_subsystem_remove_listener",
+      {{"nqn", words.nqn}, {"listen_address", where}},
+      absl::StrCat(listen ? "listening on " : "no longer listening on ", words.address));
+}
+
+}  // namespace
 
 void add_listeners(Commands& commands) {
   const auto words = std::make_shared<Words>();
@@ -293,35 +322,15 @@ void add_listeners(Commands& commands) {
                      }
                      return conversation.print(all, table.text());
                    });
-  const auto change = [words](Conversation& conversation, const char* method,
-                              const char* done) -> absl::Status {
-    if (words->address.empty()) return missing("--address is missing; as verbs://10.0.0.1:4420");
-    const auto address = Address::parse(words->address);
-    if (!address.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
-    }
-    const bool six = address->host.find(':') != std::string::npos;
-    const json::object listen{{"trtype", "RDMA"},
-                              {"adrfam", six ? "IPv6" : "IPv4"},
-                              {"traddr", absl::StrCat(address->transport, "://", address->host)},
-                              {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
-    return conversation.change(method, {{"nqn", words->nqn}, {"listen_address", listen}},
-                               absl::StrCat(done, words->address));
-  };
-  base::CommandLine& add =
-      commands.add("listener-add", "let hosts reach a subsystem by an address", kKind,
-                   [change](Conversation& conversation) {
-                     return change(conversation, "nvmf_subsystem_add_listener", "listening on ");
-                   });
-  base::CommandLine& remove = commands.add(
-      "listener-remove", "end an address of a subsystem", kKind,
-      [change](Conversation& conversation) {
-        return change(conversation, "nvmf_subsystem_remove_listener", "no longer listening on ");
-      });
-  for (base::CommandLine* each : {&show, &add, &remove}) {
+  const auto pair =
+      add_pair(commands, {"listener-add", "let hosts reach a subsystem by an address"},
+               {"listener-remove", "end an address of a subsystem"},
+               [words](Conversation& conversation, bool listen) {
+                 return change_listener(conversation, *words, listen);
+               });
+  show.operand("NQN", "the subsystem's name", kNqn, words->nqn);
+  for (base::CommandLine* each : pair) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
-  }
-  for (base::CommandLine* each : {&add, &remove}) {
     each->required("--address ADDRESS");
     each->option("address", "ADDRESS", "uiwarp://HOST:PORT or verbs://HOST:PORT",
                  [words](std::string_view text) {
