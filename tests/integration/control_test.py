@@ -545,7 +545,7 @@ class Live(ControlTest):
             failures.append(f"client {number}: {error}")
 
     def test_two_clients_at_once(self):
-        changes = int(os.environ.get("MRPOOL_CHANGES", "160"))
+        changes = int(os.environ.get("MRPOOL_CHANGES", "1000"))
         target = self.serve("--namespace", "ram:4MiB")
         client = self.client()
         before = client.call("nvmf_get_subsystems"), client.call("bdev_get_bdevs")
