@@ -1,5 +1,5 @@
-# Precompiled headers: they cut the time to compile by 40 %. The presets for everyday work switch
-# them on; release and fuzz build without, so that a file that does not include what it uses is found.
+# Precompiled headers: they cut the time to compile by 40 %. All presets but release switch them on;
+# release builds without, so that a file that does not include what it uses is found.
 #
 #   mrpool_precompile(common TARGET)   a library or program that links mrpool_flags
 #   mrpool_precompile(test TARGET)     a GoogleTest program that links mrpool_test_flags
