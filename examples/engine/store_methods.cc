@@ -21,6 +21,9 @@ using control::Result;
 namespace {
 
 constexpr uint64_t kMebibyte = 1 << 20;
+// The options of an image's address, each with its parameter of bdev_rbd_create.
+constexpr std::pair<const char*, const char*> kImageOptions[] = {
+    {"conf", "conf"}, {"id", "user_id"}, {"namespace", "namespace_name"}, {"snap", "snap_name"}};
 // "Malloc0", or the next free name.
 std::string free_name(const std::vector<NamedStore>& stores, std::string_view prefix) {
   for (uint32_t i = 0;; ++i) {
@@ -85,6 +88,7 @@ class StoreMethods {
     add_memory("bdev_null", "null", "Null");
     add_files("bdev_aio");
     add_files("bdev_uring");
+    add_images();
     add_resize();
     add_any();
     add_lists();
@@ -200,6 +204,43 @@ class StoreMethods {
                   }});
   }
 
+  void add_images() {
+    add_create(
+        "bdev_rbd_create", "serve an image of a Ceph cluster",
+        {control::text("name", "default: the next free one"),
+         required(control::text("pool_name", "the pool of the image")),
+         required(control::text("rbd_name", "the name of the image")),
+         control::number("block_size", "bytes of a block: 512 or 4096", 512, 4096),
+         control::text("user_id", "the user of the cluster; default: admin"),
+         control::text("namespace_name", "the namespace of the image in its pool"),
+         control::text("snap_name", "a snapshot of it, which hosts may only read"),
+         control::text("conf", "the path of ceph.conf; default: where Ceph looks for it"),
+         control::flag("read_only", "hosts may only read"), uuid_parameter(),
+         control::only("config", json::object(),
+                       "settings are in ceph.conf, whose path is \"conf\""),
+         control::only("cluster_name", "", "clients of a cluster are shared by themselves")},
+        [this](const Given& given,
+               const std::vector<NamedStore>& before) -> absl::StatusOr<NamedStore> {
+          storage::StoreSpec spec{
+              .scheme = "rbd",
+              .target = absl::StrCat(given.text("pool_name"), "/", given.text("rbd_name")),
+              .options = {}};
+          for (const auto& [option, parameter] : kImageOptions) {
+            if (given.text(parameter).empty()) continue;
+            spec.options.push_back(
+                {.name = std::string(option), .value = given.text(parameter), .has_value = true});
+          }
+          if (given.flag("read_only")) spec.options.push_back({.name = "ro", .value = {}});
+          NamedStore store;
+          store.name = given.has("name") ? given.text("name") : free_name(before, "Ceph");
+          store.block_size = uint32_t(given.number("block_size", holder_.default_block_size()));
+          store.storage = storage::to_text(spec);
+          if (absl::Status status = set_uuid(given, store); !status.ok()) return status;
+          return store;
+        });
+    add_delete("bdev_rbd_delete", {"rbd"});
+  }
+
   void rescan(const std::string& name, Reply reply) {
     const auto volume = std::make_shared<std::shared_ptr<storage::Volume>>();
     changes_.add({{Step::Where::kLoop,
@@ -274,6 +315,18 @@ class StoreMethods {
                   .run = [this](const Given& given) { return counts(given); }});
   }
 
+  static json::object describe_image(const storage::StoreSpec& spec) {
+    const size_t slash = spec.target.find('/');
+    json::object image;
+    image["pool_name"] = spec.target.substr(0, slash);
+    image["rbd_name"] = spec.target.substr(slash + 1);
+    for (const auto& [option, parameter] : kImageOptions) {
+      const storage::StoreSpec::Option* given = spec.find(option);
+      if (given != nullptr) image[parameter] = given->value;
+    }
+    return image;
+  }
+
   static json::object describe(const HeldStore& store) {
     const storage::Geometry geometry = store.volume->geometry();
     const auto spec = storage::parse_spec(store.volume->spec());
@@ -284,6 +337,7 @@ class StoreMethods {
     one["aliases"] = json::array{json::string(uuid)};
     one["product_name"] = scheme == "ram"    ? "Malloc disk"
                           : scheme == "null" ? "Null disk"
+                          : scheme == "rbd"  ? "Ceph Rbd Disk"
                                              : "AIO disk";
     one["block_size"] = geometry.block_size;
     one["num_blocks"] = geometry.blocks;
@@ -309,6 +363,7 @@ class StoreMethods {
                     {"block_size_override", true},
                     {"readonly", geometry.read_only}};
     }
+    if (scheme == "rbd") own["rbd"] = describe_image(*spec);
     one["driver_specific"] = std::move(own);
     return one;
   }

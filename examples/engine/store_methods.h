@@ -1,5 +1,5 @@
 // The methods of the control socket for named stores, with SPDK's names: bdev_malloc_*,
-// bdev_null_*, bdev_aio_*, bdev_uring_*, bdev_get_bdevs, bdev_get_iostat; and
+// bdev_null_*, bdev_aio_*, bdev_uring_*, bdev_rbd_*, bdev_get_bdevs, bdev_get_iostat; and
 // mrpool_store_create and mrpool_store_delete for any storage.
 //
 // Thread safety: the main loop's thread, but for StoreHolder::tell_sizes. Ownership: the holder

@@ -35,6 +35,8 @@ const char* words(storage::Error error) {
       return "the store cannot do it";
     case storage::Error::kNotReady:
       return "the store is not ready";
+    case storage::Error::kInaccessible:
+      return "this daemon has no access to the store";
     case storage::Error::kInternal:
       return "an internal error";
   }

@@ -36,10 +36,16 @@ struct Backend {
   // The result that opening the place would have, found without opening or making anything.
   absl::Status (*check_there)(const Spec& spec);
   uint64_t (*memory)(const Spec& spec);  // bytes of this process that it may take
+  // Of a remote store: the options that are part of its address, as the target is. Empty: local.
+  std::span<const std::string_view> way;
   absl::StatusOr<std::shared_ptr<Volume>> (*open)(const Spec& spec);
 };
 
 std::span<const Backend* const> backends();
+
+// The address of a remote store, without its other options; empty: the store is local. A remote
+// store has no identity until it is open.
+std::string address_of(const StoreSpec& spec);
 
 // OK when so many bytes, more than none, are whole blocks; else what to write instead.
 absl::Status whole_blocks(uint64_t bytes, uint32_t block_size);

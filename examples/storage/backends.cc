@@ -4,11 +4,12 @@
 #include "examples/storage/backend.h"
 #include "examples/storage/file.h"
 #include "examples/storage/ram.h"
+#include "examples/storage/rbd.h"
 
 namespace mrpool::storage {
 namespace {
 
-constexpr const Backend* kBackends[] = {&kRam, &kNull, &kFile};
+constexpr const Backend* kBackends[] = {&kRam, &kNull, &kFile, &kRbd};
 
 // For every backend.
 constexpr std::string_view kBlockSizeOptions[] = {"bs=512", "bs=4096"};
@@ -84,6 +85,16 @@ absl::StatusOr<const Backend*> parse(std::string_view text, const OpenOptions& o
 }  // namespace
 
 std::span<const Backend* const> backends() { return kBackends; }
+
+std::string address_of(const StoreSpec& spec) {
+  const Backend* backend = find(spec.scheme);
+  if (backend == nullptr || backend->way.empty()) return {};
+  StoreSpec address{.scheme = spec.scheme, .target = spec.target, .options = {}};
+  for (const std::string_view name : backend->way) {
+    if (const StoreSpec::Option* option = spec.find(name)) address.options.push_back(*option);
+  }
+  return to_text(address);
+}
 
 absl::Status whole_blocks(uint64_t bytes, uint32_t block_size) {
   if (bytes % block_size == 0) return absl::OkStatus();

@@ -359,6 +359,7 @@ constinit const Backend kFile = {
     .check = check_file,
     .check_there = check_path,
     .memory = [](const Spec&) { return uint64_t{0}; },
+    .way = {},
     .open = open_file};
 
 }  // namespace mrpool::storage

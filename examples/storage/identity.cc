@@ -107,6 +107,13 @@ StoreIdentity StoreIdentity::named(const std::string& name) {
   return identity;
 }
 
+StoreIdentity StoreIdentity::remote(const std::string& name, bool world_wide) {
+  StoreIdentity identity(Kind::kRemote, 0, 0, name);
+  identity.text_ = name;
+  identity.world_wide_ = world_wide;
+  return identity;
+}
+
 StoreIdentity StoreIdentity::unnamed() {
   // Relaxed: only distinct numbers are asked for.
   static std::atomic<uint64_t> last = 0;

@@ -1,7 +1,8 @@
 // What a store is, whatever path or name it was opened by.
 //
 // A file is its device, inode and time of birth, a block device its device number, RAM and null the
-// name they were given. Two volumes on one store have equal identities.
+// name they were given, an image of a cluster what the cluster knows it by. Two volumes on one
+// store have equal identities.
 //
 // Thread safety: values. Ownership: none.
 #pragma once
@@ -17,7 +18,7 @@ namespace mrpool::storage {
 
 class StoreIdentity {
  public:
-  enum class Kind : uint8_t { kFile, kBlockDevice, kNamed, kUnnamed };
+  enum class Kind : uint8_t { kFile, kBlockDevice, kNamed, kUnnamed, kRemote };
 
   // An open file or block device; reads what sysfs and statfs know of it.
   static StoreIdentity of(int fd, const struct stat& info);
@@ -25,6 +26,8 @@ class StoreIdentity {
   static absl::StatusOr<StoreIdentity> of(const std::string& path);
   // RAM or null of that name.
   static StoreIdentity named(const std::string& name);
+  // An image that others keep, by its name, perhaps in the whole world: "rbd:FSID:POOL:IMAGE".
+  static StoreIdentity remote(const std::string& name, bool world_wide);
   // RAM or null without a name: equal to itself only.
   static StoreIdentity unnamed();
 
@@ -32,7 +35,7 @@ class StoreIdentity {
   // The same text after a restart: it can be kept. False for unnamed ones, and for files on file
   // systems without an identifier of their own (named by a device number that may change).
   bool stable() const { return stable_; }
-  // The text names no other store on any machine: a disk's world-wide name.
+  // The text names no other store on any machine: a disk's world-wide name, an image of a cluster.
   bool world_wide() const { return world_wide_; }
   // "file:5f3a09c2be11d004:1311:1764381234.123456789", "block:naa.5002538d00000000-part1",
   // "block:8-17", "name:scratch", "unnamed:3". Without blanks, commas and quotation marks.

@@ -354,6 +354,7 @@ constinit const Backend kRam = {.scheme = "ram",
                                 .check = check_memory,
                                 .check_there = check_memory,
                                 .memory = ram_memory,
+                                .way = {},
                                 .open = open_ram};
 constinit const Backend kNull = {.scheme = "null",
                                  .target = "SIZE",
@@ -363,6 +364,7 @@ constinit const Backend kNull = {.scheme = "null",
                                  .check = check_memory,
                                  .check_there = check_memory,
                                  .memory = null_memory,
+                                 .way = {},
                                  .open = open_null};
 
 }  // namespace mrpool::storage

@@ -43,6 +43,8 @@ std::string_view to_string(Error error) {
       return "unsupported";
     case Error::kNotReady:
       return "not_ready";
+    case Error::kInaccessible:
+      return "inaccessible";
     case Error::kInternal:
       return "internal";
   }

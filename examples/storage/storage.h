@@ -55,7 +55,10 @@ enum class Error : uint8_t {
   kReadOnly,     // NVMe namespace write protected; SCSI DATA PROTECT 27/00
   kUnsupported,  // NVMe invalid opcode; SCSI ILLEGAL REQUEST 20/00
   kNotReady,     // NVMe namespace not ready; SCSI NOT READY 04/00
-  kInternal,     // NVMe internal error; SCSI HARDWARE ERROR 44/00
+  // The store is whole, and this daemon has no access to it, where another may: NVMe internal path
+  // error; SCSI NOT READY 04/0C.
+  kInaccessible,
+  kInternal,  // NVMe internal error; SCSI HARDWARE ERROR 44/00
 };
 std::string_view to_string(Error error);
 // The error that an errno value of a read or write stands for.
@@ -146,6 +149,9 @@ class Volume {
   // Requests beyond the end of a store that has shrunk fail with kOutOfRange, and the first of them
   // makes geometry() smaller.
   virtual absl::StatusOr<SizeChange> refresh(uint64_t grow_to) = 0;
+  // The store refuses every request of this volume from now on, because a cluster has fenced its
+  // client. Opening it again makes a new client.
+  virtual bool fenced() const { return false; }
   // Memory that reads may gather from without a copy (RAM, null), page aligned, there as long as
   // the volume; register it once. Empty where there is none.
   virtual std::span<std::byte> memory() = 0;
@@ -199,7 +205,7 @@ uint64_t memory_of(std::string_view spec, const OpenOptions& options = {});
 
 // For --help: a line for each kind of storage, how it is written and what it is.
 std::string help();
-// For messages: "ram:64MiB, null:1TiB or file:/srv/disk.img".
+// For messages: "ram:64MiB, null:1TiB, file:/srv/disk.img or rbd:POOL/IMAGE".
 std::string examples();
 
 }  // namespace mrpool::storage

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
+#include "examples/storage/backend.h"
 #include "examples/storage/spec.h"
 
 namespace mrpool::storage {
@@ -30,7 +31,7 @@ std::optional<StoreIdentity> identity_of(const StoreSpec& spec) {
 // What two stores that are one have in common; empty: nothing, as memory without a name.
 std::string key_of(const StoreSpec& spec, const std::optional<StoreIdentity>& identity) {
   if (identity) return identity->text();
-  if (spec.scheme != "file") return {};
+  if (spec.scheme != "file") return address_of(spec);
   std::error_code error;
   const std::filesystem::path whole = std::filesystem::weakly_canonical(spec.target, error);
   return error ? spec.target : whole.string();
@@ -80,6 +81,7 @@ class Opening {
 
   absl::Status identify();
   std::shared_ptr<Volume> find(const StoreIdentity& identity, const Wanted& wanted) const;
+  std::shared_ptr<Volume> find(const std::string& address, const Wanted& wanted) const;
   static std::string group_of(const std::string& parent, const StoreSpec& spec, uint32_t block_size,
                               bool loosely);
   absl::Status match_memory();
@@ -120,7 +122,7 @@ absl::Status Opening::identify() {
                       alike ? "one of them with a \"uuid\" of its own" : "")));
       }
     }
-    if (identity) each.before = find(*identity, each);
+    each.before = identity ? find(*identity, each) : find(address_of(each.spec), each);
   }
   return absl::OkStatus();
 }
@@ -130,6 +132,18 @@ std::shared_ptr<Volume> Opening::find(const StoreIdentity& identity, const Wante
   std::shared_ptr<Volume> found;
   for (const ServedStore& each : served_) {
     if (each.volume->identity() != identity) continue;
+    if (each.volume->spec() == wanted.as.spec) return each.volume;
+    if (found == nullptr) found = each.volume;
+  }
+  return found;
+}
+
+// The same for a store that others keep, which is known by its address until it is open.
+std::shared_ptr<Volume> Opening::find(const std::string& address, const Wanted& wanted) const {
+  std::shared_ptr<Volume> found;
+  for (const ServedStore& each : served_) {
+    const absl::StatusOr<StoreSpec> spec = parse_spec(each.volume->spec());
+    if (address.empty() || !spec.ok() || address_of(*spec) != address) continue;
     if (each.volume->spec() == wanted.as.spec) return each.volume;
     if (found == nullptr) found = each.volume;
   }
@@ -219,7 +233,7 @@ void Opening::match_given() {
 }
 
 bool Opening::unchanged(const Wanted& wanted) const {
-  if (wanted.before == nullptr) return false;
+  if (wanted.before == nullptr || wanted.before->fenced()) return false;
   const absl::StatusOr<StoreSpec> spec = parse_spec(wanted.before->spec());
   return spec.ok() && normal(*spec) == normal(wanted.spec) &&
          wanted.before->geometry().block_size == wanted.as.block_size;

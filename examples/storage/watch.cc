@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -56,6 +57,50 @@ std::vector<std::string> StoreLook::look(std::span<const std::shared_ptr<Volume>
   return lines;
 }
 
+namespace {
+
+// The notifications of stores for all watches. Reactors post them, so the mutex is held briefly.
+class News {
+ public:
+  uint64_t count() {
+    const std::lock_guard lock(mutex_);
+    return count_;
+  }
+  void tell() {
+    {
+      const std::lock_guard lock(mutex_);
+      ++count_;
+    }
+    told_.notify_all();
+  }
+  // Until there is more than `seen`, or stop().
+  void wait(std::chrono::nanoseconds period, uint64_t seen, const std::atomic<bool>& stop) {
+    std::unique_lock lock(mutex_);
+    told_.wait_for(lock, period, [&] { return stop || count_ != seen; });
+  }
+  void stop(std::atomic<bool>& flag) {
+    {
+      const std::lock_guard lock(mutex_);
+      flag = true;
+    }
+    told_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable told_;
+  uint64_t count_ = 0;
+};
+// Never destroyed: a watch that hangs may outlive main().
+News& news() {
+  static News& all = *new News;
+  return all;
+}
+
+}  // namespace
+
+void look_at_stores() { news().tell(); }
+
 // Shared with the thread, which may outlive the watch.
 struct StoreWatch::State {
   const std::chrono::nanoseconds period;
@@ -63,7 +108,7 @@ struct StoreWatch::State {
   const Report report;
   std::mutex mutex;
   std::condition_variable wake;
-  bool stop = false;
+  std::atomic<bool> stop{false};  // set under both mutexes
   bool ended = false;
 
   // `stores` and `report` are called with the mutex held, so that none begins after the stop.
@@ -71,6 +116,7 @@ struct StoreWatch::State {
     StoreLook look;
     std::unique_lock lock(mutex);
     while (!stop) {
+      const uint64_t seen = news().count();
       std::vector<std::shared_ptr<Volume>> all = stores();
       lock.unlock();
       const std::vector<std::string> lines = look.look(all);
@@ -78,7 +124,9 @@ struct StoreWatch::State {
       lock.lock();
       if (stop) break;
       report(lines);
-      wake.wait_for(lock, period, [this] { return stop; });
+      lock.unlock();
+      news().wait(period, seen, stop);
+      lock.lock();
     }
     ended = true;
     wake.notify_all();
@@ -102,8 +150,7 @@ StoreWatch::StoreWatch(std::chrono::nanoseconds period, Stores stores, Report re
 
 StoreWatch::~StoreWatch() {
   std::unique_lock lock(state_->mutex);
-  state_->stop = true;
-  state_->wake.notify_all();
+  news().stop(state_->stop);
   state_->wake.wait_for(lock, kPatience, [this] { return state_->ended; });
 }
 

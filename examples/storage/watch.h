@@ -1,5 +1,5 @@
-// Watches the stores that are served: what grows, shrinks, is replaced or vanishes while nobody
-// asks.
+// Watches the stores that are served: whether they grow, shrink, are replaced or vanish. It looks
+// periodically, and at once when a store reports a change.
 //
 // Thread safety: StoreLook: one thread. StoreWatch: made and destroyed by one thread; its calls
 // come from a thread of its own, one at a time. Ownership: looking at a store keeps it open
@@ -36,13 +36,16 @@ class StoreLook {
   std::map<const Volume*, Seen> seen_;
 };
 
+// A store reports a change: every watch of this process looks at once. Any thread.
+void look_at_stores();
+
 class StoreWatch {
  public:
   using Stores = std::function<std::vector<std::shared_ptr<Volume>>()>;
   using Report = std::function<void(std::span<const std::string> lines)>;
 
-  // At once and every `period` asks for the stores, looks at them, and calls `report`, without
-  // lines when nothing has changed.
+  // At once, every `period` and at look_at_stores() asks for the stores, looks at them, and calls
+  // `report`, without lines when nothing has changed.
   StoreWatch(std::chrono::nanoseconds period, Stores stores, Report report);
   StoreWatch(const StoreWatch&) = delete;
   StoreWatch& operator=(const StoreWatch&) = delete;

@@ -19,6 +19,7 @@ class VolumeWrapper : public Volume {
   const StoreIdentity& identity() const override { return inner_->identity(); }
   absl::Status still_there() const override { return inner_->still_there(); }
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to) override { return inner_->refresh(grow_to); }
+  bool fenced() const override { return inner_->fenced(); }
   std::span<std::byte> memory() override { return inner_->memory(); }
   std::byte* locate(uint64_t offset, uint64_t length) override {
     return inner_->locate(offset, length);

@@ -46,6 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } else {
     check_spec(*spec);
     check_taking(text, *spec);
+    const absl::Status text_alone = mrpool::storage::check(text);
+    FUZZ_CHECK(text_alone.ok() || !text_alone.message().empty());
     if (spec->scheme != "null") return 0;
   }
   FUZZ_CHECK(mrpool::storage::check(text).ok() == mrpool::storage::open(text).ok());

@@ -32,6 +32,9 @@ PARAMETERS = {
                         "preferred_unmap_granularity:n preferred_unmap_alignment:n",
     "bdev_aio_create": "name!:s filename!:s block_size:n readonly:b fallocate:b uuid:s nowait:b",
     "bdev_uring_create": "name!:s filename!:s block_size:n uuid:s",
+    "bdev_rbd_create": "name:s user_id:s pool_name!:s rbd_name!:s block_size!:n config:o "
+                       "cluster_name:s namespace_name:s uuid:s",
+    "bdev_rbd_delete": NAMED,
     "bdev_malloc_delete": NAMED, "bdev_null_delete": NAMED, "bdev_aio_delete": NAMED,
     "bdev_uring_delete": NAMED, "bdev_aio_rescan": NAMED, "bdev_uring_rescan": NAMED,
     "bdev_null_resize": "name!:s new_size!:n",

@@ -33,6 +33,8 @@ DIRECTIONS = {
     "examples/protocol/iscsi": BASE,
     "examples/protocol/scsi": BASE,
     "examples/storage": BASE,
+    # A plugin is of a library of others, and has nothing of this project.
+    "examples/storage/plugins": ("examples/storage/remote_api.h",),
     "examples/control": BASE,
     # What is shown, and how; who fills it is the engine.
     "examples/metrics": BASE,

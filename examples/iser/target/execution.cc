@@ -49,6 +49,8 @@ Sense sense_of(storage::Error error) {
       return scsi::kInvalidOpcode;
     case storage::Error::kNotReady:
       return scsi::kNotReady;
+    case storage::Error::kInaccessible:
+      return scsi::kPortUnavailable;
     case storage::Error::kInternal:
       return scsi::kInternalFailure;
   }

@@ -128,6 +128,8 @@ Status to_status(storage::Error error) {
       return with_dnr(Status::kInvalidOpcode);
     case storage::Error::kNotReady:
       return Status::kNamespaceNotReady;
+    case storage::Error::kInaccessible:
+      return Status::kInternalPathError;
     case storage::Error::kInternal:
       return Status::kInternal;
   }

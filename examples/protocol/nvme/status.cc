@@ -69,6 +69,7 @@ constexpr Name kNames[] = {
     {Status::kCompareFailure, "compare_failure"},
     {Status::kAccessDenied, "access_denied"},
     {Status::kDeallocatedBlock, "deallocated_or_unwritten_block"},
+    {Status::kInternalPathError, "internal_path_error"},
 };
 
 std::string_view name_of(Status status, bool fabrics) {

@@ -65,6 +65,9 @@ enum class Status : uint16_t {
   kCompareFailure = 0x285,
   kAccessDenied = 0x286,
   kDeallocatedBlock = 0x287,
+
+  // Path related, type 3: another path may do it.
+  kInternalPathError = 0x300,
 };
 
 inline constexpr uint16_t kDnr = 0x4000;   // do not retry

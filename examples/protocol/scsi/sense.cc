@@ -95,6 +95,7 @@ constexpr Meaning kMeanings[] = {
     {kLunNotSupported, "logical unit not supported"},
     {kInvalidFieldInParameters, "invalid field in parameter list"},
     {kStopped, "initializing command required"},
+    {kPortUnavailable, "logical unit not accessible, target port in unavailable state"},
     {kWriteProtected, "write protected"},
     {kSpaceAllocationFailed, "space allocation failed"},
     {kReadError, "unrecovered read error"},

@@ -73,6 +73,8 @@ inline constexpr Sense kSavingNotSupported{SenseKey::kIllegalRequest, 0x39, 0x00
 inline constexpr Sense kInsufficientRegistrations{SenseKey::kIllegalRequest, 0x55, 0x04};
 inline constexpr Sense kStopped{SenseKey::kNotReady, 0x04, 0x02};  // needs START STOP UNIT
 inline constexpr Sense kNotReady{SenseKey::kNotReady, 0x04, 0x00};
+// Another port may have access.
+inline constexpr Sense kPortUnavailable{SenseKey::kNotReady, 0x04, 0x0c};
 inline constexpr Sense kWriteProtected{SenseKey::kDataProtect, 0x27, 0x00};
 inline constexpr Sense kSpaceAllocationFailed{SenseKey::kDataProtect, 0x27, 0x07};
 inline constexpr Sense kReadError{SenseKey::kMediumError, 0x11, 0x00};

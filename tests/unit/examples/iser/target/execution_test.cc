@@ -135,7 +135,8 @@ TEST_F(ExecutionTest, StorageErrorsBecomeSenseData) {
            {storage::Error::kReadOnly, scsi::kWriteProtected},
            {storage::Error::kInternal, scsi::kInternalFailure},
            {storage::Error::kOutOfRange, scsi::kLbaOutOfRange},
-           {storage::Error::kNotReady, scsi::kNotReady}}) {
+           {storage::Error::kNotReady, scsi::kNotReady},
+           {storage::Error::kInaccessible, scsi::kPortUnavailable}}) {
     memory.error = error;
     Counted write;
     EXPECT_TRUE(write.start(store, plan(Plan::Kind::kWrite, 0, 1), pieces(data)));

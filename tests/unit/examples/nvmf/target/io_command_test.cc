@@ -244,6 +244,7 @@ TEST(StorageErrors, MapOntoNvme) {
   EXPECT_STATUS(to_status(Error::kReadOnly), dnr(Status::kNamespaceWriteProtected));
   EXPECT_STATUS(to_status(Error::kOutOfRange), dnr(Status::kLbaOutOfRange));
   EXPECT_STATUS(to_status(Error::kNotReady), Status::kNamespaceNotReady);
+  EXPECT_STATUS(to_status(Error::kInaccessible), Status::kInternalPathError);
   EXPECT_STATUS(to_status(Error::kInternal), Status::kInternal);
 }
 
