@@ -250,6 +250,32 @@ verify() {
     fail "fio: $* on $dev"
 }
 
+# --- a load that goes on while things change ------------------------------------------------------
+
+LOAD=
+
+# load_start DEVICE: verified writes until load_end; few, so that the emulated machine has time for
+# the rest.
+load_start() {
+  fio --name=load --filename="$1" --direct=1 --ioengine=libaio --iodepth=4 --rw=randwrite --bs=4k \
+    --size=1M --verify=crc32c --verify_fatal=1 --verify_backlog=64 --time_based --runtime=600 \
+    --rate_iops=100 >"$RUN/load" 2>&1 &
+  LOAD=$!
+}
+
+# load_end: the load goes on by another hundred of what the scenario's function `writes` prints, and
+# ends without an error.
+load_end() {
+  local before
+  before=$(writes)
+  until_true 60 load_goes_on "$before" ||
+    fail "the load stands still after $before writes: $(cat "$RUN/load")"
+  kill -INT "$LOAD"
+  wait "$LOAD" || [ $? = 128 ] || fail "the load: $(cat "$RUN/load")"
+  grep -q 'err= 0' "$RUN/load" || fail "the load: $(cat "$RUN/load")"
+}
+load_goes_on() { kill -0 "$LOAD" && [ "$(writes)" -gt $(($1 + 100)) ]; }
+
 # --- the end of every scenario ---------------------------------------------------------------------
 
 on_exit() {

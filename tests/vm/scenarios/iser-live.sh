@@ -31,13 +31,11 @@ iscsi_discover
 iscsi_log_in $IQN
 disk=$(unit $IQN $LINUX 0)
 grows=$(unit $IQN $LINUX 1)
-fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --iodepth=4 --rw=randwrite --bs=4k \
-  --size=1M --verify=crc32c --verify_fatal=1 --verify_backlog=64 --time_based --runtime=600 \
-  --rate_iops=100 >"$RUN/load" 2>&1 &
-load=$!
+load_start "$disk"
 
 step "a LUN appears"
-ctl lun add $IQN --storage ram:8MiB --lun 5
+ctl store create added --storage ram:8MiB
+ctl lun add $IQN --store added --lun 5
 until_true 40 told "$grows" REPORTED_LUNS_DATA_HAS_CHANGED ||
   fail "no unit attention of the LUNs"
 iscsiadm -m session --rescan >/dev/null
@@ -60,15 +58,11 @@ dd if="$RUN/data" of="$grows" bs=1M seek=31 oflag=direct status=none
 
 step "a LUN goes, and the load goes on"
 ctl lun remove $IQN --lun 5
+ctl store delete added
 refused dd if="$added" of=/dev/null bs=1M count=1 iflag=direct
 echo 1 >"/sys/class/block/${added##*/}/device/delete"
 writes() { awk '{print $5}' "/sys/class/block/${disk##*/}/stat"; }
-before=$(writes)
-more() { kill -0 $load && [ "$(writes)" -gt $((before + 100)) ]; }
-until_true 60 more || fail "the load stands still after $before writes: $(cat "$RUN/load")"
-kill -INT $load
-wait $load || [ $? = 128 ] || fail "the load: $(cat "$RUN/load")"
-grep -q 'err= 0' "$RUN/load" || fail "the load: $(cat "$RUN/load")"
+load_end
 
 step "the initiator is removed"
 kill $uevents

@@ -47,11 +47,7 @@ holds() {  # DEVICE OFFSET-MIB: what is written there is read
 }
 
 step "verified load of both hosts"
-# Little, so that the emulated machine has time for the rest.
-fio --name=load --filename="$dev" --direct=1 --ioengine=libaio --iodepth=4 --rw=randwrite --bs=4k \
-  --size=1M --verify=crc32c --verify_fatal=1 --verify_backlog=64 --time_based --runtime=600 \
-  --rate_iops=100 >"$RUN/load" 2>&1 &
-load=$!
+load_start "$dev"
 "$BIN/mrpool-nvmf" perf "$URI" --subnqn $NQN --host-nqn $OTHER --rw randrw --bs 4k --iodepth 2 \
   --rate_iops 100 --offset 16MiB --size 8MiB --verify crc32c --time_based --runtime 600 \
   >"$RUN/other" 2>&1 &
@@ -120,12 +116,7 @@ writes() {
   ctl call bdev_get_iostat --params '{"names": ["load"]}' |
     sed -n 's/.*"num_write_ops": *\([0-9]*\).*/\1/p'
 }
-before=$(writes)
-more() { kill -0 $load && [ "$(writes)" -gt $((before + 100)) ]; }
-until_true 60 more || fail "the load stands still after $before writes: $(cat "$RUN/load")"
-kill -INT $load
-wait $load || [ $? = 128 ] || fail "the load: $(cat "$RUN/load")"
-grep -q 'err= 0' "$RUN/load" || fail "the load: $(cat "$RUN/load")"
+load_end
 
 step "this host is removed too"
 ctl host remove $NQN --host $HOST_NQN
