@@ -327,7 +327,7 @@ const Rule kRules[] = {
      [](Bench& b, RuleLine l) {
        return region_probe(b, l, kBoth, Request::kWrite, int64_t(kSize - kBytes + 8), false);
      }},
-    {"write-before-the-start", "a WRITE that starts 8 bytes in front of the region", false,
+    {"write-before-the-start", "a WRITE that starts 8 bytes before the region", false,
      [](Bench& b, RuleLine l) { return region_probe(b, l, kBoth, Request::kWrite, -8, false); }},
     {"write-wrapped", "a WRITE whose end wraps around the address space", false,
      [](Bench& b, RuleLine l) -> absl::StatusOr<RuleLine> {
@@ -386,8 +386,7 @@ const Rule kRules[] = {
      [](Bench& b, RuleLine l) {
        return fast_probe(b, l, kWritable, Request::kWrite, int64_t(kSize / 2 - kBytes + 8), false);
      }},
-    {"fast-before-the-start", "a READ in front of the registered bytes, inside the base region",
-     true,
+    {"fast-before-the-start", "a READ before the registered bytes, inside the base region", true,
      [](Bench& b, RuleLine l) {
        return fast_probe(b, l, Access::kRemoteRead, Request::kRead, -8, false);
      }},

@@ -27,7 +27,7 @@ enum class Break {
 constexpr CanaryRule kCanaries[] = {
     {"unknown-flag", "accepts a mandatory flag it does not know", "bit 10"},
     {"forbidden-flags", "accepts remote write without local write", "remote_write"},
-    {"answer", "does not say which optional flags it ignored", "local_write|bit 21"},
+    {"answer", "does not report which optional flags it ignored", "local_write|bit 21"},
     {"read-right", "every key can be read", "read-without-right"},
     {"write-right", "every key can be written", "write-without-right"},
     {"bound", "a region is one page longer than asked for", "write-past-the-end"},
@@ -35,9 +35,9 @@ constexpr CanaryRule kCanaries[] = {
      "fast-past-the-end"},
     {"fast-right", "a fast-registered key can always be written", "fast-write-without-right"},
     {"pd", "one protection domain for all", "other-pd"},
-    {"invalidate", "a key lives on behind its local invalidation", "local-invalidate"},
+    {"invalidate", "a key stays valid after its local invalidation", "local-invalidate"},
     {"ceiling", "forgets the ceiling of an MR", "beyond-the-ceiling"},
-    {"deregister", "a region stays registered for ever", "deregistered"},
+    {"deregister", "a region stays registered forever", "deregistered"},
 };
 
 // Shared by everything a canary makes; outlives the regions that are never given back.

@@ -42,10 +42,11 @@ void declare(base::CommandLine& program, Arguments& arguments) {
   program.operand("DEVICE", "uiwarp:// or verbs://HOST, the address of an RDMA device", "uiwarp://",
                   arguments.device);
   program.choice<Format>(
-      "output-format", "how the findings are printed", arguments.format,
+      "output-format", "format of the findings", arguments.format,
       {{"table", Format::kTable}, {"json", Format::kJson}, {"markdown", Format::kMarkdown}});
-  program.text("output", "FILE", "write there instead of to the standard output", arguments.output);
-  program.text("canary", "RULE", "break one rule on purpose, to see it caught", arguments.canary);
+  program.text("output", "FILE", "write to this file instead of standard output", arguments.output);
+  program.text("canary", "RULE", "break one rule on purpose, to check that it is detected",
+               arguments.canary);
   program.answer("list-canaries", "print the rules that --canary can break", [] {
     std::string list;
     for (const CanaryRule& rule : canary_rules()) {
@@ -106,8 +107,9 @@ int audit_device(const Arguments& arguments) {
 int main(int argc, char** argv) {
   namespace audit = mrpool::audit;
   mrpool::base::hold_standard_streams();
-  mrpool::base::CommandLine program(audit::kProgram,
-                                    "What a device's keys give, and that they give nothing more.");
+  mrpool::base::CommandLine program(
+      audit::kProgram,
+      "Checks which accesses a device's keys permit, and that they permit nothing else.");
   audit::Arguments arguments;
   audit::declare(program, arguments);
   if (const auto status = program.begin(argc, argv)) return *status;

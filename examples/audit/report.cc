@@ -73,7 +73,7 @@ std::string to_markdown(const Report& report) {
     absl::StrAppend(&out, "| `", cell(line.flags), "` | ", line.answer, " | ", cell(line.detail),
                     " | ", word(line.verdict), " |\n");
   }
-  out += "\n| rule | what is tried | what happened | verdict |\n| --- | --- | --- | --- |\n";
+  out += "\n| rule | access | result | verdict |\n| --- | --- | --- | --- |\n";
   for (const RuleLine& line : report.rules) {
     absl::StrAppend(&out, "| ", line.rule, " | ", cell(line.meaning), " | ", cell(line.outcome),
                     " | ", word(line.verdict), " |\n");

@@ -135,9 +135,9 @@ void add_daemon(Commands& commands) {
         return conversation.change("log_set_level", {{"level", raw->level}},
                                    absl::StrCat("the level of the log is ", raw->level));
       });
-  log.operand("LEVEL", "as rpc_get_methods' log_set_level takes it", "INFO", raw->level);
+  log.operand("LEVEL", "one of the levels of log_set_level", "INFO", raw->level);
 
-  commands.add("save", "write the configuration that is served to the daemon's file", "",
+  commands.add("save", "write the served configuration to the daemon's file", "",
                [](Conversation& conversation) {
                  return conversation.change("save_config", {{"write", true}}, "saved");
                });

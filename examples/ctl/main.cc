@@ -10,15 +10,15 @@ namespace mrpool::ctl {
 namespace {
 
 constexpr const char* kNotes =
-    R"(A command of two words may be written with a blank: subsystem list. The daemon must have been
-started with --control PATH. Without --socket, MRPOOL_SOCKET names the socket, or the only one
-below /run is taken: /run/mrpool*/*.sock.
+    R"(A command of two words may be written with a space: subsystem list. The daemon must have been
+started with --control PATH. Without --socket, MRPOOL_SOCKET names the socket; without both, the
+only socket below /run is used: /run/mrpool*/*.sock.
 
 Exit status:
   0    done
-  1    the daemon could not do it, there is such a thing already, or the connection was lost
+  1    the daemon failed, the object exists already, or the connection was lost
   2    the command line, or a parameter of a method, is wrong
-  3    no daemon, no permission, no answer in time, no such thing, or it is in use
+  3    no daemon, no permission, no answer in time; or the object does not exist or is in use
 )";
 constexpr const char* kExamples =
     R"(  $ mrpool-ctl subsystem list

@@ -75,7 +75,7 @@ absl::Status drop_rights(const char* program, const Options& options) {
 std::string rights_hint(const Options& options, const absl::Status& status) {
   if (options.user.empty() || !absl::StrContains(status.message(), "ermission denied")) return {};
   return absl::StrCat("; the daemon runs as ", options.user,
-                      ", who has to be able to read the file and to open what it names");
+                      ", which must be able to read the file and to open its stores");
 }
 
 }  // namespace mrpool::engine

@@ -71,8 +71,8 @@ absl::StatusOr<std::string> resolve_host(const std::string& host) {
   if (const auto address = base::IpAddress::parse(host)) {
     if (!address->ipv6()) return address->to_string();
     if (!address->link_local() || !address->scope().empty()) return host;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "'", host, "' is link-local: name the interface too, as in '", host, "%eth0'"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", host, "' is link-local: add the interface, as in '", host, "%eth0'"));
   }
   addrinfo hints{};
   hints.ai_flags = AI_PASSIVE;

@@ -124,7 +124,7 @@ bool QpLink::admit(Standing standing, std::string_view host) {
 void QpLink::evict() {
   evicted_ = true;
   drop(standing_ == Standing::kStranger ? "it has not logged in, and others need its place"
-                                        : "it only looks around, and others need its place");
+                                        : "it only uses discovery, and others need its place");
 }
 
 // Checks time-outs periodically.
@@ -132,7 +132,7 @@ void QpLink::tick(Nanoseconds now) {
   if (closed_) return session_->linger(now);
   if (closing_) return;
   if (standing_ != Standing::kStranger) early_.reset();
-  if (too_slow(now)) return drop("a transfer was not done in time");
+  if (too_slow(now)) return drop("a transfer was not completed in time");
   ticked_ = now;
   session_->tick(now);
 }

@@ -202,8 +202,8 @@ void Worker::look_at_limits(Nanoseconds now) {
   if (const uint64_t waits = staging_waits_.risen(staging_->waits(), now); waits != 0) {
     base::log({.event = base::Event::kStagingExhausted,
                .message = absl::StrCat("worker ", index_, ": ", waits,
-                                       " commands have waited for staging memory; --staging has "
-                                       "more of it")});
+                                       " commands waited for staging memory; a larger "
+                                       "--staging avoids this")});
   }
   uint64_t exhaustions = 0;
   for (const auto& [context, device] : devices_) {
@@ -212,8 +212,8 @@ void Worker::look_at_limits(Nanoseconds now) {
   if (const uint64_t more = mr_exhaustions_.risen(exhaustions, now); more != 0) {
     base::log({.event = base::Event::kMrsExhausted,
                .message = absl::StrCat("worker ", index_, ": the MR pool was empty ", more,
-                                       " times, and transfers have waited; --mrs has more of "
-                                       "them")});
+                                       " times, and transfers waited; a larger --mrs avoids "
+                                       "this")});
   }
 }
 

@@ -12,7 +12,7 @@ namespace mrpool::load {
 
 void add_options(base::CommandLine& command, CopyPace& pace, uint32_t most) {
   command.size("bs", "bytes of one command", pace.chunk, {.least = 1});
-  command.count("iodepth", "commands under way", pace.depth, {.least = 1, .most = most});
+  command.count("iodepth", "outstanding commands", pace.depth, {.least = 1, .most = most});
   command.choice<std::string>("eta", "the live line on stderr; auto: on a terminal", pace.eta,
                               {{"auto", "auto"}, {"always", "always"}, {"never", "never"}});
 }

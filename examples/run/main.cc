@@ -285,9 +285,8 @@ void declare_checker(base::CommandLine& program, Options& options) {
                 options.check_exit, {.least = 0, .most = 255});
   program.option(
       "suppressions", "FILE",
-      "with --check: leave out the findings that a line KIND:PATTERN of FILE names; the "
-      "pattern, in which * stands for anything, is looked for in functions, files and "
-      "objects of the stacks",
+      "with --check: suppress findings that match a line KIND:PATTERN of FILE; the pattern, in "
+      "which * matches any text, is searched in functions, files and objects of the stacks",
       [&options, open = file_for(O_RDONLY, options.suppressions)](std::string_view path) {
         const absl::Status status = open(path);
         return status.ok() ? check_suppressions(options.suppressions) : status;
@@ -343,17 +342,17 @@ int main(int argc, char** argv) {
   const std::string acknowledged(provider::kAcknowledged);
   program.choice(
       "completions",
-      "what a completed SEND or WRITE says. sent: its bytes are on their way; acknowledged: "
-      "they are in the peer's memory, as on InfiniBand, which takes a round trip more",
+      "what a completed SEND or WRITE means. sent: its bytes are on their way; acknowledged: "
+      "they are in the peer's memory, as on InfiniBand, which costs another round trip",
       options.completions, {{sent, sent}, {acknowledged, acknowledged}});
   program.flag("device-file",
-               "let the device's file in /dev/infiniband seem to be there, for programs that look "
-               "for it, as UCX does (docs/operate/verbs_programs.md)",
+               "make the device's file in /dev/infiniband appear to exist, for programs that check "
+               "it, such as UCX (docs/operate/verbs_programs.md)",
                options.device_file);
-  program.flag("stats", "write what ran to standard error at exit", options.stats);
+  program.flag("stats", "print statistics to standard error at exit", options.stats);
   program.option(
       "pcap", "FILE",
-      "write what connections carry to FILE, for Wireshark and tshark; %p in its name is "
+      "write the traffic of connections to FILE, for Wireshark and tshark; %p in its name is "
       "the process id, without it children write to FILE.ID",
       [&options](std::string_view name) { return make_capture(name, options.pcap); });
   declare_checker(program, options);

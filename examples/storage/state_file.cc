@@ -35,8 +35,8 @@ absl::StatusOr<Descriptor> own_state_directory(const std::string& directory) {
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file.get() < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat(path,
-                                                   ": cannot be made; give the daemon the "
-                                                   "right to write to its state directory"));
+                                                   ": cannot be created; give the daemon "
+                                                   "write permission for its state directory"));
   }
   absl::Status status = lock_file(file.get(), directory, false,
                                   "end it first, or give each daemon a state directory of its own");

@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<TransferThreads>> TransferThreads::create() {
   } catch (const std::system_error& error) {
     if (self->threads_.empty()) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("no thread to be had (raise `ulimit -u`): ", error.what()));
+          absl::StrCat("no thread could be started (raise `ulimit -u`): ", error.what()));
     }
   }
   return self;

@@ -149,7 +149,7 @@ void add_ls(base::CommandLine& program) {
 
 void add_inq(base::CommandLine& program) {
   const auto options = std::make_shared<ClientOptions>();
-  base::CommandLine& command = program.command("inq", "show what a unit says it is",
+  base::CommandLine& command = program.command("inq", "show the identification of a unit",
                                                [options] { return inquire(*options); });
   add_unit_options(command, *options);
   command.examples("  $ mrpool-iser inq uiwarp://127.0.0.1:3260 --target IQN --lun 1\n");

@@ -214,7 +214,7 @@ void add_read(base::CommandLine& program) {
       "read", "copy a unit, or a range of it, to a file or stdout", [copy] { return read(*copy); });
   add_unit_options(command, copy->client);
   command.section("Copy");
-  command.text("output", "FILE", "where to; - is stdout", copy->file);
+  command.text("output", "FILE", "the file to write; - is stdout", copy->file);
   load::add_options(command, copy->range, "first byte of the range",
                     "bytes (default: to the end of the unit)");
   load::add_options(command, copy->pace, kMaxDepth);
@@ -232,7 +232,7 @@ void add_write(base::CommandLine& program) {
                                                [copy] { return write(*copy); });
   add_unit_options(command, copy->client);
   command.section("Copy");
-  command.text("input", "FILE", "what to write; - is stdin", copy->file);
+  command.text("input", "FILE", "the file to read; - is stdin", copy->file);
   load::add_options(command, copy->range, "first byte of the range",
                     "bytes at most (default: to the end of the input)");
   load::add_options(command, copy->pace, kMaxDepth);

@@ -62,7 +62,7 @@ void Session::login_answer(std::span<const std::byte> message) {
   absl::Status status = login_.on_response(response, data_of(message), next);
   if (!status.ok()) return fail(std::move(status));
   if (next) return send_login(*next);
-  if (!login_.finished()) return fail(absl::InternalError("a login that leads nowhere"));
+  if (!login_.finished()) return fail(absl::InternalError("a login that does not progress"));
   exp_stat_sn_ = login_.exp_stat_sn();
   exp_cmd_sn_ = response.window.exp_cmd_sn;
   max_cmd_sn_ = response.window.max_cmd_sn;

@@ -126,9 +126,9 @@ void add_copy(base::CommandLine& program, bool to_namespace) {
   add_options(command, job->host, HostOptionSet::kNamespace);
   command.section("Copy");
   if (to_namespace) {
-    command.text("input", "FILE", "what to write; - is stdin", job->file);
+    command.text("input", "FILE", "the file to read; - is stdin", job->file);
   } else {
-    command.text("output", "FILE", "where to; - is stdout", job->file);
+    command.text("output", "FILE", "the file to write; - is stdout", job->file);
   }
   load::add_options(command, job->copy.range, "first byte of the range",
                     to_namespace ? "bytes at most (default: to the end of the input)"

@@ -27,14 +27,15 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
   if (set == HostOptionSet::kNamespace || set == HostOptionSet::kLoad) {
     command.count("nsid", "the namespace", options.nsid, {.least = 1});
   }
-  command.text("host-nqn", "NQN", "who we are (default: /etc/nvme/hostnqn, else a random UUID)",
+  command.text("host-nqn", "NQN",
+               "NQN of this host (default: /etc/nvme/hostnqn, else a random UUID)",
                options.host_nqn);
   command.duration("connect-timeout", "for one connection", options.connect_timeout, kTimeouts);
   command.duration("timeout", "for one command", options.timeout, kTimeouts);
   if (set == HostOptionSet::kAddressOnly || set == HostOptionSet::kSubsystem) return;
   command.duration("keep-alive", "keep-alive time-out; 0 switches it off", options.keep_alive,
                    {.most = kTimeouts.most});
-  command.flag("reconnect", "after a lost connection, connect again and repeat what was under way",
+  command.flag("reconnect", "after a lost connection, reconnect and repeat outstanding commands",
                options.reconnect);
   command.duration("reconnect-delay", "between attempts", options.reconnect_delay,
                    {.most = kTimeouts.most});

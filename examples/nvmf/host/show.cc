@@ -173,7 +173,7 @@ void add_show(base::CommandLine& program, const char* name, const char* summary,
   });
   add_options(command, arguments->host, set);
   command.section("Report");
-  command.choice<bool>("output-format", "how it is printed", arguments->json,
+  command.choice<bool>("output-format", "format of the output", arguments->json,
                        {{"normal", false}, {"json", true}});
   command.examples(example);
 }

@@ -302,7 +302,7 @@ void Control::add_show_methods() {
            [this](const Given& given) { return get_queues(given); });
   add_look("nvmf_subsystem_get_listeners", "the ports, which serve all subsystems",
            {nqn_parameter(), target}, [this](const Given& given) { return get_listeners(given); });
-  add_look("nvmf_get_transports", "the one there is, with its limits",
+  add_look("nvmf_get_transports", "the only transport, with its limits",
            {text("trtype", "RDMA"), target},
            [this](const Given& given) { return get_transports(given); });
   add_look("nvmf_get_stats", "queues and commands of each worker thread", {target},

@@ -113,8 +113,8 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
         discovering.push_back(controller);
       } else if (const auto at = subsystems_.find(subsystem.nqn);
                  at == subsystems_.end() || at->second.get() != &subsystem) {
-        ended.emplace_back(controller, at == subsystems_.end() ? "its subsystem is served no longer"
-                                                               : "its subsystem is another now");
+        ended.emplace_back(controller, at == subsystems_.end() ? "its subsystem was removed"
+                                                               : "its subsystem was replaced");
       } else if (!subsystem.allows(controller->identity().host_nqn)) {
         ended.emplace_back(controller, "the host may no longer connect");
       } else {

@@ -12,7 +12,8 @@ constexpr uint8_t kFullFeature = uint8_t(Stage::kFullFeature);
 absl::string_view absl_view(std::string_view text) { return {text.data(), text.size()}; }
 
 absl::Status protocol_error(std::string_view what) {
-  return absl::InternalError(absl::StrCat("the target broke the login: ", absl_view(what)));
+  return absl::InternalError(
+      absl::StrCat("the target violated the login protocol: ", absl_view(what)));
 }
 
 absl::Status refused(LoginStatus status) {
@@ -143,7 +144,7 @@ absl::Status InitiatorLogin::security(std::span<const KeyValue> pairs,
     const auto bytes = proof ? parse_binary(*proof) : std::nullopt;
     if (!name || *name != options_.mutual->user || !bytes ||
         !own_.verify(options_.mutual->secret, *bytes)) {
-      return absl::UnauthenticatedError("the target could not prove that it knows the secret");
+      return absl::UnauthenticatedError("the target does not know the secret");
     }
     mutual_done_ = true;
   }
