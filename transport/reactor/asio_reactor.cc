@@ -16,10 +16,11 @@ namespace mrpool {
 namespace {
 
 // How long Asio's descriptors may go unasked; for how long a reactor polls is ReactorOptions::spin.
-// An empty round costs about 0.3 µs and entering Asio as much again, so the two periods bound its
-// share to an eighth of an idle loop and a thirtieth of a busy one.
-constexpr Nanoseconds kAsioPeriodWhenIdle = std::chrono::microseconds(2);
-constexpr Nanoseconds kAsioPeriodWhenBusy = std::chrono::microseconds(10);
+// An empty round costs about 0.3 µs and entering Asio as much again. uiwarp's connections are in a
+// set of their own, which is asked more often (uiwarp/edge_set.h). Both together take an eighth of
+// an idle loop and a thirtieth of a busy one.
+constexpr Nanoseconds kAsioPeriodWhenIdle = std::chrono::microseconds(6);
+constexpr Nanoseconds kAsioPeriodWhenBusy = std::chrono::microseconds(20);
 // Handlers of one round. A coroutine that yields by posting itself makes io_context::poll()
 // endless, and everything that is polled would stand still.
 constexpr size_t kMaxHandlers = 256;

@@ -94,6 +94,7 @@ class Context final : public Poller, public std::enable_shared_from_this<Context
 
   struct Lists;
   std::unique_ptr<Lists> lists_;
+  size_t hot_ = 0;  // connections, in the last round
   bool armed_ = false;
   Timer wake_up_{[](Timer&) {}};  // a round is all that is wanted of it
 };

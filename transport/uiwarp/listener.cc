@@ -23,6 +23,7 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
         bytes_(std::move(bytes)),
         request_(*decode_mpa(bytes_, /*reply=*/false)) {
     stream_->attach(home_, *this);
+    stream_->stop_watching();  // another reactor's thread may take it from here
     info_ = {.local = stream_->local_name(),
              .peer = stream_->peer_name(),
              .private_data = request_.private_data};

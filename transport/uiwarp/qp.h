@@ -103,6 +103,7 @@ class UiwarpQp final : public Qp,
   ListNode dirty_node;
   Nanoseconds hot_until{};  // max(): there was traffic in the last round
   uint32_t receives = 0;    // that brought something, since the connection is hot
+  bool drained = false;     // the last receive took all that there was
 
  private:
   enum class State : uint8_t {

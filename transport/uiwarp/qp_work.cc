@@ -32,6 +32,7 @@ void UiwarpQp::stop_watching() {
 }
 
 bool UiwarpQp::receive() {
+  drained = false;
   if (state_ == State::kRequesting) return read_reply();
   if (!announced_ || state_ == State::kEnded) {
     // Not before the owner knows of the connection; run() makes it hot again.
@@ -47,7 +48,7 @@ bool UiwarpQp::receive() {
   if (receiver_.holds()) [[unlikely]]
     worked = go_on();
   for (int i = 0; i < kReadsPerRound && state_ != State::kEnded && !receiver_.holds(); ++i) {
-    bool drained = false;
+    drained = false;
     worked |= receive_once(drained);
     if (drained || receiver_.tired()) break;
   }

@@ -23,6 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "mrpool/callback.h"
 #include "mrpool/internal/report.h"
+#include "transport/uiwarp/edge_set.h"
 
 namespace mrpool::uiwarp {
 namespace {
@@ -43,7 +44,6 @@ class Fd {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
@@ -89,13 +89,10 @@ tcp::endpoint endpoint_of(int fd, Query query) {
   return endpoint;
 }
 
-class SocketStream final : public Stream {
+class SocketStream final : public Stream, private EdgeSet::Member {
  public:
-  SocketStream(Reactor& reactor, Fd fd)
-      : fd_(fd.get()), wait_(std::make_shared<Wait>(reactor, std::move(fd))) {}
-  ~SocketStream() override {
-    if (wait_ != nullptr) wait_->close();
-  }
+  explicit SocketStream(Fd fd) : fd_(std::move(fd)) {}
+  ~SocketStream() override { leave(); }
 
   StreamResult readv(std::span<const iovec> to) override {
     // Not readv(): its way through the file layer costs more than half of an attempt that finds
@@ -103,155 +100,157 @@ class SocketStream final : public Stream {
     ssize_t n;
     do {
       if (to.size() == 1) {
-        n = ::recv(fd_, to[0].iov_base, to[0].iov_len, 0);
+        n = ::recv(fd_.get(), to[0].iov_base, to[0].iov_len, 0);
       } else {
         msghdr message{};
         message.msg_iov = const_cast<iovec*>(to.data());
         message.msg_iovlen = std::min<size_t>(to.size(), IOV_MAX);
-        n = ::recvmsg(fd_, &message, 0);
+        n = ::recvmsg(fd_.get(), &message, 0);
       }
     } while (n < 0 && errno == EINTR);
-    if (n > 0) return {.bytes = static_cast<size_t>(n)};
-    if (n == 0) return {.closed = true};
-    return failed(errno);
+    return moved(n, to, kRead);
   }
 
   StreamResult writev(std::span<const iovec> from) override {
     ssize_t n;
     do {
       if (from.size() == 1) {
-        n = ::send(fd_, from[0].iov_base, from[0].iov_len, MSG_NOSIGNAL);
+        n = ::send(fd_.get(), from[0].iov_base, from[0].iov_len, MSG_NOSIGNAL);
       } else {
         msghdr message{};
         message.msg_iov = const_cast<iovec*>(from.data());
         message.msg_iovlen = std::min<size_t>(from.size(), IOV_MAX);
-        n = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+        n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
       }
     } while (n < 0 && errno == EINTR);
-    if (n >= 0) return {.bytes = static_cast<size_t>(n)};
-    return failed(errno);
+    return moved(n, from, kWrite);
   }
 
-  void want_read() override { Wait::start(wait_, Wait::kRead); }
-  void want_write() override { Wait::start(wait_, Wait::kWrite); }
+  void want_read() override { wait(kRead); }
+  void want_write() override { wait(kWrite); }
 
   void stop_watching() override {
-    if (wait_->socket.is_open() && !wait_->under_way()) wait_->fd = wait_->leave();
+    if (!under_way()) leave();
   }
 
-  void shutdown_write() override { ::shutdown(fd_, SHUT_WR); }
+  void shutdown_write() override { ::shutdown(fd_.get(), SHUT_WR); }
   bool peer_closed() const override {
     tcp_info info{};
     socklen_t bytes = sizeof info;
-    if (::getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return false;
+    if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return false;
     return info.tcpi_state != TCP_ESTABLISHED;
   }
 
   void attach(Reactor& reactor, StreamEvents& events) override {
-    if (wait_ == nullptr) {
-      wait_ = std::make_shared<Wait>(reactor, std::move(detached_));
-    } else if (wait_->reactor != &reactor) {
-      wait_ = std::make_shared<Wait>(reactor, wait_->leave());
-    }
-    wait_->events = &events;
-  }
-
-  void detach() override {
-    // The handlers of these waits run later on this thread, and find that nobody waits.
-    wait_->pending[Wait::kRead] = wait_->pending[Wait::kWrite] = false;
-    detached_ = wait_->leave();
-    wait_.reset();
-  }
-
-  void set_keep_alive(const KeepAlive& keep_alive) override {
-    set_keep_alive_options(fd_, keep_alive);
-  }
-
-  std::string local_name() const override { return name_of(endpoint_of(fd_, ::getsockname)); }
-  std::string peer_name() const override { return name_of(endpoint_of(fd_, ::getpeername)); }
-
- private:
-  // The stream's place in one reactor. Shared with the handlers Asio holds, which may run (with
-  // operation_aborted) after the stream is gone or has moved.
-  struct Wait {
-    enum Direction { kRead, kWrite };
-
-    Wait(Reactor& home, Fd descriptor)
-        : reactor(&home), fd(std::move(descriptor)), socket(*home.io_context()) {}
-
-    static void start(const std::shared_ptr<Wait>& wait, Direction direction) {
-      bool& pending = wait->pending[direction];
-      if (pending) return;
-      if (!wait->socket.is_open() && !wait->enter()) return;
-      pending = true;
-      wait->socket.async_wait(direction == kRead ? tcp::socket::wait_read : tcp::socket::wait_write,
-                              [wait, direction](error_code) { wait->ready(direction); });
-    }
-
-    // An error of the socket counts as ready, too: the next transfer returns it.
-    void ready(Direction direction) {
-      if (!pending[direction]) return;  // closed meanwhile
-      pending[direction] = false;
-      if (direction == kRead) {
-        events->on_readable();
-      } else {
-        events->on_writable();
-      }
-    }
-
-    // Joins the reactor's epoll set. The set refuses only when the kernel is out of memory or of
-    // watches (fs.epoll.max_user_watches); the connection is then as good as broken.
-    bool enter() {
-      error_code ec;
-      socket.assign(tcp::v4(), fd.get(), ec);
-      if (ec) {
-        ::shutdown(fd.get(), SHUT_RDWR);
-        return false;
-      }
-      fd.release();
-      return true;
-    }
-
-    // Leaves the reactor and gives the descriptor back. No wait may be under way: its handler could
-    // be running on the old reactor's thread at this moment.
-    Fd leave() {
+    EdgeSet& set = EdgeSet::of(reactor);
+    if (set_ != &set) {
+      // An edge could be on its way to it, on the thread of the reactor that it leaves.
       if (under_way()) {
         internal::fatal("a stream moved to another reactor with a wait under way");
       }
-      if (!socket.is_open()) return std::move(fd);
-      error_code ec;
-      return Fd(socket.release(ec));
+      leave();
+      set_ = &set;
     }
-
-    bool under_way() const { return pending[kRead] || pending[kWrite]; }
-
-    void close() {
-      pending[kRead] = pending[kWrite] = false;
-      error_code ec;
-      socket.close(ec);
-      Fd unused = std::move(fd);
-    }
-
-    Reactor* reactor;
-    StreamEvents* events = nullptr;
-    Fd fd;  // unless the reactor's epoll set watches it: then `socket` has it
-    tcp::socket socket;
-    bool pending[2] = {false, false};
-  };
-
-  static StreamResult failed(int error) {
-    if (error == EAGAIN || error == EWOULDBLOCK) return {.would_block = true};
-    return {.error = error};
+    events_ = &events;
   }
 
-  const int fd_;  // wait_ owns it, or detached_
-  std::shared_ptr<Wait> wait_;
-  Fd detached_{-1};
+  void detach() override {
+    waits_[kRead] = waits_[kWrite] = false;
+    leave();
+    set_ = nullptr;
+  }
+
+  void set_keep_alive(const KeepAlive& keep_alive) override {
+    set_keep_alive_options(fd_.get(), keep_alive);
+  }
+
+  std::string local_name() const override { return name_of(endpoint_of(fd_.get(), ::getsockname)); }
+  std::string peer_name() const override { return name_of(endpoint_of(fd_.get(), ::getpeername)); }
+
+ private:
+  enum Direction { kRead, kWrite };
+
+  bool under_way() const { return waits_[kRead] || waits_[kWrite]; }
+
+  // The result of a transfer. What has moved less than was asked for has emptied the socket, or
+  // filled it: the next change of that makes an edge. An edge that came before means nothing more,
+  // unless it was that of the end.
+  StreamResult moved(ssize_t n, std::span<const iovec> pieces, Direction direction) {
+    if (n > 0) {
+      if (set_ != nullptr) set_->touch();
+      if (ready_[direction] && size_t(n) < total_bytes(pieces)) ready_[direction] = false;
+      return {.bytes = size_t(n)};
+    }
+    if (n == 0 && direction == kRead) return {.closed = true};
+    if (n == 0) return {};
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return {.error = errno};
+    ready_[direction] = false;
+    return {.would_block = true};
+  }
+
+  static size_t total_bytes(std::span<const iovec> pieces) {
+    size_t total = 0;
+    for (const iovec& piece : pieces) total += piece.iov_len;
+    return total;
+  }
+
+  void wait(Direction direction) {
+    if (waits_[direction]) return;
+    waits_[direction] = true;
+    if (!joined_) join();
+    if (ready(direction)) set_->make_due(*this);
+  }
+
+  bool ready(Direction direction) const {
+    return waits_[direction] && (ready_[direction] || (direction == kRead && ended_));
+  }
+
+  // What is ready already makes an edge. The set refuses only when the kernel is out of memory, of
+  // descriptors or of watches (fs.epoll.max_user_watches); the connection is then as good as
+  // broken.
+  void join() {
+    joined_ = set_->join(fd_.get(), *this);
+    if (joined_) return;
+    ::shutdown(fd_.get(), SHUT_RDWR);
+    ready_[kRead] = ready_[kWrite] = true;
+  }
+
+  void leave() {
+    due_node.unlink();
+    ready_[kRead] = ready_[kWrite] = false;
+    if (std::exchange(joined_, false)) set_->leave(fd_.get(), *this);
+  }
+
+  bool on_edge(uint32_t edges) override {
+    // An error counts as ready: the next transfer returns it.
+    if ((edges & (EPOLLIN | EPOLLERR)) != 0) ready_[kRead] = true;
+    if ((edges & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) ready_[kWrite] = true;
+    if ((edges & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) ended_ = true;
+    const bool writable = ready(kWrite);
+    if (ready(kRead)) {
+      waits_[kRead] = false;
+      if (writable) set_->make_due(*this);  // the reader may destroy this
+      events_->on_readable();
+      return true;
+    }
+    if (!writable) return false;
+    waits_[kWrite] = false;
+    events_->on_writable();
+    return true;
+  }
+
+  Fd fd_;
+  EdgeSet* set_ = nullptr;  // of its reactor, once it is attached
+  StreamEvents* events_ = nullptr;
+  bool joined_ = false;
+  bool waits_[2] = {false, false};
+  bool ready_[2] = {false, false};  // by an edge, since a transfer emptied or filled the socket
+  bool ended_ = false;              // the peer has closed, or there is an error: always readable
 };
 
-std::unique_ptr<Stream> make_stream(Reactor& reactor, Fd fd) {
+std::unique_ptr<Stream> make_stream(Fd fd) {
   set_connection_options(fd.get());
-  return std::make_unique<SocketStream>(reactor, std::move(fd));
+  return std::make_unique<SocketStream>(std::move(fd));
 }
 
 std::string host_or_loopback(const Address& address) {
@@ -367,7 +366,7 @@ class SocketListener final : public StreamListener {
                                  SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
           state->short_of_descriptors = false;
-          state->handler.on_accept(make_stream(state->reactor, Fd(fd)));
+          state->handler.on_accept(make_stream(Fd(fd)));
           if (!state->acceptor.is_open()) return;  // the handler dropped the listener
           continue;
         }
@@ -475,7 +474,7 @@ class SocketDial final : public Dial {
       socket.native_non_blocking(true, ec);
       Fd fd(ec ? -1 : socket.release(ec));
       if (ec) return fail_to_connect(ec);
-      std::exchange(handler, nullptr)->on_dialed(make_stream(reactor, std::move(fd)));
+      std::exchange(handler, nullptr)->on_dialed(make_stream(std::move(fd)));
     }
 
     void fail_to_connect(const error_code& ec) {

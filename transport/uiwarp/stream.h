@@ -61,7 +61,9 @@ class Stream {
   virtual void set_keep_alive(const KeepAlive&) {}
 
   // Moves the stream to `reactor`, whose thread calls this; readiness goes to `events` from now on.
-  // Before the first attach a stream belongs to the reactor that made it and has no events.
+  // Before the first attach a stream belongs to the reactor that made it and has no events. A
+  // stream whose old reactor still runs is not watched there any more: stop_watching() or detach()
+  // first.
   virtual void attach(Reactor& reactor, StreamEvents& events) = 0;
   // Leaves its reactor, whose thread calls this. Waits are over without an event. Until attach() it
   // can only be destroyed, on any thread.

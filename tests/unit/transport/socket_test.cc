@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netdb.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <array>
@@ -238,6 +239,110 @@ TEST_F(Sockets, CloseAndShutdownAreSeen) {
   server->want_read();
   ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 2; }));
   EXPECT_NE(write_text(*server, "x").error, 0);  // and no SIGPIPE
+}
+
+TEST_F(Sockets, TheEndIsSeenAfterTheDataThatCameWithIt) {
+  connect("127.0.0.1");
+  write_text(*client, "last");
+  client->shutdown_write();
+  server->want_read();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  char in[16];
+  const iovec to{in, sizeof in};
+  EXPECT_EQ(server->readv({&to, 1}).bytes, 4u);
+  server->want_read();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 2; }));
+  EXPECT_TRUE(server->readv({&to, 1}).closed);
+}
+
+TEST_F(Sockets, AFullBufferWaitsAlsoAfterThePeerHasShutDown) {
+  connect("127.0.0.1");
+  client->shutdown_write();
+  server->want_read();
+  ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == 1; }));
+  const std::string block(1 << 20, 'x');
+  while (!write_text(*server, block).would_block) {
+  }
+  server->want_write();
+  for (int i = 0; i < 10; ++i) reactor->poll();
+  EXPECT_EQ(server_events.writable, 0);
+  std::string sink(1 << 20, 0);
+  const iovec in{sink.data(), sink.size()};
+  EXPECT_TRUE(run_until(*reactor, [&] {
+    client->readv({&in, 1});
+    return server_events.writable == 1;
+  }));
+}
+
+// Of two streams that become ready in one round the first ends the other.
+TEST_F(Sockets, AStreamMayEndWhileItsEventIsOnTheWay) {
+  connect("127.0.0.1");
+  struct Ends final : StreamEvents {
+    void on_readable() override {
+      ++events;
+      other->reset();
+    }
+    void on_writable() override {}
+    std::unique_ptr<Stream>* other = nullptr;
+    int events = 0;
+  } ends_client, ends_server;
+  ends_client.other = &server;
+  ends_server.other = &client;
+  client->attach(*reactor, ends_client);
+  server->attach(*reactor, ends_server);
+  client->want_read();
+  server->want_read();
+  write_text(*client, "x");
+  write_text(*server, "y");
+  ASSERT_TRUE(run_until(*reactor, [&] { return ends_client.events + ends_server.events > 0; }));
+  for (int i = 0; i < 10; ++i) reactor->poll();
+  EXPECT_EQ(ends_client.events + ends_server.events, 1);
+}
+
+// The reactor sleeps in the kernel each time: what is waited for must wake it, however it is found.
+TEST_F(Sockets, EachWaitWakesAReactorThatSleeps) {
+  connect("127.0.0.1");
+  char in[16];
+  const iovec to{in, sizeof in};
+  const auto sleep_until = [&](int readable) {
+    for (int i = 0; i < 1000 && server_events.readable < readable; ++i) {
+      if (reactor->poll() > 0 || !reactor->arm()) continue;
+      pollfd wake{.fd = reactor->fd(), .events = POLLIN, .revents = 0};
+      ASSERT_EQ(::poll(&wake, 1, 60'000), 1) << "nothing woke the reactor";
+    }
+    ASSERT_EQ(server_events.readable, readable);
+  };
+  // Bytes that come before the wait, after it, and that a transfer has left.
+  for (int i = 0; i < 400; i += 4) {
+    write_text(*client, "before");
+    server->want_read();
+    ASSERT_NO_FATAL_FAILURE(sleep_until(i + 1));
+    const iovec some{in, 2};
+    EXPECT_EQ(server->readv({&some, 1}).bytes, 2u);
+    server->want_read();
+    ASSERT_NO_FATAL_FAILURE(sleep_until(i + 2));
+    EXPECT_EQ(server->readv({&to, 1}).bytes, 4u);
+    server->want_read();
+    while (reactor->poll() > 0 || !reactor->arm()) {
+    }
+    write_text(*client, "after");
+    ASSERT_NO_FATAL_FAILURE(sleep_until(i + 3));
+    EXPECT_EQ(server->readv({&to, 1}).bytes, 5u);
+    // From outside the rounds, while the reactor is armed.
+    write_text(*client, "armed");
+    while (reactor->poll() > 0 || !reactor->arm()) {
+    }
+    server->want_read();
+    ASSERT_NO_FATAL_FAILURE(sleep_until(i + 4));
+    EXPECT_EQ(server->readv({&to, 1}).bytes, 5u);
+    for (int round = 0; i % 40 == 0 && round < 400; ++round) {  // the reactor stays awake for long
+      server->want_read();
+      write_text(*client, "x");
+      ASSERT_TRUE(run_until(*reactor, [&] { return server_events.readable == i + 5; }));
+      EXPECT_EQ(server->readv({&to, 1}).bytes, 1u);
+      server_events.readable = i + 4;
+    }
+  }
 }
 
 TEST_F(Sockets, NoEventAfterDestruction) {
