@@ -73,7 +73,7 @@ PostResult UiwarpQp::post_send(const WorkRequest& chain) {
   }
   check_post_thread(context_->reactor(), "Qp::post_send");
   const PostResult result = core_.post_send(chain);
-  if (core_.can_send()) context_->make_dirty(*this);
+  if (!dirty_node.linked() && core_.can_send()) context_->make_dirty(*this);
   return result;
 }
 

@@ -160,8 +160,8 @@ PostStatus SendQueue::check_invalidate(Rkey key) const {
 }
 
 void SendQueue::complete() {
-  for (; head_ < next_; ++head_) {
-    SendSlot& slot = slots_[index_of(head_)];
+  for (; head_ < next_; pass_head()) {
+    SendSlot& slot = slots_[head_index_];
     if (slot.end_sequence != 0) slot.done = slot.end_sequence <= sent_sequence_;
     if (!slot.done) return;
     if (slot.signalled && slot.completion != nullptr) {
@@ -172,8 +172,8 @@ void SendQueue::complete() {
 }
 
 void SendQueue::flush() {
-  for (; head_ < tail_; ++head_) {
-    SendSlot& slot = slots_[index_of(head_)];
+  for (; head_ < tail_; pass_head()) {
+    SendSlot& slot = slots_[head_index_];
     if (slot.opcode == Opcode::kRegMr && head_ >= next_) slot.mr->drop();
     if (slot.completion == nullptr) continue;
     // Also what was done after a READ that was not: once flushed, always flushed.
