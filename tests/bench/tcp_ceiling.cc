@@ -8,6 +8,9 @@
 // With --connections the depth is that of all of them together, and every request goes out on a
 // connection drawn at random; both sides ask one edge-triggered epoll set which are ready.
 //
+// --send and --receive bound the bytes of one system call (512 KiB each). What is best for bulk
+// depends on caches and on the kernel, so groups/tcp.py tries several.
+//
 // Prints one JSON object. The server runs on core 0, the client on core 1. Every request in flight
 // has separate memory for its payload, like an I/O. The program only counts bytes; it checks and
 // parses nothing and touches no byte twice. So a protocol on top can only be slower.
@@ -51,7 +54,8 @@ struct Shape {
 };
 
 // Bytes of one system call at most.
-constexpr size_t kBatch = 512 * 1024;
+size_t max_send = 512 * 1024;
+size_t max_receive = 512 * 1024;
 
 [[noreturn]] void die(const char* what) {
   std::fprintf(stderr, "tcp_ceiling: %s: %s\n", what, std::strerror(errno));
@@ -94,7 +98,7 @@ class Area {
 // Bytes received; 0 when there is nothing; exits when the peer has closed.
 size_t receive(int fd, Area& area) {
   iovec pieces[2];
-  const int count = area.next(std::min(area.size(), kBatch), pieces);
+  const int count = area.next(std::min(area.size(), max_receive), pieces);
   const ssize_t n = readv(fd, pieces, count);
   if (n > 0) {
     area.advance(size_t(n));
@@ -107,7 +111,7 @@ size_t receive(int fd, Area& area) {
 
 size_t transmit(int fd, Area& area, size_t want) {
   iovec pieces[2];
-  const int count = area.next(std::min({want, area.size(), kBatch}), pieces);
+  const int count = area.next(std::min({want, area.size(), max_send}), pieces);
   const ssize_t n = writev(fd, pieces, count);
   if (n > 0) {
     area.advance(size_t(n));
@@ -242,7 +246,7 @@ void flush(Connection& connection, Area& area) {
 
 // All that has come; a receive that was not filled is the last.
 size_t drain(Connection& connection, Area& area) {
-  const size_t room = std::min(area.size(), kBatch);
+  const size_t room = std::min(area.size(), max_receive);
   size_t total = 0;
   for (size_t n = room; n == room; total += n) n = receive(connection.fd, area);
   return total;
@@ -330,7 +334,8 @@ int usage() {
   std::fputs(
       "usage: tcp_ceiling reqrep --request BYTES --reply BYTES --depth N [--seconds S]\n"
       "                          [--connections C]\n"
-      "       tcp_ceiling stream --request BYTES [--depth N] [--seconds S]\n",
+      "       tcp_ceiling stream --request BYTES [--depth N] [--seconds S]\n"
+      "both: [--send BYTES] [--receive BYTES]   of one system call at most\n",
       stderr);
   return 2;
 }
@@ -350,6 +355,10 @@ bool parse(int argc, char** argv, std::string_view& mode, Shape& shape) {
       shape.depth = std::strtoull(argv[i + 1], nullptr, 10);
     } else if (name == "--connections") {
       shape.connections = std::strtoull(argv[i + 1], nullptr, 10);
+    } else if (name == "--send") {
+      max_send = std::strtoull(argv[i + 1], nullptr, 10);
+    } else if (name == "--receive") {
+      max_receive = std::strtoull(argv[i + 1], nullptr, 10);
     } else if (name == "--seconds") {
       shape.seconds = std::strtod(argv[i + 1], nullptr);
     } else {
@@ -358,7 +367,8 @@ bool parse(int argc, char** argv, std::string_view& mode, Shape& shape) {
   }
   if (mode == "stream") shape.reply = 0;
   return shape.request != 0 && shape.depth != 0 && (mode == "stream" || shape.reply != 0) &&
-         shape.connections != 0 && (mode == "reqrep" || shape.connections == 1);
+         max_send != 0 && max_receive != 0 && shape.connections != 0 &&
+         (mode == "reqrep" || shape.connections == 1);
 }
 
 int run(int argc, char** argv) {
