@@ -107,9 +107,8 @@ void allow_limited(Filter& filter, uint32_t fatal) {
 }
 
 void allow_sanitizers(Filter& filter) {
-  for (const std::string_view name :
-       {"getdents", "getppid", "getrusage", "kill", "mincore", "open", "pipe", "pipe2", "prctl",
-        "ptrace", "sigaltstack", "stat", "wait4"}) {
+  for (const std::string_view name : {"getdents", "getppid", "getrusage", "kill", "mincore", "open",
+                                      "pipe", "prctl", "ptrace", "sigaltstack", "stat", "wait4"}) {
     filter.rule(SCMP_ACT_ALLOW, name);
   }
 }

@@ -1,6 +1,6 @@
 // The system calls that a daemon makes while it serves. Its own code and its libraries (glibc,
-// rdma-core, liburing) need them for connections, stores, reloads, changes, metrics and the stop.
-// docs/operate/service.md lists them.
+// rdma-core, liburing, librados) need them for connections, stores, reloads, changes, metrics and
+// the stop. docs/operate/service.md lists them.
 //
 // The list comes from traces of all tests of the daemons. Calls of rdma-core's providers and of
 // other processors (openat in place of open) were added from their sources. Calls whose arguments
@@ -17,13 +17,13 @@ namespace mrpool::engine {
 // In alphabetical order.
 inline constexpr std::string_view kAllowedCalls[] = {
     "accept", "accept4", "access", "bind", "brk", "clock_getres", "clock_gettime",
-    "clock_nanosleep", "close", "connect", "epoll_create1", "epoll_ctl", "epoll_pwait",
-    "epoll_wait", "eventfd2", "exit", "exit_group", "faccessat", "faccessat2", "fallocate",
+    "clock_nanosleep", "close", "connect", "epoll_create", "epoll_create1", "epoll_ctl",
+    "epoll_pwait", "epoll_wait", "eventfd2", "exit", "exit_group", "faccessat", "faccessat2", "fallocate",
     "fchmod", "fchown", "fcntl", "fdatasync", "fstat", "fstatfs", "fsync", "ftruncate", "futex",
     "getdents64", "getegid", "geteuid", "getgid", "getpeername", "getpid", "getrandom",
     "getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", "io_uring_enter",
     "io_uring_register", "io_uring_setup", "listen", "lseek", "madvise", "membarrier", "mremap",
-    "munmap", "nanosleep", "newfstatat", "openat", "poll", "ppoll", "pread64", "preadv",
+    "munmap", "nanosleep", "newfstatat", "openat", "pipe2", "poll", "ppoll", "pread64", "preadv",
     "pwrite64", "pwritev", "read", "readlink", "readlinkat", "readv", "recvfrom", "recvmsg",
     "rename", "renameat", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
     "rt_sigreturn", "rt_sigtimedwait", "sched_getaffinity", "sched_yield", "sendmmsg",

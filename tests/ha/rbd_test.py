@@ -206,7 +206,8 @@ class Nvmf(RbdTest):
         path = self.folder / "control"
         config = self.folder / "target.json"
         config.write_text('{"listen": ["uiwarp://127.0.0.1:0"]}')
-        target = self.target("--control", path, config=config)
+        # The filter of system calls is there before librbd is loaded.
+        target = self.target("--control", path, "--seccomp=enforce", config=config)
         client = Client(path)
         self.addCleanup(client.close)
         pool, name = self.image.split("/")
