@@ -190,7 +190,10 @@ Parameter choice(std::string name, std::string help, std::vector<std::string> ch
 }
 
 Parameter only(std::string name, json::value value, std::string why) {
-  const Type type = value.is_bool() ? Type::kFlag : value.is_string() ? Type::kText : Type::kNumber;
+  const Type type = value.is_bool()     ? Type::kFlag
+                    : value.is_string() ? Type::kText
+                    : value.is_object() ? Type::kDocument
+                                        : Type::kNumber;
   return {.name = std::move(name),
           .type = type,
           .help = why,
