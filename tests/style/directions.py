@@ -31,7 +31,9 @@ DIRECTIONS = {
     # The protocols know neither each other nor what serves them.
     "examples/protocol/nvme": BASE,
     "examples/protocol/iscsi": BASE,
-    "examples/protocol/scsi": BASE,
+    "examples/protocol/scsi": (*BASE, "examples/reservation/"),
+    # Reservations know no protocol.
+    "examples/reservation": (),
     "examples/storage": BASE,
     # A plugin is of a library of others, and has nothing of this project.
     "examples/storage/plugins": ("examples/storage/remote_api.h",),
@@ -40,7 +42,7 @@ DIRECTIONS = {
     "examples/metrics": BASE,
     # The engine knows no protocol.
     "examples/engine": ENGINE,
-    "examples/nvmf/target": (*ENGINE, "examples/protocol/nvme/"),
+    "examples/nvmf/target": (*ENGINE, "examples/protocol/nvme/", "examples/reservation/"),
     "examples/iser/target": (*ENGINE, "examples/protocol/iscsi/", "examples/protocol/scsi/"),
     # The initiators know no target and no storage.
     "examples/load": BASE,

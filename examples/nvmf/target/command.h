@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "examples/engine/channels.h"
@@ -18,6 +19,7 @@
 #include "examples/engine/limits.h"
 #include "examples/engine/link.h"
 #include "examples/engine/staging.h"
+#include "examples/nvmf/target/aside.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/io_command.h"
 #include "examples/nvmf/target/limits.h"
@@ -31,7 +33,7 @@ namespace mrpool::nvmf_target {
 class Queue;
 
 // The purpose of a command's data.
-enum class Purpose : uint8_t { kIo, kConnect, kAdminReply };
+enum class Purpose : uint8_t { kIo, kConnect, kReply };
 
 enum class Stage : uint8_t {
   kFree,
@@ -44,6 +46,7 @@ enum class Stage : uint8_t {
   kJoining,    // a Connect that waits until an earlier connection has ended
   kParked,     // an Asynchronous Event Request
   kAborting,   // an Abort that waits for the aborted command
+  kAside,      // another thread works on it, or ends other commands first
   kLate,       // ended for its host; the backend still works on it
 };
 
@@ -88,6 +91,7 @@ struct Command : engine::Exchange {
   Stage stage = Stage::kFree;
   bool owns_id = false;      // its command id is marked as in use
   bool aborted = false;      // an Abort came in time: no further step starts
+  bool preempted = false;    // by a Preempt and Abort: no further step starts
   bool can_gather = false;   // the namespace's memory is registered
   bool holding = false;      // has a kHold of the storage, to be released
   uint32_t serial = 0;       // counts the uses of this slot
@@ -105,7 +109,8 @@ struct Command : engine::Exchange {
   AbortWaiter waiter;
   engine::IoAccount* account = nullptr;  // counts it when it is answered
   Nanoseconds began{};                   // with `account`
-  std::vector<std::byte> reply;          // admin data, until it gets staging memory
+  std::vector<std::byte> reply;          // data made here, until it gets staging memory
+  std::vector<std::shared_ptr<Fence>> fences;  // wait for its end
   nvme::Sqe sqe;
   DataBuffers data;
   IoPlan plan;

@@ -15,7 +15,21 @@ namespace {
 // Results of the events in dword 0: type | information << 8 | log page << 16.
 constexpr uint32_t kNotice = 2;
 constexpr uint32_t kNamespaceResult = kNotice | 0x00 << 8 | uint32_t(NVME_LOG_LID_CHANGED_NS) << 16;
+// I/O command set specific, Reservation Log Page Available.
+constexpr uint32_t kReservationResult = 6 | 0x00 << 8 | uint32_t(NVME_LOG_LID_RESERVATION) << 16;
 constexpr uint32_t kDiscoveryResult = kNotice | 0xf0 << 8 | uint32_t(NVME_LOG_LID_DISCOVER) << 16;
+
+struct EventFacts {
+  AsyncEvent event;
+  uint32_t bit;
+  uint32_t result;
+  bool always;  // hosts need not enable it
+};
+constexpr EventFacts kEvents[] = {
+    {AsyncEvent::kNamespaceChanged, kEventNamespace, kNamespaceResult, false},
+    {AsyncEvent::kDiscoveryChanged, kEventDiscovery, kDiscoveryResult, false},
+    {AsyncEvent::kReservation, kEventReservation, kReservationResult, true},
+};
 
 // CAP: MQES, CQR (queues are contiguous), TO 7.5 s, command set NVM, pages of 4 KiB.
 constexpr uint64_t kCap =
@@ -88,6 +102,15 @@ std::vector<Controller::QueueState> Controller::queues() const {
   std::vector<QueueState> all;
   for (const auto& [number, member] : queues_) {
     all.push_back({number, member.queue.worker, member.local, member.peer});
+  }
+  return all;
+}
+
+std::vector<QueueRef> Controller::io_queues() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<QueueRef> all;
+  for (const auto& [number, member] : queues_) {
+    if (number != 0) all.push_back(member.queue);
   }
   return all;
 }
@@ -220,6 +243,7 @@ void Controller::reset_locked() {
   parked_.clear();
   changed_.clear();
   changed_overflow_ = false;
+  reservation_notices_ = {};
   arbitration_ = power_state_ = error_recovery_ = write_atomicity_ = 0;
   thresholds_ = kThresholds;
   write_cache_.store(true, std::memory_order_relaxed);
@@ -257,12 +281,8 @@ AdminReply Controller::park_event(const AdminRequest& request) {
   if (parked_.size() == kMaxAsyncEvents) return refuse(Status::kAsyncEventLimitExceeded);
   parked_.push_back(request.sqe.command_id);
   bool wake = false;
-  for (const uint32_t bit : {kEventNamespace, kEventDiscovery}) {
-    if ((events_pending_ & bit) != 0) {
-      raise_locked(
-          bit == kEventNamespace ? AsyncEvent::kNamespaceChanged : AsyncEvent::kDiscoveryChanged,
-          wake);
-    }
+  for (const EventFacts& each : kEvents) {
+    if ((events_pending_ & each.bit) != 0) raise_locked(each.event, wake);
   }
   // The caller calls take_events() after a park, so no wake-up is needed.
   AdminReply reply;
@@ -271,16 +291,17 @@ AdminReply Controller::park_event(const AdminRequest& request) {
 }
 
 void Controller::raise_locked(AsyncEvent event, bool& wake) {
-  const bool ns = event == AsyncEvent::kNamespaceChanged;
-  const uint32_t bit = ns ? kEventNamespace : kEventDiscovery;
-  if ((events_enabled_ & bit) == 0 || (events_masked_ & bit) != 0) return;
+  const EventFacts& facts = *std::ranges::find(kEvents, event, &EventFacts::event);
+  const uint32_t bit = facts.bit;
+  if (!facts.always && (events_enabled_ & bit) == 0) return;
+  if ((events_masked_ & bit) != 0) return;
   if (parked_.empty()) {
     events_pending_ |= bit;
     return;
   }
   events_pending_ &= ~bit;
   events_masked_ |= bit;
-  completions_.push_back({parked_.front(), ns ? kNamespaceResult : kDiscoveryResult});
+  completions_.push_back({parked_.front(), facts.result});
   parked_.erase(parked_.begin());
   wake = true;
 }

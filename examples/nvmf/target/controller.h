@@ -19,6 +19,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,7 @@
 
 #include "examples/nvmf/target/known_stores.h"
 #include "examples/nvmf/target/limits.h"
+#include "examples/nvmf/target/reservation_notices.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/protocol/nvme/wire.h"
 
@@ -71,12 +73,14 @@ struct AdminReply {
   enum class Kind : uint8_t {
     kReply,
     kPark,   // an Asynchronous Event Request: take_events answers it
+    kAside,  // run `job`, which may block, on another thread; its status is the answer
     kAbort,  // abort command `abort_cid` on `abort_queue`; call abort_finished() after the answer
   };
   Kind kind = Kind::kReply;
   nvme::Status status = nvme::Status::kSuccess;
   uint64_t result = 0;
   std::vector<std::byte> data;  // for the host
+  std::function<nvme::Status()> job;
   uint16_t abort_cid = 0;
   QueueRef abort_queue;
 };
@@ -88,10 +92,12 @@ struct AsyncCompletion {
   nvme::Status status = nvme::Status::kSuccess;
 };
 
-enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged };
+enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged, kReservation };
 // Their bits in the Asynchronous Event Configuration, [base] 5.27.1.8.
 inline constexpr uint32_t kEventNamespace = 1u << 8;
 inline constexpr uint32_t kEventDiscovery = 1u << 31;
+// Not there, since no host switches it on: it masks it, feature 82h. A bit that hosts cannot set.
+inline constexpr uint32_t kEventReservation = 1u << 30;
 
 class Controller {
  public:
@@ -136,6 +142,7 @@ class Controller {
     std::string peer;
   };
   std::vector<QueueState> queues() const;  // by number
+  std::vector<QueueRef> io_queues() const;
   // Ends the association: drops all queues.
   void terminate();
   bool enabled() const;
@@ -150,6 +157,8 @@ class Controller {
   // Asynchronous events.
   void namespaces_changed(std::span<const uint32_t> nsids);
   void discovery_changed();
+  // The host hears that a reservation of the namespace has changed.
+  void reservation_changed(uint32_t nsid, reservation::Event event);
   std::vector<AsyncCompletion> take_events();
   // True if a request with that id was parked; the caller sends its completion.
   bool unpark(uint16_t command_id);
@@ -190,6 +199,10 @@ class Controller {
   AdminReply set_features(const AdminRequest& request);
   AdminReply get_features(const AdminRequest& request);
   AdminReply park_event(const AdminRequest& request);
+  // controller_reservations.cc
+  AdminReply set_reservation_feature(const AdminRequest& request);
+  AdminReply get_reservation_feature(const AdminRequest& request) const;
+  nvme::Status reservation_log(const AdminRequest& request, std::vector<std::byte>& page);
   AdminReply abort(const AdminRequest& request);
   // log_pages.cc
   struct LogPage;
@@ -246,6 +259,7 @@ class Controller {
   std::vector<AsyncCompletion> completions_;
   std::vector<uint32_t> changed_;
   bool changed_overflow_ = false;
+  ReservationNotices reservation_notices_;
 
   KnownStores known_;
   bool events_came_ = false;  // by the current command

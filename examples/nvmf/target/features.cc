@@ -22,11 +22,17 @@ std::optional<size_t> threshold_of(uint32_t cdw11) {
 
 constexpr uint32_t kAllNamespaces = 0xffffffff;
 
+bool is_reservation_feature(uint32_t feature) {
+  return feature == NVME_FEAT_FID_RESV_MASK || feature == NVME_FEAT_FID_RESV_PERSIST;
+}
+
 }  // namespace
 
 // Checks the nsid of a Set Features: for a feature of the whole controller it must be zero or the
 // broadcast value, [base] 5.27. Success, or the status of the refusal.
 Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
+  // Those of a namespace check it themselves.
+  if (is_reservation_feature(feature)) return Status::kSuccess;
   if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
   if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
   const auto table = namespaces();
@@ -51,10 +57,11 @@ AdminReply Controller::set_features(const AdminRequest& request) {
   if (feature == NVME_FEAT_FID_ASYNC_EVENT) {
     if ((value & ~(supported_events() | 0xffu)) != 0) return refuse(Status::kInvalidField);
     events_enabled_ = value;
-    events_pending_ &= value;
+    events_pending_ &= value | kEventReservation;
     return answer(0);
   }
   if (identity_.discovery) return refuse(Status::kInvalidField);
+  if (is_reservation_feature(feature)) return set_reservation_feature(request);
   switch (feature) {
     case NVME_FEAT_FID_ARBITRATION:
       arbitration_ = value;
@@ -115,6 +122,8 @@ AdminReply Controller::get_features(const AdminRequest& request) {
     reply = value(events_enabled_);
   } else if (identity_.discovery) {
     return refuse(Status::kInvalidField);
+  } else if (is_reservation_feature(feature)) {
+    return get_reservation_feature(request);
   } else {
     switch (feature) {
       case NVME_FEAT_FID_ARBITRATION:

@@ -59,15 +59,40 @@ Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   return Status::kSuccess;
 }
 
+Status plan_reserve(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
+  const bool release = IoOpcode(sqe.opcode) == IoOpcode::kReservationRelease;
+  plan.data_length =
+      release ? sizeof(nvme::ReservationKeys::current) : sizeof(nvme::ReservationKeys);
+  return check_length(data, plan);
+}
+
+Status plan_report(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
+  // Hosts of Fabrics have identifiers of 128 bits, which only the extended structure has room for.
+  if ((sqe.cdw11 & nvme::kExtendedReport) == 0) return with_dnr(Status::kHostIdInconsistent);
+  const uint64_t bytes = (uint64_t(uint32_t(sqe.cdw10)) + 1) * 4;
+  if (bytes > kMaxTransfer) return with_dnr(Status::kInvalidField);
+  plan.data_length = uint32_t(bytes);
+  return check_length(data, plan);
+}
+
+using reservation::Access;
 using storage::Op;
 // Frequent commands first, because the search is linear.
 constexpr IoCommand kCommands[] = {
-    {IoOpcode::kRead, IoKind::kRead, Op::kRead, false, plan_transfer},
-    {IoOpcode::kWrite, IoKind::kWrite, Op::kWrite, true, plan_transfer},
-    {IoOpcode::kFlush, IoKind::kSimple, Op::kFlush, false, plan_flush},
-    {IoOpcode::kCompare, IoKind::kCompare, Op::kRead, false, plan_transfer},
-    {IoOpcode::kWriteZeroes, IoKind::kSimple, Op::kWriteZeroes, true, plan_zeroes},
-    {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, plan_dataset},
+    {IoOpcode::kRead, IoKind::kRead, Op::kRead, false, Access::kRead, plan_transfer},
+    {IoOpcode::kWrite, IoKind::kWrite, Op::kWrite, true, Access::kWrite, plan_transfer},
+    {IoOpcode::kFlush, IoKind::kSimple, Op::kFlush, false, Access::kWrite, plan_flush},
+    {IoOpcode::kCompare, IoKind::kCompare, Op::kRead, false, Access::kRead, plan_transfer},
+    {IoOpcode::kWriteZeroes, IoKind::kSimple, Op::kWriteZeroes, true, Access::kWrite, plan_zeroes},
+    {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, Access::kWrite,
+     plan_dataset},
+    {IoOpcode::kReservationRegister, IoKind::kReserve, Op::kFlush, false, Access::kFree,
+     plan_reserve},
+    {IoOpcode::kReservationReport, IoKind::kReport, Op::kFlush, false, Access::kFree, plan_report},
+    {IoOpcode::kReservationAcquire, IoKind::kReserve, Op::kFlush, false, Access::kFree,
+     plan_reserve},
+    {IoOpcode::kReservationRelease, IoKind::kReserve, Op::kFlush, false, Access::kFree,
+     plan_reserve},
 };
 
 }  // namespace
@@ -87,14 +112,17 @@ Status plan_io(const Sqe& sqe, const DataBuffers& data, const NamespaceTable& ta
   if (command == std::end(kCommands)) return with_dnr(Status::kInvalidOpcode);
   plan.kind = command->kind;
   plan.op = command->op;
-  if (command->op == Op::kFlush && sqe.nsid == nvme::kBroadcastNsid) return Status::kSuccess;
+  plan.access = command->access;
+  if (command->opcode == IoOpcode::kFlush && sqe.nsid == nvme::kBroadcastNsid)
+    return Status::kSuccess;
   plan.ns = table.find(sqe.nsid);
   if (plan.ns == nullptr) return with_dnr(Status::kInvalidNamespace);
   if (command->changes_content && plan.ns->volume->geometry().read_only) {
     return with_dnr(Status::kNamespaceWriteProtected);
   }
   // Data in the capsule can only be data of the host.
-  if (!data.in_capsule.empty() && command->kind == IoKind::kRead) {
+  if (!data.in_capsule.empty() &&
+      (command->kind == IoKind::kRead || command->kind == IoKind::kReport)) {
     return with_dnr(Status::kInvalidField);
   }
   return command->plan(sqe, data, plan);

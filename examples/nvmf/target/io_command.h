@@ -21,6 +21,8 @@ enum class IoKind : uint8_t {
   kCompare,  // host → here, compared with storage
   kSimple,   // no data: flush, write zeroes
   kRanges,   // host → here: ranges to deallocate, one after the other
+  kReserve,  // host → here: keys of a reservation
+  kReport,   // here → host: the reservations
 };
 
 struct IoPlan {
@@ -33,6 +35,7 @@ struct IoPlan {
   uint64_t offset = 0;       // bytes
   uint64_t length = 0;       // bytes of storage
   uint32_t data_length = 0;  // bytes transferred
+  reservation::Access access{};
 };
 
 // An opcode of the I/O queues. io_command.cc has the table of them, which also generates the
@@ -41,7 +44,8 @@ struct IoCommand {
   nvme::IoOpcode opcode;
   IoKind kind;
   storage::Op op;
-  bool changes_content;  // refused if the namespace is write protected
+  bool changes_content;        // refused if the namespace is write protected
+  reservation::Access access;  // under the reservation of another host, [base] 8.19
   // Completes a plan that has kind, op and namespace.
   nvme::Status (*plan)(const nvme::Sqe& sqe, const DataBuffers& data, IoPlan& plan);
 };

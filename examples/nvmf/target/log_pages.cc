@@ -29,6 +29,7 @@ const Controller::LogPage Controller::kLogPages[] = {
     {NVME_LOG_LID_FW_SLOT, true, false, 0, &Controller::firmware_log, 0},
     {NVME_LOG_LID_CHANGED_NS, true, false, 0, &Controller::changed_log, kEventNamespace},
     {NVME_LOG_LID_CMD_EFFECTS, true, false, 1 << 1, &Controller::effects_log, 0},
+    {NVME_LOG_LID_RESERVATION, true, false, 0, &Controller::reservation_log, kEventReservation},
     {NVME_LOG_LID_DISCOVER, false, true, 0, &Controller::discovery_log, kEventDiscovery},
 };
 
@@ -63,6 +64,7 @@ AdminReply Controller::get_log_page(const AdminRequest& request) {
     changed_overflow_ = false;
   }
   const bool retain = (sqe.cdw10 & 1u << 15) != 0;
+  if (log->id == NVME_LOG_LID_RESERVATION && !retain) reservation_notices_.take();
   if (!retain) events_masked_ &= ~log->event;
   page.erase(page.begin(), page.begin() + ptrdiff_t(range.offset));
   page.resize(range.length);  // zeroes beyond the end of a log

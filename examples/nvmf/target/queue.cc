@@ -95,7 +95,8 @@ void Queue::disconnected(const Disconnect& how, std::string_view why) {
     } else if (command->stage == Stage::kBehind) {
       command->channel->volume->late().cancel(command->behind);
       finish(*command);
-    } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting) {
+    } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting ||
+               command->stage == Stage::kAside) {
       finish(*command);
     }
   }
@@ -361,6 +362,9 @@ void Queue::dispatch_admin(Command& command) {
       return context_.aborts.route_abort(
           reply.abort_queue, reply.abort_cid,
           {{context_.worker, link_.id()}, command.slot, command.serial, true});
+    case AdminReply::Kind::kAside:
+      command.stage = Stage::kAside;
+      return context_.aside.run_aside(ref_of(command), std::move(reply.job));
     case AdminReply::Kind::kReply:
       break;
   }
@@ -369,7 +373,7 @@ void Queue::dispatch_admin(Command& command) {
   }
   // Data for the host requires a remote buffer.
   if (!command.data.remote()) return respond(command, with_dnr(Status::kInvalidField));
-  command.purpose = Purpose::kAdminReply;
+  command.purpose = Purpose::kReply;
   command.reply = std::move(reply.data);
   if (take_staging(command, *admin_, engine::chunks_for(command.reply.size()))) {
     send_reply(command);
@@ -514,6 +518,8 @@ void Queue::finish(Command& command) {
   command.stage = Stage::kFree;
   command.account = nullptr;  // for a command without an answer
   command.aborted = false;
+  command.preempted = false;
+  command.fences.clear();
   command.gather = nullptr;
   command.receive = nullptr;
   command.reply = {};

@@ -21,6 +21,7 @@
 #include "examples/engine/link.h"
 #include "examples/engine/link_layout.h"
 #include "examples/engine/staging.h"
+#include "examples/nvmf/target/aside.h"
 #include "examples/nvmf/target/command.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/target.h"
@@ -41,6 +42,7 @@ class AbortRouter {
 struct QueueContext {
   Target& target;
   AbortRouter& aborts;
+  Aside& aside;
   engine::Staging& staging;
   engine::Channels& channels;
   engine::IoAccounts& accounts;
@@ -78,6 +80,11 @@ class Queue final : public engine::Session {
   // An Abort of this queue was answered.
   void abort_answered(uint32_t slot, uint32_t serial, bool aborted);
 
+  // What was given to Aside is done.
+  void answered_aside(uint32_t slot, uint32_t serial, nvme::Status status);
+  // The host's commands for the namespace end: a Preempt and Abort. They hold the fence until then.
+  void fence(uint32_t nsid, const std::shared_ptr<Fence>& fence);
+
  private:
   friend struct QueueCallbacks;
 
@@ -88,6 +95,7 @@ class Queue final : public engine::Session {
     std::shared_ptr<engine::StagingFlow> flow{};
     engine::IoAccount* account = nullptr;  // from the first command on
     bool meant = false;                    // Controller::means()
+    Reservations::Rights rights{};         // while a host holds a reservation
   };
 
   // Receiving.
@@ -137,6 +145,12 @@ class Queue final : public engine::Session {
   void finish_compare(Command& command);
   void next_range(Command& command);
   void next_flush(Command& command);
+  // Reservations: queue_reserve.cc.
+  bool reservation_allows(const Namespace& ns, uint64_t held, reservation::Access access);
+  bool flush_allowed();
+  void reserve(Command& command);
+  void report_reservations(Command& command);
+  CommandRef ref_of(const Command& command) const;
   std::span<const iovec> scatter(Command& command, uint64_t offset, uint64_t bytes);
 
   // Data to the host and answers.

@@ -97,7 +97,15 @@ void Queue::dispatch_io(Command& command) {
     return respond(command, with_dnr(Status::kInvalidNamespace));
   }
   if (!ok(planned)) return respond(command, planned);
-  if (ns == nullptr) return next_flush(command);
+  if (ns == nullptr) {
+    if (!flush_allowed()) return respond(command, with_dnr(Status::kReservationConflict));
+    return next_flush(command);
+  }
+  if (const uint64_t held = ns->reservations->held(); held != 0) [[unlikely]] {
+    if (!reservation_allows(*ns, held, command.plan.access)) {
+      return respond(command, with_dnr(Status::kReservationConflict));
+    }
+  }
   command.account = account_of(*ns);
   command.began = link_.now();
   MRPOOL_PROBE3(command_begin, &command, uint32_t(command.sqe.opcode), ns->nsid);
@@ -123,9 +131,12 @@ void Queue::start_io(Command& command) {
       return fetches ? fetch(command) : store(command);
     }
     case IoKind::kRanges:
-      if (!command.data.remote()) return next_range(command);
+    case IoKind::kReserve:
+      if (!command.data.remote()) return fetched(command);
       if (take_staging(command, *command.flow, chunks)) fetch(command);
       return;
+    case IoKind::kReport:
+      return report_reservations(command);
     case IoKind::kSimple:
       return store(command);
   }
@@ -191,7 +202,7 @@ bool Queue::take_staging(Command& command, engine::StagingFlow& flow, uint32_t c
 
 // `command` waited for staging memory and has it now.
 void Queue::staged(Command& command) {
-  if (command.purpose == Purpose::kAdminReply) return send_reply(command);
+  if (command.purpose == Purpose::kReply) return send_reply(command);
   const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
   fetches ? fetch(command) : store(command);
 }
@@ -251,8 +262,10 @@ bool Queue::fetch_from(Command& command, const RemoteBuffer& remote) {
 
 void Queue::fetched(Command& command) {
   if (command.aborted) return respond(command, Status::kAbortRequested);
+  if (command.preempted) return respond(command, Status::kPreempted);
   if (command.purpose == Purpose::kConnect) return connect(command);
   if (command.plan.kind == IoKind::kRanges) return next_range(command);
+  if (command.plan.kind == IoKind::kReserve) return reserve(command);
   store(command);
 }
 
@@ -323,15 +336,20 @@ bool Queue::hand_over(Command& command) {
 void Queue::look_at_aborts(Nanoseconds now) {
   aborts_wait_ = false;
   for (const auto& command : commands_) {
-    if (command->stage != Stage::kStorage || !command->waiter.set) continue;
+    if (command->stage != Stage::kStorage) continue;
+    if (!command->waiter.set && command->fences.empty()) continue;
     if (now - command->abort_asked <= engine::kAbortPatience || link_.closing()) {
       aborts_wait_ = true;
       continue;
     }
     const AbortWaiter waiter = std::exchange(command->waiter, {});
     const bool ended = late_ < most_late(entries_) && give_up(*command);
-    if (ended) respond(*command, Status::kAbortRequested);
-    context_.aborts.route_answer(waiter, ended);
+    if (ended) {
+      respond(*command, command->preempted ? Status::kPreempted : Status::kAbortRequested);
+    } else if (!command->fences.empty()) {
+      aborts_wait_ = true;
+    }
+    if (waiter.set) context_.aborts.route_answer(waiter, ended);
   }
 }
 
@@ -348,6 +366,7 @@ bool Queue::give_up(Command& command) {
   }
   command.late = true;
   ++late_;
+  command.fences.clear();  // no other command reaches its blocks before it
   // A request that only reads or holds changes nothing.
   const bool changes = io.op == storage::Op::kWrite || io.op == storage::Op::kWriteZeroes ||
                        io.op == storage::Op::kDeallocate;
@@ -374,6 +393,8 @@ void Queue::stored(Command& command) {
   // this queue has ended.
   if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
   if (command.late) return late_stored(command);
+  // Nothing more goes to the storage. The host may be slow to take its answer.
+  if (command.plan.kind != IoKind::kRanges || command.preempted) command.fences.clear();
   if (link_.closed()) return finish(command);
   if (error != storage::Error::kNone) return respond(command, to_status(error));
   const IoPlan& plan = command.plan;
@@ -390,6 +411,9 @@ void Queue::stored(Command& command) {
       return finish_compare(command);
     case IoKind::kRanges:
       return next_range(command);
+    case IoKind::kReserve:
+    case IoKind::kReport:  // nothing of the storage
+      return;
     case IoKind::kSimple:
       if (plan.ns == nullptr) return next_flush(command);
       return respond(command, Status::kSuccess);
@@ -428,6 +452,7 @@ void Queue::next_range(Command& command) {
     }
   }
   while (command.plan.deallocate && command.step < count) {
+    if (command.preempted) return respond(command, Status::kPreempted);
     (void)plan_range(range(command.step++), geometry, offset, length);
     if (length == 0) continue;
     command.plan.offset = offset;

@@ -74,8 +74,8 @@ absl::Status Service::add_worker(Reactor& reactor) {
   if (absl::Status status = engine_.add_worker(reactor); !status.ok()) return status;
   engine::Worker& worker = engine_.worker(engine_.workers() - 1);
   contexts_.push_back(std::make_unique<QueueContext>(
-      QueueContext{target_, *this, worker.staging(), worker.channels(), worker.accounts(), reactor,
-                   worker.index()}));
+      QueueContext{target_, *this, *this, worker.staging(), worker.channels(), worker.accounts(),
+                   reactor, worker.index()}));
   return absl::OkStatus();
 }
 
@@ -109,7 +109,10 @@ std::vector<std::shared_ptr<storage::Volume>> Service::stores() const {
 absl::Status Service::own_state() {
   if (options_.engine.state_dir.empty() || state_ != nullptr) return absl::OkStatus();
   auto state = storage::StateDirectory::open(options_.engine.state_dir);
-  if (state.ok()) state_ = *std::move(state);
+  if (state.ok()) {
+    state_ = *std::move(state);
+    if (!options_.keep_state_at_once) state_thread_ = std::make_unique<storage::StateThread>();
+  }
   return state.status();
 }
 
@@ -154,6 +157,7 @@ absl::Status Service::open(Change& change) {
     }
   }
   if (absl::Status status = check_distinct(change.served_); !status.ok()) return status;
+  if (absl::Status status = add_reservations(change.served_); !status.ok()) return status;
   return storage::keep(change.growth_, state_.get());
 }
 

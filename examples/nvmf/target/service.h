@@ -6,6 +6,7 @@
 // Ownership: owns everything but the reactors. Destroy it while no reactor runs.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,12 +22,16 @@
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
 #include "examples/storage/state_directory.h"
+#include "examples/storage/state_thread.h"
 #include "examples/storage/stores.h"
 #include "mrpool/device.h"
 
 namespace mrpool::nvmf_target {
 
-class Service final : public engine::Protocol, public ControllerHost, public AbortRouter {
+class Service final : public engine::Protocol,
+                      public ControllerHost,
+                      public AbortRouter,
+                      public Aside {
  public:
   struct Options {
     engine::Options engine;
@@ -34,6 +39,8 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
     // Opens devices and volumes; replaced in tests.
     engine::OpenDevice open_device = &Device::open;
     storage::OpenVolume open_volume = storage::open;
+    // Reservations are kept by the thread of the caller: for tests in one thread.
+    bool keep_state_at_once = false;
   };
   // A store that a configuration names.
   struct Named {
@@ -42,6 +49,7 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
     Uuid uuid{};
   };
   explicit Service(const Options& options);
+  ~Service();
 
   // Call it once for each of options.engine.threads.
   absl::Status add_worker(Reactor& reactor);
@@ -108,18 +116,30 @@ class Service final : public engine::Protocol, public ControllerHost, public Abo
   // AbortRouter.
   void route_abort(QueueRef victim, uint16_t command_id, const AbortWaiter& waiter) override;
   void route_answer(const AbortWaiter& waiter, bool aborted) override;
+  // Aside.
+  void reserve(ReservationJob job) override;
+  void run_aside(const CommandRef& from, std::function<nvme::Status()> job) override;
 
  private:
   absl::Status open(Change& change);
   // Locks the state directory for this process, if one is configured.
   absl::Status own_state();
   std::vector<storage::ServedStore> served() const;
+  // service_reserve.cc
+  absl::StatusOr<std::shared_ptr<Reservations>> reservations_of(const Uuid& uuid) const;
+  absl::Status add_reservations(std::vector<Target::Served>& all) const;
+  void where_it_may_block(std::function<void()> job);
+  void answer_aside(const CommandRef& to, nvme::Status status);
+  void carry_out(const ReservationJob& job);
   // Runs `call` with the queue on its worker, or with null if the queue has ended. False: the
   // worker does not exist.
   bool with_queue(QueueRef ref, std::function<void(Queue*)> call);
 
   const Options options_;
   std::unique_ptr<storage::StateDirectory> state_;
+  // Null without a state directory.
+  std::unique_ptr<storage::StateThread> state_thread_;
+  std::atomic<bool> over_{false};  // only ~Service() sets it; Fences may go on other threads
   Target target_;
   mutable std::mutex named_mutex_;
   std::vector<Named> named_;

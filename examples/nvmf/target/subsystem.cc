@@ -101,6 +101,11 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) 
   for (Namespace& each : table->namespaces) {
     each.mark = mark_of(each);
     each.blocks = each.volume->geometry().blocks;
+    if (each.reservations != nullptr) continue;
+    const Namespace* const before = table_->find(each.nsid);
+    each.reservations = before != nullptr && before->uuid == each.uuid
+                            ? before->reservations
+                            : std::make_shared<Reservations>();
   }
   TableChange change{table_, table};
   table_ = std::move(table);

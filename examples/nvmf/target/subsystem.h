@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "examples/nvmf/target/counters.h"
+#include "examples/nvmf/target/reservations.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/uuid.h"
 
@@ -43,6 +44,8 @@ struct Namespace {
   uint64_t blocks = 0;                     // as last reported to hosts; set by the table
   uint64_t mark = kNoStore;                // identifies the store to a host; set by the table
   std::shared_ptr<const HostSet> hosts{};  // null: all that the subsystem admits
+  // Null in what is to be served: those of the table before, or new ones. Never null in a table.
+  std::shared_ptr<Reservations> reservations{};
 };
 
 struct NamespaceTable {

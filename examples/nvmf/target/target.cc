@@ -188,6 +188,17 @@ std::vector<std::shared_ptr<Controller>> Target::all_controllers() const {
   return all;
 }
 
+std::vector<std::shared_ptr<Controller>> Target::controllers_of(const Subsystem& subsystem) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Controller>> all;
+  const auto add = [&](const std::shared_ptr<Controller>& each) {
+    if (&each->subsystem() == &subsystem) all.push_back(each);
+  };
+  for (const auto& [id, controller] : controllers_) add(controller);
+  for (const auto& controller : ending_) add(controller);
+  return all;
+}
+
 Connected Target::connect(const ConnectCommand& command, const ConnectData& data,
                           const QueueFacts& queue, Nanoseconds now) {
   if (command.record_format != 0) return refuse(Status::kConnectIncompatibleFormat);

@@ -78,6 +78,8 @@ class Target final : public DiscoverySource {
   std::shared_ptr<Subsystem> find(std::string_view nqn) const;
   // The controllers of all connected hosts, including discovery controllers.
   std::vector<std::shared_ptr<Controller>> all_controllers() const;
+  // The controllers of a subsystem, including those that ended while storage I/O is outstanding.
+  std::vector<std::shared_ptr<Controller>> controllers_of(const Subsystem& subsystem) const;
   // The subsystems that are served now, so that a reload keeps unchanged ones.
   std::vector<std::shared_ptr<Subsystem>> subsystems() const;
 

@@ -30,6 +30,7 @@ enum class Status : uint16_t {
   kHostIdInconsistent = 0x018,
   kKeepAliveExpired = 0x019,
   kKeepAliveInvalid = 0x01a,
+  kPreempted = 0x01b,  // aborted by a Preempt and Abort
   kSanitizeInProgress = 0x01d,
   kSglBlockGranularity = 0x01e,
   kNamespaceWriteProtected = 0x020,
@@ -37,6 +38,7 @@ enum class Status : uint16_t {
   kLbaOutOfRange = 0x080,
   kCapacityExceeded = 0x081,
   kNamespaceNotReady = 0x082,
+  kReservationConflict = 0x083,
 
   // Command specific, type 1.
   kInvalidQueueId = 0x101,

@@ -51,6 +51,14 @@ std::string_view name_of(IoOpcode opcode) {
       return "Write Zeroes";
     case IoOpcode::kDatasetManagement:
       return "Dataset Management";
+    case IoOpcode::kReservationRegister:
+      return "Reservation Register";
+    case IoOpcode::kReservationReport:
+      return "Reservation Report";
+    case IoOpcode::kReservationAcquire:
+      return "Reservation Acquire";
+    case IoOpcode::kReservationRelease:
+      return "Reservation Release";
   }
   return {};
 }

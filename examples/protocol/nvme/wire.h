@@ -208,7 +208,30 @@ enum class IoOpcode : uint8_t {
   kCompare = 0x05,
   kWriteZeroes = 0x08,
   kDatasetManagement = 0x09,
+  kReservationRegister = 0x0d,
+  kReservationReport = 0x0e,
+  kReservationAcquire = 0x11,
+  kReservationRelease = 0x15,
 };
+
+// Reservation commands, [base] 7.2 to 7.5: CDW10 and CDW11.
+inline constexpr uint32_t kReservationActionMask = 7;
+inline constexpr uint32_t kIgnoreExistingKey = 1u << 3;
+enum class RegisterAction : uint8_t { kRegister = 0, kUnregister = 1, kReplace = 2 };
+enum class AcquireAction : uint8_t { kAcquire = 0, kPreempt = 1, kPreemptAndAbort = 2 };
+enum class ReleaseAction : uint8_t { kRelease = 0, kClear = 1 };
+constexpr uint32_t reservation_type(uint32_t cdw10) { return cdw10 >> 8 & 0xff; }
+// CPTPL: change of what survives power loss.
+enum class ChangePersistence : uint8_t { kNone = 0, kReserved = 1, kClear = 2, kSet = 3 };
+constexpr ChangePersistence change_persistence(uint32_t cdw10) {
+  return ChangePersistence(cdw10 >> 30);
+}
+inline constexpr uint32_t kExtendedReport = 1u << 0;  // CDW11 of Reservation Report
+struct ReservationKeys {
+  Le64 current;
+  Le64 other;  // Register: the new one; Acquire: the one to preempt; Release: not there
+};
+static_assert(sizeof(ReservationKeys) == 16);
 
 // Which way a command's data goes: bits 1:0 of every opcode, [base] 4.2 (Fabrics: of its type).
 enum class DataDirection : uint8_t { kNone = 0, kToController = 1, kToHost = 2, kBoth = 3 };

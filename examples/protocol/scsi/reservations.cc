@@ -1,14 +1,17 @@
 #include "examples/protocol/scsi/reservations.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "examples/base/big_endian.h"
 
 namespace mrpool::scsi {
+using reservation::Access;
+using reservation::Event;
+using reservation::Registration;
+using reservation::Result;
+
 namespace {
 
-constexpr size_t kMaxRegistrations = 1024;
 constexpr size_t kParameterListSize = 24;
 constexpr uint16_t kRelativeTargetPort = 1;
 
@@ -79,81 +82,62 @@ std::optional<std::string> parse_transport_id(std::span<const uint8_t> id) {
   return port;
 }
 
+const Sense& attention_of(Event event) {
+  switch (event) {
+    case Event::kRegistrationPreempted:
+      return kRegistrationsPreempted;
+    case Event::kReservationReleased:
+      return kReservationsReleased;
+    case Event::kReservationPreempted:
+      break;
+  }
+  return kReservationsPreempted;
+}
+
+// `wrong_type`: what a type that does not fit is called where it was asked for.
+Reservations::Outcome outcome_of(reservation::Outcome found, const Sense& wrong_type) {
+  Reservations::Outcome outcome;
+  switch (found.result) {
+    case Result::kDone:
+      break;
+    case Result::kConflict:
+      return conflict();
+    case Result::kFull:
+      return illegal(kInsufficientRegistrations);
+    case Result::kWrongType:
+      return illegal(wrong_type);
+    case Result::kNoKey:
+      return illegal(kInvalidFieldInParameters.at_parameter(8));
+  }
+  outcome.changed = found.changed;
+  outcome.abort_tasks_of = std::move(found.fenced);
+  for (reservation::Notice& notice : found.notices) {
+    outcome.notices.push_back({std::move(notice.who), attention_of(notice.event)});
+  }
+  return outcome;
+}
+
+Access access_of(Reserved reserved) {
+  switch (reserved) {
+    case Reserved::kAllowedAsRead:
+      return Access::kRead;
+    case Reserved::kConflict:
+      return Access::kWrite;
+    case Reserved::kAllowed:
+    case Reserved::kDecidesItself:
+      break;
+  }
+  return Access::kFree;
+}
+
 }  // namespace
 
-bool Reservations::all_registrants(ReservationType type) {
-  return type == ReservationType::kWriteExclusiveAllRegistrants ||
-         type == ReservationType::kExclusiveAccessAllRegistrants;
-}
-
-bool Reservations::registrants_only(ReservationType type) {
-  return type == ReservationType::kWriteExclusiveRegistrantsOnly ||
-         type == ReservationType::kExclusiveAccessRegistrantsOnly;
-}
-
-bool Reservations::write_exclusive(ReservationType type) {
-  return type == ReservationType::kWriteExclusive ||
-         type == ReservationType::kWriteExclusiveRegistrantsOnly ||
-         type == ReservationType::kWriteExclusiveAllRegistrants;
-}
-
-std::optional<ReservationType> Reservations::parse_type(uint8_t scope_and_type) {
-  if (scope_and_type >> 4 != 0) return std::nullopt;  // only the logical unit scope exists
-  switch (const auto type = ReservationType(scope_and_type & 0x0f)) {
-    case ReservationType::kWriteExclusive:
-    case ReservationType::kExclusiveAccess:
-    case ReservationType::kWriteExclusiveRegistrantsOnly:
-    case ReservationType::kExclusiveAccessRegistrantsOnly:
-    case ReservationType::kWriteExclusiveAllRegistrants:
-    case ReservationType::kExclusiveAccessAllRegistrants:
-      return type;
-  }
-  return std::nullopt;
-}
-
-const Reservations::Registration* Reservations::find(std::string_view port) const {
-  const auto found = std::ranges::find(registrations_, port, &Registration::port);
-  return found == registrations_.end() ? nullptr : &*found;
-}
-
-Reservations::Registration* Reservations::find(std::string_view port) {
-  const auto found = std::ranges::find(registrations_, port, &Registration::port);
-  return found == registrations_.end() ? nullptr : &*found;
-}
-
-bool Reservations::holds(std::string_view port) const {
-  if (!type_) return false;
-  return all_registrants(*type_) ? registered(port) : holder_ == port;
+std::optional<reservation::Type> Reservations::parse_type(uint8_t scope_and_type) {
+  return reservation::parse_type(scope_and_type);  // only the logical unit scope, 0, exists
 }
 
 bool Reservations::allows(std::string_view port, Reserved reserved) const {
-  if (!type_ || reserved == Reserved::kAllowed || reserved == Reserved::kDecidesItself) return true;
-  if (holds(port)) return true;
-  if (registrants_only(*type_) && registered(port)) return true;
-  return write_exclusive(*type_) && reserved == Reserved::kAllowedAsRead;
-}
-
-void Reservations::remove(std::string_view port) {
-  std::erase_if(registrations_, [&](const Registration& r) { return r.port == port; });
-}
-
-void Reservations::notify_others(std::string_view port, const Sense& attention,
-                                 Outcome& outcome) const {
-  for (const Registration& other : registrations_) {
-    if (other.port != port) outcome.notices.push_back({other.port, attention});
-  }
-}
-
-void Reservations::drop_if_unheld(std::string_view leaving, Outcome& outcome) {
-  if (!type_) return;
-  if (all_registrants(*type_)) {
-    if (registrations_.empty()) type_.reset();
-    return;
-  }
-  if (holder_ != leaving) return;
-  if (registrants_only(*type_)) notify_others(leaving, kReservationsReleased, outcome);
-  type_.reset();
-  holder_.clear();
+  return state_.allows(port, access_of(reserved));
 }
 
 Reservations::Outcome Reservations::out(std::string_view port, const Cdb& cdb,
@@ -187,18 +171,21 @@ Reservations::Outcome Reservations::out(std::string_view port, const Cdb& cdb,
     default:
       break;
   }
-  const Registration* own = find(port);
+  const Registration* own = state_.find(port);
   if (own == nullptr || own->key != arguments.key) return conflict();
+  const Sense wrong_type = kInvalidFieldInCdb.at_cdb(2);
+  const auto type = parse_type(arguments.scope_and_type);
   switch (action) {
     case kReserve:
-      return reserve(port, arguments);
+      return outcome_of(state_.reserve(port, type), wrong_type);
     case kRelease:
-      return release(port, arguments);
+      return outcome_of(state_.release(port, type), kInvalidRelease);
     case kClear:
-      return clear(port, arguments);
+      return outcome_of(state_.clear(port), wrong_type);
     case kPreempt:
     case kPreemptAndAbort:
-      return preempt(port, arguments, action == kPreemptAndAbort);
+      return outcome_of(
+          state_.preempt(port, arguments.action_key, type, action == kPreemptAndAbort), wrong_type);
     case kRegisterAndMove:
       return register_and_move(port, arguments, parameters);
     default:
@@ -208,110 +195,21 @@ Reservations::Outcome Reservations::out(std::string_view port, const Cdb& cdb,
 
 Reservations::Outcome Reservations::register_key(std::string_view port, const Arguments& arguments,
                                                  bool ignore_existing) {
-  Outcome outcome{.changed = true};
-  Registration* own = find(port);
-  if (own == nullptr) {
-    if (!ignore_existing && arguments.key != 0) return conflict();
-    if (arguments.action_key == 0) return {};
-    if (registrations_.size() >= kMaxRegistrations) return illegal(kInsufficientRegistrations);
-    registrations_.push_back({arguments.action_key, std::string(port)});
-  } else {
-    if (!ignore_existing && own->key != arguments.key) return conflict();
-    if (arguments.action_key != 0) {
-      own->key = arguments.action_key;
-    } else {
-      remove(port);
-      drop_if_unheld(port, outcome);
-    }
-  }
-  aptpl_ = arguments.aptpl;
-  ++generation_;
-  return outcome;
-}
-
-Reservations::Outcome Reservations::reserve(std::string_view port, const Arguments& arguments) {
-  const auto type = parse_type(arguments.scope_and_type);
-  if (!type) return illegal(kInvalidFieldInCdb.at_cdb(2));
-  if (type_) {
-    // The holder may ask for the same again; nothing changes.
-    return holds(port) && *type_ == *type ? Outcome{} : conflict();
-  }
-  type_ = type;
-  holder_ = all_registrants(*type) ? std::string_view{} : port;
-  return {.changed = true};
-}
-
-Reservations::Outcome Reservations::release(std::string_view port, const Arguments& arguments) {
-  if (!type_ || !holds(port)) return {};
-  const auto type = parse_type(arguments.scope_and_type);
-  if (type != type_) return illegal(kInvalidRelease);
-  Outcome outcome{.changed = true};
-  if (all_registrants(*type_) || registrants_only(*type_)) {
-    notify_others(port, kReservationsReleased, outcome);
-  }
-  type_.reset();
-  holder_.clear();
-  return outcome;
-}
-
-Reservations::Outcome Reservations::clear(std::string_view port, const Arguments&) {
-  Outcome outcome{.changed = true};
-  notify_others(port, kReservationsPreempted, outcome);
-  registrations_.clear();
-  type_.reset();
-  holder_.clear();
-  ++generation_;
-  return outcome;
-}
-
-Reservations::Outcome Reservations::preempt(std::string_view port, const Arguments& arguments,
-                                            bool abort) {
-  Outcome outcome{.changed = true};
-  const uint64_t victim = arguments.action_key;
-  const bool all = type_ && all_registrants(*type_);
-  const Registration* holder = type_ && !all ? find(holder_) : nullptr;
-  // The reservation itself is preempted when the key is its holder's, or, for the all-registrants
-  // types, when no key is named (SPC-4 §5.13.11.4).
-  const bool takes_over = (all && victim == 0) || (holder != nullptr && holder->key == victim);
-  if (victim == 0 && !all) return illegal(kInvalidFieldInParameters.at_parameter(8));
-  std::optional<ReservationType> type;
-  if (takes_over) {
-    type = parse_type(arguments.scope_and_type);
-    if (!type) return illegal(kInvalidFieldInCdb.at_cdb(2));
-  }
-
-  std::vector<Registration> gone;
-  std::erase_if(registrations_, [&](const Registration& other) {
-    if (other.port == port) return false;
-    if (!(all && victim == 0) && other.key != victim) return false;
-    gone.push_back(other);
-    return true;
-  });
-  // Preempting one's own key while holding the reservation takes nobody's registration away.
-  const bool own_key = find(port)->key == victim;
-  if (gone.empty() && !takes_over && !own_key) return conflict();
-
-  for (const Registration& other : gone) {
-    outcome.notices.push_back({other.port, kRegistrationsPreempted});
-    if (abort) outcome.abort_tasks_of.push_back(other.port);
-  }
-  if (takes_over) {
-    const bool type_changes = *type != *type_;
-    type_ = type;
-    holder_ = all_registrants(*type) ? std::string_view{} : port;
-    if (type_changes) notify_others(port, kReservationsReleased, outcome);
-  } else if (all && registrations_.empty()) {
-    type_.reset();
-  }
-  ++generation_;
-  return outcome;
+  const Registration* own = state_.find(port);
+  const uint64_t current = own != nullptr ? own->key : 0;
+  if (!ignore_existing && current != arguments.key) return conflict();
+  if (own == nullptr && arguments.action_key == 0) return {};
+  reservation::Outcome found =
+      arguments.action_key != 0 ? state_.set_key(port, arguments.action_key) : state_.leave(port);
+  if (found.changed) state_.set_persistent(arguments.aptpl);
+  return outcome_of(std::move(found), {});
 }
 
 Reservations::Outcome Reservations::register_and_move(std::string_view port,
                                                       const Arguments& arguments,
                                                       std::span<const uint8_t> parameters) {
-  if (!type_ || !holds(port)) return conflict();
-  if (all_registrants(*type_)) return conflict();
+  const auto type = state_.type();
+  if (!type || !holds(port) || reservation::all_registrants(*type)) return conflict();
   if (arguments.action_key == 0) return illegal(kInvalidFieldInParameters.at_parameter(8));
   const size_t id_length = be::load32(&parameters[20]);
   if (id_length != parameters.size() - kParameterListSize) return illegal(kParameterListLength);
@@ -320,59 +218,50 @@ Reservations::Outcome Reservations::register_and_move(std::string_view port,
   }
   const auto to = parse_transport_id(parameters.subspan(kParameterListSize));
   if (!to || *to == port) return illegal(kInvalidFieldInParameters.at_parameter(24));
-  if (Registration* existing = find(*to)) {
-    existing->key = arguments.action_key;
-  } else {
-    if (registrations_.size() >= kMaxRegistrations) return illegal(kInsufficientRegistrations);
-    registrations_.push_back({arguments.action_key, *to});
-  }
-  Outcome outcome{.changed = true};
-  holder_ = *to;
-  aptpl_ = arguments.aptpl;
-  if ((parameters[17] & 0x02) != 0) remove(port);  // UNREG
-  ++generation_;
-  return outcome;
+  const bool unregisters = (parameters[17] & 0x02) != 0;
+  reservation::Outcome found = state_.move(port, *to, arguments.action_key, unregisters);
+  if (found.changed) state_.set_persistent(arguments.aptpl);
+  return outcome_of(std::move(found), {});
 }
 
 std::optional<Sense> Reservations::in(const Cdb& cdb, std::vector<uint8_t>& data) const {
   data.clear();
+  const auto type = state_.type();
   switch (cdb[1] & 0x1f) {
     case 0:  // READ KEYS
-      append32(data, generation_);
-      append32(data, uint32_t(registrations_.size() * 8));
-      for (const Registration& registration : registrations_) append64(data, registration.key);
+      append32(data, generation());
+      append32(data, uint32_t(state_.registrations().size() * 8));
+      for (const Registration& each : state_.registrations()) append64(data, each.key);
       return std::nullopt;
-    case 1: {  // READ RESERVATION
-      append32(data, generation_);
-      append32(data, type_ ? 16 : 0);
-      if (!type_) return std::nullopt;
-      const Registration* holder = find(holder_);
-      append64(data, holder != nullptr ? holder->key : 0);
+    case 1:  // READ RESERVATION
+      append32(data, generation());
+      append32(data, type ? 16 : 0);
+      if (!type) return std::nullopt;
+      append64(data, state_.holder_key());
       append32(data, 0);
       data.push_back(0);
-      data.push_back(uint8_t(*type_));
+      data.push_back(uint8_t(*type));
       append16(data, 0);
       return std::nullopt;
-    }
     case 2:  // REPORT CAPABILITIES
       append16(data, 8);
       data.push_back(0x04 | (can_persist_ ? 0x01 : 0));  // ATP_C, PTPL_C
-      data.push_back(0x80 | (aptpl_ ? 0x01 : 0));        // TMV, PTPL_A
+      data.push_back(0x80 | (aptpl() ? 0x01 : 0));       // TMV, PTPL_A
       append16(data, 0xea01);                            // all six types
       append16(data, 0);
       return std::nullopt;
     case 3:  // READ FULL STATUS
-      append32(data, generation_);
+      append32(data, generation());
       append32(data, 0);
-      for (const Registration& registration : registrations_) {
-        const bool holder = holds(registration.port);
+      for (const Registration& registration : state_.registrations()) {
+        const bool holder = holds(registration.who);
         append64(data, registration.key);
         append32(data, 0);
         data.push_back(holder ? 0x01 : 0x00);
-        data.push_back(holder ? uint8_t(*type_) : 0);
+        data.push_back(holder ? uint8_t(*type) : 0);
         append32(data, 0);
         append16(data, kRelativeTargetPort);
-        const std::vector<uint8_t> id = transport_id(registration.port);
+        const std::vector<uint8_t> id = transport_id(registration.who);
         append32(data, uint32_t(id.size()));
         data.insert(data.end(), id.begin(), id.end());
       }
@@ -383,54 +272,10 @@ std::optional<Sense> Reservations::in(const Cdb& cdb, std::vector<uint8_t>& data
   }
 }
 
-// One line each: "aptpl GENERATION TYPE HOLDER" and "key KEY PORT". Ports have no spaces.
-std::string Reservations::serialize() const {
-  if (!aptpl_) return {};
-  std::string text = "aptpl " + std::to_string(generation_) + ' ' +
-                     std::to_string(type_ ? unsigned(*type_) : 0u) + ' ' + holder_ + '\n';
-  for (const Registration& registration : registrations_) {
-    text += "key " + std::to_string(registration.key) + ' ' + registration.port + '\n';
-  }
-  return text;
-}
-
 bool Reservations::restore(std::string_view text) {
-  Reservations restored(can_persist_);
-  const auto word = [](std::string_view& line) {
-    const size_t space = line.find(' ');
-    const std::string_view found = line.substr(0, space);
-    line.remove_prefix(space == std::string_view::npos ? line.size() : space + 1);
-    return found;
-  };
-  const auto number = [](std::string_view digits, auto& value) {
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return error == std::errc{} && end == digits.data() + digits.size();
-  };
-  while (!text.empty()) {
-    const size_t newline = text.find('\n');
-    if (newline == std::string_view::npos) return false;
-    std::string_view line = text.substr(0, newline);
-    text.remove_prefix(newline + 1);
-    const std::string_view kind = word(line);
-    if (kind == "aptpl") {
-      uint8_t type = 0;
-      if (!number(word(line), restored.generation_) || !number(word(line), type)) return false;
-      restored.aptpl_ = true;
-      if (type != 0) {
-        restored.type_ = parse_type(type);
-        if (!restored.type_) return false;
-      }
-      restored.holder_ = line;
-    } else if (kind == "key") {
-      Registration registration;
-      if (!number(word(line), registration.key) || line.empty()) return false;
-      registration.port = line;
-      restored.registrations_.push_back(std::move(registration));
-    } else {
-      return false;
-    }
-  }
-  *this = std::move(restored);
+  auto restored = reservation::Registry::parse(text, &reservation::Registry::valid_name);
+  if (!restored) return false;
+  state_ = *std::move(restored);
   return true;
 }
 

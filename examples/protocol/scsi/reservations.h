@@ -1,8 +1,8 @@
-// Persistent reservations of one logical unit (SPC-4 §5.13, §6.15, §6.16).
+// Persistent reservations of one logical unit as PERSISTENT RESERVE IN and OUT (SPC-4 §6.15,
+// §6.16): parameter lists and data of what examples/reservation/registry.h decides.
 //
 // Registrants are named by their initiator port ("iqn...,i,0x<ISID>"), which outlives sessions and,
-// with APTPL, the target's process. The state can be written to a string and read back; the iSER
-// target keeps that string by examples/storage/state_file.h.
+// with APTPL, the target's process.
 //
 // Thread safety: one thread.
 #pragma once
@@ -16,17 +16,9 @@
 
 #include "examples/protocol/scsi/opcodes.h"
 #include "examples/protocol/scsi/sense.h"
+#include "examples/reservation/registry.h"
 
 namespace mrpool::scsi {
-
-enum class ReservationType : uint8_t {
-  kWriteExclusive = 1,
-  kExclusiveAccess = 3,
-  kWriteExclusiveRegistrantsOnly = 5,
-  kExclusiveAccessRegistrantsOnly = 6,
-  kWriteExclusiveAllRegistrants = 7,
-  kExclusiveAccessAllRegistrants = 8,
-};
 
 class Reservations {
  public:
@@ -54,21 +46,17 @@ class Reservations {
   // PERSISTENT RESERVE IN: the whole parameter data, to be cut to the allocation length.
   std::optional<Sense> in(const Cdb& cdb, std::vector<uint8_t>& data) const;
 
-  bool registered(std::string_view port) const { return find(port) != nullptr; }
-  bool holds(std::string_view port) const;
-  uint32_t generation() const { return generation_; }
-  bool aptpl() const { return aptpl_; }
+  bool registered(std::string_view port) const { return state_.find(port) != nullptr; }
+  bool holds(std::string_view port) const { return state_.holds(port); }
+  uint32_t generation() const { return state_.generation(); }
+  bool aptpl() const { return state_.persistent(); }
 
   // What survives power loss: everything when APTPL is set, nothing otherwise.
-  std::string serialize() const;
+  std::string serialize() const { return state_.serialize(); }
   // False: not what serialize() writes; the state stays empty.
   bool restore(std::string_view text);
 
  private:
-  struct Registration {
-    uint64_t key = 0;
-    std::string port;
-  };
   struct Arguments {
     uint64_t key = 0;
     uint64_t action_key = 0;
@@ -76,31 +64,13 @@ class Reservations {
     uint8_t scope_and_type = 0;
   };
 
-  const Registration* find(std::string_view port) const;
-  Registration* find(std::string_view port);
-  static bool all_registrants(ReservationType type);
-  static bool registrants_only(ReservationType type);
-  static bool write_exclusive(ReservationType type);
-  static std::optional<ReservationType> parse_type(uint8_t scope_and_type);
-
+  static std::optional<reservation::Type> parse_type(uint8_t scope_and_type);
   Outcome register_key(std::string_view port, const Arguments& arguments, bool ignore_existing);
-  Outcome reserve(std::string_view port, const Arguments& arguments);
-  Outcome release(std::string_view port, const Arguments& arguments);
-  Outcome clear(std::string_view port, const Arguments& arguments);
-  Outcome preempt(std::string_view port, const Arguments& arguments, bool abort);
   Outcome register_and_move(std::string_view port, const Arguments& arguments,
                             std::span<const uint8_t> parameters);
-  void notify_others(std::string_view port, const Sense& attention, Outcome& outcome) const;
-  // The reservation ends because its last holder has gone.
-  void drop_if_unheld(std::string_view leaving, Outcome& outcome);
-  void remove(std::string_view port);
 
   bool can_persist_;
-  bool aptpl_ = false;
-  uint32_t generation_ = 0;
-  std::vector<Registration> registrations_;
-  std::optional<ReservationType> type_;  // a reservation is held
-  std::string holder_;                   // empty for the all-registrants types
+  reservation::Registry state_;
 };
 
 }  // namespace mrpool::scsi

@@ -174,7 +174,7 @@ TEST_F(IoCommandTest, NamespacesAndOpcodes) {
     EXPECT_STATUS(plan(command(IoOpcode::kRead, nsid, 0, 1), 4096), dnr(Status::kInvalidNamespace));
   }
   EXPECT_STATUS(plan(command(IoOpcode(0x04), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
-  EXPECT_STATUS(plan(command(IoOpcode(0x0d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
+  EXPECT_STATUS(plan(command(IoOpcode(0x7d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
   EXPECT_STATUS(plan(command(IoOpcode(0x19), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
 }
 

@@ -69,6 +69,8 @@ class World {
     for (const std::string& spec : specs) {
       NamespaceConfig ns;
       ns.storage = spec;
+      ns.uuid =
+          subsystem.namespaces.size() < uuids.size() ? uuids[subsystem.namespaces.size()] : Uuid{};
       subsystem.namespaces.push_back(ns);
     }
     config.subsystems.push_back(subsystem);
@@ -109,6 +111,7 @@ class World {
   std::shared_ptr<Device> host_device = uiwarp::make_device({.seed = 11}, network);
   std::shared_ptr<storage::FaultPlan> faults = std::make_shared<storage::FaultPlan>();
   std::unique_ptr<Pd> pd;
+  std::vector<Uuid> uuids;  // of the namespaces that are served next; none: derived
 
  private:
   std::shared_ptr<Device> target_device_ = uiwarp::make_device({.seed = 12}, network);
@@ -138,7 +141,7 @@ class RawQueue final : public QpEvents {
   // The whole set-up of a queue: Connect, and for the admin queue CC.EN.
   nvme::Cqe connect(uint16_t controller = nvme::kDynamicController,
                     std::string_view host = kHostNqn, uint32_t entries = 32,
-                    uint32_t keep_alive_ms = 0) {
+                    uint32_t keep_alive_ms = 0, uint8_t host_id = 7) {
     nvme::ConnectCommand command;
     command.command_id = uint16_t{0};
     command.queue_id = id;
@@ -146,7 +149,7 @@ class RawQueue final : public QpEvents {
     command.keep_alive_ms = keep_alive_ms;
     command.sgl = nvme::SglDescriptor::keyed(buffer(0, sizeof(nvme::ConnectData)), false);
     nvme::ConnectData data{};
-    std::fill(std::begin(data.hostid), std::end(data.hostid), 7);
+    std::fill(std::begin(data.hostid), std::end(data.hostid), host_id);
     data.cntlid = controller;
     nvme::set_field(data.subsysnqn, kSubsystem);
     nvme::set_field(data.hostnqn, host);
@@ -315,11 +318,13 @@ class RawQueue final : public QpEvents {
 
 // A host with its admin queue and one I/O queue.
 struct Host {
-  explicit Host(World& world, uint32_t entries = 32, std::string_view nqn = kHostNqn)
+  explicit Host(World& world, uint32_t entries = 32, std::string_view nqn = kHostNqn,
+                uint8_t host_id = 7)
       : admin(world, 0),
-        controller(uint16_t(uint64_t(admin.connect(0xffff, nqn).result))),
+        controller(uint16_t(uint64_t(admin.connect(0xffff, nqn, 32, 0, host_id).result))),
         io(world, 1, entries) {
-    EXPECT_STATUS(io.connect(controller, nqn, entries).status(), nvme::Status::kSuccess);
+    EXPECT_STATUS(io.connect(controller, nqn, entries, 0, host_id).status(),
+                  nvme::Status::kSuccess);
   }
   RawQueue admin;
   uint16_t controller;

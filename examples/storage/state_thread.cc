@@ -1,10 +1,10 @@
-#include "examples/iser/target/state_thread.h"
+#include "examples/storage/state_thread.h"
 
 #include <signal.h>
 
 #include <utility>
 
-namespace mrpool::iser_target {
+namespace mrpool::storage {
 
 StateThread::StateThread() : thread_([this] { work(); }) {}
 
@@ -43,4 +43,4 @@ void StateThread::work() {
   }
 }
 
-}  // namespace mrpool::iser_target
+}  // namespace mrpool::storage

@@ -11,7 +11,7 @@
 #include <mutex>
 #include <thread>
 
-namespace mrpool::iser_target {
+namespace mrpool::storage {
 
 class StateThread {
  public:
@@ -32,4 +32,4 @@ class StateThread {
   std::thread thread_;
 };
 
-}  // namespace mrpool::iser_target
+}  // namespace mrpool::storage

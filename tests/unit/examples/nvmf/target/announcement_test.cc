@@ -1,0 +1,116 @@
+// What a host can find out is exactly what works: the bits of Identify, the Commands Supported and
+// Effects log and the list of log pages, each against the commands themselves.
+#include "tests/unit/examples/nvmf/target/raw_host.h"
+
+namespace mrpool::nvmf_target::testing {
+namespace {
+
+class Announcement : public ::testing::Test {
+ protected:
+  World& served() {
+    world_.serve({"ram:1MiB"});
+    return world_;
+  }
+  template <typename T>
+  T identify(uint32_t cns, uint32_t nsid = 0) {
+    nvme::Sqe sqe = host_.admin.admin(AdminOpcode::kIdentify, cns, 0, sizeof(T));
+    sqe.nsid = nsid;
+    EXPECT_STATUS(host_.admin.execute(sqe).status(), Status::kSuccess);
+    return nvme::read_struct<T>(host_.admin.memory);
+  }
+  Status log(uint32_t id, uint32_t bytes) {
+    return host_.admin
+        .execute(host_.admin.admin(AdminOpcode::kGetLogPage, id | (bytes / 4 - 1) << 16, 0, bytes))
+        .status();
+  }
+  nvme_cmd_effects_log effects() {
+    EXPECT_STATUS(log(NVME_LOG_LID_CMD_EFFECTS, sizeof(nvme_cmd_effects_log)), Status::kSuccess);
+    return nvme::read_struct<nvme_cmd_effects_log>(host_.admin.memory);
+  }
+  bool known(RawQueue& queue, uint8_t opcode) {
+    nvme::Sqe sqe = queue.io(IoOpcode(opcode), 0, 1);
+    sqe.cdw12 = uint32_t{0};
+    return code(queue.execute(sqe).status()) != Status::kInvalidOpcode;
+  }
+
+  World world_;
+  Host host_{served()};
+};
+
+TEST_F(Announcement, EveryIoCommand) {
+  const nvme_cmd_effects_log log = effects();
+  for (uint32_t opcode = 0; opcode < 256; ++opcode) {
+    if (opcode == nvme::kFabricsOpcode) continue;
+    EXPECT_EQ(log.iocs[opcode] != 0, known(host_.io, uint8_t(opcode))) << opcode;
+  }
+}
+
+// Bits of ONCS, each with the commands that it stands for.
+TEST_F(Announcement, OptionalCommands) {
+  const auto id = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);
+  const nvme_cmd_effects_log log = effects();
+  struct Bit {
+    uint16_t bit;
+    std::vector<int> opcodes;
+  };
+  const Bit bits[] = {{NVME_CTRL_ONCS_COMPARE, {nvme_cmd_compare}},
+                      {NVME_CTRL_ONCS_WRITE_UNCORRECTABLE, {nvme_cmd_write_uncor}},
+                      {NVME_CTRL_ONCS_DSM, {nvme_cmd_dsm}},
+                      {NVME_CTRL_ONCS_WRITE_ZEROES, {nvme_cmd_write_zeroes}},
+                      {NVME_CTRL_ONCS_RESERVATIONS,
+                       {nvme_cmd_resv_register, nvme_cmd_resv_report, nvme_cmd_resv_acquire,
+                        nvme_cmd_resv_release}},
+                      {NVME_CTRL_ONCS_VERIFY, {nvme_cmd_verify}},
+                      {NVME_CTRL_ONCS_COPY, {nvme_cmd_copy}}};
+  uint16_t checked = NVME_CTRL_ONCS_SAVE_FEATURES;
+  for (const Bit& each : bits) {
+    checked |= each.bit;
+    for (const int opcode : each.opcodes) {
+      EXPECT_EQ((id.oncs & each.bit) != 0, log.iocs[opcode] != 0) << opcode;
+    }
+  }
+  EXPECT_EQ(id.oncs & ~checked, 0);
+  // SAVE_FEATURES stands for Select of Get Features.
+  const auto select = host_.admin.admin(AdminOpcode::kGetFeatures, NVME_FEAT_FID_KATO | 1 << 8);
+  EXPECT_STATUS(host_.admin.execute(select).status(), Status::kSuccess);
+}
+
+TEST_F(Announcement, EveryLogPage) {
+  EXPECT_STATUS(log(NVME_LOG_LID_SUPPORTED_LOG_PAGES, sizeof(nvme_supported_log_pages)),
+                Status::kSuccess);
+  const auto pages = nvme::read_struct<nvme_supported_log_pages>(host_.admin.memory);
+  for (uint32_t id = 0; id < 256; ++id) {
+    EXPECT_EQ(pages.lid_support[id] != 0, ok(log(id, 64))) << id;
+  }
+}
+
+// Bits of RESCAP, each with the type of reservation that it stands for.
+TEST_F(Announcement, ReservationTypes) {
+  const auto id = identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 1);
+  const auto run = [&](IoOpcode opcode, uint32_t cdw10, uint32_t bytes) {
+    nvme::ReservationKeys keys;
+    keys.current = 5;
+    keys.other = 5;
+    std::memcpy(host_.io.memory.data(), &keys, sizeof keys);
+    nvme::Sqe sqe = host_.io.io(opcode, 0, 1);
+    sqe.cdw10 = cdw10;
+    sqe.cdw11 = sqe.cdw12 = uint32_t{0};
+    sqe.sgl = SglDescriptor::keyed(host_.io.buffer(0, bytes), false);
+    return ok(host_.io.execute(sqe).status());
+  };
+  constexpr uint32_t kPersist = 3u << 30;
+  EXPECT_EQ((id.rescap & NVME_NS_RESCAP_PTPL) != 0,
+            run(IoOpcode::kReservationRegister, kPersist, 16));
+  ASSERT_TRUE(run(IoOpcode::kReservationRegister, 0, 16));
+  for (uint32_t type = 1; type <= 6; ++type) {
+    EXPECT_EQ((id.rescap & 1 << type) != 0, run(IoOpcode::kReservationAcquire, type << 8, 16));
+    EXPECT_TRUE(run(IoOpcode::kReservationRelease, type << 8, 8));
+  }
+  // As of 1.3: a Replace that ignores keys needs no registration.
+  ASSERT_TRUE(run(IoOpcode::kReservationRegister, 1, 16));
+  EXPECT_EQ((id.rescap & NVME_NS_RESCAP_IEK_13) != 0,
+            run(IoOpcode::kReservationRegister, 2 | 1 << 3, 16));
+}
+
+}  // namespace
+}  // namespace mrpool::nvmf_target::testing
