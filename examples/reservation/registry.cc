@@ -185,7 +185,7 @@ Outcome Registry::move(std::string_view who, std::string_view to, uint64_t key, 
   return outcome;
 }
 
-// One line each: "keys COUNT", so that a file that was cut is found out; "aptpl GENERATION TYPE
+// One line each: "keys COUNT", so that a truncated file is detected; "aptpl GENERATION TYPE
 // HOLDER"; and "key KEY NAME". Names have no spaces.
 std::string Registry::serialize() const {
   if (!persistent_) return {};

@@ -35,7 +35,7 @@ bool write_exclusive(Type type);
 // What a command does, as a reservation sees it.
 enum class Access : uint8_t { kFree, kRead, kWrite };
 
-// What another registrant hears of a change.
+// What another registrant is notified of.
 enum class Event : uint8_t { kRegistrationPreempted, kReservationReleased, kReservationPreempted };
 struct Notice {
   std::string who;

@@ -46,6 +46,9 @@ struct ReservationJob {
 class Aside {
  public:
   virtual void reserve(ReservationJob job) = 0;
+  // Also notifies the hosts of the namespace.
+  virtual void protect(const CommandRef& from, std::shared_ptr<Controller> controller,
+                       uint32_t nsid, bool on) = 0;
   virtual void run_aside(const CommandRef& from, std::function<nvme::Status()> job) = 0;
 
  protected:

@@ -107,9 +107,9 @@ struct Command : engine::Exchange {
   const std::byte* gather = nullptr;    // read data in place, instead of staging memory
   Lkey gather_key;
   AbortWaiter waiter;
-  engine::IoAccount* account = nullptr;  // counts it when it is answered
-  Nanoseconds began{};                   // with `account`
-  std::vector<std::byte> reply;          // data made here, until it gets staging memory
+  engine::IoAccount* account = nullptr;        // counts it when it is answered
+  Nanoseconds began{};                         // with `account`
+  std::vector<std::byte> reply;                // data made here, until it gets staging memory
   std::vector<std::shared_ptr<Fence>> fences;  // wait for its end
   nvme::Sqe sqe;
   DataBuffers data;

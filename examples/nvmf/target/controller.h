@@ -72,9 +72,10 @@ class DiscoverySource {
 struct AdminReply {
   enum class Kind : uint8_t {
     kReply,
-    kPark,   // an Asynchronous Event Request: take_events answers it
-    kAside,  // run `job`, which may block, on another thread; its status is the answer
-    kAbort,  // abort command `abort_cid` on `abort_queue`; call abort_finished() after the answer
+    kPark,     // an Asynchronous Event Request: take_events answers it
+    kAside,    // run `job`, which may block, on another thread; its status is the answer
+    kProtect,  // set the write protection of namespace `nsid` to `result`, and flush it
+    kAbort,    // abort command `abort_cid` on `abort_queue`; call abort_finished() after the answer
   };
   Kind kind = Kind::kReply;
   nvme::Status status = nvme::Status::kSuccess;
@@ -82,6 +83,7 @@ struct AdminReply {
   std::vector<std::byte> data;  // for the host
   std::function<nvme::Status()> job;
   uint16_t abort_cid = 0;
+  uint32_t nsid = 0;
   QueueRef abort_queue;
 };
 
@@ -202,6 +204,8 @@ class Controller {
   // controller_reservations.cc
   AdminReply set_reservation_feature(const AdminRequest& request);
   AdminReply get_reservation_feature(const AdminRequest& request) const;
+  AdminReply set_write_protection(const AdminRequest& request) const;
+  AdminReply get_write_protection(const AdminRequest& request) const;
   nvme::Status reservation_log(const AdminRequest& request, std::vector<std::byte>& page);
   AdminReply abort(const AdminRequest& request);
   // log_pages.cc

@@ -1,5 +1,5 @@
-// What a controller has of reservations: their notices and two features, [base] 5.27.1.26 and
-// 5.27.1.27.
+// Features of namespaces, [base] 5.27.1.26 to 5.27.1.29: notices and persistence of reservations,
+// write protection; and the log of notices.
 #include <memory>
 #include <utility>
 #include <vector>
@@ -76,6 +76,36 @@ AdminReply Controller::get_reservation_feature(const AdminRequest& request) cons
     return answer(reservation_notices_.mask(ns->nsid));
   }
   return answer(ns->reservations->persistent() ? 1 : 0);
+}
+
+AdminReply Controller::set_write_protection(const AdminRequest& request) const {
+  const nvme::Sqe& sqe = request.sqe;
+  const auto table = namespaces();
+  const Namespace* const ns = table->find(sqe.nsid);
+  if (ns == nullptr) return refuse(Status::kInvalidNamespace);
+  const uint32_t state = sqe.cdw11;
+  if (!ns->protection->offered() || state > NVME_FEAT_NS_WRITE_PROTECT) {
+    return refuse(Status::kInvalidField);
+  }
+  AdminReply reply = answer(state);
+  reply.kind = AdminReply::Kind::kProtect;
+  reply.nsid = ns->nsid;
+  return reply;
+}
+
+AdminReply Controller::get_write_protection(const AdminRequest& request) const {
+  const nvme::Sqe& sqe = request.sqe;
+  enum : uint32_t { kCurrent = 0, kDefault = 1, kSaved = 2, kSupported = 3 };
+  const uint32_t select = (uint32_t(sqe.cdw10) >> 8) & 7;
+  constexpr uint32_t kChangeable = 1u << 2;
+  constexpr uint32_t kOfNamespace = 1u << 1;
+  const auto table = namespaces();
+  const Namespace* const ns = table->find(sqe.nsid);
+  if (ns == nullptr) return refuse(Status::kInvalidNamespace);
+  if (!ns->protection->offered()) return refuse(Status::kInvalidField);
+  if (select == kSupported) return answer(kChangeable | kOfNamespace);
+  return answer(select == kDefault || !ns->protection->on() ? NVME_FEAT_NS_NO_WRITE_PROTECT
+                                                            : NVME_FEAT_NS_WRITE_PROTECT);
 }
 
 }  // namespace mrpool::nvmf_target

@@ -26,13 +26,17 @@ bool is_reservation_feature(uint32_t feature) {
   return feature == NVME_FEAT_FID_RESV_MASK || feature == NVME_FEAT_FID_RESV_PERSIST;
 }
 
+bool is_of_namespaces(uint32_t feature) {
+  return is_reservation_feature(feature) || feature == NVME_FEAT_FID_WRITE_PROTECT;
+}
+
 }  // namespace
 
 // Checks the nsid of a Set Features: for a feature of the whole controller it must be zero or the
 // broadcast value, [base] 5.27. Success, or the status of the refusal.
 Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
   // Those of a namespace check it themselves.
-  if (is_reservation_feature(feature)) return Status::kSuccess;
+  if (is_of_namespaces(feature)) return Status::kSuccess;
   if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
   if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
   const auto table = namespaces();
@@ -62,6 +66,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
   }
   if (identity_.discovery) return refuse(Status::kInvalidField);
   if (is_reservation_feature(feature)) return set_reservation_feature(request);
+  if (feature == NVME_FEAT_FID_WRITE_PROTECT) return set_write_protection(request);
   switch (feature) {
     case NVME_FEAT_FID_ARBITRATION:
       arbitration_ = value;
@@ -124,6 +129,8 @@ AdminReply Controller::get_features(const AdminRequest& request) {
     return refuse(Status::kInvalidField);
   } else if (is_reservation_feature(feature)) {
     return get_reservation_feature(request);
+  } else if (feature == NVME_FEAT_FID_WRITE_PROTECT) {
+    return get_write_protection(request);
   } else {
     switch (feature) {
       case NVME_FEAT_FID_ARBITRATION:

@@ -30,7 +30,7 @@ AdminReply identify_namespace(const Namespace* ns) {
   id.rescap = NVME_NS_RESCAP_WE | NVME_NS_RESCAP_EA | NVME_NS_RESCAP_WERO | NVME_NS_RESCAP_EARO |
               NVME_NS_RESCAP_WEAR | NVME_NS_RESCAP_EAAR | NVME_NS_RESCAP_IEK_13 |
               (ns->reservations->can_persist() ? NVME_NS_RESCAP_PTPL : 0);
-  id.nsattr = geometry.read_only ? NVME_NS_NSATTR_WRITE_PROTECTED : 0;
+  id.nsattr = ns->write_protected() ? NVME_NS_NSATTR_WRITE_PROTECTED : 0;
   // Deallocated blocks read as zeroes; Write Zeroes supports the deallocate bit.
   id.dlfeat = 1 | 1 << 3;
   put128(id.nvmcap, geometry.bytes());
@@ -152,6 +152,10 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
                         NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS));
   // Flush with the broadcast nsid is supported.
+  // All namespaces are kept, or none.
+  const bool protects = std::ranges::any_of(
+      table->namespaces, [](const Namespace& each) { return each.protection->offered(); });
+  id.nwpc = protects ? NVME_CTRL_NWPC_WRITE_PROTECT : 0;
   id.vwc = (table->volatile_cache() ? 1 : 0) | 3 << 1;
   id.ioccsz = le(uint32_t((sizeof(nvme::Sqe) + identity_.in_capsule) / 16));
   id.iorcsz = le(uint32_t(sizeof(nvme::Cqe) / 16));

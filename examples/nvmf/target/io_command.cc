@@ -117,7 +117,7 @@ Status plan_io(const Sqe& sqe, const DataBuffers& data, const NamespaceTable& ta
     return Status::kSuccess;
   plan.ns = table.find(sqe.nsid);
   if (plan.ns == nullptr) return with_dnr(Status::kInvalidNamespace);
-  if (command->changes_content && plan.ns->volume->geometry().read_only) {
+  if (command->changes_content && plan.ns->write_protected()) {
     return with_dnr(Status::kNamespaceWriteProtected);
   }
   // Data in the capsule can only be data of the host.

@@ -141,6 +141,7 @@ void Queue::tick(Nanoseconds now) {
                                          ": keep-alive timeout, connections dropped")});
       controller_->terminate();
     }
+    if (table_ != nullptr) refresh_namespaces();  // releases volumes that are no longer served
     return;
   }
   if (aborts_wait_) look_at_aborts(now);
@@ -365,6 +366,10 @@ void Queue::dispatch_admin(Command& command) {
     case AdminReply::Kind::kAside:
       command.stage = Stage::kAside;
       return context_.aside.run_aside(ref_of(command), std::move(reply.job));
+    case AdminReply::Kind::kProtect:
+      command.stage = Stage::kAside;
+      command.step = reply.nsid;  // to flush
+      return context_.aside.protect(ref_of(command), controller_, reply.nsid, reply.result != 0);
     case AdminReply::Kind::kReply:
       break;
   }

@@ -150,6 +150,7 @@ class Queue final : public engine::Session {
   bool flush_allowed();
   void reserve(Command& command);
   void report_reservations(Command& command);
+  void flush_protected(Command& command);
   CommandRef ref_of(const Command& command) const;
   std::span<const iovec> scatter(Command& command, uint64_t offset, uint64_t bytes);
 

@@ -59,7 +59,22 @@ void Queue::answered_aside(uint32_t slot, uint32_t serial, Status status) {
   if (slot >= commands_.size()) return;
   Command& command = *commands_[slot];
   if (command.stage != Stage::kAside || command.serial != serial) return;
+  if (ok(status) && command.step != 0) return flush_protected(command);
   respond(command, status);
+}
+
+// What the volatile write cache has of a namespace is durable when it counts as write protected.
+void Queue::flush_protected(Command& command) {
+  refresh_namespaces();
+  const Namespace* const ns = table_->find(std::exchange(command.step, 0));
+  if (ns == nullptr) return respond(command, Status::kSuccess);
+  if (!use_channel(command, *ns)) return respond(command, Status::kNamespaceNotReady);
+  command.plan = {};
+  command.plan.kind = IoKind::kSimple;
+  command.plan.op = storage::Op::kFlush;
+  command.plan.ns = ns;
+  command.io.error = storage::Error::kNone;
+  store(command);
 }
 
 void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {

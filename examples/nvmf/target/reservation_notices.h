@@ -1,5 +1,5 @@
-// What a controller's host has to hear of reservations: the Reservation Notification log, one page
-// for each notice, and the masks of it.
+// The notices of reservations for a controller's host: the Reservation Notification log, one page
+// for each notice, and their masks.
 //
 // Thread safety: none. Ownership: a value. Clauses: [base] 5.14.1.16 log page 80h, 5.27.1.26
 // feature 82h.
@@ -17,7 +17,7 @@ namespace mrpool::nvmf_target {
 
 class ReservationNotices {
  public:
-  // Pages that wait to be read. Further ones are lost; their numbers tell.
+  // Pages that wait to be read. Further ones are lost, which the numbers show.
   static constexpr size_t kMost = 64;
   // The bits that a mask may have.
   static constexpr uint32_t kMaskBits =

@@ -130,7 +130,7 @@ Status Reservations::set_persistent(bool persistent) {
 }
 
 Reservations::Answer Reservations::run(const ReservationRequest& request, const HostId& host) {
-  // A host without an identifier cannot be told from others like it.
+  // Hosts without an identifier cannot be distinguished.
   if (host == HostId{}) return {.status = with_dnr(Status::kHostIdInconsistent)};
   const std::lock_guard one(changing_);
   Registry next = copy();

@@ -4,8 +4,7 @@
 // A registrant is a host identifier, whatever controllers the host has. I/O queues keep what their
 // host may do, and compare held(), one load, for each command; it is zero where nobody holds a
 // reservation. run() installs a change before it returns, so a command that begins afterwards sees
-// it; who must know that earlier ones have ended (Preempt and Abort) ends them after the change by
-// messages to the workers.
+// it. Preempt and Abort then ends earlier commands by messages to the workers.
 //
 // Thread safety: shared objects: safe. run() and set_persistent() wait for the disk where what they
 // change is kept: not for a reactor's thread then (may_block()).
@@ -40,10 +39,10 @@ struct ReservationRequest {
 
 class Reservations {
  public:
-  // Makes `state` durable; an empty one is no state.
+  // Makes `state` durable; an empty string means that nothing is kept.
   using Save = std::function<absl::Status(const std::string& state)>;
 
-  // Without `save` nothing survives the process, and hosts are told so.
+  // Without `save` nothing survives the process, which RESCAP announces.
   explicit Reservations(Save save = {}, reservation::Registry kept = {});
   // Those that are kept in the file. DataLoss: it is not what was written there.
   static absl::StatusOr<std::shared_ptr<Reservations>> open(const std::string& path);

@@ -157,7 +157,7 @@ absl::Status Service::open(Change& change) {
     }
   }
   if (absl::Status status = check_distinct(change.served_); !status.ok()) return status;
-  if (absl::Status status = add_reservations(change.served_); !status.ok()) return status;
+  if (absl::Status status = add_kept_state(change.served_); !status.ok()) return status;
   return storage::keep(change.growth_, state_.get());
 }
 

@@ -118,6 +118,8 @@ class Service final : public engine::Protocol,
   void route_answer(const AbortWaiter& waiter, bool aborted) override;
   // Aside.
   void reserve(ReservationJob job) override;
+  void protect(const CommandRef& from, std::shared_ptr<Controller> controller, uint32_t nsid,
+               bool on) override;
   void run_aside(const CommandRef& from, std::function<nvme::Status()> job) override;
 
  private:
@@ -126,8 +128,8 @@ class Service final : public engine::Protocol,
   absl::Status own_state();
   std::vector<storage::ServedStore> served() const;
   // service_reserve.cc
-  absl::StatusOr<std::shared_ptr<Reservations>> reservations_of(const Uuid& uuid) const;
-  absl::Status add_reservations(std::vector<Target::Served>& all) const;
+  absl::Status add_kept_state(Namespace& ns) const;
+  absl::Status add_kept_state(std::vector<Target::Served>& all) const;
   void where_it_may_block(std::function<void()> job);
   void answer_aside(const CommandRef& to, nvme::Status status);
   void carry_out(const ReservationJob& job);

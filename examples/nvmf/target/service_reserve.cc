@@ -1,5 +1,5 @@
-// Reservations as the whole target carries them out: where their state is kept, who hears of a
-// change, and whose commands have to end first.
+// Reservations as the whole target carries them out: where their state is kept, who is notified
+// of a change, and whose commands have to end first.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -11,30 +11,40 @@
 
 namespace mrpool::nvmf_target {
 
-// The thread ends first: it sends its answers to the workers. What they still hold of Fences tells
-// nobody any more.
+// The thread ends first: it sends its answers to the workers. Fences that they still hold answer
+// no command any more.
 Service::~Service() {
   state_thread_.reset();
   over_.store(true);
 }
 
-absl::StatusOr<std::shared_ptr<Reservations>> Service::reservations_of(const Uuid& uuid) const {
+// What is served already keeps its state, wherever it is served next.
+absl::Status Service::add_kept_state(Namespace& ns) const {
   for (const auto& subsystem : target_.subsystems()) {
     const auto table = subsystem->namespaces();
-    const auto at = std::ranges::find(table->namespaces, uuid, &Namespace::uuid);
-    if (at != table->namespaces.end()) return at->reservations;
+    const auto at = std::ranges::find(table->namespaces, ns.uuid, &Namespace::uuid);
+    if (at == table->namespaces.end()) continue;
+    ns.reservations = at->reservations;
+    ns.protection = at->protection;
+    return absl::OkStatus();
   }
-  if (options_.engine.state_dir.empty()) return std::make_shared<Reservations>();
-  return Reservations::open(
-      absl::StrCat(options_.engine.state_dir, "/pr-", storage::format_uuid(uuid)));
+  ns.reservations = std::make_shared<Reservations>();
+  ns.protection = std::make_shared<WriteProtection>();
+  const std::string& directory = options_.engine.state_dir;
+  if (directory.empty()) return absl::OkStatus();
+  const std::string uuid = storage::format_uuid(ns.uuid);
+  auto reservations = Reservations::open(absl::StrCat(directory, "/pr-", uuid));
+  if (!reservations.ok()) return reservations.status();
+  ns.reservations = *std::move(reservations);
+  auto protection = WriteProtection::open(absl::StrCat(directory, "/wp-", uuid));
+  if (protection.ok()) ns.protection = *std::move(protection);
+  return protection.status();
 }
 
-absl::Status Service::add_reservations(std::vector<Target::Served>& all) const {
+absl::Status Service::add_kept_state(std::vector<Target::Served>& all) const {
   for (Target::Served& served : all) {
     for (Namespace& ns : served.namespaces) {
-      auto reservations = reservations_of(ns.uuid);
-      if (!reservations.ok()) return reservations.status();
-      ns.reservations = *std::move(reservations);
+      if (absl::Status status = add_kept_state(ns); !status.ok()) return status;
     }
   }
   return absl::OkStatus();
@@ -53,6 +63,23 @@ void Service::answer_aside(const CommandRef& to, nvme::Status status) {
 
 void Service::run_aside(const CommandRef& from, std::function<nvme::Status()> job) {
   where_it_may_block([this, from, job = std::move(job)] { answer_aside(from, job()); });
+}
+
+void Service::protect(const CommandRef& from, std::shared_ptr<Controller> controller, uint32_t nsid,
+                      bool on) {
+  where_it_may_block([this, from, controller = std::move(controller), nsid, on] {
+    const auto table = controller->namespaces();
+    const Namespace* const ns = table->find(nsid);
+    if (ns == nullptr) return answer_aside(from, nvme::with_dnr(nvme::Status::kInvalidNamespace));
+    bool changed = false;
+    const nvme::Status status = ns->protection->set(on, changed);
+    if (changed) {
+      for (const auto& each : target_.controllers_of(controller->subsystem())) {
+        if (each->namespaces()->find(nsid) != nullptr) each->namespaces_changed({&nsid, 1});
+      }
+    }
+    answer_aside(from, status);
+  });
 }
 
 void Service::reserve(ReservationJob job) {

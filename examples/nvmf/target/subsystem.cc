@@ -101,11 +101,14 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) 
   for (Namespace& each : table->namespaces) {
     each.mark = mark_of(each);
     each.blocks = each.volume->geometry().blocks;
-    if (each.reservations != nullptr) continue;
     const Namespace* const before = table_->find(each.nsid);
-    each.reservations = before != nullptr && before->uuid == each.uuid
-                            ? before->reservations
-                            : std::make_shared<Reservations>();
+    const bool same = before != nullptr && before->uuid == each.uuid;
+    if (each.reservations == nullptr) {
+      each.reservations = same ? before->reservations : std::make_shared<Reservations>();
+    }
+    if (each.protection == nullptr) {
+      each.protection = same ? before->protection : std::make_shared<WriteProtection>();
+    }
   }
   TableChange change{table_, table};
   table_ = std::move(table);

@@ -22,6 +22,7 @@
 
 #include "examples/nvmf/target/counters.h"
 #include "examples/nvmf/target/reservations.h"
+#include "examples/nvmf/target/write_protection.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/uuid.h"
 
@@ -46,6 +47,9 @@ struct Namespace {
   std::shared_ptr<const HostSet> hosts{};  // null: all that the subsystem admits
   // Null in what is to be served: those of the table before, or new ones. Never null in a table.
   std::shared_ptr<Reservations> reservations{};
+  std::shared_ptr<WriteProtection> protection{};  // likewise
+
+  bool write_protected() const { return volume->geometry().read_only || protection->on(); }
 };
 
 struct NamespaceTable {

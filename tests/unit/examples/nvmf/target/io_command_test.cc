@@ -112,7 +112,10 @@ class IoCommandTest : public ::testing::Test {
  protected:
   IoCommandTest() {
     const auto add = [&](uint32_t nsid, const std::string& spec) {
-      table_.namespaces.push_back({nsid, *storage::open(spec), {}});
+      Namespace& ns = table_.namespaces.emplace_back();
+      ns.nsid = nsid;
+      ns.volume = *storage::open(spec);
+      ns.protection = std::make_shared<WriteProtection>();
     };
     add(1, "ram:1MiB");
     add(3, "ram:1MiB,bs=512");

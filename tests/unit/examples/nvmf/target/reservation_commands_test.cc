@@ -109,7 +109,7 @@ TEST_F(ReservationCommands, OthersConflictUntilItIsReleased) {
   acquire(*bob_, 0xb, kExclusiveAccess);
   expect_may(*alice_, false, false);
   EXPECT_STATUS(io(*alice_, IoOpcode::kCompare), dnr(Status::kReservationConflict));
-  // Whoever comes in from the same host is the same registrant.
+  // Any controller of the same host is the same registrant.
   const Host again(*world_, 32, kBobNqn, 2);
   EXPECT_STATUS(io(*bob_, IoOpcode::kWrite), Status::kSuccess);
 }
@@ -147,7 +147,7 @@ TEST_F(ReservationCommands, RegistrantsHearOfIt) {
                 Status::kSuccess);
   const nvme::Cqe event = bob_->admin.wait(wait.command_id);
   EXPECT_EQ(uint64_t(event.result), 0x800006u);
-  // The second notice waits in the log; its event does not come again before the log was read.
+  // The second notice waits in the log; its event is masked until the log was read.
   EXPECT_STATUS(run(*alice_, IoOpcode::kReservationRelease, 1, 0xa), Status::kSuccess);  // clear
   nvme_resv_notification_log page = log_page(*bob_);
   EXPECT_EQ(page.rnlpt, NVME_RESV_NOTIFY_RNLPT_RESERVATION_RELEASED);
