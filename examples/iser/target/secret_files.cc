@@ -1,57 +1,16 @@
 #include "examples/iser/target/secret_files.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
-#include "examples/storage/descriptor.h"
+#include "examples/base/secret_file.h"
 
 namespace mrpool::iser_target {
 namespace {
 
-constexpr absl::string_view kCredential = "credential:";
-
 absl::Status bad(const std::string& why) { return absl::InvalidArgumentError(why); }
-
-// systemd makes the credentials directory accessible to this process only.
-absl::StatusOr<std::string> credential_path(const std::string& name) {
-  const char* const folder = std::getenv("CREDENTIALS_DIRECTORY");
-  if (folder == nullptr) {
-    return bad(absl::StrCat("credential:", name,
-                            ": the service manager passes no credentials; write LoadCredential=",
-                            name, ":/etc/mrpool/", name, " into the unit"));
-  }
-  if (name.empty() || name[0] == '.' || name.find('/') != name.npos) {
-    return bad(absl::StrCat("credential:", name, " is no name of a credential"));
-  }
-  return absl::StrCat(folder, "/", name);
-}
-
-// A user who can read the file knows the secret; one who can write it can choose the secret.
-absl::Status check_mode(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) {
-    return bad(absl::StrCat(path, ": cannot be read: ", std::strerror(errno)));
-  }
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
-    return bad(absl::StrCat(path, " belongs to user ", info.st_uid,
-                            ", who could change the secret; chown it to root or to user ",
-                            ::geteuid()));
-  }
-  const bool of_our_group = info.st_gid == ::getegid();
-  const mode_t wrong = info.st_mode & (of_our_group ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO);
-  if (wrong == 0) return absl::OkStatus();
-  return bad(absl::StrCat(path, " has mode 0", absl::Hex((info.st_mode >> 6) & 7),
-                          absl::Hex((info.st_mode >> 3) & 7), absl::Hex(info.st_mode & 7),
-                          ", so that others can read or change the secret; chmod 0600 ", path));
-}
 
 // Reads one direction of an account.
 absl::Status fill(const std::string& place, const std::string& where,
@@ -77,21 +36,11 @@ bool has_secret_of_its_own(const iscsi::Authentication& accounts, const AccountF
 }  // namespace
 
 absl::StatusOr<iscsi::Credentials> read_account(const std::string& place) {
-  std::string path = place;
-  if (absl::StartsWith(place, kCredential)) {
-    auto found = credential_path(place.substr(kCredential.size()));
-    if (!found.ok()) return found.status();
-    path = *std::move(found);
-  } else if (absl::Status status = check_mode(path); !status.ok()) {
-    return status;
-  }
-  const auto text = storage::read_text(path);
-  if (!text.ok()) return bad(std::string(text.status().message()));
+  const absl::StatusOr<std::string> line = base::read_secret(place);
+  if (!line.ok()) return line.status();
   iscsi::Credentials credentials;
-  const std::string line(absl::StripSuffix(absl::StripSuffix(*text, "\n"), "\r"));
-  absl::Status status = iscsi::parse_credentials(line, credentials);
-  if (line.find('\n') != line.npos) status = bad("it has more than one line");
-  if (!status.ok()) return bad(absl::StrCat(path, ": ", status.message()));
+  const absl::Status status = iscsi::parse_credentials(*line, credentials);
+  if (!status.ok()) return bad(absl::StrCat(place, ": ", status.message()));
   return credentials;
 }
 

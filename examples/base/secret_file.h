@@ -1,0 +1,26 @@
+// Secrets that stand in files of their own, or that the service manager passes as credentials.
+//
+// Thread safety: any thread; functions of files.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace mrpool::base {
+
+// Whether `place` is written as "credential:NAME".
+bool names_credential(std::string_view place);
+
+// Reads the secret at `place`: the path of a file, or "credential:NAME", which is the file NAME in
+// $CREDENTIALS_DIRECTORY (LoadCredential= of systemd). The file has one line, of 4 KiB at most,
+// which is returned without its end. InvalidArgument names the file: it is missing, other users
+// than its owner and root can read or write it, or it has more lines.
+absl::StatusOr<std::string> read_secret(const std::string& place);
+
+// InvalidArgument: others than its owner and root can read or change what the file `path` has.
+absl::Status check_secret_mode(const std::string& path);
+
+}  // namespace mrpool::base
