@@ -276,6 +276,10 @@ static_assert(sizeof(ConnectCommand) == 64);
 static_assert(offsetof(ConnectCommand, sgl) == 24 && offsetof(ConnectCommand, keep_alive_ms) == 48);
 inline constexpr uint8_t kConnectDisableSqFlow = 1u << 2;
 inline constexpr uint16_t kDynamicController = 0xffff;
+// Bits of the result of Connect above the controller's id: the host must authenticate on this queue
+// (AUTHREQ.ATR), and then establish a secure channel (AUTHREQ.ASCR).
+inline constexpr uint32_t kConnectMustAuthenticate = 1u << 17;
+inline constexpr uint32_t kConnectMustSecure = 1u << 18;
 
 using ConnectData = nvmf_connect_data;
 static_assert(sizeof(ConnectData) == 1024);
@@ -285,6 +289,23 @@ static_assert(sizeof(ConnectData) == 1024);
 constexpr uint64_t connect_invalid_parameter(bool in_data, uint16_t offset) {
   return uint64_t(offset) | (in_data ? uint64_t{1} << 16 : 0);
 }
+
+// Authentication Send and Receive, [fab] 3.1, 3.2.
+struct AuthCommand {
+  uint8_t opcode = kFabricsOpcode;
+  uint8_t flags = kPsdtSgl;
+  Le16 command_id;
+  FabricsType type = FabricsType::kAuthSend;
+  uint8_t reserved5[19] = {};
+  SglDescriptor sgl;
+  uint8_t reserved40 = 0;
+  uint8_t specific0 = 0;  // SPSP0
+  uint8_t specific1 = 0;
+  uint8_t security_protocol = 0;  // SECP
+  Le32 length;                    // of the data
+  uint8_t reserved48[16] = {};
+};
+static_assert(sizeof(AuthCommand) == 64 && offsetof(AuthCommand, length) == 44);
 
 // [fab] 3.4, 3.5
 struct PropertyCommand {
