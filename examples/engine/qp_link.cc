@@ -112,6 +112,7 @@ bool QpLink::admit(Standing standing, std::string_view host) {
   standing_ = standing;
   host_ = host;
   share_ = worker_.staging().host(host);
+  if (rw_ != nullptr) return true;  // a guest that has become a member
   auto rw = RwContext::create(*qp_, device_->pool(), device_->limits());
   if (rw.ok()) {
     rw_ = std::move(*rw);

@@ -1,9 +1,9 @@
 // DH-HMAC-CHAP, seen from both ends. A controller hears messages with any content in any order,
 // some of them of a host with the right key; a host hears the messages of any controller.
 //
-// Whatever is said: nobody is proven without the key; a queue that has failed stays failed and says
-// so once; messages have at most their size and are well formed; a host that wants a proof of the
-// controller is not satisfied without it.
+// Nobody is proven without the key. A queue that has failed stays failed and reports it once.
+// Messages have at most their size and are well formed. A host that requires the proof of the
+// controller does not succeed without it.
 #include <memory>
 #include <optional>
 

@@ -263,7 +263,7 @@ class Nvme(ControlTest):
         self.assertIs(client.call("nvmf_subsystem_add_host", nqn=NQN, host=host), True)
         self.fails(client, -17, "nvmf_subsystem_add_host", nqn=NQN, host=host)
         self.fails(client, -32602, "nvmf_subsystem_add_host", nqn=NQN, host="me")
-        self.fails(client, -32602, "nvmf_subsystem_add_host", nqn=NQN, host=host + "2",
+        self.fails(client, -19, "nvmf_subsystem_add_host", nqn=NQN, host=host + "2",
                    dhchap_key="k")
         load = self.start("perf", target, *self.name, "--host-nqn", host, "--rw", "randwrite",
                           "--bs", "4k", "--time_based", "--runtime", "600", "--eta", "always")
@@ -366,7 +366,7 @@ class Nvme(ControlTest):
         client.call("save_config", write=True)
         self.assertIn("nothing changed", target.reload())
         state = self.state(client)
-        calls = [each for section in ("bdev", "nvmf")
+        calls = [each for section in ("keyring", "bdev", "nvmf")
                  for each in client.call("framework_get_config", name=section)]
         client.call("load_config", config={"listen": ["uiwarp://127.0.0.1:0"]})
         for call in calls:
@@ -446,7 +446,7 @@ class Nvme(ControlTest):
         state = self.make_something(client)
         os.chmod(self.folder / "target.json", 0o640)
         config = client.call("save_config", write=True)
-        self.assertEqual([each["subsystem"] for each in config["subsystems"]], ["bdev", "nvmf"])
+        self.assertEqual([each["subsystem"] for each in config["subsystems"]], ["keyring", "bdev", "nvmf"])
         self.assertEqual(stat.S_IMODE(os.stat(self.folder / "target.json").st_mode), 0o640)
         self.assertEqual(target.stop(), 0)
         target = self.target("--control", self.path, config=self.folder / "target.json")

@@ -20,7 +20,9 @@ PATIENCE = 60
 UNKNOWN = "no_such_key"
 
 NVMF = {"listen": ["uiwarp://127.0.0.1:0"],
+        "keys": [{"name": "host", "path": "/etc/mrpool/host.key"}],
         "subsystems": [{"nqn": "nqn.2026-11.org.example:disk",
+                        "hosts": [{"nqn": "nqn.2026-11.org.example:host", "dhchap_key": "host"}],
                         "namespaces": [{"storage": "ram:1MiB"}]}]}
 ISER = {"listen": ["uiwarp://127.0.0.1:0"],
         "targets": [{"name": "iqn.2026-11.org.example:disk", "luns": [{"storage": "ram:1MiB"}],
@@ -29,7 +31,9 @@ ISER = {"listen": ["uiwarp://127.0.0.1:0"],
 PAGES = {
     "mrpool-nvmf-target": (NVMF, {
         "KEYS OF THE DAEMON": (),
+        "KEYS OF A KEY": ("keys", 0),
         "KEYS OF A SUBSYSTEM": ("subsystems", 0),
+        "KEYS OF A HOST": ("subsystems", 0, "hosts", 0),
         "KEYS OF A NAMESPACE": ("subsystems", 0, "namespaces", 0),
     }),
     "mrpool-iser-target": (ISER, {

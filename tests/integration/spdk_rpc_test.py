@@ -49,6 +49,10 @@ PARAMETERS = {
     "nvmf_ns_add_host": f"{SUBSYSTEM} nsid!:n host!:s",
     "nvmf_ns_remove_host": f"{SUBSYSTEM} nsid!:n host!:s",
     "nvmf_subsystem_add_host": f"{SUBSYSTEM} host!:s psk:s dhchap_key:s dhchap_ctrlr_key:s",
+    "nvmf_subsystem_set_keys": f"{SUBSYSTEM} host!:s dhchap_key:s dhchap_ctrlr_key:s",
+    "keyring_file_add_key": "name!:s path!:s",
+    "keyring_file_remove_key": "name!:s",
+    "keyring_get_keys": "",
     "nvmf_subsystem_remove_host": f"{SUBSYSTEM} host!:s timeout_ms:n",
     "nvmf_subsystem_allow_any_host": f"{SUBSYSTEM} allow_any_host!:b",
     "nvmf_subsystem_add_listener": f"{SUBSYSTEM} listen_address!:o secure_channel:b ana_state:s "
@@ -133,6 +137,8 @@ RESULTS = {
     "nvmf_subsystem_get_qpairs": {"cntlid": int, "qid": int, "state": str, "thread": str,
                                   "hostnqn": str, "listen_address": SHOWN, "peer_address": SHOWN},
     "nvmf_subsystem_get_listeners": {"address": SHOWN},
+    "keyring_get_keys": {"name": str, "module": str, "removed": bool, "probed": bool,
+                         "refcnt": int, "path": str},
     "nvmf_discovery_get_referrals": {"address": SHOWN, "secure_channel": bool, "subnqn": str},
     "nvmf_get_transports": {"trtype": str, "max_queue_depth": int, "max_io_qpairs_per_ctrlr": int,
                             "in_capsule_data_size": int, "max_io_size": int, "io_unit_size": int,
@@ -232,6 +238,9 @@ class Spdk(ControlTest):
                                "optimal_write_size", "preferred_unmap_granularity",
                                "preferred_unmap_alignment"), 0)
         listen = address(free_port())
+        key = self.folder / "k"
+        key.write_text("DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:\n")
+        key.chmod(0o600)
         host = "nqn.2026-11.org.mrpool:host"
         transport = self.ask(client, "nvmf_get_transports", trtype="RDMA", **tgt)[0]
         limits = {name: transport[name] for name in (
@@ -269,6 +278,10 @@ class Spdk(ControlTest):
             ("nvmf_ns_add_host", {**to, "nsid": 2, "host": host}),
             ("nvmf_subsystem_add_host", {**to, "host": host, "psk": "", "dhchap_key": "",
                                          "dhchap_ctrlr_key": ""}),
+            ("keyring_file_add_key", {"name": "k", "path": str(key)}),
+            ("nvmf_subsystem_set_keys", {**to, "host": host, "dhchap_key": "k",
+                                         "dhchap_ctrlr_key": "k"}),
+            ("nvmf_subsystem_set_keys", {**to, "host": host}),
             ("nvmf_subsystem_add_listener", {
                 **to, "listen_address": listen, "secure_channel": False, "ana_state": "optimized",
                 "sock_impl": "", "numa_id": -1}),
@@ -290,7 +303,7 @@ class Spdk(ControlTest):
         load.stderr.readline()
         self.ask(client, "spdk_get_version")
         self.ask(client, "framework_get_subsystems")
-        for section in ("bdev", "nvmf"):
+        for section in ("keyring", "bdev", "nvmf"):
             self.ask(client, "framework_get_config", name=section, with_batches=False)
         self.ask(client, "bdev_get_bdevs", name="M", timeout=0)
         self.ask(client, "bdev_get_iostat", names=["M"], per_channel=False, reset_mode="none")
@@ -298,8 +311,10 @@ class Spdk(ControlTest):
         for what in ("controllers", "qpairs", "listeners"):
             self.ask(client, f"nvmf_subsystem_get_{what}", **to)
         self.ask(client, "nvmf_discovery_get_referrals", **tgt)
+        self.ask(client, "keyring_get_keys")
         self.ask(client, "nvmf_get_stats", **tgt)
         for method, parameters in (
+                ("keyring_file_remove_key", {"name": "k"}),
                 ("nvmf_discovery_remove_referral", {**tgt, "address": address(1, "10.0.0.9"),
                                                     "subnqn": NQN}),
                 ("nvmf_subsystem_remove_listener", {**to, "listen_address": listen}),

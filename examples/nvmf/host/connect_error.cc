@@ -40,7 +40,7 @@ absl::Status connect_error(const Outcome& outcome, const QueueOptions& options,
       return absl::UnavailableError(text);
     case Status::kAuthRequired:
       return absl::UnauthenticatedError(
-          absl::StrCat(text, "; this host has no DH-HMAC-CHAP secrets to offer"));
+          absl::StrCat(text, "; give --dhchap-secret the file of this host's key"));
     default:
       return absl::FailedPreconditionError(text);
   }

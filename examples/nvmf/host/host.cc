@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/printable.h"
+#include "examples/base/secret_file.h"
 #include "examples/load/options.h"
 
 namespace mrpool::nvme::host {
@@ -13,6 +14,56 @@ namespace {
 
 constexpr base::DurationRange kTimeouts{.least = std::chrono::milliseconds(1),
                                         .most = std::chrono::hours(24)};
+
+// Where a secret is. The secret itself would be seen by every user of this machine.
+base::CommandLine::Setter place_of(std::string& to) {
+  return [&to](std::string_view text) {
+    if (auth::looks_like_key(text)) {
+      return absl::InvalidArgumentError(
+          "a secret on the command line is seen by every user of this machine; write it to a file "
+          "with mode 0600 and give its path");
+    }
+    if (text.empty()) {
+      return absl::InvalidArgumentError("is empty; give the path of a file, or credential:NAME");
+    }
+    to = text;
+    return absl::OkStatus();
+  };
+}
+
+absl::Status read_key(const char* option, const std::string& place, auth::DhchapKey& to) {
+  if (place.empty()) return absl::OkStatus();
+  absl::StatusOr<std::string> line = base::read_secret(place);
+  if (!line.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": ", line.status().message()));
+  }
+  auto key = auth::parse_key(*line);
+  auth::wipe(*line);
+  if (!key.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": what ", place, " has ", key.status().message()));
+  }
+  to = *std::move(key);
+  return absl::OkStatus();
+}
+
+absl::Status read_secrets(const HostOptions& options, SessionOptions& session) {
+  if (options.dhchap_secret.empty()) {
+    const char* const useless = !options.dhchap_ctrl_secret.empty()  ? "--dhchap-ctrl-secret"
+                                : options.reauthenticate.count() > 0 ? "--dhchap-reauth"
+                                                                     : nullptr;
+    if (useless == nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        useless, " needs --dhchap-secret: the target proves itself to a host that does"));
+  }
+  auto secrets = std::make_shared<auth::HostSecrets>();
+  absl::Status status = read_key("--dhchap-secret", options.dhchap_secret, secrets->key);
+  status.Update(
+      read_key("--dhchap-ctrl-secret", options.dhchap_ctrl_secret, secrets->controller_key));
+  session.secrets = std::move(secrets);
+  session.reauthenticate = options.reauthenticate;
+  return status;
+}
 
 }  // namespace
 
@@ -30,6 +81,12 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
   command.text("host-nqn", "NQN",
                "NQN of this host (default: /etc/nvme/hostnqn, else a random UUID)",
                options.host_nqn);
+  command.secret("dhchap-secret", "FILE",
+                 "has the secret that this host proves (DH-HMAC-CHAP); or credential:NAME",
+                 place_of(options.dhchap_secret));
+  command.secret("dhchap-ctrl-secret", "FILE",
+                 "has the secret that the target has to prove; or credential:NAME",
+                 place_of(options.dhchap_ctrl_secret));
   command.duration("connect-timeout", "for one connection", options.connect_timeout, kTimeouts);
   command.duration("timeout", "for one command", options.timeout, kTimeouts);
   if (set == HostOptionSet::kAddressOnly || set == HostOptionSet::kSubsystem) return;
@@ -41,6 +98,8 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
                    {.most = kTimeouts.most});
   command.duration("ctrl-loss-tmo", "give up reconnecting after this long", options.loss_timeout);
   if (set != HostOptionSet::kLoad) return;
+  command.duration("dhchap-reauth", "prove it again so often, on each queue; 0: never",
+                   options.reauthenticate, {.most = kTimeouts.most});
   command.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
 }
 
@@ -91,6 +150,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
   session.reconnect = options.reconnect;
   session.reconnect_delay = options.reconnect_delay;
   session.loss_timeout = options.loss_timeout;
+  if (absl::Status status = read_secrets(options, session); !status.ok()) return status;
   absl::Status enough =
       load::check_mrs(depth, queues, session_mrs(session, queues), host->device_->caps());
   if (!enough.ok()) return enough;

@@ -21,6 +21,9 @@ struct HostOptions {
   std::string subnqn;
   std::string host_nqn;
   uint32_t nsid = 1;
+  std::string dhchap_secret;       // a path, or "credential:NAME"
+  std::string dhchap_ctrl_secret;  // likewise
+  Nanoseconds reauthenticate{0};
   bool spin = false;
   bool reconnect = false;
   Nanoseconds reconnect_delay = kDefaultReconnectDelay;

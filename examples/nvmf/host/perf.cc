@@ -181,6 +181,7 @@ int Perf::report() const {
                 {"in_capsule", counters_.in_capsule},
                 {"resubmitted", counters_.resubmitted},
                 {"retried", counters_.retried},
+                {"authentications", counters_.authentications},
                 {"reconnects", reconnects_},
                 {"mrs", pool_.size},
                 {"mrs_in_use", pool_.in_use},

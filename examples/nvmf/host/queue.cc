@@ -56,6 +56,7 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
   in_capsule += other.in_capsule;
   resubmitted += other.resubmitted;
   retried += other.retried;
+  authentications += other.authentications;
   return *this;
 }
 
@@ -186,7 +187,7 @@ Async<absl::Status> Queue::open(uint16_t controller_id) {
   };
   refused_ = absl::OkStatus();
   why_.clear();
-  broken_ = held_ = false;
+  broken_ = held_ = authenticated_ = false;
   changed_.reset();
   state_ = State::kConnecting;
   auto qp = options_.device->connect(
@@ -210,6 +211,9 @@ Async<absl::Status> Queue::open(uint16_t controller_id) {
   }
   if (status.ok()) {
     state_ = State::kReady;
+    if (authenticated_ && options_.reauthenticate.count() > 0) {
+      again_timer_.arm(*options_.reactor, options_.reauthenticate);
+    }
     run_waiting();
   } else if (qp_ != nullptr) {
     co_await close();
@@ -245,13 +249,21 @@ Async<absl::Status> Queue::join(uint16_t controller_id) {
     co_return connect_error(outcome, options_, describe(outcome.status, true));
   }
   controller_id_ = uint16_t(outcome.result);
-  const auto auth_required = uint16_t(outcome.result >> 16);
-  if (auth_required != 0) {
+  if ((outcome.result & kConnectMustSecure) != 0) {
     co_return absl::UnauthenticatedError(
         absl::StrCat("the subsystem '", options_.subnqn,
-                     "' wants DH-HMAC-CHAP; this host has no secrets to offer"));
+                     "' wants a secure channel (TLS) after the authentication; RDMA has none"));
   }
-  co_return absl::OkStatus();
+  const bool asked = (outcome.result & kConnectMustAuthenticate) != 0;
+  if (asked && options_.secrets == nullptr) {
+    co_return absl::UnauthenticatedError(
+        absl::StrCat("the subsystem '", options_.subnqn, "' wants DH-HMAC-CHAP of the host '",
+                     options_.host.nqn, "'; give --dhchap-secret the file of its key"));
+  }
+  // An impostor would not ask, so a host that requires the controller's proof always authenticates.
+  const bool wanted = options_.secrets != nullptr && !options_.secrets->controller_key.empty();
+  if (!asked && !wanted) co_return absl::OkStatus();
+  co_return co_await authenticate();
 }
 
 void Queue::on_connected(Qp&, const ConnectionInfo&) {
@@ -268,6 +280,7 @@ void Queue::on_rejected(Qp&, std::span<const std::byte> private_data) {
 void Queue::on_disconnected(Qp&, const Disconnect& why) {
   const State before = state_;
   ticker_.cancel();
+  again_timer_.cancel();
   if (why_.empty()) why_ = explain(options_.address, why);
   if (state_ != State::kGivenUp) state_ = State::kDown;
   if (lender_ != nullptr) lender_->stop();
@@ -279,7 +292,7 @@ void Queue::on_disconnected(Qp&, const Disconnect& why) {
   RequestList refused;
   retries_.move_all(refused);
   while (!refused.empty()) give_back(refused.pop());
-  if (!waiting_.empty() && is_connect(waiting_.front())) fail(waiting_.pop(), kHostPathing);
+  if (!waiting_.empty() && joins(waiting_.front())) fail(waiting_.pop(), kHostPathing);
   if (hopeless()) fail_waiting(before == State::kClosing ? kAbortedByHost : kHostPathing);
   quiet_.set();
   changed_.set();
@@ -349,7 +362,8 @@ void Queue::tick() {
 
 void Queue::submit(Request& request) {
   request.retries_ = 0;
-  if (is_connect(request)) {
+  if (joins(request)) {
+    if (state_ != State::kJoining && state_ != State::kReady) return fail(request, kHostPathing);
     // Goes ahead of what waits for it, also when it has to wait for an MR.
     if (!free_.available() || !start(request)) waiting_.push_front(request);
     return;
@@ -531,16 +545,19 @@ void Queue::give_back(Request& request) {
   }
 }
 
-bool Queue::is_connect(const Request& request) {
-  return request.command.opcode == kFabricsOpcode &&
-         std::bit_cast<FabricsCommand>(request.command).type == FabricsType::kConnect;
+// Whether the command belongs to the set-up of a queue, so that it precedes waiting commands.
+bool Queue::joins(const Request& request) {
+  if (request.command.opcode != kFabricsOpcode) return false;
+  const FabricsType type = std::bit_cast<FabricsCommand>(request.command).type;
+  return type == FabricsType::kConnect || type == FabricsType::kAuthSend ||
+         type == FabricsType::kAuthReceive;
 }
 
 void Queue::run_waiting() {
   while (!waiting_.empty() && free_.available()) {
-    // While the queue joins its controller, nothing but Connect may go out.
-    const bool joins = state_ == State::kJoining && is_connect(waiting_.front());
-    if (((state_ != State::kReady || held_) && !joins) || !start(waiting_.front())) return;
+    // While the queue joins its controller, nothing but Connect and its proof may go out.
+    const bool first = state_ == State::kJoining && joins(waiting_.front());
+    if (((state_ != State::kReady || held_) && !first) || !start(waiting_.front())) return;
     waiting_.pop();
   }
 }

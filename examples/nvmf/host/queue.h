@@ -14,6 +14,10 @@
 //
 // A command that the controller refuses for now is submitted again (retries.h).
 //
+// If the controller requires authentication (DH-HMAC-CHAP), open() authenticates, and the queue can
+// repeat that periodically. If there is a secret of the controller, open() fails unless the
+// controller authenticates too.
+//
 // Limits: `depth` commands at the controller; further ones wait in order, here. Commands the pool
 // has no MR for wait as well.
 // Thread safety: everything on the thread of options.reactor.
@@ -33,6 +37,7 @@
 #include "examples/nvmf/host/limits.h"
 #include "examples/nvmf/host/request.h"
 #include "examples/nvmf/host/retries.h"
+#include "examples/protocol/nvme/auth/host_side.h"
 #include "examples/protocol/nvme/wire.h"
 #include "mrpool/callback.h"
 #include "mrpool/device.h"
@@ -63,6 +68,8 @@ struct QueueOptions {
   Nanoseconds command_timeout = kDefaultCommandTimeout;
   uint32_t keep_alive_ms = 0;  // admin queue
   bool retain = false;
+  std::shared_ptr<const auth::HostSecrets> secrets{};  // null: this host does not authenticate
+  Nanoseconds reauthenticate{0};                       // the period; 0: never
 };
 
 struct QueueCounters {
@@ -73,6 +80,7 @@ struct QueueCounters {
   uint64_t in_capsule = 0;            // commands that needed no key for their data
   uint64_t resubmitted = 0;           // commands a lost connection gave back
   uint64_t retried = 0;               // commands the controller refused for now
+  uint64_t authentications = 0;       // proofs that were accepted
   QueueCounters& operator+=(const QueueCounters& other);
 };
 
@@ -144,6 +152,13 @@ class Queue final : private QpEvents {
   void on_disconnected(Qp& qp, const Disconnect& why) override;
 
   Async<absl::Status> join(uint16_t controller_id);
+  // authenticate.cc
+  Async<absl::Status> authenticate();
+  Async<absl::Status> exchange(auth::HostSide& side, load::Buffer& buffer);
+  Async<absl::Status> send_auth(load::Buffer& buffer, std::span<const std::byte> message);
+  Async<absl::Status> receive_auth(load::Buffer& buffer);
+  Async<> authenticate_again();
+  void begin_again();
   absl::Status post_responses();
   bool hopeless() const;
 
@@ -163,7 +178,7 @@ class Queue final : private QpEvents {
   void fail(Request& request, Status status);
   void fail_waiting(Status status);
   void end_one();
-  static bool is_connect(const Request& request);
+  static bool joins(const Request& request);
   void tick();
 
   const QueueOptions options_;
@@ -178,6 +193,7 @@ class Queue final : private QpEvents {
   std::vector<std::unique_ptr<Response>> responses_;
   Bound<Timer, &Queue::tick> ticker_{*this};
   Bound<Timer, &Queue::retry_now> retry_timer_{*this};
+  Bound<Timer, &Queue::begin_again> again_timer_{*this};
   Retries retries_;
   RequestList waiting_;
   // Failed requests. They end one at a time, each from the loop: any of them may destroy the queue.
@@ -193,11 +209,12 @@ class Queue final : private QpEvents {
   bool peer_ends_keys_ = false;  // with its responses, as asked
   bool registers_ = false;       // keys are made for the I/O
   bool held_ = false;
-  bool broken_ = false;   // no response of this connection counts any more
-  std::string why_;       // the last connection ended
-  absl::Status refused_;  // what the private data of a rejection said
-  Event changed_;         // connected or disconnected
-  Event quiet_;           // nothing is at the controller, while held
+  bool authenticated_ = false;  // since the queue has joined
+  bool broken_ = false;         // no response of this connection counts any more
+  std::string why_;             // the last connection ended
+  absl::Status refused_;        // what the private data of a rejection said
+  Event changed_;               // connected or disconnected
+  Event quiet_;                 // nothing is at the controller, while held
   QueueCounters counters_;
 };
 

@@ -86,6 +86,8 @@ QueueOptions Session::queue_options(Reactor& reactor, uint16_t id, uint16_t dept
   queue.connect_timeout = options_.connect_timeout;
   queue.command_timeout = options_.command_timeout;
   queue.retain = id != 0 && options_.reconnect;
+  queue.secrets = options_.secrets;
+  queue.reauthenticate = options_.reauthenticate;
   return queue;
 }
 

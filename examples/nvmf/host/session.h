@@ -32,6 +32,8 @@ struct SessionOptions {
   Nanoseconds keep_alive = kDefaultKeepAlive;
   Nanoseconds connect_timeout = kDefaultConnectTimeout;
   Nanoseconds command_timeout = kDefaultCommandTimeout;
+  std::shared_ptr<const auth::HostSecrets> secrets{};  // null: this host does not authenticate
+  Nanoseconds reauthenticate{0};                       // 0: never
   bool reconnect = false;
   Nanoseconds reconnect_delay = kDefaultReconnectDelay;
   Nanoseconds loss_timeout = kDefaultLossTimeout;

@@ -33,7 +33,7 @@ namespace mrpool::nvmf_target {
 class Queue;
 
 // The purpose of a command's data.
-enum class Purpose : uint8_t { kIo, kConnect, kReply };
+enum class Purpose : uint8_t { kIo, kConnect, kProof, kReply };
 
 enum class Stage : uint8_t {
   kFree,
@@ -47,6 +47,7 @@ enum class Stage : uint8_t {
   kParked,     // an Asynchronous Event Request
   kAborting,   // an Abort that waits for the aborted command
   kAside,      // another thread works on it, or ends other commands first
+  kProving,    // an Authentication Send that waits for its computation
   kLate,       // ended for its host; the backend still works on it
 };
 

@@ -67,10 +67,18 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
   }
 }
 
+// A host that may have to prove itself.
+void read_host(base::JsonObject& object, SubsystemConfig& subsystem) {
+  std::string nqn;
+  object.text("nqn", nqn);
+  HostProof proof = read_proof(object);
+  if (!subsystem.hosts->insert(nqn).second) return object.refuse("nqn", "is given twice");
+  if (proof != HostProof()) subsystem.proofs.emplace(nqn, std::move(proof));
+}
+
 void read_subsystem(base::JsonObject& object, Config& config) {
   SubsystemConfig subsystem;
   subsystem.line = object.line();
-  std::vector<std::string> hosts;
   object.text("nqn", subsystem.nqn);
   object.text("serial", subsystem.serial);
   object.text("model", subsystem.model);
@@ -78,10 +86,12 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   object.number("max_namespaces", subsystem.max_namespaces, {.least = 1, .most = kMaxNamespaces});
   object.texts("listeners", subsystem.listeners);
   object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
-  object.texts("hosts", hosts);
-  object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
   // An empty list admits no host; a missing list admits every host.
-  if (object.has("hosts")) subsystem.hosts.emplace(hosts.begin(), hosts.end());
+  if (object.has("hosts")) subsystem.hosts.emplace();
+  object.entries(
+      "hosts", [&](std::string_view nqn, uint32_t) { subsystem.hosts->emplace(nqn); },
+      [&](base::JsonObject& each) { read_host(each, subsystem); });
+  object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
   config.subsystems.push_back(std::move(subsystem));
 }
 
@@ -273,6 +283,7 @@ absl::StatusOr<Config> parse_config(std::string_view text, bool may_be_empty) {
   }
   engine::read_options(object, config.engine);
   engine::read_stores(object, config.stores);
+  read_named_keys(object, config.keys);
   object.objects("referrals", [&](base::JsonObject& each) { read_referral(each, config); });
   object.objects("subsystems", [&](base::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
@@ -301,6 +312,7 @@ absl::Status complete(Config& config) {
     }
   }
   MRPOOL_RETURN_IF_ERROR(check_stores(config));
+  MRPOOL_RETURN_IF_ERROR(check_keys(config));
   return check_uuids(config);
 }
 

@@ -8,12 +8,14 @@
 //   "in_capsule": "4KiB",
 //   "state_dir": "/var/lib/mrpool", "control": "/run/nvmf.sock", "verbose": false,   all optional
 //   "referrals": [{"traddr": "10.0.0.9", "trsvcid": "4420"}],           optional
+//   "keys": [{"name": "host1", "path": "/etc/mrpool/host1.key"}],       optional
 //   "stores": [{"name": "disk", "storage": "file:/srv/disk.img"}],      optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
 //     "serial": "0001",                    optional, derived from the NQN
 //     "model": "SSD",                      optional
-//     "hosts": ["nqn.2024-01.example:a"],  optional, any host when absent
+//     "hosts": ["nqn.2024-01.example:a"],  optional, any host when absent; or objects with
+//                                          "nqn", "dhchap_key" and more: host_keys.h
 //     "allow_any_host": false,             optional, overrides "hosts"
 //     "max_namespaces": 16,                optional
 //     "listeners": ["uiwarp://[::1]"],     optional, more ports
@@ -49,6 +51,7 @@
 #include "absl/status/statusor.h"
 #include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
+#include "examples/nvmf/target/host_keys.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/referral.h"
 #include "examples/nvmf/target/subsystem.h"
@@ -77,6 +80,7 @@ struct SubsystemConfig {
   std::string model{};             // empty: the default
   std::optional<HostSet> hosts{};  // absent: any
   bool allow_any_host = false;     // overrides `hosts`
+  HostProofs proofs{};             // of those `hosts` that must authenticate
   uint32_t max_namespaces = kMaxNamespaces;
   std::vector<std::string> listeners{};  // they serve all subsystems
   bool traffic_keep_alive = true;
@@ -90,6 +94,7 @@ inline bool admits_any(const SubsystemConfig& subsystem) {
 struct Config {
   std::vector<std::string> listen;
   std::vector<Referral> referrals{};
+  std::vector<NamedKey> keys{};
   std::vector<engine::NamedStore> stores;
   std::vector<SubsystemConfig> subsystems;
   uint32_t in_capsule = kDefaultInCapsule;

@@ -40,13 +40,38 @@ json::object write(const Referral& referral) {
   return object;
 }
 
+template <typename T>
+json::array names_of(const std::vector<T>& all) {
+  json::array names;
+  for (const T each : all) names.push_back(json::string(to_string(each)));
+  return names;
+}
+
+json::value write(const std::string& host, const HostProofs& proofs) {
+  const auto at = proofs.find(host);
+  if (at == proofs.end()) return json::string(host);
+  const HostProof& proof = at->second;
+  json::object object;
+  object["nqn"] = host;
+  object["dhchap_key"] = proof.key;
+  if (!proof.ctrlr_key.empty()) object["dhchap_ctrlr_key"] = proof.ctrlr_key;
+  if (!proof.digests.empty()) object["dhchap_digests"] = names_of(proof.digests);
+  if (!proof.dhgroups.empty()) object["dhchap_dhgroups"] = names_of(proof.dhgroups);
+  return object;
+}
+
 json::object write(const SubsystemConfig& subsystem) {
   json::object object;
   object["nqn"] = subsystem.nqn;
   if (!subsystem.serial.empty()) object["serial"] = subsystem.serial;
   if (!subsystem.model.empty()) object["model"] = subsystem.model;
-  if (subsystem.hosts)
-    object["hosts"] = json::array(subsystem.hosts->begin(), subsystem.hosts->end());
+  if (subsystem.hosts) {
+    json::array hosts;
+    for (const std::string& host : *subsystem.hosts) {
+      hosts.push_back(write(host, subsystem.proofs));
+    }
+    object["hosts"] = std::move(hosts);
+  }
   if (subsystem.allow_any_host) object["allow_any_host"] = true;
   if (subsystem.max_namespaces != kMaxNamespaces) {
     object["max_namespaces"] = subsystem.max_namespaces;
@@ -74,6 +99,12 @@ std::string to_json(const Config& config) {
     json::array referrals;
     for (const Referral& each : config.referrals) referrals.push_back(write(each));
     root["referrals"] = std::move(referrals);
+  }
+  if (!config.keys.empty()) {
+    json::array keys;
+    for (const NamedKey& key : config.keys)
+      keys.push_back({{"name", key.name}, {"path", key.path}});
+    root["keys"] = std::move(keys);
   }
   engine::write_stores(config.stores, storage::kDefaultBlockSize, root);
   json::array subsystems;

@@ -176,6 +176,7 @@ void Control::add_methods(engine::Administration& administration) {
   add_listener_methods();
   add_namespace_methods();
   add_visibility_methods();
+  add_key_methods();
   add_referral_methods();
   add_show_methods();
   add_config_methods();
@@ -253,11 +254,10 @@ void Control::add_subsystem_methods() {
 
 void Control::add_host_methods() {
   const Parameter host = required(text("host", "the NQN of a host"));
-  const char* const no_keys = "hosts are not authenticated here";
+  std::vector<Parameter> added = proof_parameters();
+  added.insert(added.begin(), {host, only("psk", "", "RDMA has no TLS")});
   add_change(
-      "nvmf_subsystem_add_host", "let a host connect",
-      of_subsystem({host, only("psk", "", no_keys), only("dhchap_key", "", no_keys),
-                    only("dhchap_ctrlr_key", "", no_keys)}),
+      "nvmf_subsystem_add_host", "let a host connect", of_subsystem(std::move(added)),
       [](const Given& given, Config& config, json::value&) {
         const auto found = find_subsystem(config, given.text("nqn"));
         if (!found.ok()) return found.status();
@@ -266,7 +266,7 @@ void Control::add_host_methods() {
           subsystem.hosts.emplace();
           subsystem.allow_any_host = true;
         }
-        if (subsystem.hosts->insert(given.text("host")).second) return absl::OkStatus();
+        if (subsystem.hosts->insert(given.text("host")).second) return set_proof(given, subsystem);
         return absl::AlreadyExistsError(absl::StrCat(given.text("host"), " may connect already"));
       });
   add_change("nvmf_subsystem_remove_host", "let a host connect no more; it is disconnected",
@@ -276,6 +276,7 @@ void Control::add_host_methods() {
                if (!found.ok()) return found.status();
                SubsystemConfig& subsystem = **found;
                if (subsystem.hosts && subsystem.hosts->erase(given.text("host")) > 0) {
+                 subsystem.proofs.erase(given.text("host"));
                  return absl::OkStatus();
                }
                return absl::NotFoundError(

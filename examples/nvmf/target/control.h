@@ -53,6 +53,8 @@ class Control final : public engine::StoreHolder {
   void add_listener_methods();
   void add_namespace_methods();
   void add_visibility_methods();
+  // control_keys.cc
+  void add_key_methods();
   // control_referrals.cc
   void add_referral_methods();
   // control_show.cc
@@ -92,5 +94,12 @@ control::Parameter target_parameter();
 boost::json::array store_calls(const Config& config);
 boost::json::array subsystem_calls(const Config& config);
 boost::json::array referral_calls(const Config& config);
+boost::json::array key_calls(const Config& config);
+// Adds the names of a host's keys, as clients see and send them; never a secret.
+void add_key_names(const SubsystemConfig& subsystem, const std::string& host,
+                   boost::json::object& to);
+// The parameters "dhchap_key" and "dhchap_ctrlr_key", and the host's entry that they describe.
+std::vector<control::Parameter> proof_parameters();
+absl::Status set_proof(const control::Given& given, SubsystemConfig& subsystem);
 
 }  // namespace mrpool::nvmf_target

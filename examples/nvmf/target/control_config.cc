@@ -165,7 +165,9 @@ json::array subsystem_calls(const Config& config) {
     }
     if (subsystem.hosts) {
       for (const std::string& host : *subsystem.hosts) {
-        all.push_back(call("nvmf_subsystem_add_host", {{"nqn", subsystem.nqn}, {"host", host}}));
+        json::object parameters{{"nqn", subsystem.nqn}, {"host", host}};
+        add_key_names(subsystem, host, parameters);
+        all.push_back(call("nvmf_subsystem_add_host", std::move(parameters)));
       }
     }
     for (const std::string& listener : subsystem.listeners) {
@@ -195,16 +197,19 @@ void Control::add_config_methods() {
        .start = [this](const Given& given, Reply reply) { load(given, std::move(reply)); }});
   add_look("framework_get_subsystems", "the sections of framework_get_config", {},
            [](const Given&) -> Result {
-             return json::value(
-                 json::array{{{"subsystem", "bdev"}, {"depends_on", json::array()}},
-                             {{"subsystem", "nvmf"}, {"depends_on", json::array{"bdev"}}}});
+             return json::value(json::array{
+                 {{"subsystem", "keyring"}, {"depends_on", json::array()}},
+                 {{"subsystem", "bdev"}, {"depends_on", json::array()}},
+                 {{"subsystem", "nvmf"}, {"depends_on", json::array{"keyring", "bdev"}}}});
            });
   add_look("framework_get_config", "a section of what is served, as calls",
-           {required(control::choice("name", "the section", {"bdev", "nvmf"})),
+           {required(control::choice("name", "the section", {"keyring", "bdev", "nvmf"})),
             flag("with_batches", "there are none")},
            [this](const Given& given) -> Result {
-             return json::value(given.text("name") == "bdev" ? store_calls(config())
-                                                             : subsystem_calls(config()));
+             const std::string name = given.text("name");
+             return json::value(name == "keyring" ? key_calls(config())
+                                : name == "bdev"  ? store_calls(config())
+                                                  : subsystem_calls(config()));
            });
   methods.add({.name = "nvmf_create_transport",
                .summary = "no effect: RDMA is always there, with what the daemon was started with",
@@ -230,7 +235,8 @@ void Control::save(const Given& given, Reply reply) {
   std::vector<Step> steps;
   steps.push_back({.run = [this, saved] {
     saved->text = to_json(config());
-    saved->result = {{"subsystems", json::array{section("bdev", store_calls(config())),
+    saved->result = {{"subsystems", json::array{section("keyring", key_calls(config())),
+                                                section("bdev", store_calls(config())),
                                                 section("nvmf", subsystem_calls(config()))}}};
     return absl::OkStatus();
   }});

@@ -112,7 +112,13 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
   one["subtype"] = "NVMe";
   one["listen_addresses"] = listen_addresses();
   one["allow_any_host"] = admits_any(subsystem);
-  one["hosts"] = host_list(subsystem.hosts.value_or(HostSet()));
+  json::array hosts;
+  for (const std::string& host : subsystem.hosts.value_or(HostSet())) {
+    json::object shown{{"nqn", host}};
+    add_key_names(subsystem, host, shown);
+    hosts.push_back(std::move(shown));
+  }
+  one["hosts"] = std::move(hosts);
   one["serial_number"] = subsystem.serial;
   one["model_number"] = subsystem.model.empty() ? SubsystemOptions().model : subsystem.model;
   one["max_namespaces"] = subsystem.max_namespaces;

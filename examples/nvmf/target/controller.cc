@@ -48,7 +48,8 @@ Controller::Controller(Identity identity, std::shared_ptr<Subsystem> subsystem,
       began_(now),
       keep_alive_ms_(identity_.keep_alive_ms),
       last_sign_(now),
-      known_(std::move(known)) {
+      known_(std::move(known)),
+      proven_(!identity_.must_prove) {
   if (identity_.discovery && keep_alive_ms_ == 0) keep_alive_ms_ = kDiscoveryKeepAliveMs;
 }
 

@@ -109,6 +109,7 @@ class Controller {
     std::array<uint8_t, 16> host_id{};
     std::string local_address;  // that the host connected to
     bool discovery = false;
+    bool must_prove = false;  // the host has keys: it authenticates first
     uint32_t keep_alive_ms = 0;
     uint32_t in_capsule = kDefaultInCapsule;
   };
@@ -145,6 +146,10 @@ class Controller {
   };
   std::vector<QueueState> queues() const;  // by number
   std::vector<QueueRef> io_queues() const;
+  // The host has authenticated on the admin queue.
+  void prove() { proven_.store(true, std::memory_order_relaxed); }
+  // The host has authenticated, or need not.
+  bool proven() const { return proven_.load(std::memory_order_relaxed); }
   // Ends the association: drops all queues.
   void terminate();
   bool enabled() const;
@@ -279,6 +284,7 @@ class Controller {
   uint32_t error_recovery_ = 0;
   uint32_t write_atomicity_ = 0;
   std::atomic<bool> write_cache_{true};
+  std::atomic<bool> proven_;  // alone: nothing is published by it
 };
 
 // The part of a log page that a command requests: [base] 5.14, offset and number of dwords.

@@ -1,6 +1,8 @@
 #include "examples/nvmf/target/import.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
@@ -93,14 +95,48 @@ class Importer {
  private:
   void read_host(ImportObject& host) {
     const std::string nqn = host.text("nqn");
-    bool proof = false;
-    host.object("dhchap", [&](ImportObject& keys) {
-      const std::string key = keys.text("key"), ctrl_key = keys.text("ctrl_key");
-      proof = !key.empty() || !ctrl_key.empty();
-      keys.known({"hash", "dhgroup"});
-    });
-    // Records the place of the key of each host that must authenticate.
-    if (proof) proofs_.emplace(nqn, host.path("dhchap.key"));
+    HostProof proof;
+    host.object("dhchap", [&](ImportObject& keys) { read_proof(keys, proof); });
+    if (!proof.key.empty()) proofs_.emplace(nqn, std::move(proof));
+  }
+
+  void read_proof(ImportObject& keys, HostProof& proof) {
+    proof.key = read_secret(keys, "key");
+    proof.ctrlr_key = read_secret(keys, "ctrl_key");
+    std::string hash = keys.text("hash");
+    const std::string group = keys.text("dhgroup");
+    if (proof.key.empty()) {
+      if (proof.ctrlr_key.empty()) return;
+      return keys.note(ImportWeight::kLost, "ctrl_key",
+                       "has no effect without a key, as in the kernel");
+    }
+    if (hash.starts_with("hmac(") && hash.ends_with(")")) hash = hash.substr(5, hash.size() - 6);
+    prefer(keys, "hash", hash, nvme::auth::kHashes, nvme::auth::parse_hash(hash), proof.digests);
+    prefer(keys, "dhgroup", group, nvme::auth::kGroups, nvme::auth::parse_group(group),
+           proof.dhgroups);
+  }
+
+  // A secret is not shown, not even a wrong one.
+  std::string read_secret(ImportObject& keys, std::string_view name) {
+    std::string secret = keys.text(name);
+    if (secret.empty()) return secret;
+    if (const auto parsed = nvme::auth::parse_key(secret); !parsed.ok()) {
+      keys.fail(name, std::string(parsed.status().message()));
+    }
+    return secret;
+  }
+
+  // As the kernel does: the one that is named, or else another that the host has.
+  template <typename T, size_t N>
+  void prefer(ImportObject& keys, std::string_view name, const std::string& text,
+              const std::array<T, N>& known, std::optional<T> first, std::vector<T>& to) {
+    if (!first) {
+      if (text.empty()) return;
+      return keys.note(ImportWeight::kMinor, name,
+                       absl::StrCat("is \"", text, "\", which is not known here"));
+    }
+    to.push_back(*first);
+    std::ranges::copy_if(known, std::back_inserter(to), [&](T each) { return each != *first; });
   }
 
   void read_port(ImportObject& object) {
@@ -272,7 +308,7 @@ class Importer {
       subsystem.config.namespaces.push_back(std::move(ns.config));
     }
     if (subsystem.config.namespaces.empty()) return leave_out("it has no namespace to serve");
-    check_proofs(subsystem);
+    give_proofs(subsystem.config);
     config.subsystems.push_back(std::move(subsystem.config));
   }
 
@@ -304,15 +340,12 @@ class Importer {
     return true;
   }
 
-  void check_proofs(const ImportedSubsystem& subsystem) {
-    if (!subsystem.config.hosts)
-      return;  // the kernel does not authenticate if any host may connect
-    for (const std::string& host : *subsystem.config.hosts) {
-      const auto proof = proofs_.find(host);
-      if (proof == proofs_.end()) continue;
-      log_.note(ImportWeight::kWider, proof->second,
-                absl::StrCat("this daemon asks for no DH-HMAC-CHAP, so whoever calls itself ", host,
-                             " could use ", subsystem.config.nqn));
+  void give_proofs(SubsystemConfig& subsystem) const {
+    if (!subsystem.hosts) return;  // the kernel does not authenticate if any host may connect
+    for (const std::string& host : *subsystem.hosts) {
+      if (const auto proof = proofs_.find(host); proof != proofs_.end()) {
+        subsystem.proofs.insert(*proof);
+      }
     }
   }
 
@@ -368,7 +401,7 @@ class Importer {
   const engine::ImportOptions& options_;
   base::ImportLog log_;
   ImportObject root_;
-  std::map<std::string, std::string> proofs_;  // by host: the place of its key
+  HostProofs proofs_;
   std::vector<Port> ports_;
   std::vector<ImportedSubsystem> subsystems_;
 };

@@ -1,9 +1,9 @@
 // Converts a file of `nvmetcli save` (the kernel's NVMe target) to this daemon's configuration.
 //
-// It keeps namespaces with their identifiers, the allowed hosts, and the ports of type rdma.
-// Everything else becomes notes (examples/base/import.h). Notes with the weight kWider must be
-// refused, or accepted by a person. Examples: authentication keys of hosts, a subsystem on some
-// ports only, a namespace that ANA made inaccessible.
+// It keeps namespaces with their identifiers, the allowed hosts with their authentication keys, and
+// the ports of type rdma. Everything else becomes notes (examples/base/import.h). Notes with the
+// weight kWider must be refused, or accepted by a person. Examples: a subsystem on some ports only,
+// a namespace that ANA made inaccessible.
 //
 // Pure, except ImportOptions::blocks, which reads the block size of devices.
 // docs/operate/import.md has the table of keys.

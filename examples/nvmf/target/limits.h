@@ -65,7 +65,13 @@ inline constexpr uint64_t kMaxGathered = 4 << 20;
 inline constexpr Nanoseconds kGatherPatience = std::chrono::milliseconds(500);
 // A connection that has not sent its Connect command by then is dropped.
 inline constexpr Nanoseconds kConnectTimeout = std::chrono::seconds(5);
-// A connection that has sent this many commands without a successful Connect is dropped too.
+// A connection whose host does not complete its authentication in this time is dropped. Large DH
+// groups take long on the host too, with many queues at once.
+inline constexpr Nanoseconds kProofTimeout = std::chrono::seconds(30);
+// The largest data of an Authentication Send or Receive; hosts offer more room than they need.
+inline constexpr uint32_t kMaxProofBytes = 64 << 10;
+// A connection that has sent this many commands without a successful Connect, and authentication
+// where it is required, is dropped too.
 inline constexpr uint32_t kMaxEarlyCommands = 16;
 
 }  // namespace mrpool::nvmf_target

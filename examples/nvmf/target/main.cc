@@ -28,9 +28,25 @@ constexpr const char* kProgram = "mrpool-nvmf-target";
 
 std::string admitted(const SubsystemConfig& subsystem) {
   if (!subsystem.hosts) return "any host (it has no list of hosts)";
-  if (subsystem.allow_any_host) return "any host";
-  if (subsystem.hosts->empty()) return "no host (its list of hosts is empty)";
-  return absl::StrJoin(*subsystem.hosts, ", ");
+  if (!subsystem.allow_any_host && subsystem.hosts->empty()) {
+    return "no host (its list of hosts is empty)";
+  }
+  std::vector<std::string> all;
+  for (const std::string& host : *subsystem.hosts) {
+    const bool proves = subsystem.proofs.contains(host);
+    if (subsystem.allow_any_host && !proves) continue;
+    all.push_back(absl::StrCat(host, proves ? ", with DH-HMAC-CHAP" : ""));
+  }
+  if (subsystem.allow_any_host) all.insert(all.begin(), "any host");
+  return absl::StrJoin(all, ", ");
+}
+
+// What a host has to prove, for comparison.
+std::string proof_of(const HostProof& proof) {
+  std::string text = absl::StrCat(proof.key, "\n", proof.ctrlr_key);
+  for (const auto each : proof.digests) absl::StrAppend(&text, "\n", int(each));
+  for (const auto each : proof.dhgroups) absl::StrAppend(&text, "\ngroup ", int(each));
+  return text;
 }
 
 std::string seen_by(const NamespaceConfig& ns) {
@@ -113,6 +129,9 @@ class Daemon final : public engine::Application {
     }
     for (const SubsystemConfig& subsystem : control_.config().subsystems) {
       all.emplace(absl::StrCat("hosts of ", subsystem.nqn), admitted(subsystem));
+      for (const auto& [host, proof] : subsystem.proofs) {
+        all.emplace(absl::StrCat("proof of ", host, " at ", subsystem.nqn), proof_of(proof));
+      }
       for (const NamespaceConfig& ns : subsystem.namespaces) {
         if (!ns.hosts) continue;
         all.emplace(absl::StrCat("hosts of ", subsystem.nqn, " ", place_of(ns.nsid)), seen_by(ns));

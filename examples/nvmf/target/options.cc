@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
 #include "examples/base/json_text.h"
+#include "examples/base/secret_file.h"
 #include "examples/engine/listen.h"
 #include "examples/nvmf/target/import.h"
 #include "examples/nvmf/target/limits.h"
@@ -34,6 +35,48 @@ absl::Status bad(const Parts&... parts) {
 
 absl::string_view view(std::string_view text) { return {text.data(), text.size()}; }
 
+// Of the --host-nqn before it.
+absl::Status set_proof(SubsystemConfig& subsystem, const std::string& last,
+                       std::string HostProof::*which, std::string_view place) {
+  if (last.empty()) return bad("needs a --host-nqn before it, whose key it is");
+  if (nvme::auth::looks_like_key(place)) {
+    return bad(
+        "a secret on the command line is seen by every user of this machine; write it to a file "
+        "with mode 0600 and give its path");
+  }
+  if (!place.starts_with('/') && !base::names_credential(place)) {
+    return bad("'", view(place), "' is neither an absolute path nor credential:NAME");
+  }
+  std::string& to = subsystem.proofs[last].*which;
+  if (!to.empty()) return bad("is given more than once for ", last, "; leave one of them out");
+  to = place;
+  return absl::OkStatus();
+}
+
+void declare_proof(base::CommandLine& program, SubsystemConfig& subsystem) {
+  const auto last = std::make_shared<std::string>();
+  program.option("host-nqn", "NQN", "a host that may connect; may be repeated (default: any host)",
+                 [&subsystem, last](std::string_view text) {
+                   if (!subsystem.hosts) subsystem.hosts.emplace();
+                   subsystem.hosts->emplace(text);
+                   *last = text;
+                   return absl::OkStatus();
+                 });
+  program.repeatable();
+  program.option("dhchap-key", "FILE",
+                 "the secret that the --host-nqn before it must prove; or credential:NAME",
+                 [&subsystem, last](std::string_view text) {
+                   return set_proof(subsystem, *last, &HostProof::key, text);
+                 });
+  program.repeatable();
+  program.option("dhchap-ctrlr-key", "FILE",
+                 "the secret that the target proves to it when asked; or credential:NAME",
+                 [&subsystem, last](std::string_view text) {
+                   return set_proof(subsystem, *last, &HostProof::ctrlr_key, text);
+                 });
+  program.repeatable();
+}
+
 void declare_served(base::CommandLine& program, DaemonOptions& options,
                     SubsystemConfig& subsystem) {
   program.section("What is served");
@@ -62,13 +105,7 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
         return take_own_options(ns);
       });
   program.repeatable();
-  program.option("host-nqn", "NQN", "a host that may connect; may be repeated (default: any host)",
-                 [&subsystem](std::string_view text) {
-                   if (!subsystem.hosts) subsystem.hosts.emplace();
-                   subsystem.hosts->emplace(text);
-                   return absl::OkStatus();
-                 });
-  program.repeatable();
+  declare_proof(program, subsystem);
   program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
                subsystem.traffic_keep_alive, false);
   program.text("config", "FILE",
@@ -77,7 +114,9 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.flag("check-config", "print what would be served, open nothing, and end",
                options.check_config);
   program.flag("print-config", "print it as a file for --config, and end", options.print_config);
-  program.excludes("config", {"listen", "subnqn", "namespace", "host-nqn", "no-traffic-keep-alive"},
+  program.excludes("config",
+                   {"listen", "subnqn", "namespace", "host-nqn", "dhchap-key", "dhchap-ctrlr-key",
+                    "no-traffic-keep-alive"},
                    "what is served stands in the file, or on the command line");
 }
 
@@ -105,7 +144,8 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
     return bad("--namespace is missing; for example --namespace ram:64MiB");
   }
   options.config.subsystems.push_back(std::move(subsystem));
-  return complete(options.config);
+  absl::Status status = complete(options.config);
+  return status.ok() ? check_key_files(options.config) : status;
 }
 
 // `options` has the values of the file, or the defaults.
@@ -144,6 +184,11 @@ absl::StatusOr<Imported> read_config(const DaemonOptions& options) {
   const absl::StatusOr<std::string> text = storage::read_text(options.config_file);
   if (!text.ok()) return bad("--config: ", text.status().message());
   auto config = understand(*text, options.import, !options.service.engine.control.empty());
+  if (config.ok()) {
+    absl::Status status = check_exposure(options.config_file, config->config);
+    status.Update(check_key_files(config->config));
+    if (!status.ok()) config = std::move(status);
+  }
   if (!config.ok()) return bad(options.config_file, ": ", config.status().message());
   return config;
 }

@@ -96,7 +96,7 @@ void Queue::disconnected(const Disconnect& how, std::string_view why) {
       command->channel->volume->late().cancel(command->behind);
       finish(*command);
     } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting ||
-               command->stage == Stage::kAside) {
+               command->stage == Stage::kAside || command->stage == Stage::kProving) {
       finish(*command);
     }
   }
@@ -128,8 +128,9 @@ void Queue::tick(Nanoseconds now) {
   }
   if (traffic_) {
     traffic_ = false;
-    controller_->note_traffic(now);
+    if (!must_prove()) controller_->note_traffic(now);
   }
+  if (proof_overdue(now)) return;
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
       base::log({.event = base::Event::kHostDropped,
@@ -176,8 +177,9 @@ Command* Queue::take_command() {
 
 void Queue::received(engine::Receive& receive, std::span<std::byte> message) {
   if (message.size() < sizeof(nvme::Sqe)) return link_.drop("a capsule shorter than 64 bytes");
-  if (controller_ == nullptr && ++early_commands_ > kMaxEarlyCommands) {
-    return link_.drop("too many commands before Connect");
+  if ((controller_ == nullptr || must_prove()) && ++early_commands_ > kMaxEarlyCommands) {
+    return link_.drop(controller_ == nullptr ? "too many commands before Connect"
+                                             : "too many commands before its authentication");
   }
   Command* command = take_command();
   if (command == nullptr) return link_.drop("more commands than the queue has entries");
@@ -201,6 +203,7 @@ void Queue::dispatch(Command& command, std::span<const std::byte> capsule) {
   }
   if (command.sqe.opcode == nvme::kFabricsOpcode) return dispatch_fabrics(command);
   if (controller_ == nullptr) return respond(command, with_dnr(Status::kCommandSequence));
+  if (must_prove()) return respond(command, with_dnr(Status::kAuthRequired));
   if (queue_id_ == 0) return dispatch_admin(command);
   dispatch_io(command);
 }
@@ -209,6 +212,12 @@ void Queue::dispatch_fabrics(Command& command) {
   const auto wire = std::bit_cast<nvme::PropertyCommand>(command.sqe);
   if (wire.type == nvme::FabricsType::kConnect) return dispatch_connect(command);
   if (controller_ == nullptr) return respond(command, with_dnr(Status::kCommandSequence));
+  if (wire.type == nvme::FabricsType::kAuthSend || wire.type == nvme::FabricsType::kAuthReceive) {
+    return dispatch_auth(command);
+  }
+  if (must_prove() && wire.type != nvme::FabricsType::kDisconnect) {
+    return respond(command, with_dnr(Status::kAuthRequired));
+  }
   const bool admin = queue_id_ == 0;
   const Nanoseconds now = link_.now();
   if (wire.type == nvme::FabricsType::kPropertyGet && admin) {
@@ -267,6 +276,8 @@ void Queue::connect(Command& command) {
     sq_flow_ = (wire.attributes & nvme::kConnectDisableSqFlow) == 0;
     // The Connect command itself was the first entry.
     sq_head_ = 1 % sq_entries_;
+    begin_proof();
+    if (must_prove()) connected.result |= nvme::kConnectMustAuthenticate;
     if (!admitted()) connected.status = Status::kConnectControllerBusy;
   }
   if (!ok(connected.status)) {
@@ -277,7 +288,7 @@ void Queue::connect(Command& command) {
                .queue = queue_id_,
                .message = absl::StrCat(link_.peer(), " queue ", queue_id_, ": Connect of ",
                                        explain(data, connected.status, connected.result))});
-  } else {
+  } else if (!must_prove()) {
     log_begin();
   }
   respond(command, connected.status, connected.result);
@@ -294,7 +305,8 @@ void Queue::end_connect(Command& command) {
 }
 
 // Logs a new connection; the association's first queue at a level that is enabled by default.
-void Queue::log_begin() const {
+void Queue::log_begin() {
+  announced_ = true;
   const Controller::Identity& identity = controller_->identity();
   const bool association = queue_id_ == 0 && !identity.discovery;
   const auto event = association ? base::Event::kHostConnected : base::Event::kQueueConnected;
@@ -304,10 +316,13 @@ void Queue::log_begin() const {
              .host = identity.host_nqn,
              .target = controller_->subsystem().nqn,
              .queue = queue_id_,
-             .message = absl::StrCat(link_.peer(), association ? "" : " queue ",
-                                     association ? "" : absl::StrCat(queue_id_), ": ",
-                                     identity.host_nqn, " connected to ",
-                                     controller_->subsystem().nqn, ", controller ", identity.id)});
+             .message = absl::StrCat(
+                 link_.peer(), association ? "" : " queue ",
+                 association ? "" : absl::StrCat(queue_id_), ": ", identity.host_nqn,
+                 " connected to ", controller_->subsystem().nqn, ", controller ", identity.id,
+                 prover_ == nullptr ? std::string()
+                                    : absl::StrCat(", authenticated by DH-HMAC-CHAP (",
+                                                   prover_->description(), ")"))});
 }
 
 void Queue::log_end(const std::string& ending) const {
@@ -323,7 +338,7 @@ void Queue::log_end(const std::string& ending) const {
                .message = absl::StrCat(link_.peer(), " queue ", queue_id_, ": disconnected (",
                                        ending, ")")});
   }
-  if (!known || queue_id_ != 0 || controller_->identity().discovery) return;
+  if (!announced_ || queue_id_ != 0 || controller_->identity().discovery) return;
   base::log(
       {.event = base::Event::kHostDisconnected,
        .peer = link_.peer(),
@@ -337,7 +352,7 @@ void Queue::log_end(const std::string& ending) const {
 // Counts the queue as one of its host's connections; false if the host has too many.
 bool Queue::admitted() {
   const Controller::Identity& identity = controller_->identity();
-  const bool admitted = identity.discovery
+  const bool admitted = identity.discovery || must_prove()
                             ? link_.admit(engine::Standing::kGuest, {})
                             : link_.admit(engine::Standing::kMember, identity.host_nqn);
   if (admitted) admin_ = context_.staging.flow(link_.share(), nullptr);
@@ -394,6 +409,7 @@ void Queue::send_reply(Command& command) {
   }
   command.reply = {};
   send_data(command);
+  if (prover_ != nullptr && prover_->over()) link_.disconnect("its authentication failed");
 }
 
 void Queue::deliver_events() {

@@ -25,6 +25,7 @@
 #include "examples/nvmf/target/command.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/target.h"
+#include "examples/protocol/nvme/auth/controller_side.h"
 
 namespace mrpool::nvmf_target {
 
@@ -38,11 +39,23 @@ class AbortRouter {
   ~AbortRouter() = default;
 };
 
+// Runs the computation of an authentication for a queue.
+class ProofRouter {
+ public:
+  // Queue::proof_worked() follows. Until then the queue does not use `prover`.
+  virtual void route_proof(std::shared_ptr<nvme::auth::ControllerSide> prover,
+                           const AbortWaiter& waiter) = 0;
+
+ protected:
+  ~ProofRouter() = default;
+};
+
 // The objects that a worker's queues share.
 struct QueueContext {
   Target& target;
   AbortRouter& aborts;
   Aside& aside;
+  ProofRouter& proofs;
   engine::Staging& staging;
   engine::Channels& channels;
   engine::IoAccounts& accounts;
@@ -79,6 +92,8 @@ class Queue final : public engine::Session {
   AbortResult abort_command(uint16_t command_id, const AbortWaiter& waiter);
   // An Abort of this queue was answered.
   void abort_answered(uint32_t slot, uint32_t serial, bool aborted);
+  // The computation of an authentication has ended.
+  void proof_worked(uint32_t slot, uint32_t serial);
 
   // What was given to Aside is done.
   void answered_aside(uint32_t slot, uint32_t serial, nvme::Status status);
@@ -110,9 +125,20 @@ class Queue final : public engine::Session {
   void connect(Command& command);
   void end_connect(Command& command);
   bool admitted();
-  void log_begin() const;
+  void log_begin();
   void log_end(const std::string& ending) const;
   std::span<const std::byte> connect_data(const Command& command) const;
+
+  // The host's proof: queue_auth.cc.
+  bool must_prove() const { return prover_ != nullptr && !prover_->proven(); }
+  void begin_proof();
+  void dispatch_auth(Command& command);
+  void take_proof(Command& command);
+  void send_proof(Command& command);
+  void proof_moved(Command& command, bool proven);
+  void note_proof(bool proven);
+  void refuse_proof(const std::string& why);
+  bool proof_overdue(Nanoseconds now);
 
   // Data from the host.
   bool take_staging(Command& command, engine::StagingFlow& flow, uint32_t chunks);
@@ -192,6 +218,12 @@ class Queue final : public engine::Session {
   bool traffic_ = false;
   uint32_t early_commands_ = 0;  // before Connect
   bool connecting_ = false;      // a Connect is being processed
+  bool announced_ = false;       // log_begin() was called
+
+  std::shared_ptr<nvme::auth::ControllerSide> prover_;  // null: the host need not authenticate
+  Nanoseconds proof_began_{};
+  bool proof_busy_ = false;    // a transaction was under way
+  bool proof_failed_ = false;  // and that was logged
 
   std::shared_ptr<Controller> controller_;  // since Connect
   WorkerCounters* counters_ = nullptr;

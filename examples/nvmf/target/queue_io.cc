@@ -203,6 +203,7 @@ bool Queue::take_staging(Command& command, engine::StagingFlow& flow, uint32_t c
 // `command` waited for staging memory and has it now.
 void Queue::staged(Command& command) {
   if (command.purpose == Purpose::kReply) return send_reply(command);
+  if (command.purpose == Purpose::kProof) return fetch(command);
   const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
   fetches ? fetch(command) : store(command);
 }
@@ -264,6 +265,7 @@ void Queue::fetched(Command& command) {
   if (command.aborted) return respond(command, Status::kAbortRequested);
   if (command.preempted) return respond(command, Status::kPreempted);
   if (command.purpose == Purpose::kConnect) return connect(command);
+  if (command.purpose == Purpose::kProof) return take_proof(command);
   if (command.plan.kind == IoKind::kRanges) return next_range(command);
   if (command.plan.kind == IoKind::kReserve) return reserve(command);
   store(command);

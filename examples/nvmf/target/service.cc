@@ -74,8 +74,8 @@ absl::Status Service::add_worker(Reactor& reactor) {
   if (absl::Status status = engine_.add_worker(reactor); !status.ok()) return status;
   engine::Worker& worker = engine_.worker(engine_.workers() - 1);
   contexts_.push_back(std::make_unique<QueueContext>(
-      QueueContext{target_, *this, *this, worker.staging(), worker.channels(), worker.accounts(),
-                   reactor, worker.index()}));
+      QueueContext{target_, *this, *this, *this, worker.staging(), worker.channels(),
+                   worker.accounts(), reactor, worker.index()}));
   return absl::OkStatus();
 }
 
@@ -119,6 +119,7 @@ absl::Status Service::own_state() {
 // The UUID belongs to the store, in every namespace that serves it.
 absl::Status Service::open(Change& change) {
   const Config& config = change.config_;
+  if (absl::Status status = check_key_files(config); !status.ok()) return status;
   if (absl::Status status = own_state(); !status.ok()) return status;
   const auto opened =
       storage::open_stores(wanted_stores(config), served(), options_.open_volume, change.growth_);
@@ -142,6 +143,9 @@ absl::Status Service::open(Change& change) {
     Target::Served& served = change.served_.emplace_back();
     served.options = options_of(subsystem);
     served.options.power_on = power_on_;
+    auto keys = read_keys(config, subsystem);
+    if (!keys.ok()) return keys.status();
+    served.options.keys = *std::move(keys);
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       Namespace& one = served.namespaces.emplace_back();
       one.nsid = ns.nsid;
@@ -299,6 +303,19 @@ void Service::route_abort(QueueRef victim, uint16_t command_id, const AbortWaite
     }
   };
   if (!with_queue(victim, abort)) route_answer(waiter, false);
+}
+
+void Service::route_proof(std::shared_ptr<nvme::auth::ControllerSide> prover,
+                          const AbortWaiter& waiter) {
+  auto work = [this, prover = std::move(prover), waiter] {
+    prover->work();
+    with_queue(waiter.queue, [waiter](Queue* queue) {
+      if (queue != nullptr) queue->proof_worked(waiter.slot, waiter.serial);
+    });
+  };
+  // In a simulation all that happens is its own.
+  const bool simulated = contexts_[waiter.queue.worker]->reactor.io_context() == nullptr;
+  simulated ? work() : proofs_.submit(std::move(work));
 }
 
 void Service::route_answer(const AbortWaiter& waiter, bool aborted) {

@@ -19,6 +19,7 @@
 #include "examples/engine/protocol.h"
 #include "examples/engine/service.h"
 #include "examples/nvmf/target/config.h"
+#include "examples/nvmf/target/proof_thread.h"
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
 #include "examples/storage/state_directory.h"
@@ -31,6 +32,7 @@ namespace mrpool::nvmf_target {
 class Service final : public engine::Protocol,
                       public ControllerHost,
                       public AbortRouter,
+                      public ProofRouter,
                       public Aside {
  public:
   struct Options {
@@ -121,6 +123,9 @@ class Service final : public engine::Protocol,
   void protect(const CommandRef& from, std::shared_ptr<Controller> controller, uint32_t nsid,
                bool on) override;
   void run_aside(const CommandRef& from, std::function<nvme::Status()> job) override;
+  // ProofRouter.
+  void route_proof(std::shared_ptr<nvme::auth::ControllerSide> prover,
+                   const AbortWaiter& waiter) override;
 
  private:
   absl::Status open(Change& change);
@@ -148,6 +153,7 @@ class Service final : public engine::Protocol,
   std::vector<std::unique_ptr<QueueContext>> contexts_;  // by worker
   Nanoseconds power_on_{};                               // read before the reactors have threads
   engine::Service engine_;
+  ProofThread proofs_;  // before all that it calls is gone, it ends
 };
 
 }  // namespace mrpool::nvmf_target

@@ -49,6 +49,7 @@ Subsystem::Subsystem(SubsystemOptions options, uint32_t workers)
       table_(std::make_shared<NamespaceTable>()),
       allow_any_host_(options.allow_any_host),
       hosts_(std::move(options.hosts)),
+      keys_(std::move(options.keys)),
       counters_(workers) {}
 
 std::shared_ptr<const NamespaceTable> Subsystem::namespaces() const {
@@ -127,10 +128,17 @@ bool Subsystem::allows_any_host() const {
   return allow_any_host_;
 }
 
-void Subsystem::set_hosts(bool any, HostSet hosts) {
+void Subsystem::set_hosts(bool any, HostSet hosts, HostKeyMap keys) {
   const std::lock_guard lock(mutex_);
   allow_any_host_ = any;
   hosts_ = std::move(hosts);
+  keys_ = std::move(keys);
+}
+
+std::shared_ptr<const nvme::auth::HostKeys> Subsystem::keys(std::string_view host_nqn) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = keys_.find(host_nqn);
+  return at == keys_.end() ? nullptr : at->second;
 }
 
 Totals Subsystem::totals() const {

@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -23,6 +24,7 @@
 #include "examples/nvmf/target/counters.h"
 #include "examples/nvmf/target/reservations.h"
 #include "examples/nvmf/target/write_protection.h"
+#include "examples/protocol/nvme/auth/controller_side.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/uuid.h"
 
@@ -33,6 +35,8 @@ using storage::Uuid;
 inline constexpr uint64_t kNoStore = 0;  // the mark of no store
 
 using HostSet = std::set<std::string, std::less<>>;  // NQNs
+using HostKeyMap =
+    std::map<std::string, std::shared_ptr<const nvme::auth::HostKeys>, std::less<>>;  // by NQN
 
 struct Namespace {
   bool visible_to(std::string_view host_nqn) const {
@@ -76,6 +80,7 @@ struct SubsystemOptions {
   std::string model = "mrpool NVMe-oF target";
   bool allow_any_host = true;
   HostSet hosts;                   // if not any host
+  HostKeyMap keys;                 // of hosts that must authenticate
   bool traffic_keep_alive = true;  // CTRATT.TBKAS
   Nanoseconds power_on{};          // the start of the target, for SMART
 };
@@ -101,7 +106,9 @@ class Subsystem {
 
   bool allows(std::string_view host_nqn) const;
   bool allows_any_host() const;
-  void set_hosts(bool any, HostSet hosts);
+  void set_hosts(bool any, HostSet hosts, HostKeyMap keys = {});
+  // Null: the host need not prove itself.
+  std::shared_ptr<const nvme::auth::HostKeys> keys(std::string_view host_nqn) const;
 
   WorkerCounters& counters(uint32_t worker) { return counters_[worker]; }
   Totals totals() const;
@@ -113,6 +120,7 @@ class Subsystem {
   std::shared_ptr<const NamespaceTable> table_;
   bool allow_any_host_;
   HostSet hosts_;
+  HostKeyMap keys_;
   std::atomic<uint64_t> version_{0};
   std::vector<WorkerCounters> counters_;
 };

@@ -96,7 +96,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
           before->second->model == s.options.model &&
           before->second->traffic_keep_alive == s.options.traffic_keep_alive) {
         subsystem = before->second;
-        subsystem->set_hosts(s.options.allow_any_host, s.options.hosts);
+        subsystem->set_hosts(s.options.allow_any_host, s.options.hosts, s.options.keys);
       } else {
         subsystem = std::make_shared<Subsystem>(s.options, options_.workers);
       }
@@ -117,6 +117,9 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
                                                                : "its subsystem was replaced");
       } else if (!subsystem.allows(controller->identity().host_nqn)) {
         ended.emplace_back(controller, "the host may no longer connect");
+      } else if (!controller->identity().must_prove &&
+                 subsystem.keys(controller->identity().host_nqn) != nullptr) {
+        ended.emplace_back(controller, "the host has to prove itself now");
       } else {
         changes.push_back(
             {controller, changed[&subsystem].nsids_for(controller->identity().host_nqn)});
@@ -242,6 +245,7 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
     if (at == subsystems_.end()) return bad_data(offsetof(ConnectData, subsysnqn));
     subsystem = at->second;
     if (!subsystem->allows(host)) return refuse(Status::kConnectInvalidHost);
+    identity.must_prove = subsystem->keys(host) != nullptr;
   }
   if (draining_locked(nqn, host, identity.host_id)) {
     waiting_.push_back(queue.ref);
@@ -335,7 +339,8 @@ void Target::disconnected(Controller& controller, uint16_t queue_id) {
   {
     const std::lock_guard lock(mutex_);
     std::optional<KnownStores> left = controller.left_behind();
-    if (left && !controller.identity().discovery) {
+    // A host that did not authenticate may be another one: its state is not kept.
+    if (left && !controller.identity().discovery && controller.proven()) {
       lost_.lost(key_of(controller.identity(), controller.subsystem()), *std::move(left));
     }
     const auto at = controllers_.find(controller.identity().id);

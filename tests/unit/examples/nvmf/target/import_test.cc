@@ -82,9 +82,6 @@ std::string minor(std::string_view from, std::string_view to) {
 std::string lost(std::string_view from, std::string_view to) {
   return notes(with(from, to), ImportWeight::kLost);
 }
-std::string wider(std::string_view from, std::string_view to) {
-  return notes(with(from, to), ImportWeight::kWider);
-}
 
 TEST(Nvmetcli, IsServedAsItSays) {
   auto imported = import(kSaved);
@@ -158,17 +155,44 @@ TEST(Nvmetcli, WhoMayConnectIsAsItSays) {
   EXPECT_TRUE(nobody->config.subsystems[0].hosts->empty());
 }
 
-TEST(Nvmetcli, AHostThatProvesItselfIsNotLetInWithoutAProof) {
-  constexpr char kKey[] = R"("sha256", "key": "DHHC-1:00:secret:")";
-  EXPECT_THAT(wider(R"("sha256", "key": "")", kKey),
-              HasSubstr("line 2: hosts[0].dhchap.key: this daemon asks for no DH-HMAC-CHAP"));
-  EXPECT_THAT(wider(R"("sha256", "key": "")", kKey), Not(HasSubstr("secret:")));
-  EXPECT_NE(wider(R"("ctrl_key": "")", R"("ctrl_key": "DHHC-1:00:secret:")"), "");
+// Of the bytes 0 to 31.
+constexpr char kSecret[] = "DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:";
+
+std::string with_secrets(const std::string& key, const std::string& ctrl_key) {
+  return absl::StrReplaceAll(
+      kSaved, {{R"("key": "")", absl::StrCat("\"key\": \"", key, "\"")},
+               {R"("ctrl_key": "", "dhgroup": "null")",
+                absl::StrCat("\"ctrl_key\": \"", ctrl_key, "\", \"dhgroup\": \"ffdhe4096\"")}});
+}
+
+TEST(Nvmetcli, AHostProvesWhatItProvedToTheKernel) {
+  const auto imported = import(with_secrets(kSecret, kSecret));
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  EXPECT_EQ(notes(imported, ImportWeight::kWider), "");
+  const HostProofs& proofs = imported->config.subsystems.at(0).proofs;
+  ASSERT_TRUE(proofs.contains("nqn.2026-11.org.example:host"));
+  const HostProof& proof = proofs.begin()->second;
+  EXPECT_EQ(proof.key, kSecret);
+  EXPECT_EQ(proof.ctrlr_key, kSecret);
+  // What the kernel prefers goes first; it takes others too.
+  EXPECT_EQ(proof.digests.front(), nvme::auth::Hash::kSha256);
+  EXPECT_EQ(proof.digests.size(), 3u);
+  EXPECT_EQ(proof.dhgroups.front(), nvme::auth::Group::kFfdhe4096);
+  EXPECT_EQ(proof.dhgroups.size(), 6u);
   // The kernel asks for no proof where any host may connect.
-  std::string text = absl::StrReplaceAll(
-      kSaved,
-      {{R"("sha256", "key": "")", kKey}, {R"("allow_any_host": "0")", R"("allow_any_host": "1")"}});
-  EXPECT_EQ(notes(import(text), ImportWeight::kWider), "");
+  const std::string anybody = absl::StrReplaceAll(
+      with_secrets(kSecret, ""), {{R"("allow_any_host": "0")", R"("allow_any_host": "1")"}});
+  EXPECT_TRUE(import(anybody)->config.subsystems.at(0).proofs.empty());
+  EXPECT_THAT(notes(import(with_secrets("", kSecret)), ImportWeight::kLost),
+              HasSubstr("hosts[0].dhchap.ctrl_key: has no effect without a key"));
+}
+
+TEST(Nvmetcli, AWrongSecretIsRefusedAndNotShown) {
+  const auto refused = import(with_secrets("DHHC-1:00:AAAA:", ""));
+  const std::string said(refused.status().message());
+  EXPECT_THAT(said, HasSubstr("hosts[0].dhchap.key"));
+  EXPECT_THAT(said, HasSubstr("is no DH-HMAC-CHAP secret"));
+  EXPECT_THAT(said, Not(HasSubstr("AAAA")));
 }
 
 TEST(Nvmetcli, PortsWithoutAnAddressOfOursAreNamed) {
@@ -294,11 +318,13 @@ TEST(Nvmetcli, IsTakenByTheDaemon) {
   EXPECT_EQ(good->service.engine.threads, 2u);
   EXPECT_EQ(good->service.in_capsule, 16384u);
 
-  const std::string keyed =
-      absl::StrReplaceAll(kSaved, {{R"("sha256", "key": "")", R"("sha256", "key": "x")"}});
-  const auto refused = options(keyed);
+  const std::string closed = absl::StrReplaceAll(kSaved, {{R"("ports": [{)", R"("ports": [{
+    "portid": 2, "addr": {"trtype": "rdma", "adrfam": "ipv4", "traddr": "10.0.0.2"},
+    "ana_groups": [{"grpid": 1, "ana": {"state": "inaccessible"}}],
+    "subsystems": ["nqn.2026-11.org.example:disk"]}, {)"}});
+  const auto refused = options(closed);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--import-anyway"));
-  const auto accepted = options(keyed, {"--import-anyway"});
+  const auto accepted = options(closed, {"--import-anyway"});
   ASSERT_TRUE(accepted.ok()) << accepted.status();
   EXPECT_EQ(accepted->notes.size(), 1u);
 

@@ -154,7 +154,7 @@ TEST(DhHalf, BothHalvesShareOneSecret) {
   }
 }
 
-// The generator is 2: whoever sends it gets the public value.
+// The generator is 2, so its power by the private value is the public value.
 TEST(DhHalf, TheGeneratorIsRaisedToThePrivateValue) {
   const auto half = DhHalf::make(Group::kFfdhe2048);
   std::vector<uint8_t> two(256);
