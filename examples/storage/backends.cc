@@ -11,6 +11,9 @@ namespace {
 
 constexpr const Backend* kBackends[] = {&kRam, &kNull, &kFile, &kRbd};
 
+// Characters of options that fit into a line of --help.
+constexpr size_t kLongestOptions = 60;
+
 // For every backend.
 constexpr std::string_view kBlockSizeOptions[] = {"bs=512", "bs=4096"};
 static_assert(kBlockSizes[0] == 512 && kBlockSizes[1] == 4096);
@@ -118,11 +121,22 @@ std::string examples() {
 std::string help() {
   std::string text;
   for (const Backend* backend : kBackends) {
-    std::string form = absl::StrCat(view(backend->scheme), ":", view(backend->target));
+    std::string options;
     for (const std::string_view option : backend->options) {
-      absl::StrAppend(&form, "[,", view(option), "]");
+      absl::StrAppend(&options, "[,", view(option), "]");
     }
-    absl::StrAppend(&text, form, "[,bs=512|4096]: ", view(backend->summary), "\n");
+    absl::StrAppend(&options, "[,bs=512|4096]");
+    absl::StrAppend(&text, view(backend->scheme), ":", view(backend->target));
+    // What is too long for one line goes after the summary, in words that can be wrapped.
+    if (options.size() <= kLongestOptions) {
+      absl::StrAppend(&text, options, ": ", view(backend->summary), "\n");
+    } else {
+      absl::StrAppend(&text, "[,OPTION]...: ", view(backend->summary), "; OPTION: ");
+      for (const std::string_view option : backend->options) {
+        absl::StrAppend(&text, view(option), ", ");
+      }
+      absl::StrAppend(&text, "bs=512|4096\n");
+    }
   }
   absl::StrAppend(&text, "A comma in PATH or NAME is written %2C, a percent sign %25.\n");
   return text;

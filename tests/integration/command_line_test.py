@@ -4,15 +4,18 @@ that are not there, and a bad value for each option that has a type.
 
 What --help lists is what is tried, so an option that is added is tested by being declared.
 """
+import base64
 import json
 import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -45,6 +48,11 @@ WRONG = {
     "RULE": ("nonsense", "fast-bound"),
     "NAME": ("nonsense", "is none of"),  # one of many
 }
+# A DH-HMAC-CHAP secret that is right, in a file that only its owner can read.
+KEY = bytes(range(32))
+SECRET = tempfile.NamedTemporaryFile(mode="w", prefix="mrpool-secret.")
+SECRET.write("DHHC-1:00:" + base64.b64encode(KEY + struct.pack("<I", zlib.crc32(KEY))).decode() + ":\n")
+SECRET.flush()
 # Options whose value is wrong only together with others, so that these have to be there.
 WITH = {
     "mrpool-run": [],
@@ -163,6 +171,11 @@ class CommandLines(unittest.TestCase):
         """What has to be there for the value of `option` to be the only thing that is wrong."""
         if option == "--config":
             return ["--check-config"]
+        if program == "mrpool-nvmf-target" and option.startswith("--dhchap"):
+            return [*WITH[program], "--host-nqn", "nqn.2026-11.org.x:host"]
+        if program == "mrpool-nvmf" and option == "--dhchap-ctrl-secret":
+            named = [] if command[0] == "discover" else NAMED[program]
+            return [*WITH[program], *named, "--dhchap-secret", SECRET.name]
         if program == "mrpool-nvmf-target" and option == "--subnqn":
             return [word for word in WITH[program] if word != option and "nqn" not in word]
         if program in ("mrpool-nvmf", "mrpool-iser"):

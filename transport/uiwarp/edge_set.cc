@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <cerrno>
 #include <utility>
 
 namespace mrpool::uiwarp {
@@ -38,9 +39,13 @@ EdgeSet::~EdgeSet() {
 // Before the io_context's own parts end.
 void EdgeSet::shutdown() { unwatch(); }
 
-bool EdgeSet::join(int fd, Member& member) {
+int EdgeSet::open() {
   if (fd_ < 0) fd_ = ::epoll_create1(EPOLL_CLOEXEC);
-  if (fd_ < 0) return false;
+  return fd_ < 0 ? errno : 0;
+}
+
+bool EdgeSet::join(int fd, Member& member) {
+  if (open() != 0) return false;
   wake();
   epoll_event event{};
   event.events = kEdges;

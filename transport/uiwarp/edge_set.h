@@ -47,6 +47,9 @@ class EdgeSet final : public boost::asio::execution_context::service, private Po
   // The reactor's set, made when there is none. Requires a reactor with an io_context.
   static EdgeSet& of(Reactor& reactor);
 
+  // Makes the set's descriptor, unless it has one. Returns 0 or an errno: the kernel is out of
+  // memory or of descriptors. Who connects or listens calls it first and so can name the error.
+  int open();
   // False: the kernel is out of memory, of descriptors or of watches.
   bool join(int fd, Member& member);
   void leave(int fd, Member& member);

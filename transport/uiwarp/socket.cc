@@ -253,6 +253,11 @@ std::unique_ptr<Stream> make_stream(Fd fd) {
   return std::make_unique<SocketStream>(std::move(fd));
 }
 
+// The set that the reactor's connections join. A shortage shows here, where it can be named.
+error_code open_set(Reactor& reactor) {
+  return {EdgeSet::of(reactor).open(), boost::system::system_category()};
+}
+
 std::string host_or_loopback(const Address& address) {
   return address.host.empty() ? "127.0.0.1" : address.host;
 }
@@ -293,6 +298,7 @@ class SocketListener final : public StreamListener {
     if (!ec) acceptor.bind(endpoint, ec);
     if (!ec) acceptor.listen(kBacklog, ec);
     if (!ec) acceptor.native_non_blocking(true, ec);
+    if (!ec) ec = open_set(state_->reactor);
     if (ec) return listen_error(address, ec);
     port_ = acceptor.local_endpoint(ec).port();
     State::wait(state_);
@@ -320,6 +326,12 @@ class SocketListener final : public StreamListener {
     acceptor.assign(bound.ss_family == AF_INET ? tcp::v4() : tcp::v6(), fd, ec);
     if (ec) return listen_error(address, ec);
     acceptor.native_non_blocking(true, ec);
+    if (!ec) ec = open_set(state_->reactor);
+    if (ec) {
+      error_code ignored;
+      acceptor.release(ignored);
+      return listen_error(address, ec);
+    }
     port_ = acceptor.local_endpoint(ec).port();
     State::wait(state_);
     return absl::OkStatus();
@@ -473,6 +485,7 @@ class SocketDial final : public Dial {
       error_code ec;
       socket.native_non_blocking(true, ec);
       Fd fd(ec ? -1 : socket.release(ec));
+      if (!ec) ec = open_set(reactor);
       if (ec) return fail_to_connect(ec);
       std::exchange(handler, nullptr)->on_dialed(make_stream(std::move(fd)));
     }
