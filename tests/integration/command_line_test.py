@@ -172,7 +172,8 @@ class CommandLines(unittest.TestCase):
         if option == "--config":
             return ["--check-config"]
         if program == "mrpool-nvmf-target" and option.startswith("--dhchap"):
-            return [*WITH[program], "--host-nqn", "nqn.2026-11.org.x:host"]
+            key = ["--dhchap-key", SECRET.name] if option == "--dhchap-ctrlr-key" else []
+            return [*WITH[program], "--host-nqn", "nqn.2026-11.org.x:host", *key]
         if program == "mrpool-nvmf" and option == "--dhchap-ctrl-secret":
             named = [] if command[0] == "discover" else NAMED[program]
             return [*WITH[program], *named, "--dhchap-secret", SECRET.name]
