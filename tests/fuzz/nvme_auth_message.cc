@@ -60,7 +60,8 @@ void check_ends(Message message) {
     check_inside(message, read->proves ? read->response
                                        : std::span(reinterpret_cast<const uint8_t*>(message.data()),
                                                    size_t{0}));
-    const auto again = parse_success1(to_bytes(*read));
+    const auto bytes = to_bytes(*read);  // `again` refers to it
+    const auto again = parse_success1(bytes);
     FUZZ_CHECK(again && std::ranges::equal(again->response, read->response));
   }
   if (const auto read = parse_failure(message)) {
