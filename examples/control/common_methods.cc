@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
+#include "examples/base/log.h"
 #include "examples/control/methods.h"
 
 namespace mrpool::control {
@@ -88,6 +89,19 @@ void add_common_methods(Methods& methods, std::string program) {
       {.name = "spdk_get_version",
        .summary = "the version of this program",
        .run = [program = std::move(program)](const Given&) -> Result { return version(program); }});
+  methods.add({.name = "log_get_level",
+               .summary = "the level of the log",
+               .run = [](const Given&) -> Result {
+                 return json::value(json::string(base::log_get_level()));
+               }});
+  methods.add({.name = "log_set_level",
+               .summary = "leaves out messages of a lower level, until the daemon ends",
+               .parameters = {required(text("level", "ERROR, WARNING, NOTICE, INFO or DEBUG"))},
+               .run = [](const Given& given) -> Result {
+                 absl::Status status = base::log_set_level(given.text("level"));
+                 if (!status.ok()) return status;
+                 return json::value(true);
+               }});
 }
 
 }  // namespace mrpool::control

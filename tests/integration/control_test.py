@@ -47,6 +47,11 @@ class Socket(ControlTest):
         self.assertEqual(set(version["fields"]), {"major", "minor", "patch", "suffix"})
         schema = client.call("mrpool_get_schema")
         self.assertEqual([each["name"] for each in schema], methods)
+        self.assertEqual(client.call("log_get_level"), "NOTICE")
+        self.assertIs(client.call("log_set_level", level="debug"), True)
+        self.assertEqual(client.call("log_get_level"), "DEBUG")
+        self.fails(client, -32602, "log_set_level", level="loud")
+        client.call("log_set_level", level="NOTICE")
         self.fails(client, -32601, "no_such_method")
         self.assertIn('"curent" is no parameter here; there are: current, include_aliases',
                       self.fails(client, -32602, "rpc_get_methods", curent=True))
