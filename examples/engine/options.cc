@@ -145,7 +145,8 @@ void declare_options(base::CommandLine& program, Options& options) {
                    options.http = text;
                    return metrics::parse_http_address(text).status();
                  });
-  program.text("http-token-file", "FILE", "what --http asks for as a bearer token; mode 600",
+  program.text("http-token-file", "FILE",
+               "what --http asks for as a bearer token; mode 600, or credential:NAME",
                options.http_token_file);
   program.text("user", "NAME[:GROUP]",
                "who to become, when root has started this and all is open; no right is left",

@@ -1,16 +1,11 @@
 #include "examples/metrics/http_options.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "examples/base/secret_file.h"
 
 namespace mrpool::metrics {
 namespace {
@@ -21,29 +16,6 @@ constexpr size_t kMaxToken = 1024;
 template <typename... Parts>
 absl::Status bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
-}
-
-struct File {
-  explicit File(const std::string& path)
-      // O_NONBLOCK: opening a pipe would wait for a writer.
-      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
-  ~File() {
-    if (fd >= 0) ::close(fd);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  const int fd;
-};
-
-absl::Status check_mode(const std::string& path, const struct stat& info) {
-  if (!S_ISREG(info.st_mode)) return bad(path, ": is no regular file");
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
-    return bad(path, ": belongs to user ", info.st_uid, "; chown it to the daemon's user or root");
-  }
-  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return bad(path, ": others than its owner may use it; chmod 600 ", path);
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -86,19 +58,13 @@ absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text) {
   return HttpEndpoint{.endpoint = {address, uint16_t(number)}, .loopback = address.is_loopback()};
 }
 
-absl::StatusOr<std::string> read_token(const std::string& path) {
-  const File file(path);
-  struct stat info {};
-  if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return bad(path, ": ", std::strerror(errno));
-  if (absl::Status status = check_mode(path, info); !status.ok()) return status;
-  std::array<char, kMaxToken + 2> room;
-  const ssize_t size = ::read(file.fd, room.data(), room.size());
-  if (size < 0) return bad(path, ": ", std::strerror(errno));
-  std::string token(room.data(), size_t(size));
-  if (token.ends_with('\n')) token.pop_back();
+absl::StatusOr<std::string> read_token(const std::string& place) {
+  absl::StatusOr<std::string> secret = base::read_secret(place);
+  if (!secret.ok()) return secret.status();
+  std::string token = *std::move(secret);
   const bool printable = std::ranges::all_of(token, [](char c) { return c > ' ' && c < 0x7f; });
   if (!printable || token.size() < kMinToken || token.size() > kMaxToken) {
-    return bad(path, ": holds no token; write one line of ", kMinToken, " to ", kMaxToken,
+    return bad(place, ": holds no token; write one line of ", kMinToken, " to ", kMaxToken,
                " characters without spaces, as openssl rand -hex 32 makes it");
   }
   return token;

@@ -22,8 +22,8 @@ struct HttpEndpoint {
 // InvalidArgument has the accepted notation.
 absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text);
 
-// The token in a file: one line of 16 to 1024 printable characters. The file must be regular, its
-// owner this user or root, and nobody else may read or write it. Errors name the file and the fix.
-absl::StatusOr<std::string> read_token(const std::string& path);
+// The token at `place`, a file or "credential:NAME" as base::read_secret() reads them: one line of
+// 16 to 1024 printable characters. Errors name the file and the fix.
+absl::StatusOr<std::string> read_token(const std::string& place);
 
 }  // namespace mrpool::metrics

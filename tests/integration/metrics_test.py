@@ -152,7 +152,7 @@ class Checks:
         program, *served = self.target_class.program
         served += ["--listen", "uiwarp://127.0.0.1:0", *self.storage, "--http-token-file", token]
         token.chmod(0o644)
-        self.assertIn(f"{token}: others than its owner may use it; chmod 600 {token}",
+        self.assertIn(f"{token} has mode 0644, so that others can read or change the secret; chmod 0600 {token}",
                       self.refused(program, *served, *HTTP))
         token.chmod(0o600)
         self.assertIn("--http-token-file is of no use without --http", self.refused(program, *served))
