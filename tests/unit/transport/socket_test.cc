@@ -274,6 +274,16 @@ TEST_F(Sockets, AFullBufferWaitsAlsoAfterThePeerHasShutDown) {
   }));
 }
 
+TEST_F(Sockets, AllThatBecomeReadyInOneRoundHearOfIt) {
+  connect("127.0.0.1");
+  client->want_read();
+  server->want_read();
+  write_text(*client, "x");
+  write_text(*server, "y");
+  EXPECT_TRUE(run_until(
+      *reactor, [&] { return client_events.readable == 1 && server_events.readable == 1; }));
+}
+
 // Of two streams that become ready in one round the first ends the other.
 TEST_F(Sockets, AStreamMayEndWhileItsEventIsOnTheWay) {
   connect("127.0.0.1");
