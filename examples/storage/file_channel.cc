@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/block_signals.h"
 #include "examples/base/log.h"
 #include "examples/storage/file_size.h"
 #include "examples/storage/io_util.h"
@@ -47,7 +48,7 @@ void OpenFile::end(OpenFile* file) {
   announce_end(*file->claim_);
   try {
     std::thread([file] {
-      block_signals();
+      base::block_signals();
       delete file;
     }).detach();
   } catch (const std::system_error&) {  // no thread to be had

@@ -4,8 +4,6 @@
 // Ownership: requests stay their channel's.
 #pragma once
 
-#include <signal.h>
-
 #include <condition_variable>
 #include <mutex>
 
@@ -56,13 +54,5 @@ class HelperQueue {
   IoList jobs_;
   bool stop_ = false;
 };
-
-// The program's signals are for others: in a helper one would end a system call half way (EINTR, on
-// FUSE for fdatasync too), which must not look like a fault of the disk.
-inline void block_signals() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
 
 }  // namespace mrpool::storage

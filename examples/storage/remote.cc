@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/block_signals.h"
 #include "examples/storage/claim.h"
 #include "examples/storage/helper_queue.h"
 #include "examples/storage/io_util.h"
@@ -129,7 +130,7 @@ void RemoteStore::end(RemoteStore* store) {
   };
   try {
     std::thread([close] {
-      block_signals();
+      base::block_signals();
       close();
     }).detach();
   } catch (const std::system_error&) {  // no thread to be had

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "examples/base/block_signals.h"
 #include "examples/storage/file_size.h"
 #include "mrpool/callback.h"
 
@@ -29,7 +30,7 @@ void SizeThread::submit(Io& look, Reactor& reactor, HelperJob::Finished finished
 }
 
 void SizeThread::run() {
-  block_signals();
+  base::block_signals();
   while (Io* io = queue_.take()) {
     const uint64_t bytes = file_size(fd_, Freshness::kCached).value_or(~uint64_t{0});
     while (io != nullptr) {

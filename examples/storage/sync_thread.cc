@@ -9,6 +9,7 @@
 #include <new>
 #include <vector>
 
+#include "examples/base/block_signals.h"
 #include "examples/storage/file_size.h"
 #include "mrpool/callback.h"
 
@@ -34,7 +35,7 @@ void SyncThread::submit(Io& io, Reactor& reactor, Finished finished) {
 }
 
 void SyncThread::run() {
-  block_signals();
+  base::block_signals();
   const auto job = [](Io& io) -> Job& { return *std::launder(reinterpret_cast<Job*>(io.scratch)); };
   while (Io* batch = queue_.take()) {
     bool sync = false;

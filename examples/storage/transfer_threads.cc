@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/block_signals.h"
 #include "examples/storage/transfer.h"
 #include "mrpool/callback.h"
 
@@ -75,7 +76,7 @@ void TransferThreads::submit(Io& io, Reactor& reactor) {
 }
 
 void TransferThreads::run() {
-  block_signals();
+  base::block_signals();
   while (Io* io = queue_.pop()) {
     Job& job = *std::launder(reinterpret_cast<Job*>(io->scratch));
     job.result = move_some(*io, job.transfer.fd);

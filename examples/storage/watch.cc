@@ -1,7 +1,5 @@
 #include "examples/storage/watch.h"
 
-#include <signal.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -9,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/base/block_signals.h"
 
 namespace mrpool::storage {
 namespace {
@@ -140,10 +139,7 @@ StoreWatch::StoreWatch(std::chrono::nanoseconds period, Stores stores, Report re
                        .mutex = {},
                        .wake = {}}) {
   std::thread([state = state_] {
-    // The program's signals are for others.
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    base::block_signals();
     state->run();
   }).detach();
 }

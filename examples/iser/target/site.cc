@@ -91,7 +91,7 @@ absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config,
     auto state = storage::StateDirectory::open(path);
     if (!state.ok()) return state.status();
     site->state_ = *std::move(state);
-    site->state_thread_ = std::make_unique<storage::StateThread>();
+    site->state_thread_ = std::make_unique<base::JobThread>(base::JobThread::AtEnd::kRunJobs);
   }
   if (absl::Status status = site->apply(config); !status.ok()) return status;
   return site;

@@ -14,7 +14,7 @@
 //    for all answers (drain.h). A message finds every session and every task that existed before
 //    its cause, because the call that admits a session or a task also enters it into the lists of
 //    its worker.
-//  - Durable state is written by a separate thread (storage/state_thread.h).
+//  - Durable state is written by a separate thread (base/job_thread.h).
 //
 // Thread safety: shared objects: safe, once create() has returned. Ownership: outlives the
 // connections; the reactors outlive it. Connections end before it.
@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/base/job_thread.h"
 #include "examples/base/log.h"
 #include "examples/engine/portals.h"
 #include "examples/iser/target/config.h"
@@ -44,7 +45,6 @@
 #include "examples/protocol/iscsi/login.h"
 #include "examples/storage/growth.h"
 #include "examples/storage/state_directory.h"
-#include "examples/storage/state_thread.h"
 #include "examples/storage/stores.h"
 #include "examples/storage/uuid.h"
 
@@ -108,7 +108,7 @@ class Site {
   const Environment& environment() const { return environment_; }
   GuessLimit& guesses() { return guesses_; }
   // Null without a state directory.
-  storage::StateThread* state_thread() { return state_thread_.get(); }
+  base::JobThread* state_thread() { return state_thread_.get(); }
   Totals totals() const;
 
   // Called on any worker's thread; set it before there are connections.
@@ -134,7 +134,7 @@ class Site {
   const Environment environment_;
   std::vector<std::unique_ptr<SiteWorker>> workers_;
   std::unique_ptr<storage::StateDirectory> state_;  // null: none
-  std::unique_ptr<storage::StateThread> state_thread_;
+  std::unique_ptr<base::JobThread> state_thread_;
   GuessLimit guesses_;
   mutable std::mutex mutex_;
   iscsi::Authentication discovery_;

@@ -111,7 +111,8 @@ absl::Status Service::own_state() {
   auto state = storage::StateDirectory::open(options_.engine.state_dir);
   if (state.ok()) {
     state_ = *std::move(state);
-    if (!options_.keep_state_at_once) state_thread_ = std::make_unique<storage::StateThread>();
+    if (!options_.keep_state_at_once)
+      state_thread_ = std::make_unique<base::JobThread>(base::JobThread::AtEnd::kRunJobs);
   }
   return state.status();
 }
@@ -315,7 +316,7 @@ void Service::route_proof(std::shared_ptr<nvme::auth::ControllerSide> prover,
   };
   // In a simulation all that happens is its own.
   const bool simulated = contexts_[waiter.queue.worker]->reactor.io_context() == nullptr;
-  simulated ? work() : proofs_.submit(std::move(work));
+  simulated ? work() : proofs_.run(std::move(work));
 }
 
 void Service::route_answer(const AbortWaiter& waiter, bool aborted) {

@@ -15,15 +15,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/base/job_thread.h"
 #include "examples/engine/options.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/service.h"
 #include "examples/nvmf/target/config.h"
-#include "examples/nvmf/target/proof_thread.h"
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
 #include "examples/storage/state_directory.h"
-#include "examples/storage/state_thread.h"
 #include "examples/storage/stores.h"
 #include "mrpool/device.h"
 
@@ -145,7 +144,7 @@ class Service final : public engine::Protocol,
   const Options options_;
   std::unique_ptr<storage::StateDirectory> state_;
   // Null without a state directory.
-  std::unique_ptr<storage::StateThread> state_thread_;
+  std::unique_ptr<base::JobThread> state_thread_;
   std::atomic<bool> over_{false};  // only ~Service() sets it; Fences may go on other threads
   Target target_;
   mutable std::mutex named_mutex_;
@@ -153,7 +152,8 @@ class Service final : public engine::Protocol,
   std::vector<std::unique_ptr<QueueContext>> contexts_;  // by worker
   Nanoseconds power_on_{};                               // read before the reactors have threads
   engine::Service engine_;
-  ProofThread proofs_;  // before all that it calls is gone, it ends
+  // For the computations of authentications. It ends before what its jobs use.
+  base::JobThread proofs_{base::JobThread::AtEnd::kDropJobs};
 };
 
 }  // namespace mrpool::nvmf_target

@@ -1,33 +1,33 @@
-#include "examples/nvmf/target/proof_thread.h"
+#include "examples/base/job_thread.h"
 
 #include <system_error>
 #include <utility>
 
-#include "examples/storage/helper_queue.h"
+#include "examples/base/block_signals.h"
 
-namespace mrpool::nvmf_target {
+namespace mrpool::base {
 
-ProofThread::~ProofThread() {
+JobThread::~JobThread() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
-    jobs_.clear();
+    if (at_end_ == AtEnd::kDropJobs) jobs_.clear();
   }
-  wake_.notify_all();
+  wake_.notify_one();
   if (thread_.joinable()) thread_.join();
 }
 
-bool ProofThread::begin_locked() {
+bool JobThread::begin_locked() {
   if (thread_.joinable()) return true;
   try {
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::thread([this] { work(); });
     return true;
   } catch (const std::system_error&) {
     return false;
   }
 }
 
-void ProofThread::submit(std::function<void()> job) {
+void JobThread::run(std::function<void()> job) {
   {
     const std::lock_guard lock(mutex_);
     if (begin_locked()) {
@@ -39,18 +39,20 @@ void ProofThread::submit(std::function<void()> job) {
   wake_.notify_one();
 }
 
-void ProofThread::run() {
-  storage::block_signals();
+void JobThread::work() {
+  block_signals();
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
-    if (stop_) return;
-    const std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
+    if (jobs_.empty()) return;
+    {
+      const std::function<void()> job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      job();
+    }
     lock.lock();
   }
 }
 
-}  // namespace mrpool::nvmf_target
+}  // namespace mrpool::base
