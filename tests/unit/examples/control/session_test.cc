@@ -213,8 +213,8 @@ TEST_F(SessionTest, ManyRequestsAtOnceNeedNoStack) {
 TEST_F(SessionTest, TheCommonMethods) {
   answers(R"({"jsonrpc":"2.0","method":"rpc_get_methods","id":1,"params":{"current":true}})");
   const json::array names = answers_[0].at("result").as_array();
-  EXPECT_EQ(names, (json::array{"echo", "fail", "later", "mrpool_get_schema", "rpc_get_methods",
-                                "spdk_get_version"}));
+  EXPECT_EQ(names, (json::array{"echo", "fail", "later", "log_get_level", "log_set_level",
+                                "mrpool_get_schema", "rpc_get_methods", "spdk_get_version"}));
   answers(R"({"jsonrpc":"2.0","method":"spdk_get_version","id":1})");
   EXPECT_TRUE(answers_[0].at("result").at("fields").at("major").is_int64() ||
               answers_[0].at("result").at("fields").at("major").is_uint64());
