@@ -3,12 +3,16 @@
 
     MRPOOL_BIN=build/release/bin tests/docs/blocks_test.py [PAGE...]
 
-A block is what stands between ```sh and ```. One shell runs the blocks of a page, in an empty folder.
-It uses free ports in place of those that the page names, a folder in place of /srv/, and loads of a
-second. After a command in the background it waits until a port is open: the one of the command, or
-the first one of the page. A block with a word that skips.txt lists for its page is not run; a line
-there that fits no block is an error.
+A block is what a fence of sh, bash or console encloses. So is a fence without a language, or an
+indented block, that begins with a command; of a block with prompts ("$ ") the lines with a prompt are
+run. One shell runs the blocks of a page, in an empty folder. It uses free ports in place of those that
+the page names, a folder in place of /srv/, and loads of a second. After a command in the background
+it waits until a port is open: the one of the command, or the first one of the page.
+
+A block with a text that skips.txt lists for its page is not run. It is printed with its reason, and
+counted by the kind of reason. A line of skips.txt that fits no block is an error.
 """
+import collections
 import os
 import pathlib
 import random
@@ -18,16 +22,26 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests/style"))
 import pages  # noqa: E402
-from source import read_list  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", ROOT / "build/release/bin")).resolve()
 TIME_LIMIT = 120
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.S | re.M)
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.S | re.M)
+INDENTED = re.compile(r"(?:(?<=\n\n)|\A)((?: {4}.*\n|\n(?= {4}))+)")
+# How an indented block begins, or a fence without a language, where it is one for a shell.
+COMMAND = re.compile(r"\$ |(?:[A-Z_]+=\S+ )*(?:mrpool-[\w-]+|(?:tests|build|examples|\.ci)/\S+|cmake|"
+                     r"ninja|perf|nvme|nvmetcli|targetctl|apt-get|ceph|bpftrace|rpc\.py)\s")
+# What a line of skips.txt may begin with.
+KINDS = {
+    "test": "another test runs them", "build": "they build or install",
+    "vm": "they need a kernel that runs in a virtual machine", "root": "they need root",
+    "minutes": "they take minutes", "cluster": "they need a Ceph cluster",
+    "reader": "they use a program of the reader", "text": "they are no commands"}
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 HEAD = """set -euo pipefail
 trap 'jobs=$(jobs -p); [[ -z $jobs ]] || kill $jobs 2>/dev/null || true; wait' EXIT
@@ -36,9 +50,38 @@ open() { until grep -q ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp; do
 
 
 def blocks(text):
-    """(line number, block) of a page."""
-    for match in BLOCK.finditer(text):
-        yield text.count("\n", 0, match.start()) + 1, match[1]
+    """(line number, block) of a page, in its order."""
+    found = []
+    for match in FENCE.finditer(text):
+        block = re.sub(rf"^{match[1]}", "", match[3], flags=re.M)
+        if match[2] in ("sh", "bash", "console") or (not match[2] and COMMAND.match(block)):
+            found.append((match.start(), block))
+    outside = FENCE.sub(lambda match: re.sub(r"[^\n]", "`", match[0]), text)
+    for match in INDENTED.finditer(outside):
+        block = re.sub(r"^ {4}", "", match[1], flags=re.M)
+        if COMMAND.match(block):
+            found.append((match.start(), block))
+    return [(text.count("\n", 0, start) + 1, without_output(block)) for start, block in sorted(found)]
+
+
+def without_output(block):
+    """Of a block with prompts, its commands."""
+    if not block.startswith("$ "):
+        return block
+    return "".join(f"{command}\n" for command in re.findall(r"^\$ ((?:.*\\\n)*.*)", block, re.M))
+
+
+def read_skips(path):
+    """{(page, text): (kind, reason)} of lines "KIND PAGE TEXT  # REASON"."""
+    skips = {}
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            where, reason = line.split("  # ")
+            kind, page, text = where.split(maxsplit=2)
+            if kind not in KINDS:
+                sys.exit(f"{path}: {kind} is not one of {', '.join(KINDS)}")
+            skips[page, text.strip()] = (kind, reason)
+    return skips
 
 
 def free_port():
@@ -89,26 +132,34 @@ def run(name, blocks_to_run, folder):
 
 
 def main():
-    skips = {tuple(words): 0 for words in read_list(pathlib.Path(__file__).parent / "skips.txt")}
+    skips = read_skips(pathlib.Path(__file__).parent / "skips.txt")
+    used, left_out = set(), collections.Counter()
     chosen = [pathlib.Path(name).resolve() for name in sys.argv[1:]]
     failed = ran = 0
+    began = time.monotonic()
     for page in chosen or pages.pages():
         name = str(page.relative_to(ROOT))
         to_run = []
         for line, block in blocks(page.read_text()):
             fits = [skip for skip in skips if skip[0] == name and skip[1] in block]
-            for skip in fits:
-                skips[skip] += 1
-            if not fits:
+            used.update(fits)
+            if fits:
+                kind, reason = skips[fits[0]]
+                left_out[kind] += 1
+                print(f"left out {name}:{line}: {reason}")
+            else:
                 to_run.append((line, block))
         if to_run:
             ran += len(to_run)
             with tempfile.TemporaryDirectory() as folder:
                 failed += not run(name, to_run, folder)
-    unused = [] if chosen else [" ".join(skip) for skip, count in skips.items() if count == 0]
+    unused = [] if chosen else sorted(set(skips) - used)
     for skip in unused:
-        print(f"FAILED tests/docs/skips.txt: {skip}: fits no block; remove the line")
-    print(f"{ran} blocks run, {failed} pages failed, {sum(skips.values())} blocks left out")
+        print(f"FAILED tests/docs/skips.txt: {' '.join(skip)}: fits no block; remove the line")
+    print(f"{ran} blocks run in {time.monotonic() - began:.0f} s, {failed} pages failed, "
+          f"{left_out.total()} blocks left out:")
+    for kind, count in left_out.most_common():
+        print(f"{count:4} because {KINDS[kind]}")
     sys.exit(1 if failed or unused or ran == 0 else 0)
 
 

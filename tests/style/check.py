@@ -11,7 +11,8 @@ ledger entry, and formatting. In the documentation it checks the language (prose
     names.py       files and symbols that a page names
     test_names.py  tests that it names
     options.py     options that it lists
-    coverage.py    keys and statistics that it has to name
+    coverage.py    keys, methods and statistics that it has to name
+    public_api.py  names of the public headers that it has to name
     excerpts.py    code that it quotes
     messages.py    messages that it explains
 
@@ -34,6 +35,7 @@ import messages  # noqa: E402
 import names  # noqa: E402
 import options  # noqa: E402
 import prose  # noqa: E402
+import public_api  # noqa: E402
 import test_names  # noqa: E402
 from source import ROOT, SOURCES, files, read_list, strip_comments  # noqa: E402
 
@@ -142,6 +144,7 @@ def main():
     prose.check(findings.append)
     test_names.check(findings.append)
     coverage.check(findings.append)
+    public_api.check(findings.append)
     excerpts.check(findings.append)
     messages.check(findings.append)
     names.check(findings.append)

@@ -7,6 +7,8 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
+import blocks_test  # noqa: E402
 import coverage  # noqa: E402
 import directions  # noqa: E402
 import duplicates  # noqa: E402
@@ -18,6 +20,7 @@ import names  # noqa: E402
 import options  # noqa: E402
 import pages  # noqa: E402
 import prose  # noqa: E402
+import public_api  # noqa: E402
 import test_names  # noqa: E402
 from source import strip_comments  # noqa: E402
 
@@ -145,6 +148,84 @@ class Coverage(unittest.TestCase):
         self.assertEqual(coverage.values(source, "B"), [])
 
 
+    def test_methods_of_the_control_socket(self):
+        source = ('add_change(\n      "nvmf_create_subsystem", "make one", {});\n'
+                  'methods.add({.name = "log_get_level", .run = {}});\n'
+                  'add_memory("bdev_null", "null", "Null");\n')
+        self.assertEqual(coverage.missing("`nvmf_create_subsystem`", source, coverage.METHOD),
+                         ["log_get_level"])
+
+    def test_a_key_is_looked_for_in_its_section(self):
+        page = "# Keys\n## a\n`one`\n### b\n`two`\n## c\n`three`\n"
+        self.assertEqual(coverage.named(coverage.section(page, "a")), {"one", "two"})
+        self.assertEqual(coverage.named(coverage.section(page, "c")), {"three"})
+        manual = ".TP\n.B one\nFirst.\n.TP\n.B four\nIs not on the page, unlike\n.B two\n"
+        self.assertEqual(coverage.missing(page, manual, coverage.MANUAL), ["four"])
+
+
+class PublicApi(unittest.TestCase):
+    HEADER = """#pragma once
+#define MRPOOL_ONE 1
+#define MRPOOL_COUNTERS_(X) X(a)
+namespace mrpool {
+namespace internal { void hidden(); }
+class Other;
+enum class Way : uint8_t { kIn, kOut };  // kComment
+inline constexpr auto kTable = std::to_array<int>({1, 2});
+constexpr Way& operator|=(Way& a, Way b) { return a; }
+template <typename Call = Box<Box<int>>>
+auto spread(Call&& call = Call()) { return call({}); }
+class [[nodiscard]] Qp final : private Events {
+ public:
+  explicit Qp(int a = 0) : a_{a} {}
+  Qp(const Qp&) = delete;
+  static constexpr uint32_t kMost = Other::kMost;
+  using Done = void (*)(Qp& self);
+  struct Options {
+    int depth = 0;
+    bool valid() const { return depth > 0; }
+  };
+  [[nodiscard]] virtual Status post(const Request& chain = {}) = 0;
+  explicit operator bool() const { return true; }
+
+ private:
+  void secret();
+  int a_{};
+};
+inline void Qp::stop() {}
+}  // namespace mrpool
+"""
+    PAGE = ("## `mrpool/a.h`\n| name | what |\n| --- | --- |\n| `MRPOOL_ONE`, `Way` | `kIn` |\n"
+            "| `kTable` | a |\n| `spread` | b |\n| `Qp`, `Qp::kMost`, `Qp::Done` | c |\n"
+            "| `Qp::Options`, `Qp::Options::valid`, `Qp::post` | `kOut` |\n")
+
+    def findings(self, page):
+        found = {"mrpool/a.h": public_api.Names(self.HEADER, False)}
+        return list(public_api.problems(page, "", found))
+
+    def test_all_names_of_a_header_and_no_other(self):
+        self.assertEqual(self.findings(self.PAGE), [])
+
+    def test_what_is_missing_or_gone_is_found(self):
+        self.assertEqual(self.findings(self.PAGE.replace(", `Qp::post`", ", `Qp::secret`")),
+                         ["does not name Qp::post of mrpool/a.h",
+                          "names Qp::secret, which mrpool/a.h does not have"])
+        self.assertEqual(self.findings(self.PAGE.replace("`kOut`", "d")),
+                         ["does not name kOut, an enumerator of mrpool/a.h"])
+        self.assertEqual(self.findings(self.PAGE + "## `mrpool/b.h`\n"),
+                         ["has a heading for mrpool/b.h, which does not exist"])
+
+    def test_c(self):
+        text = ("struct mrpool_pd;\nenum mrpool_way { MRPOOL_IN = 0 };\n"
+                "typedef void (*mrpool_sink)(void* context);\n"
+                'extern "C" {\nMRPOOL_MUST_CHECK int mrpool_get(struct mrpool_pd** pd);\n'
+                "struct mrpool_wc {\n  int status;\n};\nstruct mrpool_wc mrpool_last(void);\n}\n")
+        names_of_c = public_api.Names(text, True)
+        self.assertEqual(names_of_c.names, {"mrpool_pd", "mrpool_way", "mrpool_sink", "mrpool_get",
+                                            "mrpool_wc", "mrpool_last"})
+        self.assertEqual(names_of_c.enumerators, {"MRPOOL_IN"})
+
+
 class Excerpts(unittest.TestCase):
     def test_quotes_that_are_not_in_their_file(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -159,6 +240,25 @@ class Excerpts(unittest.TestCase):
                              [(1, "quotes a.cc, which does not have these lines")])
             self.assertEqual(findings("b.cc", "  g();\n"),
                              [(1, "quotes b.cc, which does not exist")])
+
+
+class ShellBlocks(unittest.TestCase):
+    def test_fences_indented_commands_and_prompts(self):
+        page = ("```sh\na &\n```\n\n    tests/run\n\n    more\n\n- item\n\n  ```console\n  b\n  ```\n"
+                "```\n$ c \\\n  d\noutput\n```\n```json\n{}\n```\n\n    mrpool-nvmf: a message\n\n"
+                "```\noutput\n```\n")
+        self.assertEqual(blocks_test.blocks(page), [(1, "a &\n"), (5, "tests/run\n\nmore\n"),
+                                                    (11, "b\n"), (14, "c \\\n  d\n")])
+
+    def test_why_a_block_is_left_out(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "skips.txt")
+            path.write_text("# KIND\nroot docs/a.md two words  # needs root\n")
+            self.assertEqual(blocks_test.read_skips(path),
+                             {("docs/a.md", "two words"): ("root", "needs root")})
+            path.write_text("lazy docs/a.md word  # later\n")
+            with self.assertRaises(SystemExit):
+                blocks_test.read_skips(path)
 
 
 class TestNames(unittest.TestCase):
@@ -242,6 +342,10 @@ class Options(unittest.TestCase):
 
     def test_a_page_lists_what_help_lists(self):
         self.assertEqual(self.findings(self.PAGE), [])
+
+    def test_the_section_of_each_program(self):
+        page = "# Options\n## Options of `p`\na\n## Other\nb\n## Options of `q-r`\nc\n"
+        self.assertEqual(options.sections(page), {"p": "\na\n", "q-r": "\nc\n"})
 
     def test_what_is_left_out_or_gone_is_found(self):
         self.assertEqual(self.findings(self.PAGE.replace("--spin", "--spinn")),

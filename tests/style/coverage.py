@@ -1,8 +1,7 @@
-"""Every configuration key, statistic, metric and event of the log that the sources define is on its
-page.
+"""Every configuration key, statistic, metric, event of the log and method of the control socket that
+the sources define is on its page.
 
-A page names them in code quotes or, in an example of a configuration, in quotation
-marks.
+A page names them in code quotes or, in an example of a configuration, in quotation marks.
 """
 import re
 
@@ -14,13 +13,17 @@ DEVICE_COUNTER = re.compile(r"^  X\((\w+), k(?:Sum|Maximum),", re.M)
 VALUE = re.compile(r'\.add\("(\w+)"')
 EVENT = re.compile(r'^    \{"(\w+)", Severity::', re.M)
 CALL = re.compile(r'[ {]"(\w+)"[,}]')
-ENGINE = "examples/engine/options.cc"
-# What a page has to name: (page, source, pattern).
+METHOD = re.compile(r'(?:\.name = |\badd_(?!memory|files)\w+\(\s*)"([a-z]+(?:_[a-z]+)+)"')
+MANUAL = re.compile(r"^\.TP\n\.B (\w+)$", re.M)
+KEYS = "docs/reference/configuration.md"
+# What a page, or a section of a page, has to name: (page[#heading], source, pattern).
 RULES = [
-    ("docs/operate/nvmf_target.md", "examples/nvmf/target/config.cc", KEY),
-    ("docs/operate/nvmf_target.md", ENGINE, KEY),
-    ("docs/operate/iser_target.md", "examples/iser/target/config.cc", KEY),
-    ("docs/operate/iser_target.md", ENGINE, KEY),
+    (f"{KEYS}#Keys of both daemons", "examples/engine/options.cc", KEY),
+    (f"{KEYS}#Keys of both daemons", "docs/man/engine_keys.roff", MANUAL),
+    (f"{KEYS}#mrpool-nvmf-target", "examples/nvmf/target/config.cc", KEY),
+    (f"{KEYS}#mrpool-nvmf-target", "docs/man/mrpool-nvmf-target.json.5.in", MANUAL),
+    (f"{KEYS}#mrpool-iser-target", "examples/iser/target/config.cc", KEY),
+    (f"{KEYS}#mrpool-iser-target", "docs/man/mrpool-iser-target.json.5.in", MANUAL),
     ("docs/reference/statistics.md", "examples/nvmf/target/counters.h", COUNTER),
     ("docs/reference/statistics.md", "examples/iser/target/counters.h", COUNTER),
     ("docs/reference/statistics.md", "include/mrpool/statistics.h", COUNTER),
@@ -36,6 +39,9 @@ ENUMERATIONS = [
     ("docs/reference/errors.md", "include/mrpool/work.h", "WcStatus"),
     ("docs/reference/errors.md", "include/mrpool/qp.h", "DisconnectReason"),
 ]
+# The pages that name methods of the control socket, and the folders that define them.
+CONTROL = ("docs/operate/control.md", "docs/operate/authentication.md")
+METHODS_IN = ("examples/control", "examples/engine", "examples/nvmf/target", "examples/iser/target")
 METRICS = "docs/operate/metrics.md"
 FAMILIES = "examples/metrics/families.cc"
 DASHBOARD = "examples/metrics/grafana.json"
@@ -102,14 +108,37 @@ def check_enumerations(report):
             report(f"{page}: does not name {name}, a {enumeration} of {source}")
 
 
+def section(page, heading):
+    """What stands below a heading of the second level; the whole page without one."""
+    if not heading:
+        return page
+    return re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
+
+
+def check_methods(report):
+    page = "\n".join((ROOT / name).read_text() for name in CONTROL)
+    defined = {}
+    for folder in METHODS_IN:
+        for path in sorted((ROOT / folder).glob("*.cc")):
+            for name in METHOD.findall(path.read_text()):
+                defined[name] = path.relative_to(ROOT)
+    if len(defined) < 50:
+        report("tests/style/coverage.py: finds too few methods of the control socket")
+    for name in sorted(set(defined) - named(page)):
+        report(f"{CONTROL[0]}: does not name {name}, which {defined[name]} defines")
+
+
 def check(report):
     check_enumerations(report)
-    for page, source, pattern in RULES:
+    check_methods(report)
+    for place, source, pattern in RULES:
+        page, _, heading = place.partition("#")
         found = pattern.findall((ROOT / source).read_text())
         if not found:
             report(f"tests/style/coverage.py: finds nothing in {source}")
-        for name in missing((ROOT / page).read_text(), (ROOT / source).read_text(), pattern):
-            report(f"{page}: does not name {name}, which {source} defines")
+        text = section((ROOT / page).read_text(), heading)
+        for name in missing(text, (ROOT / source).read_text(), pattern):
+            report(f"{place}: does not name {name}, which {source} defines")
     texts = [(ROOT / source).read_text() for source in (
         FAMILIES, "include/mrpool/statistics.h", "examples/nvmf/target/counters.h",
         "examples/iser/target/counters.h")]

@@ -1,14 +1,16 @@
-"""Do the pages that list a program's options list what its --help lists?
+"""Does docs/reference/options.md list what each program's --help lists?
 
-A page does so under a heading "Options of `PROGRAM`" or "Options of `PROGRAM COMMAND`": the first
-column of the tables there holds each option with its placeholder, in code.
+It does so under a heading "Options of `PROGRAM`": the first column of the tables there holds each
+option with its placeholder, in code. Of a program with commands these are the options of all of them.
+Every program that has a man page has such a heading.
 """
 import re
 import subprocess
 
 from source import ROOT
 
-HEADING = re.compile(r"^#+ Options of `([\w-]+)((?: \w+)?)`$", re.M)
+PAGE = "docs/reference/options.md"
+HEADING = re.compile(r"^#+ Options of `([\w-]+)`$", re.M)
 # Every program has these.
 GENERAL = ("--help", "--help-all", "--version", "--completion")
 
@@ -32,16 +34,30 @@ def compare(page, program, help_text, section, report):
         report(f"{page}: lists {option}, which {program} --help does not")
 
 
+def sections(text):
+    """{program: the text below its heading}"""
+    parts = HEADING.split(text)
+    return {program: re.split(r"^#", below, maxsplit=1, flags=re.M)[0]
+            for program, below in zip(parts[1::2], parts[2::2])}
+
+
+def help_of(program):
+    text = ""
+    for option in ("--help", "--help-all"):
+        if not text or "--help-all" in text:
+            text = subprocess.run([program, option], capture_output=True, text=True,
+                                  check=False).stdout
+    return text
+
+
 def check(report, build):
-    for path in sorted((ROOT / "docs").rglob("*.md")):
-        text = path.read_text()
-        for heading in HEADING.finditer(text):
-            command = [heading[1], *heading[2].split()]
-            section = re.split(r"^#", text[heading.end():], maxsplit=1, flags=re.M)[0]
-            program = build / "bin" / command[0]
-            if not program.exists():
-                print(f"{path.relative_to(ROOT)}: not compared with {program}, which is not built")
-                continue
-            run = subprocess.run([program, *command[1:], "--help"], capture_output=True, text=True,
-                                 check=False)
-            compare(path.relative_to(ROOT), " ".join(command), run.stdout, section, report)
+    found = sections((ROOT / PAGE).read_text())
+    programs = {path.stem for path in (ROOT / "docs/man").glob("*.h2m")}
+    for name in sorted(programs - set(found)):
+        report(f"{PAGE}: has no heading \"Options of `{name}`\"")
+    for name, section in found.items():
+        program = build / "bin" / name
+        if not program.exists():
+            print(f"{PAGE}: not compared with {program}, which is not built")
+            continue
+        compare(PAGE, name, help_of(program), section, report)
