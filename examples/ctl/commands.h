@@ -65,6 +65,7 @@ void add_subsystems(Commands& commands);
 void add_namespaces(Commands& commands);
 void add_hosts(Commands& commands);
 void add_listeners(Commands& commands);
+void add_access(Commands& commands);
 void add_referrals(Commands& commands);
 void add_targets(Commands& commands);
 void add_stores(Commands& commands);

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   add_namespaces(commands);
   add_hosts(commands);
   add_listeners(commands);
+  add_access(commands);
   add_referrals(commands);
   add_targets(commands);
   add_stores(commands);

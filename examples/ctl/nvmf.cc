@@ -33,6 +33,9 @@ struct Words {
   bool any = false;
   bool hidden = false;
   uint32_t nsid = 0;
+  uint32_t group = 0;       // 0: not given
+  uint32_t min_cntlid = 0;  // likewise
+  uint32_t max_cntlid = 0;
   uint64_t size = 0;  // 0: not given
 };
 
@@ -106,12 +109,19 @@ void add_subsystems(Commands& commands) {
         if (!words->serial.empty()) parameters["serial_number"] = words->serial;
         if (!words->model.empty()) parameters["model_number"] = words->model;
         if (words->any) parameters["allow_any_host"] = true;
+        parameters["ana_reporting"] = true;
+        if (words->min_cntlid != 0) parameters["min_cntlid"] = words->min_cntlid;
+        if (words->max_cntlid != 0) parameters["max_cntlid"] = words->max_cntlid;
         return conversation.change("nvmf_create_subsystem", parameters, "created " + words->nqn);
       });
   create.operand("NQN", "the subsystem's name", kNqn, words->nqn);
   create.text("serial", "TEXT", "its serial number (default: follows from the NQN)", words->serial);
   create.text("model", "TEXT", "its model", words->model);
   create.flag("any-host", "let any host connect", words->any);
+  create.count("min-cntlid", "the least controller id (default: 1)", words->min_cntlid,
+               {.least = 1});
+  create.count("max-cntlid", "the greatest controller id (default: 65519)", words->max_cntlid,
+               {.least = 1});
   base::CommandLine& remove =
       commands.add("subsystem-delete", "end a subsystem; its hosts are disconnected", kKind,
                    [words](Conversation& conversation) {
@@ -140,12 +150,12 @@ namespace {
 absl::Status print_namespaces(Conversation& conversation, const std::string& nqn) {
   const auto found = subsystems(conversation, nqn);
   if (!found.ok()) return found.status();
-  Table table({">NSID", "STORE", "UUID", "HOSTS"});
+  Table table({">NSID", "STORE", "UUID", ">GROUP", "HOSTS"});
   const json::value& subsystem = found->front();
   for (const json::value& each : list(subsystem, "namespaces")) {
     const bool hidden = shown(each, "no_auto_visible") == "yes";
     table.row({shown(each, "nsid"), shown(each, "name"), shown(each, "uuid"),
-               hidden ? listed_hosts(each) : "all"});
+               shown(each, "anagrpid"), hidden ? listed_hosts(each) : "all"});
   }
   const json::array& all = list(subsystem, "namespaces");
   return conversation.print(all, table.text());
@@ -207,6 +217,7 @@ void add_namespaces(Commands& commands) {
         if (words->nsid != 0) ns["nsid"] = words->nsid;
         if (!words->uuid.empty()) ns["uuid"] = words->uuid;
         if (words->hidden) ns["no_auto_visible"] = true;
+        if (words->group != 0) ns["anagrpid"] = words->group;
         const auto nsid =
             conversation.ask("nvmf_subsystem_add_ns", {{"nqn", words->nqn}, {"namespace", ns}});
         if (!nsid.ok()) return nsid.status();
@@ -219,6 +230,7 @@ void add_namespaces(Commands& commands) {
   add.count("nsid", "its id (default: the lowest that is free)", words->nsid, {.least = 1});
   add.text("uuid", "TEXT", "its UUID (default: that of the store)", words->uuid);
   add.flag("hidden", "no host sees it until namespace reveal", words->hidden);
+  add.count("ana-group", "its ANA group (default: 1)", words->group, {.least = 1});
   base::CommandLine& remove =
       commands.add("namespace-remove", "end a namespace; its store stays", kKind,
                    [words](Conversation& conversation) {

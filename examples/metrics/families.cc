@@ -292,6 +292,29 @@ void write_units(const Snapshot& from, Writer& to) {
       [](const TargetState& target) { return target.units.size(); });
 }
 
+void write_access(const Snapshot& from, Writer& to) {
+  struct Placed {
+    const TargetState* target;
+    const AccessState* access;
+  };
+  std::vector<Placed> all;
+  for (const TargetState& target : from.targets) {
+    for (const AccessState& each : target.access) all.push_back({&target, &each});
+  }
+  to.gauge(
+      "access_state",
+      "ANA or ALUA state of a group at a listener, as the protocol numbers it: NVMe 1 optimized, "
+      "2 non-optimized, 3 inaccessible, 4 persistent loss, 15 change; iSCSI 0 optimized, "
+      "1 non-optimized, 2 standby, 3 unavailable, 15 transitioning.",
+      all,
+      [](const Placed& placed) -> Labels {
+        return {{"target", placed.target->name},
+                {"listener", placed.access->listener},
+                {"group", absl::StrCat(placed.access->group)}};
+      },
+      [](const Placed& placed) { return placed.access->state; });
+}
+
 void write_hosts(const Snapshot& from, Writer& to) {
   const auto labels = [](const HostState& host) -> Labels { return {{"host", host.name}}; };
   to.gauge("host_connections", "Connections of the host or initiator now.", from.hosts, labels,
@@ -346,6 +369,7 @@ std::vector<MetricFamily> make_families(const Snapshot& snapshot) {
   write_workers(snapshot, to);
   write_devices(snapshot, to);
   write_units(snapshot, to);
+  write_access(snapshot, to);
   write_hosts(snapshot, to);
   write_latencies(snapshot, to);
   write_protocol(snapshot, to);

@@ -71,11 +71,19 @@ struct UnitState {
   IoTotals io{};
 };
 
+// How well a group of namespaces or logical units is reached through a port: ANA, ALUA.
+struct AccessState {
+  std::string listener{};
+  uint32_t group = 0;
+  uint32_t state = 0;  // as the protocol writes it
+};
+
 // A subsystem or an iSCSI target.
 struct TargetState {
   std::string name{};
   bool any_host = true;
   std::vector<UnitState> units{};
+  std::vector<AccessState> access{};
   // The protocol's counters of it, by name (docs/reference/statistics.md).
   std::vector<std::pair<std::string, uint64_t>> counters{};
 };

@@ -156,16 +156,19 @@ absl::StatusOr<std::shared_ptr<const Hold>> upgrade(const std::shared_ptr<const 
 absl::StatusOr<std::shared_ptr<const Hold>> hold(const ClaimRequest& request,
                                                  const std::shared_ptr<const Claim>& before) {
   if (before != nullptr) {
-    const bool enough =
-        before->hold == nullptr || !before->hold->locked || !before->read_only || request.read_only;
+    const bool strong = !before->read_only && !before->shared;
+    const bool enough = before->hold == nullptr || !before->hold->locked || strong ||
+                        request.read_only || request.shared;
     return enough ? absl::StatusOr<std::shared_ptr<const Hold>>(before->hold)
                   : upgrade(before->hold, request);
   }
   if (request.identity.kind() == StoreIdentity::Kind::kBlockDevice) {
+    if (request.shared) return std::shared_ptr<const Hold>();
     return open_exclusively(request.path);
   }
   if (request.file == nullptr) return std::shared_ptr<const Hold>();
-  absl::Status status = lock_file(request.file->get(), request.path, request.read_only);
+  absl::Status status =
+      lock_file(request.file->get(), request.path, request.read_only || request.shared);
   if (!status.ok()) return status;
   return std::make_shared<const Hold>(request.file, true);
 }
@@ -192,8 +195,12 @@ absl::StatusOr<std::shared_ptr<const Claim>> take_claim(const ClaimRequest& requ
   if (!held.ok()) return held.status();
   // What still has the lock of a writer counts as one.
   const bool reads = request.read_only && (*before == nullptr || (*before)->read_only);
-  return claims.add(
-      std::unique_ptr<Claim>(new Claim{request.identity, request.spec, reads, *std::move(held)}));
+  return claims.add(std::unique_ptr<Claim>(
+      new Claim{.identity = request.identity,
+                .spec = request.spec,
+                .read_only = reads,
+                .shared = request.shared && (*before == nullptr || (*before)->shared),
+                .hold = *std::move(held)}));
 }
 
 void announce_end(const Claim& claim) { all().announce_end(claim); }

@@ -5,6 +5,9 @@
 // is opened exclusively, which the kernel refuses while it is mounted, swapped on, or part of a
 // RAID or a volume group.
 //
+// A store may be shared by processes that all ask for it: gateways with ANA. A file then has a
+// shared lock, and a block device is not opened exclusively.
+//
 // A volume that takes the place of another on the same store, with other options, takes over what
 // keeps the store from others: there is no moment at which it is free.
 //
@@ -46,6 +49,7 @@ struct Claim {
   StoreIdentity identity;
   std::string spec;
   bool read_only;
+  bool shared;                       // with other processes that write too
   std::shared_ptr<const Hold> hold;  // null: of memory
 };
 
@@ -57,6 +61,7 @@ struct ClaimRequest {
   const StoreIdentity& identity;
   const std::string& spec;
   bool read_only = false;
+  bool shared = false;                       // others that ask for this may write to it too
   std::string path{};                        // of a file or device
   std::shared_ptr<const Descriptor> file{};  // a file, open; it is locked
   bool takes_over = false;                   // from the volumes of this process

@@ -28,7 +28,8 @@ namespace {
 struct FileOptions {
   bool direct = false;  // O_DIRECT
   bool read_only = false;
-  uint64_t size = 0;  // make a file of so many bytes, or grow it to them; 0: it has to exist
+  bool shared = false;  // other daemons write to it too
+  uint64_t size = 0;    // make a file of so many bytes, or grow it to them; 0: it has to exist
 };
 
 class FileVolume final : public Volume {
@@ -227,6 +228,7 @@ absl::Status Opening::claim() {
   auto claim = take_claim({.identity = identity,
                            .spec = spec_,
                            .read_only = options_.read_only,
+                           .shared = options_.shared,
                            .path = path_,
                            .file = regular() ? fd_ : nullptr,
                            .takes_over = replaces_ != nullptr && replaces_->identity() == identity,
@@ -286,7 +288,8 @@ absl::StatusOr<FileOptions> options_of(const Spec& spec) {
         absl::StrCat("\"", spec.text, "\": the path is missing; write file:/srv/disk.img"));
   }
   FileOptions options{.direct = spec.find("direct") != nullptr,
-                      .read_only = spec.find("ro") != nullptr};
+                      .read_only = spec.find("ro") != nullptr,
+                      .shared = spec.find("shared") != nullptr};
   const StoreSpec::Option* size = spec.find("size");
   if (size == nullptr) return options;
   const auto bytes = base::parse_size(size->value);
@@ -344,7 +347,7 @@ absl::StatusOr<std::shared_ptr<Volume>> open_file(const Spec& spec) {
   }
 }
 
-constexpr std::string_view kOptions[] = {"direct", "ro", "size=SIZE"};
+constexpr std::string_view kOptions[] = {"direct", "ro", "shared", "size=SIZE"};
 
 }  // namespace
 
@@ -354,7 +357,7 @@ constinit const Backend kFile = {
     .example = "file:/srv/disk.img",
     .summary =
         "a regular file, made or made larger where size= is given, or a block device; direct: "
-        "O_DIRECT, ro: read only",
+        "O_DIRECT, ro: read only, shared: other daemons serve it too",
     .options = kOptions,
     .check = check_file,
     .check_there = check_path,

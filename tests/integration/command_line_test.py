@@ -47,6 +47,7 @@ WRONG = {
     "JSON": (None, None),
     "RULE": ("nonsense", "fast-bound"),
     "NAME": ("nonsense", "is none of"),  # one of many
+    "STATE": ("nonsense", "use optimized"),
 }
 # A DH-HMAC-CHAP secret that is right, in a file that only its owner can read.
 KEY = bytes(range(32))

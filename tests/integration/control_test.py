@@ -184,8 +184,8 @@ class Nvme(ControlTest):
         self.fails(client, -17, "nvmf_create_subsystem", nqn=NQN)
         self.assertIn("is no subsystem NQN",
                       self.fails(client, -32602, "nvmf_create_subsystem", nqn="disk"))
-        self.assertIn("there are no ANA groups", self.fails(
-            client, -32602, "nvmf_create_subsystem", nqn=NQN + "2", ana_reporting=True))
+        self.assertIn("min_cntlid 9 is above max_cntlid 8", self.fails(
+            client, -32602, "nvmf_create_subsystem", nqn=NQN + "2", min_cntlid=9, max_cntlid=8))
         self.fails(client, -32602, "nvmf_create_subsystem", nqn=NQN + "2", tgt_name="other")
         self.fails(client, -32602, "nvmf_create_subsystem")
         for _ in (1, 2):
@@ -238,7 +238,7 @@ class Nvme(ControlTest):
         fails(-19, bdev_name="nothing")
         fails(-32602, bdev_name="Malloc0", nsid=7)
         fails(-32602, bdev_name="Malloc0", storage="ram:1MiB")
-        fails(-32602, bdev_name="Malloc0", anagrpid=1)
+        fails(-32602, bdev_name="Malloc0", anagrpid=129)
         self.assertIs(client.call("bdev_get_bdevs", name="M")[0]["claimed"], True)
         self.fails(client, -19, "bdev_malloc_delete", name="disk")
         self.assertIn("remove the namespace first",
@@ -302,6 +302,47 @@ class Nvme(ControlTest):
         group, = client.call("nvmf_get_stats")["poll_groups"]
         self.assertEqual((group["current_admin_qpairs"], group["current_io_qpairs"]), (0, 0))
         self.assertGreaterEqual(group["admin_qpairs"], 2)
+
+    def test_ana_states(self):
+        target, client = self.begin()
+        client.call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, min_cntlid=7,
+                    max_cntlid=9)
+        here = address(target.port)
+        change = lambda **more: dict({"nqn": NQN, "ana_state": "inaccessible"}, **more)
+        self.assertIn("do not learn the ANA states", self.fails(
+            client, -16, "nvmf_subsystem_listener_set_ana_state", **change()))
+        client.call("nvmf_delete_subsystem", nqn=NQN)
+        client.call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, ana_reporting=True,
+                    min_cntlid=7, max_cntlid=9)
+        for group in (1, 2):
+            client.call("nvmf_subsystem_add_ns", nqn=NQN,
+                        namespace={"storage": "ram:1MiB", "anagrpid": group})
+        states = lambda: {each["ana_group"]: each["ana_state"] for each in client.call(
+            "nvmf_subsystem_get_listeners", nqn=NQN)[0]["ana_states"]}
+        self.assertEqual(states(), {1: "optimized", 2: "optimized"})
+        self.fails(client, -32602, "nvmf_subsystem_listener_set_ana_state", **change(
+            ana_state="lost"))
+        self.assertIn("is not a listener", self.fails(
+            client, -32602, "nvmf_subsystem_listener_set_ana_state", **change(
+                listen_address={**address(1), "traddr": "127.0.0.9"})))
+        self.assertIs(client.call("nvmf_subsystem_listener_set_ana_state", **change(
+            listen_address=here, anagrpid=2)), True)
+        self.assertEqual(states(), {1: "optimized", 2: "inaccessible"})
+        read = lambda nsid, expect: self.run_host(
+            "read", target, *self.name, "--nsid", str(nsid), "--size", "4096", "--output", "/dev/null",
+            expect=expect)
+        read(1, 0)
+        saved = client.call("save_config")["subsystems"][2]["config"]
+        self.assertIn({"method": "nvmf_subsystem_listener_set_ana_state", "params": {
+            "nqn": NQN, "ana_state": "inaccessible", "anagrpid": 2, "listen_address": {
+                "trtype": "RDMA", "traddr": "uiwarp://127.0.0.1",
+                "trsvcid": str(target.port)}}}, saved)
+        client.call("nvmf_subsystem_listener_set_ana_state", **change(ana_state="non_optimized"))
+        self.assertEqual(states(), {1: "non_optimized", 2: "non_optimized"})
+        read(2, 0)
+        subsystem, = client.call("nvmf_get_subsystems", nqn=NQN)
+        self.assertEqual([each["anagrpid"] for each in subsystem["namespaces"]], [1, 2])
+        self.assertEqual((subsystem["min_cntlid"], subsystem["max_cntlid"]), (7, 9))
 
     def test_listeners(self):
         _, client = self.begin()

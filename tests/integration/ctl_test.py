@@ -24,7 +24,7 @@ SUBSYSTEM = {"nqn": NQN, "subtype": "NVMe", "serial_number": "S1", "allow_any_ho
              "hosts": [{"nqn": "nqn.2026-11.org.example:h"}],
              "listen_addresses": [{"trtype": "RDMA", "adrfam": "IPv4", "traddr": "10.0.0.1",
                                    "trsvcid": "4420"}],
-             "namespaces": [{"nsid": 7, "name": "disk", "uuid": "0a1b"}]}
+             "namespaces": [{"nsid": 7, "name": "disk", "uuid": "0a1b", "anagrpid": 2}]}
 DISCOVERY = {"nqn": "nqn.2014-08.org.nvmexpress.discovery", "subtype": "Discovery"}
 STORE = {"name": "disk", "product_name": "file", "block_size": 512, "num_blocks": 4096,
          "uuid": "0a1b", "claimed": True}
@@ -102,16 +102,19 @@ class Commands(unittest.TestCase):
     def test_changes_are_asked_for_in_spdks_words(self):
         self.asks(f"subsystem create {NQN} --serial S1 --model M --any-host",
                   "nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S1", "model_number": "M",
-                                            "allow_any_host": True}, f"created {NQN}\n")
-        self.asks(f"subsystem-create {NQN}", "nvmf_create_subsystem", {"nqn": NQN})
+                                            "allow_any_host": True, "ana_reporting": True},
+                  f"created {NQN}\n")
+        self.asks(f"subsystem-create {NQN} --min-cntlid 5 --max-cntlid 6", "nvmf_create_subsystem",
+                  {"nqn": NQN, "ana_reporting": True, "min_cntlid": 5, "max_cntlid": 6})
         self.asks(f"subsystem delete {NQN}", "nvmf_delete_subsystem", {"nqn": NQN})
         self.asks(f"namespace add {NQN} --store disk --nsid 9 --uuid 0a1b", "nvmf_subsystem_add_ns",
                   {"nqn": NQN, "namespace": {"bdev_name": "disk", "nsid": 9, "uuid": "0a1b"}},
                   f"added namespace 9 to {NQN}\n")
         self.asks(f"namespace remove {NQN} --nsid 7", "nvmf_subsystem_remove_ns",
                   {"nqn": NQN, "nsid": 7})
-        self.asks(f"namespace add {NQN} --store disk --hidden", "nvmf_subsystem_add_ns",
-                  {"nqn": NQN, "namespace": {"bdev_name": "disk", "no_auto_visible": True}})
+        self.asks(f"namespace add {NQN} --store disk --hidden --ana-group 3",
+                  "nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {
+                      "bdev_name": "disk", "no_auto_visible": True, "anagrpid": 3}})
         self.asks(f"namespace reveal {NQN} --nsid 7 --host H", "nvmf_ns_add_host",
                   {"nqn": NQN, "nsid": 7, "host": "H"}, "H sees namespace 7")
         self.asks(f"namespace hide {NQN} --nsid 7 --host H", "nvmf_ns_remove_host",
@@ -143,6 +146,21 @@ class Commands(unittest.TestCase):
         self.asks(f"listener remove {NQN} --address verbs://[::1]:4420",
                   "nvmf_subsystem_remove_listener", {"nqn": NQN, "listen_address": listen})
 
+    def test_ana_states(self):
+        method = "nvmf_subsystem_listener_set_ana_state"
+        self.asks(f"ana set {NQN} --state inaccessible", method,
+                  {"nqn": NQN, "ana_state": "inaccessible"}, "all groups at all listeners")
+        self.asks(f"ana set {NQN} --state change --group 2 --address uiwarp://10.0.0.1:4421",
+                  method, {"nqn": NQN, "ana_state": "change", "anagrpid": 2, "listen_address": {
+                      "trtype": "RDMA", "adrfam": "IPv4", "traddr": "uiwarp://10.0.0.1",
+                      "trsvcid": "4421"}}, "group 2 at uiwarp://10.0.0.1:4421: change\n")
+        self.daemon.answers["nvmf_subsystem_get_listeners"] = [
+            {"address": {"traddr": "10.0.0.1", "trsvcid": "4420"},
+             "ana_states": [{"ana_group": 2, "ana_state": "optimized"}]}]
+        self.assertEqual(self.ctl(f"ana list {NQN}"), "ADDRESS   PORT  GROUP  STATE\n"
+                                                      "10.0.0.1  4420      2  optimized\n")
+        self.assertIn("--state is missing", self.ctl(f"ana set {NQN}", 2))
+
     def test_referrals(self):
         where = {"trtype": "tcp", "traddr": "fd00::9", "trsvcid": "8009"}
         self.asks("referral add tcp://[fd00::9]:8009 --secure-channel",
@@ -164,8 +182,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.ctl("subsystem list"),
                          "NQN                           SERIAL  NAMESPACES  LISTENERS  HOSTS\n"
                          f"{NQN}  S1               1          1  nqn.2026-11.org.example:h\n")
-        self.assertEqual(self.ctl(f"namespace list {NQN}"), "NSID  STORE  UUID  HOSTS\n"
-                                                            "   7  disk   0a1b  all\n")
+        self.assertEqual(self.ctl(f"namespace list {NQN}"), "NSID  STORE  UUID  GROUP  HOSTS\n"
+                                                            "   7  disk   0a1b      2  all\n")
         self.assertEqual(self.ctl(f"host list {NQN}"), "HOST\nnqn.2026-11.org.example:h\n")
         self.assertIn("RDMA  IPv4    10.0.0.1  4420", self.ctl(f"listener list {NQN}"))
         self.assertEqual(self.ctl("store list"), "STORE  KIND  SIZE  BLOCK  USED  UUID\n"

@@ -23,6 +23,7 @@ NVMF = {"listen": ["uiwarp://127.0.0.1:0"],
         "keys": [{"name": "host", "path": "/etc/mrpool/host.key"}],
         "subsystems": [{"nqn": "nqn.2026-11.org.example:disk",
                         "hosts": [{"nqn": "nqn.2026-11.org.example:host", "dhchap_key": "host"}],
+                        "ana_states": [{"ana_state": "optimized"}],
                         "namespaces": [{"storage": "ram:1MiB"}]}]}
 ISER = {"listen": ["uiwarp://127.0.0.1:0"],
         "targets": [{"name": "iqn.2026-11.org.example:disk", "luns": [{"storage": "ram:1MiB"}],
@@ -34,6 +35,7 @@ PAGES = {
         "KEYS OF A KEY": ("keys", 0),
         "KEYS OF A SUBSYSTEM": ("subsystems", 0),
         "KEYS OF A HOST": ("subsystems", 0, "hosts", 0),
+        "KEYS OF AN ANA STATE": ("subsystems", 0, "ana_states", 0),
         "KEYS OF A NAMESPACE": ("subsystems", 0, "namespaces", 0),
     }),
     "mrpool-iser-target": (ISER, {

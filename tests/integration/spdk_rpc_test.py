@@ -58,6 +58,8 @@ PARAMETERS = {
     "nvmf_subsystem_allow_any_host": f"{SUBSYSTEM} allow_any_host!:b",
     "nvmf_subsystem_add_listener": f"{SUBSYSTEM} listen_address!:o secure_channel:b ana_state:s "
                                    "sock_impl:s numa_id:n",
+    "nvmf_subsystem_listener_set_ana_state": f"{SUBSYSTEM} listen_address!:o ana_state!:s "
+                                             "anagrpid:n",
     "nvmf_subsystem_remove_listener": f"{SUBSYSTEM} listen_address!:o",
     "nvmf_discovery_add_referral": f"{TARGET} address!:o secure_channel:b subnqn:s",
     "nvmf_discovery_remove_referral": f"{TARGET} address!:o subnqn:s",
@@ -137,7 +139,8 @@ RESULTS = {
                                        "hostid": str, "num_io_qpairs": int},
     "nvmf_subsystem_get_qpairs": {"cntlid": int, "qid": int, "state": str, "thread": str,
                                   "hostnqn": str, "listen_address": SHOWN, "peer_address": SHOWN},
-    "nvmf_subsystem_get_listeners": {"address": SHOWN},
+    "nvmf_subsystem_get_listeners": {"address": SHOWN, "ana_states": [
+        {"ana_group": int, "ana_state": str}]},
     "keyring_get_keys": {"name": str, "module": str, "removed": bool, "probed": bool,
                          "refcnt": int, "path": str},
     "nvmf_discovery_get_referrals": {"address": SHOWN, "secure_channel": bool, "subnqn": str},
@@ -266,7 +269,7 @@ class Spdk(ControlTest):
                                  "nowait": False}),
             ("nvmf_create_subsystem", {
                 **to, "serial_number": "S", "model_number": "M", "admin_label": "",
-                "max_namespaces": 32, "allow_any_host": False, "ana_reporting": False,
+                "max_namespaces": 32, "allow_any_host": False, "ana_reporting": True,
                 "min_cntlid": 1, "max_cntlid": 65519, "dmrsl": 0, "wzsl": 0, "passthrough": False,
                 "enable_nssr": False}),
             ("nvmf_subsystem_add_ns", {**to, "namespace": {
@@ -284,6 +287,8 @@ class Spdk(ControlTest):
             ("nvmf_subsystem_add_listener", {
                 **to, "listen_address": listen, "secure_channel": False, "ana_state": "optimized",
                 "sock_impl": "", "numa_id": -1}),
+            ("nvmf_subsystem_listener_set_ana_state", {
+                **to, "listen_address": listen, "ana_state": "inaccessible", "anagrpid": 3}),
             ("nvmf_discovery_add_referral", {**tgt, "address": address(1, "10.0.0.9"),
                                              "secure_channel": False, "subnqn": NQN}),
         ]

@@ -42,6 +42,7 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
   object.text("store", ns.store);
   object.number("nsid", ns.nsid, {.least = 1, .most = kMaxNamespaces});
   object.number("block_size", ns.block_size);
+  object.number("anagrpid", ns.ana_group, {.least = 1, .most = kMaxAnaGroups});
   object.text("uuid", uuid);
   std::vector<std::string> hosts;
   object.texts("hosts", hosts);
@@ -86,6 +87,7 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   object.number("max_namespaces", subsystem.max_namespaces, {.least = 1, .most = kMaxNamespaces});
   object.texts("listeners", subsystem.listeners);
   object.flag("traffic_based_keep_alive", subsystem.traffic_keep_alive);
+  read_ana(object, subsystem);
   // An empty list admits no host; a missing list admits every host.
   if (object.has("hosts")) subsystem.hosts.emplace();
   object.entries(
@@ -177,7 +179,7 @@ absl::Status number_namespaces(SubsystemConfig& subsystem) {
 }
 
 // For messages.
-constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID"};
+constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID", "anagrpid=N"};
 
 absl::Status check_namespace(NamespaceConfig& ns, const Config& config) {
   if (ns.hosts) MRPOOL_RETURN_IF_ERROR(check_hosts(*ns.hosts));
@@ -311,6 +313,9 @@ absl::Status complete(Config& config) {
       return bad(base::at_line(subsystem.line), "subsystem \"", subsystem.nqn, "\" is given twice");
     }
   }
+  for (SubsystemConfig& subsystem : config.subsystems) {
+    MRPOOL_RETURN_IF_ERROR(check_ana(subsystem, config));
+  }
   MRPOOL_RETURN_IF_ERROR(check_stores(config));
   MRPOOL_RETURN_IF_ERROR(check_keys(config));
   return check_uuids(config);
@@ -359,10 +364,19 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
 }
 
 absl::Status take_own_options(NamespaceConfig& ns) {
-  static constexpr std::string_view kNames[] = {"nsid", "uuid"};
+  static constexpr std::string_view kNames[] = {"nsid", "uuid", "anagrpid"};
   const auto options = storage::take_options(ns.storage, kNames);
   if (!options.ok()) return options.status();
   for (const storage::StoreSpec::Option& option : *options) {
+    if (option.name == "anagrpid") {
+      if (ns.ana_group != 0) {
+        return bad("\"anagrpid\" is given here and as a key; leave one of them out");
+      }
+      const auto number = base::parse_count(option.value, {.least = 1, .most = kMaxAnaGroups});
+      if (!number.ok()) return bad("anagrpid: ", number.status().message());
+      ns.ana_group = uint32_t(*number);
+      continue;
+    }
     if (option.name == "nsid") {
       if (ns.nsid != 0) return bad("\"nsid\" is given here and as a key; leave one of them out");
       const auto number = base::parse_count(option.value, {.least = 1, .most = kMaxNamespaces});

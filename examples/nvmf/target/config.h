@@ -20,11 +20,17 @@
 //     "max_namespaces": 16,                optional
 //     "listeners": ["uiwarp://[::1]"],     optional, more ports
 //     "traffic_based_keep_alive": true,    optional
+//     "ana_reporting": true,               optional
+//     "ana_states": [{"ana_group": 2, "listener": "uiwarp://[::1]", "ana_state": "inaccessible"}],
+//                                          optional; without a group: all, without a listener: all
+//     "min_cntlid": 1,                     optional, the range of controller ids
+//     "max_cntlid": 1000,
 //     "namespaces": [{
 //       "storage": "file:/srv/disk.img,direct",  or "store": "disk"
 //       "nsid": 1,                         optional, the lowest free one
 //       "block_size": 4096,                optional, like ",bs=" of the storage
 //       "uuid": "...",                     optional, derived from the store
+//       "anagrpid": 2,                     optional, its ANA group; 1 when absent
 //       "hosts": ["nqn.2024-01.example:a"] optional, those that see it; all when absent
 //     }]
 //   }]
@@ -51,12 +57,17 @@
 #include "absl/status/statusor.h"
 #include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
+#include "examples/nvmf/target/ana.h"
 #include "examples/nvmf/target/host_keys.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/referral.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/stores.h"
+
+namespace mrpool::base {
+class JsonObject;
+}  // namespace mrpool::base
 
 namespace mrpool::nvmf_target {
 
@@ -67,11 +78,12 @@ struct NamespaceConfig {
   uint32_t block_size = storage::kDefaultBlockSize;  // after complete(): the one it opens with
   Uuid uuid{};                                       // all zeroes: from the store
   std::optional<HostSet> hosts{};  // those that see it; absent: all that may connect
+  uint32_t ana_group = 0;          // 0, before complete(): 1
   bool given = false;              // after complete(): the nsid was specified
   uint32_t line = 0;               // of the file; 0: there is none
 };
-// Moves the options that concern the namespace (nsid, uuid) out of `storage`; the rest stays for
-// the storage.
+// Moves the options that concern the namespace (nsid, uuid, anagrpid) out of `storage`; the rest
+// stays for the storage.
 absl::Status take_own_options(NamespaceConfig& ns);
 
 struct SubsystemConfig {
@@ -84,6 +96,10 @@ struct SubsystemConfig {
   uint32_t max_namespaces = kMaxNamespaces;
   std::vector<std::string> listeners{};  // they serve all subsystems
   bool traffic_keep_alive = true;
+  bool ana_reporting = true;
+  std::vector<AnaRule> ana{};
+  uint16_t min_cntlid = 1;  // the range of the ids of controllers
+  uint16_t max_cntlid = kMaxControllerId;
   std::vector<NamespaceConfig> namespaces{};
   uint32_t line = 0;  // of the file; 0: there is none
 };
@@ -107,6 +123,12 @@ absl::StatusOr<Config> parse_config(std::string_view json, bool may_be_empty = f
 // Fills missing values (nsids, serials) and checks the configuration as a whole, without opening
 // anything.
 absl::Status complete(Config& config);
+
+// config_ana.cc: the keys of ANA and the range of controller ids.
+void read_ana(base::JsonObject& object, SubsystemConfig& subsystem);
+absl::Status check_ana(SubsystemConfig& subsystem, const Config& config);
+// Forgets the states of listeners that no longer exist.
+void forget_listeners(Config& config);
 
 // Checks that `bytes` is a valid size for data in capsules.
 absl::Status check_in_capsule(uint32_t bytes);

@@ -26,6 +26,7 @@ json::object write(const NamespaceConfig& ns) {
   if (ns.store.empty() && ns.block_size != storage::kDefaultBlockSize)
     object["block_size"] = ns.block_size;
   if (ns.uuid != Uuid{}) object["uuid"] = storage::format_uuid(ns.uuid);
+  if (ns.ana_group > 1) object["anagrpid"] = ns.ana_group;
   if (ns.hosts) object["hosts"] = json::array(ns.hosts->begin(), ns.hosts->end());
   return object;
 }
@@ -60,6 +61,21 @@ json::value write(const std::string& host, const HostProofs& proofs) {
   return object;
 }
 
+void write_ana(const SubsystemConfig& subsystem, json::object& to) {
+  if (!subsystem.ana_reporting) to["ana_reporting"] = false;
+  if (subsystem.min_cntlid != 1) to["min_cntlid"] = subsystem.min_cntlid;
+  if (subsystem.max_cntlid != kMaxControllerId) to["max_cntlid"] = subsystem.max_cntlid;
+  json::array states;
+  for (const AnaRule& rule : subsystem.ana) {
+    json::object one;
+    if (rule.group != 0) one["ana_group"] = rule.group;
+    if (!rule.listener.empty()) one["listener"] = rule.listener;
+    one["ana_state"] = json::string(to_string(rule.state));
+    states.push_back(std::move(one));
+  }
+  if (!states.empty()) to["ana_states"] = std::move(states);
+}
+
 json::object write(const SubsystemConfig& subsystem) {
   json::object object;
   object["nqn"] = subsystem.nqn;
@@ -80,6 +96,7 @@ json::object write(const SubsystemConfig& subsystem) {
     object["listeners"] = json::array(subsystem.listeners.begin(), subsystem.listeners.end());
   }
   if (!subsystem.traffic_keep_alive) object["traffic_based_keep_alive"] = false;
+  write_ana(subsystem, object);
   json::array namespaces;
   for (const NamespaceConfig& ns : subsystem.namespaces) namespaces.push_back(write(ns));
   object["namespaces"] = std::move(namespaces);

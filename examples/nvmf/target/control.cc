@@ -40,15 +40,18 @@ std::vector<Parameter> of_subsystem(std::vector<Parameter> more) {
   return more;
 }
 
+}  // namespace
+
 Parameter listen_address() {
-  return required(
-      object("listen_address", "where hosts come in",
-             {required(text("trtype", "RDMA")), text("adrfam", "IPv4 or IPv6, as traddr is"),
-              required(text("traddr",
-                            "a numeric address or a name; verbs://ADDRESS or uiwarp://ADDRESS "
-                            "names the transport too")),
-              text("trsvcid", "the port; default: 4420")}));
+  return object("listen_address", "where hosts come in",
+                {required(text("trtype", "RDMA")), text("adrfam", "IPv4 or IPv6, as traddr is"),
+                 required(text("traddr",
+                               "a numeric address or a name; verbs://ADDRESS or uiwarp://ADDRESS "
+                               "names the transport too")),
+                 text("trsvcid", "the port; default: 4420")});
 }
+
+namespace {
 
 // The scheme of the existing ports; without ports, the one that every machine has.
 std::string usual_scheme(const Config& config) {
@@ -67,7 +70,8 @@ absl::Status check_family(const std::string& family, const std::string& host) {
   return bad("\"listen_address.adrfam\": ", host, " is not ", family);
 }
 
-// For example "uiwarp://10.0.0.1:4420".
+}  // namespace
+
 absl::StatusOr<std::string> address_of(const Given& where, const Config& config) {
   if (!absl::EqualsIgnoreCase(where.text("trtype"), "RDMA")) {
     return bad("\"listen_address.trtype\": \"", where.text("trtype"),
@@ -94,6 +98,8 @@ absl::StatusOr<std::string> address_of(const Given& where, const Config& config)
   return address;
 }
 
+namespace {
+
 bool lists(const std::vector<std::string>& addresses, const std::string& address) {
   return std::ranges::find(addresses, address) != addresses.end();
 }
@@ -113,6 +119,7 @@ absl::StatusOr<NamespaceConfig> namespace_of(const Given& given) {
     if (absl::Status status = take_own_options(ns); !status.ok()) return status;
     ns.block_size = uint32_t(given.number("block_size", ns.block_size));
   }
+  if (given.number("anagrpid") != 0) ns.ana_group = uint32_t(given.number("anagrpid"));
   if (given.flag("no_auto_visible")) ns.hosts.emplace();
   const std::string uuid = given.text("uuid");
   if (uuid.empty()) return ns;
@@ -174,6 +181,7 @@ void Control::add_methods(engine::Administration& administration) {
   add_subsystem_methods();
   add_host_methods();
   add_listener_methods();
+  add_ana_methods();
   add_namespace_methods();
   add_visibility_methods();
   add_key_methods();
@@ -217,18 +225,19 @@ void Control::add_look(std::string name, std::string summary, std::vector<Parame
 
 void Control::add_subsystem_methods() {
   add_change("nvmf_create_subsystem", "make a subsystem without namespaces",
-             of_subsystem({text("serial_number", "20 characters; default: derived from the NQN"),
-                           text("model_number", "40 characters"),
-                           flag("allow_any_host", "any host may connect; default: none"),
-                           number("max_namespaces", "more are refused", 1, kMaxNamespaces),
-                           only("ana_reporting", false, "there are no ANA groups"),
-                           only("min_cntlid", 1, "all identifiers are used"),
-                           only("max_cntlid", kMaxControllerId, "all identifiers are used"),
-                           only("admin_label", "", "there is none"),
-                           only("dmrsl", 0, "a range of Dataset Management may have any length"),
-                           only("wzsl", 0, "Write Zeroes may have any length"),
-                           only("passthrough", false, "stores are no NVMe drives"),
-                           only("enable_nssr", false, "there is no subsystem reset")}),
+             of_subsystem(
+                 {text("serial_number", "20 characters; default: derived from the NQN"),
+                  text("model_number", "40 characters"),
+                  flag("allow_any_host", "any host may connect; default: none"),
+                  number("max_namespaces", "more are refused", 1, kMaxNamespaces),
+                  flag("ana_reporting", "hosts learn the ANA states; default: no"),
+                  number("min_cntlid", "the least controller id; default: 1", 1, kMaxControllerId),
+                  number("max_cntlid", "the greatest; default: 65519", 1, kMaxControllerId),
+                  only("admin_label", "", "there is none"),
+                  only("dmrsl", 0, "a range of Dataset Management may have any length"),
+                  only("wzsl", 0, "Write Zeroes may have any length"),
+                  only("passthrough", false, "stores are no NVMe drives"),
+                  only("enable_nssr", false, "there is no subsystem reset")}),
              [](const Given& given, Config& config, json::value&) {
                if (find_subsystem(config, given.text("nqn")).ok()) {
                  return absl::AlreadyExistsError(
@@ -239,6 +248,9 @@ void Control::add_subsystem_methods() {
                subsystem.serial = given.text("serial_number");
                subsystem.model = given.text("model_number");
                subsystem.max_namespaces = uint32_t(given.number("max_namespaces", kMaxNamespaces));
+               subsystem.ana_reporting = given.flag("ana_reporting");
+               subsystem.min_cntlid = uint16_t(given.number("min_cntlid", 1));
+               subsystem.max_cntlid = uint16_t(given.number("max_cntlid", kMaxControllerId));
                if (!given.flag("allow_any_host")) subsystem.hosts.emplace();
                return absl::OkStatus();
              });
@@ -248,6 +260,7 @@ void Control::add_subsystem_methods() {
         const auto found = find_subsystem(config, given.text("nqn"));
         if (!found.ok()) return found.status();
         config.subsystems.erase(config.subsystems.begin() + (*found - config.subsystems.data()));
+        forget_listeners(config);
         return absl::OkStatus();
       });
 }
@@ -303,8 +316,8 @@ void Control::add_listener_methods() {
   };
   add_change(
       "nvmf_subsystem_add_listener", "open a port; it serves all subsystems",
-      of_subsystem({listen_address(), only("secure_channel", false, "there is no TLS on RDMA"),
-                    choice("ana_state", "the only one there is", {"optimized"}),
+      of_subsystem({required(listen_address()),
+                    only("secure_channel", false, "there is no TLS on RDMA"), ana_state_parameter(),
                     only("sock_impl", "", "RDMA has no sockets"), only("numa_id", -1, "any node")}),
       [find](const Given& given, Config& config, json::value&) {
         const auto found = find(given, config);
@@ -315,17 +328,21 @@ void Control::add_listener_methods() {
           return absl::AlreadyExistsError(absl::StrCat(*address, " is a listener of it already"));
         }
         (*found)->listeners.push_back(*address);
-        return absl::OkStatus();
+        if (!given.has("ana_state")) return absl::OkStatus();
+        return set_ana_state_of(given, *address, **found);
       });
   add_change("nvmf_subsystem_remove_listener",
              "close a port, if no other subsystem lists it; connections stay",
-             of_subsystem({listen_address()}),
+             of_subsystem({required(listen_address())}),
              [find](const Given& given, Config& config, json::value&) {
                const auto found = find(given, config);
                if (!found.ok()) return found.status();
                const auto address = address_of(given.object("listen_address"), config);
                if (!address.ok()) return address.status();
-               if (std::erase((*found)->listeners, *address) > 0) return absl::OkStatus();
+               if (std::erase((*found)->listeners, *address) > 0) {
+                 forget_listeners(config);
+                 return absl::OkStatus();
+               }
                if (lists(config.listen, *address)) {
                  return absl::FailedPreconditionError(
                      absl::StrCat(*address,
@@ -345,7 +362,7 @@ void Control::add_namespace_methods() {
        number("nsid", "default: the lowest that is free", 1, kMaxNamespaces),
        text("uuid", "default: that of the store"), only("nguid", "", "it is the UUID"),
        only("eui64", "", "there is none"), only("ptpl_file", "", "there are no reservations"),
-       only("anagrpid", 0, "there are no ANA groups"),
+       number("anagrpid", "its ANA group; default: 1", 0, kMaxAnaGroups),
        flag("no_auto_visible", "no host sees it until nvmf_ns_add_host"),
        only("hide_metadata", false, "there is no metadata")}));
   add_change("nvmf_subsystem_add_ns", "add a namespace; its number is the result",

@@ -53,6 +53,8 @@ class Control final : public engine::StoreHolder {
   void add_listener_methods();
   void add_namespace_methods();
   void add_visibility_methods();
+  // control_ana.cc
+  void add_ana_methods();
   // control_keys.cc
   void add_key_methods();
   // control_referrals.cc
@@ -88,6 +90,17 @@ std::string own_store_name(std::string_view nqn, uint32_t nsid);
 absl::StatusOr<SubsystemConfig*> find_subsystem(Config& config, std::string_view nqn);
 control::Parameter nqn_parameter();
 control::Parameter target_parameter();
+control::Parameter listen_address();
+// Of a given "listen_address", for example "uiwarp://10.0.0.1:4420".
+absl::StatusOr<std::string> address_of(const control::Given& where, const Config& config);
+// control_ana.cc: the parameter "ana_state", and the rule that it and "anagrpid" describe.
+control::Parameter ana_state_parameter();
+absl::Status set_ana_state_of(const control::Given& given, const std::string& listener,
+                              SubsystemConfig& subsystem);
+// The states at the port `endpoint`, "10.0.0.1:4420": of the groups that have namespaces or rules.
+boost::json::array ana_states(const NamespaceTable& table, const std::string& endpoint);
+boost::json::array ana_calls(const SubsystemConfig& subsystem);
+boost::json::object listener_parameter(const std::string& listener);
 
 // The calls with which SPDK's clients would create the same configuration: of stores, subsystems
 // and referrals.

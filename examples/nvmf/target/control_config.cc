@@ -76,16 +76,15 @@ json::object create_call(const SubsystemConfig& subsystem) {
   parameters["serial_number"] = subsystem.serial;
   if (!subsystem.model.empty()) parameters["model_number"] = subsystem.model;
   parameters["max_namespaces"] = subsystem.max_namespaces;
+  parameters["ana_reporting"] = subsystem.ana_reporting;
+  parameters["min_cntlid"] = subsystem.min_cntlid;
+  parameters["max_cntlid"] = subsystem.max_cntlid;
   return call("nvmf_create_subsystem", std::move(parameters));
 }
 
 json::object listener_call(const std::string& nqn, const std::string& text) {
-  const auto address = Address::parse(text);
-  json::object where;
-  where["trtype"] = "RDMA";
-  where["traddr"] = text.substr(0, text.find("://") + 3) + (address.ok() ? address->host : "");
-  where["trsvcid"] = absl::StrCat(address.ok() ? address->port : 0);
-  return call("nvmf_subsystem_add_listener", {{"nqn", nqn}, {"listen_address", std::move(where)}});
+  return call("nvmf_subsystem_add_listener",
+              {{"nqn", nqn}, {"listen_address", listener_parameter(text)}});
 }
 
 json::object namespace_call(const std::string& nqn, const NamespaceConfig& ns) {
@@ -98,6 +97,7 @@ json::object namespace_call(const std::string& nqn, const NamespaceConfig& ns) {
     one["block_size"] = ns.block_size;
   }
   if (ns.uuid != Uuid{}) one["uuid"] = storage::format_uuid(ns.uuid);
+  if (ns.ana_group > 1) one["anagrpid"] = ns.ana_group;
   if (ns.hosts) one["no_auto_visible"] = true;
   return call("nvmf_subsystem_add_ns", {{"nqn", nqn}, {"namespace", std::move(one)}});
 }
@@ -146,6 +146,16 @@ std::vector<control::Parameter> transport_parameters(uint32_t in_capsule) {
 
 }  // namespace
 
+json::object listener_parameter(const std::string& listener) {
+  const auto address = Address::parse(listener);
+  json::object where;
+  where["trtype"] = "RDMA";
+  where["traddr"] =
+      listener.substr(0, listener.find("://") + 3) + (address.ok() ? address->host : "");
+  where["trsvcid"] = absl::StrCat(address.ok() ? address->port : 0);
+  return where;
+}
+
 json::array store_calls(const Config& config) {
   json::array all;
   for (const NamedStore& store : config.stores) all.push_back(store_call(store));
@@ -173,6 +183,7 @@ json::array subsystem_calls(const Config& config) {
     for (const std::string& listener : subsystem.listeners) {
       all.push_back(listener_call(subsystem.nqn, listener));
     }
+    std::ranges::copy(ana_calls(subsystem), std::back_inserter(all));
   }
   std::ranges::copy(referral_calls(config), std::back_inserter(all));
   return all;

@@ -122,8 +122,9 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
   one["serial_number"] = subsystem.serial;
   one["model_number"] = subsystem.model.empty() ? SubsystemOptions().model : subsystem.model;
   one["max_namespaces"] = subsystem.max_namespaces;
-  one["min_cntlid"] = 1;
-  one["max_cntlid"] = kMaxControllerId;
+  one["ana_reporting"] = subsystem.ana_reporting;
+  one["min_cntlid"] = subsystem.min_cntlid;
+  one["max_cntlid"] = subsystem.max_cntlid;
   one["passthrough"] = false;
   one["dmrsl"] = 0;
   one["wzsl"] = 0;
@@ -133,11 +134,9 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
     for (const Namespace& ns : table->namespaces) {
       const std::string uuid = storage::format_uuid(ns.uuid);
       const std::string store = store_of(subsystem, ns.nsid);
-      json::object shown{{"nsid", ns.nsid},
-                         {"bdev_name", store},
-                         {"name", store},
-                         {"nguid", without_dashes(uuid)},
-                         {"uuid", uuid}};
+      json::object shown{{"nsid", ns.nsid}, {"bdev_name", store},
+                         {"name", store},   {"nguid", without_dashes(uuid)},
+                         {"uuid", uuid},    {"anagrpid", ns.ana_group}};
       if (ns.hosts != nullptr) {
         shown["no_auto_visible"] = true;
         shown["hosts"] = host_list(*ns.hosts);
@@ -230,10 +229,13 @@ Result Control::get_listeners(const Given& given) const {
   const std::string nqn = given.text("nqn");
   if (absl::Status status = check_served(nqn); !status.ok()) return status;
   json::array all;
-  for (json::value& each : listen_addresses()) {
+  const auto subsystem = service_.target().find(nqn);
+  const auto table =
+      subsystem != nullptr ? subsystem->namespaces() : std::make_shared<const NamespaceTable>();
+  for (const engine::Service::Listening& port : service_.engine().listening()) {
     json::object one;
-    one["address"] = std::move(each);
-    one["ana_states"] = json::array{{{"ana_group", 1}, {"ana_state", "optimized"}}};
+    one["address"] = address(port.portal.address, port.portal.port);
+    one["ana_states"] = ana_states(*table, port.portal.endpoint());
     all.push_back(std::move(one));
   }
   return json::value(std::move(all));

@@ -17,6 +17,7 @@ constexpr uint32_t kNotice = 2;
 constexpr uint32_t kNamespaceResult = kNotice | 0x00 << 8 | uint32_t(NVME_LOG_LID_CHANGED_NS) << 16;
 // I/O command set specific, Reservation Log Page Available.
 constexpr uint32_t kReservationResult = 6 | 0x00 << 8 | uint32_t(NVME_LOG_LID_RESERVATION) << 16;
+constexpr uint32_t kAccessResult = kNotice | 0x03 << 8 | uint32_t(NVME_LOG_LID_ANA) << 16;
 constexpr uint32_t kDiscoveryResult = kNotice | 0xf0 << 8 | uint32_t(NVME_LOG_LID_DISCOVER) << 16;
 
 struct EventFacts {
@@ -29,6 +30,7 @@ constexpr EventFacts kEvents[] = {
     {AsyncEvent::kNamespaceChanged, kEventNamespace, kNamespaceResult, false},
     {AsyncEvent::kDiscoveryChanged, kEventDiscovery, kDiscoveryResult, false},
     {AsyncEvent::kReservation, kEventReservation, kReservationResult, true},
+    {AsyncEvent::kAccessChanged, kEventAccess, kAccessResult, false},
 };
 
 // CAP: MQES, CQR (queues are contiguous), TO 7.5 s, command set NVM, pages of 4 KiB.
@@ -275,7 +277,8 @@ void Controller::abort_finished() {
 }
 
 uint32_t Controller::supported_events() const {
-  return identity_.discovery ? kEventDiscovery : kEventNamespace;
+  if (identity_.discovery) return kEventDiscovery;
+  return kEventNamespace | (subsystem_->ana_reporting ? kEventAccess : 0);
 }
 
 AdminReply Controller::park_event(const AdminRequest& request) {

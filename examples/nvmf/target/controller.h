@@ -94,9 +94,15 @@ struct AsyncCompletion {
   nvme::Status status = nvme::Status::kSuccess;
 };
 
-enum class AsyncEvent : uint8_t { kNamespaceChanged, kDiscoveryChanged, kReservation };
+enum class AsyncEvent : uint8_t {
+  kNamespaceChanged,
+  kDiscoveryChanged,
+  kReservation,
+  kAccessChanged,
+};
 // Their bits in the Asynchronous Event Configuration, [base] 5.27.1.8.
 inline constexpr uint32_t kEventNamespace = 1u << 8;
+inline constexpr uint32_t kEventAccess = 1u << 11;
 inline constexpr uint32_t kEventDiscovery = 1u << 31;
 // Not there, since no host switches it on: it masks it, feature 82h. A bit that hosts cannot set.
 inline constexpr uint32_t kEventReservation = 1u << 30;
@@ -164,6 +170,8 @@ class Controller {
   // Asynchronous events.
   void namespaces_changed(std::span<const uint32_t> nsids);
   void discovery_changed();
+  // The state of a namespace at this controller's port, or its group, is another one.
+  void access_changed();
   // The host hears that a reservation of the namespace has changed.
   void reservation_changed(uint32_t nsid, reservation::Event event);
   std::vector<AsyncCompletion> take_events();
@@ -184,6 +192,11 @@ class Controller {
   // The stores that the host knows by its nsids, kept for its reconnect; nothing after an orderly
   // shutdown.
   std::optional<KnownStores> left_behind() const;
+
+  // The states of all groups at this controller's port.
+  AnaStates access(const NamespaceTable& table) const {
+    return table.ana.at(identity_.local_address);
+  }
 
   // False: the host disabled the volatile write cache, so every write is forced to the medium.
   bool write_cache() const { return write_cache_.load(std::memory_order_relaxed); }
@@ -223,9 +236,11 @@ class Controller {
   nvme::Status smart_log(const AdminRequest& request, std::vector<std::byte>& page);
   nvme::Status firmware_log(const AdminRequest& request, std::vector<std::byte>& page);
   nvme::Status changed_log(const AdminRequest& request, std::vector<std::byte>& page);
+  nvme::Status access_log(const AdminRequest& request, std::vector<std::byte>& page);
   nvme::Status effects_log(const AdminRequest& request, std::vector<std::byte>& page);
   nvme::Status discovery_log(const AdminRequest& request, std::vector<std::byte>& page);
   std::vector<std::byte> identify_controller() const;
+  nvme::Status access_to(const NamespaceTable& table, uint32_t nsid) const;
   AdminReply identify_active(const NamespaceTable& table, uint32_t above);
   void write_cc(uint32_t cc, Nanoseconds now, std::vector<QueueRef>& drop);
   void reset_locked();

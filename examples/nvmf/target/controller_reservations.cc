@@ -39,6 +39,7 @@ AdminReply Controller::set_reservation_feature(const AdminRequest& request) {
     return refuse(Status::kInvalidField);
   }
   const auto table = namespaces();
+  if (const Status path = access_to(*table, nsid); !ok(path)) return refuse_path(path);
   std::vector<std::shared_ptr<Reservations>> all;
   for (const Namespace& ns : table->namespaces) {
     if (nsid != ns.nsid && nsid != nvme::kBroadcastNsid) continue;
@@ -71,6 +72,7 @@ AdminReply Controller::get_reservation_feature(const AdminRequest& request) cons
   const auto table = namespaces();
   const Namespace* const ns = table->find(sqe.nsid);
   if (ns == nullptr) return refuse(Status::kInvalidNamespace);
+  if (const Status path = access_to(*table, sqe.nsid); !ok(path)) return refuse_path(path);
   if (select != kCurrent) return answer(0);
   if ((sqe.cdw10 & 0xff) == NVME_FEAT_FID_RESV_MASK) {
     return answer(reservation_notices_.mask(ns->nsid));
@@ -83,6 +85,7 @@ AdminReply Controller::set_write_protection(const AdminRequest& request) const {
   const auto table = namespaces();
   const Namespace* const ns = table->find(sqe.nsid);
   if (ns == nullptr) return refuse(Status::kInvalidNamespace);
+  if (const Status path = access_to(*table, sqe.nsid); !ok(path)) return refuse_path(path);
   const uint32_t state = sqe.cdw11;
   if (!ns->protection->offered() || state > NVME_FEAT_NS_WRITE_PROTECT) {
     return refuse(Status::kInvalidField);
@@ -102,6 +105,7 @@ AdminReply Controller::get_write_protection(const AdminRequest& request) const {
   const auto table = namespaces();
   const Namespace* const ns = table->find(sqe.nsid);
   if (ns == nullptr) return refuse(Status::kInvalidNamespace);
+  if (const Status path = access_to(*table, sqe.nsid); !ok(path)) return refuse_path(path);
   if (!ns->protection->offered()) return refuse(Status::kInvalidField);
   if (select == kSupported) return answer(kChangeable | kOfNamespace);
   return answer(select == kDefault || !ns->protection->on() ? NVME_FEAT_NS_NO_WRITE_PROTECT

@@ -17,6 +17,7 @@ namespace mrpool::nvmf_target {
   X(bytes_read, "by these")                                            \
   X(bytes_written, "by these")                                         \
   X(media_errors, "commands that ended in a media error")              \
+  X(path_errors, "commands refused on this path by the state of ANA")  \
   X(authentications, "times that a host has proven itself on a queue") \
   X(authentication_failures, "times that a host has not")              \
   X(busy_ns, "time in which commands were under way, nanoseconds, summed over the workers")

@@ -40,7 +40,8 @@ Status Controller::feature_scope(uint32_t feature, uint32_t nsid) const {
   if (nsid == 0 || nsid == kAllNamespaces) return Status::kSuccess;
   if (feature != NVME_FEAT_FID_ERR_RECOVERY) return Status::kFeatureNotNamespaceSpecific;
   const auto table = namespaces();
-  return table->find(nsid) != nullptr ? Status::kSuccess : Status::kInvalidNamespace;
+  if (table->find(nsid) == nullptr) return Status::kInvalidNamespace;
+  return access_to(*table, nsid);
 }
 
 AdminReply Controller::set_features(const AdminRequest& request) {
@@ -49,7 +50,7 @@ AdminReply Controller::set_features(const AdminRequest& request) {
   const uint32_t value = sqe.cdw11;
   if ((sqe.cdw10 & 1u << 31) != 0) return refuse(Status::kFeatureNotSaveable);
   const Status scope = feature_scope(feature, uint32_t(sqe.nsid));
-  if (scope != Status::kSuccess) return refuse(scope);
+  if (scope != Status::kSuccess) return refuse_path(scope);
   if (feature == NVME_FEAT_FID_KATO) {
     // Rounds up to a multiple of 100 ms, the granularity of KAS.
     constexpr uint32_t kUnit = kKeepAliveGranularity * 100;

@@ -20,13 +20,15 @@ uint8_t block_shift(const storage::Geometry& geometry) {
   return uint8_t(std::countr_zero(geometry.block_size));
 }
 
-AdminReply identify_namespace(const Namespace* ns) {
+AdminReply identify_namespace(const Namespace* ns, bool ana, const AnaStates& access) {
   nvme_id_ns id{};
   if (ns == nullptr) return page_of(id);  // an inactive namespace is all zeroes
   storage::Geometry geometry = ns->volume->geometry();
   geometry.blocks = ns->blocks;  // a later size is reported by an event
   id.nsze = id.ncap = id.nuse = le(geometry.blocks);
   id.nmic = NVME_NS_NMIC_SHARED;
+  if (ana) id.anagrpid = le(ns->ana_group);
+  if (!ok(path_status(access[ns->ana_group]))) id.nuse = 0;
   id.rescap = NVME_NS_RESCAP_WE | NVME_NS_RESCAP_EA | NVME_NS_RESCAP_WERO | NVME_NS_RESCAP_EARO |
               NVME_NS_RESCAP_WEAR | NVME_NS_RESCAP_EAAR | NVME_NS_RESCAP_IEK_13 |
               (ns->reservations->can_persist() ? NVME_NS_RESCAP_PTPL : 0);
@@ -90,7 +92,7 @@ AdminReply Controller::identify(const AdminRequest& request) {
         events_came_ |= note_changed_locked({&ns->nsid, 1});
         ns = nullptr;
       }
-      return identify_namespace(ns);
+      return identify_namespace(ns, subsystem_->ana_reporting, access(*table));
     }
     case NVME_IDENTIFY_CNS_CSI_NS_ACTIVE_LIST:
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);
@@ -162,6 +164,14 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.msdbd = kMaxSglDescriptors;
   id.ofcs = le(uint16_t{1});  // Disconnect
   id.psd[0].mp = le(uint16_t{2500});
+  if (!subsystem_->ana_reporting) return to_bytes(id);
+  id.cmic |= NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
+  id.anatt = kAnaTransitionTime;
+  // A namespace may move to another group, so not NVME_CTRL_ANACAP_GRPID_NO_CHG.
+  id.anacap = NVME_CTRL_ANACAP_OPT | NVME_CTRL_ANACAP_NON_OPT | NVME_CTRL_ANACAP_INACCESSIBLE |
+              NVME_CTRL_ANACAP_PERSISTENT_LOSS | NVME_CTRL_ANACAP_CHANGE;
+  id.anagrpmax = le(kMaxAnaGroups);
+  id.nanagrpid = le(kMaxAnaGroups);
   return to_bytes(id);
 }
 

@@ -33,8 +33,6 @@ constexpr Usual kOfSubsystem[] = {
     {"firmware", "", ImportWeight::kMinor, ""},
     {"version", "1.3|1.4|2.1", ImportWeight::kMinor, "hosts see the version of this daemon"},
     {"ieee_oui", "0x000000", ImportWeight::kMinor, "hosts see none"},
-    {"cntlid_min", "1", ImportWeight::kMinor, "controllers have the ids from 1 on"},
-    {"cntlid_max", "65519", ImportWeight::kMinor, "controllers have the ids from 1 on"},
     {"qid_max", "128", ImportWeight::kMinor, "a host may have 128 I/O queues"},
     {"pi_enable", "0", ImportWeight::kLost, "hosts see no protection information"},
 };
@@ -50,7 +48,7 @@ struct Port {
   uint64_t id = 0;
   std::string address;  // empty: this daemon does not support it
   std::set<std::string> subsystems;
-  std::map<uint64_t, std::string> ana;  // the state of each group
+  std::map<uint64_t, AnaState> ana;  // the state of each group
   std::optional<uint32_t> inline_data;
   std::vector<Referral> referrals;
   std::string name() const { return absl::StrCat("port ", id, " (", address, ")"); }
@@ -153,9 +151,13 @@ class Importer {
     });
     for (std::string& nqn : object.texts("subsystems")) port.subsystems.insert(std::move(nqn));
     object.objects("ana_groups", [&](ImportObject& group) {
-      std::string& state = port.ana[group.number("grpid", 0, kMax32)];
-      state = "optimized";
-      group.object("ana", [&](ImportObject& ana) { state = ana.text("state", state); });
+      AnaState& state = port.ana[group.number("grpid", 0, kMax32)];
+      state = AnaState::kOptimized;
+      group.object("ana", [&](ImportObject& ana) {
+        const auto given = parse_ana_state(ana.text("state", "optimized"));
+        if (!given.ok()) return ana.fail("state", std::string(given.status().message()));
+        state = *given;
+      });
     });
     object.objects("referrals", [&](ImportObject& each) { read_referral(each, port); });
     object.known({"enable"});
@@ -222,6 +224,8 @@ class Importer {
     object.object("attr", [&](ImportObject& attributes) {
       anybody = attributes.flag("allow_any_host", false);
       subsystem.config.serial = attributes.text("serial");
+      read_cntlid(attributes, "cntlid_min", subsystem.config.min_cntlid);
+      read_cntlid(attributes, "cntlid_max", subsystem.config.max_cntlid);
       attributes.usual(kOfSubsystem);
     });
     const std::vector<std::string> hosts = object.texts("allowed_hosts");
@@ -233,6 +237,15 @@ class Importer {
       each.known({"device", "clear_ids", "admin_timeout", "io_timeout"});
     });
     subsystems_.push_back(std::move(subsystem));
+  }
+
+  static void read_cntlid(ImportObject& attributes, std::string_view key, uint16_t& to) {
+    const uint64_t id = attributes.number(key, to, kMax32);
+    if (id >= 1 && id <= kMaxControllerId) {
+      to = uint16_t(id);
+    } else {
+      attributes.fail(key, absl::StrCat("is ", id, "; ids are 1 to ", kMaxControllerId));
+    }
   }
 
   void read_namespace(ImportObject& object, std::vector<ImportedNamespace>& namespaces) {
@@ -250,6 +263,9 @@ class Importer {
     object.object("ana", [&](ImportObject& ana) { ns.group = ana.number("grpid", 1, kMax32); });
     ns.group = object.number("ana_grpid", ns.group, kMax32);
     if (ns.group == 0) ns.group = 1;  // from kernels without ANA
+    if (ns.group > kMaxAnaGroups) {
+      object.fail("ana_grpid", absl::StrCat("is ", ns.group, "; the last one is ", kMaxAnaGroups));
+    }
     object.object("resv", [](ImportObject& reservations) {
       static constexpr Usual kKeys[] = {
           {"enable", "0", ImportWeight::kLost, "hosts cannot reserve the namespace"}};
@@ -304,7 +320,8 @@ class Importer {
     }
     if (ports.empty()) return leave_out("no port with an address of RDMA has it");
     for (ImportedNamespace& ns : subsystem.namespaces) {
-      if (!reachable(ns, ports)) continue;
+      ns.config.ana_group = uint32_t(ns.group);
+      for (const Port* port : ports) add_state(uint32_t(ns.group), *port, subsystem.config.ana);
       subsystem.config.namespaces.push_back(std::move(ns.config));
     }
     if (subsystem.config.namespaces.empty()) return leave_out("it has no namespace to serve");
@@ -312,32 +329,14 @@ class Importer {
     config.subsystems.push_back(std::move(subsystem.config));
   }
 
-  // Checks the ANA state of its group at each port. False: the namespace is omitted.
-  bool reachable(const ImportedNamespace& ns, const std::vector<const Port*>& ports) {
-    std::vector<std::string> closed;
-    for (const Port* port : ports) {
-      const auto group = port->ana.find(ns.group);
-      // A kernel has only the first group unless the user created others.
-      const std::string state = group != port->ana.end() ? group->second
-                                : ns.group == 1          ? "optimized"
-                                                         : "inaccessible";
-      if (state == "optimized") continue;
-      if (state == "non-optimized") {
-        log_.note(ImportWeight::kMinor, ns.path,
-                  absl::StrCat("hosts are not told to prefer other ports than ", port->name()));
-        continue;
-      }
-      closed.push_back(absl::StrCat(port->name(), ", where ANA group ", ns.group, " is ", state));
-    }
-    if (closed.size() == ports.size()) {
-      log_.note(ImportWeight::kLost, ns.path,
-                absl::StrCat("is not served: not accessible at ", closed[0]));
-      return false;
-    }
-    for (const std::string& each : closed) {
-      log_.note(ImportWeight::kWider, ns.path, absl::StrCat("would be accessible at ", each));
-    }
-    return true;
+  // The state of the group at the port, unless it is the usual one.
+  static void add_state(uint32_t group, const Port& port, std::vector<AnaRule>& rules) {
+    const auto at = port.ana.find(group);
+    // A kernel has only the first group unless the user created others.
+    const AnaState state = at != port.ana.end() ? at->second
+                           : group == 1         ? AnaState::kOptimized
+                                                : AnaState::kInaccessible;
+    if (state != AnaState::kOptimized) set_ana_state(rules, {group, port.address, state});
   }
 
   void give_proofs(SubsystemConfig& subsystem) const {

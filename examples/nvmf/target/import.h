@@ -2,8 +2,7 @@
 //
 // It keeps namespaces with their identifiers, the allowed hosts with their authentication keys, and
 // the ports of type rdma. Everything else becomes notes (examples/base/import.h). Notes with the
-// weight kWider must be refused, or accepted by a person. Examples: a subsystem on some ports only,
-// a namespace that ANA made inaccessible.
+// weight kWider must be refused, or accepted by a person. Examples: a subsystem on some ports only.
 //
 // Pure, except ImportOptions::blocks, which reads the block size of devices.
 // docs/operate/import.md has the table of keys.

@@ -21,6 +21,10 @@ static_assert(kMaxTransfer == engine::kMaxTransfer);
 inline constexpr uint16_t kMaxIoQueues = 128;
 // Identify NN. Namespaces may be added and removed below it.
 inline constexpr uint32_t kMaxNamespaces = 1024;
+// Identify ANAGRPMAX and NANAGRPID: groups of namespaces (ana.h).
+inline constexpr uint32_t kMaxAnaGroups = 128;
+// Identify ANATT: hosts wait so long for the end of the state "change". In seconds.
+inline constexpr uint8_t kAnaTransitionTime = 10;
 // Lost hosts whose nsids and stores are remembered (lost_hosts.h).
 inline constexpr size_t kMaxLostHosts = 1024;
 // Identify AERL + 1: outstanding Asynchronous Event Requests of a host.

@@ -29,12 +29,14 @@ const Controller::LogPage Controller::kLogPages[] = {
     {NVME_LOG_LID_FW_SLOT, true, false, 0, &Controller::firmware_log, 0},
     {NVME_LOG_LID_CHANGED_NS, true, false, 0, &Controller::changed_log, kEventNamespace},
     {NVME_LOG_LID_CMD_EFFECTS, true, false, 1 << 1, &Controller::effects_log, 0},
+    {NVME_LOG_LID_ANA, true, false, 0, &Controller::access_log, kEventAccess},
     {NVME_LOG_LID_RESERVATION, true, false, 0, &Controller::reservation_log, kEventReservation},
     {NVME_LOG_LID_DISCOVER, false, true, 0, &Controller::discovery_log, kEventDiscovery},
 };
 
 const Controller::LogPage* Controller::find_log_page(uint32_t id) const {
   const auto* found = std::ranges::find_if(kLogPages, [&](const LogPage& page) {
+    if (page.id == NVME_LOG_LID_ANA && !subsystem_->ana_reporting) return false;
     return page.id == id && (identity_.discovery ? page.discovery : page.storage);
   });
   return found == std::end(kLogPages) ? nullptr : found;

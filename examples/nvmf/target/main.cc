@@ -53,6 +53,22 @@ std::string seen_by(const NamespaceConfig& ns) {
   return ns.hosts->empty() ? "no host" : absl::StrJoin(*ns.hosts, ", ");
 }
 
+// For the report of a reload.
+void add_ana(const SubsystemConfig& subsystem, std::map<std::string, std::string>& to) {
+  for (const AnaRule& rule : subsystem.ana) {
+    to.emplace(absl::StrCat("ANA state of ",
+                            rule.group == 0 ? "all groups" : absl::StrCat("group ", rule.group),
+                            " of ", subsystem.nqn, " at ",
+                            rule.listener.empty() ? "all listeners" : rule.listener),
+               std::string(to_string(rule.state)));
+  }
+  for (const NamespaceConfig& ns : subsystem.namespaces) {
+    if (ns.ana_group <= 1) continue;
+    to.emplace(absl::StrCat("ANA group of ", subsystem.nqn, " ", place_of(ns.nsid)),
+               absl::StrCat(ns.ana_group));
+  }
+}
+
 // `kept`: in a state directory.
 std::string describe(const Namespace& ns, bool kept) {
   const storage::Geometry& geometry = ns.volume->geometry();
@@ -138,6 +154,7 @@ class Daemon final : public engine::Application {
       }
       all.emplace(subsystem.nqn, absl::StrCat(subsystem.serial, "\n", subsystem.model, "\n",
                                               subsystem.traffic_keep_alive ? 1 : 0));
+      add_ana(subsystem, all);
     }
     for (const Referral& referral : control_.config().referrals) {
       all.emplace("referral to " + name_of(referral), referral.secure_channel ? "secure" : "");

@@ -77,6 +77,21 @@ void declare_proof(base::CommandLine& program, SubsystemConfig& subsystem) {
   program.repeatable();
 }
 
+void declare_ana(base::CommandLine& program, SubsystemConfig& subsystem) {
+  program.option("ana-state", "STATE",
+                 "the state of all ANA groups at first: optimized, non_optimized,\n"
+                 "inaccessible, persistent_loss or change",
+                 [&subsystem](std::string_view text) {
+                   const auto state = parse_ana_state(text);
+                   if (state.ok()) set_ana_state(subsystem.ana, {.state = *state});
+                   return state.status();
+                 });
+  program.count("min-cntlid", "the least controller id; daemons with one subsystem need ranges",
+                subsystem.min_cntlid, {.least = 1, .most = kMaxControllerId});
+  program.count("max-cntlid", "the greatest controller id", subsystem.max_cntlid,
+                {.least = 1, .most = kMaxControllerId});
+}
+
 void declare_served(base::CommandLine& program, DaemonOptions& options,
                     SubsystemConfig& subsystem) {
   program.section("What is served");
@@ -97,7 +112,7 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.option(
       "namespace", "STORAGE",
       absl::StrCat("may be repeated; [,nsid=N] gives the id (default: the lowest that is "
-                   "free), [,uuid=UUID] the UUID:\n",
+                   "free), [,uuid=UUID] the UUID, [,anagrpid=N] the ANA group:\n",
                    storage::help()),
       [&subsystem](std::string_view text) {
         NamespaceConfig& ns = subsystem.namespaces.emplace_back();
@@ -108,6 +123,7 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   declare_proof(program, subsystem);
   program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
                subsystem.traffic_keep_alive, false);
+  declare_ana(program, subsystem);
   program.text("config", "FILE",
                "all of this, for several subsystems, as JSON, or what nvmetcli saved; see docs",
                options.config_file);
@@ -116,7 +132,7 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.flag("print-config", "print it as a file for --config, and end", options.print_config);
   program.excludes("config",
                    {"listen", "subnqn", "namespace", "host-nqn", "dhchap-key", "dhchap-ctrlr-key",
-                    "no-traffic-keep-alive"},
+                    "no-traffic-keep-alive", "ana-state", "min-cntlid", "max-cntlid"},
                    "what is served stands in the file, or on the command line");
 }
 

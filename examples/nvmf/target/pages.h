@@ -19,6 +19,13 @@ inline AdminReply refuse(nvme::Status status) {
   return reply;
 }
 
+// As refuse(); the host may try a path error again on another path, so without Do Not Retry.
+inline AdminReply refuse_path(nvme::Status status) {
+  AdminReply reply = refuse(status);
+  if (nvme::is_path_error(status)) reply.status = status;
+  return reply;
+}
+
 inline AdminReply answer(uint64_t result) {
   AdminReply reply;
   reply.result = result;

@@ -110,6 +110,7 @@ class Queue final : public engine::Session {
     std::shared_ptr<engine::StagingFlow> flow{};
     engine::IoAccount* account = nullptr;  // from the first command on
     bool meant = false;                    // Controller::means()
+    nvme::Status path{};                   // not success: refuses commands (ana.h)
     Reservations::Rights rights{};         // while a host holds a reservation
   };
 
@@ -153,6 +154,8 @@ class Queue final : public engine::Session {
   bool refresh_namespaces();
   void release_handles();
   bool meant(const Namespace& ns);
+  nvme::Status path_to(const Namespace& ns) const;
+  nvme::Status path_to_all() const;
   bool use_channel(Command& command, const Namespace& ns);
   void start_io(Command& command);
   void start_read(Command& command);

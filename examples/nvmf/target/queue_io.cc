@@ -19,6 +19,7 @@ bool Queue::refresh_namespaces() {
   release_handles();
   table_ = controller_->namespaces();
   table_version_ = table_->version;
+  const AnaStates access = controller_->access(*table_);
   for (const Namespace& ns : table_->namespaces) {
     Handle handle;
     handle.channel = context_.channels.get(link_.device(), ns.volume);
@@ -27,6 +28,7 @@ bool Queue::refresh_namespaces() {
       handle.memory = handle.channel->memory[link_.device()].get();
     }
     handle.flow = context_.staging.flow(link_.share(), ns.volume.get());
+    handle.path = path_status(access[ns.ana_group]);
     handles_.push_back(std::move(handle));
   }
   return true;
@@ -46,6 +48,17 @@ bool Queue::meant(const Namespace& ns) {
   Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
   if (!handle.meant) handle.meant = controller_->means(ns);
   return handle.meant;
+}
+
+// Not success: ANA refuses commands on this path.
+Status Queue::path_to(const Namespace& ns) const {
+  return handles_[size_t(&ns - table_->namespaces.data())].path;
+}
+
+Status Queue::path_to_all() const {
+  const auto refused =
+      std::ranges::find_if(handles_, [](const Handle& each) { return !ok(each.path); });
+  return refused == handles_.end() ? Status::kSuccess : refused->path;
 }
 
 engine::IoAccount* Queue::account_of(const Namespace& ns) {
@@ -95,6 +108,11 @@ void Queue::dispatch_io(Command& command) {
   const Namespace* const ns = command.plan.ns;
   if (ns != nullptr && !meant(*ns)) {
     return respond(command, with_dnr(Status::kInvalidNamespace));
+  }
+  const Status path = ns != nullptr ? path_to(*ns) : ok(planned) ? path_to_all() : Status::kSuccess;
+  if (!ok(path)) [[unlikely]] {
+    ++counters_->path_errors;
+    return respond(command, path);
   }
   if (!ok(planned)) return respond(command, planned);
   if (ns == nullptr) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -47,6 +48,10 @@ SubsystemOptions options_of(const SubsystemConfig& subsystem) {
   options.allow_any_host = admits_any(subsystem);
   if (subsystem.hosts.has_value()) options.hosts = *subsystem.hosts;
   options.traffic_keep_alive = subsystem.traffic_keep_alive;
+  options.ana_reporting = subsystem.ana_reporting;
+  options.ana = subsystem.ana;
+  options.min_cntlid = subsystem.min_cntlid;
+  options.max_cntlid = subsystem.max_cntlid;
   return options;
 }
 
@@ -150,6 +155,7 @@ absl::Status Service::open(Change& change) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       Namespace& one = served.namespaces.emplace_back();
       one.nsid = ns.nsid;
+      one.ana_group = ns.ana_group;
       if (ns.hosts) one.hosts = std::make_shared<const HostSet>(*ns.hosts);
       if (ns.store.empty()) {
         one.volume = (*opened)[next];
@@ -195,6 +201,24 @@ void Service::add_statistics(engine::Statistics& to) const {
   }
 }
 
+namespace {
+
+// The states at each port of groups that have namespaces.
+void add_access(const NamespaceTable& table, const std::vector<std::string>& listening,
+                metrics::TargetState& to) {
+  std::set<uint32_t> groups;
+  for (const Namespace& ns : table.namespaces) groups.insert(ns.ana_group);
+  for (const std::string& listener : listening) {
+    const AnaStates states = table.ana.at(listener.substr(listener.find("://") + 3));
+    for (const uint32_t group : groups) {
+      to.access.push_back({listener, group, uint32_t(states[group])});
+    }
+  }
+}
+
+}  // namespace
+
+// After the engine, which knows the ports.
 void Service::observe(metrics::Snapshot& to) const {
   to.protocol = "nvme";
   for (const auto& subsystem : target_.subsystems()) {
@@ -210,6 +234,7 @@ void Service::observe(metrics::Snapshot& to) const {
                               .blocks = geometry.blocks,
                               .block_size = geometry.block_size});
     }
+    if (subsystem->ana_reporting) add_access(*table, to.listening, target);
     engine::Statistics counters;
     subsystem->totals().report(counters);
     counters.visit([&target](const std::string& name, uint64_t value) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "examples/storage/uuid.h"
@@ -30,7 +31,7 @@ std::vector<uint32_t> TableChange::nsids_for(std::string_view host_nqn) const {
     if (!was.visible_to(host_nqn)) continue;
     const Namespace* const is = seen(*after, was.nsid);
     if (is == nullptr || is->volume != was.volume || is->uuid != was.uuid ||
-        is->blocks != was.blocks) {
+        is->blocks != was.blocks || is->ana_group != was.ana_group) {
       changed.push_back(was.nsid);
     }
   }
@@ -40,11 +41,23 @@ std::vector<uint32_t> TableChange::nsids_for(std::string_view host_nqn) const {
   return changed;
 }
 
+bool TableChange::changes_access(std::string_view host_nqn, std::string_view local) const {
+  if (before == after) return false;
+  const AnaStates then = before->ana.at(local);
+  const AnaStates now = after->ana.at(local);
+  return std::ranges::any_of(before->namespaces, [&](const Namespace& was) {
+    const Namespace* const is = after->find(was.nsid);
+    if (is == nullptr || !was.visible_to(host_nqn) || !is->visible_to(host_nqn)) return false;
+    return is->ana_group != was.ana_group || then[was.ana_group] != now[is->ana_group];
+  });
+}
+
 Subsystem::Subsystem(SubsystemOptions options, uint32_t workers)
     : nqn(std::move(options.nqn)),
       serial(std::move(options.serial)),
       model(std::move(options.model)),
       traffic_keep_alive(options.traffic_keep_alive),
+      ana_reporting(options.ana_reporting),
       power_on(options.power_on),
       table_(std::make_shared<NamespaceTable>()),
       allow_any_host_(options.allow_any_host),
@@ -66,9 +79,9 @@ std::shared_ptr<const NamespaceTable> Subsystem::namespaces(std::string_view hos
   return some;
 }
 
-TableChange Subsystem::set_namespaces(std::vector<Namespace> namespaces) {
+TableChange Subsystem::set_namespaces(std::vector<Namespace> namespaces, std::vector<AnaRule> ana) {
   const std::lock_guard lock(mutex_);
-  return set_namespaces_locked(std::move(namespaces));
+  return set_namespaces_locked(std::move(namespaces), std::move(ana));
 }
 
 TableChange Subsystem::refresh_sizes() {
@@ -76,7 +89,8 @@ TableChange Subsystem::refresh_sizes() {
   const bool same = std::ranges::all_of(table_->namespaces, [](const Namespace& each) {
     return each.volume->geometry().blocks == each.blocks;
   });
-  return same ? TableChange{table_, table_} : set_namespaces_locked(table_->namespaces);
+  return same ? TableChange{table_, table_}
+              : set_namespaces_locked(table_->namespaces, table_->ana.rules);
 }
 
 namespace {
@@ -91,9 +105,37 @@ uint64_t mark_of(const Namespace& ns) {
   return mark;
 }
 
+// The groups whose descriptors in the log page change at some port: other rules, or other
+// namespaces.
+std::set<uint32_t> changed_groups(const NamespaceTable& before, const NamespaceTable& after) {
+  std::map<uint32_t, std::vector<uint32_t>> then, now;
+  for (const Namespace& each : before.namespaces) then[each.ana_group].push_back(each.nsid);
+  for (const Namespace& each : after.namespaces) now[each.ana_group].push_back(each.nsid);
+  std::set<uint32_t> groups;
+  for (const auto& [group, nsids] : then) {
+    if (!now.contains(group) || now[group] != nsids) groups.insert(group);
+  }
+  for (const auto& [group, nsids] : now) {
+    if (!then.contains(group)) groups.insert(group);
+  }
+  if (before.ana.rules == after.ana.rules) return groups;
+  const auto of = [](const Ana& ana, uint32_t group) {
+    std::vector<AnaRule> rules;
+    std::ranges::copy_if(ana.rules, std::back_inserter(rules), [group](const AnaRule& rule) {
+      return rule.group == 0 || rule.group == group;
+    });
+    return rules;
+  };
+  for (const auto& [group, nsids] : now) {
+    if (of(before.ana, group) != of(after.ana, group)) groups.insert(group);
+  }
+  return groups;
+}
+
 }  // namespace
 
-TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) {
+TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces,
+                                             std::vector<AnaRule> ana) {
   std::sort(namespaces.begin(), namespaces.end(),
             [](const Namespace& a, const Namespace& b) { return a.nsid < b.nsid; });
   auto table = std::make_shared<NamespaceTable>();
@@ -111,6 +153,10 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces) 
       each.protection = same ? before->protection : std::make_shared<WriteProtection>();
     }
   }
+  table->ana = {std::move(ana), table_->ana.changes, table_->ana.group_changes};
+  const std::set<uint32_t> groups = changed_groups(*table_, *table);
+  if (!groups.empty()) ++table->ana.changes;
+  for (const uint32_t group : groups) ++table->ana.group_changes[group];
   TableChange change{table_, table};
   table_ = std::move(table);
   // Release: a queue that sees the version finds the table under the lock.

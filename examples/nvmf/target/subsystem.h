@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/nvmf/target/ana.h"
 #include "examples/nvmf/target/counters.h"
 #include "examples/nvmf/target/reservations.h"
 #include "examples/nvmf/target/write_protection.h"
@@ -52,6 +53,7 @@ struct Namespace {
   // Null in what is to be served: those of the table before, or new ones. Never null in a table.
   std::shared_ptr<Reservations> reservations{};
   std::shared_ptr<WriteProtection> protection{};  // likewise
+  uint32_t ana_group = 1;                         // 1 to kMaxAnaGroups
 
   bool write_protected() const { return volume->geometry().read_only || protection->on(); }
 };
@@ -59,6 +61,7 @@ struct Namespace {
 struct NamespaceTable {
   uint64_t version = 0;
   std::vector<Namespace> namespaces;  // sorted by nsid
+  Ana ana{};
 
   const Namespace* find(uint32_t nsid) const;
   bool volatile_cache() const;
@@ -72,6 +75,9 @@ struct TableChange {
   // The changed nsids to report to the host, of those that it sees: added, removed, with another
   // volume, or with another size.
   std::vector<uint32_t> nsids_for(std::string_view host_nqn) const;
+  // True if a namespace that the host sees, before and after, has another state at the port of
+  // `local`, or another group.
+  bool changes_access(std::string_view host_nqn, std::string_view local) const;
 };
 
 struct SubsystemOptions {
@@ -82,7 +88,12 @@ struct SubsystemOptions {
   HostSet hosts;                   // if not any host
   HostKeyMap keys;                 // of hosts that must authenticate
   bool traffic_keep_alive = true;  // CTRATT.TBKAS
-  Nanoseconds power_on{};          // the start of the target, for SMART
+  bool ana_reporting = true;       // CMIC.ANA
+  std::vector<AnaRule> ana{};
+  // The ids of controllers. Daemons that serve one subsystem together have ranges of their own.
+  uint16_t min_cntlid = 1;
+  uint16_t max_cntlid = kMaxControllerId;
+  Nanoseconds power_on{};  // the start of the target, for SMART
 };
 
 class Subsystem {
@@ -93,6 +104,7 @@ class Subsystem {
   const std::string serial;
   const std::string model;
   const bool traffic_keep_alive;
+  const bool ana_reporting;
   const Nanoseconds power_on;
 
   // All namespaces; for code that does not act for a host.
@@ -100,7 +112,7 @@ class Subsystem {
   // The namespaces that the host sees; with the same version.
   std::shared_ptr<const NamespaceTable> namespaces(std::string_view host_nqn) const;
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  TableChange set_namespaces(std::vector<Namespace> namespaces);
+  TableChange set_namespaces(std::vector<Namespace> namespaces, std::vector<AnaRule> ana = {});
   // Keeps the namespaces and updates their sizes.
   TableChange refresh_sizes();
 
@@ -114,7 +126,7 @@ class Subsystem {
   Totals totals() const;
 
  private:
-  TableChange set_namespaces_locked(std::vector<Namespace> namespaces);
+  TableChange set_namespaces_locked(std::vector<Namespace> namespaces, std::vector<AnaRule> ana);
 
   mutable std::mutex mutex_;
   std::shared_ptr<const NamespaceTable> table_;

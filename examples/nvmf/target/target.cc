@@ -34,6 +34,14 @@ std::string key_of(const Controller::Identity& identity, const Subsystem& subsys
   return key;
 }
 
+// Identify reports serial, model, keep-alive mode and ANA: with other values it is another
+// subsystem.
+bool looks_the_same(const Subsystem& subsystem, const SubsystemOptions& options) {
+  return subsystem.serial == options.serial && subsystem.model == options.model &&
+         subsystem.traffic_keep_alive == options.traffic_keep_alive &&
+         subsystem.ana_reporting == options.ana_reporting;
+}
+
 SubsystemOptions discovery_options() {
   SubsystemOptions options;
   options.nqn = nvme::kDiscoveryNqn;
@@ -79,6 +87,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
   struct Change {
     std::shared_ptr<Controller> controller;
     std::vector<uint32_t> nsids;
+    bool access = false;
   };
   std::vector<std::pair<std::shared_ptr<Controller>, const char*>> ended;
   std::vector<std::shared_ptr<Controller>> discovering;
@@ -90,20 +99,19 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
     for (Served& s : served) {
       std::shared_ptr<Subsystem> subsystem;
       const auto before = subsystems_.find(s.options.nqn);
-      // Identify reports serial, model and keep-alive mode: with other values it is another
-      // subsystem.
-      if (before != subsystems_.end() && before->second->serial == s.options.serial &&
-          before->second->model == s.options.model &&
-          before->second->traffic_keep_alive == s.options.traffic_keep_alive) {
+      if (before != subsystems_.end() && looks_the_same(*before->second, s.options)) {
         subsystem = before->second;
         subsystem->set_hosts(s.options.allow_any_host, s.options.hosts, s.options.keys);
       } else {
         subsystem = std::make_shared<Subsystem>(s.options, options_.workers);
       }
-      changed[subsystem.get()] = subsystem->set_namespaces(std::move(s.namespaces));
+      changed[subsystem.get()] =
+          subsystem->set_namespaces(std::move(s.namespaces), std::move(s.options.ana));
+      ids_[subsystem->nqn].set_range(s.options.min_cntlid, s.options.max_cntlid);
       next.emplace(subsystem->nqn, std::move(subsystem));
     }
     subsystems_ = std::move(next);
+    std::erase_if(ids_, [this](const auto& each) { return !subsystems_.contains(each.first); });
     portals_ = std::move(portals);
     referrals_ = std::move(referrals);
     ++generation_;
@@ -121,8 +129,10 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
                  subsystem.keys(controller->identity().host_nqn) != nullptr) {
         ended.emplace_back(controller, "the host has to prove itself now");
       } else {
-        changes.push_back(
-            {controller, changed[&subsystem].nsids_for(controller->identity().host_nqn)});
+        const TableChange& change = changed[&subsystem];
+        const Controller::Identity& identity = controller->identity();
+        changes.push_back({controller, change.nsids_for(identity.host_nqn),
+                           change.changes_access(identity.host_nqn, identity.local_address)});
       }
     }
   }
@@ -135,7 +145,10 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
                                        controller->subsystem().nqn, ": dropped, ", why)});
     controller->terminate();
   }
-  for (const Change& change : changes) change.controller->namespaces_changed(change.nsids);
+  for (const Change& change : changes) {
+    change.controller->namespaces_changed(change.nsids);
+    if (change.access) change.controller->access_changed();
+  }
   for (const auto& controller : discovering) controller->discovery_changed();
 }
 
@@ -254,7 +267,9 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
   if (controllers_.size() >= options_.max_controllers && !end_discovery_locked()) {
     return {false, Status::kConnectControllerBusy, 0, nullptr};
   }
-  identity.id = free_id_locked();
+  const std::optional<uint16_t> id = free_id_locked(nqn);
+  if (!id) return {false, Status::kConnectControllerBusy, 0, nullptr};
+  identity.id = *id;
   const auto table = subsystem->namespaces(host);
   KnownStores known = identity.discovery ? KnownStores(*table)
                                          : lost_.known(key_of(identity, *subsystem), *table, now);
@@ -262,9 +277,8 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
                                                  *this, std::move(known), now);
   controller->attach_admin(queue.ref, queue.peer_address);
   ++connected_.at(queue.ref.worker).admin;
-  const uint16_t id = controller->identity().id;
-  controllers_.emplace(id, controller);
-  return {false, Status::kSuccess, id, std::move(controller)};
+  controllers_.emplace(*id, controller);
+  return {false, Status::kSuccess, *id, std::move(controller)};
 }
 
 Connected Target::connect_io(const ConnectCommand& command, const ConnectData& data,
@@ -325,12 +339,14 @@ bool Target::draining_locked(std::string_view subsystem, std::string_view host,
          std::ranges::any_of(controllers_, [&](const auto& each) { return drains(*each.second); });
 }
 
-uint16_t Target::free_id_locked() {
+// Nothing: all ids of the subsystem are taken.
+std::optional<uint16_t> Target::free_id_locked(std::string_view nqn) {
+  ControllerIds& ids = ids_.try_emplace(std::string(nqn)).first->second;
   // Continues from the last id, so that ids are not reused soon.
-  do {
-    last_id_ = last_id_ >= kMaxControllerId ? 1 : uint16_t(last_id_ + 1);
-  } while (controllers_.contains(last_id_));
-  return last_id_;
+  for (uint32_t tries = ids.count(); tries > 0; --tries) {
+    if (const uint16_t id = ids.next(); !controllers_.contains(id)) return id;
+  }
+  return std::nullopt;
 }
 
 void Target::disconnected(Controller& controller, uint16_t queue_id) {

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,25 @@ struct QueueFacts {
   uint32_t entries = 0;       // as negotiated by the private data
   std::string local_address;  // "127.0.0.1:4420"
   std::string peer_address;
+};
+
+// The controller ids of a subsystem, one after the other. They are unique in the whole daemon.
+class ControllerIds {
+ public:
+  void set_range(uint16_t min, uint16_t max) {
+    min_ = min;
+    max_ = max;
+  }
+  uint32_t count() const { return uint32_t(max_) - min_ + 1; }
+  uint16_t next() {
+    last_ = last_ < min_ || last_ >= max_ ? min_ : uint16_t(last_ + 1);
+    return last_;
+  }
+
+ private:
+  uint16_t min_ = 1;
+  uint16_t max_ = kMaxControllerId;
+  uint16_t last_ = 0;
 };
 
 struct Connected {
@@ -108,7 +128,7 @@ class Target final : public DiscoverySource {
                           const QueueFacts& queue, Nanoseconds now);
   Connected connect_io(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                        const QueueFacts& queue);
-  uint16_t free_id_locked();
+  std::optional<uint16_t> free_id_locked(std::string_view nqn);
   bool end_discovery_locked();
   bool draining_locked(std::string_view subsystem, std::string_view host,
                        std::span<const uint8_t> host_id) const;
@@ -126,7 +146,7 @@ class Target final : public DiscoverySource {
   std::vector<Referral> referrals_;
   std::vector<QueueCount> connected_;  // by worker
   uint64_t generation_ = 0;
-  uint16_t last_id_ = 0;
+  std::map<std::string, ControllerIds, std::less<>> ids_;  // by subsystem NQN
 };
 
 // Parses the private data of a connection request: the requested queue, or the reason to reject it.

@@ -72,6 +72,9 @@ constexpr Name kNames[] = {
     {Status::kAccessDenied, "access_denied"},
     {Status::kDeallocatedBlock, "deallocated_or_unwritten_block"},
     {Status::kInternalPathError, "internal_path_error"},
+    {Status::kAnaPersistentLoss, "asymmetric_access_persistent_loss"},
+    {Status::kAnaInaccessible, "asymmetric_access_inaccessible"},
+    {Status::kAnaTransition, "asymmetric_access_transition"},
 };
 
 std::string_view name_of(Status status, bool fabrics) {

@@ -70,6 +70,9 @@ enum class Status : uint16_t {
 
   // Path related, type 3: another path may do it.
   kInternalPathError = 0x300,
+  kAnaPersistentLoss = 0x301,
+  kAnaInaccessible = 0x302,
+  kAnaTransition = 0x303,
 };
 
 inline constexpr uint16_t kDnr = 0x4000;   // do not retry
@@ -79,6 +82,8 @@ constexpr Status with_dnr(Status status) { return Status(uint16_t(status) | kDnr
 // Type and code without retry hints.
 constexpr Status code(Status status) { return Status(uint16_t(status) & 0x7ff); }
 constexpr bool ok(Status status) { return code(status) == Status::kSuccess; }
+// Path related: the command itself is fine, and another path may execute it.
+constexpr bool is_path_error(Status status) { return uint16_t(code(status)) >> 8 == 3; }
 constexpr bool do_not_retry(Status status) { return (uint16_t(status) & kDnr) != 0; }
 // Command Retry Delay: 0, or which of the delays of Identify Controller to wait for.
 constexpr unsigned retry_delay(Status status) { return uint16_t(status) >> 11 & 3; }

@@ -84,6 +84,37 @@ TEST_F(Announcement, EveryLogPage) {
   }
 }
 
+// CMIC's bit for ANA stands for the log page, the event, and states that are obeyed.
+TEST_F(Announcement, AsymmetricAccess) {
+  const auto id = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);
+  ASSERT_NE(id.cmic & NVME_CTRL_CMIC_MULTI_ANA_REPORTING, 0);
+  EXPECT_TRUE(ok(log(NVME_LOG_LID_ANA, 64)));
+  EXPECT_STATUS(
+      host_.admin
+          .execute(host_.admin.admin(AdminOpcode::kSetFeatures, NVME_FEAT_FID_ASYNC_EVENT, id.oaes))
+          .status(),
+      Status::kSuccess);
+  EXPECT_NE(id.oaes & NVME_CTRL_OAES_ANA, 0u);
+  const std::pair<uint8_t, AnaState> bits[] = {
+      {NVME_CTRL_ANACAP_OPT, AnaState::kOptimized},
+      {NVME_CTRL_ANACAP_NON_OPT, AnaState::kNonOptimized},
+      {NVME_CTRL_ANACAP_INACCESSIBLE, AnaState::kInaccessible},
+      {NVME_CTRL_ANACAP_PERSISTENT_LOSS, AnaState::kPersistentLoss},
+      {NVME_CTRL_ANACAP_CHANGE, AnaState::kChange}};
+  uint8_t checked = 0;
+  for (const auto& [bit, state] : bits) {
+    world_.serve({"ram:1MiB"}, {{.state = state}});
+    checked |= bit;
+    EXPECT_TRUE((id.anacap & bit) != 0) << to_string(state);
+    EXPECT_TRUE(ok(log(NVME_LOG_LID_ANA, 64)));
+    EXPECT_EQ(uint8_t(host_.admin.memory[32]), uint8_t(state));
+    EXPECT_STATUS(host_.io.execute(host_.io.io(IoOpcode::kRead, 0, 1)).status(),
+                  path_status(state));
+  }
+  EXPECT_EQ(id.anacap & ~checked, 0);
+  world_.serve({"ram:1MiB"});
+}
+
 // Bits of RESCAP, each with the type of reservation that it stands for.
 TEST_F(Announcement, ReservationTypes) {
   const auto id = identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 1);

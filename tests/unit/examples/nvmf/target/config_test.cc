@@ -52,6 +52,44 @@ TEST(ConfigFile, IsReadWhole) {
   EXPECT_EQ(parse_config(kGood)->subsystems[1].serial, b.serial);
 }
 
+TEST(ConfigFile, AnaAndControllerIds) {
+  const auto with = [](std::string_view keys) {
+    std::string text = kGood;
+    return text.insert(text.find("\"serial\""), std::string(keys));
+  };
+  const std::string good = with(R"("min_cntlid": 10, "max_cntlid": 20,
+      "ana_states": [{"ana_state": "non-optimized"},
+                     {"ana_group": 2, "listener": "uiwarp://127.0.0.1",
+                      "ana_state": "inaccessible"}], )");
+  const auto config = parse_config(good);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const SubsystemConfig& a = config->subsystems[0];
+  EXPECT_EQ(a.min_cntlid, 10);
+  EXPECT_EQ(a.max_cntlid, 20);
+  EXPECT_EQ(a.ana, (std::vector<AnaRule>{{.state = AnaState::kNonOptimized},
+                                         {2, "uiwarp://127.0.0.1:4420", AnaState::kInaccessible}}));
+  EXPECT_EQ(a.namespaces[0].ana_group, 1u);
+  // What is written is read as the same.
+  const auto again = parse_config(to_json(*config));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->subsystems[0].ana, a.ana);
+  EXPECT_EQ(again->subsystems[0].max_cntlid, 20);
+
+  const auto wrong = [&](std::string_view keys, std::string_view part) {
+    const std::string error = error_of(with(keys));
+    EXPECT_NE(error.find(part), error.npos) << error;
+  };
+  wrong(R"("min_cntlid": 5, "max_cntlid": 4, )", "min_cntlid 5 is above max_cntlid 4");
+  wrong(R"("ana_states": [{"ana_state": "good"}], )", "'good' is not a state; use optimized");
+  wrong(R"("ana_states": [{}], )", "is not a state");
+  wrong(R"("ana_states": [{"ana_state": "change", "listener": "uiwarp://127.0.0.2"}], )",
+        "\"uiwarp://127.0.0.2:4420\" is not a listener");
+  wrong(R"("ana_states": [{"ana_state": "change", "listener": "uiwarp://localhost"}], )",
+        "ANA needs a numeric address");
+  wrong(R"("ana_states": [{"ana_state": "change", "ana_group": 129}], )", "128");
+  wrong(R"("ana_reporting": false, "ana_states": [{"ana_state": "change"}], )", "no ANA reporting");
+}
+
 TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
   const auto with = [](std::string_view keys) {
     std::string text = kGood;

@@ -122,7 +122,7 @@ TEST_F(ControllerTest, IdentifyController) {
   EXPECT_EQ(id.iorcsz, 1u);
   EXPECT_EQ(id.sgls & 0x100007u, 0x100005u);
   EXPECT_EQ(id.cntrltype, 1);
-  EXPECT_EQ(id.oaes, 1u << 8);
+  EXPECT_EQ(id.oaes, 1u << 8 | 1u << 11);
   EXPECT_NE(id.ctratt & NVME_CTRL_CTRATT_TBKAS, 0u);
   EXPECT_NE(id.kas, 0);
 }
@@ -290,7 +290,7 @@ TEST_F(ControllerTest, LogPages) {
   EXPECT_EQ(effects.iocs[2], 1u);
   EXPECT_EQ(effects.acs[0x80], 0u);
   EXPECT_STATUS(log(*c, 0x70, 1024).status, dnr(Status::kInvalidLogPage));
-  EXPECT_STATUS(log(*c, 0x0c, 64).status, dnr(Status::kInvalidLogPage));
+  EXPECT_STATUS(log(*c, 0x0b, 64).status, dnr(Status::kInvalidLogPage));
   EXPECT_STATUS(log(*c, 2, 512, 516).status, dnr(Status::kInvalidField));  // beyond the end
   EXPECT_STATUS(log(*c, 2, 512, 2).status, dnr(Status::kInvalidField));    // not a dword
   EXPECT_STATUS(log(*c, 2, 2 << 20).status, dnr(Status::kInvalidField));   // beyond MDTS

@@ -250,18 +250,30 @@ TEST(Nvmetcli, APortDoesNotOpenWhatItDidNotHave) {
   EXPECT_EQ(imported->config.listen.size(), 2u);
 }
 
-TEST(Nvmetcli, AnaDecidesWhatIsServed) {
-  EXPECT_THAT(lost(R"("state": "optimized")", R"("state": "inaccessible")"),
-              HasSubstr("is not served: not accessible at port 1"));
-  EXPECT_THAT(minor(R"("state": "optimized")", R"("state": "non-optimized")"),
-              HasSubstr("hosts are not told to prefer other ports"));
-  EXPECT_THAT(lost(R"("ana_grpid": 1)", R"("ana_grpid": 2)"), HasSubstr("ANA group 2"));
+TEST(Nvmetcli, AnaGroupsAndTheirStates) {
+  const auto rules = [](const absl::StatusOr<Imported>& imported) {
+    return imported->config.subsystems[0].ana;
+  };
+  EXPECT_THAT(rules(import(kSaved)), IsEmpty());
+  const std::string port1 = "verbs://10.0.0.1:4421";
+  EXPECT_EQ(rules(with(R"("state": "optimized")", R"("state": "inaccessible")")),
+            (std::vector<AnaRule>{{1, port1, AnaState::kInaccessible}}));
+  EXPECT_EQ(rules(with(R"("state": "optimized")", R"("state": "non-optimized")")),
+            (std::vector<AnaRule>{{1, port1, AnaState::kNonOptimized}}));
+  const auto moved = with(R"("ana_grpid": 1)", R"("ana_grpid": 2)");
+  EXPECT_EQ(moved->config.subsystems[0].namespaces[0].ana_group, 2u);
+  EXPECT_EQ(rules(moved), (std::vector<AnaRule>{{2, port1, AnaState::kInaccessible}}));
+  EXPECT_FALSE(with(R"("state": "optimized")", R"("state": "broken")").ok());
+  EXPECT_FALSE(with(R"("ana_grpid": 1)", R"("ana_grpid": 129)").ok());
   const std::string two = absl::StrReplaceAll(kSaved, {{R"("ports": [{)", R"("ports": [{
     "portid": 2, "addr": {"trtype": "rdma", "adrfam": "ipv4", "traddr": "10.0.0.2"},
     "ana_groups": [{"grpid": 1, "ana": {"state": "inaccessible"}}],
     "subsystems": ["nqn.2026-11.org.example:disk"]}, {)"}});
-  EXPECT_THAT(notes(import(two), ImportWeight::kWider),
-              HasSubstr("would be accessible at port 2 (verbs://10.0.0.2)"));
+  auto both = import(two);
+  EXPECT_EQ(rules(both), (std::vector<AnaRule>{{1, "verbs://10.0.0.2", AnaState::kInaccessible}}));
+  EXPECT_EQ(notes(both, ImportWeight::kWider), "");
+  ASSERT_TRUE(complete(both->config).ok());
+  EXPECT_EQ(rules(both)[0].listener, "verbs://10.0.0.2:4420");
 }
 
 TEST(Nvmetcli, WhatIsOffIsNotServed) {
@@ -278,8 +290,10 @@ TEST(Nvmetcli, WhatHostsSeeOtherwiseIsNamed) {
   EXPECT_THAT(minor("mrpool NVMe-oF target", "Linux"), HasSubstr("attr.model: is \"Linux\""));
   EXPECT_THAT(minor(R"("version": "1.3")", R"("version": "1.2")"), HasSubstr("attr.version"));
   EXPECT_THAT(minor(R"("qid_max": "128")", R"("qid_max": "4")"), HasSubstr("attr.qid_max"));
-  EXPECT_THAT(minor(R"("cntlid_min": "1")", R"("cntlid_min": "9")"), HasSubstr("attr.cntlid_min"));
-  EXPECT_THAT(minor("65519", "99"), HasSubstr("attr.cntlid_max"));
+  EXPECT_EQ(with(R"("cntlid_min": "1")", R"("cntlid_min": "9")")->config.subsystems[0].min_cntlid,
+            9);
+  EXPECT_EQ(with("65519", "99")->config.subsystems[0].max_cntlid, 99);
+  EXPECT_FALSE(with("65519", "70000").ok());
   EXPECT_THAT(lost(R"("pi_enable": "0", "qid)", R"("pi_enable": "1", "qid)"),
               HasSubstr("attr.pi_enable"));
   EXPECT_THAT(minor(R"("version": "1.3")", R"("version": "1.3", "ieee_oui": "0x123456")"),
@@ -318,15 +332,18 @@ TEST(Nvmetcli, IsTakenByTheDaemon) {
   EXPECT_EQ(good->service.engine.threads, 2u);
   EXPECT_EQ(good->service.in_capsule, 16384u);
 
-  const std::string closed = absl::StrReplaceAll(kSaved, {{R"("ports": [{)", R"("ports": [{
+  const std::string closed =
+      absl::StrReplaceAll(kSaved, {{R"("ports": [{)", R"("ports": [{
     "portid": 2, "addr": {"trtype": "rdma", "adrfam": "ipv4", "traddr": "10.0.0.2"},
-    "ana_groups": [{"grpid": 1, "ana": {"state": "inaccessible"}}],
-    "subsystems": ["nqn.2026-11.org.example:disk"]}, {)"}});
+    "subsystems": ["nqn.2026-11.org.example:b"]}, {)"},
+                                   {R"("subsystems": [{)", R"("subsystems": [{
+    "nqn": "nqn.2026-11.org.example:b", "attr": {"allow_any_host": "1", "serial": "b"},
+    "namespaces": [{"nsid": 1, "enable": 1, "device": {"path": "/srv/b"}}]}, {)"}});
   const auto refused = options(closed);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--import-anyway"));
   const auto accepted = options(closed, {"--import-anyway"});
   ASSERT_TRUE(accepted.ok()) << accepted.status();
-  EXPECT_EQ(accepted->notes.size(), 1u);
+  EXPECT_EQ(accepted->notes.size(), 2u);
 
   const auto nothing = options(absl::StrReplaceAll(kSaved, {{"\"rdma\"", "\"tcp\""}}));
   EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("nothing to listen on"));

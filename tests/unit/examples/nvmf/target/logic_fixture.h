@@ -108,6 +108,7 @@ class TargetFixture : public ::testing::Test {
     Target::Served open;
     open.options.nqn = kNqn;
     open.options.serial = "s1";
+    open.options.ana = rules_;
     open.namespaces = namespaces_;
     Target::Served closed;
     closed.options.nqn = kPrivateNqn;
@@ -149,6 +150,7 @@ class TargetFixture : public ::testing::Test {
   RecordingHost host_;
   std::vector<Namespace> namespaces_{make_namespace(1, "ram:1MiB"),
                                      make_namespace(3, "ram:1MiB,bs=512")};
+  std::vector<AnaRule> rules_;
   Nanoseconds now_ = std::chrono::seconds(100);
   uint64_t next_queue_ = 1;
   Target target_{{.workers = 1}, host_};

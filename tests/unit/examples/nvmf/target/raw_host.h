@@ -60,12 +60,18 @@ class World {
     if (service_ != nullptr) stop();
   }
 
+  void serve(const std::vector<std::string>& specs, const std::vector<AnaRule>& ana) {
+    ana_ = ana;
+    serve(specs, with_faults_);
+    ana_.clear();
+  }
   void serve(const std::vector<std::string>& specs, bool with_faults = false) {
     with_faults_ = with_faults;
     Config config;
     config.listen = {"uiwarp://127.0.0.1:4420"};
     SubsystemConfig subsystem;
     subsystem.nqn = kSubsystem;
+    subsystem.ana = ana_;
     for (const std::string& spec : specs) {
       NamespaceConfig ns;
       ns.storage = spec;
@@ -116,6 +122,7 @@ class World {
  private:
   std::shared_ptr<Device> target_device_ = uiwarp::make_device({.seed = 12}, network);
   bool with_faults_ = false;
+  std::vector<AnaRule> ana_;
   std::unique_ptr<Service> service_;
 };
 

@@ -1,0 +1,98 @@
+#include "examples/nvmf/target/ana.h"
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "examples/base/ip_address.h"
+#include "mrpool/device.h"
+
+namespace mrpool::nvmf_target {
+
+using nvme::Status;
+
+namespace {
+
+constexpr AnaState kStates[] = {AnaState::kOptimized, AnaState::kNonOptimized,
+                                AnaState::kInaccessible, AnaState::kPersistentLoss,
+                                AnaState::kChange};
+static_assert(std::size(kStates) == std::size(kAnaStateNames));
+
+// True if everything that `inner` is about is in `outer` too.
+bool covers(const AnaRule& outer, const AnaRule& inner) {
+  return (outer.group == 0 || outer.group == inner.group) &&
+         (outer.listener.empty() || outer.listener == inner.listener);
+}
+
+}  // namespace
+
+std::string_view to_string(AnaState state) {
+  const auto* const at = std::ranges::find(kStates, state);
+  return at == std::end(kStates) ? "unknown" : kAnaStateNames[at - std::begin(kStates)];
+}
+
+absl::StatusOr<AnaState> parse_ana_state(std::string_view text) {
+  std::string name(text);
+  std::ranges::replace(name, '-', '_');
+  const auto* const at = std::ranges::find(kAnaStateNames, name);
+  if (at != std::end(kAnaStateNames)) return kStates[at - std::begin(kAnaStateNames)];
+  std::string names;
+  for (const std::string_view each : kAnaStateNames) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(each));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", std::string(text), "' is not a state; use ", names));
+}
+
+Status path_status(AnaState state) {
+  switch (state) {
+    case AnaState::kOptimized:
+    case AnaState::kNonOptimized:
+      return Status::kSuccess;
+    case AnaState::kInaccessible:
+      return Status::kAnaInaccessible;
+    case AnaState::kPersistentLoss:
+      return Status::kAnaPersistentLoss;
+    case AnaState::kChange:
+      return Status::kAnaTransition;
+  }
+  return Status::kAnaInaccessible;
+}
+
+void set_ana_state(std::vector<AnaRule>& rules, AnaRule rule) {
+  std::erase_if(rules, [&](const AnaRule& each) { return covers(rule, each); });
+  rules.push_back(std::move(rule));
+}
+
+bool came_through(const std::string& listener, std::string_view local) {
+  const auto address = Address::parse(listener);
+  if (!address.ok()) return false;
+  uint16_t port = 0;
+  const std::string_view digits = local.substr(local.rfind(':') + 1);
+  std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (address->port != 0 && address->port != port) return false;
+  if (address->host.empty()) return true;
+  const auto own = base::IpAddress::parse(address->host);
+  const auto asked = base::IpAddress::parse(base::host_of(local));
+  if (!own || !asked) return false;
+  if (own->wildcard()) return own->ipv6() || !asked->ipv6();
+  return own->to_string() == asked->to_string();
+}
+
+AnaStates Ana::at(std::string_view local) const {
+  AnaStates states;
+  states.fill(AnaState::kOptimized);
+  for (const AnaRule& rule : rules) {
+    if (!rule.listener.empty() && !came_through(rule.listener, local)) continue;
+    if (rule.group == 0) {
+      states.fill(rule.state);
+    } else if (rule.group <= kMaxAnaGroups) {
+      states[rule.group] = rule.state;
+    }
+  }
+  return states;
+}
+
+}  // namespace mrpool::nvmf_target

@@ -1,0 +1,70 @@
+// Asymmetric Namespace Access (ANA): how well hosts reach the namespaces of each group through each
+// port.
+//
+// Every namespace belongs to a group. A group has one state at each port, by rules. A
+// namespace table carries the rules, so a change of a state reaches hosts like a change of a
+// namespace: the queues see a new table with their next command.
+//
+// Thread safety: values. Clauses: [base] 8.1 ANA, 5.14.1.12 its log page.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "examples/nvmf/target/limits.h"
+#include "examples/protocol/nvme/wire.h"
+
+namespace mrpool::nvmf_target {
+
+enum class AnaState : uint8_t {
+  kOptimized = 0x1,
+  kNonOptimized = 0x2,
+  kInaccessible = 0x3,
+  kPersistentLoss = 0x4,
+  kChange = 0xf,
+};
+inline constexpr std::string_view kAnaStateNames[] = {
+    "optimized", "non_optimized", "inaccessible", "persistent_loss", "change",
+};
+std::string_view to_string(AnaState state);
+// Takes the kernel's notation too: "non-optimized". InvalidArgument names the states.
+absl::StatusOr<AnaState> parse_ana_state(std::string_view text);
+
+// The status of a command that needs a namespace in that state; success: it may run. Without Do Not
+// Retry, because another path may execute it.
+nvme::Status path_status(AnaState state);
+
+// A state that was set. Of the rules for a group and a port, the last is valid.
+struct AnaRule {
+  uint32_t group = 0;         // 0: all groups
+  std::string listener = {};  // "uiwarp://10.0.0.1:4420"; empty: all ports
+  AnaState state = AnaState::kOptimized;
+
+  bool operator==(const AnaRule&) const = default;
+};
+// Adds a rule and removes those that it replaces.
+void set_ana_state(std::vector<AnaRule>& rules, AnaRule rule);
+// True if a connection to `local` ("10.0.0.1:4420") came through the listener. A listener of port 0
+// has any port.
+bool came_through(const std::string& listener, std::string_view local);
+
+// The states at one port, by group.
+using AnaStates = std::array<AnaState, kMaxAnaGroups + 1>;
+
+// The part of a namespace table.
+struct Ana {
+  std::vector<AnaRule> rules{};
+  // Since the start: how often the log page changed at some port, as a whole and for each group.
+  uint64_t changes = 0;
+  std::map<uint32_t, uint64_t> group_changes{};
+
+  AnaStates at(std::string_view local) const;
+};
+
+}  // namespace mrpool::nvmf_target
