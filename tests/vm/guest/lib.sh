@@ -214,11 +214,14 @@ host_discover() {
   nvme discover -t rdma -a "$ADDR" -s $PORT --hostnqn=$HOST_NQN --hostid=$HOST_ID "$@"
 }
 
+host_login() {  # [OPTIONS]
+  nvme connect -t rdma -a "$ADDR" -s $PORT -n $NQN --hostnqn=$HOST_NQN --hostid=$HOST_ID \
+    --nr-io-queues=2 "$@"
+}
 # host_connect [OPTIONS]: connects and sets CTRL (nvme0).
 host_connect() {
   nvme_rdma
-  nvme connect -t rdma -a "$ADDR" -s $PORT -n $NQN --hostnqn=$HOST_NQN --hostid=$HOST_ID \
-    --nr-io-queues=2 "$@"
+  host_login "$@"
   find_ctrl
 }
 find_ctrl() {
