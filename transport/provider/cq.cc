@@ -152,6 +152,7 @@ int poll_cq(ibv_cq* abi, int entries, ibv_wc* wc) {
   if (!session.ok()) return -EIO;
   if (cq->count == 0) cq->engine->drive();
   const int taken = cq->pop(entries, wc);
+  cq->engine->count_poll(taken == 0);
   polls_in_vain = taken > 0 ? 0 : polls_in_vain + 1;
   return taken;
 }

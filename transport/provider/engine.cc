@@ -33,9 +33,6 @@ namespace {
 constexpr timespec kNapTime{.tv_sec = 0, .tv_nsec = 200'000};
 // How often it looks whether it is the last one, after pthread_exit() in main().
 constexpr timespec kLastThreadTime{.tv_sec = 0, .tv_nsec = 20'000'000};
-// So many rounds of the program since the last look mean that it polls; fewer, that it wakes up
-// now and then and goes back to sleep.
-constexpr uint64_t kPolling = 16;
 // How long the thread polls without finding work before it sleeps, while the program sleeps too.
 // One that does not may have work of its own for the core, or poll memory: the thread then sleeps
 // at once, and the kernel wakes it when bytes come.
@@ -157,7 +154,7 @@ void Engine::serve() {
   auto busy = std::chrono::steady_clock::now();
   while (!ended_.load(std::memory_order_relaxed)) {
     const uint64_t polls = polls_.load(std::memory_order_relaxed);
-    const bool program_polls = polls - seen > kPolling;
+    const bool program_polls = polls != seen;
     seen = polls;
     if (!program_polls) end_if_last();
     if (program_polls && armed_.load(std::memory_order_relaxed) == 0) {
@@ -166,7 +163,7 @@ void Engine::serve() {
     }
     bool asleep = false;
     {
-      const std::lock_guard lock(mutex_);
+      const std::unique_lock lock = lock_patiently();
       const guard::DeviceScope device(guard_);
       if (guard_ != nullptr) report_touches();
       if (reactor_->poll() > 0) {
@@ -218,17 +215,28 @@ void Engine::wake() {
 }
 
 void Engine::keep_asleep() {
-  // A program that polls, or posts many requests before it does, is to have the reactor for itself:
-  // the thread wakes up and naps.
+  // A program that waits for completions is to have the reactor for itself: the thread wakes up and
+  // naps.
   const bool sleeps = armed_.load(std::memory_order_relaxed) > 0;
+  const int rounds = sleeps ? kRoundsToArm : polls_in_vain() ? 0 : 1;
   const int result = errno;  // of the call that ends
   bool armed = false;
-  for (int i = 0; sleeps && reactor_fd_ >= 0 && !armed && i < kRoundsToArm; ++i) {
+  for (int i = 0; reactor_fd_ >= 0 && !armed && i < rounds; ++i) {
     if (i > 0) reactor_->poll();
     armed = reactor_->arm();
   }
   if (!armed) wake();
   errno = result;
+}
+
+std::unique_lock<std::mutex> Engine::lock_patiently() {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  for (int i = 0; !lock.owns_lock() && i < kMostYields; ++i) {
+    ::sched_yield();
+    (void)lock.try_lock();
+  }
+  if (!lock.owns_lock()) lock.lock();
+  return lock;
 }
 
 void Engine::let_sessions_in() {

@@ -54,9 +54,11 @@ class Engine final : public Poller {
 
   // All below: inside a Session.
   // A round of the reactor for a program that polls.
-  void drive() {
-    polls_.fetch_add(1, std::memory_order_relaxed);
-    reactor_->poll();
+  void drive() { reactor_->poll(); }
+  // After each poll of a Cq: whether it brought nothing.
+  void count_poll(bool in_vain) {
+    vain_polls_ = in_vain ? vain_polls_ + 1 : 0;
+    if (polls_in_vain()) polls_.fetch_add(1, std::memory_order_relaxed);
   }
   // A Cq was armed (+1) or fired (-1).
   void count_armed(int change);
@@ -97,8 +99,13 @@ class Engine final : public Poller {
   // Ends the process when no thread of the program is left.
   void end_if_last();
   void wake();
+  // The program waits for completions and nothing else. Inside a Session.
+  bool polls_in_vain() const { return vain_polls_ >= kVainPolls; }
   // After a Session that found the thread asleep: lets it sleep on, or wakes it.
   void keep_asleep();
+  // The thread takes the lock. A Session that has it may have been interrupted on the same
+  // processor: it gets the processor back first.
+  std::unique_lock<std::mutex> lock_patiently();
   // The thread, without the lock: lets those that wait for it go first.
   void let_sessions_in();
   static void before_fork();
@@ -128,8 +135,13 @@ class Engine final : public Poller {
   std::unordered_map<const Qp*, QpObject*> owners_;
   std::vector<QpObject*> stalled_;
 
+  // So many polls in a row without a completion mean that the program waits for one. A program that
+  // polls memory asks a Cq once or twice for what it has sent.
+  static constexpr uint32_t kVainPolls = 4;
+  uint32_t vain_polls_ = 0;  // in a row
+
   // The thread.
-  std::atomic<uint64_t> polls_{0};
+  std::atomic<uint64_t> polls_{0};  // by a program that waits for completions
   // Sessions that want the lock. It publishes nothing: a count that is seen late costs a wait.
   std::atomic<int> waiting_{0};
   std::atomic<int> armed_{0};
