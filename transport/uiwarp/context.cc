@@ -187,6 +187,10 @@ bool Context::poll() {
 bool Context::arm() {
   if (!lists_->ready.empty() || !lists_->deferred.empty() || !lists_->dirty.empty()) return false;
   if (!lists_->withholding.empty()) return false;  // rounds must go by
+  // Of a message that has waited no byte comes that would wake the reactor.
+  bool goes_on = false;
+  lists_->hot.for_each([&](UiwarpQp& qp) { goes_on |= qp.can_go_on(); });
+  if (goes_on) return false;
   lists_->hot.for_each([this](UiwarpQp& qp) { make_cold(qp); });
   armed_ = true;
   return true;

@@ -90,6 +90,8 @@ class UiwarpQp final : public Qp,
   // For the Context's round. True when there was something to do.
   bool receive();
   bool send();
+  // A message has waited for a receive, and the next round goes on with it.
+  bool can_go_on() const { return receiver_.holds() && core_.receive_side().may_go_on(); }
   void wait_for_bytes();
   void stop_watching();
 

@@ -50,6 +50,7 @@ class QpCore {
   SegmentHandler& segments() { return receive_; }
   // For what waits for a receive.
   ReceiveSide& receive_side() { return receive_; }
+  const ReceiveSide& receive_side() const { return receive_; }
   // For the stream.
   bool build(TxBatch& batch) { return send_.build(batch); }
   void sent(size_t bytes) { send_.sent(bytes); }

@@ -472,6 +472,18 @@ TEST_P(Seeded, SendsWaitForReceivesOfAnEmptySrq) {
   EXPECT_TRUE(test.world.until([&] { return sent[kSends - 1].done(); }));
 }
 
+// Nothing else would wake it: the peer's bytes are here.
+TEST(EmptySrq, TheReactorDoesNotSleepWhenAReceiveHasComeForASend) {
+  EmptySrq test(4, Nanoseconds::max());
+  Recorded sent, received;
+  test.send(sent);
+  test.settle();
+  test.world.reactor.poll();
+  test.receive(received);
+  EXPECT_FALSE(test.world.reactor.arm());
+  EXPECT_TRUE(test.world.until([&] { return received.done(); }));
+}
+
 TEST(EmptySrq, ASendEndsTheConnectionWhenItMayNotWait) {
   EmptySrq test(4, Nanoseconds::zero());
   Recorded sent;
