@@ -301,7 +301,7 @@ absl::Status check_integrity_pool(const MrPool* pool, const Pd& pd, const RwLimi
   }
   if (pool == nullptr || pool->options().type != MrPoolType::kIntegrity) {
     return absl::FailedPreconditionError(
-        "RwLimits::integrity needs a pool of MrPoolType::kIntegrity beside the other one");
+        "RwLimits::integrity needs a pool of MrPoolType::kIntegrity in addition to the other one");
   }
   return check_pool(*pool, pd, needs.integrity_access);
 }
@@ -325,8 +325,8 @@ absl::StatusOr<std::unique_ptr<RwContext>> RwContext::create(Qp& qp, MrPool* poo
   if (queue.max_send_wr < needs.send_wr || queue.max_send_sge < needs.send_sge) {
     return absl::FailedPreconditionError(
         absl::StrCat("the Qp has max_send_wr ", queue.max_send_wr, " and max_send_sge ",
-                     queue.max_send_sge, "; rw_queue_needs says ", needs.send_wr, " and ",
-                     needs.send_sge, ", beside the caller's own requests"));
+                     queue.max_send_sge, "; rw_queue_needs computes ", needs.send_wr, " and ",
+                     needs.send_sge, ", in addition to the caller's own requests"));
   }
   if (needs.pool_mrs > 0) {
     if (pool == nullptr) {

@@ -63,8 +63,7 @@ absl::StatusOr<Address> Address::parse(std::string_view uri) {
       return wrong(uri, "there is no IPv6 address in the brackets");
     }
     rest = rest.substr(close + 1);
-    if (!rest.empty() && rest.front() != ':')
-      return wrong(uri, "there is something behind the ']'");
+    if (!rest.empty() && rest.front() != ':') return wrong(uri, "there is something after the ']'");
     if (!rest.empty()) port = rest.substr(1);
   } else {
     const size_t colon = rest.find(':');

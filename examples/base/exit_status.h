@@ -8,19 +8,19 @@
 namespace mrpool::base {
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitIo = 1;          // an I/O failed, data was wrong, or the store is another
-inline constexpr int kExitUsage = 2;       // the command line, or it does not fit what is there
-inline constexpr int kExitConnection = 3;  // no connection, refused, or lost for good
+inline constexpr int kExitIo = 1;     // an I/O or a verification failed, or the store was replaced
+inline constexpr int kExitUsage = 2;  // the command line, or it does not fit what is there
+inline constexpr int kExitConnection = 3;  // no connection, refused, or lost
 inline constexpr int kExitInterrupted = 130;
 // The same for the end of an initiator's --help.
 inline constexpr const char* kExitStatuses = R"(Exit status:
   0    done
-  1    an I/O failed, data was wrong, another store took the place of the one in use, or the output
+  1    an I/O failed, a verification failed, another store replaced the one in use, or the output
        could not be written
-  2    the command line is wrong, or asks for what does not fit: a range, an input, a block size,
+  2    the command line is wrong, or does not fit the target: a range, an input, a block size,
        more queues than the target grants
-  3    no connection: unreachable, refused or lost for good; or the name is not there, or this
-       machine has no resources left
+  3    no connection: unreachable, refused or lost permanently; or the name does not exist, or this
+       machine lacks resources
   130  interrupted
 )";
 // What an error ends with: the one table, for every program.

@@ -73,7 +73,7 @@ uint64_t ImportObject::number(std::string_view key, uint64_t otherwise, uint64_t
   uint64_t number = 0;
   const std::string text = text_of(*value, path(key));
   if (absl::SimpleAtoi(text, &number) && number <= most) return number;
-  fail(key, absl::StrCat("\"", text, "\" is no whole number from 0 to ", most));
+  fail(key, absl::StrCat("\"", text, "\" is not a whole number from 0 to ", most));
   return otherwise;
 }
 

@@ -154,8 +154,8 @@ absl::Status log_set_level(std::string_view level) {
   const auto severity = parse_severity(level);
   if (!severity) {
     return absl::InvalidArgumentError(
-        absl::StrCat("\"", printable(level),
-                     "\" is no log level; there are ERROR, WARNING, NOTICE, ", "INFO and DEBUG"));
+        absl::StrCat("\"", printable(level), "\" is not a log level; use ERROR, WARNING, NOTICE, ",
+                     "INFO and DEBUG"));
   }
   set_log_severity(*severity);
   return absl::OkStatus();

@@ -45,7 +45,7 @@ absl::StatusOr<std::string> credential_path(const std::string& name) {
                             name, ":/etc/mrpool/", name, " into the unit"));
   }
   if (name.empty() || name[0] == '.' || name.find('/') != name.npos) {
-    return bad(absl::StrCat("credential:", name, " is no name of a credential"));
+    return bad(absl::StrCat("credential:", name, " is not a name of a credential"));
   }
   return absl::StrCat(folder, "/", name);
 }

@@ -11,7 +11,7 @@ namespace mrpool::control {
 void Methods::add(Method method) {
   std::string name = method.name;
   if (!methods_.emplace(name, std::move(method)).second) {
-    std::fprintf(stderr, "the method %s is there twice\n", name.c_str());
+    std::fprintf(stderr, "the method %s is defined twice\n", name.c_str());
     std::abort();
   }
 }

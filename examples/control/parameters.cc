@@ -113,7 +113,7 @@ absl::Status check_all(std::span<const Parameter> declared, const json::object& 
     if (known == declared.end()) {
       const std::string there_are = absl::StrJoin(
           declared, ", ", [](std::string* to, const Parameter& each) { to->append(each.name); });
-      return bad("\"", name, "\" is no parameter here; ",
+      return bad("\"", name, "\" is not a parameter of this method; ",
                  declared.empty() ? "there are none" : "there are: ", there_are);
     }
     // Clients send null for parameters that were not given.

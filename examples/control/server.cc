@@ -69,7 +69,7 @@ class Client : public std::enable_shared_from_this<Client> {
   }
   // Too many clients: sends an error and closes the connection.
   void refuse(size_t most) {
-    log(absl::StrCat(who_, " refused: ", most, " clients are there"));
+    log(absl::StrCat(who_, " refused: ", most, " clients are connected"));
     last_ = true;
     send(boost::json::serialize(error_answer(
              nullptr, absl::ResourceExhaustedError(absl::StrCat(
@@ -123,7 +123,7 @@ class Client : public std::enable_shared_from_this<Client> {
     waiting_bytes_ += text.size();
     answers_.push_back(std::move(text));
     if (waiting_bytes_ > shared_->options.max_answers) {
-      return drop("does not take its answers, and too many wait");
+      return drop("does not read its answers, and too many wait");
     }
     if (answers_.size() == 1) write();
   }
@@ -132,7 +132,7 @@ class Client : public std::enable_shared_from_this<Client> {
     timer_.expires_after(shared_->options.patience);
     timer_.async_wait([weak = weak_from_this()](Error error) {
       const auto self = weak.lock();
-      if (!error && self != nullptr) self->drop("does not take its answers");
+      if (!error && self != nullptr) self->drop("does not read its answers");
     });
     socket_.async_write_some(
         asio::buffer(answers_.front().data() + written_, answers_.front().size() - written_),

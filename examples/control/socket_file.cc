@@ -36,7 +36,7 @@ absl::Status check_stale(const std::string& path, const sockaddr_un& address) {
   }
   if (!S_ISSOCK(info.st_mode)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, " is there and is no socket; remove it, or name another path"));
+        absl::StrCat(path, " is not a socket; remove it, or choose another path"));
   }
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return absl::ResourceExhaustedError(absl::StrCat(path, ": ", strerror(errno)));
@@ -54,7 +54,7 @@ absl::Status bind_file(int fd, const std::string& path, const sockaddr_un& addre
   if (::bind(fd, generic(address), sizeof address) == 0) return absl::OkStatus();
   if (errno != EADDRINUSE) {
     return absl::FailedPreconditionError(absl::StrCat(
-        path, ": ", strerror(errno), errno == ENOENT ? "; make its folder first" : ""));
+        path, ": ", strerror(errno), errno == ENOENT ? "; create its folder first" : ""));
   }
   if (absl::Status status = check_stale(path, address); !status.ok()) return status;
   ::unlink(path.c_str());

@@ -72,7 +72,7 @@ absl::StatusCode code_of(int64_t code) {
 
 absl::StatusOr<json::value> result_of(const json::value& answer) {
   const json::object* object = answer.if_object();
-  if (object == nullptr) return absl::DataLossError("the answer is no JSON-RPC");
+  if (object == nullptr) return absl::DataLossError("the answer is not JSON-RPC");
   if (const json::value* result = object->if_contains("result")) return *result;
   const json::value* error = object->if_contains("error");
   const json::object* told = error == nullptr ? nullptr : error->if_object();
@@ -90,9 +90,9 @@ absl::StatusOr<Client> Client::connect(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", path, "\" is no path of a socket: 1 to ",
-                                                   sizeof(address.sun_path) - 1,
-                                                   " bytes; write a shorter one"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", path, "\" is not a path for a socket: 1 to ",
+                     sizeof(address.sun_path) - 1, " bytes; write a shorter one"));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   Client client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -153,7 +153,7 @@ absl::StatusOr<json::value> Client::receive() {
       if (passed >= timeout) {
         return absl::DeadlineExceededError(absl::StrCat(
             "no answer after ", std::chrono::duration_cast<std::chrono::seconds>(passed).count(),
-            " s; the daemon may still do it. Look, or wait for longer with --timeout"));
+            " s; the daemon may still do it. Check, or wait longer with --timeout"));
       }
       const auto seconds = std::chrono::floor<std::chrono::seconds>(passed);
       if (seconds > told) waiting(told = seconds);
@@ -164,7 +164,8 @@ absl::StatusOr<json::value> Client::receive() {
     if (got <= 0) return absl::DataLossError("the daemon ended the connection without an answer");
     json::error_code error;
     parser.write_some(bytes.data(), size_t(got), error);
-    if (error) return absl::DataLossError(absl::StrCat("the answer is no JSON: ", error.message()));
+    if (error)
+      return absl::DataLossError(absl::StrCat("the answer is not JSON: ", error.message()));
   }
   return parser.release();
 }

@@ -138,7 +138,7 @@ absl::Status add_lun(Conversation& conversation, const Words& words) {
   const std::string& what = words.store.empty() ? words.storage : words.store;
   if (what.empty()) {
     return missing(
-        "--store is missing; store list shows those there are; or write --storage, as "
+        "--store is missing; store list shows them; or write --storage, as "
         "file:/srv/disk.img");
   }
   json::object parameters{{"name", words.target}, {"bdev_name", what}};
@@ -163,13 +163,13 @@ void add_targets(Commands& commands) {
                   return absl::OkStatus();
                 });
   create.repeatable();
-  create.text("alias", "TEXT", "a name for people", words->alias);
-  base::CommandLine& remove = commands.add("target-delete", "end an iSCSI target and its sessions",
-                                           kKind, [words](Conversation& conversation) {
-                                             return conversation.change("iscsi_delete_target_node",
-                                                                        {{"name", words->target}},
-                                                                        "deleted " + words->target);
-                                           });
+  create.text("alias", "TEXT", "a descriptive name", words->alias);
+  base::CommandLine& remove = commands.add(
+      "target-delete", "delete an iSCSI target and end its sessions", kKind,
+      [words](Conversation& conversation) {
+        return conversation.change("iscsi_delete_target_node", {{"name", words->target}},
+                                   "deleted " + words->target);
+      });
   base::CommandLine& show = commands.add(
       "lun-list", "list the LUNs of a target", kKind,
       [words](Conversation& conversation) { return print_luns(conversation, words->target); });
@@ -183,7 +183,7 @@ void add_targets(Commands& commands) {
   add.excludes("store", {"storage"}, "a LUN serves one of them");
   base::CommandLine& end =
       commands.add("lun-remove", "end a LUN", kKind, [words](Conversation& conversation) {
-        if (!words->lun) return missing("--lun is missing; lun list shows those there are");
+        if (!words->lun) return missing("--lun is missing; lun list shows them");
         return conversation.change("mrpool_iscsi_target_node_remove_lun",
                                    {{"name", words->target}, {"lun_id", *words->lun}},
                                    absl::StrCat("removed LUN ", *words->lun));

@@ -68,7 +68,7 @@ absl::StatusOr<json::array> subsystems(Conversation& conversation, const std::st
   }
   if (found.empty() && !nqn.empty()) {
     return absl::NotFoundError(
-        absl::StrCat("there is no subsystem ", nqn, "; subsystem list shows those there are"));
+        absl::StrCat("there is no subsystem ", nqn, "; subsystem list shows them"));
   }
   return found;
 }
@@ -115,7 +115,7 @@ void add_subsystems(Commands& commands) {
         return conversation.change("nvmf_create_subsystem", parameters, "created " + words->nqn);
       });
   create.operand("NQN", "the subsystem's name", kNqn, words->nqn);
-  create.text("serial", "TEXT", "its serial number (default: follows from the NQN)", words->serial);
+  create.text("serial", "TEXT", "its serial number (default: derived from the NQN)", words->serial);
   create.text("model", "TEXT", "its model", words->model);
   create.flag("any-host", "let any host connect", words->any);
   create.count("min-cntlid", "the least controller id (default: 1)", words->min_cntlid,
@@ -123,7 +123,7 @@ void add_subsystems(Commands& commands) {
   create.count("max-cntlid", "the greatest controller id (default: 65519)", words->max_cntlid,
                {.least = 1});
   base::CommandLine& remove =
-      commands.add("subsystem-delete", "end a subsystem; its hosts are disconnected", kKind,
+      commands.add("subsystem-delete", "delete a subsystem; its hosts are disconnected", kKind,
                    [words](Conversation& conversation) {
                      return conversation.change("nvmf_delete_subsystem", {{"nqn", words->nqn}},
                                                 "deleted " + words->nqn);
@@ -164,7 +164,7 @@ absl::Status print_namespaces(Conversation& conversation, const std::string& nqn
 // Updates the size of a namespace's store: a null store gets the given size, a file's size is read
 // again.
 absl::Status resize(Conversation& conversation, const Words& words) {
-  if (words.nsid == 0) return missing("--nsid is missing; namespace list shows those");
+  if (words.nsid == 0) return missing("--nsid is missing; namespace list shows them");
   const auto found = subsystems(conversation, words.nqn);
   if (!found.ok()) return found.status();
   for (const json::value& each : list(found->front(), "namespaces")) {
@@ -172,7 +172,7 @@ absl::Status resize(Conversation& conversation, const Words& words) {
     return resize_store(conversation, shown(each, "name"), words.size);
   }
   return absl::NotFoundError(
-      absl::StrCat(words.nqn, " has no namespace ", words.nsid, "; namespace list shows those"));
+      absl::StrCat(words.nqn, " has no namespace ", words.nsid, "; namespace list shows them"));
 }
 
 // The commands for namespaces that only some hosts see.
@@ -211,7 +211,7 @@ void add_namespaces(Commands& commands) {
       "namespace-add", "serve a store as a namespace", kKind,
       [words](Conversation& conversation) -> absl::Status {
         if (words->store.empty()) {
-          return missing("--store is missing; store list shows those there are");
+          return missing("--store is missing; store list shows them");
         }
         json::object ns{{"bdev_name", words->store}};
         if (words->nsid != 0) ns["nsid"] = words->nsid;
@@ -227,28 +227,29 @@ void add_namespaces(Commands& commands) {
   add.operand("NQN", "the subsystem's name", kNqn, words->nqn);
   add.required("--store NAME");
   add.text("store", "TEXT", "the name of the store", words->store);
-  add.count("nsid", "its id (default: the lowest that is free)", words->nsid, {.least = 1});
+  add.count("nsid", "its id (default: the lowest free one)", words->nsid, {.least = 1});
   add.text("uuid", "TEXT", "its UUID (default: that of the store)", words->uuid);
   add.flag("hidden", "no host sees it until namespace reveal", words->hidden);
   add.count("ana-group", "its ANA group (default: 1)", words->group, {.least = 1});
   base::CommandLine& remove =
-      commands.add("namespace-remove", "end a namespace; its store stays", kKind,
+      commands.add("namespace-remove", "remove a namespace; its store stays", kKind,
                    [words](Conversation& conversation) {
                      if (words->nsid == 0)
-                       return missing("--nsid is missing; namespace list shows those");
+                       return missing("--nsid is missing; namespace list shows them");
                      return conversation.change("nvmf_subsystem_remove_ns",
                                                 {{"nqn", words->nqn}, {"nsid", words->nsid}},
                                                 absl::StrCat("removed namespace ", words->nsid));
                    });
   base::CommandLine& grow = commands.add(
-      "namespace-resize", "give a namespace's store another size, or look at its file again", kKind,
+      "namespace-resize",
+      "change the size of a namespace's null store, or read its file's size again", kKind,
       [words](Conversation& conversation) { return resize(conversation, *words); });
   for (base::CommandLine* each : {&remove, &grow}) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
     each->required("--nsid N");
     each->count("nsid", "the namespace", words->nsid, {.least = 1});
   }
-  grow.size("size", "of a null store (default: what the file has by now)", words->size);
+  grow.size("size", "of a null store (default: the current size of the file)", words->size);
   add_visibility(commands);
 }
 
@@ -294,7 +295,7 @@ void add_hosts(Commands& commands) {
   for (base::CommandLine* each : pair) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
     each->text("host", "TEXT", "the host's NQN", words->host);
-    each->excludes("any", {"host"}, "any host is one that need not be listed");
+    each->excludes("any", {"host"}, "with --any hosts need not be listed");
   }
 }
 
@@ -322,7 +323,7 @@ absl::Status change_listener(Conversation& conversation, const Words& words, boo
 void add_listeners(Commands& commands) {
   const auto words = std::make_shared<Words>();
   base::CommandLine& show =
-      commands.add("listener-list", "list where hosts can reach a subsystem", kKind,
+      commands.add("listener-list", "list the addresses of a subsystem", kKind,
                    [words](Conversation& conversation) -> absl::Status {
                      const auto found = subsystems(conversation, words->nqn);
                      if (!found.ok()) return found.status();

@@ -30,7 +30,7 @@ absl::StatusOr<json::object> address_of(const std::string& text) {
   const size_t bracket = text.rfind(']');
   if (scheme == text.npos || colon == scheme || (bracket != text.npos && colon < bracket)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "\"", text, "\" is no address; write rdma://10.0.0.9:4420 or tcp://[fd00::9]:8009"));
+        "\"", text, "\" is not an address; write rdma://10.0.0.9:4420 or tcp://[fd00::9]:8009"));
   }
   json::object address;
   address["trtype"] = text.substr(0, scheme);
@@ -65,18 +65,18 @@ absl::Status change(Conversation& conversation, const Words& words, const char* 
 
 void add_referrals(Commands& commands) {
   const auto words = std::make_shared<Words>();
-  commands.add("referral-list", "list the services elsewhere that discovery tells hosts of", kKind,
+  commands.add("referral-list", "list the referrals that discovery announces", kKind,
                print_referrals);
   base::CommandLine& add = commands.add(
-      "referral-add", "tell hosts of a discovery service elsewhere", kKind,
+      "referral-add", "announce a discovery service elsewhere", kKind,
       [words](Conversation& conversation) {
-        return change(conversation, *words, "nvmf_discovery_add_referral", "hosts are told of ");
+        return change(conversation, *words, "nvmf_discovery_add_referral", "discovery announces ");
       });
   base::CommandLine& remove =
-      commands.add("referral-remove", "no longer tell hosts of a service elsewhere", kKind,
+      commands.add("referral-remove", "no longer announce a service elsewhere", kKind,
                    [words](Conversation& conversation) {
                      return change(conversation, *words, "nvmf_discovery_remove_referral",
-                                   "hosts are no longer told of ");
+                                   "discovery no longer announces ");
                    });
   for (base::CommandLine* each : {&add, &remove}) {
     each->operand("ADDRESS", "rdma://HOST:PORT or tcp://HOST:PORT, with a numeric host",

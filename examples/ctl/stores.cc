@@ -52,7 +52,7 @@ absl::Status print_statistics(Conversation& conversation) {
 absl::Status resize_store(Conversation& conversation, const std::string& name, uint64_t size) {
   if (size == 0) {
     return conversation.change("bdev_aio_rescan", {{"name", name}},
-                               absl::StrCat("looked at the size of ", name, " again"));
+                               absl::StrCat("read the size of ", name, " again"));
   }
   constexpr uint64_t kMebibyte = 1 << 20;
   if (size % kMebibyte != 0) {
@@ -80,26 +80,25 @@ void add_stores(Commands& commands) {
         return conversation.change("mrpool_store_create", parameters, "created " + words->name);
       });
   create.required("--storage STORAGE");
-  create.text("storage", "TEXT", "what it is: ram:SIZE, null:SIZE or file:PATH, with options",
-              words->storage);
+  create.text("storage", "TEXT", "ram:SIZE, null:SIZE or file:PATH, with options", words->storage);
   create.count("block-size", "bytes of a block: 512 or 4096", words->block_size);
-  create.text("uuid", "TEXT", "its UUID (default: follows from what it is)", words->uuid);
+  create.text("uuid", "TEXT", "its UUID (default: derived from the store)", words->uuid);
   base::CommandLine& remove =
-      commands.add("store-delete", "close a store that nobody uses; a file stays", "",
+      commands.add("store-delete", "close a store that nothing uses; a file stays", "",
                    [words](Conversation& conversation) {
                      return conversation.change("mrpool_store_delete", {{"name", words->name}},
                                                 "deleted " + words->name);
                    });
   base::CommandLine& grow =
-      commands.add("store-resize", "give a null store another size, or look at a file's again", "",
-                   [words](Conversation& conversation) {
+      commands.add("store-resize", "change the size of a null store, or read a file's size again",
+                   "", [words](Conversation& conversation) {
                      return resize_store(conversation, words->name, words->size);
                    });
-  grow.size("size", "of a null store (default: what the file has by now)", words->size);
+  grow.size("size", "of a null store (default: the current size of the file)", words->size);
   for (base::CommandLine* each : {&create, &remove, &grow}) {
     each->operand("NAME", "the store", "disk", words->name);
   }
-  commands.add("stats", "show what was done with each store", "", print_statistics);
+  commands.add("stats", "show reads and writes of each store", "", print_statistics);
 }
 
 }  // namespace mrpool::ctl

@@ -64,7 +64,7 @@ class Filter {
     if (error_ == 0) error_ = ::seccomp_load(context_.get());
     if (error_ == 0) return absl::OkStatus();
     return absl::FailedPreconditionError(
-        absl::StrCat("--seccomp: the kernel takes no filter of system calls: ",
+        absl::StrCat("--seccomp: the kernel refuses a filter of system calls: ",
                      absl::ErrnoToStatus(-error_, "seccomp").message(),
                      "; under systemd, add SystemCallFilter=seccomp to the unit, or leave it out"));
   }

@@ -149,7 +149,7 @@ class MainLoop {
       managed_.reloaded();
       if (!status.ok()) {
         base::log({.event = base::Event::kReloadRefused,
-                   .message = absl::StrCat("reload refused, all stays as it was: ", said(status),
+                   .message = absl::StrCat("reload refused, nothing changed: ", said(status),
                                            rights_hint(application_.service().options(), status))});
         return;
       }

@@ -52,11 +52,12 @@ absl::StatusOr<std::unique_ptr<metrics::HttpServer>> serve_http(const char* prog
   const auto where = metrics::parse_http_address(options.http);
   if (!where.ok()) return where.status();
   if (!where->loopback && token->empty()) {
-    base::log({.event = base::Event::kStatusExposed,
-               .message = absl::StrCat(
-                   program, ": --http ", options.http,
-                   ": everybody who reaches this address reads the names of hosts and stores; give "
-                   "--http-token-file, or serve 127.0.0.1 alone")});
+    base::log(
+        {.event = base::Event::kStatusExposed,
+         .message = absl::StrCat(
+             program, ": --http ", options.http,
+             ": everyone who can reach this address can read the names of hosts and stores; give "
+             "--http-token-file, or serve 127.0.0.1 alone")});
   }
   metrics::HttpSite site({.token = *std::move(token), .loopback = where->loopback},
                          source_of(program, application));

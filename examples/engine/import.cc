@@ -68,9 +68,9 @@ BlockSize look_at_blocks(const std::string& path) {
 
 void declare_import_options(base::CommandLine& program, ImportOptions& options) {
   program.section("Files of the kernel's target");
-  program.choice<std::string>("import-transport", "what its ports are listened on with",
-                              options.transport, {{"verbs", "verbs"}, {"uiwarp", "uiwarp"}});
-  program.flag("import-anyway", "serve it even where that lets in more than the file says",
+  program.choice<std::string>("import-transport", "transport of its ports", options.transport,
+                              {{"verbs", "verbs"}, {"uiwarp", "uiwarp"}});
+  program.flag("import-anyway", "serve it even if that grants more access than the file",
                options.accept_wider);
 }
 
@@ -89,7 +89,7 @@ absl::Status refuse_wider(std::span<const ImportNote> notes, const ImportOptions
   const std::string wider = list(notes, ImportWeight::kWider);
   if (wider.empty() || options.accept_wider) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("this would let in more than the file says:", wider,
+      absl::StrCat("this would grant more access than the file:", wider,
                    "\nchange the file, or write --import-anyway if that is meant"));
 }
 
@@ -116,7 +116,7 @@ absl::Status explain(const absl::Status& status, std::span<const ImportNote> not
   const std::string lost = list(notes, ImportWeight::kLost);
   if (status.ok() || lost.empty()) return status;
   return absl::Status(status.code(),
-                      absl::StrCat(status.message(), "\nof the file, this is left out:", lost));
+                      absl::StrCat(status.message(), "\nomitted from the file:", lost));
 }
 
 absl::StatusOr<base::JsonText> parse_object(std::string_view json) {

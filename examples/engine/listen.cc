@@ -38,7 +38,7 @@ absl::Status complete_listen(std::vector<std::string>& listen, uint16_t port_of_
     }
     if (!seen.insert(address).second) {
       return absl::InvalidArgumentError(
-          absl::StrCat("\"", address, "\" is listened on twice; leave one of them out"));
+          absl::StrCat("\"", address, "\" is configured twice; leave one of them out"));
     }
   }
   return absl::OkStatus();

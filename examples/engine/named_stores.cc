@@ -34,7 +34,7 @@ absl::Status name_memory(NamedStore& store) {
 
 absl::Status complete_store(NamedStore& store, uint32_t block_size) {
   if (!valid_store_name(store.name)) {
-    return bad("\"", store.name, "\" is no name of a store; use up to ", kMaxName,
+    return bad("\"", store.name, "\" is not a name for a store; use up to ", kMaxName,
                " printable characters without blanks, slashes, commas and quotes, as Malloc0");
   }
   if (store.storage.empty()) {

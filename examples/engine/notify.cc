@@ -24,7 +24,7 @@ absl::StatusOr<std::optional<std::chrono::nanoseconds>> read_watchdog() {
   constexpr uint64_t kMost = 1'000'000'000'000;
   if (!absl::SimpleAtoi(text, &microseconds) || microseconds == 0 || microseconds > kMost) {
     return absl::InvalidArgumentError(
-        absl::StrCat("WATCHDOG_USEC=", text, " is no number of microseconds from 1 to ", kMost));
+        absl::StrCat("WATCHDOG_USEC=", text, " is not a number of microseconds from 1 to ", kMost));
   }
   const char* const pid = std::getenv("WATCHDOG_PID");
   if (pid != nullptr && absl::StrCat(::getpid()) != pid) return std::nullopt;

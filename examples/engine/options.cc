@@ -111,9 +111,9 @@ void continue_logging(const Options& before, const Options& now) {
 }
 
 void declare_options(base::CommandLine& program, Options& options) {
-  program.count("threads", "workers, a thread each", options.threads, kThreads);
+  program.count("threads", "worker threads", options.threads, kThreads);
   program.duration("spin", "how long to poll before sleeping", options.spin, kSpin);
-  program.size("staging", "memory of each thread for data under way; commands wait for it",
+  program.size("staging", "memory of each thread for data in transfer; commands wait for it",
                options.staging, kStaging);
   program.count("mrs", "entries of each device's MR pool; transfers wait for them", options.mrs,
                 kMrs);
@@ -124,34 +124,35 @@ void declare_options(base::CommandLine& program, Options& options) {
                 kConnections);
   program.duration("stall-timeout", "drop a connection with a transfer that takes longer",
                    options.stall_timeout, kStall);
-  program.flag("retry-listen", "try again, each second, to listen on an address that is not up yet",
+  program.flag("retry-listen", "retry each second to listen on an address that is not up yet",
                options.retry_listen);
-  program.duration("storage-timeout", "report a store that does not answer for so long",
+  program.duration("storage-timeout", "report a store that does not answer for this long",
                    options.storage_timeout, kStorage);
-  program.duration("stop-timeout", "end by then when told to, whatever is still under way",
+  program.duration("stop-timeout", "time limit of a stop, even with I/O outstanding",
                    options.stop_timeout, kStop);
   program.text("state-dir", "DIR",
-               "where the UUIDs of stores are kept, and what else outlives the daemon",
+               "directory for UUIDs of stores and other state that outlives the daemon",
                options.state_dir);
   program.option("control", "PATH",
-                 "take commands on a Unix socket there: JSON-RPC, as SPDK's rpc.py sends it",
+                 "accept commands on this Unix socket: JSON-RPC, as SPDK's rpc.py sends it",
                  [&options](std::string_view path) {
                    options.control = path;
                    return control::check_socket_path(options.control);
                  });
   program.option("http", "HOST:PORT",
-                 "serve metrics and a status page there, as 127.0.0.1:9464 (default: nowhere)",
+                 "serve metrics and a status page there, as 127.0.0.1:9464 (default: not served)",
                  [&options](std::string_view text) {
                    options.http = text;
                    return metrics::parse_http_address(text).status();
                  });
   program.text("http-token-file", "FILE",
-               "what --http asks for as a bearer token; mode 600, or credential:NAME",
+               "file with the bearer token that --http requires; mode 600, or credential:NAME",
                options.http_token_file);
-  program.text("user", "NAME[:GROUP]",
-               "who to become, when root has started this and all is open; no right is left",
-               options.user);
-  program.choice("core-dump", "what a core dump holds: without-data has no memory with hosts' data",
+  program.text(
+      "user", "NAME[:GROUP]",
+      "user to switch to, without privileges, once sockets and stores are open; if root starts it",
+      options.user);
+  program.choice("core-dump", "content of a core dump: without-data omits memory with hosts' data",
                  options.core_dump, kCoreDumps);
   program.choice("seccomp",
                  "the kernel refuses system calls that serving does not need, or logs them",
@@ -159,11 +160,12 @@ void declare_options(base::CommandLine& program, Options& options) {
   program.implies("enforce");
   program.flag("verbose", "report why connections end; the same as --log-level info",
                options.verbose);
-  program.choice("log-level", "what is logged on stderr: this and what is worse", options.log_level,
+  program.choice("log-level", "lowest level that is logged on stderr", options.log_level,
                  kSeverities);
-  program.choice("log-format",
-                 "of the log on stderr; auto: journal where stderr is systemd's journal, else text",
-                 options.log_format, kFormats);
+  program.choice(
+      "log-format",
+      "format of the log on stderr; auto: journal if stderr is systemd's journal, else text",
+      options.log_format, kFormats);
   program.duration("slow-command", "report a store with a request that took longer",
                    options.slow_command, kSlow);
 }
@@ -243,7 +245,7 @@ absl::Status refuse_changes(const std::vector<std::string>& keys) {
   if (keys.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(absl::StrJoin(keys, ", "),
-                   " cannot change while the daemon runs; restart it, or write what was there"));
+                   " cannot change while the daemon runs; restart it, or restore the old value"));
 }
 
 }  // namespace mrpool::engine

@@ -41,7 +41,7 @@ absl::StatusOr<Place> place_of(int fd, const std::string& name) {
   int type = 0;
   socklen_t size = sizeof listens;
   if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0) {
-    return bad(absl::StrCat(what, "is no socket; write ListenStream= in the socket unit"));
+    return bad(absl::StrCat(what, "is not a socket; write ListenStream= in the socket unit"));
   }
   size = sizeof type;
   (void)::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
@@ -51,7 +51,7 @@ absl::StatusOr<Place> place_of(int fd, const std::string& name) {
   const bool internet = address.ss_family == AF_INET || address.ss_family == AF_INET6;
   if (!internet || type != SOCK_STREAM || listens == 0) {
     return bad(absl::StrCat(what,
-                            "is no listening TCP socket; write ListenStream=ADDRESS:PORT and "
+                            "is not a listening TCP socket; write ListenStream=ADDRESS:PORT and "
                             "Accept=no in the socket unit"));
   }
   std::array<char, NI_MAXHOST> host;
@@ -85,7 +85,7 @@ absl::StatusOr<std::shared_ptr<const PassedSockets>> PassedSockets::from_environ
   if (pid == nullptr || count_text == nullptr || absl::StrCat(::getpid()) != pid) return sockets;
   int count = 0;
   if (!absl::SimpleAtoi(count_text, &count) || count < 0 || count > kMost) {
-    return bad(absl::StrCat("LISTEN_FDS=", count_text, " is no number from 0 to ", kMost));
+    return bad(absl::StrCat("LISTEN_FDS=", count_text, " is not a number from 0 to ", kMost));
   }
   const char* const names_text = std::getenv("LISTEN_FDNAMES");
   std::vector<std::string> names;
@@ -126,7 +126,7 @@ absl::Status PassedSockets::check(std::span<const std::string> listen) const {
     if (wanted) continue;
     return bad(absl::StrCat("the service manager has a socket on ", where,
                             socket.name.empty() ? "" : absl::StrCat(" (", socket.name, ")"),
-                            ", which no address of \"listen\" names; write uiwarp://", where,
+                            ", which matches no address of \"listen\"; write uiwarp://", where,
                             ", or remove its ListenStream= from the socket unit"));
   }
   return absl::OkStatus();

@@ -50,10 +50,10 @@ absl::Status check_threads() {
     if (absl::IsNotFound(status.status())) continue;  // a thread that has ended meanwhile
     if (!status.ok()) return status.status();
     if (const std::string left = capabilities_left(*status); !left.empty()) {
-      return absl::InternalError(absl::StrCat("--user: a thread still has rights: ", left));
+      return absl::InternalError(absl::StrCat("--user: a thread still has capabilities: ", left));
     }
   }
-  if (::setuid(0) == 0) return absl::InternalError("--user: root could be had again");
+  if (::setuid(0) == 0) return absl::InternalError("--user: the process could become root again");
   return absl::OkStatus();
 }
 
@@ -66,7 +66,7 @@ absl::StatusOr<Account> find_account(const std::string& text) {
   if (user == nullptr && absl::SimpleAtoi(parts[0], &number)) user = ::getpwuid(number);
   if (user == nullptr) {
     return bad(absl::StrCat("there is no user '", parts[0],
-                            "'; make it first (adduser --system), or name another"));
+                            "'; create it first (adduser --system), or choose another"));
   }
   Account account{.name = user->pw_name, .uid = user->pw_uid, .gid = user->pw_gid};
   if (parts.size() > 1) {
@@ -75,7 +75,7 @@ absl::StatusOr<Account> find_account(const std::string& text) {
     if (group == nullptr) return bad(absl::StrCat("there is no group '", parts[1], "'"));
     account.gid = group->gr_gid;
   }
-  if (account.uid == 0) return bad("root has all rights; name a user without any");
+  if (account.uid == 0) return bad("root has all privileges; choose a user without any");
   if (::geteuid() != 0 && ::geteuid() != account.uid) {
     return bad(absl::StrCat("only root can become ", account.name, ", and this process runs as ",
                             ::geteuid(), "; leave --user out"));

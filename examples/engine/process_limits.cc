@@ -65,14 +65,14 @@ std::vector<std::string> fit(const ProcessLimits& limits, const ProcessNeeds& ne
   if (left < wanted) {
     lacking.push_back(absl::StrCat(
         "only ", uint64_t{options.possible_connections} * needs.threads, " of ", wanted,
-        " connections can be had: they need ", wanted + others, " descriptors, the limit is ",
+        " connections are possible: they need ", wanted + others, " descriptors, the limit is ",
         limits.descriptors,
         "; raise it (ulimit -Hn, LimitNOFILE= of systemd) or lower --max-connections"));
   }
   const uint64_t staging = needs.threads * options.staging;
   if (needs.verbs && limits.locked_memory < staging) {
     lacking.push_back(
-        absl::StrCat("verbs devices lock the memory that they use: staging memory alone needs ",
+        absl::StrCat("verbs devices lock the memory that they use: the staging memory needs ",
                      staging >> 20, " MiB, the limit is ", limits.locked_memory >> 20,
                      " MiB; raise it (ulimit -Hl, LimitMEMLOCK= of systemd)"));
   }

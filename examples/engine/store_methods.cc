@@ -52,7 +52,7 @@ std::string scheme_of(const std::string& storage) { return storage.substr(0, sto
 // Parameters for the layout of a disk's blocks, which is fixed in this daemon.
 std::vector<Parameter> plain_blocks() {
   const char* const plain = "blocks have no metadata here";
-  const char* const no_hint = "hosts are given no such hint";
+  const char* const no_hint = "hosts get no such hint";
   return {control::only("md_size", 0, plain),
           control::only("md_interleave", false, plain),
           control::only("dif_type", 0, plain),
@@ -74,7 +74,7 @@ std::vector<Parameter> and_more(std::vector<Parameter> first, const std::vector<
 }
 
 Parameter uuid_parameter() {
-  return control::text("uuid", "of the store; default: follows from what it is");
+  return control::text("uuid", "of the store; default: derived from the store");
 }
 Parameter name_parameter() { return required(control::text("name", "the name of the store")); }
 
@@ -127,7 +127,7 @@ class StoreMethods {
 
   void add_delete(const std::string& name, std::vector<std::string> schemes) {
     methods_.add({.name = name,
-                  .summary = "close a store that no place has",
+                  .summary = "close a store that nothing uses",
                   .parameters = {name_parameter()},
                   .changes = true,
                   .start = [this, schemes = std::move(schemes)](const Given& given, Reply reply) {
@@ -147,7 +147,7 @@ class StoreMethods {
 
   void add_memory(const std::string& prefix, const char* scheme, const char* default_name) {
     add_create(
-        prefix + "_create", "make a store in memory, or one that keeps nothing",
+        prefix + "_create", "create a store in memory, or one that discards data",
         and_more(
             {control::text("name", "default: the next free one"),
              required(control::number("num_blocks", "how many blocks", 1)),
@@ -196,7 +196,7 @@ class StoreMethods {
         });
     add_delete(prefix + "_delete", {"file"});
     methods_.add({.name = prefix + "_rescan",
-                  .summary = "look at the size of a file or a device, and tell hosts",
+                  .summary = "read the size of a file or a device again and notify hosts",
                   .parameters = {name_parameter()},
                   .changes = true,
                   .start = [this](const Given& given, Reply reply) {
@@ -262,7 +262,7 @@ class StoreMethods {
   void add_resize() {
     methods_.add(
         {.name = "bdev_null_resize",
-         .summary = "give a store that keeps nothing another size, and tell hosts",
+         .summary = "change the size of a null store and notify hosts",
          .parameters = {name_parameter(),
                         required(control::number("new_size", "MiB", 1, UINT64_MAX / kMebibyte))},
          .changes = true,
@@ -285,7 +285,7 @@ class StoreMethods {
 
   void add_any() {
     add_create(
-        "mrpool_store_create", "open a store of any kind, as --help writes it",
+        "mrpool_store_create", "open a store of any kind, in the notation of --help",
         {name_parameter(), required(control::text("storage", "as file:/srv/disk.img,direct")),
          control::number("block_size", "bytes of a block: 512 or 4096", 512, 4096),
          uuid_parameter()},
@@ -301,14 +301,14 @@ class StoreMethods {
   }
 
   void add_lists() {
-    methods_.add(
-        {.name = "bdev_get_bdevs",
-         .summary = "the stores, named or not",
-         .parameters = {control::text("name", "this one only"),
-                        control::number("timeout", "no effect: nothing appears by itself")},
-         .run = [this](const Given& given) { return list(given); }});
+    methods_.add({.name = "bdev_get_bdevs",
+                  .summary = "the stores, with or without a name",
+                  .parameters = {control::text("name", "this one only"),
+                                 control::number("timeout",
+                                                 "no effect: stores do not appear by themselves")},
+                  .run = [this](const Given& given) { return list(given); }});
     methods_.add({.name = "bdev_get_iostat",
-                  .summary = "what hosts have read and written of the places that have stores",
+                  .summary = "reads and writes of each store",
                   .parameters = {control::texts("names", "these only"),
                                  control::only("per_channel", false, "counts are of all threads"),
                                  control::choice("reset_mode", "counts are not reset", {"none"})},

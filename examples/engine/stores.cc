@@ -32,7 +32,7 @@ const char* words(storage::Error error) {
     case storage::Error::kReadOnly:
       return "the store is read only";
     case storage::Error::kUnsupported:
-      return "the store cannot do it";
+      return "the store does not support it";
     case storage::Error::kNotReady:
       return "the store is not ready";
     case storage::Error::kInaccessible:

@@ -15,11 +15,11 @@ constexpr std::array<std::string_view, 6> kPatterns{"read",      "write", "randr
                                                     "randwrite", "rw",    "randrw"};
 
 constexpr const char* kNotes =
-    R"(One pass is made over the region, in which each block has its turn once. --runtime ends it early;
-with --time_based passes follow each other until then. With --norandommap random offsets are drawn
-whether they had their turn or not. With --verify every block carries a CRC32C, its place and the
-number of its write: damaged, misplaced and stale data are told apart, and at the end all that was
-written is read back. Jobs of sequential and of verified loads each work on their own slice of the
+    R"(A load makes one pass over the region and uses each block once. --runtime ends it early; with
+--time_based it makes further passes until then. With --norandommap random offsets are independent,
+so a pass may use a block several times. With --verify every block has a CRC32C, its place and the
+number of its write: damaged, misplaced and stale data are distinguished, and all written blocks
+are read back at the end. Jobs of sequential and of verified loads each use their own slice of the
 region.
 )";
 
@@ -42,9 +42,8 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
   add_options(command, options.range, "where the region starts",
               "length of the region (default: to the end)");
   command.duration("runtime", "how long at most (default: no limit)", options.runtime);
-  command.flag("time_based", "go on for the whole --runtime, however often the region is done",
-               options.time_based);
-  command.flag("norandommap", "draw random offsets without regard to those drawn before",
+  command.flag("time_based", "repeat the region until --runtime has passed", options.time_based);
+  command.flag("norandommap", "draw random offsets independently; blocks may repeat",
                options.norandommap);
   command.duration("ramp_time", "unmeasured start of a timed run", options.ramp_time);
   command.count("rwmixread",
@@ -52,9 +51,9 @@ void add_options(base::CommandLine& command, Options& options, const Limits& lim
                 options.rwmixread, {.most = 100});
   command.count("rate_iops", "I/Os per second and job at most (default: no limit)",
                 options.rate_iops);
-  command.choice<bool>("verify",
-                       "check every block read, and read back at the end what was written",
-                       options.verify, {{"none", false}, {"crc32c", true}});
+  command.choice<bool>(
+      "verify", "check every block that is read, and read back all written blocks at the end",
+      options.verify, {{"none", false}, {"crc32c", true}});
   command.count("randseed", "seed of offsets and data (default: drawn, and printed)",
                 options.randseed);
   command.section("Report");

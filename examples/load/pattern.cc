@@ -75,9 +75,9 @@ std::string describe(BlockFault fault, std::span<const std::byte> block,
       return absl::StrCat(where, " has no verify header (magic ", absl::Hex(header.magic), ")");
     case BlockFault::kDamaged:
       return absl::StrCat(where, " is damaged: crc32c ", absl::Hex(crc_of(block), absl::kZeroPad8),
-                          ", its header says ", absl::Hex(header.crc32c, absl::kZeroPad8));
+                          ", its header has ", absl::Hex(header.crc32c, absl::kZeroPad8));
     case BlockFault::kMisplaced:
-      return absl::StrCat(where, " is misplaced: its header says ", header.length, " bytes at ",
+      return absl::StrCat(where, " is misplaced: its header has ", header.length, " bytes at ",
                           header.offset);
     case BlockFault::kStale:
       return absl::StrCat(where, " is stale: run ", absl::Hex(header.run), " write ",

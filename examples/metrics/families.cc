@@ -143,7 +143,7 @@ void write_workers(const Snapshot& from, Writer& to) {
            field(&WorkerState::chunks));
   to.gauge("staging_chunks_in_use", "Chunks of staging memory in use now.", all, labels,
            field(&WorkerState::chunks_in_use));
-  to.gauge("staging_chunks_high_water", "Most chunks of staging memory in use at a time.", all,
+  to.gauge("staging_chunks_high_water", "The most chunks of staging memory in use at a time.", all,
            labels, field(&WorkerState::chunks_high_water));
   to.counter("staging_waits_total", "Commands that waited for staging memory.", all, labels,
              field(&WorkerState::waits));
@@ -169,10 +169,9 @@ void write_pools(const Snapshot& from, Writer& to) {
   to.gauge("pool_mrs_in_use", "MRs leased now.", all, labels, field(&MrPoolStats::in_use));
   to.gauge("pool_mrs_high_water", "Entries of the MR pool that were ever leased.", all, labels,
            field(&MrPoolStats::high_water));
-  to.gauge("pool_mrs_in_repair", "MRs whose key may be live and that wait for a new one.", all,
-           labels, field(&MrPoolStats::in_repair));
-  to.counter("pool_gets_total", "Leases that the MR pool gave.", all, labels,
-             field(&MrPoolStats::gets));
+  to.gauge("pool_mrs_in_repair", "MRs whose key may be live and must be renewed.", all, labels,
+           field(&MrPoolStats::in_repair));
+  to.counter("pool_gets_total", "Leases of MRs.", all, labels, field(&MrPoolStats::gets));
   to.counter("pool_exhaustions_total", "Gets that found no free MR.", all, labels,
              field(&MrPoolStats::exhaustions));
   to.counter("pool_waits_total", "Gets that waited for an MR.", all, labels,
@@ -180,7 +179,7 @@ void write_pools(const Snapshot& from, Writer& to) {
   to.counter("pool_wait_seconds_total", "Time that gets waited for an MR, of waits that ended.",
              all, labels,
              [](const DeviceState* device) { return double(device->pool->wait_ns) * kNanosecond; });
-  to.counter("pool_repairs_total", "Keys of MRs that were created again.", all, labels,
+  to.counter("pool_repairs_total", "Renewed keys of MRs.", all, labels,
              field(&MrPoolStats::repairs));
 }
 
@@ -249,7 +248,7 @@ void write_io(const char* prefix, const char* whose, const List& list, const Lab
   counter("other_commands_completed_total",
           "Commands completed that neither read nor wrote data, such as Flush, ",
           [](const IoTotals& io) { return io.others.completed; });
-  counter("command_errors_total", "I/O commands that were answered by an error ",
+  counter("command_errors_total", "I/O commands that failed ",
           [](const IoTotals& io) { return io.errors; });
   counter("storage_errors_total", "I/O commands that failed because the store did ",
           [](const IoTotals& io) { return io.storage; });

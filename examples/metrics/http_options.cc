@@ -23,7 +23,7 @@ absl::Status bad(const Parts&... parts) {
 absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text) {
   const auto refuse = [&] {
     return bad("'", std::string(text),
-               "' is no address to serve HTTP at; write HOST:PORT with a numeric host, as "
+               "' is not an address for HTTP; write HOST:PORT with a numeric host, as "
                "127.0.0.1:",
                kDefaultHttpPort, " or [::1]:", kDefaultHttpPort);
   };

@@ -63,7 +63,7 @@ class Client : public std::enable_shared_from_this<Client> {
     const bool nonsense =
         error.category() == http::make_error_code(http::error::bad_method).category();
     if (nonsense && error != http::error::end_of_stream && error != http::error::partial_message) {
-      return write(refusal(400, "that is no HTTP request"), true);
+      return write(refusal(400, "invalid HTTP request"), true);
     }
     close();
   }

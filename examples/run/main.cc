@@ -93,7 +93,7 @@ absl::StatusOr<std::string> find_object(const std::string& name) {
                                       ": a path with a space or a colon cannot be preloaded");
   }
   return absl::NotFoundError(name + " is neither in ../lib nor in ../" MRPOOL_LIBDIR
-                                    "/mrpool beside this program's folder");
+                                    "/mrpool next to this program's folder");
 }
 
 void set_checker(const Options& options) {

@@ -223,9 +223,9 @@ void ValgrindFindings::on_count(const std::string& unique, uint64_t count) {
 
 void ValgrindFindings::on_raw(std::string_view text, std::string_view why) {
   if (!why.empty()) {
-    output_.for_people(absl::StrCat(
-        "mrpool-run: Valgrind's XML of process ", pid_, " cannot be parsed (",
-        absl::string_view(why.data(), why.size()), "); what concerns it follows as it is\n"));
+    output_.for_people(
+        absl::StrCat("mrpool-run: Valgrind's XML of process ", pid_, " cannot be parsed (",
+                     absl::string_view(why.data(), why.size()), "); its text follows unchanged\n"));
   }
   if (text.find("<error>") != std::string_view::npos) ++others_;
   output_.for_people(std::string(text));

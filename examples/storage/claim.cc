@@ -75,11 +75,12 @@ absl::StatusOr<std::shared_ptr<const Claim>> Claims::make_way(const ClaimRequest
                        entry->spec, "; serve it once, or both times with \",ro\""));
     }
     if (late) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          request.spec, ": the store was served as ", entry->spec,
-          " until now and is still in use ", kLeavingPatience.count(),
-          " s later, by commands under way or for write-back; check the device, and try again once "
-          "it answers"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(request.spec, ": the store was served as ", entry->spec,
+                       " until now and is still in use ", kLeavingPatience.count(),
+                       " s later, by outstanding commands or for write-back; check the device, and "
+                       "try again once "
+                       "it answers"));
     }
     late = gone_.wait_until(lock, deadline) == std::cv_status::timeout;
   }
@@ -147,7 +148,7 @@ absl::StatusOr<std::shared_ptr<const Hold>> upgrade(const std::shared_ptr<const 
   if (status.ok()) return std::make_shared<const Hold>(request.file, true, before);
   if (absl::Status back = lock_file(before->fd->get(), request.path, true); !back.ok()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(status.message(), "; and what reads it lost its lock: ", back.message()));
+        absl::StrCat(status.message(), "; its readers lost their lock: ", back.message()));
   }
   return status;
 }

@@ -83,7 +83,7 @@ absl::Status no_direct(const std::string& path) {
 absl::Status servable(const std::string& path, uint64_t bytes, uint32_t block_size) {
   if (bytes == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is empty; add \",size=10GiB\" to have it made larger"));
+        absl::StrCat(path, " is empty; add \",size=10GiB\" to extend it"));
   }
   const absl::Status status = whole_blocks(bytes, block_size);
   return status.ok() ? status
@@ -110,11 +110,11 @@ absl::Status check_kind(const std::string& path, const FileOptions& options,
   }
   if (options.size == 0) {
     return absl::NotFoundError(
-        absl::StrCat(path, " does not exist; add \",size=10GiB\" to have it made"));
+        absl::StrCat(path, " does not exist; add \",size=10GiB\" to create it"));
   }
   if (options.read_only) {
     return absl::NotFoundError(absl::StrCat(
-        path, " does not exist, and \",ro\" cannot make it; leave out \",ro\" or \",size=\""));
+        path, " does not exist, and \",ro\" cannot create it; leave out \",ro\" or \",size=\""));
   }
   return absl::OkStatus();
 }
@@ -131,7 +131,7 @@ absl::StatusOr<uint64_t> size_after(const std::string& path, const FileOptions& 
   if (options.read_only || !regular) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " has ", bytes, " bytes and ",
-                     regular ? "\",ro\" cannot make it larger" : "a device cannot be made larger",
+                     regular ? "\",ro\" cannot extend it" : "a device cannot be extended",
                      "; leave out \",size=\""));
   }
   return options.size;
@@ -325,7 +325,7 @@ absl::Status check_path(const Spec& spec) {
   if (!status.ok()) return status;
   if (!exists) {
     const std::string folder = std::filesystem::path(path).parent_path();
-    return permitted(folder.empty() ? "." : folder, W_OK | X_OK, "no file can be made here");
+    return permitted(folder.empty() ? "." : folder, W_OK | X_OK, "no file can be created here");
   }
   status = permitted(path, options->read_only ? R_OK : R_OK | W_OK, "cannot be opened");
   const std::optional<uint64_t> bytes = size_there(info);

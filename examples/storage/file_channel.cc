@@ -64,7 +64,7 @@ absl::Status OpenFile::still_there() const {
   if (!identity().is(info)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path_, " was replaced: what is being served is ", identity().text(),
-                     " and no longer to be found there"));
+                     " and is no longer at this path"));
   }
   const std::string users = regular_ ? users_of_file(info, geometry_.read_only) : std::string();
   if (users.empty()) return absl::OkStatus();
@@ -77,7 +77,7 @@ absl::StatusOr<SizeChange> OpenFile::refresh(uint64_t grow_to) {
   if (bytes && *bytes < grow_to) {
     if (!regular_ || geometry_.read_only) {
       return absl::FailedPreconditionError(
-          absl::StrCat(path_, " has ", *bytes, " bytes and cannot be made larger here; ask for ",
+          absl::StrCat(path_, " has ", *bytes, " bytes and cannot be extended here; ask for ",
                        *bytes, " or less"));
     }
     if (::ftruncate(fd_->get(), off_t(grow_to)) != 0) {

@@ -26,7 +26,7 @@ absl::StatusOr<std::string> find(const Plugin& plugin) {
   return absl::FailedPreconditionError(
       absl::StrCat("stores of the kind \"", text(plugin.scheme), ":\" need ", text(plugin.file),
                    ", which is neither in ../lib nor in ../" MRPOOL_LIBDIR
-                   "/mrpool beside the program's folder; "
+                   "/mrpool next to the program's folder; "
                    "apt-get install ",
                    text(plugin.package), ", or, in a build, apt-get install ", text(plugin.build),
                    " and build again"));

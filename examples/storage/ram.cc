@@ -55,7 +55,7 @@ class UnchangingVolume : public Volume {
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to) override {
     if (grow_to <= geometry_.bytes()) return SizeChange::kSame;
     return absl::FailedPreconditionError(absl::StrCat(
-        spec_, " cannot grow to ", grow_to, " bytes while it is open; close it and open it anew"));
+        spec_, " cannot grow to ", grow_to, " bytes while it is open; close it and open it again"));
   }
 
  private:
@@ -349,7 +349,7 @@ constexpr std::string_view kOptions[] = {"name=NAME"};
 constinit const Backend kRam = {.scheme = "ram",
                                 .target = "SIZE",
                                 .example = "ram:64MiB",
-                                .summary = "memory, zeroes at each start",
+                                .summary = "memory; zero after each start",
                                 .options = kOptions,
                                 .check = check_memory,
                                 .check_there = check_memory,
@@ -359,7 +359,7 @@ constinit const Backend kRam = {.scheme = "ram",
 constinit const Backend kNull = {.scheme = "null",
                                  .target = "SIZE",
                                  .example = "null:1TiB",
-                                 .summary = "forgets writes, reads as zeroes",
+                                 .summary = "discards writes, reads as zeroes",
                                  .options = kOptions,
                                  .check = check_memory,
                                  .check_there = check_memory,

@@ -31,7 +31,7 @@ absl::Status check_rbd(const Spec& spec) {
   }
   if (spec.target.find_first_of("/@", slash + 1) != std::string::npos) {
     return bad(spec, "\"", spec.target.substr(slash + 1),
-               "\" is no name of an image; write rbd:POOL/IMAGE, and where they are needed "
+               "\" is not the name of an image; write rbd:POOL/IMAGE, and if needed "
                "namespace=NAME and snap=NAME");
   }
   for (const StoreSpec::Option& option : spec.options) {

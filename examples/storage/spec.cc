@@ -21,7 +21,7 @@ std::string decode(std::string_view text, std::string& plain) {
     }
     if (text.size() - i < 3 || !is_hex(text[i + 1]) || !is_hex(text[i + 2])) {
       return absl::StrCat("\"", std::string(text.substr(i, 3)),
-                          "\" is no escape; write %25 for a percent sign and %2C for a comma");
+                          "\" is not an escape; write %25 for a percent sign and %2C for a comma");
     }
     const std::string byte = absl::HexStringToBytes(std::string(text.substr(i + 1, 2)));
     if (byte[0] == '\0') return "%00 cannot be part of a name";

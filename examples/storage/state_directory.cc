@@ -36,12 +36,11 @@ std::string place_of(const std::string& path) {
 
 std::string report_of_other(const std::string& place, const Uuid& before,
                             const StoreIdentity& identity, const Uuid& now) {
-  return absl::StrCat(
-      place, " is another store than was served from there before, whose UUID was ",
-      format_uuid(before), ": hosts see ", identity.text(), " as another disk, UUID ",
-      format_uuid(now),
-      "; if it is a copy that is to take the place of the old, give it the old UUID in the "
-      "configuration\n");
+  return absl::StrCat(place, " is another store than was served from there before, whose UUID was ",
+                      format_uuid(before), ": hosts see ", identity.text(),
+                      " as another disk, UUID ", format_uuid(now),
+                      "; if it is a copy that replaces the old one, give it the old UUID in the "
+                      "configuration\n");
 }
 
 }  // namespace
@@ -53,8 +52,8 @@ absl::Status StateDirectory::check(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--state-dir ", path, ": no such directory; make it first, or name another"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--state-dir ", path, ": no such directory; create it first, or choose another"));
   }
   if (::access(path.c_str(), W_OK | X_OK) != 0) {
     return absl::InvalidArgumentError(
@@ -97,7 +96,7 @@ absl::Status StateDirectory::read() {
       return absl::DataLossError(
           absl::StrCat(file_, ": line ", number,
                        " is unreadable; restore the file, or remove it: stores then get UUIDs by "
-                       "what they are now"));
+                       "their present identity"));
     }
     if (number > 1) records_.push_back(std::move(record));
   }

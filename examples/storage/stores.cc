@@ -203,7 +203,7 @@ absl::Status Opening::match_groups(bool loosely) {
       return at(members[0]->as,
                 absl::FailedPreconditionError(absl::StrCat(
                     "several stores are served here as ", members[0]->as.spec,
-                    " and fewer are to be; which of them stay cannot be told: write their "
+                    " and the file has fewer; it is not known which of them stay: write their "
                     "numbers, or give each a name, as ",
                     members[0]->as.spec, ",name=scratch")));
     }
@@ -284,7 +284,7 @@ std::optional<std::string> memory_warning(std::span<const WantedStore> wanted, u
     needed = bytes > UINT64_MAX - needed ? UINT64_MAX : needed + bytes;
   }
   if (needed <= physical) return std::nullopt;
-  return absl::StrCat("stores in memory may take ", base::format_size(needed),
+  return absl::StrCat("stores in memory may need ", base::format_size(needed),
                       ", and this machine has ", base::format_size(physical),
                       "; make them smaller, or the system ends this process once they fill up");
 }

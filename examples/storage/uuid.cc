@@ -65,7 +65,7 @@ absl::StatusOr<Uuid> parse_uuid(std::string_view text) {
   }
   if (!good || uuid == Uuid{}) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "\"", std::string(text), "\" is no UUID; write 0a1b2c3d-0000-4000-8000-000000000001"));
+        "\"", std::string(text), "\" is not a UUID; write 0a1b2c3d-0000-4000-8000-000000000001"));
   }
   return uuid;
 }

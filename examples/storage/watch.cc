@@ -26,9 +26,10 @@ absl::Status trouble_of(Volume& volume) {
 std::string change(const absl::Status& before, const absl::Status& now) {
   if (absl::IsUnavailable(now)) return std::string(now.message());
   if (!now.ok()) {
-    return absl::StrCat(now.message(), "; SIGHUP makes the daemon serve what is there by then");
+    return absl::StrCat(now.message(), "; SIGHUP makes the daemon serve the current file");
   }
-  return absl::IsUnavailable(before) ? "nobody else uses it any more" : "is in its place again";
+  return absl::IsUnavailable(before) ? "no other program uses it any more"
+                                     : "is in its place again";
 }
 
 }  // namespace
@@ -45,7 +46,7 @@ std::vector<std::string> StoreLook::look(std::span<const std::shared_ptr<Volume>
     if (bytes != seen.bytes) {
       lines.push_back(absl::StrCat(volume->spec(), bytes > seen.bytes ? ": grew" : ": shrank",
                                    " from ", seen.bytes, " to ", bytes, " bytes",
-                                   bytes > seen.bytes ? "" : "; what lies beyond is refused"));
+                                   bytes > seen.bytes ? "" : "; requests beyond its end fail"));
     }
     if (trouble != seen.trouble) {
       lines.push_back(absl::StrCat(volume->spec(), ": ", change(seen.trouble, trouble)));

@@ -83,7 +83,7 @@ class Keys(Proven):
 
     def test_no_key(self):
         said = self.look(self.asking(), expect=3)
-        self.assertIn(f"wants DH-HMAC-CHAP of the host '{HOST}'; give --dhchap-secret", said)
+        self.assertIn(f"requires DH-HMAC-CHAP of the host '{HOST}'; give --dhchap-secret", said)
 
     def test_mutual(self):
         target = self.asking("--dhchap-ctrlr-key", self.target_key)
@@ -92,7 +92,7 @@ class Keys(Proven):
         self.look(target, "--dhchap-secret", self.host_key)
         said = self.look(target, "--dhchap-secret", self.host_key, "--dhchap-ctrl-secret",
                          self.wrong_key, expect=3)
-        self.assertIn("the target is not who it says it is: it proves another secret", said)
+        self.assertIn("the target is not authentic: it proves another secret", said)
         self.expect_said(target, "its secret for this target is not dhchap_ctrlr_key")
 
     def test_a_target_that_cannot_prove_itself(self):
@@ -105,7 +105,7 @@ class Keys(Proven):
         self.look(target, "--dhchap-secret", self.host_key)
         said = self.look(target, "--dhchap-secret", self.host_key, "--dhchap-ctrl-secret",
                          self.target_key, expect=3)
-        self.assertIn("the target has no key for this host, so it proves nothing", said)
+        self.assertIn("the target has no key for this host and does not authenticate itself", said)
 
     def test_hosts_of_one_subsystem(self):
         target = self.asking("--host-nqn", OTHER)
@@ -150,7 +150,7 @@ class Changes(Proven):
         self.assertIn("reloaded", target.reload())
         self.look(target, "--dhchap-secret", self.wrong_key)
         self.wrong_key.write_text("DHHC-1:00:AAAA:\n")
-        self.assertIn("is no DH-HMAC-CHAP secret: it has 0 bytes", target.reload())
+        self.assertIn("is not a DH-HMAC-CHAP secret: it has 0 bytes", target.reload())
 
     def test_a_key_for_who_is_connected_drops_it(self):
         target = self.target(config=self.config([HOST]))
@@ -160,7 +160,7 @@ class Changes(Proven):
         self.expect_said(target, f"{HOST} connected to {NQN}")
         self.config([{"nqn": HOST, "dhchap_key": str(self.host_key)}])
         self.assertIn("reloaded", target.reload())
-        self.expect_said(target, "dropped, the host has to prove itself now")
+        self.expect_said(target, "dropped, the host must authenticate now")
         load.communicate(timeout=120)
         self.assertNotEqual(load.returncode, 0)
 
@@ -216,7 +216,7 @@ class Mistakes(Proven):
         self.assertIn("has mode 0644", self.serve("--host-nqn", HOST, "--dhchap-key",
                                                   self.key("wide", mode=0o644)))
         damaged = self.key("damaged", text=secret().replace("DHHC-1:01:", "DHHC-1:01:AAAA"))
-        self.assertIn("is no DH-HMAC-CHAP secret", self.serve("--host-nqn", HOST, "--dhchap-key",
+        self.assertIn("is not a DH-HMAC-CHAP secret", self.serve("--host-nqn", HOST, "--dhchap-key",
                                                               damaged))
 
     def test_of_a_file(self):

@@ -214,12 +214,12 @@ class CommandLines(unittest.TestCase):
             disk, missing = folder / "disk", folder / "missing"
             disk.write_bytes(bytes(8 << 20))
             for spec, why in ((f"file:{disk},size=1MiB", "exists with 8388608 bytes, more than"),
-                              (f"file:{disk},ro,size=16MiB", "cannot make it larger"),
+                              (f"file:{disk},ro,size=16MiB", "cannot extend it"),
                               (f"file:{missing}", "does not exist"),
                               (f"file:{missing},ro,size=1MiB", "does not exist"),
                               (f"file:{folder}", "is a directory"),
                               ("file:/dev/null", "neither a regular file nor a block device"),
-                              (f"file:{missing}/deep,size=1MiB", "no file can be made here"),
+                              (f"file:{missing}/deep,size=1MiB", "no file can be created here"),
                               ("ram:0", "write ram:64MiB"), ("ram:1MiB,bs=1024", "write bs=512 or bs=4096"),
                               ("ram:1000", "is not a whole number")):
                 for program in ("mrpool-nvmf-target", "mrpool-iser-target"):
@@ -256,7 +256,7 @@ class CommandLines(unittest.TestCase):
             option = "--namespace" if "nvmf" in program else "--lun"
             process = run(program, *WITH[program], option, "ram:1000TiB")
             self.assertEqual(process.returncode, 0, process.stderr)
-            self.assertRegex(process.stderr, r"memory may take 1000TiB, and this machine has [0-9.]+[GM]iB")
+            self.assertRegex(process.stderr, r"memory may need 1000TiB, and this machine has [0-9.]+[GM]iB")
 
     def test_addresses_without_a_port_have_the_protocols(self):
         for program, port in (("mrpool-nvmf-target", 4420), ("mrpool-iser-target", 3260)):
@@ -269,7 +269,7 @@ class CommandLines(unittest.TestCase):
                 f"would listen on uiwarp://127.0.0.1:{port}?crc=on",
                 f"would listen on uiwarp://[::1]:{port}", "would listen on uiwarp://127.0.0.1:0",
                 "would listen on uiwarp://127.0.0.1:0"])
-            self.assertIn("listened on twice", self.refused(
+            self.assertIn("configured twice", self.refused(
                 program, *WITH[program], "--listen", "uiwarp://[::1]", "--listen",
                 f"uiwarp://[::1]:{port}"))
 

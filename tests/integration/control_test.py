@@ -53,7 +53,7 @@ class Socket(ControlTest):
         self.fails(client, -32602, "log_set_level", level="loud")
         client.call("log_set_level", level="NOTICE")
         self.fails(client, -32601, "no_such_method")
-        self.assertIn('"curent" is no parameter here; there are: current, include_aliases',
+        self.assertIn('"curent" is not a parameter of this method; there are: current, include_aliases',
                       self.fails(client, -32602, "rpc_get_methods", curent=True))
         self.assertIn("must be true or false",
                       self.fails(client, -32602, "rpc_get_methods", current=1))
@@ -182,7 +182,7 @@ class Nvme(ControlTest):
              "serial_number": "S1", "model_number": "M1", "max_namespaces": 2, "namespaces": []})
         self.assertEqual(subsystem["listen_addresses"][0]["trtype"], "RDMA")
         self.fails(client, -17, "nvmf_create_subsystem", nqn=NQN)
-        self.assertIn("is no subsystem NQN",
+        self.assertIn("is not a subsystem NQN",
                       self.fails(client, -32602, "nvmf_create_subsystem", nqn="disk"))
         self.assertIn("min_cntlid 9 is above max_cntlid 8", self.fails(
             client, -32602, "nvmf_create_subsystem", nqn=NQN + "2", min_cntlid=9, max_cntlid=8))

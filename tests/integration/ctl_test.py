@@ -165,7 +165,7 @@ class Commands(unittest.TestCase):
         where = {"trtype": "tcp", "traddr": "fd00::9", "trsvcid": "8009"}
         self.asks("referral add tcp://[fd00::9]:8009 --secure-channel",
                   "nvmf_discovery_add_referral", {"address": where, "secure_channel": True},
-                  "hosts are told of tcp://[fd00::9]:8009")
+                  "discovery announces tcp://[fd00::9]:8009")
         self.asks(f"referral remove rdma://10.0.0.9:4420 --nqn {NQN}",
                   "nvmf_discovery_remove_referral",
                   {"address": {"trtype": "rdma", "traddr": "10.0.0.9", "trsvcid": "4420"},
@@ -176,7 +176,7 @@ class Commands(unittest.TestCase):
         self.assertIn(f"TCP   IPv6    fd00::9  8009  yes     {DISCOVERY['nqn']}",
                       self.ctl("referral list"))
         for bad in ("10.0.0.9:4420", "tcp://[fd00::9]", "tcp://10.0.0.9"):
-            self.assertIn("is no address", self.ctl(f"referral add {bad}", 2))
+            self.assertIn("is not an address", self.ctl(f"referral add {bad}", 2))
 
     def test_tables(self):
         self.assertEqual(self.ctl("subsystem list"),
@@ -232,7 +232,7 @@ class Commands(unittest.TestCase):
             def answer(client, _):
                 client.sendall(text)
             return answer
-        for text, why in ((b"", "without an answer"), (b"}", "no JSON"), (b"[5]", "no JSON-RPC"),
+        for text, why in ((b"", "without an answer"), (b"}", "not JSON"), (b"[5]", "not JSON-RPC"),
                           (b"{}", "neither a result nor an error"), (b'{"error": 5}', "neither"),
                           (b'{"error": {}}', "no reason is given"), (b'{"res', "without an answer")):
             self.daemon.answers["save_config"] = say(text)

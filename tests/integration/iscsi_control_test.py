@@ -100,7 +100,7 @@ class Iscsi(TargetTest):
         self.client.call("iscsi_delete_initiator_group", tag=9)
         self.assertEqual(self.client.call("iscsi_get_initiator_groups"),
                          [{"tag": 1, "initiators": [HOST], "netmasks": ["ANY"]}])
-        self.assertIn("told apart by their names", self.fails(
+        self.assertIn("identified by their names", self.fails(
             -32602, "iscsi_create_initiator_group", tag=3, initiators=["ANY"],
             netmasks=["10.0.0.0/8"]))
 
@@ -218,7 +218,7 @@ class Iscsi(TargetTest):
                           self.client.call("iscsi_get_portal_groups")], [1, 2])
         self.client.call("iscsi_target_node_add_pg_ig_maps", name=FIRST,
                          pg_ig_maps=[{"pg_tag": 2, "ig_tag": 1}])
-        self.assertIn("every portal reaches every target", self.refused_node())
+        self.assertIn("every portal serves every target", self.refused_node())
         self.assertIn("is used by", self.fails(-16, "iscsi_delete_portal_group", tag=2))
         self.client.call("iscsi_target_node_remove_pg_ig_maps", name=FIRST,
                          pg_ig_maps=[{"pg_tag": 2, "ig_tag": 1}])
@@ -235,7 +235,7 @@ class Iscsi(TargetTest):
         before = self.client.call("iscsi_get_target_nodes")
         self.fails(-19, "iscsi_delete_target_node", name=DISK)
         self.fails(-19, "iscsi_target_node_add_lun", name=DISK, bdev_name="ram:1MiB")
-        for more, why in (({"name": "disk"}, "no iSCSI name"), ({"store": "tape:1"}, "tape"),
+        for more, why in (({"name": "disk"}, "not an iSCSI name"), ({"store": "tape:1"}, "tape"),
                           ({"name": FIRST}, "already"), ({"data_digest": True}, "RDMA protects"),
                           ({"pg_ig_maps": [{"pg_tag": 5, "ig_tag": 1}]}, "no portal group 5"),
                           ({"chap_group": 5}, "no auth group 5"),

@@ -320,7 +320,7 @@ class Identity(IserTargetTest):
     def test_another_store_in_the_place_of_the_one_in_use_is_the_cause(self):
         self.check_replaced_while_it_is_used(
             lambda file: self.configure({"storage": f"file:{file}", "lun": 0}),
-            "the unit is not the one it was")
+            "the unit was replaced")
 
     def test_a_state_directory_has_one_owner(self):
         state = self.folder / "state"

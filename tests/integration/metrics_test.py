@@ -167,7 +167,7 @@ class Checks:
     def test_who_else_can_read_is_said(self):
         target = self.target(*self.storage, "--http", "0.0.0.0:0")
         self.expect_said(target,
-                         "--http 0.0.0.0:0: everybody who reaches this address reads the names")
+                         "--http 0.0.0.0:0: everyone who can reach this address can read the names")
         port = url(target).rsplit(":", 1)[1]
         self.assertIn("mrpool_build_info", get(f"http://127.0.0.1:{port}metrics"))
         quiet = self.target(*self.storage, *HTTP)

@@ -319,8 +319,8 @@ class Limits(TargetTest):
     def test_few_descriptors(self):
         target = self.target(*self.storage, descriptors_limit=400)
         said = target.output()
-        self.assertRegex(said, r"only \d+ of 2048 connections can be had: .* the limit is 400")
-        self.assertLess(said.index("can be had"), said.index("serving"))
+        self.assertRegex(said, r"only \d+ of 2048 connections are possible: .* the limit is 400")
+        self.assertLess(said.index("are possible"), said.index("serving"))
         most = int(re.search(r"only (\d+) of", said).group(1))
         strangers = [Wire(target.port, cm_request()) for _ in range(2 * most)]
         job, own = self.perf(target, "--rw", "randrw", "--bs", "4k", "--size", "1m", "--verify",
@@ -425,7 +425,7 @@ class Interruptions(TargetTest):
         self.target("--namespace", f"file:{other}", host=killed.host, port=killed.port)
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 1, err.decode())
-        self.assertIn("namespace 1 is not the one it was", err.decode())
+        self.assertIn("namespace 1 was replaced", err.decode())
         self.assertEqual(other.read_bytes(), bytes(16 * MIB), "not a byte goes to the other one")
 
     def test_a_namespace_that_has_another_size_ends_the_run(self):
@@ -437,7 +437,7 @@ class Interruptions(TargetTest):
         self.target("--namespace", f"file:{disk}", host=killed.host, port=killed.port)
         _, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 1, err.decode())
-        self.assertIn("namespace 1 is not the one it was", err.decode())
+        self.assertIn("namespace 1 was replaced", err.decode())
 
     def test_without_reconnect_the_loss_is_an_error(self):
         process, _ = self.kill_under_load(f"file:{self.file('disk', 16 * MIB)}")
@@ -517,13 +517,13 @@ class Reload(TargetTest):
         # Its namespace went too, and it may see that first; it says which.
         _, err = loads[1].communicate(timeout=PATIENCE)
         self.assertRegex(f"{loads[1].returncode} {err.decode()}",
-                         "(?s)3 .*mrpool-nvmf: connection|1 .*namespace 1 is not the one it was")
+                         "(?s)3 .*mrpool-nvmf: connection|1 .*namespace 1 was replaced")
         self.expect_said(target, f" of {one} at {NQN}: dropped, the host may no longer connect")
 
     def test_another_store_in_the_place_of_the_one_in_use_is_the_cause(self):
         self.check_replaced_while_it_is_used(
             lambda file: self.write((1, f"file:{file}")),
-            "namespace 1 is not the one it was")
+            "namespace 1 was replaced")
 
     def identities(self, target):
         out, _ = self.run_host("identify", target, "--subnqn", NQN, "--output-format", "json")

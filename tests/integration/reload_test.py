@@ -75,7 +75,7 @@ class Changes:
         numbers = re.findall(r"(\d+) (?:blocks )?of (\d+)", last)
         # A host of NVMe-oF cannot ask for another block size without being taken for one that
         # means it.
-        if before[1] == after[1] or "same identifiers, as when its block size changes" not in last:
+        if before[1] == after[1] or "same identifiers again, as when its block size changes" not in last:
             self.assertIn(tuple(map(str, before)), numbers, said)
             now = next(int(blocks) for blocks, size in numbers
                        if (int(blocks), int(size)) != before and int(size) == after[1])
@@ -120,10 +120,10 @@ class Changes:
         target = self.target(config=self.configure(f"file:{disk}"))
         for last in refusals:
             self.configure(f"file:{disk}", stores[0], last)
-            self.assertIn("reload refused, all stays as it was", target.reload())
+            self.assertIn("reload refused, nothing changed", target.reload())
             self.assertFalse(made.exists())
             self.configure(stores[1], stores[0], last)
-            self.assertIn("reload refused, all stays as it was", target.reload())
+            self.assertIn("reload refused, nothing changed", target.reload())
             self.assertFalse(made.exists())
             self.assertEqual(disk.stat().st_size, MIB)
         taken = self.configure(stores[0], listen=target.address)

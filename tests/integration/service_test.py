@@ -289,7 +289,7 @@ class Managed:
             self.configure(listen=addresses[:1])
             process.send_signal(signal.SIGHUP)
             until(lambda: "reload refused" in process.log.read_text(), process.log.read_text)
-            self.assertIn("(name1), which no address of", process.log.read_text())
+            self.assertIn("(name1), which matches no address of", process.log.read_text())
             process.send_signal(signal.SIGTERM)
             self.expect_end(process, 0)
 
@@ -298,9 +298,9 @@ class Managed:
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             port = one.getsockname()[1]
             for sockets, listen, said in (
-                    ((one,), "uiwarp://127.0.0.1:0", f"127.0.0.1:{port} (name0), which no address of"),
+                    ((one,), "uiwarp://127.0.0.1:0", f"127.0.0.1:{port} (name0), which matches no address of"),
                     ((one,), f"verbs://127.0.0.1:{port}", "an RDMA device takes none"),
-                    ((datagrams,), "uiwarp://127.0.0.1:0", "is no listening TCP socket")):
+                    ((datagrams,), "uiwarp://127.0.0.1:0", "is not a listening TCP socket")):
                 process = self.launch(self.passed(*sockets), "--config",
                                       self.configure(listen=[listen]), descriptors=sockets)
                 self.assertIn(said, self.expect_end(process, 2))
@@ -355,7 +355,7 @@ class Dropped:
         program, *names = self.target_class.program
         for user, said in (("no-such-user", "there is no user 'no-such-user'"),
                            ("nobody:no-such-group", "there is no group 'no-such-group'"),
-                           ("root", "root has all rights")):
+                           ("root", "root has all privileges")):
             self.assertIn(said, self.refused(program, *names, *self.storage, "--listen",
                                              "uiwarp://127.0.0.1:0", "--user", user))
 

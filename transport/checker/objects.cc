@@ -132,8 +132,8 @@ void Checker::report_refusal(const PeerAccess& access) {
                     to_string(*region));
   } else if (ended != nullptr) {
     absl::StrAppend(&text,
-                    "which ended before the peer's access came; the peer has to be told "
-                    "first, and its work has to complete");
+                    "which ended before the peer's access came; notify the peer "
+                    "first, and wait until its work has completed");
   } else if (window != nullptr) {
     const Region* const whole = regions_.find_local(window->lkey);
     absl::StrAppend(&text, "which a memory window of ",

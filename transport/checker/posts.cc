@@ -121,8 +121,8 @@ void Checker::check_wr_id(WorkQueue& queue, const Request& request) {
   if (same == queue.sends.end()) return;
   report_.add({.kind = Kind::kWrIdReused,
                .text = absl::StrCat(to_string(request), " has the wr_id of ", to_string(**same),
-                                    ", whose completion was not polled yet: nobody can tell the "
-                                    "two completions apart"),
+                                    ", whose completion was not polled yet: the two "
+                                    "completions cannot be distinguished"),
                .where = request.posted,
                .origins = {{"the other one was posted here", (*same)->posted}}});
 }

@@ -320,7 +320,7 @@ class SocketListener final : public StreamListener {
         (bound.ss_family != AF_INET && bound.ss_family != AF_INET6)) {
       return absl::InvalidArgumentError(absl::StrCat("cannot listen on ", address.to_string(),
                                                      ": descriptor ", fd,
-                                                     " is no listening TCP socket"));
+                                                     " is not a listening TCP socket"));
     }
     tcp::acceptor& acceptor = state_->acceptor;
     acceptor.assign(bound.ss_family == AF_INET ? tcp::v4() : tcp::v6(), fd, ec);

@@ -27,7 +27,7 @@ absl::Status check_name(const char* option, const std::string& name) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      option, " '", name, "' is no iSCSI name; write it as iqn.2026-11.org.example:name"));
+      option, " '", name, "' is not an iSCSI name; write it as iqn.2026-11.org.example:name"));
 }
 
 // Messages never contain a secret, not even an invalid one.
@@ -56,14 +56,13 @@ void add_options(base::CommandLine& command, ClientOptions& options) {
       return status;
     };
   };
-  command.secret("chap", "USER:SECRET", "proven to the target", secret(options.chap));
-  command.secret("mutual-chap", "USER:SECRET", "demanded of the target",
+  command.secret("chap", "USER:SECRET", "CHAP account of this initiator", secret(options.chap));
+  command.secret("mutual-chap", "USER:SECRET", "CHAP account of the target",
                  secret(options.mutual_chap));
-  command.duration("connect-timeout", "for connecting and logging in", options.connect_timeout,
-                   kTimeouts);
+  command.duration("connect-timeout", "for connect and login", options.connect_timeout, kTimeouts);
   command.duration("timeout", "for one command", options.timeout, kTimeouts);
   command.flag("no-immediate-data", "send no data with commands", options.no_immediate_data);
-  command.flag("no-remote-invalidation", "end every key on this side",
+  command.flag("no-remote-invalidation", "invalidate every key on this side",
                options.no_remote_invalidation);
   command.flag("spin", "poll without ever sleeping: least latency, a whole core", options.spin);
 }
@@ -211,7 +210,7 @@ absl::Status Client::explain(const absl::Status& refused) const {
   std::string mend;
   switch (refused.code()) {
     case absl::StatusCode::kUnauthenticated:
-      mend = "; --chap and --mutual-chap have to be what the target has";
+      mend = "; --chap and --mutual-chap must match the target";
       break;
     case absl::StatusCode::kPermissionDenied:
       mend = absl::StrCat("; its list of initiators has no ", options_.initiator);

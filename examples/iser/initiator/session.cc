@@ -156,9 +156,9 @@ void Session::on_connected(Qp&, const ConnectionInfo& info) {
 }
 
 void Session::on_rejected(Qp&, std::span<const std::byte>) {
-  error_ = absl::UnavailableError(
-      absl::StrCat(options_.address.to_string(),
-                   ": the target refused the connection, as when it has as many as it may"));
+  error_ = absl::UnavailableError(absl::StrCat(options_.address.to_string(),
+                                               ": the target refused the connection, for example "
+                                               "because its limit of connections is reached"));
 }
 
 void Session::on_disconnected(Qp&, const Disconnect& why) {

@@ -78,7 +78,7 @@ absl::Status check_same(const Unit& was, const Unit& is) {
     what = absl::StrCat("it has ", is.capacity.blocks, " blocks of ", is.capacity.block_size,
                         " bytes, it had ", was.capacity.blocks, " of ", was.capacity.block_size);
   }
-  return absl::AbortedError(absl::StrCat("the unit is not the one it was: ", what));
+  return absl::AbortedError(absl::StrCat("the unit was replaced: ", what));
 }
 
 absl::Status check_again(const Unit& was, const absl::StatusOr<Unit>& is) {

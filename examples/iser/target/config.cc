@@ -50,7 +50,7 @@ void read_secret_file(JsonObject& object, std::string_view key, std::string_view
   object.text(key, to);
   if (!object.has(key)) return;
   if (object.has(instead_of)) {
-    return object.refuse(key, absl::StrCat("stands beside \"", std::string(instead_of),
+    return object.refuse(key, absl::StrCat("is given together with \"", std::string(instead_of),
                                            "\"; leave one of them out"));
   }
   if (to.empty()) object.refuse(key, "is empty; write a path, or credential:NAME");
@@ -100,7 +100,7 @@ absl::Status set_naa(std::string_view text, std::vector<uint8_t>& to) {
   if (!hex || !fits) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", std::string(text),
-                     "\" is no NAA identifier; write 16 hexadecimal digits of which "
+                     "\" is not an NAA identifier; write 16 hexadecimal digits of which "
                      "the first is 2, 3 or 5, or 32 of which it is 6, as 3000000000000001"));
   }
   const std::string bytes = absl::HexStringToBytes(std::string(text));
@@ -126,7 +126,7 @@ constexpr std::string_view kNames[] = {"serial", "naa", "uuid"};
 void check_storage(JsonObject& object, LunConfig& lun) {
   if (!lun.store.empty()) {
     if (object.has("storage")) {
-      object.refuse("store", "stands beside \"storage\"; leave one of them out");
+      object.refuse("store", "is given together with \"storage\"; leave one of them out");
     }
     if (object.has("block_size")) {
       object.refuse("block_size", "it is that of the store; leave it out");
@@ -190,11 +190,11 @@ absl::Status check_initiators(const TargetConfig& target) {
     if (!iscsi::valid_written_name(initiator.name)) {
       return wrong(target.name,
                    absl::StrCat("initiator \"", initiator.name,
-                                "\" is no iSCSI name; write iqn.2026-11.org.example:host"));
+                                "\" is not an iSCSI name; write iqn.2026-11.org.example:host"));
     }
     if (!names.insert(initiator.name).second) {
       return wrong(target.name,
-                   absl::StrCat("initiator ", initiator.name, " is there twice; leave one out"));
+                   absl::StrCat("initiator ", initiator.name, " is given twice; leave one out"));
     }
   }
   return absl::OkStatus();
@@ -207,7 +207,7 @@ std::string place(const TargetConfig& target, const LunConfig& lun) {
 absl::Status check_name(const TargetConfig& target) {
   if (iscsi::valid_written_name(target.name)) return absl::OkStatus();
   return wrong("target", absl::StrCat("\"", target.name,
-                                      "\" is no iSCSI name; write "
+                                      "\" is not an iSCSI name; write "
                                       "iqn.2026-11.org.example:disk, 223 bytes at most"));
 }
 
@@ -488,7 +488,7 @@ absl::Status complete_live(Config& config) {
       }
     }
     if (!names.insert(target.name).second)
-      return wrong(line + target.name, "is there twice; leave one out, or give it another name");
+      return wrong(line + target.name, "is given twice; leave one out, or give it another name");
     if (absl::Status status = check_luns(config, target); !status.ok()) return status;
   }
   if (absl::Status status = check_stores(config); !status.ok()) return status;

@@ -116,10 +116,11 @@ absl::StatusOr<std::string> save_config(const Config& config, const std::string&
   }
   if (imported) {
     return absl::FailedPreconditionError(absl::StrCat(
-        path, " is what targetcli saved; start with the output of --print-config instead"));
+        path, " is a file of targetcli; start with the output of --print-config instead"));
   }
   if (config.targets.empty()) {
-    return absl::FailedPreconditionError("no target is served, and no start would take that");
+    return absl::FailedPreconditionError(
+        "no target is served, and a start would refuse such a file");
   }
   const auto text = to_json(config);
   if (!text.ok()) return text.status();

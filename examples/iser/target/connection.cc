@@ -86,7 +86,7 @@ void Connection::send_control(Pdu& pdu, std::span<const std::byte> data, bool ad
   pdu.window = window(advance);
   pdu.encode(out.subspan<iscsi::kIserHeaderSize, iscsi::kBhsSize>());
   std::ranges::copy(data, message.begin() + kHeaders);
-  if (!link_.send(message)) drop("more PDUs to be answered than were agreed");
+  if (!link_.send(message)) drop("more outstanding PDUs than negotiated");
 }
 
 // --- Login ---
@@ -182,7 +182,7 @@ bool Connection::login(std::span<const std::byte> message) {
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
   const auto data = data_of(message);
   if (!data) {
-    drop("a login request shorter than it says");
+    drop("a login request shorter than its length field");
     return false;
   }
   iscsi::Login::Answer answer =
@@ -323,7 +323,7 @@ bool Connection::control(std::span<std::byte> message, void* receive) {
   const iscsi::CommonHeader header = iscsi::decode_common(bhs_of(message));
   const auto data = data_of(message);
   if (!data) {
-    violation(iscsi::RejectReason::kInvalidField, message, "a PDU shorter than it says");
+    violation(iscsi::RejectReason::kInvalidField, message, "a PDU shorter than its length field");
     return false;
   }
   const auto take = [&](uint32_t cmd_sn) {
@@ -392,7 +392,7 @@ void Connection::hello(std::span<const std::byte> message) {
       iscsi::answer_hello(iscsi::IserHello::decode(iser_of(message)), link_.read_depth());
   std::array<std::byte, iscsi::kIserHeaderSize> bytes;
   reply.encode(bytes);
-  if (!link_.send(bytes)) return drop("more PDUs to be answered than were agreed");
+  if (!link_.send(bytes)) return drop("more outstanding PDUs than negotiated");
   if (reply.reject) link_.disconnect();
 }
 
@@ -418,7 +418,7 @@ void Connection::text(const iscsi::TextRequest& pdu, std::span<const std::byte> 
     text_.clear();  // a new request discards the rest of an older answer
     asked_.clear();
   } else if (pdu.transfer_tag != text_tag_) {
-    return drop("a text request that continues nothing");
+    return drop("a text request that continues no other");
   }
   text_tag_ = iscsi::kReservedTag;
   if (!text_.empty()) return text_part(pdu);
@@ -523,7 +523,7 @@ void Connection::tick() {
   give_up_late_tasks();
   if (phase_ != Phase::kFullFeature) return;  // the initiator or the target has begun a logout
   if (target_ != nullptr) look_at_units();
-  if (now - heard_ > kGiveUpAfter) return drop("the initiator has gone silent");
+  if (now - heard_ > kGiveUpAfter) return drop("the initiator does not respond");
   if (now - heard_ > kPingAfter && !pinged_) ping();
 }
 

@@ -123,7 +123,7 @@ absl::Status choose_portals(const ControlDocument& document, std::vector<std::st
     if (used && tags != *used) {
       return unfit(name, " has the portal groups ", absl::StrJoin(tags, ", "), " and ", first,
                    " has ", absl::StrJoin(*used, ", "),
-                   ", but every portal reaches every target here; give them the same");
+                   ", but every portal serves every target here; use the same groups");
     }
     used = tags;
     first = name;

@@ -42,10 +42,11 @@ absl::StatusOr<TargetNode*> node_of(ControlDocument& document, const Given& give
 }
 
 std::vector<Parameter> auth_parameters() {
-  return {control::flag("disable_chap", "nobody has to prove an account"),
-          control::flag("require_chap", "everybody has to; so it is whenever there is a group"),
-          control::flag("mutual_chap", "prove the target's account when asked"),
-          control::number("chap_group", "the group of accounts; 0: none", 0, kMaxTag)};
+  return {
+      control::flag("disable_chap", "no authentication is required"),
+      control::flag("require_chap", "authentication is required; always so if there is a group"),
+      control::flag("mutual_chap", "authenticate the target if the initiator requests it"),
+      control::number("chap_group", "the group of accounts; 0: none", 0, kMaxTag)};
 }
 
 absl::StatusOr<NodeAuth> auth_of(const ControlDocument& document, const Given& given) {

@@ -45,13 +45,13 @@ absl::StatusOr<std::string> portal_of(const ControlDocument& document, const Giv
 
 void ControlMethods::add_portal_groups() {
   add_change(
-      "iscsi_create_portal_group", "name addresses that targets can be reached by",
+      "iscsi_create_portal_group", "create a group of addresses for targets",
       {tag(),
        required(objects("portals", "the addresses",
                         {required(control::text("host", "as 10.0.0.1, or uiwarp://10.0.0.1")),
                          control::text("port", "default: 3260")})),
-       control::only("private", false, "discovery shows what it shows by address"),
-       control::only("wait", false, "a group is listened on while targets have it")},
+       control::only("private", false, "discovery does not hide portals"),
+       control::only("wait", false, "the daemon listens on a group while targets use it")},
       [](const Given& given, ControlDocument& document) -> absl::Status {
         absl::Status status = not_there(document.portals, tag_of(given), "portal");
         std::vector<std::string> addresses;
@@ -64,7 +64,7 @@ void ControlMethods::add_portal_groups() {
         if (status.ok()) document.portals[tag_of(given)] = std::move(addresses);
         return status;
       });
-  add_change("iscsi_delete_portal_group", "forget addresses that no target has", {tag()},
+  add_change("iscsi_delete_portal_group", "delete a portal group that no target uses", {tag()},
              [](const Given& given, ControlDocument& document) {
                const uint32_t tag = tag_of(given);
                absl::Status status = there(document.portals, tag, "portal");
@@ -87,13 +87,13 @@ absl::Status add_names(const Given& given, std::vector<std::string>& to) {
   for (const std::string& text : given.texts("initiators")) {
     const std::string name = text == kAnybody ? text : iscsi::normal_iscsi_name(text);
     if (name != kAnybody && !iscsi::valid_written_name(name)) {
-      return bad("\"", text, "\" is no iSCSI name; write iqn.2026-11.org.example:host, or ANY");
+      return bad("\"", text, "\" is not an iSCSI name; write iqn.2026-11.org.example:host, or ANY");
     }
     if (std::ranges::find(to, name) == to.end()) to.push_back(name);
   }
   for (const std::string& mask : given.texts("netmasks")) {
     if (mask == kAnybody) continue;
-    return bad("netmask \"", mask, "\": initiators are told apart by their names alone; write ANY");
+    return bad("netmask \"", mask, "\": initiators are identified by their names only; write ANY");
   }
   return absl::OkStatus();
 }
@@ -102,15 +102,15 @@ absl::Status add_names(const Given& given, std::vector<std::string>& to) {
 
 void ControlMethods::add_initiator_groups() {
   const std::vector<Parameter> parameters{tag(), control::texts("initiators", "names, or ANY"),
-                                          control::texts("netmasks", "ANY alone")};
-  add_change("iscsi_create_initiator_group", "name initiators that may log in", parameters,
-             [](const Given& given, ControlDocument& document) {
+                                          control::texts("netmasks", "only ANY")};
+  add_change("iscsi_create_initiator_group", "create a group of initiators that may log in",
+             parameters, [](const Given& given, ControlDocument& document) {
                absl::Status status = not_there(document.initiators, tag_of(given), "initiator");
                if (!status.ok()) return status;
                return add_names(given, document.initiators[tag_of(given)]);
              });
-  add_change("iscsi_delete_initiator_group", "forget initiators that no target admits", {tag()},
-             [](const Given& given, ControlDocument& document) {
+  add_change("iscsi_delete_initiator_group", "delete an initiator group that no target uses",
+             {tag()}, [](const Given& given, ControlDocument& document) {
                const uint32_t tag = tag_of(given);
                absl::Status status = there(document.initiators, tag, "initiator");
                if (status.ok()) {
@@ -149,11 +149,11 @@ void ControlMethods::add_initiator_groups() {
 namespace {
 
 std::vector<Parameter> account_parameters() {
-  return {required(control::text("user", "whom the initiator proves to be")),
+  return {required(control::text("user", "the user name of the initiator")),
           required(control::text("secret", "12 to 255 bytes")),
-          control::text("muser", "whom the target proves to be"),
+          control::text("muser", "the user name of the target"),
           control::text("msecret", "12 to 255 bytes"),
-          control::text("initiator", "the only one whose account it is; default: of all")};
+          control::text("initiator", "the only initiator that may use it; default: all")};
 }
 
 absl::Status add_account(const Given& given, std::vector<GroupAccount>& to) {
@@ -185,7 +185,7 @@ absl::Status add_account(const Given& given, std::vector<GroupAccount>& to) {
 }  // namespace
 
 void ControlMethods::add_auth_groups() {
-  add_change("iscsi_create_auth_group", "name accounts that initiators prove",
+  add_change("iscsi_create_auth_group", "create a group of accounts for initiators",
              {tag(), objects("secrets", "the accounts", account_parameters())},
              [](const Given& given, ControlDocument& document) {
                absl::Status status = not_there(document.accounts, tag_of(given), "auth");
@@ -196,7 +196,7 @@ void ControlMethods::add_auth_groups() {
                }
                return status;
              });
-  add_change("iscsi_delete_auth_group", "forget accounts that no target asks for", {tag()},
+  add_change("iscsi_delete_auth_group", "delete a group of accounts that no target uses", {tag()},
              [](const Given& given, ControlDocument& document) {
                const uint32_t tag = tag_of(given);
                absl::Status status = there(document.accounts, tag, "auth");
@@ -219,7 +219,7 @@ void ControlMethods::add_auth_groups() {
                absl::Status status = there(document.accounts, tag_of(given), "auth");
                return status.ok() ? add_account(given, document.accounts[tag_of(given)]) : status;
              });
-  add_change("iscsi_auth_group_remove_secret", "take an account out of a group",
+  add_change("iscsi_auth_group_remove_secret", "remove an account from a group",
              {tag(), required(control::text("user", "whose account"))},
              [](const Given& given, ControlDocument& document) {
                absl::Status status = there(document.accounts, tag_of(given), "auth");
@@ -234,7 +234,7 @@ void ControlMethods::add_auth_groups() {
              });
   add_query("iscsi_get_auth_groups", "the groups of accounts, without their secrets", {},
             [this](const Given&) { return control::Result(shown_auth_groups(document())); });
-  add_change("iscsi_set_discovery_auth", "which account discovery asks for", auth_parameters(),
+  add_change("iscsi_set_discovery_auth", "set the account of discovery", auth_parameters(),
              [](const Given& given, ControlDocument& document) {
                const auto auth = auth_of(document, given);
                if (auth.ok()) document.discovery = *auth;

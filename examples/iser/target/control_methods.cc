@@ -75,7 +75,7 @@ void ControlMethods::add_to(engine::Administration& administration) {
 void ControlMethods::add_save() {
   administration_->methods.add(
       {.name = "save_config",
-       .summary = "write what is served to the file of --config",
+       .summary = "write the served configuration to the file of --config",
        .parameters = {control::only("write", true, "an answer would have the secrets")},
        .changes = true,
        .start = [this](const Given&, control::Reply reply) {

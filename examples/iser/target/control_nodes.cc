@@ -22,7 +22,7 @@ using control::Parameter;
 namespace {
 
 Parameter maps_parameter() {
-  return required(objects("pg_ig_maps", "by which addresses, for whom",
+  return required(objects("pg_ig_maps", "pairs of a portal group and an initiator group",
                           {required(control::number("pg_tag", "a portal group", 1, kMaxTag)),
                            required(control::number("ig_tag", "an initiator group", 1, kMaxTag))}));
 }
@@ -77,7 +77,7 @@ absl::Status add_lun(const Given& given, const ControlDocument& document, Target
 
 std::vector<Parameter> lun_parameters() {
   return {required(control::text("bdev_name", "a store, or a storage, as file:/srv/disk.img")),
-          control::number("lun_id", "default: the lowest that is free", 0, kMaxLuns - 1)};
+          control::number("lun_id", "default: the lowest free one", 0, kMaxLuns - 1)};
 }
 
 absl::Status create_node(const Given& given, ControlDocument& document) {
@@ -104,7 +104,7 @@ absl::Status create_node(const Given& given, ControlDocument& document) {
 void ControlMethods::add_nodes() {
   std::vector<Parameter> parameters{
       node_name(),
-      control::text("alias_name", "a name for people"),
+      control::text("alias_name", "a descriptive name"),
       maps_parameter(),
       required(objects("luns", "its LUNs", lun_parameters())),
       control::number("queue_depth", "no effect: the window is this daemon's", 1),
@@ -130,7 +130,7 @@ void ControlMethods::add_nodes() {
 }
 
 void ControlMethods::add_connections() {
-  add_query("iscsi_get_connections", "who is logged in", {}, [this](const Given&) {
+  add_query("iscsi_get_connections", "the initiators that are logged in", {}, [this](const Given&) {
     return control::Result(shown_connections(service_.engine().accounts().sessions()));
   });
 }
@@ -159,7 +159,7 @@ void ControlMethods::add_node_parts() {
         }
         return absl::NotFoundError(absl::StrCat(node.target.name, " has no LUN ", number));
       });
-  add("iscsi_target_node_set_auth", "which accounts a target asks for", auth_parameters(),
+  add("iscsi_target_node_set_auth", "set the accounts of a target", auth_parameters(),
       [](const Given& given, ControlDocument& document, TargetNode& node) {
         const auto auth = auth_of(document, given);
         if (auth.ok()) node.auth = *auth;

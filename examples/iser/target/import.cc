@@ -65,7 +65,7 @@ class Importer {
     if (fabric != "iscsi") {
       object.known({"tpgs", "attributes", "parameters"});
       return object.note(ImportWeight::kLost, "fabric",
-                         absl::StrCat("is \"", fabric, "\": this daemon has iSCSI alone, so ",
+                         absl::StrCat("is \"", fabric, "\": this daemon supports iSCSI only, so ",
                                       target.name, " is not served"));
     }
     object.objects(
@@ -159,7 +159,7 @@ class Importer {
       if (acl.proof && acl.account != target.authentication) {
         log_.note(ImportWeight::kWider, acl.path,
                   absl::StrCat(acl.name,
-                               " would be admitted as everybody is, not by its own "
+                               " would be admitted like all others, not by its own "
                                "account; set generate_node_acls=0, or take the ACL out"));
       }
       if (acl.luns == luns) continue;
@@ -169,7 +169,7 @@ class Importer {
       log_.note(only_reads ? ImportWeight::kLost : ImportWeight::kWider, acl.path,
                 only_reads ? absl::StrCat(acl.name, " could write, and can only read now")
                            : absl::StrCat(acl.name,
-                                          " would see the LUNs of everybody, not its "
+                                          " would see the common LUNs, not its "
                                           "own"));
     }
     return luns;
@@ -247,7 +247,7 @@ class Importer {
         if (names.contains(target.name)) continue;
         log_.note(ImportWeight::kWider, "targets",
                   absl::StrCat(target.name, " would be reached by ", portal,
-                               ", which is no portal of it"));
+                               ", which is not a portal of it"));
       }
     }
   }

@@ -21,7 +21,7 @@ constexpr Usual kAttributes[] = {
     {"default_erl", "0", ImportWeight::kMinor, "error recovery is that of level 0"},
     {"fabric_prot_type", "0", ImportWeight::kLost, "initiators see no protection information"},
     {"t10_pi", "0", ImportWeight::kLost, "initiators see no protection information"},
-    {"tpg_enabled_sendtargets", "1", ImportWeight::kMinor, "discovery tells what is served"},
+    {"tpg_enabled_sendtargets", "1", ImportWeight::kMinor, "discovery lists what is served"},
 };
 constexpr Usual kParameters[] = {
     {"MaxConnections", "1", ImportWeight::kMinor, "a session has one connection"},
@@ -71,7 +71,7 @@ void read_portals(ImportObject& object, const engine::ImportOptions& options,
     each.known({"offload"});
     if (!iser) {
       return each.note(ImportWeight::kLost, "iser",
-                       "is off: this daemon has iSER alone, so the portal is not listened on");
+                       "is off: this daemon supports iSER only, so the portal is omitted");
     }
     std::string address = engine::import_address(options, host, port);
     if (const auto parsed = Address::parse(address); !parsed.ok()) {
@@ -131,7 +131,7 @@ std::optional<iscsi::Credentials> read_account(ImportObject& object, std::string
   iscsi::Credentials checked;
   const absl::Status status = iscsi::parse_credentials("user:" + account.secret, checked);
   if (!status.ok()) object.fail(password, std::string(status.message()));
-  if (account.user.empty()) object.fail(password, "is a secret of nobody: there is no user");
+  if (account.user.empty()) object.fail(password, "is a secret without a user");
   return account;
 }
 

@@ -22,7 +22,8 @@ constexpr uint64_t kMax64 = std::numeric_limits<uint64_t>::max();
 constexpr Usual kAttributes[] = {
     {"pi_prot_type", "0", ImportWeight::kLost, "initiators see no protection information"},
     {"emulate_pr", "1", ImportWeight::kMinor, "initiators may reserve the LUN"},
-    {"emulate_ua_intlck_ctrl", "0", ImportWeight::kMinor, "unit attentions clear when told"},
+    {"emulate_ua_intlck_ctrl", "0", ImportWeight::kMinor,
+     "a unit attention is cleared when it is reported"},
     {"emulate_tas", "1", ImportWeight::kMinor, "aborted commands are reported as this daemon does"},
     {"emulate_caw", "1", ImportWeight::kMinor, "initiators may compare and write"},
     {"force_pr_aptpl", "0", ImportWeight::kMinor, "only initiators that ask keep reservations"},
@@ -69,8 +70,7 @@ void read_groups(ImportObject& object, ImportedStore& store) {
     const std::string name = group.text("name"), state = group.text("alua_access_state", "0");
     if (state != "0" && state != "1") store.closed.insert(name);
     if (state == "1") {
-      group.note(ImportWeight::kMinor, "alua_access_state",
-                 "initiators are not told to prefer other paths");
+      group.note(ImportWeight::kMinor, "alua_access_state", "no path is announced as preferred");
     }
     group.known({"tg_pt_gp_id", "alua_access_status", "alua_access_type",
                  "alua_support_active_nonoptimized", "alua_support_active_optimized",
@@ -85,7 +85,7 @@ void read_names(ImportObject& object, ImportedStore& store) {
   if (serial.empty()) return;
   const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
   if (serial.size() > scsi::kMaxSerial || !std::ranges::all_of(serial, printable)) {
-    return object.fail("wwn", absl::StrCat("is no serial number of up to ", scsi::kMaxSerial,
+    return object.fail("wwn", absl::StrCat("is not a serial number of up to ", scsi::kMaxSerial,
                                            " printable characters without spaces"));
   }
   store.names = {.serial = serial, .naa = kernel_naa(serial)};
@@ -120,7 +120,7 @@ void read_scsi(ImportObject& object, const engine::ImportOptions& options, Impor
   const engine::BlockSize blocks = options.blocks(path);
   if (!blocks.device) {
     store.why_not = absl::StrCat("\"", path,
-                                 "\" is no block device, and SCSI commands are not "
+                                 "\" is not a block device, and SCSI commands are not "
                                  "passed through to it");
     return;
   }
@@ -139,7 +139,7 @@ void read_memory(ImportObject& object, const std::string& name, ImportedStore& s
     return;
   }
   store.spec = absl::StrCat("ram:", size, ",name=", storage::escape(name));
-  object.note(ImportWeight::kLost, "plugin", "what is in the memory of the kernel is not in ours");
+  object.note(ImportWeight::kLost, "plugin", "the content of the kernel's memory is not copied");
 }
 
 }  // namespace

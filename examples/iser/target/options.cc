@@ -41,7 +41,7 @@ absl::StatusOr<Imported> understand(const std::string& text, const engine::Impor
   switch (engine::kind_of(*parsed)) {
     case engine::FileKind::kNvmetcli:
       return absl::InvalidArgumentError(
-          "nvmetcli has saved this, of NVMe; give it to mrpool-nvmf-target");
+          "this is a file of nvmetcli, for NVMe; use mrpool-nvmf-target");
     case engine::FileKind::kTargetcli:
       return engine::settle(import_targetcli(text, options), options, complete);
     case engine::FileKind::kOwn:
@@ -102,7 +102,7 @@ class TargetOptions {
           return take_own_options(target.luns.emplace_back(std::string(text)));
         }));
     program_.repeatable();
-    program_.option("alias", "TEXT", "a name for people",
+    program_.option("alias", "TEXT", "a descriptive name",
                     of_target([](TargetConfig& target, std::string_view text) {
                       if (!target.alias.empty()) return twice();
                       target.alias = text;
@@ -110,18 +110,19 @@ class TargetOptions {
                     }));
     program_.repeatable();
     program_.secret("chap", "USER:SECRET",
-                    "what initiators must prove; of several that are listed, each needs its own",
+                    "CHAP account of initiators; several listed initiators need one each",
                     of_target([](TargetConfig& target, std::string_view text) {
                       return set_once(target.authentication.incoming, text);
                     }));
     program_.repeatable();
-    program_.secret("mutual-chap", "USER:SECRET", "what the target proves when asked",
+    program_.secret("mutual-chap", "USER:SECRET",
+                    "CHAP account of the target, if the initiator requests it",
                     of_target([](TargetConfig& target, std::string_view text) {
                       return set_once(target.authentication.outgoing, text);
                     }));
     program_.repeatable();
     program_.option(
-        "initiator", "IQN", "who may log in; may be repeated (default: everybody)",
+        "initiator", "IQN", "an initiator that may log in; may be repeated (default: all)",
         of_target([](TargetConfig& target, std::string_view text) {
           if (!target.initiators) target.initiators.emplace();
           target.initiators->push_back(
@@ -129,13 +130,13 @@ class TargetOptions {
           return absl::OkStatus();
         }));
     program_.repeatable();
-    program_.secret("initiator-chap", "USER:SECRET", "what the --initiator before it must prove",
+    program_.secret("initiator-chap", "USER:SECRET", "CHAP account of the preceding --initiator",
                     of_initiator([](iscsi::Authentication& account, std::string_view text) {
                       return set_once(account.incoming, text);
                     }));
     program_.repeatable();
     program_.secret("initiator-mutual-chap", "USER:SECRET",
-                    "what the target proves to the --initiator before it when asked",
+                    "CHAP account of the target for the preceding --initiator, if that requests it",
                     of_initiator([](iscsi::Authentication& account, std::string_view text) {
                       return set_once(account.outgoing, text);
                     }));
@@ -147,7 +148,7 @@ class TargetOptions {
       std::function<absl::Status(TargetConfig&, std::string_view)> set) {
     return [this, set = std::move(set)](std::string_view text) -> absl::Status {
       if (config_.targets.empty()) {
-        return absl::InvalidArgumentError("comes after the --target it is for");
+        return absl::InvalidArgumentError("must follow its --target");
       }
       return set(config_.targets.back(), text);
     };
@@ -158,7 +159,7 @@ class TargetOptions {
     return of_target(
         [set = std::move(set)](TargetConfig& target, std::string_view text) -> absl::Status {
           if (!target.initiators) {
-            return absl::InvalidArgumentError("comes after the --initiator it is for");
+            return absl::InvalidArgumentError("must follow its --initiator");
           }
           return set(target.initiators->back().authentication, text);
         });
@@ -177,31 +178,32 @@ void declare_served(base::CommandLine& program, Options& options) {
                    return Address::parse(text).status();
                  });
   program.repeatable();
-  program.text("config", "FILE", "all of this, as JSON, or what targetcli saved; see docs",
+  program.text("config", "FILE", "all of this, as JSON, or a file of targetcli; see docs",
                options.config_file);
-  program.flag("check-config", "print what would be served, open nothing, and end",
+  program.flag("check-config", "print what would be served, open nothing, and exit",
                options.check_config);
-  program.flag("print-config", "print it as a file for --config, secrets included, and end",
+  program.flag("print-config", "print it as a file for --config, with secrets, and exit",
                options.print_config);
   program.excludes("config",
                    {"listen", "target", "lun", "alias", "chap", "mutual-chap", "initiator",
                     "initiator-chap", "initiator-mutual-chap"},
-                   "what is served stands in the file, or on the command line");
-  program.secret(
-      "discovery-chap", "USER:SECRET",
-      "what a discovery session must prove\n(default: what a target asks of that initiator)",
-      credentials(config.discovery.incoming));
-  program.secret("discovery-mutual-chap", "USER:SECRET", "what discovery proves when asked",
+                   "configure what is served in the file or on the command line");
+  program.secret("discovery-chap", "USER:SECRET",
+                 "CHAP account of initiators in discovery sessions\n(default: that of a target "
+                 "with this initiator)",
+                 credentials(config.discovery.incoming));
+  program.secret("discovery-mutual-chap", "USER:SECRET",
+                 "CHAP account of the target in discovery sessions, if requested",
                  credentials(config.discovery.outgoing));
   program.flag("open-discovery",
-               "let discovery sessions in without a proof even where a target asks for one",
+               "admit discovery sessions without CHAP even if a target requires it",
                config.open_discovery);
 }
 
 void declare_how(base::CommandLine& program, Options& options) {
   Config& config = options.config;
   program.section("How");
-  program.choice<uint32_t>("block-size", "of storage that does not say ,bs=", config.block_size,
+  program.choice<uint32_t>("block-size", "of storage without ,bs=", config.block_size,
                            {{"512", 512}, {"4096", 4096}});
   program.flag("no-initial-r2t", "let initiators send unsolicited Data-Out (InitialR2T=No)",
                config.initial_r2t, false);

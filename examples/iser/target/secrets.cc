@@ -23,9 +23,10 @@ class Secrets {
     if (!account) return absl::OkStatus();
     const auto [at, added] = uses_.try_emplace(account->secret, Use{purpose, where});
     if (added || at->second.purpose == purpose) return absl::OkStatus();
-    return wrong(where, absl::StrCat("has the secret of ", at->second.where,
-                                     "; they must differ (RFC 7143 section 9.2.1): who knows it "
-                                     "for one could use it for the other"));
+    return wrong(where,
+                 absl::StrCat("has the secret of ", at->second.where,
+                              "; they must differ (RFC 7143 section 9.2.1): a peer that knows "
+                              "it for one could use it for the other"));
   }
 
  private:
@@ -59,8 +60,8 @@ absl::Status check_account(const TargetConfig& target, std::string& purpose) {
   const std::vector<std::string> users = users_of_the_targets_account(target);
   if (users.empty()) {
     return wrong(target.name,
-                 "every initiator has an account of its own, so nobody uses the "
-                 "target's \"chap\"; leave it out");
+                 "every initiator has its own account, so the target's \"chap\" is "
+                 "unused; leave it out");
   }
   if (users.size() > 1) {
     return wrong(target.name,

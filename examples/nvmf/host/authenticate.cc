@@ -42,7 +42,7 @@ Async<absl::Status> Queue::send_auth(load::Buffer& buffer, std::span<const std::
   const std::string text =
       absl::StrCat("Authentication Send: ", describe(outcome.status, true),
                    code(outcome.status) == Status::kInvalidOpcode
-                       ? "; the target has no key for this host, so it proves nothing either"
+                       ? "; the target has no key for this host and does not authenticate itself"
                        : "");
   co_return ended_here(outcome.status) ? absl::UnavailableError(text)
                                        : absl::UnauthenticatedError(text);

@@ -53,9 +53,11 @@ absl::Status rejection(const Address& address, std::span<const std::byte> privat
   }
   const auto reject = read_struct<RdmaReject>(private_data);
   const auto reason = RdmaStatus(uint16_t(reject.status));
-  return absl::UnavailableError(absl::StrCat(
-      address.to_string(), " rejected the connection: ", view(to_string(reason)),
-      reason == RdmaStatus::kNoResources ? ", as when it has as many connections as it may" : ""));
+  return absl::UnavailableError(
+      absl::StrCat(address.to_string(), " rejected the connection: ", view(to_string(reason)),
+                   reason == RdmaStatus::kNoResources
+                       ? ", for example because its limit of connections is reached"
+                       : ""));
 }
 
 }  // namespace mrpool::nvme::host

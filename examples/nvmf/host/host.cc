@@ -54,7 +54,7 @@ absl::Status read_secrets(const HostOptions& options, SessionOptions& session) {
                                                                      : nullptr;
     if (useless == nullptr) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
-        useless, " needs --dhchap-secret: the target proves itself to a host that does"));
+        useless, " needs --dhchap-secret: a target authenticates itself only to a host that does"));
   }
   auto secrets = std::make_shared<auth::HostSecrets>();
   absl::Status status = read_key("--dhchap-secret", options.dhchap_secret, secrets->key);
@@ -82,10 +82,10 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
                "NQN of this host (default: /etc/nvme/hostnqn, else a random UUID)",
                options.host_nqn);
   command.secret("dhchap-secret", "FILE",
-                 "has the secret that this host proves (DH-HMAC-CHAP); or credential:NAME",
+                 "file with the secret of this host (DH-HMAC-CHAP); or credential:NAME",
                  place_of(options.dhchap_secret));
   command.secret("dhchap-ctrl-secret", "FILE",
-                 "has the secret that the target has to prove; or credential:NAME",
+                 "file with the secret that the target must prove; or credential:NAME",
                  place_of(options.dhchap_ctrl_secret));
   command.duration("connect-timeout", "for one connection", options.connect_timeout, kTimeouts);
   command.duration("timeout", "for one command", options.timeout, kTimeouts);
@@ -98,7 +98,7 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
                    {.most = kTimeouts.most});
   command.duration("ctrl-loss-tmo", "give up reconnecting after this long", options.loss_timeout);
   if (set != HostOptionSet::kLoad) return;
-  command.duration("dhchap-reauth", "prove it again so often, on each queue; 0: never",
+  command.duration("dhchap-reauth", "authenticate again after this time, on each queue; 0: never",
                    options.reauthenticate, {.most = kTimeouts.most});
   command.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
 }

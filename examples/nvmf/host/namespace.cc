@@ -91,7 +91,7 @@ absl::Status check_same(const NamespaceInfo& was, const NamespaceInfo& is) {
     return ns.identifiers.empty() ? std::string("without identifiers") : ns.identifiers;
   };
   const bool other = was.identifiers != is.identifiers;
-  return absl::AbortedError(absl::StrCat("namespace ", was.nsid, " is not the one it was: it is ",
+  return absl::AbortedError(absl::StrCat("namespace ", was.nsid, " was replaced: it is ",
                                          other ? name(is) : shape(is), ", it was ",
                                          other ? name(was) : shape(was)));
 }

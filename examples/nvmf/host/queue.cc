@@ -44,7 +44,7 @@ Access right_for(DataDirection direction) {
 std::string Queue::describe(Status status, bool fabrics) const {
   if (ended_here(status) && !why_.empty()) return why_;
   if (code(status) == kHostPathing) return "the connection was lost";
-  if (code(status) == kAbortedByHost) return "given up by this host";
+  if (code(status) == kAbortedByHost) return "aborted by this host";
   return to_string(status, fabrics);
 }
 
@@ -167,7 +167,7 @@ bool Queue::hopeless() const {
 // --- Connections ---
 
 Async<absl::Status> Queue::open(uint16_t controller_id) {
-  if (state_ == State::kGivenUp) co_return absl::CancelledError("the queue was given up");
+  if (state_ == State::kGivenUp) co_return absl::CancelledError("the queue was closed");
   if (qp_ != nullptr) co_return absl::FailedPreconditionError("the queue is open");
   RdmaRequest hello;
   hello.queue_id = options_.queue_id;
@@ -252,12 +252,12 @@ Async<absl::Status> Queue::join(uint16_t controller_id) {
   if ((outcome.result & kConnectMustSecure) != 0) {
     co_return absl::UnauthenticatedError(
         absl::StrCat("the subsystem '", options_.subnqn,
-                     "' wants a secure channel (TLS) after the authentication; RDMA has none"));
+                     "' requires a secure channel (TLS) after the authentication; RDMA has none"));
   }
   const bool asked = (outcome.result & kConnectMustAuthenticate) != 0;
   if (asked && options_.secrets == nullptr) {
     co_return absl::UnauthenticatedError(
-        absl::StrCat("the subsystem '", options_.subnqn, "' wants DH-HMAC-CHAP of the host '",
+        absl::StrCat("the subsystem '", options_.subnqn, "' requires DH-HMAC-CHAP of the host '",
                      options_.host.nqn, "'; give --dhchap-secret the file of its key"));
   }
   // An impostor would not ask, so a host that requires the controller's proof always authenticates.
@@ -325,7 +325,7 @@ Async<> Queue::close(std::string why) {
   if (state_ != State::kGivenUp) state_ = State::kClosing;
   closing_since_ = options_.reactor->now();
   changed_.reset();
-  // With commands under way there is no good order left: the peer may still be using our keys.
+  // Without an orderly end if commands are outstanding, because the peer may still use their keys.
   if (outstanding_ == 0) {
     qp_->disconnect();
   } else {

@@ -276,8 +276,8 @@ Async<absl::Status> Session::check_pinned() {
   // Another look at its shape would mean to the target that this host accepts it.
   co_return absl::AbortedError(
       absl::StrCat("namespace ", pinned_->nsid,
-                   " is not the one it was: it was gone for a moment and is there again with the "
-                   "same identifiers, as when its block size changes; `identify` shows it"));
+                   " was replaced: it was missing for a moment and has the same "
+                   "identifiers again, as when its block size changes; `identify` shows it"));
 }
 
 void Session::on_lost(Queue& queue, const std::string& why) {

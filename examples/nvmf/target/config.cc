@@ -130,7 +130,7 @@ absl::Status check_field(const char* name, const std::string& text, size_t most)
 absl::Status check_hosts(const HostSet& hosts) {
   for (const std::string& host : hosts) {
     if (!nvme::valid_nqn(host)) {
-      return bad("host \"", host, "\" is no NQN; write nqn.2026-11.org.example:host");
+      return bad("host \"", host, "\" is not an NQN; write nqn.2026-11.org.example:host");
     }
   }
   return absl::OkStatus();
@@ -138,7 +138,8 @@ absl::Status check_hosts(const HostSet& hosts) {
 
 absl::Status check_names(SubsystemConfig& subsystem) {
   if (!nvme::valid_nqn(subsystem.nqn) || subsystem.nqn == nvme::kDiscoveryNqn) {
-    return bad("\"", subsystem.nqn, "\" is no subsystem NQN; write nqn.2024-01.org.example:disk1",
+    return bad("\"", subsystem.nqn,
+               "\" is not a subsystem NQN; write nqn.2024-01.org.example:disk1",
                subsystem.nqn.size() > nvme::kMaxNqnBytes
                    ? absl::StrCat(", ", nvme::kMaxNqnBytes, " bytes at most")
                    : "");

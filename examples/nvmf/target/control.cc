@@ -43,7 +43,7 @@ std::vector<Parameter> of_subsystem(std::vector<Parameter> more) {
 }  // namespace
 
 Parameter listen_address() {
-  return object("listen_address", "where hosts come in",
+  return object("listen_address", "the address that hosts connect to",
                 {required(text("trtype", "RDMA")), text("adrfam", "IPv4 or IPv6, as traddr is"),
                  required(text("traddr",
                                "a numeric address or a name; verbs://ADDRESS or uiwarp://ADDRESS "
@@ -224,7 +224,7 @@ void Control::add_look(std::string name, std::string summary, std::vector<Parame
 }
 
 void Control::add_subsystem_methods() {
-  add_change("nvmf_create_subsystem", "make a subsystem without namespaces",
+  add_change("nvmf_create_subsystem", "create a subsystem without namespaces",
              of_subsystem(
                  {text("serial_number", "20 characters; default: derived from the NQN"),
                   text("model_number", "40 characters"),
@@ -236,7 +236,7 @@ void Control::add_subsystem_methods() {
                   only("admin_label", "", "there is none"),
                   only("dmrsl", 0, "a range of Dataset Management may have any length"),
                   only("wzsl", 0, "Write Zeroes may have any length"),
-                  only("passthrough", false, "stores are no NVMe drives"),
+                  only("passthrough", false, "stores are not NVMe drives"),
                   only("enable_nssr", false, "there is no subsystem reset")}),
              [](const Given& given, Config& config, json::value&) {
                if (find_subsystem(config, given.text("nqn")).ok()) {
@@ -255,7 +255,7 @@ void Control::add_subsystem_methods() {
                return absl::OkStatus();
              });
   add_change(
-      "nvmf_delete_subsystem", "end a subsystem; its hosts are disconnected", of_subsystem({}),
+      "nvmf_delete_subsystem", "delete a subsystem; its hosts are disconnected", of_subsystem({}),
       [](const Given& given, Config& config, json::value&) {
         const auto found = find_subsystem(config, given.text("nqn"));
         if (!found.ok()) return found.status();
@@ -282,7 +282,7 @@ void Control::add_host_methods() {
         if (subsystem.hosts->insert(given.text("host")).second) return set_proof(given, subsystem);
         return absl::AlreadyExistsError(absl::StrCat(given.text("host"), " may connect already"));
       });
-  add_change("nvmf_subsystem_remove_host", "let a host connect no more; it is disconnected",
+  add_change("nvmf_subsystem_remove_host", "no longer let a host connect; disconnects it",
              of_subsystem({host, number("timeout_ms", "no effect: its commands end first")}),
              [](const Given& given, Config& config, json::value&) {
                const auto found = find_subsystem(config, given.text("nqn"));
@@ -295,7 +295,7 @@ void Control::add_host_methods() {
                return absl::NotFoundError(
                    absl::StrCat(given.text("host"), " is not in the list of hosts"));
              });
-  add_change("nvmf_subsystem_allow_any_host", "let any host connect, or those that are listed",
+  add_change("nvmf_subsystem_allow_any_host", "let any host connect, or only listed hosts",
              of_subsystem({required(flag("allow_any_host", "any host"))}),
              [](const Given& given, Config& config, json::value&) {
                const auto found = find_subsystem(config, given.text("nqn"));
@@ -346,20 +346,20 @@ void Control::add_listener_methods() {
                if (lists(config.listen, *address)) {
                  return absl::FailedPreconditionError(
                      absl::StrCat(*address,
-                                  " is a port of the whole daemon, by \"listen\" of its "
+                                  " is a port of the whole daemon, from \"listen\" of its "
                                   "configuration or --listen; change it there"));
                }
-               return absl::NotFoundError(absl::StrCat(*address, " is no listener of it"));
+               return absl::NotFoundError(absl::StrCat(*address, " is not a listener of it"));
              });
 }
 
 void Control::add_namespace_methods() {
   const Parameter described = required(object(
-      "namespace", "what to serve",
-      {text("bdev_name", "a store, as bdev_get_bdevs lists it"),
-       text("storage", "or one of its own, as ram:64MiB"),
+      "namespace", "the namespace",
+      {text("bdev_name", "the name of a store from bdev_get_bdevs"),
+       text("storage", "or a storage without a name, as ram:64MiB"),
        number("block_size", "of the latter: 512 or 4096", 512, 4096),
-       number("nsid", "default: the lowest that is free", 1, kMaxNamespaces),
+       number("nsid", "default: the lowest free one", 1, kMaxNamespaces),
        text("uuid", "default: that of the store"), only("nguid", "", "it is the UUID"),
        only("eui64", "", "there is none"), only("ptpl_file", "", "there are no reservations"),
        number("anagrpid", "its ANA group; default: 1", 0, kMaxAnaGroups),
@@ -378,7 +378,7 @@ void Control::add_namespace_methods() {
                return absl::OkStatus();
              });
   add_change(
-      "nvmf_subsystem_remove_ns", "remove a namespace; hosts see it go",
+      "nvmf_subsystem_remove_ns", "remove a namespace and notify hosts",
       of_subsystem({required(number("nsid", "its number", 1))}),
       [](const Given& given, Config& config, json::value&) {
         const auto found = find_subsystem(config, given.text("nqn"));
@@ -418,7 +418,7 @@ void Control::add_visibility_methods() {
         if ((*hosts)->insert(given.text("host")).second) return absl::OkStatus();
         return absl::AlreadyExistsError(absl::StrCat(given.text("host"), " sees it already"));
       });
-  add_change("nvmf_ns_remove_host", "let a host see a namespace no more; the host sees it go",
+  add_change("nvmf_ns_remove_host", "no longer let a host see a namespace; notifies the host",
              parameters, [hosts_of](const Given& given, Config& config, json::value&) {
                const auto hosts = hosts_of(given, config);
                if (!hosts.ok()) return hosts.status();

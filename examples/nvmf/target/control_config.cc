@@ -124,7 +124,7 @@ std::vector<control::Parameter> transport_parameters(uint32_t in_capsule) {
       only("abort_timeout_sec", engine::kAbortPatience / std::chrono::seconds(1), fixed),
       only("kas", kKeepAliveGranularity, fixed),
       only("min_kato", 0, "a host may ask for any keep-alive time"),
-      only("masked_oncs", "", "hosts are told of all commands"),
+      only("masked_oncs", "", "hosts see all commands"),
       only("masked_fuses", "", "there are no fused commands"),
       only("no_srq", false, "SPDK's default is all there is"),
       only("c2h_success", true, "it is of TCP"),
@@ -134,7 +134,7 @@ std::vector<control::Parameter> transport_parameters(uint32_t in_capsule) {
       only("disable_mappable_bar0", false, "it is of vfio-user"),
       only("disable_adaptive_irq", false, "it is of vfio-user"),
       only("disable_shadow_doorbells", false, "it is of vfio-user"),
-      only("disable_command_passthru", false, "stores are no drives")};
+      only("disable_command_passthru", false, "stores are not drives")};
   for (const char* name :
        {"io_unit_size", "num_shared_buffers", "buf_cache_size", "iobuf_small_cache_size",
         "iobuf_large_cache_size", "num_cqe", "max_srq_depth", "sock_priority", "acceptor_backlog",
@@ -193,7 +193,7 @@ void Control::add_config_methods() {
   control::Methods& methods = administration_->methods;
   methods.add(
       {.name = "save_config",
-       .summary = "what is served, as calls; with \"write\" or \"filename\" the "
+       .summary = "the served configuration, as calls; with \"write\" or \"filename\" the "
                   "configuration file is written too",
        .parameters = {flag("write", "replace the file of --config"),
                       text("filename", "write this file instead; an absolute path")},
@@ -201,8 +201,8 @@ void Control::add_config_methods() {
        .start = [this](const Given& given, Reply reply) { save(given, std::move(reply)); }});
   methods.add(
       {.name = "load_config",
-       .summary = "serve another configuration, as a whole or not at all",
-       .parameters = {document("config", "what a configuration file holds"),
+       .summary = "replace the configuration, as a whole or not at all",
+       .parameters = {document("config", "the content of a configuration file"),
                       text("filename", "or the file, by an absolute path")},
        .changes = true,
        .start = [this](const Given& given, Reply reply) { load(given, std::move(reply)); }});
@@ -213,7 +213,7 @@ void Control::add_config_methods() {
                  {{"subsystem", "bdev"}, {"depends_on", json::array()}},
                  {{"subsystem", "nvmf"}, {"depends_on", json::array{"keyring", "bdev"}}}});
            });
-  add_look("framework_get_config", "a section of what is served, as calls",
+  add_look("framework_get_config", "a section of the served configuration, as calls",
            {required(control::choice("name", "the section", {"keyring", "bdev", "nvmf"})),
             flag("with_batches", "there are none")},
            [this](const Given& given) -> Result {
@@ -223,7 +223,7 @@ void Control::add_config_methods() {
                                                   : subsystem_calls(config()));
            });
   methods.add({.name = "nvmf_create_transport",
-               .summary = "no effect: RDMA is always there, with what the daemon was started with",
+               .summary = "no effect: RDMA is always available, with the options of the daemon",
                .parameters = transport_parameters(service_.in_capsule()),
                .run = [](const Given&) -> Result { return json::value(true); }});
 }

@@ -90,7 +90,7 @@ std::vector<Parameter> proof_parameters() {
   return {text("dhchap_key",
                "what the host must prove (DH-HMAC-CHAP): the name of a key, a path, "
                "or credential:NAME"),
-          text("dhchap_ctrlr_key", "what the target proves to it when asked, likewise")};
+          text("dhchap_ctrlr_key", "what the target proves if the host requests it, likewise")};
 }
 
 absl::Status set_proof(const Given& given, SubsystemConfig& subsystem) {
@@ -138,7 +138,7 @@ void Control::add_key_methods() {
   parameters.insert(parameters.begin(),
                     {nqn_parameter(), target_parameter(), required(text("host", "its NQN"))});
   add_change(
-      "nvmf_subsystem_set_keys", "give a host other keys; they apply when it proves itself next",
+      "nvmf_subsystem_set_keys", "give a host other keys; they apply when it authenticates next",
       parameters,
       [](const Given& given, Config& config, json::value&) { return set_keys(given, config); });
 }

@@ -75,7 +75,7 @@ json::array referral_calls(const Config& config) {
 void Control::add_referral_methods() {
   std::vector<Parameter> parameters = of_referral();
   parameters.push_back(flag("secure_channel", "hosts need one there"));
-  add_change("nvmf_discovery_add_referral", "tell hosts of another discovery service",
+  add_change("nvmf_discovery_add_referral", "announce another discovery service to hosts",
              std::move(parameters), [](const Given& given, Config& config, json::value&) {
                auto referral = referral_of(given);
                if (!referral.ok()) return referral.status();
@@ -92,7 +92,7 @@ void Control::add_referral_methods() {
                return absl::OkStatus();
              });
   add_change(
-      "nvmf_discovery_remove_referral", "tell hosts of it no more", of_referral(),
+      "nvmf_discovery_remove_referral", "no longer announce it to hosts", of_referral(),
       [](const Given& given, Config& config, json::value&) {
         const auto referral = referral_of(given);
         if (!referral.ok()) return referral.status();
@@ -103,7 +103,7 @@ void Control::add_referral_methods() {
         return absl::NotFoundError(absl::StrCat("there is no referral to ", name_of(*referral),
                                                 "; nvmf_discovery_get_referrals lists them"));
       });
-  add_look("nvmf_discovery_get_referrals", "the other services that hosts are told of",
+  add_look("nvmf_discovery_get_referrals", "the referrals that are announced to hosts",
            {target_parameter()}, [this](const Given&) -> Result {
              json::array all;
              for (const Referral& each : config().referrals) all.push_back(describe(each));

@@ -69,8 +69,8 @@ absl::Status check_name(const Config& config, const std::string& key) {
 absl::Status check_proof(const Config& config, const HostProof& proof) {
   if (proof.key.empty()) {
     return bad(
-        "it has a \"dhchap_ctrlr_key\" without a \"dhchap_key\"; the target proves itself to "
-        "hosts that have proven themselves");
+        "it has a \"dhchap_ctrlr_key\" without a \"dhchap_key\"; a target authenticates itself "
+        "only to hosts that do");
   }
   absl::Status status = check_name(config, proof.key);
   status.Update(check_name(config, proof.ctrlr_key));
@@ -140,7 +140,7 @@ absl::Status check_keys(const Config& config) {
   for (const NamedKey& key : config.keys) {
     const std::string where = absl::StrCat(base::at_line(key.line), "key \"", key.name, "\"");
     if (key.name.empty() || is_place(key.name) || nvme::auth::looks_like_key(key.name)) {
-      return bad(where, ": is no name; write one as host1");
+      return bad(where, ": is not a name; write one as host1");
     }
     if (!is_place(key.path)) {
       return bad(where, ": \"path\" must be an absolute path, or credential:NAME");

@@ -78,7 +78,7 @@ class Importer {
     root_.objects("subsystems", [this](ImportObject& each) { read_subsystem(each); });
     root_.object("discovery", [](ImportObject& discovery) {
       static constexpr Usual kKeys[] = {{"nqn", nvme::kDiscoveryNqn, ImportWeight::kLost,
-                                         "discovery has the well-known name alone"}};
+                                         "discovery has only the well-known name"}};
       discovery.usual(kKeys);
     });
     root_.finish();
@@ -176,16 +176,16 @@ class Importer {
     object.usual(kKeys);
     if (type != "rdma") {
       return object.note(ImportWeight::kLost, "trtype",
-                         type.empty() ? "is empty: the port is not listened on"
+                         type.empty() ? "is empty: the port is omitted"
                                       : absl::StrCat("is \"", type,
-                                                     "\": this daemon has RDMA alone, so the port "
-                                                     "is not listened on"));
+                                                     "\": this daemon supports RDMA only, so the "
+                                                     "port is omitted"));
     }
     if (family != "ipv4" && family != "ipv6") {
       return object.note(ImportWeight::kLost, "adrfam",
                          absl::StrCat("is \"", family,
-                                      "\", which is neither ipv4 nor ipv6: the port is not "
-                                      "listened on"));
+                                      "\", which is neither ipv4 nor ipv6: the port is "
+                                      "omitted"));
     }
     port.address = engine::import_address(options_, host, service);
     const auto parsed = Address::parse(port.address);
@@ -212,7 +212,7 @@ class Importer {
     });
     object.known({"name"});
     if (!enabled || why.empty()) return;
-    object.note(ImportWeight::kLost, "addr", absl::StrCat("hosts are not told of it: ", why));
+    object.note(ImportWeight::kLost, "addr", absl::StrCat("hosts are not notified of it: ", why));
   }
 
   void read_subsystem(ImportObject& object) {

@@ -125,15 +125,15 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
                subsystem.traffic_keep_alive, false);
   declare_ana(program, subsystem);
   program.text("config", "FILE",
-               "all of this, for several subsystems, as JSON, or what nvmetcli saved; see docs",
+               "all of this, for several subsystems, as JSON, or a file of nvmetcli; see docs",
                options.config_file);
-  program.flag("check-config", "print what would be served, open nothing, and end",
+  program.flag("check-config", "print what would be served, open nothing, and exit",
                options.check_config);
-  program.flag("print-config", "print it as a file for --config, and end", options.print_config);
+  program.flag("print-config", "print it as a file for --config, and exit", options.print_config);
   program.excludes("config",
                    {"listen", "subnqn", "namespace", "host-nqn", "dhchap-key", "dhchap-ctrlr-key",
                     "no-traffic-keep-alive", "ana-state", "min-cntlid", "max-cntlid"},
-                   "what is served stands in the file, or on the command line");
+                   "configure what is served in the file or on the command line");
 }
 
 void declare_how(base::CommandLine& program, DaemonOptions& options) {
@@ -185,7 +185,7 @@ absl::StatusOr<Imported> understand(const std::string& text, const engine::Impor
   if (!parsed.ok()) return parsed.status();
   switch (engine::kind_of(*parsed)) {
     case engine::FileKind::kTargetcli:
-      return bad("targetcli has saved this, of iSCSI; give it to mrpool-iser-target");
+      return bad("this is a file of targetcli, for iSCSI; use mrpool-iser-target");
     case engine::FileKind::kNvmetcli:
       return engine::settle(import_nvmetcli(text, options), options, complete);
     case engine::FileKind::kOwn:

@@ -22,14 +22,14 @@ absl::Status bad(const Parts&... parts) {
 absl::StatusOr<std::string> numeric(const std::string& text, const std::string& family) {
   const auto address = base::IpAddress::parse(text);
   if (!address) {
-    return bad("traddr: \"", text, "\" is no numeric address; write 10.0.0.9, or fd00::9");
+    return bad("traddr: \"", text, "\" is not a numeric address; write 10.0.0.9, or fd00::9");
   }
   if (!address->scope().empty()) {
     return bad("traddr: ", text, " names an interface of this machine; leave out %",
                address->scope());
   }
   if (address->wildcard()) {
-    return bad("traddr: ", text, " is no address that hosts can connect to");
+    return bad("traddr: ", text, " is not an address that hosts can connect to");
   }
   const std::string lower = absl::AsciiStrToLower(family);
   if (!lower.empty() && lower != "ipv4" && lower != "ipv6") {
@@ -67,7 +67,7 @@ absl::StatusOr<Referral> make_referral(const std::string& transport, const std::
   referral.port = uint16_t(*number);
   if (nqn.empty()) return referral;
   if (!nvme::valid_nqn(nqn)) {
-    return bad("subnqn: \"", nqn, "\" is no NQN; leave it out to refer to a discovery service");
+    return bad("subnqn: \"", nqn, "\" is not an NQN; leave it out to refer to a discovery service");
   }
   referral.nqn = nqn;
   return referral;

@@ -127,7 +127,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
         ended.emplace_back(controller, "the host may no longer connect");
       } else if (!controller->identity().must_prove &&
                  subsystem.keys(controller->identity().host_nqn) != nullptr) {
-        ended.emplace_back(controller, "the host has to prove itself now");
+        ended.emplace_back(controller, "the host must authenticate now");
       } else {
         const TableChange& change = changed[&subsystem];
         const Controller::Identity& identity = controller->identity();

@@ -85,10 +85,10 @@ std::optional<LoginStatus> Login::check(const LoginRequest& request, size_t text
     return refuse(kWrong, "ISID or CID changed during login");
   }
   if (request.version_min > 0) {
-    return refuse(LoginStatus::kUnsupportedVersion, "only version 0 is spoken");
+    return refuse(LoginStatus::kUnsupportedVersion, "only version 0 is supported");
   }
   if (++requests_ > kMaxRequests || pending_text_.size() + text_bytes > kMaxText) {
-    return refuse(kWrong, "the login goes on for too long");
+    return refuse(kWrong, "the login takes too many steps");
   }
   if (request.current_stage != stage_) {
     return refuse(kWrong, "the stage is not the one that was agreed");
@@ -161,7 +161,7 @@ Login::Answer Login::on_request(const LoginRequest& request, std::string_view te
   bool transit = request.transit && !authenticating;
   if (transit && !authenticated) {
     return fail(request, LoginStatus::kAuthenticationFailure,
-                "this target asks for CHAP and the initiator left the security stage without it");
+                "this target requires CHAP and the initiator left the security stage without it");
   }
 
   Answer answer = respond(request);
@@ -182,7 +182,7 @@ std::optional<LoginStatus> Login::identify(const LoginRequest& request,
   if (!initiator) return refuse(LoginStatus::kMissingParameter, "InitiatorName is missing");
   identity_.initiator = normal_iscsi_name(*initiator);
   if (!valid_iscsi_name(identity_.initiator)) {
-    return refuse(LoginStatus::kInitiatorError, "InitiatorName is no iSCSI name");
+    return refuse(LoginStatus::kInitiatorError, "InitiatorName is not an iSCSI name");
   }
 
   const auto type = find(pairs, "SessionType");
@@ -252,7 +252,7 @@ std::optional<LoginStatus> Login::choose_method(std::string_view offered, TextWr
   if (target_.authentication.incoming) {
     if (!has("CHAP")) {
       return refuse(LoginStatus::kAuthenticationFailure,
-                    "this target asks for CHAP; the initiator offers " + std::string(offered));
+                    "this target requires CHAP; the initiator offers " + std::string(offered));
     }
     reply.add("AuthMethod", "CHAP");
     auth_ = Auth::kAlgorithm;
@@ -343,7 +343,7 @@ std::optional<LoginStatus> Login::prove_own(std::span<const KeyValue> pairs, Tex
   }
   if (!own_) {
     return refuse(LoginStatus::kAuthenticationFailure,
-                  "the initiator asks for mutual CHAP and this target has no secret for it");
+                  "the initiator requests mutual CHAP and this target has no secret for it");
   }
   reply.add("CHAP_N", own_->user);
   reply.add("CHAP_R", format_hex(chap_response(challenge_.algorithm, uint8_t(*number), own_->secret,

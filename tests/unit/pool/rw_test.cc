@@ -223,7 +223,7 @@ TEST_F(RwTest, AQpThatIsTooSmallIsRefusedAtCreate) {
   FakeQp small(*pd, reactor, needs.send_wr - 1, 16);
   const absl::Status status = RwContext::create(small, nullptr, limits).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("rw_queue_needs says"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rw_queue_needs computes"));
   FakeQp fits(*pd, reactor, needs.send_wr, 16);
   EXPECT_TRUE(RwContext::create(fits, nullptr, limits).ok());
 }

@@ -56,7 +56,7 @@ TEST(Address, ErrorsNameThePartAndShowARightOne) {
       {"uiwarp://host/path", "host"},
       {"uiwarp://[::1", "'['"},
       {"uiwarp://[]:1", "brackets"},
-      {"uiwarp://[::1]4420", "behind the ']'"},
+      {"uiwarp://[::1]4420", "after the ']'"},
       {"uiwarp://[127.0.0.1]:1", "brackets"},
   };
   for (const auto& wrong : kWrong) {

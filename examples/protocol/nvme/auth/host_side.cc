@@ -128,7 +128,7 @@ HostSide::Next HostSide::success(std::span<const std::byte> message) {
   if (!success) return fail(Explanation::kIncorrectPayload, "the target's proof is malformed");
   if (!success->proves || !equal_in_constant_time(success->response, expected_.bytes())) {
     return fail(Explanation::kFailed,
-                absl::StrCat("the target is not who it says it is: it ",
+                absl::StrCat("the target is not authentic: it ",
                              success->proves ? "proves another secret" : "proves nothing",
                              "; --dhchap-ctrl-secret must be its own key"));
   }

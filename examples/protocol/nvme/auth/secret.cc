@@ -17,8 +17,8 @@ constexpr size_t kCrcBytes = 4;
 constexpr std::string_view kExample = "`nvme gen-dhchap-key` makes one";
 
 absl::Status bad(std::string_view why) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("is no DH-HMAC-CHAP secret: ", std::string(why), "; ", std::string(kExample)));
+  return absl::InvalidArgumentError(absl::StrCat("is not a DH-HMAC-CHAP secret: ", std::string(why),
+                                                 "; ", std::string(kExample)));
 }
 
 std::optional<uint8_t> digit(char c) {
@@ -96,7 +96,7 @@ absl::StatusOr<DhchapKey> parse_key(std::string_view text) {
   if (!text.ends_with(':')) return bad("it does not end with a colon");
   text.remove_suffix(1);
   const std::optional<Wiped> decoded = from_base64(text);
-  if (!decoded) return bad("its third part is no base64");
+  if (!decoded) return bad("its third part is not base64");
   const size_t bytes = decoded->size();
   if (bytes < kCrcBytes || !known_length(bytes - kCrcBytes)) {
     return bad(absl::StrCat("it has ", bytes < kCrcBytes ? 0 : bytes - kCrcBytes,

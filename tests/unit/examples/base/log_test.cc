@@ -104,7 +104,7 @@ TEST_F(LogTest, LevelsHaveTheNamesOfSpdk) {
   EXPECT_TRUE(log_set_level("error").ok());
   EXPECT_EQ(log_get_level(), "ERROR");
   EXPECT_EQ(log_set_level("LOUD").message(),
-            "\"LOUD\" is no log level; there are ERROR, WARNING, NOTICE, INFO and DEBUG");
+            "\"LOUD\" is not a log level; use ERROR, WARNING, NOTICE, INFO and DEBUG");
   EXPECT_EQ(log_get_level(), "ERROR") << "a refusal changes nothing";
 }
 

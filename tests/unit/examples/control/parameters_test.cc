@@ -48,9 +48,10 @@ TEST(Parameters, TheRefusalNamesTheParameter) {
             "\"level\": \"LOUD\" is not one of ERROR, DEBUG");
   EXPECT_EQ(fault(R"({"name": "a", "where": {}})"), "\"where.traddr\" is missing: the address");
   EXPECT_EQ(fault(R"({"name": "a", "where": {"traddr": "x", "port": 1}})"),
-            "\"where.port\" is no parameter here; there are: traddr");
+            "\"where.port\" is not a parameter of this method; there are: traddr");
   EXPECT_EQ(fault(R"({"name": "a", "nmae": 1})"),
-            "\"nmae\" is no parameter here; there are: name, nsid, force, hosts, level, where, "
+            "\"nmae\" is not a parameter of this method; there are: name, nsid, force, hosts, "
+            "level, where, "
             "tgt_name");
   EXPECT_EQ(fault(R"({"name": "a", "tgt_name": "other"})"),
             "\"tgt_name\": \"other\" is not possible: there is one target; leave it out, or write "

@@ -63,7 +63,7 @@ TEST_F(SocketFileTest, WhatIsNoSocketStays) {
   std::ofstream(path_) << "precious";
   const auto file = SocketFile::listen(path_);
   EXPECT_TRUE(absl::IsFailedPrecondition(file.status()));
-  EXPECT_NE(file.status().message().find("is no socket"), std::string::npos);
+  EXPECT_NE(file.status().message().find("is not a socket"), std::string::npos);
   EXPECT_TRUE(std::filesystem::is_regular_file(path_));
 }
 
@@ -81,7 +81,7 @@ TEST_F(SocketFileTest, PathsThatCannotBe) {
   EXPECT_TRUE(absl::IsInvalidArgument(SocketFile::listen("").status()));
   EXPECT_TRUE(absl::IsInvalidArgument(SocketFile::listen(std::string(200, 'x')).status()));
   const auto nowhere = SocketFile::listen(folder_ + "/none/socket");
-  EXPECT_NE(nowhere.status().message().find("make its folder first"), std::string::npos);
+  EXPECT_NE(nowhere.status().message().find("create its folder first"), std::string::npos);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ TEST(Listen, PortZeroIsAnotherOneEachTime) {
 TEST(Listen, MistakesAreNamed) {
   std::vector<std::string> twice = {"uiwarp://127.0.0.1", "uiwarp://127.0.0.1:3260"};
   EXPECT_EQ(complete_listen(twice, 3260).message(),
-            "\"uiwarp://127.0.0.1:3260\" is listened on twice; leave one of them out");
+            "\"uiwarp://127.0.0.1:3260\" is configured twice; leave one of them out");
   std::vector<std::string> wrong = {"nowhere"};
   EXPECT_THAT(std::string(complete_listen(wrong, 3260).message()), HasSubstr("nowhere"));
   const std::vector<std::string> unknown = {"tcp://127.0.0.1:1"};

@@ -150,7 +150,7 @@ TEST_F(BlockDevice, ThatIsMadeOfAServedFileIsReportedByName) {
                     "; detach it (losetup -d " + late.path() + "), or serve another file"));
     EXPECT_THAT(look.look(stores), IsEmpty());
   }
-  EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("nobody else uses it any more")));
+  EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("no other program uses it any more")));
 }
 
 // Who writes to the file writes under the file system on the device.

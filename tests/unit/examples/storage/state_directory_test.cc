@@ -171,7 +171,7 @@ TEST_F(StateDirectoryTest, HasOneOwnerAndMustExist) {
   }
   EXPECT_TRUE(StateDirectory::open(path_).ok());
   EXPECT_THAT(error_of(StateDirectory::open(path_ + "/absent").status()),
-              HasSubstr("no such directory; make it first"));
+              HasSubstr("no such directory; create it first"));
 }
 
 TEST(StateFile, IsReplacedWholeAndRemovedWhenEmpty) {

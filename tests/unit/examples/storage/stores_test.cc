@@ -132,7 +132,7 @@ TEST_F(Stores, MemoryWithoutANameBelongsToItsPlace) {
   const Uuid second = uuid_of(served[1].volume->identity());
   EXPECT_NE(uuid_of(served[0].volume->identity()), uuid_of(served[2].volume->identity()));
   // The first of two that look alike, or the second? Only a number identifies it.
-  EXPECT_THAT(serve({"ram:2MiB", "ram:1MiB"}), HasSubstr("cannot be told"));
+  EXPECT_THAT(serve({"ram:2MiB", "ram:1MiB"}), HasSubstr("it is not known which of them stay"));
   ASSERT_EQ(serve({"1 ram:2MiB", "3 ram:1MiB"}), "");
   EXPECT_EQ(mark(0), std::byte{2}) << "its own bytes at another number";
   EXPECT_EQ(uuid_of(served[0].volume->identity()), second);
@@ -301,7 +301,7 @@ TEST(Uuid, IsReadAndWritten) {
   EXPECT_EQ(format_uuid(*uuid), text);
   for (const char* bad : {"", "0a1b2c3d", "0a1b2c3d-0000-4000-8000-0000000000fg",
                           "00000000-0000-0000-0000-000000000000"}) {
-    EXPECT_THAT(std::string(parse_uuid(bad).status().message()), HasSubstr("is no UUID; write"));
+    EXPECT_THAT(std::string(parse_uuid(bad).status().message()), HasSubstr("is not a UUID; write"));
   }
 }
 
@@ -316,7 +316,7 @@ TEST_F(Stores, TheCheckSaysWhatOpeningWouldAndOpensNothing) {
   };
   EXPECT_EQ(refusal({"file:" + disk, "ram:1MiB", "ram:1MiB"}), "");
   EXPECT_THAT(refusal({"file:" + disk + ",size=512k"}), HasSubstr("more than \"size=\" asks for"));
-  EXPECT_THAT(refusal({"file:" + disk + ",ro,size=2MiB"}), HasSubstr("cannot make it larger"));
+  EXPECT_THAT(refusal({"file:" + disk + ",ro,size=2MiB"}), HasSubstr("cannot extend it"));
   EXPECT_THAT(refusal({"file:" + folder.file("none")}), HasSubstr("does not exist; add"));
   EXPECT_THAT(refusal({"file:" + folder.file(".")}), HasSubstr("is a directory"));
   EXPECT_THAT(refusal({"file:" + disk, "file:" + folder.file("./disk")}),
@@ -333,7 +333,7 @@ TEST_F(Stores, TheCheckSaysWhatOpeningWouldAndOpensNothing) {
 TEST_F(Stores, MoreMemoryThanThereIsIsNamed) {
   EXPECT_EQ(memory_warning(wanted({"ram:1MiB", "ram:1MiB", "null:1TiB"}), 4 << 20), std::nullopt);
   EXPECT_EQ(memory_warning(wanted({"ram:1MiB", "ram:7MiB"}), 4 << 20),
-            "stores in memory may take 8MiB, and this machine has 4MiB; make them smaller, or the "
+            "stores in memory may need 8MiB, and this machine has 4MiB; make them smaller, or the "
             "system ends this process once they fill up");
   EXPECT_NE(memory_warning(wanted({"ram:15000PiB", "ram:15000PiB"}), 4 << 20), std::nullopt);
   EXPECT_GT(physical_memory(), uint64_t{1} << 26);

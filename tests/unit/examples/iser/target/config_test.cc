@@ -83,11 +83,11 @@ TEST(Options, MistakesAreNamed) {
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:1", "--listen", "uiwarp://:1", "--target",
                               "iqn.2026-11.a:1", "--lun", "ram:1MiB"})
                            .status()),
-              HasSubstr("\"uiwarp://:1\" is listened on twice"));
+              HasSubstr("\"uiwarp://:1\" is configured twice"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp:/x", "--target", "iqn.2026-11.a:1"}).status()),
               HasSubstr("uiwarp:/x"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "disk"}).status()),
-              HasSubstr("no iSCSI name"));
+              HasSubstr("not an iSCSI name"));
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.2026-11.a:1", "--lun",
                               "ram:1MiB", "--mutual-chap", "u:twelve bytes!!"})
                            .status()),
@@ -156,7 +156,7 @@ TEST(Access, AccountsBelongToInitiators) {
   EXPECT_THAT(error_of(with_target(R"(, "chap": "a:a has a secret", "initiators":
                   [{"name": "iqn.2026-11.h:b", "chap": "b:b has a secret"}])")
                            .status()),
-              HasSubstr("nobody uses"));
+              HasSubstr("is unused"));
   EXPECT_THAT(error_of(with_target(R"(, "initiators":
                   [{"name": "iqn.2026-11.h:b", "mutual_chap": "b:b has a secret"}])")
                            .status()),
@@ -219,7 +219,7 @@ TEST(Access, OptionsOfAnInitiator) {
   EXPECT_THAT(error_of(parse({"--listen", "uiwarp://:0", "--target", "iqn.2026-11.a:1", "--lun",
                               "ram:1MiB", "--initiator-chap", "a:a has a secret"})
                            .status()),
-              HasSubstr("comes after the --initiator"));
+              HasSubstr("must follow its --initiator"));
 }
 
 TEST(Config, MistakesHaveTheirLines) {
@@ -241,7 +241,7 @@ TEST(Config, NamesHaveADate) {
   for (const char* const name : {"iqn.2026-1", "iqn.2026-13.a:1", "iqn.2026-11", "iqn.26-11.a:1",
                                  "eui.02004567a425678", "naa.52004567ba64678x"}) {
     Config config{.listen = {"uiwarp://:0"}, .targets = {{.name = name, .luns = {"ram:1MiB"}}}};
-    EXPECT_THAT(error_of(complete(config)), HasSubstr("is no iSCSI name")) << name;
+    EXPECT_THAT(error_of(complete(config)), HasSubstr("is not an iSCSI name")) << name;
   }
   for (const char* const name : {"iqn.2026-12.a", "eui.02004567a425678d", "naa.52004567ba64678d"}) {
     Config config{.listen = {"uiwarp://"}, .targets = {{.name = name, .luns = {"ram:1MiB"}}}};
@@ -321,11 +321,11 @@ TEST(Config, NamedStoresHaveOneLun) {
   const std::pair<std::string, std::string> cases[] = {
       {error(a, R"({"store": "b"})"), "line 2: iqn.2026-11.a:1, LUN b: there is no store"},
       {error(a, R"({"store": "a"}, {"store": "a"})"), "the store is iqn.2026-11.a:1 LUN 0 already"},
-      {error(a, R"({"store": "a", "storage": "ram:1MiB"})"), "stands beside \"storage\""},
+      {error(a, R"({"store": "a", "storage": "ram:1MiB"})"), "is given together with \"storage\""},
       {error(a, R"({"store": "a", "block_size": 512})"), "it is that of the store; leave it out"},
       {error(a, R"({"store": ""})"), "storage: is missing"},
       {error(a + "," + a, R"({"store": "a"})"), "store \"a\" is given twice"},
-      {error(R"({"name": "a b", "storage": "ram:1MiB"})", ""), "is no name of a store"},
+      {error(R"({"name": "a b", "storage": "ram:1MiB"})", ""), "is not a name for a store"},
       {error(R"({"name": "a", "storage": "ram:1MiB", "block_size": 0})", ""),
        "must be a whole number"},
       {error(R"({"name": "a", "storage": "ram:1MiB", "block_size": 8})", ""), "use 512 or 4096"},
@@ -355,8 +355,8 @@ TEST(Config, ContradictionsAreRefused) {
       {error(R"("ram:1MiB,lun=x")", ram), "lun: 'x' is not a whole number from 0 to 16383"},
       {error(R"("ram:1MiB,serial=gr\u00fcn")", ram), "printable ASCII"},
       {error(R"("ram:1MiB,serial=a%20b")", ram), "without spaces"},
-      {error(R"("ram:1MiB,naa=4000000000000001")", ram), "is no NAA identifier; write 16"},
-      {error(R"("ram:1MiB,naa=300000000000001")", ram), "is no NAA identifier"},
+      {error(R"("ram:1MiB,naa=4000000000000001")", ram), "is not an NAA identifier; write 16"},
+      {error(R"("ram:1MiB,naa=300000000000001")", ram), "is not an NAA identifier"},
       {error(R"("ram:1MiB,serial=1")", R"("ram:1MiB,serial=1")"),
        "line 4: iqn.2026-11.a:1, LUN ram:1MiB: serial 1 is that of line 3"},
       {error(R"("ram:1MiB,naa=3000000000000001")", R"("ram:1MiB,naa=3000000000000001")"), "naa "},

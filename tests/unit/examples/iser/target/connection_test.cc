@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                                 pdu.read = true;
                                 pdu.data_length = 512;
                               }},
-                    Violation{"shorter than it says",
+                    Violation{"shorter than its length field",
                               [](iscsi::ScsiCommand& pdu) { pdu.data_length = 4096; }}));
 
 TEST_F(ConnectionTest, AWriteWithoutAKeyEndsTheConnection) {

@@ -52,7 +52,7 @@ TEST(ControlDocument, EveryTargetHasTheSamePortals) {
   from.portals[2] = {"uiwarp://127.0.0.2:3260"};
   EXPECT_EQ(served_config(from)->listen.size(), 1u) << "no target has it";
   from.nodes.at("iqn.2026-11.a:1").maps.emplace_back(2, 1);
-  EXPECT_THAT(error_of(from), HasSubstr("every portal reaches every target here"));
+  EXPECT_THAT(error_of(from), HasSubstr("every portal serves every target here"));
   for (auto& [name, node] : from.nodes) node.maps.emplace_back(2, node.maps[0].second);
   EXPECT_EQ(served_config(from)->listen.size(), 2u);
   from.nodes.at("iqn.2026-11.a:2").maps.clear();

@@ -193,7 +193,7 @@ TEST(Targetcli, EveryKindOfStorageIsServedOrNamed) {
                         R"("size": 1048576, "name": "whole", "plugin": "ramdisk")"},
                        {"/backstores/block/whole", "/backstores/ramdisk/whole"}};
   EXPECT_EQ(spec(memory), "ram:1048576,name=whole");
-  EXPECT_THAT(lost(memory), HasSubstr("storage_objects[1].plugin: what is in the memory"));
+  EXPECT_THAT(lost(memory), HasSubstr("storage_objects[1].plugin: the content of the kernel"));
   Changes null = memory;
   null.push_back({R"("plugin": "ramdisk")", R"("plugin": "ramdisk", "nullio": true)"});
   EXPECT_EQ(spec(null), "null:1048576,name=whole");
@@ -204,7 +204,7 @@ TEST(Targetcli, EveryKindOfStorageIsServedOrNamed) {
   EXPECT_THAT(lost(scsi), HasSubstr("SCSI commands are not passed through"));
   Changes tape = scsi;
   tape.push_back({"/dev/sdb", "1:0:0:0"});
-  EXPECT_THAT(lost(tape), HasSubstr("LUN 4 is not served: \"1:0:0:0\" is no block device"));
+  EXPECT_THAT(lost(tape), HasSubstr("LUN 4 is not served: \"1:0:0:0\" is not a block device"));
   const Changes user{{R"("plugin": "block", "readonly": false, "write_back": false)",
                       R"("plugin": "user", "config": "rbd/a", "size": 1)"},
                      {"/backstores/block/whole", "/backstores/user/whole"}};
@@ -276,18 +276,18 @@ TEST(Targetcli, InitiatorsWithoutAnAclAreAdmittedAsThere) {
        kWrites,
        {R"("tag": 1)", R"("x": 1, "chap_userid": "all", "chap_password": "everybody says")"}});
   EXPECT_THAT(beside, HasSubstr("not by its own account"));
-  EXPECT_THAT(beside, HasSubstr("would see the LUNs of everybody"));
+  EXPECT_THAT(beside, HasSubstr("would see the common LUNs"));
 }
 
 TEST(Targetcli, PortalsWithoutIserAreNamed) {
   EXPECT_THAT(lost({{R"("iser": true)", R"("iser": false)"}}),
-              HasSubstr("portals[0].iser: is off: this daemon has iSER alone"));
+              HasSubstr("portals[0].iser: is off: this daemon supports iSER only"));
   EXPECT_THAT(lost({{R"("iser": true)", R"("iser": false)"}}),
               HasSubstr("is not served: no portal"));
   EXPECT_THAT(lost({{R"("enable": true)", R"("enable": false)"}}), HasSubstr("no portal group"));
   EXPECT_EQ(with({{R"("10.0.0.1")", R"("[::0]")"}})->config.listen[0], "verbs://[::0]:3261");
   EXPECT_THAT(lost({{R"("fabric": "iscsi")", R"("fabric": "loopback")"}}),
-              HasSubstr("fabric: is \"loopback\": this daemon has iSCSI alone"));
+              HasSubstr("fabric: is \"loopback\": this daemon supports iSCSI only"));
   const std::string two = absl::StrReplaceAll(kSaved, {{R"("targets": [{)", R"("targets": [{
     "fabric": "iscsi", "wwn": "iqn.2026-11.org.example:b", "tpgs": [{"enable": true,
       "attributes": {"authentication": 0, "generate_node_acls": 1, "demo_mode_write_protect": 0},
@@ -319,7 +319,7 @@ TEST(Targetcli, WhatInitiatorsSeeOtherwiseIsNamed) {
   EXPECT_THAT(wider({{R"("alua_access_state": 0)", R"("alua_access_state": 3)"}}),
               HasSubstr("LUN 3 would be accessible, which its ALUA group default_tg_pt_gp is not"));
   EXPECT_THAT(minor({{R"("alua_access_state": 0)", R"("alua_access_state": 1)"}}),
-              HasSubstr("prefer other paths"));
+              HasSubstr("no path is announced as preferred"));
   EXPECT_THAT(lost({{R"("pi_prot_type": 0)", R"("pi_prot_type": 1)"}}), HasSubstr("pi_prot_type"));
   EXPECT_THAT(lost({{R"("t10_pi": 0)", R"("t10_pi": 1)"}}), HasSubstr("t10_pi"));
   EXPECT_THAT(minor({{R"("emulate_pr": 1)", R"("emulate_pr": 0)"}}), HasSubstr("emulate_pr"));
@@ -349,10 +349,10 @@ TEST(Targetcli, IsTakenByTheDaemon) {
   EXPECT_TRUE(options(closed, {"--import-anyway"}).ok());
   EXPECT_THAT(
       std::string(options(R"({"ports": [], "hosts": [], "subsystems": []})").status().message()),
-      HasSubstr("give it to mrpool-nvmf-target"));
+      HasSubstr("use mrpool-nvmf-target"));
   const auto nothing =
       options(absl::StrReplaceAll(kSaved, {{R"("iser": true)", R"("iser": false)"}}));
-  EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("iSER alone"));
+  EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("supports iSER only"));
 }
 
 }  // namespace

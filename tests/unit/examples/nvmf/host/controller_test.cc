@@ -98,7 +98,7 @@ TEST_F(ControllerTest, AnotherNamespaceIsFoundByItsDescriptorsAlone) {
   answer(uuid_descriptor(0x22), Status::kSuccess);
   ASSERT_TRUE(checked_.has_value());
   EXPECT_TRUE(absl::IsAborted(*checked_));
-  EXPECT_THAT(std::string(checked_->message()), HasSubstr("namespace 1 is not the one it was"));
+  EXPECT_THAT(std::string(checked_->message()), HasSubstr("namespace 1 was replaced"));
   for (const ScriptedQp::Command& command : qp().commands) {
     EXPECT_FALSE(command.sqe.opcode == uint8_t(AdminOpcode::kIdentify) &&
                  (command.sqe.cdw10 & 0xff) == kNamespace);

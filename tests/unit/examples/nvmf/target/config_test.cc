@@ -169,14 +169,14 @@ TEST(ConfigFile, Referrals) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(to_json(*again), to_json(*config));
   const std::pair<const char*, const char*> kWrong[] = {
-      {R"({"trsvcid": "4420"})", "referrals[0].traddr: \"\" is no numeric address"},
+      {R"({"trsvcid": "4420"})", "referrals[0].traddr: \"\" is not a numeric address"},
       {R"({"traddr": "10.0.0.9"})", "referrals[0].trsvcid: the port is missing"},
       {R"({"traddr": "10.0.0.9", "trsvcid": "70000"})", "trsvcid"},
       {R"({"traddr": "::1", "trsvcid": "1", "adrfam": "ipv4"})", "adrfam: ::1 is not ipv4"},
       {R"({"traddr": "fe80::1%lo", "trsvcid": "1"})", "leave out %lo"},
-      {R"({"traddr": "0.0.0.0", "trsvcid": "1"})", "no address that hosts can connect to"},
+      {R"({"traddr": "0.0.0.0", "trsvcid": "1"})", "not an address that hosts can connect to"},
       {R"({"trtype": "fc", "traddr": "10.0.0.9", "trsvcid": "1"})", "write rdma or tcp"},
-      {R"({"traddr": "10.0.0.9", "trsvcid": "1", "subnqn": "disk"})", "is no NQN"},
+      {R"({"traddr": "10.0.0.9", "trsvcid": "1", "subnqn": "disk"})", "is not an NQN"},
       {R"({"traddr": "::1", "trsvcid": "1"}, {"traddr": "0::1", "trsvcid": "1"})",
        "referral rdma://[::1]:1 is given twice"},
   };
@@ -213,9 +213,10 @@ TEST(ConfigFile, ErrorsNameThePlace) {
   EXPECT_NE(replaced("\"nsid\": 1", "\"nsid\": -1").find("nsid must be"), std::string::npos);
   EXPECT_NE(replaced("\"nsid\": 1", "\"nsid\": 5000").find("from 1 to 1024"), std::string::npos);
   EXPECT_NE(replaced("example:b", "example:a").find("given twice"), std::string::npos);
-  EXPECT_NE(replaced("nqn.2024-01.org.example:b", "b").find("no subsystem NQN"), std::string::npos);
+  EXPECT_NE(replaced("nqn.2024-01.org.example:b", "b").find("not a subsystem NQN"),
+            std::string::npos);
   EXPECT_NE(replaced("nqn.2024-01.org.example:h", "h").find("host \"h\""), std::string::npos);
-  EXPECT_NE(replaced("0a1b2c3d", "zz").find("no UUID"), std::string::npos);
+  EXPECT_NE(replaced("0a1b2c3d", "zz").find("not a UUID"), std::string::npos);
   EXPECT_NE(replaced("uiwarp://", "uiwarp:/").find("uiwarp:/"), std::string::npos);
   EXPECT_NE(replaced("\"A1\"", "7").find("serial must be a string"), std::string::npos);
   EXPECT_NE(replaced("false", "0").find("true or false"), std::string::npos);
@@ -313,7 +314,7 @@ TEST(CommandLine, ErrorsNameTheValue) {
   EXPECT_NE(message({"--namespace", "ram:1MiB,nsid=2", "--namespace", "ram:1MiB,nsid=2"})
                 .find("nsid 2 is given twice"),
             std::string::npos);
-  EXPECT_NE(message({"--namespace", "ram:1MiB,uuid=7"}).find("no UUID"), std::string::npos);
+  EXPECT_NE(message({"--namespace", "ram:1MiB,uuid=7"}).find("not a UUID"), std::string::npos);
   EXPECT_NE(message({"--namespace", "tape:1"}).find("ram:64MiB"), std::string::npos);
   EXPECT_NE(message({"--threads", "two"}).find("whole number"), std::string::npos);
   EXPECT_NE(message({"--threads"}).find("needs a value"), std::string::npos);

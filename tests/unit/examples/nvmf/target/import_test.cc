@@ -191,13 +191,13 @@ TEST(Nvmetcli, AWrongSecretIsRefusedAndNotShown) {
   const auto refused = import(with_secrets("DHHC-1:00:AAAA:", ""));
   const std::string said(refused.status().message());
   EXPECT_THAT(said, HasSubstr("hosts[0].dhchap.key"));
-  EXPECT_THAT(said, HasSubstr("is no DH-HMAC-CHAP secret"));
+  EXPECT_THAT(said, HasSubstr("is not a DH-HMAC-CHAP secret"));
   EXPECT_THAT(said, Not(HasSubstr("AAAA")));
 }
 
 TEST(Nvmetcli, PortsWithoutAnAddressOfOursAreNamed) {
   EXPECT_THAT(lost(R"("trtype": "rdma")", R"("trtype": "tcp")"),
-              HasSubstr("ports[0].addr.trtype: is \"tcp\": this daemon has RDMA alone"));
+              HasSubstr("ports[0].addr.trtype: is \"tcp\": this daemon supports RDMA only"));
   EXPECT_THAT(lost(R"("trtype": "rdma")", R"("trtype": "tcp")"),
               HasSubstr("nqn.2026-11.org.example:disk is not served: no port"));
   EXPECT_THAT(lost(R"("trtype": "rdma")", R"("trtype": "")"), HasSubstr("is empty"));
@@ -307,8 +307,9 @@ TEST(Nvmetcli, WhatHostsSeeOtherwiseIsNamed) {
 }
 
 TEST(Nvmetcli, ValuesThatCannotBeAreErrors) {
-  EXPECT_THAT(std::string(with(R"("nsid": 7)", R"("nsid": "seven")").status().message()),
-              HasSubstr("line 20: subsystems[0].namespaces[0].nsid: \"seven\" is no whole number"));
+  EXPECT_THAT(
+      std::string(with(R"("nsid": 7)", R"("nsid": "seven")").status().message()),
+      HasSubstr("line 20: subsystems[0].namespaces[0].nsid: \"seven\" is not a whole number"));
   EXPECT_FALSE(with(R"("allow_any_host": "0")", R"("allow_any_host": "maybe")").ok());
   EXPECT_FALSE(with(R"("portid": 1)", R"("portid": {})").ok());
   EXPECT_FALSE(with(R"("addr": {)", R"("addr": 5, "x": {)").ok());
@@ -347,9 +348,9 @@ TEST(Nvmetcli, IsTakenByTheDaemon) {
 
   const auto nothing = options(absl::StrReplaceAll(kSaved, {{"\"rdma\"", "\"tcp\""}}));
   EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("nothing to listen on"));
-  EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("RDMA alone"));
+  EXPECT_THAT(std::string(nothing.status().message()), HasSubstr("supports RDMA only"));
   EXPECT_THAT(std::string(options(R"({"storage_objects": [], "targets": []})").status().message()),
-              HasSubstr("give it to mrpool-iser-target"));
+              HasSubstr("use mrpool-iser-target"));
 }
 
 }  // namespace

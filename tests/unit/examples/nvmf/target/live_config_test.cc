@@ -55,7 +55,7 @@ TEST(LiveConfig, MistakesAreNamed) {
       {R"("store": "disk")", R"("store": "disk", "storage": "ram:1MiB")", "leave one of them out"},
       {R"({"storage": "ram:1MiB"})", R"({"store": "disk"})", "already; remove it there first"},
       {R"("name": "disk")", R"("name": "Malloc0")", "store \"Malloc0\" is given twice"},
-      {R"("name": "disk")", R"("name": "a b")", "is no name of a store"},
+      {R"("name": "disk")", R"("name": "a b")", "is not a name for a store"},
       {R"("ram:1MiB"})", R"("tape:1"})", "store Malloc0: "},
       {R"("max_namespaces": 2)", R"("max_namespaces": 1)", "more than max_namespaces"},
       {R"("model": "M")", R"("model": "01234567890123456789012345678901234567890")",

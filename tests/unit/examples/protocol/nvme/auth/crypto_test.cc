@@ -78,8 +78,8 @@ TEST(DhchapKey, AWrongOneIsRefusedWithItsFaultAndNotShown) {
   EXPECT_THAT(refusal("DHHC-1:00"), HasSubstr("00, 01, 02 or 03"));
   EXPECT_THAT(refusal("DHHC-1:00:"), HasSubstr("colon"));
   EXPECT_THAT(refusal("DHHC-1:00:AAAA"), HasSubstr("end with a colon"));
-  EXPECT_THAT(refusal("DHHC-1:00:AA*A:"), HasSubstr("no base64"));
-  EXPECT_THAT(refusal("DHHC-1:00:AAAAA:"), HasSubstr("no base64"));
+  EXPECT_THAT(refusal("DHHC-1:00:AA*A:"), HasSubstr("not base64"));
+  EXPECT_THAT(refusal("DHHC-1:00:AAAAA:"), HasSubstr("not base64"));
   EXPECT_THAT(refusal("DHHC-1:00:AAAA:"), HasSubstr("0 bytes, not 32, 48 or 64"));
   const std::string damaged = absl::StrReplaceAll(kKey32, {{"AAEC", "AAED"}});
   EXPECT_THAT(refusal(damaged), HasSubstr("CRC-32 is wrong"));
