@@ -254,7 +254,7 @@ TEST(Open, ListsWhatThereIs) {
     EXPECT_NE(refused.status().message().find("bs=512, bs=4096"), std::string::npos);
   }
   EXPECT_EQ(examples(), "ram:64MiB, null:1TiB, file:/srv/disk.img or rbd:POOL/IMAGE");
-  EXPECT_NE(open("file:/x,bogus").status().message().find("there are direct, ro, size="),
+  EXPECT_NE(open("file:/x,bogus").status().message().find("there are direct, ro, shared, size="),
             std::string::npos);
 }
 
