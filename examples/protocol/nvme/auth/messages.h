@@ -37,8 +37,8 @@ enum class Id : uint8_t {
   kReply = 0x02,
   kSuccess1 = 0x03,
   kSuccess2 = 0x04,
-  kFailure1 = 0xf0,
-  kFailure2 = 0xf1,
+  kFailure2 = 0xf0,
+  kFailure1 = 0xf1,
 };
 enum class Explanation : uint8_t {
   kFailed = 0x01,

@@ -135,7 +135,8 @@ TEST(AuthMessages, EndsAreAsOnTheWire) {
   EXPECT_EQ(hex(success2(7)), "01040000070000000000000000000000");
   const auto failure =
       to_bytes(Id::kFailure1, Failure{.transaction = 7, .why = Explanation::kGroupNotUsable});
-  EXPECT_EQ(hex(failure), "00f0000007000105");
+  EXPECT_EQ(hex(failure), "00f1000007000105");
+  EXPECT_EQ(hex(to_bytes(Id::kFailure2, *parse_failure(failure))), "00f0000007000105");
   EXPECT_EQ(parse_failure(failure)->why, Explanation::kGroupNotUsable);
   EXPECT_FALSE(parse_failure(std::span(failure).first(7)));
 }
