@@ -55,8 +55,12 @@ Async<absl::Status> Queue::receive_auth(load::Buffer& buffer) {
   const Outcome outcome = co_await execution;
   if (ok(outcome.status)) co_return absl::OkStatus();
   const std::string text = absl::StrCat("Authentication Receive: ", describe(outcome.status, true));
-  co_return ended_here(outcome.status) ? absl::UnavailableError(text)
-                                       : absl::UnauthenticatedError(text);
+  if (!ended_here(outcome.status)) co_return absl::UnauthenticatedError(text);
+  // Linux's target ends the connection at once; its message may be lost.
+  co_return absl::UnavailableError(
+      absl::StrCat(text,
+                   "; if the target refuses this host without a word, --dhchap-secret must be "
+                   "the key that it has for it"));
 }
 
 Async<absl::Status> Queue::exchange(auth::HostSide& side, load::Buffer& buffer) {

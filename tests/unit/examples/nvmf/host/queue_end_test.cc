@@ -198,6 +198,27 @@ TEST_F(QueueTest, AConnectionLostBeforeTheConnectCommandFailsTheOpening) {
   EXPECT_EQ(pool_->stats().in_use, 0u);
 }
 
+// Linux's target does so for a wrong secret, before its message is out.
+TEST_F(QueueTest, AConnectionLostDuringTheAuthenticationNamesTheSecret) {
+  auth::HostSecrets secrets;
+  secrets.key.key = auth::Wiped(std::vector<uint8_t>(32, 7));
+  secrets_ = std::make_shared<const auth::HostSecrets>(std::move(secrets));
+  make();
+  begin_open();
+  qp().accept();
+  for (const uint32_t result : {7 | kConnectMustAuthenticate, 0u}) {
+    qp().complete_sends();
+    qp().answer(last(), result);
+  }
+  ASSERT_EQ(qp().commands.size(), 3u);  // Connect, Authentication Send and Receive
+  ASSERT_FALSE(opened_.has_value());
+  qp().end(DisconnectReason::kPeer);
+  reactor_.poll();
+  ASSERT_TRUE(opened_.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*opened_)) << *opened_;
+  EXPECT_THAT(std::string(opened_->message()), HasSubstr("--dhchap-secret"));
+}
+
 TEST_F(QueueTest, GivingUpEndsWhatWaits) {
   make(true);
   open();

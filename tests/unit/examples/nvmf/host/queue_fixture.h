@@ -9,6 +9,7 @@
 
 #include "examples/load/backoff.h"
 #include "examples/nvmf/host/queue.h"
+#include "examples/protocol/nvme/auth/host_side.h"
 #include "tests/unit/examples/load/scripted_wire.h"
 
 namespace mrpool::nvme::host {
@@ -53,6 +54,7 @@ class QueueTest : public ::testing::Test, public Queue::Owner {
     options.queue_id = 1;
     options.depth = depth;
     options.retain = retain;
+    options.secrets = secrets_;
     queue_ = *Queue::create(options, *this);
     data_ = *load::Buffer::create(pd_, 1 << 16);
   }
@@ -84,6 +86,7 @@ class QueueTest : public ::testing::Test, public Queue::Owner {
   ScriptedDevice device_;
   ScriptedPd pd_;
   ClockReactor reactor_;
+  std::shared_ptr<const auth::HostSecrets> secrets_;
   std::unique_ptr<MrPool> pool_;
   std::optional<load::Buffer> data_;
   std::unique_ptr<Queue> queue_;
