@@ -4,7 +4,7 @@
 # needs: nvme fio
 # wires: rxe
 # kernels: 6.12
-# timeout: 300
+# timeout: 400
 # kernel-may-say: I/O error|failed|error
 need nvme fio
 wire_up

@@ -3,7 +3,7 @@
 # checks: reservations of two hosts: register, acquire, report, preempt, release, clear; conflicts are errors; kept through kill -9
 # needs: nvme
 # wires: siw
-# timeout: 150
+# timeout: 300
 # kernel-may-say: I/O error|reservation conflict|critical|failed|timeout|error
 need nvme
 OTHER_NQN=nqn.2014-08.org.nvmexpress:uuid:6d72706f-6f6c-4d00-8000-000000000002
