@@ -32,16 +32,17 @@ CommandRef Queue::ref_of(const Command& command) const {
   return {{context_.worker, link_.id()}, command.slot, command.serial};
 }
 
-// The keys are here.
+// The keys are here. While they came, another command may have met a new table.
 void Queue::reserve(Command& command) {
+  const Namespace* const ns = table_->find(command.sqe.nsid);
+  if (ns == nullptr || !meant(*ns)) return respond(command, with_dnr(Status::kInvalidNamespace));
   ReservationRequest request;
   request.opcode = nvme::IoOpcode(command.sqe.opcode);
   request.cdw10 = command.sqe.cdw10;
   std::memcpy(static_cast<void*>(&request.keys), host_data(command, 0).data(),
               command.plan.data_length);
   command.stage = Stage::kAside;
-  const Namespace& ns = *command.plan.ns;
-  context_.aside.reserve({ref_of(command), controller_, ns.nsid, ns.reservations, request});
+  context_.aside.reserve({ref_of(command), controller_, ns->nsid, ns->reservations, request});
 }
 
 void Queue::report_reservations(Command& command) {

@@ -282,5 +282,27 @@ TEST_F(ReservationCommands, AReloadKeepsThem) {
   EXPECT_STATUS(io(*alice_, IoOpcode::kRead), Status::kSuccess);
 }
 
+// At whatever moment of the command: on its way, with its keys on their way, aside.
+TEST_F(ReservationCommands, ANamespaceThatGoesWhileKeysComeIsInvalid) {
+  bool early = false, late = false;
+  for (int steps = 0; steps < 400 && !(early && late); steps += 3) {
+    serve();
+    const nvme::Sqe sqe = command(*alice_, IoOpcode::kReservationRegister, 0, 0, 0xa);
+    alice_->io.submit(sqe);
+    for (int i = 0; i < steps; ++i) world_->reactor.step();
+    world_->uuids = {Uuid{2}};
+    world_->serve({"ram:1MiB,name=two"}, true);
+    nvme::Sqe flush = alice_->io.io(IoOpcode::kFlush, 0, 1, 0, 1);
+    flush.sgl = SglDescriptor::keyed({}, false);
+    alice_->io.execute(flush);
+    const nvme::Status status = alice_->io.wait(sqe.command_id).status();
+    early |= status == dnr(Status::kInvalidNamespace);
+    late |= status == Status::kSuccess;
+    end();
+  }
+  EXPECT_TRUE(early);
+  EXPECT_TRUE(late);
+}
+
 }  // namespace
 }  // namespace mrpool::nvmf_target::testing
