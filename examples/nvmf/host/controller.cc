@@ -356,7 +356,9 @@ Async<> Controller::watch_events() {
   // Ask for every kind of notice the controller can give (OAES has the bits of the feature).
   Sqe enable = admin_command(AdminOpcode::kSetFeatures);
   enable.cdw10 = kFeatureAsyncEvents;
-  enable.cdw11 = le(identity_.oaes) & (1u << 8 | 1u << 31);  // namespaces, discovery log
+  constexpr uint32_t kNamespaces = 1u << 8, kAccess = 1u << 11, kDiscoveryLog = 1u << 31;
+  enable.cdw11 =
+      le(identity_.oaes) & (kNamespaces | kDiscoveryLog | (options_.access_events ? kAccess : 0));
   Queue::Execution enabling = admin_->execute(enable);
   const Outcome enabled = co_await enabling;
   if (!ok(enabled.status) && absl::IsUnavailable(failed(*admin_, "Set Features", enabled))) {

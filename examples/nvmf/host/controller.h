@@ -28,6 +28,7 @@ struct ControllerOptions {
   // Zero switches keep alives off (discovery controllers allow that).
   Nanoseconds keep_alive = kDefaultKeepAlive;
   bool async_events = true;
+  bool access_events = false;  // of Asymmetric Namespace Access too
 };
 
 struct AsyncEvent {

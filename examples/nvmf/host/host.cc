@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -65,6 +66,24 @@ absl::Status read_secrets(const HostOptions& options, SessionOptions& session) {
   return status;
 }
 
+// Of all paths.
+absl::StatusOr<std::vector<Address>> addresses_of(const HostOptions& options) {
+  std::vector<Address> all;
+  std::vector<std::string> texts = options.paths;
+  texts.insert(texts.begin(), options.address);
+  for (const std::string& text : texts) {
+    auto address = Address::parse(text);
+    if (!address.ok()) return address.status();
+    if (address->port == 0) address->port = kDefaultPort;
+    if (!all.empty() && address->transport != all.front().transport) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--path ", text, ": all paths have one transport; write ", all.front().transport, "://"));
+    }
+    all.push_back(*std::move(address));
+  }
+  return all;
+}
+
 }  // namespace
 
 void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet set) {
@@ -98,6 +117,18 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
                    {.most = kTimeouts.most});
   command.duration("ctrl-loss-tmo", "give up reconnecting after this long", options.loss_timeout);
   if (set != HostOptionSet::kLoad) return;
+  command.option(
+      "path", "ADDRESS",
+      "another path to the namespace, by the same transport; may be repeated. A command\n"
+      "that fails because of its path is sent on another one",
+      [&options](std::string_view text) {
+        options.paths.emplace_back(text);
+        return Address::parse(text).status();
+      });
+  command.repeatable();
+  command.choice<PathPolicy>(
+      "path-policy", "how commands are divided among the best paths (ANA)", options.path_policy,
+      {{"round-robin", PathPolicy::kRoundRobin}, {"queue-depth", PathPolicy::kQueueDepth}});
   command.duration("dhchap-reauth", "authenticate again after this time, on each queue; 0: never",
                    options.reauthenticate, {.most = kTimeouts.most});
   command.flag("spin", "poll without ever sleeping: least latency, a core per job", options.spin);
@@ -105,8 +136,8 @@ void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet
 
 absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, uint32_t queues,
                                                    uint16_t depth) {
-  const auto address = Address::parse(options.address);
-  if (!address.ok()) return address.status();
+  const auto addresses = addresses_of(options);
+  if (!addresses.ok()) return addresses.status();
   if (options.subnqn.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--subnqn is missing; `mrpool-nvmf discover ",
                                                    options.address,
@@ -131,7 +162,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
   auto reactor = Reactor::create();
   if (!reactor.ok()) return reactor.status();
   host->reactor_ = *std::move(reactor);
-  auto device = Device::open(*address);
+  auto device = Device::open(addresses->front());
   if (!device.ok()) return device.status();
   host->device_ = *std::move(device);
   auto pd = host->device_->alloc_pd();
@@ -139,37 +170,49 @@ absl::StatusOr<std::unique_ptr<Host>> Host::create(const HostOptions& options, u
   host->pd_ = *std::move(pd);
 
   SessionOptions session;
-  session.address = *address;
-  if (session.address.port == 0) session.address.port = kDefaultPort;
   session.subnqn = options.subnqn;
   session.host = identity;
   session.depth = depth;
   session.keep_alive = options.keep_alive;
   session.connect_timeout = options.connect_timeout;
   session.command_timeout = options.timeout;
-  session.reconnect = options.reconnect;
+  // A lost path of several comes back.
+  session.reconnect = options.reconnect || addresses->size() > 1;
   session.reconnect_delay = options.reconnect_delay;
   session.loss_timeout = options.loss_timeout;
   if (absl::Status status = read_secrets(options, session); !status.ok()) return status;
-  absl::Status enough =
-      load::check_mrs(depth, queues, session_mrs(session, queues), host->device_->caps());
-  if (!enough.ok()) return enough;
-  // Reads of the controller's need remote read, its writes remote write; no command has both.
-  auto pool = MrPool::create(
-      *host->pd_, {.count = session_mrs(session, queues),
-                   .max_segments = 1,
-                   .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
-  if (!pool.ok()) return pool.status();
-  host->pool_ = *std::move(pool);
-  auto made =
-      Session::create(*host->device_, *host->pd_, *host->pool_, *host->reactor_, session, *host);
-  if (!made.ok()) return made.status();
-  host->session_ = *std::move(made);
+  if (absl::Status status = host->make_paths(session, *addresses, queues); !status.ok()) {
+    return status;
+  }
   host->interrupt_.emplace(*host->reactor_,
                            [self = host.get()](load::Interrupt::Step step) { self->tell(step); });
 
   signal(SIGPIPE, SIG_IGN);
   return host;
+}
+
+absl::Status Host::make_paths(const SessionOptions& session, const std::vector<Address>& addresses,
+                              uint32_t queues) {
+  const auto of_path = uint32_t(addresses.size());
+  const uint32_t mrs = session_mrs(session, queues) * of_path;
+  absl::Status enough = load::check_mrs(session.depth, queues * of_path, mrs, device_->caps());
+  if (!enough.ok()) return enough;
+  // Reads of the controller's need remote read, its writes remote write; no command has both.
+  auto pool = MrPool::create(
+      *pd_, {.count = mrs,
+             .max_segments = 1,
+             .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
+  if (!pool.ok()) return pool.status();
+  pool_ = *std::move(pool);
+  for (const Address& address : addresses) {
+    SessionOptions one = session;
+    one.address = address;
+    auto path = Path::create(*device_, *pd_, *pool_, *reactor_, one, options_.nsid,
+                             addresses.size() > 1, *this);
+    if (!path.ok()) return path.status();
+    paths_.push_back(*std::move(path));
+  }
+  return absl::OkStatus();
 }
 
 Host::~Host() = default;
@@ -183,7 +226,7 @@ ReactorOptions Host::job_reactor() const {
 void Host::tell(load::Interrupt::Step step) {
   if (on_interrupt_) on_interrupt_(step);
   if (!on_interrupt_ || step == load::Interrupt::Step::kGiveUp) {
-    session_->give_up("interrupted");
+    for (const auto& path : paths_) path->session().give_up("interrupted");
   }
 }
 
@@ -192,7 +235,8 @@ void Host::on_event(const std::string& text) {
 }
 
 void Host::on_over(const absl::Status& why) {
-  if (over_call_) over_call_(why);
+  const bool all = std::ranges::all_of(paths_, [](const auto& path) { return path->over(); });
+  if (all && over_call_) over_call_(why);
 }
 
 }  // namespace mrpool::nvme::host

@@ -7,17 +7,20 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "examples/base/command_line.h"
 #include "examples/load/interrupt.h"
 #include "examples/nvmf/host/limits.h"
-#include "examples/nvmf/host/session.h"
+#include "examples/nvmf/host/path.h"
 
 namespace mrpool::nvme::host {
 
 struct HostOptions {
   std::string address;
+  std::vector<std::string> paths;  // further addresses of the subsystem
+  PathPolicy path_policy = PathPolicy::kRoundRobin;
   std::string subnqn;
   std::string host_nqn;
   uint32_t nsid = 1;
@@ -38,7 +41,7 @@ enum class HostOptionSet : uint8_t { kAddressOnly, kSubsystem, kNamespace, kLoad
 // Declares the address and these options.
 void add_options(base::CommandLine& command, HostOptions& options, HostOptionSet set);
 
-class Host final : private Session::News {
+class Host final : private Path::News {
  public:
   // Opens the device and makes a pool for `queues` I/O queues of `depth`. Nothing is sent yet.
   static absl::StatusOr<std::unique_ptr<Host>> create(const HostOptions& options, uint32_t queues,
@@ -53,18 +56,22 @@ class Host final : private Session::News {
   void on_interrupt(std::function<void(load::Interrupt::Step)> call) {
     on_interrupt_ = std::move(call);
   }
-  // Called when the session has ended permanently, Session::ended().
+  // Called when all sessions have ended permanently, Session::ended().
   void on_over(std::function<void(const absl::Status&)> call) { over_call_ = std::move(call); }
 
   Reactor& reactor() { return *reactor_; }
   Pd& pd() { return *pd_; }
   MrPool& pool() { return *pool_; }
-  Session& session() { return *session_; }
+  // The first path's, which most commands use alone.
+  Session& session() { return paths_.front()->session(); }
+  const std::vector<std::unique_ptr<Path>>& paths() const { return paths_; }
   // For the threads that do I/O; the main thread never spins.
   ReactorOptions job_reactor() const;
 
  private:
   Host() = default;
+  absl::Status make_paths(const SessionOptions& session, const std::vector<Address>& addresses,
+                          uint32_t queues);
   void on_event(const std::string& text) override;
   void on_over(const absl::Status& why) override;
   void tell(load::Interrupt::Step step);
@@ -74,7 +81,7 @@ class Host final : private Session::News {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
   std::unique_ptr<MrPool> pool_;
-  std::unique_ptr<Session> session_;
+  std::vector<std::unique_ptr<Path>> paths_;
   std::function<void(load::Interrupt::Step)> on_interrupt_;
   std::optional<load::Interrupt> interrupt_;
   std::function<void(const absl::Status&)> over_call_;

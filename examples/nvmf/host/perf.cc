@@ -1,5 +1,6 @@
 // mrpool-nvmf perf: load on a namespace, verified, reported with fio's keys.
 #include <algorithm>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdio>
 #include <memory>
@@ -46,10 +47,15 @@ class Perf {
   const absl::Status& cause() const { return cause_; }
 
  private:
-  Async<absl::Status> check_grant();
+  Async<absl::Status> connect();
+  Async<absl::Status> check_grant(Session& session);
+  Async<absl::Status> compare(Path& path, const NamespaceInfo& ns);
   Async<absl::Status> make_jobs();
   Async<absl::Status> prepare();
   Async<> run_jobs();
+  Async<absl::Status> cause_of_failures();
+  void count_paths();
+  boost::json::object own() const;
   bool failed() const {
     return std::ranges::any_of(jobs_, [](const auto& job) { return job->stats().failed(); });
   }
@@ -71,15 +77,16 @@ class Perf {
   QueueCounters counters_;
   MrPoolStats pool_;
   uint32_t reconnects_ = 0;
+  uint64_t failovers_ = 0;
+  std::vector<uint64_t> path_commands_;
   absl::Status cause_;
   std::optional<load::Interrupt::Step> interrupted_;  // the last one
 };
 
 // Before anything is made for jobs that the target has no queues for.
-Async<absl::Status> Perf::check_grant() {
-  if (absl::Status status = host_.session().check_depth(); !status.ok()) co_return status;
-  const auto granted =
-      co_await host_.session().controller().set_queue_count(uint16_t(load_.numjobs));
+Async<absl::Status> Perf::check_grant(Session& session) {
+  if (absl::Status status = session.check_depth(); !status.ok()) co_return status;
+  const auto granted = co_await session.controller().set_queue_count(uint16_t(load_.numjobs));
   if (!granted.ok()) co_return granted.status();
   if (*granted >= load_.numjobs) co_return absl::OkStatus();
   co_return absl::InvalidArgumentError(
@@ -113,7 +120,10 @@ Async<absl::Status> Perf::make_jobs() {
 // What can be checked before there are jobs, and then the jobs.
 Async<absl::Status> Perf::prepare() {
   Session& session = host_.session();
-  absl::Status status = co_await check_grant();
+  absl::Status status;
+  for (const auto& path : host_.paths()) {
+    if (status.ok()) status = co_await check_grant(path->session());
+  }
   if (!status.ok()) co_return status;
   const auto ns = co_await session.controller().namespace_info(host_options_.nsid);
   status = ns.status();
@@ -125,6 +135,10 @@ Async<absl::Status> Perf::prepare() {
   }
   if (!status.ok()) co_return status;
   session.pin(*ns);
+  for (const auto& path : host_.paths()) {
+    if (&path->session() != &session) status = co_await compare(*path, *ns);
+    if (!status.ok()) co_return status;
+  }
   status = co_await make_jobs();
   if (!status.ok()) co_return status;
   std::vector<Reactor*> reactors;
@@ -133,35 +147,82 @@ Async<absl::Status> Perf::prepare() {
     job->run();
     reactors.push_back(&job->reactor());
   }
-  co_return co_await session.open_queues(reactors);
+  for (const auto& path : host_.paths()) {
+    if (status.ok()) status = co_await path->session().open_queues(reactors);
+  }
+  co_return status;
+}
+
+// All paths lead to one namespace.
+Async<absl::Status> Perf::compare(Path& path, const NamespaceInfo& ns) {
+  const auto other = co_await path.session().controller().namespace_info(ns.nsid);
+  if (!other.ok()) co_return other.status();
+  if (const absl::Status same = check_same(ns, *other); !same.ok()) {
+    co_return absl::InvalidArgumentError(absl::StrCat("--path ", path.name(), ": ", same.message(),
+                                                      "; give paths to one namespace"));
+  }
+  path.session().pin(ns);
+  co_return absl::OkStatus();
+}
+
+Async<absl::Status> Perf::connect() {
+  for (const auto& path : host_.paths()) {
+    if (absl::Status status = co_await path->connect(); !status.ok()) co_return status;
+  }
+  co_return absl::OkStatus();
 }
 
 Async<> Perf::run_jobs() {
-  Session& session = host_.session();
   host_.on_interrupt([this](load::Interrupt::Step step) { stop(step); });
   running_ = jobs_.size();
-  for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i]->start(session.queue(i));
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    std::vector<PathSelector::Member> members;
+    for (const auto& path : host_.paths()) {
+      members.push_back({.path = path.get(), .queue = &path->session().queue(i)});
+    }
+    jobs_[i]->start(std::move(members), host_options_.path_policy);
+  }
   live_.start(progress_, load_.eta);
   co_await all_finished_;
   live_.stop();
   if (failed() && interrupted_ == load::Interrupt::Step::kGiveUp) {
     cause_ = load::Interrupt::status();
   } else if (failed() && interrupted_) {
-    cause_ = session.ended().value_or(absl::OkStatus());
+    cause_ = host_.session().ended().value_or(absl::OkStatus());
   } else if (failed()) {
-    cause_ = co_await session.cause();
+    cause_ = co_await cause_of_failures();
+  }
+}
+
+Async<absl::Status> Perf::cause_of_failures() {
+  for (const auto& path : host_.paths()) {
+    absl::Status status = co_await path->session().cause();
+    if (!status.ok()) co_return status;
+  }
+  co_return absl::OkStatus();
+}
+
+void Perf::count_paths() {
+  path_commands_.resize(host_.paths().size());
+  for (const auto& job : jobs_) {
+    if (job->paths() == nullptr) continue;
+    failovers_ += job->paths()->failovers();
+    for (size_t i = 0; i < path_commands_.size(); ++i) {
+      path_commands_[i] += job->paths()->members()[i].commands;
+    }
   }
 }
 
 Async<absl::Status> Perf::run() {
-  Session& session = host_.session();
-  absl::Status status = co_await session.connect();
-  if (!status.ok()) co_return status;
-  status = co_await prepare();
+  absl::Status status = co_await connect();
+  if (status.ok()) status = co_await prepare();
   if (status.ok()) co_await run_jobs();
-  reconnects_ = session.reconnects();
-  co_await session.disconnect();
-  counters_ = session.counters();
+  for (const auto& path : host_.paths()) {
+    reconnects_ += path->session().reconnects();
+    co_await path->disconnect();
+    counters_ += path->session().counters();
+  }
+  count_paths();
   pool_ = host_.pool().stats();
   if (status.ok()) {
     for (const auto& job : jobs_) stats_.push_back(job->stats());
@@ -170,23 +231,33 @@ Async<absl::Status> Perf::run() {
   co_return status;
 }
 
+boost::json::object Perf::own() const {
+  boost::json::object all{{"keys", counters_.keys},
+                          {"remote_invalidations", counters_.remote_invalidations},
+                          {"local_invalidations", counters_.local_invalidations},
+                          {"in_capsule", counters_.in_capsule},
+                          {"resubmitted", counters_.resubmitted},
+                          {"retried", counters_.retried},
+                          {"authentications", counters_.authentications},
+                          {"reconnects", reconnects_},
+                          {"mrs", pool_.size},
+                          {"mrs_in_use", pool_.in_use},
+                          {"mrs_high_water", pool_.high_water},
+                          {"mr_repairs", pool_.repairs}};
+  if (path_commands_.size() == 1) return all;
+  all["failovers"] = failovers_;
+  boost::json::array paths;
+  for (size_t i = 0; i < path_commands_.size(); ++i) {
+    const Path& path = *host_.paths()[i];
+    paths.push_back({{"address", path.name()}, {"commands", path_commands_[i]}});
+  }
+  all["paths"] = std::move(paths);
+  return all;
+}
+
 int Perf::report() const {
   if (load_.output_format != load::OutputFormat::kNormal) {
-    const load::ReportContext context{
-        .program = "mrpool-nvmf",
-        .job_name = "perf",
-        .own = {{"keys", counters_.keys},
-                {"remote_invalidations", counters_.remote_invalidations},
-                {"local_invalidations", counters_.local_invalidations},
-                {"in_capsule", counters_.in_capsule},
-                {"resubmitted", counters_.resubmitted},
-                {"retried", counters_.retried},
-                {"authentications", counters_.authentications},
-                {"reconnects", reconnects_},
-                {"mrs", pool_.size},
-                {"mrs_in_use", pool_.in_use},
-                {"mrs_high_water", pool_.high_water},
-                {"mr_repairs", pool_.repairs}}};
+    const load::ReportContext context{.program = "mrpool-nvmf", .job_name = "perf", .own = own()};
     std::fputs(load::to_json(load_, stats_, context).c_str(), stdout);
   } else {
     std::fputs(load::to_text(load_, stats_).c_str(), stdout);
@@ -200,6 +271,14 @@ int Perf::report() const {
         static_cast<unsigned long long>(counters_.in_capsule), pool_.size, pool_.high_water,
         pool_.in_use, static_cast<unsigned long long>(pool_.repairs), reconnects_,
         static_cast<unsigned long long>(load_.randseed));
+    for (size_t i = 0; i < path_commands_.size() && path_commands_.size() > 1; ++i) {
+      std::printf("  path %s: %llu commands\n", host_.paths()[i]->name().c_str(),
+                  static_cast<unsigned long long>(path_commands_[i]));
+    }
+    if (path_commands_.size() > 1) {
+      std::printf("  %llu commands were sent again on another path\n",
+                  static_cast<unsigned long long>(failovers_));
+    }
   }
   return std::ranges::any_of(stats_, &load::JobStats::failed) ? kExitIo : kExitOk;
 }

@@ -9,8 +9,8 @@ Nanoseconds clock_now() { return std::chrono::steady_clock::now().time_since_epo
 
 }  // namespace
 
-struct PerfJob::Slot final : Request {
-  Slot(PerfJob& owner, const Sge& place) : Request(to_method<&Slot::finished>), job(owner) {
+struct PerfJob::Slot final : PathSelector::Command {
+  Slot(PerfJob& owner, const Sge& place) : Command(to_method<&Slot::finished>), job(owner) {
     data = place;
   }
   void finished(const Outcome& outcome) { job.completed(*this, outcome); }
@@ -60,8 +60,8 @@ void PerfJob::run() {
   up_.wait();
 }
 
-void PerfJob::start(Queue& queue) {
-  queue_ = &queue;
+void PerfJob::start(std::vector<PathSelector::Member> paths, PathPolicy policy) {
+  paths_.emplace(std::move(paths), policy, *reactor_, static_cast<PathSelector::Owner&>(*this));
   reactor_->post(start_call_);
 }
 
@@ -90,7 +90,7 @@ void PerfJob::give_up_now() {
 
 // Gives idle slots something to do.
 void PerfJob::pump() {
-  if (queue_ == nullptr || told_) return;
+  if (!paths_ || told_) return;
   while (!idle_.empty()) {
     Slot& slot = *idle_.back();
     const Nanoseconds now = clock_now();
@@ -110,21 +110,26 @@ void PerfJob::submit(Slot& slot) {
       uint8_t(slot.io.direction == load::Direction::kRead ? IoOpcode::kRead : IoOpcode::kWrite);
   slot.command.nsid = ns_.nsid;
   slot.command.set_range(slot.io.offset / ns_.block_size, blocks_per_io_);
-  queue_->submit(slot);
+  paths_->submit(slot);
 }
 
 void PerfJob::completed(Slot& slot, const Outcome& outcome) {
+  if (!ok(outcome.status) && paths_->take_back(slot, outcome.status)) return;
   const Nanoseconds now = clock_now();
   idle_.push_back(&slot);
   if (ok(outcome.status)) {
     workload_->completed(slot.io, now, slot.bytes());
   } else {
-    workload_->completed(slot.io, now, slot.bytes(), queue_->describe(outcome.status));
+    workload_->completed(slot.io, now, slot.bytes(), paths_->describe(slot, outcome.status));
     // As fio by default: the first error ends the job. Without a connection nothing can be read
     // back either.
     workload_->stop(ended_here(outcome.status));
   }
   pump();
+}
+
+void PerfJob::on_no_path(PathSelector::Command& command) {
+  completed(static_cast<Slot&>(command), {.status = kHostPathing});
 }
 
 void PerfJob::maybe_finish() {

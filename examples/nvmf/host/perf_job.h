@@ -16,7 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "examples/load/workload.h"
-#include "examples/nvmf/host/session.h"
+#include "examples/nvmf/host/path_selector.h"
 #include "mrpool/callback.h"
 
 namespace mrpool::nvme::host {
@@ -30,7 +30,7 @@ struct PerfJobOptions {
   load::Progress* progress = nullptr;
 };
 
-class PerfJob {
+class PerfJob final : private PathSelector::Owner {
  public:
   static absl::StatusOr<std::unique_ptr<PerfJob>> create(const PerfJobOptions& options,
                                                          Task& finished, Reactor& finished_on);
@@ -41,12 +41,14 @@ class PerfJob {
   // Starts the thread; the reactor runs from then on.
   void run();
   // Starts the I/O. `finished` is posted once when all of it, reading back included, is done.
-  void start(Queue& queue);
+  void start(std::vector<PathSelector::Member> paths, PathPolicy policy);
   // Any thread, any number of times: no further I/O but reading back, or not even that.
   void stop();
   void give_up();
   // After `finished`, or after prepare() when it was never started.
   const load::JobStats& stats() const { return workload_->stats(); }
+  // After `finished`: null when it was never started.
+  const PathSelector* paths() const { return paths_ ? &*paths_ : nullptr; }
 
   Reactor& reactor() { return *reactor_; }
 
@@ -60,6 +62,7 @@ class PerfJob {
   void pump();
   void submit(Slot& slot);
   void completed(Slot& slot, const Outcome& outcome);
+  void on_no_path(PathSelector::Command& command) override;
   void maybe_finish();
   void count_up() { up_.count_down(); }
 
@@ -80,7 +83,7 @@ class PerfJob {
   std::atomic<bool> stop_posted_{false};
   std::atomic<bool> give_up_posted_{false};
   Bound<Timer, &PerfJob::pump> rate_timer_{*this};
-  Queue* queue_ = nullptr;
+  std::optional<PathSelector> paths_;
   bool told_ = false;
   std::latch up_{1};
   Bound<Task, &PerfJob::count_up> started_{*this};

@@ -509,7 +509,8 @@ void Queue::part_done(Slot& slot, uint8_t part) {
   const bool may_retry = !ok(outcome.status) && state_ == State::kReady && !request.never_late &&
                          request.command.opcode != kFabricsOpcode;
   if (held_ && outstanding_ == 0) quiet_.set();
-  if (may_retry && retries_.take(request, outcome.status, *options_.reactor)) {
+  const bool for_others = options_.one_of_many && is_path_error(outcome.status);
+  if (may_retry && !for_others && retries_.take(request, outcome.status, *options_.reactor)) {
     ++counters_.retried;
     return;
   }

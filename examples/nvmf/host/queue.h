@@ -68,6 +68,7 @@ struct QueueOptions {
   Nanoseconds command_timeout = kDefaultCommandTimeout;
   uint32_t keep_alive_ms = 0;  // admin queue
   bool retain = false;
+  bool one_of_many = false;  // a command that fails because of the path is not repeated here
   std::shared_ptr<const auth::HostSecrets> secrets{};  // null: this host does not authenticate
   Nanoseconds reauthenticate{0};                       // the period; 0: never
 };

@@ -66,6 +66,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::create(Device& device, Pd& pd,
   const bool discovery = options.subnqn == kDiscoveryNqn;
   controller.keep_alive = discovery ? Nanoseconds{0} : options.keep_alive;
   controller.async_events = !discovery;
+  controller.access_events = options.one_of_many;
   auto made = Controller::create(controller, *session);
   if (!made.ok()) return made.status();
   session->controller_ = *std::move(made);
@@ -85,7 +86,8 @@ QueueOptions Session::queue_options(Reactor& reactor, uint16_t id, uint16_t dept
   queue.depth = depth;
   queue.connect_timeout = options_.connect_timeout;
   queue.command_timeout = options_.command_timeout;
-  queue.retain = id != 0 && options_.reconnect;
+  queue.retain = id != 0 && options_.reconnect && !options_.one_of_many;
+  queue.one_of_many = options_.one_of_many;
   queue.secrets = options_.secrets;
   queue.reauthenticate = options_.reauthenticate;
   return queue;
@@ -201,6 +203,8 @@ QueueCounters Session::counters() const {
 void Session::on_controller_lost(Controller&, const std::string& why) { lost(why); }
 
 void Session::on_async_event(Controller&, const AsyncEvent& event) {
+  // It concerns the path, not the namespace.
+  if (event.log_page == NVME_LOG_LID_ANA) return news_.on_access_changed();
   news_.on_event(to_string(event));
   changed_ = true;
   if (pinned_ && !looking_) spawn(look_again());
@@ -327,6 +331,7 @@ Async<> Session::finish(absl::Status why) {
 Async<> Session::recover(std::string why) {
   co_await pause(reactor_, Nanoseconds{0});
   if (options_.reconnect) news_.on_event(absl::StrCat("connection lost: ", why));
+  news_.on_connection(false);
   const Nanoseconds begun = reactor_.now();
   absl::Status status = absl::UnavailableError(absl::StrCat("connection lost: ", why));
   const auto wanted = [this] { return options_.reconnect && !leaving_ && !giving_up_; };
@@ -357,6 +362,7 @@ Async<> Session::recover(std::string why) {
     ++reconnects_;
     news_.on_event(absl::StrCat("connected again after ",
                                 (reactor_.now() - begun) / std::chrono::milliseconds(1), " ms"));
+    news_.on_connection(true);
     recovered_.set();
     co_return;
   }

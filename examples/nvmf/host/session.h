@@ -35,6 +35,8 @@ struct SessionOptions {
   std::shared_ptr<const auth::HostSecrets> secrets{};  // null: this host does not authenticate
   Nanoseconds reauthenticate{0};                       // 0: never
   bool reconnect = false;
+  // Commands come back from a lost connection, and from path errors: another path takes them.
+  bool one_of_many = false;
   Nanoseconds reconnect_delay = kDefaultReconnectDelay;
   Nanoseconds loss_timeout = kDefaultLossTimeout;
 };
@@ -51,6 +53,10 @@ class Session final : private Controller::Owner, private Queue::Owner {
     // The session is over: lost without `reconnect`, not to be had again in time, given up, or its
     // namespace is another one (Aborted).
     virtual void on_over(const absl::Status& why) = 0;
+    // Lost; or established again.
+    virtual void on_connection(bool /*up*/) {}
+    // The controller reports an Asymmetric Namespace Access change.
+    virtual void on_access_changed() {}
 
    protected:
     ~News() = default;
