@@ -27,13 +27,14 @@ struct Words {
   uint32_t group = 0;  // 0: all
 };
 
+// The daemon checks it too; this refuses it without a connection.
+constexpr const char* kStates = "optimized, non_optimized, inaccessible, persistent_loss or change";
 absl::Status check_state(std::string_view text) {
-  constexpr std::string_view kStates[] = {"optimized", "non_optimized", "inaccessible",
-                                          "persistent_loss", "change"};
-  if (std::ranges::find(kStates, text) != std::end(kStates)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "'", std::string(text),
-      "' is not a state; use optimized, non_optimized, inaccessible, persistent_loss or change"));
+  constexpr std::string_view kAll[] = {"optimized", "non_optimized", "inaccessible",
+                                       "persistent_loss", "change"};
+  if (std::ranges::find(kAll, text) != std::end(kAll)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", std::string(text), "' is not a state; use ", kStates));
 }
 
 absl::Status print_states(Conversation& conversation, const std::string& nqn) {
@@ -51,19 +52,14 @@ absl::Status print_states(Conversation& conversation, const std::string& nqn) {
 
 absl::Status set_state(Conversation& conversation, const Words& words) {
   if (words.state.empty()) {
-    return absl::InvalidArgumentError(
-        "--state is missing: optimized, non_optimized, inaccessible, persistent_loss or change");
+    return absl::InvalidArgumentError(absl::StrCat("--state is missing: ", kStates));
   }
   json::object parameters{{"nqn", words.nqn}, {"ana_state", words.state}};
   if (words.group != 0) parameters["anagrpid"] = words.group;
   if (!words.address.empty()) {
     const auto address = Address::parse(words.address);
     if (!address.ok()) return address.status();
-    parameters["listen_address"] = {
-        {"trtype", "RDMA"},
-        {"adrfam", address->host.find(':') != std::string::npos ? "IPv6" : "IPv4"},
-        {"traddr", absl::StrCat(address->transport, "://", address->host)},
-        {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
+    parameters["listen_address"] = listen_address(*address);
   }
   return conversation.change(
       "nvmf_subsystem_listener_set_ana_state", parameters,
@@ -85,11 +81,10 @@ void add_access(Commands& commands) {
     each->operand("NQN", "the subsystem's name", kNqn, words->nqn);
   }
   set.required("--state STATE");
-  set.option("state", "STATE", "optimized, non_optimized, inaccessible, persistent_loss or change",
-             [words](std::string_view text) {
-               words->state = text;
-               return check_state(text);
-             });
+  set.option("state", "STATE", kStates, [words](std::string_view text) {
+    words->state = text;
+    return check_state(text);
+  });
   set.count("group", "the ANA group (default: all)", words->group, {.least = 1});
   set.option("address", "ADDRESS", "the listener, as uiwarp://HOST:PORT (default: all)",
              [words](std::string_view text) {

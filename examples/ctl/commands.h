@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "examples/base/command_line.h"
 #include "examples/ctl/client.h"
+#include "mrpool/device.h"
 
 namespace mrpool::ctl {
 
@@ -60,6 +61,9 @@ class Commands {
   base::CommandLine& program_;
   CommonOptions options_;
 };
+
+// An address as SPDK's methods take it; without a port it has that of NVMe-oF.
+boost::json::object listen_address(const Address& address);
 
 void add_subsystems(Commands& commands);
 void add_namespaces(Commands& commands);

@@ -299,6 +299,15 @@ void add_hosts(Commands& commands) {
   }
 }
 
+json::object listen_address(const Address& address) {
+  constexpr uint16_t kDefaultPort = 4420;
+  const uint16_t port = address.port == 0 ? kDefaultPort : address.port;
+  return {{"trtype", "RDMA"},
+          {"adrfam", address.host.find(':') != std::string::npos ? "IPv6" : "IPv4"},
+          {"traddr", absl::StrCat(address.transport, "://", address.host)},
+          {"trsvcid", absl::StrCat(port)}};
+}
+
 namespace {
 
 absl::Status change_listener(Conversation& conversation, const Words& words, bool listen) {
@@ -307,14 +316,9 @@ absl::Status change_listener(Conversation& conversation, const Words& words, boo
   if (!address.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
   }
-  const bool six = address->host.find(':') != std::string::npos;
-  const json::object where{{"trtype", "RDMA"},
-                           {"adrfam", six ? "IPv6" : "IPv4"},
-                           {"traddr", absl::StrCat(address->transport, "://", address->host)},
-                           {"trsvcid", absl::StrCat(address->port == 0 ? 4420 : address->port)}};
   return conversation.change(
       listen ? "nvmf_subsystem_add_listener" : "nvmf_subsystem_remove_listener",
-      {{"nqn", words.nqn}, {"listen_address", where}},
+      {{"nqn", words.nqn}, {"listen_address", listen_address(*address)}},
       absl::StrCat(listen ? "listening on " : "no longer listening on ", words.address));
 }
 

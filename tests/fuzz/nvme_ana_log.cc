@@ -7,7 +7,7 @@
 #include "examples/nvmf/host/ana_log.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using mrpool::nvme::host::AnaState;
+  using mrpool::nvme::AnaState;
   const auto page = std::as_bytes(std::span(data, size));
   for (const uint32_t nsid : {1u, 2u, 0xffffffffu}) {
     const auto state = mrpool::nvme::host::ana_state_of(page, nsid);

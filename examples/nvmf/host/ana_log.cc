@@ -8,35 +8,7 @@ namespace {
 constexpr size_t kHeadBytes = sizeof(nvme_ana_log);
 constexpr size_t kGroupBytes = sizeof(nvme_ana_group_desc);
 
-std::optional<AnaState> parse_state(uint8_t number) {
-  switch (AnaState(number & 0x0f)) {
-    case AnaState::kOptimized:
-    case AnaState::kNonOptimized:
-    case AnaState::kInaccessible:
-    case AnaState::kPersistentLoss:
-    case AnaState::kChange:
-      return AnaState(number & 0x0f);
-  }
-  return std::nullopt;
-}
-
 }  // namespace
-
-std::string_view to_string(AnaState state) {
-  switch (state) {
-    case AnaState::kOptimized:
-      return "optimized";
-    case AnaState::kNonOptimized:
-      return "non-optimized";
-    case AnaState::kInaccessible:
-      return "inaccessible";
-    case AnaState::kPersistentLoss:
-      return "persistent loss";
-    case AnaState::kChange:
-      return "change";
-  }
-  return "unknown";
-}
 
 std::optional<AnaState> ana_state_of(std::span<const std::byte> page, uint32_t nsid) {
   if (page.size() < kHeadBytes) return std::nullopt;
@@ -49,7 +21,7 @@ std::optional<AnaState> ana_state_of(std::span<const std::byte> page, uint32_t n
     if (members > rest.size() / sizeof(uint32_t)) return std::nullopt;
     for (uint32_t n = 0; n < members; ++n) {
       const uint32_t member = read_struct<Le32>(rest.subspan(n * sizeof(uint32_t)));
-      if (member == nsid) return parse_state(state);
+      if (member == nsid) return to_ana_state(state);
     }
     rest = rest.subspan(members * sizeof(uint32_t));
   }

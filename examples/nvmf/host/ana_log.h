@@ -7,21 +7,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string_view>
+
+#include "examples/protocol/nvme/ana.h"
 
 namespace mrpool::nvme::host {
-
-enum class AnaState : uint8_t {
-  kOptimized = 1,
-  kNonOptimized = 2,
-  kInaccessible = 3,
-  kPersistentLoss = 4,
-  kChange = 15,
-};
-std::string_view to_string(AnaState state);
-inline bool accessible(AnaState state) {
-  return state == AnaState::kOptimized || state == AnaState::kNonOptimized;
-}
 
 // The state of the group that has the namespace. Nothing: no group has it, or the page is not whole
 // up to there, or names a state that does not exist. The page is the controller's, so nothing in it

@@ -15,11 +15,6 @@ using nvme::Status;
 
 namespace {
 
-constexpr AnaState kStates[] = {AnaState::kOptimized, AnaState::kNonOptimized,
-                                AnaState::kInaccessible, AnaState::kPersistentLoss,
-                                AnaState::kChange};
-static_assert(std::size(kStates) == std::size(kAnaStateNames));
-
 // True if everything that `inner` is about is in `outer` too.
 bool covers(const AnaRule& outer, const AnaRule& inner) {
   return (outer.group == 0 || outer.group == inner.group) &&
@@ -27,24 +22,6 @@ bool covers(const AnaRule& outer, const AnaRule& inner) {
 }
 
 }  // namespace
-
-std::string_view to_string(AnaState state) {
-  const auto* const at = std::ranges::find(kStates, state);
-  return at == std::end(kStates) ? "unknown" : kAnaStateNames[at - std::begin(kStates)];
-}
-
-absl::StatusOr<AnaState> parse_ana_state(std::string_view text) {
-  std::string name(text);
-  std::ranges::replace(name, '-', '_');
-  const auto* const at = std::ranges::find(kAnaStateNames, name);
-  if (at != std::end(kAnaStateNames)) return kStates[at - std::begin(kAnaStateNames)];
-  std::string names;
-  for (const std::string_view each : kAnaStateNames) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(each));
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("'", std::string(text), "' is not a state; use ", names));
-}
 
 Status path_status(AnaState state) {
   switch (state) {

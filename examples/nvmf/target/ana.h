@@ -16,25 +16,13 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "examples/nvmf/target/limits.h"
-#include "examples/protocol/nvme/wire.h"
+#include "examples/protocol/nvme/ana.h"
+#include "examples/protocol/nvme/status.h"
 
 namespace mrpool::nvmf_target {
 
-enum class AnaState : uint8_t {
-  kOptimized = 0x1,
-  kNonOptimized = 0x2,
-  kInaccessible = 0x3,
-  kPersistentLoss = 0x4,
-  kChange = 0xf,
-};
-inline constexpr std::string_view kAnaStateNames[] = {
-    "optimized", "non_optimized", "inaccessible", "persistent_loss", "change",
-};
-std::string_view to_string(AnaState state);
-// Takes the kernel's notation too: "non-optimized". InvalidArgument names the states.
-absl::StatusOr<AnaState> parse_ana_state(std::string_view text);
+using nvme::AnaState;
 
 // The status of a command that needs a namespace in that state; success: it may run. Without Do Not
 // Retry, because another path may execute it.

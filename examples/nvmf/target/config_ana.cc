@@ -26,7 +26,7 @@ void read_state(base::JsonObject& object, std::vector<AnaRule>& rules) {
   object.number("ana_group", rule.group, {.least = 1, .most = kMaxAnaGroups});
   object.text("listener", rule.listener);
   object.text("ana_state", state);
-  const auto parsed = parse_ana_state(state);
+  const auto parsed = nvme::parse_ana_state(state);
   if (!parsed.ok()) return object.refuse("ana_state", std::string(parsed.status().message()));
   rule.state = *parsed;
   rules.push_back(std::move(rule));

@@ -22,7 +22,7 @@ using control::required;
 
 Parameter ana_state_parameter() {
   return choice("ana_state", "the state of ANA groups at the port",
-                {std::begin(kAnaStateNames), std::end(kAnaStateNames)});
+                {std::begin(nvme::kAnaStateNames), std::end(nvme::kAnaStateNames)});
 }
 
 absl::Status set_ana_state_of(const Given& given, const std::string& listener,
@@ -32,7 +32,7 @@ absl::Status set_ana_state_of(const Given& given, const std::string& listener,
                                                       subsystem.nqn,
                                                       "; create it with \"ana_reporting\": true"));
   }
-  const auto state = parse_ana_state(given.text("ana_state"));
+  const auto state = nvme::parse_ana_state(given.text("ana_state"));
   if (!state.ok()) return state.status();
   set_ana_state(subsystem.ana, {uint32_t(given.number("anagrpid")), listener, *state});
   return absl::OkStatus();

@@ -154,7 +154,7 @@ class Importer {
       AnaState& state = port.ana[group.number("grpid", 0, kMax32)];
       state = AnaState::kOptimized;
       group.object("ana", [&](ImportObject& ana) {
-        const auto given = parse_ana_state(ana.text("state", "optimized"));
+        const auto given = nvme::parse_ana_state(ana.text("state", "optimized"));
         if (!given.ok()) return ana.fail("state", std::string(given.status().message()));
         state = *given;
       });

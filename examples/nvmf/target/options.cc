@@ -82,7 +82,7 @@ void declare_ana(base::CommandLine& program, SubsystemConfig& subsystem) {
                  "the state of all ANA groups at first: optimized, non_optimized,\n"
                  "inaccessible, persistent_loss or change",
                  [&subsystem](std::string_view text) {
-                   const auto state = parse_ana_state(text);
+                   const auto state = nvme::parse_ana_state(text);
                    if (state.ok()) set_ana_state(subsystem.ana, {.state = *state});
                    return state.status();
                  });

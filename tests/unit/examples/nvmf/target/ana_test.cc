@@ -114,13 +114,13 @@ TEST(AnaRules, ListenersMatchTheAddressThatAHostConnectedTo) {
 }
 
 TEST(AnaRules, NamesOfStates) {
-  for (const std::string_view each : kAnaStateNames) {
-    const auto state = parse_ana_state(each);
+  for (const std::string_view each : nvme::kAnaStateNames) {
+    const auto state = nvme::parse_ana_state(each);
     ASSERT_TRUE(state.ok());
     EXPECT_EQ(to_string(*state), each);
   }
-  EXPECT_EQ(*parse_ana_state("non-optimized"), AnaState::kNonOptimized);
-  EXPECT_THAT(std::string(parse_ana_state("broken").status().message()),
+  EXPECT_EQ(*nvme::parse_ana_state("non-optimized"), AnaState::kNonOptimized);
+  EXPECT_THAT(std::string(nvme::parse_ana_state("broken").status().message()),
               HasSubstr("optimized, non_optimized, inaccessible, persistent_loss, change"));
 }
 
