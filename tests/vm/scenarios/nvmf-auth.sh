@@ -5,7 +5,7 @@
 # wires: rxe
 # kernels: 6.12
 # timeout: 400
-# kernel-may-say: I/O error|failed|error
+# kernel-may-say: nvme nvme[0-9]+: .*(error|failed)|nvmet: ctrl [0-9]+ fatal error
 need nvme fio
 wire_up
 nvme_rdma

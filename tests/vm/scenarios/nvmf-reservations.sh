@@ -4,7 +4,7 @@
 # needs: nvme
 # wires: siw
 # timeout: 300
-# kernel-may-say: I/O error|reservation conflict|critical|failed|timeout|error
+# kernel-may-say: sc 0x83|critical nexus error|nvme nvme[0-9]+: .*(error|failed|timeout)
 need nvme
 OTHER_NQN=nqn.2014-08.org.nvmexpress:uuid:6d72706f-6f6c-4d00-8000-000000000002
 OTHER_ID=6d72706f-6f6c-4d00-8000-000000000002
