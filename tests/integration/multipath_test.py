@@ -40,8 +40,12 @@ class Multipath(TargetTest):
 
     def goes_on(self, target):
         before = self.done(target)
-        until(lambda: self.done(target) > before + 50,
-              lambda: f"no commands come to {target.address}")
+
+        def more():
+            if self.perf.poll() is not None:
+                self.fail(f"the load has ended: {self.perf.communicate()[1].decode()}")
+            return self.done(target) > before + 50
+        until(more, lambda: f"no commands come to {target.address}")
 
     def state(self, target, state):
         self.clients[target.address].call("nvmf_subsystem_listener_set_ana_state", nqn=NQN,
@@ -53,6 +57,7 @@ class Multipath(TargetTest):
                           "--runtime", "600", "--output-format", "json", "--reconnect-delay",
                           "100ms", *options)
         self.addCleanup(load.kill)
+        self.perf = load
         return load
 
     def end(self, load):
