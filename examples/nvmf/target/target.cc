@@ -342,9 +342,12 @@ bool Target::draining_locked(std::string_view subsystem, std::string_view host,
 // Nothing: all ids of the subsystem are taken.
 std::optional<uint16_t> Target::free_id_locked(std::string_view nqn) {
   ControllerIds& ids = ids_.try_emplace(std::string(nqn)).first->second;
+  const auto ends = [this](uint16_t id) {
+    return std::ranges::any_of(ending_, [id](const auto& e) { return e->identity().id == id; });
+  };
   // Continues from the last id, so that ids are not reused soon.
   for (uint32_t tries = ids.count(); tries > 0; --tries) {
-    if (const uint16_t id = ids.next(); !controllers_.contains(id)) return id;
+    if (const uint16_t id = ids.next(); !controllers_.contains(id) && !ends(id)) return id;
   }
   return std::nullopt;
 }

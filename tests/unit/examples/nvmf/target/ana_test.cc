@@ -286,6 +286,10 @@ TEST_F(AnaTest, ControllerIdsAreOfTheRange) {
   };
   EXPECT_STATUS(more().status, Status::kConnectControllerBusy);
   target_.disconnected(*second, 0);
+  EXPECT_STATUS(
+      target_.connect(connect_command(0), connect_data(kNqn, kOtherHost), facts(0), now_).status,
+      Status::kConnectControllerBusy)
+      << "the id is in use until the controller has drained";
   target_.drained(*second, 0);
   const Connected again = more();
   EXPECT_STATUS(again.status, Status::kSuccess);

@@ -179,6 +179,21 @@ TEST_F(ConnectTest, TooManyControllers) {
                 Status::kConnectControllerBusy);
 }
 
+// A discovery controller that makes room has its id until its queue has ended.
+TEST_F(ConnectTest, IdOfControllerThatMakesRoomIsNotReused) {
+  RecordingHost host;
+  Target small({.workers = 1, .max_controllers = 1}, host);
+  Target::Served served;
+  served.options.nqn = kNqn;
+  small.apply({served}, {});
+  const Connected discovery =
+      small.connect(connect_command(0), connect_data(nvme::kDiscoveryNqn, kHost), facts(0), now_);
+  const Connected io = small.connect(connect_command(0), connect_data(kNqn, kHost), facts(0), now_);
+  ASSERT_STATUS(discovery.status);
+  ASSERT_STATUS(io.status);
+  EXPECT_NE(io.result, discovery.result);
+}
+
 TEST_F(ConnectTest, DiscoveryTellsOfReferrals) {
   const auto controller = enabled(nvme::kDiscoveryNqn);
   (void)controller->admin(admin_command(nvme::AdminOpcode::kSetFeatures, 0, 0x0b, kEventDiscovery),
