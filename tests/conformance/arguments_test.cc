@@ -168,7 +168,7 @@ TEST_F(Memory, MemoryThatCannotBeReadIsRefused) {
 }
 
 // Where the bytes go from the program's memory to the kernel and nobody else looks at them.
-TEST_F(Memory, WhatIsUnmappedLaterEndsTheConnection) {
+TEST_F(Memory, MemoryUnmappedLaterEndsTheConnection) {
   if (environment().address.options != "crc=off") return;
   connect();
   auto mr = *client.pd->reg_mr(pages, Access::kNone);

@@ -42,7 +42,7 @@ class Connect : public ConformanceTest {
   }
 };
 
-TEST_F(Connect, BothSidesAreTold) {
+TEST_F(Connect, BothSidesAreNotified) {
   connect();
   EXPECT_FALSE(client.disconnected);
   EXPECT_FALSE(server.disconnected);
@@ -127,7 +127,7 @@ TEST_F(Connect, ARequestDroppedIsARequestRejected) {
   EXPECT_FALSE(client.connected);
 }
 
-TEST_F(Connect, NobodyListeningEndsTheAttempt) {
+TEST_F(Connect, NoListenerEndsTheAttempt) {
   listen();
   listener.reset();
   auto qp = device.connect(target, *client.pd, client.options(), {}, client);
@@ -331,7 +331,7 @@ TEST_F(Connect, ConnectionsOutliveTheListener) {
 }
 
 // Out of descriptors: the owner is notified once each time, and no connection is lost.
-TEST_F(Connect, AListenerThatCannotAcceptTellsItsOwner) {
+TEST_F(Connect, AListenerThatCannotAcceptNotifiesItsOwner) {
   if (caps().name != "uiwarp") return;  // others accept in the kernel
   connect();
   rlimit before;
@@ -374,7 +374,7 @@ TEST_F(Connect, ManyTimesInARow) {
   }
 }
 
-TEST_F(ConformanceTest, AQpSaysWhereInItsLifeItIs) {
+TEST_F(ConformanceTest, AQpReportsItsState) {
   listen();
   start_connect(client);
   EXPECT_EQ(client.qp->state(), ConnectionState::kConnecting);

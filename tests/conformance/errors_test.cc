@@ -105,7 +105,7 @@ TEST_F(Errors, PostingToADeadQpIsRefused) {
   EXPECT_NE(client.try_receive({&sge, 1}), PostStatus::kOk);
 }
 
-TEST_F(Errors, AFullSendQueueSaysSo) {
+TEST_F(Errors, AFullSendQueueIsReported) {
   connect({.max_send_wr = 8, .ord = 1}, {.ird = 1});
   Region remote(*server.pd, 4096, Access::kRemoteRead);
   Region local(*client.pd, 4096, sink_access());
@@ -123,7 +123,7 @@ TEST_F(Errors, AFullSendQueueSaysSo) {
   for (const Op& op : client.ops) EXPECT_TRUE(op.ok());
 }
 
-TEST_F(Errors, AFullReceiveQueueSaysSo) {
+TEST_F(Errors, AFullReceiveQueueIsReported) {
   connect({.max_recv_wr = 4});
   Region memory(*client.pd, 64, Access::kLocalWrite);
   const Sge sge = memory.sge();
@@ -185,7 +185,7 @@ TEST_F(Errors, ReadWithInvalidateNeedsADeviceThatHasIt) {
             PostStatus::kUnsupported);
 }
 
-TEST_F(Errors, AMessageWithoutAReceiveHurtsNobodyElse) {
+TEST_F(Errors, AMessageWithoutAReceiveAffectsNoOtherConnection) {
   connect();
   Region outbox(*client.pd, 64, Access::kNone);
   client.send(outbox.sge());

@@ -96,7 +96,7 @@ TEST_F(Invalidation, ARegisteredKeyIsGoodForBothDirections) {
   EXPECT_TRUE(same_bytes(back.bytes(), local->bytes()));
 }
 
-TEST_F(Invalidation, RegistrationTakesEffectForTheSendBehindIt) {
+TEST_F(Invalidation, RegistrationTakesEffectForTheSendAfterIt) {
   // Registers and notifies the peer in one chain, like an initiator.
   Op& told = client.receive(note->sge());
   key->map(0, kSize);
@@ -222,7 +222,7 @@ TEST_F(Invalidation, RightsBeyondTheCeilingAreRefused) {
   EXPECT_TRUE(server.qp->connected());
 }
 
-TEST_F(Invalidation, ARefusalSaysWhichFlagsWereDenied) {
+TEST_F(Invalidation, ARefusalNamesTheDeniedFlags) {
   auto modest = server.pd->alloc_fast_mr({.max_segments = 1, .ceiling = Access::kRemoteRead});
   ASSERT_TRUE(modest.ok()) << modest.status();
   const Sge sge = key->base.sge();
@@ -244,7 +244,7 @@ TEST_F(Invalidation, ForbiddenRightsAreRefused) {
   EXPECT_EQ(server.try_post(key->registration(Access::kRemoteWrite)), PostStatus::kAccessDenied);
 }
 
-TEST_F(Invalidation, InvalidatingWhatIsNotAliveFails) {
+TEST_F(Invalidation, InvalidatingADeadKeyFails) {
   key->map(0, kSize);
   const PostStatus posted = server.try_post(key->invalidation());
   if (posted == PostStatus::kOk) {

@@ -48,7 +48,7 @@ class Moves : public ConformanceTest {
   std::unique_ptr<Cq> other_cq;
 };
 
-TEST_F(Moves, TrafficGoesOnBothWays) {
+TEST_F(Moves, TrafficContinuesBothWays) {
   connect();
   Region local(*client.pd, kSize, sink_access());
   Region far(*server.pd, kSize,
@@ -144,7 +144,7 @@ TEST_F(Moves, ThereAndBack) {
   }
 }
 
-TEST_F(Moves, TheEndIsHeardOfOnTheNewReactor) {
+TEST_F(Moves, TheEndIsReportedOnTheNewReactor) {
   connect();
   Region inbox(*server.pd, kSize, Access::kLocalWrite);
   Op& waiting = server.receive(inbox.sge());
@@ -246,7 +246,7 @@ TEST_F(Moves, ACallWhileDetachedIsMisuse) {
   EXPECT_DEATH((void)server.qp->detach(), "is detached");
 }
 
-TEST_F(ConformanceTest, ADeviceThatMovesNoQpsSaysSo) {
+TEST_F(ConformanceTest, ADeviceThatMovesNoQpsReportsIt) {
   connect();
   if (caps().moves_qps) return;
   EXPECT_EQ(server.qp->detach().code(), absl::StatusCode::kUnimplemented);

@@ -54,7 +54,7 @@ TEST_F(Immediate, OfASendOfNoBytes) {
   EXPECT_EQ(received.wc.byte_len, 0u);
 }
 
-TEST_F(Immediate, OfAWriteTakesAReceiveThatHoldsNoByte) {
+TEST_F(Immediate, OfAWriteUsesAReceiveWithoutData) {
   constexpr size_t kSize = 200'000;
   Region source(*client.pd, kSize, Access::kNone);
   Region sink(*server.pd, kSize, Access::kLocalWrite | Access::kRemoteWrite);

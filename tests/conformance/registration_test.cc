@@ -133,7 +133,7 @@ TEST_F(Registration, FastMrMapsUpToItsCapacity) {
   EXPECT_EQ((*mr)->length(), 4096u);
 }
 
-TEST_F(Registration, FastMrStopsAtAGapUnlessItTakesGaps) {
+TEST_F(Registration, FastMrStopsAtAGapUnlessItMapsGaps) {
   MRPOOL_NEEDS(caps().registration == mrpool::Registration::kFastReg);
   // Separate pages, so that a length that is not a multiple of 4096 is a gap.
   Region region(*client.pd, 4 * 4096, Access::kLocalWrite);

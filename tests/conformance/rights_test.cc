@@ -96,7 +96,7 @@ TEST_F(Rights, WritePastTheEnd) {
   expect_write_refused({mr->remote_addr().value + kSize - 99}, mr->rkey(), 100);
 }
 
-TEST_F(Rights, WriteOfOneByteBehindTheEnd) {
+TEST_F(Rights, WriteOfOneByteAfterTheEnd) {
   const auto mr = expose(kWritable);
   expect_write_refused({mr->remote_addr().value + kSize}, mr->rkey(), 1);
 }

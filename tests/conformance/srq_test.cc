@@ -124,7 +124,7 @@ TEST_F(SharedReceives, SurviveTheEndOfAConnection) {
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(slots[i].wc.status, WcStatus::kSuccess);
 }
 
-TEST_F(SharedReceives, WhatIsLeftIsFlushed) {
+TEST_F(SharedReceives, TheRestIsFlushed) {
   for (size_t i = 0; i < 4; ++i) ASSERT_EQ(post(i), PostStatus::kOk);
   for (Side* side : {&client, &server, &other_client, &other_server}) side->qp.reset();
   EXPECT_EQ(called(), 0u);

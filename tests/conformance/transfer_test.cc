@@ -122,7 +122,7 @@ TEST_F(Transfer, WriteThenSendMakesTheDataVisible) {
   }
 }
 
-TEST_F(Transfer, ReadFetchesWhatIsThere) {
+TEST_F(Transfer, ReadFetchesThePeersMemory) {
   connect();
   Region remote(*server.pd, 8192, kPeerReads);
   Region local(*client.pd, 8192, sink_access());

@@ -172,7 +172,7 @@ TEST_F(Rw, TransfersMoveAPartOfAListInBothDirections) {
   EXPECT_EQ(std::string(&memory[16384 + 16], 2000), std::string(500, 'a') + std::string(1500, 'b'));
 }
 
-TEST_F(Rw, AResponseGoesOutBehindTheData) {
+TEST_F(Rw, AResponseIsSentAfterTheData) {
   make_rw(1);
   Wait told, sent;
   const mrpool_sge data = sge(0, 64), text = sge(64, 2), to = sge(8192, 8);

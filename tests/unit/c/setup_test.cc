@@ -52,7 +52,7 @@ TEST_F(Setup, AnErrorHasACodeAndATextOfItsThread) {
   std::thread([] { EXPECT_STREQ(mrpool_error(), ""); }).join();
 }
 
-TEST_F(Setup, WhatIsRequiredIsNamedWhereItIsNull) {
+TEST_F(Setup, ARequiredArgumentThatIsNullIsNamed) {
   mrpool_cq* cq = nullptr;
   mrpool_mr* mr = nullptr;
   mrpool_mr_pool* pool = nullptr;
@@ -173,7 +173,7 @@ TEST_F(Setup, RegistrationsCarryWhatWasGranted) {
   mrpool_dereg_mr(mr);
 }
 
-TEST_F(Setup, ADeviceSaysWhatItIs) {
+TEST_F(Setup, ADeviceDescribesItself) {
   mrpool_device_attr attr{};
   attr.size = sizeof attr;
   ASSERT_EQ(mrpool_device_query(device, &attr), 0) << mrpool_error();

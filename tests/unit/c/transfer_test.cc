@@ -67,7 +67,7 @@ TEST_F(Transfer, AnAnswerThatFailsRejects) {
   EXPECT_EQ(client.private_data, "");
 }
 
-TEST_F(Transfer, SetUpErrorsAreTold) {
+TEST_F(Transfer, SetUpErrorsAreReported) {
   listen();
   mrpool_qp_attr attr = attributes(client);
   const std::string port = std::to_string(mrpool_listener_port(listener));
@@ -96,7 +96,7 @@ TEST_F(Transfer, SetUpErrorsAreTold) {
   EXPECT_EQ(client.qp, nullptr);
 }
 
-TEST_F(Transfer, NobodyThereIsADisconnect) {
+TEST_F(Transfer, NoListenerIsADisconnect) {
   listen();
   const std::string address =
       "uiwarp://127.0.0.1:" + std::to_string(mrpool_listener_port(listener));
@@ -188,7 +188,7 @@ TEST_F(Transfer, WritesReadsImmediateDataAndAtomicsReachThePeersMemory) {
   EXPECT_EQ(added.wc.status, MRPOOL_WC_REM_ACCESS_ERR) << "the region has no right to atomics";
 }
 
-TEST_F(Transfer, APostSaysWhyItRefuses) {
+TEST_F(Transfer, APostReportsWhyItRefuses) {
   max_send_wr = 2;
   connect();
   Wait wait;

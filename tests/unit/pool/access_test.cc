@@ -46,7 +46,7 @@ TEST(Access, UnknownMandatoryFlagIsRefusedByName) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("remote_atomic"));
 }
 
-TEST(Access, UnknownOptionalFlagIsIgnoredAndSaysSo) {
+TEST(Access, UnknownOptionalFlagIsIgnoredAndReported) {
   const Access unordered = Access::from_bits(1u << 21);
   Granted granted;
   ASSERT_TRUE(grant(Access::kLocalWrite | unordered, kSoft, granted).ok());

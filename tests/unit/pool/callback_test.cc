@@ -77,7 +77,7 @@ struct Waiting {
   Bound<Grant, &Waiting::granted> grant{*this};
 };
 
-TEST(Bound, TakesAnInheritedConstructor) {
+TEST(Bound, AcceptsAnInheritedConstructor) {
   Waiting waiting;
   Task& task = waiting.grant;
   task.run(task);

@@ -66,7 +66,7 @@ Explorer::Scenario one_each(int threads, uint32_t max_threads, int attached, int
   return scenario;
 }
 
-TEST(FreeListModel, NobodyIsToldEmptyWhileANodeIsFree) {
+TEST(FreeListModel, EmptyIsNeverReturnedWhileANodeIsFree) {
   for (int rounds : {1, 2}) {
     const std::string twice = rounds == 2 ? ", twice" : "";
     expect_right(("get put | get put, both with slots" + twice).c_str(),
@@ -221,7 +221,7 @@ TEST(FreeListModel, AttentionIsNotClearedForTheNextWaiter) {
 }
 
 // The waiter is alone, and does without the heavy fence, when it looks who else is there.
-TEST(FreeListModel, NewcomersSeeThatSomebodyWaits) {
+TEST(FreeListModel, NewcomersSeeWaiters) {
   expect_right("attach put | wait", [] {
     auto world = std::make_shared<ListWorld<ModelPlatform>>(1, 2, 0);
     world->slots[1] = world->list->attach();

@@ -133,7 +133,7 @@ TEST(HotSlotModel, NoNodeIsTakenTwiceOrLost) {
 }
 
 // A thief gives what it stole to the owner, who puts it back: the same node in the same place.
-TEST(HotSlotModel, ANodeThatComesBackIsNotConfused) {
+TEST(HotSlotModel, AReturnedNodeIsNotConfused) {
   expect_right("pop push-what-was-stolen pop | steal, hand over | steal", [] {
     auto world = std::make_shared<HotWorld<ModelPlatform>>();
     auto handed = std::make_shared<ModelPlatform::Atomic<FreeNode<ModelPlatform>*>>(nullptr);

@@ -198,7 +198,7 @@ TEST_F(Conversions, LikeFieldsArePassedOnAsTheyCame) {
   EXPECT_EQ(out, tuples);
 }
 
-TEST_F(Conversions, UnlikeFieldsAreMadeAnew) {
+TEST_F(Conversions, DifferentFieldsAreGenerated) {
   set_tuples(domain);
   put(7, {1, 2, 3});
   const IntegrityDomain to{.protection = true, .app_tag = 0xabcd, .ref_tag = 100};
@@ -216,7 +216,7 @@ TEST_F(Conversions, UnlikeFieldsAreMadeAnew) {
   EXPECT_EQ(passed(7).ref_tag, domain.ref_tag);
 }
 
-TEST_F(Conversions, EscapedTuplesArePassedOnWhole) {
+TEST_F(Conversions, EscapedTuplesArePassedOnUnchanged) {
   set_tuples(domain);
   put(0, {7, 0xffff, 9});
   IntegrityDomain from = domain;
@@ -265,7 +265,7 @@ TEST_F(Lists, AreCheckedBeforeTheyAreMapped) {
   EXPECT_EQ(check({all}, {}), PostStatus::kBadIntegrity);
 }
 
-TEST(IntegrityError, SaysWhatIsWrong) {
+TEST(IntegrityError, ReportsWhatIsWrong) {
   EXPECT_EQ(to_string(IntegrityError{IntegrityField::kGuard, 3, 0xd0db, 0x12}),
             "block 3: guard 0x0012, expected 0xd0db");
   EXPECT_EQ(to_string(IntegrityError{IntegrityField::kRefTag, 0, 1, 2}),

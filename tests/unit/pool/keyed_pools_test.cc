@@ -135,7 +135,7 @@ TEST_F(KeyedPoolsTest, LeasedMrsAreNeverTaken) {
   EXPECT_EQ(a->stats().in_use, 8u);
 }
 
-TEST_F(KeyedPoolsTest, WhatNobodyUsedForAPeriodGoes) {
+TEST_F(KeyedPoolsTest, UnusedMrsAreReleasedAfterAPeriod) {
   set_up({.budget = 64, .reserve = 2, .batch = 8});
   KeyedPools::Pool pool = open(kLocal);
   lease(pool, 32).clear();
@@ -162,7 +162,7 @@ TEST_F(KeyedPoolsTest, NewMrsHaveAWholePeriod) {
   EXPECT_EQ(pools->size(), 2u);
 }
 
-TEST_F(KeyedPoolsTest, APoolThatNobodyUsesGoes) {
+TEST_F(KeyedPoolsTest, AnUnusedPoolIsRemoved) {
   set_up({.budget = 64});
   KeyedPools::Pool pool = open(kLocal);
   MrPool::Lease out = pool->get();
@@ -225,7 +225,7 @@ TEST_F(KeyedPoolsTest, WaitersAreServedByGrowthAndInOrder) {
 }
 
 // Whatever other keys do, who waits gets an MR when one of his own key comes back.
-TEST_F(KeyedPoolsTest, AWaiterNeedsNobodyElsesMrs) {
+TEST_F(KeyedPoolsTest, AWaiterNeedsNoMrsOfOthers) {
   set_up({.budget = 4, .batch = 4});
   FakeReactor reactor;
   KeyedPools::Pool b = open(kReadable);
@@ -244,7 +244,7 @@ TEST_F(KeyedPoolsTest, AWaiterNeedsNobodyElsesMrs) {
   EXPECT_TRUE(waiting.lease);
 }
 
-TEST_F(KeyedPoolsTest, WhatAgesElsewhereIsForThoseWhoWait) {
+TEST_F(KeyedPoolsTest, MrsThatAgeElsewhereServeWaiters) {
   set_up({.budget = 4, .batch = 4});
   FakeReactor reactor;
   KeyedPools::Pool b = open(kReadable);

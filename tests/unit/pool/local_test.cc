@@ -186,7 +186,7 @@ TEST_P(Local, EndsTheLifeCycleAsALeaseDoes) {
   EXPECT_EQ(again.state(), MrPool::State::kLeased);
 }
 
-TEST_P(Local, ReturnsServeWhoWaits) {
+TEST_P(Local, ReturnsServeWaiters) {
   FakePd pd;
   auto pool = make_pool(pd, 1, GetParam());
   FakeReactor reactor;

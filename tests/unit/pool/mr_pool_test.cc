@@ -245,7 +245,7 @@ TEST(MrPoolLifeCycle, CeilingHolds) {
   EXPECT_EQ(pool->denied(Access::kLocalWrite), Access::kNone);
 }
 
-TEST(MrPoolLifeCycle, SaysWhatBecameOfItsAccess) {
+TEST(MrPoolLifeCycle, ReportsTheGrantedAccess) {
   FakePd pd;
   auto pool = MrPool::create(
       pd,
@@ -258,7 +258,7 @@ TEST(MrPoolLifeCycle, SaysWhatBecameOfItsAccess) {
   EXPECT_NE(to_text((*pool)->stats()).find("size 1\n"), std::string::npos);
 }
 
-TEST(MrPoolLifeCycle, NotPostedTakesTheRegistrationBack) {
+TEST(MrPoolLifeCycle, NotPostedRevertsTheRegistration) {
   FakePd pd;
   auto pool = make_pool(pd, 1);
   {
@@ -477,7 +477,7 @@ TEST_P(MrPoolWaiters, MayWaitAgainAfterCancel) {
   EXPECT_TRUE(r1.lease);
 }
 
-TEST_P(MrPoolWaiters, CancelFromInsideReadyTakesNothingBack) {
+TEST_P(MrPoolWaiters, CancelFromInsideReadyHasNoEffect) {
   auto pool = make_pool(pd, 1, GetParam());
   struct Cancels : MrPool::Waiter {
     Cancels(Reactor& home, MrPool& p) : Waiter(home, to_method<&Cancels::ready>), pool(p) {}

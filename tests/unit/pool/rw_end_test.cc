@@ -226,7 +226,7 @@ TEST_F(RwTest, AWaitingOperationIsTakenBack) {
   EXPECT_EQ(ops[3].times, 1);
 }
 
-TEST_F(RwTest, WhatIsUnderWayEndsAsCancelled) {
+TEST_F(RwTest, OutstandingRequestsEndAsCancelled) {
   DeviceCaps caps = fake_caps();
   caps.max_message = 100;
   set_up(caps, {.max_operations = 2}, 0, /*ord=*/1);
@@ -242,7 +242,7 @@ TEST_F(RwTest, WhatIsUnderWayEndsAsCancelled) {
   EXPECT_EQ(qp->history.size(), 2u);
 }
 
-TEST_F(RwTest, WhatIsWhollyUnderWayIsNotCancelled) {
+TEST_F(RwTest, AFullyPostedOperationIsNotCancelled) {
   set_up(fake_caps(), {}, 0);
   Op op;
   ASSERT_EQ(write(op, 300), PostStatus::kOk);

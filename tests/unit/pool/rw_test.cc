@@ -58,7 +58,7 @@ TEST_F(RwTest, KeyIsEndedLocallyWhereTheReadCannot) {
   EXPECT_EQ(pool->stats().in_repair, 0u);
 }
 
-TEST_F(RwTest, WriteNeedsNoKeyAndTakesTheResponseAlong) {
+TEST_F(RwTest, WriteNeedsNoKeyAndCarriesTheResponse) {
   set_up(iwarp_caps(), {}, 1, 16, /*extra_slots=*/1);
   Op op;
   Sink sent;

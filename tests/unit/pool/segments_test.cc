@@ -10,7 +10,7 @@ namespace {
 
 std::byte memory[256];
 
-TEST(SegmentIterator, StandsWhereItIsTold) {
+TEST(SegmentIterator, StartsAtTheGivenOffset) {
   const iovec vector[] = {{memory, 10}, {nullptr, 0}, {memory + 20, 10}, {memory + 40, 10}};
   SegmentIterator at(vector, Lkey{5}, 10);
   EXPECT_EQ(at.front().addr, memory + 20);

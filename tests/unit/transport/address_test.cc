@@ -8,7 +8,7 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(Address, TakesApartAllThatIsThere) {
+TEST(Address, ParsesAllParts) {
   const auto address = Address::parse("uiwarp://127.0.0.1:4420?crc=off&seed=7");
   ASSERT_TRUE(address.ok()) << address.status();
   EXPECT_EQ(address->transport, "uiwarp");

@@ -145,7 +145,7 @@ TEST_F(Cancellation, OfATransferThatWaitsLeavesTheConnection) {
   });
 }
 
-TEST_F(Cancellation, ASecondAcceptBesideTheFirstIsMisuse) {
+TEST_F(Cancellation, ASecondAcceptNextToTheFirstIsMisuse) {
   const auto ignore = [](std::unique_ptr<ConnectRequest>) {};
   listener.async_accept(ignore);
   EXPECT_DEATH(listener.async_accept(ignore), "async_accept: the AsioListener at 0x.* has one");

@@ -109,7 +109,7 @@ TEST(AsioDriver, RunsTheReactorInsideAnotherLoop) {
   EXPECT_EQ(shared.ran_on, loop_id);
 }
 
-TEST(AsioDriver, TimersArmedBetweenRoundsAreHeard) {
+TEST(AsioDriver, TimersArmedBetweenRoundsExpire) {
   auto reactor = make_reactor();
   boost::asio::io_context io(1);
   auto guard = boost::asio::make_work_guard(io);

@@ -109,7 +109,7 @@ TEST(Reactor, EndsWhatItsCallablesOwnAfterItsThread) {
   EXPECT_TRUE(left.expired());
 }
 
-TEST(Reactor, TakesCallablesFromManyThreads) {
+TEST(Reactor, RunsCallablesOfManyThreads) {
   auto reactor = make_reactor(microseconds(10));
   constexpr int kThreads = 4, kEach = 2000;
   int ran = 0;  // the loop's alone
@@ -392,7 +392,7 @@ TEST(Reactor, PollersMayComeAndGoDuringARound) {
   reactor->remove_poller(late);
 }
 
-TEST(Reactor, FdTellsAForeignLoopOfPosts) {
+TEST(Reactor, FdNotifiesAForeignLoopOfPosts) {
   auto reactor = make_reactor();
   ASSERT_GE(reactor->fd(), 0);
   quiesce(*reactor);
@@ -407,7 +407,7 @@ TEST(Reactor, FdTellsAForeignLoopOfPosts) {
   EXPECT_FALSE(readable(reactor->fd(), 0));
 }
 
-TEST(Reactor, FdTellsAForeignLoopOfTimers) {
+TEST(Reactor, FdNotifiesAForeignLoopOfTimers) {
   auto reactor = make_reactor();
   std::vector<int> log;
   NotedTimer timer(1, log);

@@ -129,7 +129,7 @@ TEST_F(Sockets, NoHostMeansLoopback) {
   EXPECT_THAT(server->local_name(), HasSubstr("127.0.0.1:"));
 }
 
-TEST_F(Sockets, AStreamThatIsNotWatchedHearsAgainAfterTheNextWait) {
+TEST_F(Sockets, AnUnwatchedStreamIsNotifiedAgainAfterTheNextWait) {
   connect("127.0.0.1");
   char in[16];
   const iovec to{in, sizeof in};
@@ -389,7 +389,7 @@ TEST_F(Sockets, AStreamMovesToAnotherReactorsThread) {
   EXPECT_EQ(server_events.readable, 1);
 }
 
-TEST_F(Sockets, RefusedDialSaysWhere) {
+TEST_F(Sockets, RefusedDialNamesTheAddress) {
   connect("127.0.0.1");
   const uint16_t port = listener->port();
   listener.reset();
@@ -402,7 +402,7 @@ TEST_F(Sockets, RefusedDialSaysWhere) {
               HasSubstr("127.0.0.1:" + std::to_string(port)));
 }
 
-TEST_F(Sockets, ADialTellsItsCausesApart) {
+TEST_F(Sockets, ADialDistinguishesItsCauses) {
   const auto code_of = [&](const std::string& host, uint16_t port) {
     dialed.result.reset();
     auto dialing = network->dial(*reactor, {"uiwarp", host, port, ""}, dialed);
@@ -430,7 +430,7 @@ TEST_F(Sockets, ADroppedDialIsSilent) {
   }
 }
 
-TEST_F(Sockets, SetUpErrorsSayWhatIsWrong) {
+TEST_F(Sockets, SetUpErrorsNameTheCause) {
   auto first = network->listen(*reactor, {"uiwarp", "127.0.0.1", 0, ""}, accepted);
   ASSERT_TRUE(first.ok()) << first.status();
   const auto second =

@@ -73,7 +73,7 @@ TEST(Canaries, AnUnknownOneIsRefusedWithTheNamesThereAre) {
   EXPECT_THAT(std::string(canary.status().message()), HasSubstr("fast-bound"));
 }
 
-TEST(Report, FormsNameWhatIsBroken) {
+TEST(Report, AllFormsNameTheBrokenRules) {
   const Report report{.device = "dev0",
                       .registration = "memory windows",
                       .flags = {{"local_write|bit 21", "unknown", "x", Verdict::kHolds}},

@@ -63,7 +63,7 @@ class CommandLineTest : public testing::Test {
   std::vector<std::string> order_;
 };
 
-TEST_F(CommandLineTest, TakesBothSpellingsFlagsAndTheOperand) {
+TEST_F(CommandLineTest, AcceptsBothSpellingsFlagsAndTheOperand) {
   const auto status = parse({"--name=a=b", "--depth", "32", "here", "--spin", "--no-crc", "--bs",
                              "4kB", "--wait=1", "--rw", "write"});
   ASSERT_TRUE(status.ok()) << status;
@@ -196,7 +196,7 @@ TEST_F(CommandLineTest, HelpOfACommandAndOfAll) {
                                                HasSubstr("program list [options]:\n")));
 }
 
-TEST(ProgramOperand, TakesTheProgramAndItsArgumentsAsTheyAre) {
+TEST(ProgramOperand, PassesTheProgramAndItsArgumentsUnchanged) {
   bool stats = false;
   std::string to;
   std::vector<std::string> program;

@@ -56,7 +56,7 @@ TEST_F(LogTest, TextIsTheMessageAlone) {
             "10.0.0.7:4711: nqn.host connected");
 }
 
-TEST_F(LogTest, TheJournalTakesPriorities) {
+TEST_F(LogTest, TheJournalGetsPriorities) {
   EXPECT_EQ(render(connected(), LogFormat::kJournal, true, kThen),
             "<5>10.0.0.7:4711: nqn.host connected");
   EXPECT_EQ(
@@ -108,7 +108,7 @@ TEST_F(LogTest, LevelsHaveTheNamesOfSpdk) {
   EXPECT_EQ(log_get_level(), "ERROR") << "a refusal changes nothing";
 }
 
-TEST_F(LogTest, WhatIsAboveTheLevelStaysOut) {
+TEST_F(LogTest, LinesAboveTheLevelAreOmitted) {
   const LogEntry queue{.event = Event::kQueueConnected, .message = "queue"};
   EXPECT_EQ(logged_by([&] { log(queue); }), "");
   set_log_severity(Severity::kInfo);

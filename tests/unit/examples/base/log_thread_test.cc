@@ -60,7 +60,7 @@ TEST_F(LogThread, WritesLinesInOrder) {
   EXPECT_EQ(read_bytes(wanted.size()), wanted);
 }
 
-TEST_F(LogThread, NobodyWaitsForAPipeThatIsFull) {
+TEST_F(LogThread, AFullPipeBlocksNoThread) {
   const std::string line(4096, 'x');
   constexpr size_t kLines = kLogLines + 200;  // and a pipe takes 64 KiB
   for (size_t i = 0; i < kLines; ++i) log_line(line);

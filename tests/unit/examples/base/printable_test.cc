@@ -29,7 +29,7 @@ TEST(Printable, EscapesWhatTurnsOrHidesText) {
   EXPECT_EQ(printable("\ufeff"), "\\xef\\xbb\\xbf");
 }
 
-TEST(Printable, EscapesWhatIsNoUtf8) {
+TEST(Printable, EscapesInvalidUtf8) {
   EXPECT_EQ(printable("\x9b"), "\\x9b");
   EXPECT_EQ(printable("\xc3"), "\\xc3");                    // cut
   EXPECT_EQ(printable("\xc0\xaf"), "\\xc0\\xaf");           // too long a form

@@ -27,7 +27,7 @@ std::string fault(std::string_view given) {
   return std::string(status.message());
 }
 
-TEST(Parameters, WhatIsDeclaredIsTaken) {
+TEST(Parameters, DeclaredParametersAreAccepted) {
   EXPECT_EQ(fault(R"({"name": "a", "nsid": 1024, "force": true, "hosts": ["x"], "level": "DEBUG",
                       "where": {"traddr": "::1"}, "tgt_name": "nvmf_tgt"})"),
             "");

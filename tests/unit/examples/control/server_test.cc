@@ -106,7 +106,7 @@ TEST_F(ServerTest, AnswersThatAreLong) {
   EXPECT_GT(line(fd).size(), size_t{1} << 20);
 }
 
-TEST_F(ServerTest, OneTooManyIsToldSo) {
+TEST_F(ServerTest, OneClientTooManyGetsAnError) {
   serve({.max_clients = 1});
   client();
   until_clients(1);
@@ -115,7 +115,7 @@ TEST_F(ServerTest, OneTooManyIsToldSo) {
   EXPECT_EQ(server_->clients(), 1u);
 }
 
-TEST_F(ServerTest, WhoSendsNoJsonIsToldSoAndClosed) {
+TEST_F(ServerTest, AClientThatSendsInvalidJsonGetsAnErrorAndIsClosed) {
   serve();
   const int fd = client();
   say(fd, "GET / HTTP/1.1\r\n\r\n");
@@ -123,14 +123,14 @@ TEST_F(ServerTest, WhoSendsNoJsonIsToldSoAndClosed) {
   until_clients(0);
 }
 
-TEST_F(ServerTest, WhoTakesNoAnswersIsDropped) {
+TEST_F(ServerTest, ClientThatDoesNotReadIsDropped) {
   serve({.patience = std::chrono::milliseconds(50)});
   const int fd = client();
   say(fd, kLong);
   until_closed(fd);
 }
 
-TEST_F(ServerTest, WhoLetsAnswersPileUpIsDropped) {
+TEST_F(ServerTest, ClientWithTooManyUnreadAnswersIsDropped) {
   serve({.max_answers = 3 << 20});
   const int fd = client();
   for (int i = 0; i < 10; ++i) say(fd, kLong);

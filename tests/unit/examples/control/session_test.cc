@@ -83,7 +83,7 @@ TEST_F(SessionTest, AnswersARequestWhateverWayItComesInPieces) {
   }
 }
 
-TEST_F(SessionTest, TakesValuesOneAfterAnotherWithOrWithoutBlanks) {
+TEST_F(SessionTest, AcceptsValuesWithAndWithoutSpacesBetween) {
   std::string three(kEcho);
   three += kEcho;
   three += "\r\n\t ";
@@ -145,7 +145,7 @@ TEST_F(SessionTest, AnAnswerMayComeWhenTheClientHasGone) {
   EXPECT_TRUE(answers_.empty());
 }
 
-TEST_F(SessionTest, WhatIsNoRequestIsRefusedAndTheSessionGoesOn) {
+TEST_F(SessionTest, AnInvalidRequestIsRefusedAndTheSessionContinues) {
   for (const char* bad :
        {R"({})", R"({"jsonrpc":"1.0","method":"echo","id":1})", R"({"jsonrpc":"2.0","id":1})",
         R"({"jsonrpc":"2.0","method":7,"id":1})", R"({"jsonrpc":"2.0","method":"echo","id":[]})"}) {
@@ -170,13 +170,13 @@ TEST_F(SessionTest, EveryStatusHasItsCode) {
   }
 }
 
-TEST_F(SessionTest, WhatIsNoJsonEndsTheSession) {
+TEST_F(SessionTest, InvalidJsonEndsTheSession) {
   EXPECT_EQ(code("{\"jsonrpc\": tru }"), kParseError);
   EXPECT_TRUE(session_->broken());
   EXPECT_GT(idle_, 0);
 }
 
-TEST_F(SessionTest, AValueThatIsNoRequestEndsTheSession) {
+TEST_F(SessionTest, AValueThatIsNotARequestEndsTheSession) {
   EXPECT_EQ(code("17 "), kParseError);
   EXPECT_TRUE(session_->broken());
 }

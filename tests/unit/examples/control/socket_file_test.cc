@@ -59,7 +59,7 @@ TEST_F(SocketFileTest, AStaleOneIsReplaced) {
   EXPECT_TRUE(file.ok()) << file.status();
 }
 
-TEST_F(SocketFileTest, WhatIsNoSocketStays) {
+TEST_F(SocketFileTest, AFileThatIsNotASocketStays) {
   std::ofstream(path_) << "precious";
   const auto file = SocketFile::listen(path_);
   EXPECT_TRUE(absl::IsFailedPrecondition(file.status()));

@@ -63,7 +63,7 @@ TEST_F(ChangesTest, WhatStepsHeldIsGoneAtTheEnd) {
   }
 }
 
-TEST_F(ChangesTest, TheLoopGoesOnWhileAStepWaits) {
+TEST_F(ChangesTest, TheLoopContinuesWhileAStepWaits) {
   Changes changes(loop_);
   std::promise<void> go;
   changes.add({{Step::Where::kAside,

@@ -100,7 +100,7 @@ class DaemonTest : public ::testing::Test {
   int pipe_ = -1;
 };
 
-TEST(Daemon, AReloadSaysWhatItChanged) {
+TEST(Daemon, AReloadReportsItsChanges) {
   EXPECT_EQ(describe_change({{"a", "1"}}, {{"a", "1"}}), "nothing changed");
   EXPECT_EQ(describe_change({{"a", "1"}, {"b", "1"}, {"c", "1"}},
                             {{"b", "2"}, {"c", "1"}, {"d", "1"}, {"e", "1"}}),
@@ -149,7 +149,7 @@ TEST_F(DaemonTest, StopsWhenAWorkerDoesNotAnswer) {
   EXPECT_EQ(end(), 1);
 }
 
-TEST_F(DaemonTest, StopsWhenNobodyReadsItsMessages) {
+TEST_F(DaemonTest, StopsWhenItsMessagesAreNotRead) {
   in_the_process_ = [] {
     int full[2];
     if (pipe(full) != 0 || dup2(full[1], STDERR_FILENO) < 0) _exit(9);
@@ -168,7 +168,7 @@ TEST_F(DaemonTest, StopsWhenNobodyReadsItsMessages) {
   EXPECT_EQ(end(), 1);
 }
 
-TEST_F(DaemonTest, SaysSoWhenThereAreNoMoreThreads) {
+TEST_F(DaemonTest, ReportsThatNoThreadCanBeStarted) {
   in_the_process_ = [] {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

@@ -96,7 +96,7 @@ TEST_F(LinkTest, IsDroppedWhenItsPeerBreaksTheRules) {
   EXPECT_TRUE(gone());
 }
 
-TEST(LinkStall, DropsALinkWhoseTransfersStandStill) {
+TEST(LinkStall, DropsALinkWithStalledTransfers) {
   World world({.mrs = 1, .stall_timeout = seconds(3)});
   ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:4420"}).ok());
   Peer peer(world, 4420);

@@ -29,7 +29,7 @@ TEST(Announced, WildcardsInEverySpelling) {
   }
 }
 
-TEST(Announced, AnIpv4PeerOfADualStackPortIsToldAnIpv4Address) {
+TEST(Announced, AnIpv4PeerOfADualStackPortGetsAnIpv4Address) {
   EXPECT_THAT(told({"::"}, "[::ffff:10.0.0.1]:4420"), ElementsAre("10.0.0.1:4420"));
   EXPECT_THAT(told({"::ffff:10.0.0.9"}, "[2001:db8::1]:4420"), ElementsAre("10.0.0.9:4420"));
 }
@@ -39,7 +39,7 @@ TEST(Announced, AWildcardOfAnotherFamilyIsLeftOut) {
               ElementsAre("[2001:db8::1]:4420"));
 }
 
-TEST(Announced, LoopbackIsForWhoCameByIt) {
+TEST(Announced, LoopbackIsAnnouncedOnlyToLoopbackPeers) {
   EXPECT_THAT(told({"127.0.0.1", "10.0.0.1"}, "10.0.0.1:4420"), ElementsAre("10.0.0.1:4420"));
   EXPECT_THAT(told({"127.0.0.1", "10.0.0.1"}, "127.0.0.1:4420"),
               ElementsAre("127.0.0.1:4420", "10.0.0.1:4420"));
@@ -58,7 +58,7 @@ TEST(Announced, EachOnce) {
   EXPECT_EQ(announced(portals, "10.0.0.1:1").size(), 2u);
 }
 
-TEST(Announced, SomethingIsAlwaysTold) {
+TEST(Announced, AtLeastOneAddressIsAnnounced) {
   EXPECT_THAT(told({}, "10.0.0.1:99"), ElementsAre("10.0.0.1:99"));
   EXPECT_THAT(told({"0.0.0.0"}, "[2001:db8::1]:99"), ElementsAre("[2001:db8::1]:99"));
 }

@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint64_t kNone = ~uint64_t{0};
 
-TEST(ProcessLimits, EnoughIsNoWordWorth) {
+TEST(ProcessLimits, SufficientLimitsAreNotReported) {
   Options options;
   EXPECT_TRUE(fit({.descriptors = 1 << 20, .descriptors_in_use = 9, .locked_memory = 8 << 20},
                   {.threads = 4, .stores = 40, .ports = 2}, options)
@@ -18,7 +18,7 @@ TEST(ProcessLimits, EnoughIsNoWordWorth) {
       fit({.descriptors = kNone, .locked_memory = kNone}, {.verbs = true}, options).empty());
 }
 
-TEST(ProcessLimits, ConnectionsTakeWhatIsLeftOfTheDescriptors) {
+TEST(ProcessLimits, ConnectionsUseTheRemainingDescriptors) {
   Options options;
   const auto lacking = fit({.descriptors = 1024, .descriptors_in_use = 9, .locked_memory = kNone},
                            {.threads = 2, .stores = 40, .ports = 1}, options);

@@ -99,7 +99,7 @@ TEST(EnginePorts, WaitForTheirAddressWhereThatIsAskedFor) {
   EXPECT_TRUE(world.stop());
 }
 
-TEST(EnginePorts, WhatIsNoLongerWantedIsNoLongerWaitedFor) {
+TEST(EnginePorts, RemovedAddressesAreNoLongerRetried) {
   Options options;
   options.retry_listen = true;
   World world(options);
@@ -109,7 +109,7 @@ TEST(EnginePorts, WhatIsNoLongerWantedIsNoLongerWaitedFor) {
   EXPECT_TRUE(world.stop());
 }
 
-TEST(EnginePorts, AreToldByNumbers) {
+TEST(EnginePorts, AreAnnouncedByNumericAddresses) {
   World world;
   ASSERT_TRUE(world.listen({"uiwarp://localhost:1001"}).ok());
   const std::vector<Portal> portals = world.service.portals();
@@ -189,7 +189,7 @@ TEST(EngineAdmission, StrangersMakeRoomFirstThenGuests) {
 }
 
 // Guests that come and come do not keep others from logging in.
-TEST(EngineAdmission, WhoHasJustComeMayLogInBesideGuests) {
+TEST(EngineAdmission, ANewPeerMayLogInNextToGuests) {
   World world(for_two(/*memory=*/false));
   ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());
   world.protocol.standing = Standing::kGuest;
@@ -235,7 +235,7 @@ TEST(EngineAdmission, WorkersTakeConnectionsInTurn) {
   EXPECT_TRUE(world.stop());
 }
 
-TEST(EngineStop, EndsWhatIsUnderWay) {
+TEST(EngineStop, EndsOutstandingWork) {
   for (int steps : {1, 10, 30, 100, 300}) {
     World world({.threads = 2});
     ASSERT_TRUE(world.listen({"uiwarp://127.0.0.1:1001"}).ok());

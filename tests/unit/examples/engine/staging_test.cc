@@ -225,7 +225,7 @@ TEST_F(StagingShares, AStoreThatAnswersServesOthersBeforeAnythingIsGivenBack) {
   EXPECT_EQ(victim.held(), 8u);
 }
 
-TEST_F(StagingShares, WhoHoldsLeastIsServedNext) {
+TEST_F(StagingShares, TheHostThatHoldsLeastIsServedNext) {
   User greedy(*this, "greedy", &disk_);
   const uint32_t most = greedy.take_all();
   std::vector<std::unique_ptr<User>> crowd;

@@ -16,7 +16,7 @@ TEST(Heartbeat, BeatsOftenEnoughForTheWatchdog) {
   EXPECT_EQ(Heartbeat(std::nullopt).period(), seconds(5));
 }
 
-TEST(Heartbeat, TellsAStateOnce) {
+TEST(Heartbeat, ReportsAStateOnce) {
   Heartbeat heart(seconds(8));
   EXPECT_EQ(heart.beat({}, "1 stores", seconds(1)).state, "WATCHDOG=1\nSTATUS=1 stores");
   EXPECT_EQ(heart.beat({}, "1 stores", seconds(2)).state, "WATCHDOG=1");

@@ -133,7 +133,7 @@ TEST_F(FileWorkerTest, AWriteThatWaitsForAPipeIsEndedByCancel) {
   ::close(pipe[1]);
 }
 
-TEST_F(FileWorkerTest, ErrorsSayWhatTheSystemSaid) {
+TEST_F(FileWorkerTest, ErrorsHaveTheReasonOfTheSystem) {
   const int full = ::open("/dev/full", O_WRONLY);
   {
     const auto worker = *FileWorker::create(*reactor_, full);

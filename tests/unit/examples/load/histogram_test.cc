@@ -38,7 +38,7 @@ TEST(Histogram, PercentilesAreWithinABucketOfTheTruth) {
   EXPECT_EQ(h.percentile(100), all.back());
 }
 
-TEST(Histogram, TakesTheLargestValueThereIs) {
+TEST(Histogram, AcceptsTheLargestValue) {
   Histogram h;
   h.add(0);
   h.add(~uint64_t{0});

@@ -33,7 +33,7 @@ TEST(Pattern, EveryDamagedBitIsSeen) {
   }
 }
 
-TEST(Pattern, FaultsAreToldApart) {
+TEST(Pattern, FaultsAreDistinguished) {
   EXPECT_EQ(check_block(std::vector<std::byte>(4096), kIdentity), BlockFault::kNoHeader);
   EXPECT_EQ(check_block(block_of({.offset = 4096, .run = 3, .sequence = 12}), kIdentity),
             BlockFault::kMisplaced);

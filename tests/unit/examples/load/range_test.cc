@@ -24,12 +24,12 @@ TEST(Range, EndsWithTheStore) {
   EXPECT_FALSE(check_range({}, 0, 4096).ok());
 }
 
-TEST(Range, IsAsLongAsItSays) {
+TEST(Range, HasTheRequestedLength) {
   EXPECT_EQ(Range{.offset = 4096}.bytes(kStore), kStore - 4096);
   EXPECT_EQ((Range{.offset = 4096, .size = 5}.bytes(kStore)), 5u);
 }
 
-TEST(Range, TakesAsMuchOfAnInputAsItSays) {
+TEST(Range, ReadsTheRequestedPartOfAnInput) {
   EXPECT_TRUE(check_input({}, kStore, kStore).ok());
   EXPECT_TRUE(check_input({}, kStore, {}).ok());
   EXPECT_TRUE(check_input({.size = 5}, kStore, kMost).ok());

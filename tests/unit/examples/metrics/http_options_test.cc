@@ -31,7 +31,7 @@ TEST(HttpAddress, HasAHostAndAPort) {
   EXPECT_EQ(parsed("[::]"), ":: 9464");
 }
 
-TEST(HttpAddress, RefusesWhatIsNone) {
+TEST(HttpAddress, RefusesInvalidAddresses) {
   for (const char* text : {"", ":", "localhost:80", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x",
                            "127.0.0.1:-1", "127.0.0.1: 1", "::1", "::1:80", "[::1", "[]:80",
                            "[::1]x:80", "[127.0.0.1]x", "1.2.3:4", "http://127.0.0.1:80"}) {

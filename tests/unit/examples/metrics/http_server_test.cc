@@ -89,7 +89,7 @@ TEST_F(Server, AnswersOneRequestAfterTheOther) {
   EXPECT_THAT(reply, HasSubstr("HTTP/1.1 404"));
 }
 
-TEST_F(Server, RefusesWhatIsNoRequest) {
+TEST_F(Server, RefusesInvalidRequests) {
   start();
   EXPECT_THAT(ask("nonsense\r\n\r\n"), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(ask("GET /\x01 HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 400"));
@@ -134,7 +134,7 @@ TEST_F(Server, EndsWithClientsThere) {
   EXPECT_EQ(rest(idle), "");
 }
 
-TEST(HttpServer, SaysWhyItCannotListen) {
+TEST(HttpServer, ReportsWhyItCannotListen) {
   const auto first =
       HttpServer::start(*parse_http_address("127.0.0.1:0"), HttpSite({}, example_snapshot));
   ASSERT_TRUE(first.ok());

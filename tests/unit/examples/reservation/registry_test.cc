@@ -116,7 +116,7 @@ TEST_F(RegistryTest, MoreThanItHolds) {
   EXPECT_TRUE(state.set_key("alice", 1).changed);
 }
 
-TEST_F(RegistryTest, TheStateComesBackWhole) {
+TEST_F(RegistryTest, TheStateIsRestoredAsAWhole) {
   EXPECT_EQ(state.serialize(), "");
   state.set_persistent(true);
   for (const auto type : {Type::kExclusiveAccess, Type::kWriteExclusiveAllRegistrants}) {

@@ -152,7 +152,7 @@ TEST_F(Findings, OtherErrorsReadAsValgrindWritesThem) {
   EXPECT_THAT(out.report, IsEmpty());
 }
 
-TEST_F(Findings, UninitializedBytesForASystemCallAreNoAccess) {
+TEST_F(Findings, UninitializedBytesForASystemCallAreNotAnAccess) {
   findings.on_error(error_of(
       "SyscallParam", "Syscall param write(buf) points to uninitialised byte(s)", inside(kBytes)));
   EXPECT_THAT(out.people, StartsWith("==42== Syscall param"));

@@ -149,7 +149,7 @@ TEST(ValgrindXml, AnErrorThatIsCutOffIsRaw) {
   EXPECT_EQ(seen.reasons.size(), 1u);
 }
 
-TEST(ValgrindXml, APreambleThatIsCutOffSaysNothing) {
+TEST(ValgrindXml, ATruncatedPreambleIsIgnored) {
   const Recorded seen = read(kBegin.substr(0, 40), 10);
   EXPECT_THAT(seen.raw, IsEmpty());
 }

@@ -89,7 +89,7 @@ class BlockDevice : public testing::Test {
   std::unique_ptr<Channel> channel;
 };
 
-TEST_F(BlockDevice, GrowthIsTakenAndTold) {
+TEST_F(BlockDevice, GrowthIsReported) {
   StoreLook look;
   const std::shared_ptr<Volume> stores[] = {volume};
   EXPECT_EQ(volume->identity().kind(), StoreIdentity::Kind::kBlockDevice);
@@ -154,7 +154,7 @@ TEST_F(BlockDevice, ThatIsMadeOfAServedFileIsReportedByName) {
 }
 
 // Who writes to the file writes under the file system on the device.
-TEST_F(BlockDevice, IsNotServedAsTheFileBehindIt) {
+TEST_F(BlockDevice, IsNotServedIfItsFileIsServed) {
   channel.reset();
   volume.reset();
   for (const char* options : {"", ",ro", ",direct"}) {

@@ -82,7 +82,7 @@ TEST(File, NothingBeyondTheEndOfAFileThatWasCut) {
   EXPECT_EQ(disk.run(Op::kWrite, (512 << 10) - 4096, 4096), Error::kNone);
 }
 
-TEST(File, RefreshTellsHowTheSizeChanged) {
+TEST(File, RefreshReportsHowTheSizeChanged) {
   TempDir dir;
   const std::string path = dir.file("disk");
   Opened disk("file:" + path + ",size=1MiB");
@@ -100,7 +100,7 @@ TEST(File, RefreshTellsHowTheSizeChanged) {
   EXPECT_EQ(*disk.volume->refresh(1 << 20), SizeChange::kSame) << "it does not cut";
 }
 
-TEST(File, WhatCannotGrowSaysSo) {
+TEST(File, AFileThatCannotGrowReportsIt) {
   TempDir dir;
   const std::string spec = "file:" + dir.file("disk");
   ASSERT_TRUE(open(spec + ",size=1MiB").ok());
@@ -153,7 +153,7 @@ TEST(File, ItsIdentityIsNotItsPath) {
 }
 
 // The inode of the removed file is the first that many file systems give out again.
-TEST(File, OneThatIsMadeAnewIsAnotherStore) {
+TEST(File, ARecreatedFileIsAnotherStore) {
   TempDir dir;
   const std::string path = dir.file("disk");
   const auto make = [&] {
@@ -308,7 +308,7 @@ TEST(Open, DoesNotWaitForAFifo) {
   EXPECT_TRUE(contains(why_not("file:/dev/null"), "neither"));
 }
 
-TEST(Open, TakesPathsWithAnyCharacter) {
+TEST(Open, AcceptsPathsWithAnyCharacter) {
   TempDir dir;
   const std::string path = dir.file("a,b=c%d e");
   EXPECT_EQ(why_not("file:" + dir.file("a%2Cb%3Dc%25d e") + ",size=1MiB"), "");

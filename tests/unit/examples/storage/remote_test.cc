@@ -265,7 +265,7 @@ TEST_F(Remote, AWriteThatHasToBeDurableIsFlushedWhereThereIsACache) {
   }
 }
 
-TEST_F(Remote, ErrorsSayWhoseFaultItIs) {
+TEST_F(Remote, ErrorsNameTheirCause) {
   open();
   const std::pair<int, Error> kinds[] = {
       {EIO, Error::kMediaWrite},        {ENOSPC, Error::kNoSpace},
@@ -291,7 +291,7 @@ TEST_F(Remote, ErrorsSayWhoseFaultItIs) {
   EXPECT_EQ(run(Request(Op::kWrite, 0, 4096)), Error::kNone);
 }
 
-TEST_F(Remote, AFencedClientHasNoAccessUntilItIsOpenedAnew) {
+TEST_F(Remote, AFencedClientHasNoAccessUntilItIsReopened) {
   open();
   EXPECT_TRUE(volume_->still_there().ok());
   cluster_.fails = -ESHUTDOWN;

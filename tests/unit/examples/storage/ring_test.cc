@@ -239,7 +239,7 @@ TEST(Ring, EndsWithItsLastChannelInsideARequestsEnd) {
   EXPECT_EQ(last.error, Error::kNone);
 }
 
-TEST(Ring, MoreRequestsThanItTakesWaitInOrder) {
+TEST(Ring, RequestsBeyondItsCapacityWaitInOrder) {
   TempDir dir;
   auto reactor = std::move(*Reactor::create());
   const auto volume = *open("file:" + dir.file("disk") + ",size=1MiB");

@@ -175,7 +175,7 @@ TEST_F(SlowFiles, AFileThatWasCutIsNotMadeLongerAgain) {
   EXPECT_EQ(calls_of_reactor(), 0);
 }
 
-TEST_F(SlowFiles, TheEndOfAFileThatHangsStopsNobody) {
+TEST_F(SlowFiles, ClosingAFileThatHangsBlocksNothing) {
   EXPECT_EQ(Request(Op::kWrite, 0, 4096).run(*channel_, *reactor_), Error::kNone);
   slow().shut(true);
   channel_.reset();

@@ -119,7 +119,7 @@ TEST_F(StateDirectoryTest, AnotherFileAtTheSamePathIsAnotherStoreAndReportedOnce
   EXPECT_THAT(said(), IsEmpty());
 }
 
-TEST_F(StateDirectoryTest, ARefusedConfigurationLeavesNothingBehind) {
+TEST_F(StateDirectoryTest, ARefusedConfigurationLeavesNoFiles) {
   const StoreIdentity file = nameless_file(makedev(0, 45), 7);
   listen();
   const Uuid uuid = uuid_of(file, "/srv/a.img");

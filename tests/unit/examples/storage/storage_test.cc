@@ -258,7 +258,7 @@ TEST(Open, ListsWhatThereIs) {
             std::string::npos);
 }
 
-TEST(Open, LeavesNothingBehindWhenItFails) {
+TEST(Open, LeavesNoFileWhenItFails) {
   TempDir dir;
   const std::string path = dir.file("disk");
   EXPECT_FALSE(open("file:" + path + ",size=8000000TiB").ok());

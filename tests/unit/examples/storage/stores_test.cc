@@ -98,7 +98,7 @@ TEST_F(Stores, OtherOptionsOfAnOpenStoreTakeItOver) {
 }
 
 // What a store has not answered is late in it, however it was opened since.
-TEST_F(Stores, WhatIsLateInAStoreStaysKnown) {
+TEST_F(Stores, LateRequestsOfAStoreStayKnown) {
   const std::string path = "file:" + file("a");
   ASSERT_EQ(serve({path, "ram:1MiB"}), "");
   const auto before = served;
@@ -176,7 +176,7 @@ TEST_F(Stores, AFileThatWasReplacedIsAnotherStore) {
   EXPECT_NE(uuid_of(served[0].volume->identity()), uuid_of(before->identity()));
 }
 
-TEST_F(Stores, SizesAreTakenAnew) {
+TEST_F(Stores, SizesAreReadAgain) {
   const std::string path = file("a"), a = "file:" + path;
   ASSERT_EQ(serve({a}), "");
   std::filesystem::resize_file(path, 3 << 20);
@@ -305,7 +305,7 @@ TEST(Uuid, IsReadAndWritten) {
   }
 }
 
-TEST_F(Stores, TheCheckSaysWhatOpeningWouldAndOpensNothing) {
+TEST_F(Stores, TheCheckReportsWhatOpeningWouldAndOpensNothing) {
   const std::string disk = file("disk");
   const auto refusal = [this](const std::vector<std::string>& texts) {
     const auto stores = wanted(texts);

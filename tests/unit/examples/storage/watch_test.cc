@@ -33,7 +33,7 @@ class Watch : public testing::Test {
   StoreLook look;
 };
 
-TEST_F(Watch, SizesAreTakenAndToldOnce) {
+TEST_F(Watch, AChangedSizeIsReportedOnce) {
   const std::shared_ptr<Volume> stores[] = {serve(1 << 20)};
   EXPECT_THAT(look.look(stores), IsEmpty());
   std::filesystem::resize_file(path, 2 << 20);
@@ -49,7 +49,7 @@ TEST_F(Watch, SizesAreTakenAndToldOnce) {
   EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("grew from 4096 to 8192")));
 }
 
-TEST_F(Watch, AFileThatIsNotInItsPlaceIsToldOnce) {
+TEST_F(Watch, AMissingFileIsReportedOnce) {
   const std::shared_ptr<Volume> stores[] = {serve(1 << 20)};
   std::filesystem::rename(path, path + ".away");
   EXPECT_THAT(look.look(stores), ElementsAre(HasSubstr("No such file or directory; SIGHUP")));

@@ -44,7 +44,7 @@ TEST(CheckMapped, NamesTheFirstByteThatIsWrong) {
   EXPECT_THAT(verdict(0xa000, 0xb000), HasSubstr("offset 0 is not mapped"));
 }
 
-TEST(CheckMapped, TextThatIsNoMapIsSkipped) {
+TEST(CheckMapped, TextThatIsNotAMapIsSkipped) {
   EXPECT_FALSE(check_mapped(range(0x1000, 0x2000), Access::kNone, "nonsense\n\n12\n1-").ok());
   EXPECT_FALSE(check_mapped(range(0x1000, 0x2000), Access::kNone, "").ok());
 }
@@ -57,7 +57,7 @@ TEST(CheckMapped, ReadsTheMapsOfThisProcess) {
 }
 
 // Asked for one address after the other, or read as a whole.
-TEST(CheckMapped, TheKernelSaysWhatItsTextSays) {
+TEST(CheckMapped, TheKernelReportsWhatItsTextHas) {
   constexpr size_t kPage = 4096;
   void* const at =
       ::mmap(nullptr, 6 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -89,7 +89,7 @@ TEST(CheckMapped, PagesOnDemandNeedNotBeThereYet) {
   EXPECT_TRUE(check_mapped(nothing, Access::kLocalWrite | Access::kOnDemand).ok());
 }
 
-TEST(CheckRange, RefusesWhatIsNoRange) {
+TEST(CheckRange, RefusesInvalidRanges) {
   EXPECT_FALSE(check_range({}).ok());
   EXPECT_FALSE(check_range({static_cast<const std::byte*>(nullptr), 1}).ok());
   EXPECT_FALSE(check_range({reinterpret_cast<const std::byte*>(UINTPTR_MAX), 2}).ok());

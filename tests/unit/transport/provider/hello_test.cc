@@ -16,7 +16,7 @@ constexpr Hello kHello{.credits = true,
                        .credit_rkey = 0xdeadbeef,
                        .credit_addr = 0x123456789abcdef0};
 
-TEST(Hello, ComesBackWithThePrivateDataBehindIt) {
+TEST(Hello, IsReturnedWithThePrivateDataAfterIt) {
   const std::array<std::byte, 3> mine{std::byte{1}, std::byte{2}, std::byte{3}};
   const std::vector<std::byte> bytes = encode(kHello, mine);
   ASSERT_EQ(bytes.size(), Hello::kBytes + mine.size());

@@ -81,7 +81,7 @@ sockaddr_storage v6(const char* host, uint16_t port) {
   return out;
 }
 
-TEST(TcpRecord, BeginsWithTheHandshakeOfWhoDialed) {
+TEST(TcpRecord, BeginsWithTheHandshakeOfTheDialer) {
   for (const bool dialed : {false, true}) {
     Sink sink;
     const TcpRecord record(sink, v4("10.0.0.1", 1000), v4("10.0.0.2", 2000), dialed);

@@ -121,7 +121,7 @@ TEST_F(Traffic, TheDeviceKeepsWhatAnEndedQpCounted) {
   EXPECT_EQ(pair_.client_device->statistics().write_bytes_sent, 100u);
 }
 
-TEST_F(Traffic, SaysWhatItDoesNotSee) {
+TEST_F(Traffic, ReportsWhatItDoesNotSee) {
   const TransportStatistics statistics = pair_.client_device->statistics();
   EXPECT_EQ(statistics.retries_exceeded, TransportStatistics::kNotCounted);
   EXPECT_EQ(statistics.receiver_not_ready_retries_exceeded, TransportStatistics::kNotCounted);
@@ -313,7 +313,7 @@ TEST_F(Refusals, RejectedByTheProgram) {
   EXPECT_EQ(pair_.client_device->statistics().connections_opened, 0u);
 }
 
-TEST_F(Refusals, DroppedBeforeTheProgramHeardOfIt) {
+TEST_F(Refusals, DroppedBeforeTheProgramWasNotified) {
   pair_.listen();
   peer_.dial(pair_.server.listener->port());
   ASSERT_TRUE(pair_.until([&] { return peer_.up(); }));

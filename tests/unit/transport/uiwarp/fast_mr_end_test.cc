@@ -67,7 +67,7 @@ TEST_F(FastMrEnd, TheRestOfAResponseStaysHereWhenItsBaseRegistrationHasEnded) {
 }
 
 // A reader may have found the key open before it ended, and not have looked at its Qp yet.
-TEST_F(FastMrEnd, ASlotIsGivenAwayWhenNobodyLooksAtItAnyMore) {
+TEST_F(FastMrEnd, ASlotIsReusedWhenNoThreadReadsIt) {
   mr_fast_->invalidate();
   Quiescence::Reader reader(keys_->quiescence());
   std::atomic<bool> inside{false}, left{false};

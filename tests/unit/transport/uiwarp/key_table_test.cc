@@ -140,7 +140,7 @@ TEST(KeyTable, StaleKeysDoNotHit) {
 // and of the rest is as rare as by chance. So it is with keys of the operating system's randomness,
 // which
 // differ from table to table.
-TEST(KeyTable, NoKeyTellsTheNext) {
+TEST(KeyTable, NoKeyRevealsTheNext) {
   constexpr int kKeys = 10'000;
   for (const std::optional<uint64_t> seed :
        {std::optional<uint64_t>(3), std::optional<uint64_t>()}) {
@@ -225,7 +225,7 @@ TEST(KeyTable, PiecesOfAMappingWithGaps) {
 }
 
 // A reader that is inside keeps synchronize() waiting until it leaves.
-TEST(Quiescence, WaitsForWhoIsInside) {
+TEST(Quiescence, WaitsForThreadsInside) {
   Quiescence quiescence;
   Quiescence::Reader reader(quiescence);
   std::atomic<bool> inside{false}, leave{false}, gone{false};

@@ -62,7 +62,7 @@ TEST_P(Loopback, FastRegistrationAndRemoteInvalidation) {
   run_fast_registration(*pair_, 200'000);
 }
 
-TEST_P(Loopback, GracefulCloseFlushesReceivesAndTellsBothSides) {
+TEST_P(Loopback, GracefulCloseFlushesReceivesAndNotifiesBothSides) {
   pair_->connect();
   Buffer in(*pair_->server.pd, 64, Access::kLocalWrite);
   const Sge sge = in.sge();

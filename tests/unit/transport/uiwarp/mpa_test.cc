@@ -121,7 +121,7 @@ TEST(Mpa, FramesSurviveTheRoundTrip) {
   }
 }
 
-TEST(Mpa, RefusesWhatIsNoFrame) {
+TEST(Mpa, RefusesInvalidFrames) {
   auto wire = siw_request();
   EXPECT_FALSE(decode_mpa(wire, true).ok()) << "a request is no reply";
   EXPECT_FALSE(mpa_private_bytes(std::span(wire).first(19), false).ok());

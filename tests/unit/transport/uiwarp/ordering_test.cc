@@ -419,7 +419,7 @@ struct Heard final : HoldObserver {
   const Qp* ended_qp = nullptr;
 };
 
-TEST(OrderingSanitizer, ObserverHearsWhatIsHeldAndWhatOrdersIt) {
+TEST(OrderingSanitizer, ObserverIsNotifiedOfWithheldBytesAndTheirOrder) {
   Heard heard;
   World world(3);
   Buffer target(*world.pair.server.pd, 4096, kSink);
@@ -443,7 +443,7 @@ TEST(OrderingSanitizer, ObserverHearsWhatIsHeldAndWhatOrdersIt) {
 }
 
 // A program that polls for the last of many values must find it in the end.
-TEST(OrderingSanitizer, TheLaterWriteWinsWhereSomebodyListens) {
+TEST(OrderingSanitizer, TheLaterWriteWinsWithAnObserver) {
   const Heard heard;
   EXPECT_EQ(wrong_runs([](uint64_t seed) { return overwrite_at_once(seed, Access::kNone); }), 0);
 }

@@ -307,7 +307,7 @@ TEST(SendQueue, FenceWaitsForReads) {
   EXPECT_EQ(echo.memory, remote.memory);
 }
 
-TEST(SendQueue, RegistrationServesTheRequestBehindIt) {
+TEST(SendQueue, RegistrationServesTheRequestAfterIt) {
   World world(4);
   world.connect();
   Buffer remote(*world.pair.server.pd, 300, Access::kRemoteRead, 0x31);
@@ -381,7 +381,7 @@ TEST(SendQueue, LocalInvalidationEndsAKeyForThePeer) {
   EXPECT_EQ(memory.memory[0], std::byte(0));
 }
 
-TEST(SendQueue, ReadThePeerRefusesSaysRemoteAccess) {
+TEST(SendQueue, ReadThePeerRefusesEndsWithRemoteAccess) {
   World world(4);
   world.connect();
   Buffer remote(*world.pair.server.pd, 64, Access::kNone);
@@ -553,7 +553,7 @@ TEST(EmptySrq, AReceiveOfTheQpsOwnIsWaitedForToo) {
   EXPECT_TRUE(received.good());
 }
 
-TEST(Connection, DialingNobodyIsHeardOf) {
+TEST(Connection, DialingWithoutAListenerIsReported) {
   World world(4);
   auto made = world.pair.client_device->connect(
       {.transport = "uiwarp", .host = "", .port = 1, .options = {}}, *world.pair.client.pd,
@@ -602,7 +602,7 @@ TEST(Connection, QpMayDieInsideItsOwnEvents) {
   EXPECT_EQ(world.pair.server.qp, nullptr);
 }
 
-TEST(Connection, CloseTellsBothSidesAndSendsWhatWasPosted) {
+TEST(Connection, CloseNotifiesBothSidesAndSendsWhatWasPosted) {
   World world(4);
   world.connect();
   Buffer inbox(*world.pair.server.pd, 5000, Access::kLocalWrite);

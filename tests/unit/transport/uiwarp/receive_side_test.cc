@@ -68,7 +68,7 @@ TEST_F(ReceiveSideTest, OpensTheGateWithTheFirstSegment) {
   EXPECT_TRUE(state_.gate_open);
 }
 
-TEST_F(ReceiveSideTest, ASendTakesTheOldestReceive) {
+TEST_F(ReceiveSideTest, ASendUsesTheOldestReceive) {
   Recorded first, second;
   const Sge sge = mr_->sge(0, 64);
   RecvRequest next{.completion = &second, .sges = {&sge, 1}};
@@ -167,7 +167,7 @@ class ExtensionsReceived : public ReceiveSideTest {
   }
 };
 
-TEST_F(ExtensionsReceived, ImmediateDataAfterAWriteTakesAReceive) {
+TEST_F(ExtensionsReceived, ImmediateDataAfterAWriteUsesAReceive) {
   Recorded done;
   ASSERT_EQ(side_.post({.completion = &done}), PostStatus::kOk);
   ASSERT_TRUE(segment(write(0), payload_));

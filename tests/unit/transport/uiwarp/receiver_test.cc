@@ -171,7 +171,7 @@ TEST(Receiver, ByteByByteAndAtRandom) {
   }
 }
 
-TEST(Receiver, SegmentsThatWaitComeWholeAndInOrder) {
+TEST(Receiver, SegmentsThatWaitAreDeliveredWholeAndInOrder) {
   const std::vector<std::vector<std::byte>> fpdus = {
       make_fpdu(kSend, 72, true),   make_fpdu(kSend, 0, true),    make_fpdu(kWrite, 30'000, true),
       make_fpdu(kSend, 3000, true), make_fpdu(kSend, 16, true),   make_fpdu(kWrite, 4096, true, 1),
@@ -191,7 +191,7 @@ TEST(Receiver, SegmentsThatWaitComeWholeAndInOrder) {
   }
 }
 
-TEST(Receiver, WhatIsHeldIsGivenBack) {
+TEST(Receiver, HeldMemoryIsReturned) {
   const auto stream = concat({make_fpdu(kSend, 72, true), make_fpdu(kSend, 72, true)});
   Keeper keeper;
   keeper.wait_before = 2;
@@ -221,7 +221,7 @@ TEST(Receiver, EverythingInOneReceiveIsHandledAtOnce) {
   EXPECT_EQ(keeper.segments.size(), 100u);
 }
 
-TEST(Receiver, APageThatCameInPartsDoesNotCutThePagesBehindIt) {
+TEST(Receiver, APageThatCameInPartsDoesNotCutLaterPages) {
   const auto page = make_fpdu(kWrite, 4096, true);
   Keeper keeper;
   keeper.direct = true;
@@ -318,7 +318,7 @@ TEST(Receiver, EmptyFpdu) {
   }
 }
 
-TEST(Receiver, StopsWhereTheHandlerSaysSo) {
+TEST(Receiver, StopsWhereTheHandlerStops) {
   const auto stream = concat({make_fpdu(kSend, 10, true), make_fpdu(kSend, 10, true)});
   Keeper keeper;
   keeper.stop_after = 1;
@@ -378,7 +378,7 @@ TEST(Receiver, AFloodOfEmptyFpdusGetsItsShareOfARoundOnly) {
   EXPECT_EQ(offered(receiver), 64u * 1024);
 }
 
-TEST(Receiver, ManySmallMessagesAtOnceAreNoFlood) {
+TEST(Receiver, ManySmallMessagesAtOnceAreNotAFlood) {
   Keeper keeper;
   Receiver receiver(keeper);
   const std::vector<std::vector<std::byte>> queue(Receiver::kWorkPerRound - 1,
@@ -389,7 +389,7 @@ TEST(Receiver, ManySmallMessagesAtOnceAreNoFlood) {
 }
 
 // Each takes one of our receives, so there cannot be more of them than we posted.
-TEST(Receiver, SendsWithoutPayloadAreNoFlood) {
+TEST(Receiver, SendsWithoutPayloadAreNotAFlood) {
   Keeper keeper;
   Receiver receiver(keeper);
   const std::vector<std::vector<std::byte>> sends(100, make_fpdu(kSend, 0, true));

@@ -114,7 +114,7 @@ TEST_F(Violation, ReadRequestOfTheWrongSize) {
           {.kind = MessageKind::kReadRequest, .last = true, .queue = kReadQueue, .msn = 1}, body),
       term::kUntaggedTooLong);
 }
-TEST_F(Violation, ResponseThatNobodyAskedFor) {
+TEST_F(Violation, UnsolicitedResponse) {
   connect();
   expect_refused(RawPeer::fpdu({.kind = MessageKind::kReadResponse,
                                 .tagged = true,
@@ -316,7 +316,7 @@ TEST_F(Violation, RevisionOneIsServed) {
 }
 
 // "Not negotiated" is not a depth, and an offer is limited by the device.
-TEST_F(Violation, AnOfferSaysWhatTheConnectionMayBecome) {
+TEST_F(Violation, AnOfferStatesWhatTheConnectionMayBecome) {
   const DeviceCaps& caps = pair_.server_device->caps();
   const struct {
     uint16_t ird, ord, our_ord, our_ird;

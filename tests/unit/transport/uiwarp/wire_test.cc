@@ -156,7 +156,7 @@ TEST(Terminate, CarriesTheRefusedSegment) {
   EXPECT_EQ(back->read->sink_stag, 0x77u);
 }
 
-TEST(Terminate, CutAnywhereIsNoCrash) {
+TEST(Terminate, TruncatedAnywhereDoesNotCrash) {
   Terminate terminate{.code = term::kTaggedBounds,
                       .segment_bytes = 100,
                       .segment = SegmentHeader{.kind = MessageKind::kWrite, .tagged = true}};

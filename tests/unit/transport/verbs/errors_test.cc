@@ -18,7 +18,7 @@ TEST(VerbsErrors, ADeviceWithoutDmabufsIsNamed) {
   }
 }
 
-TEST(VerbsErrors, ADescriptorThatIsNoDmabufIsNamed) {
+TEST(VerbsErrors, ADescriptorThatIsNotADmabufIsNamed) {
   for (const int error : {EBADF, EINVAL}) {
     const absl::Status status = dmabuf_status(error, 7, "mlx5_0");
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

@@ -34,7 +34,7 @@ TEST(MrTable, FindsWhatAMapFinds) {
   EXPECT_LE(table.capacity(), 1024u);
 }
 
-TEST(MrTable, KeysThatComeAndGoLeaveNothingBehind) {
+TEST(MrTable, KeysThatComeAndGoLeaveNoEntries) {
   MrTable<int> table;
   int region = 0;
   std::mt19937 random(1);

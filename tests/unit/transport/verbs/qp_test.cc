@@ -136,7 +136,7 @@ TEST_F(VerbsQpTest, ElsewhereOnlyTheEndOfAChainIsSignalled) {
 }
 
 // A single short range is what siw's own thread may copy from an address space that it lacks.
-TEST_F(VerbsQpTest, OnSiwAShortRangeHasAnEmptyOneBehindIt) {
+TEST_F(VerbsQpTest, OnSiwAShortRangeHasAnEmptyOneAfterIt) {
   open(siw::kVendor);
   QpOptions narrow = options();
   narrow.max_send_sge = 1;

@@ -134,7 +134,7 @@ TEST_F(Loopback, DiscoveryListsTheTargets) {
   (*client)->log_out();
 }
 
-TEST_F(Loopback, DataOfEverySizeComesBackAndEveryKeyDies) {
+TEST_F(Loopback, DataOfEverySizeIsReadBackAndEveryKeyEnds) {
   Daemon daemon({});
   {
     auto client = Client::create(options(daemon));
@@ -404,7 +404,7 @@ TEST_F(Loopback, ReservationsKeepAnotherInitiatorOut) {
   (*bob)->log_out();
 }
 
-TEST_F(Loopback, ClientsThatVanishLeaveNothingBehind) {
+TEST_F(Loopback, ClientsThatVanishLeaveNoResources) {
   Daemon daemon({});
   for (int round = 0; round < 20; ++round) {
     auto client = Client::create(options(daemon));

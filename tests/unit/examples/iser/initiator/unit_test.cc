@@ -21,7 +21,7 @@ std::vector<std::byte> capacity_data(uint64_t last, uint32_t block_size) {
   return data;
 }
 
-TEST(Capacity, IsWhatTheUnitSays) {
+TEST(Capacity, IsWhatTheUnitReports) {
   const auto capacity = parse_capacity(capacity_data(2047, 512));
   ASSERT_TRUE(capacity.ok()) << capacity.status();
   EXPECT_EQ(*capacity, (Capacity{2048, 512}));

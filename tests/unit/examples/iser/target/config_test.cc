@@ -56,7 +56,7 @@ TEST(Options, BelongToTheTargetInFrontOfThem) {
   EXPECT_FALSE(options->config.initial_r2t);
 }
 
-TEST(Options, WhatTheEngineIsTold) {
+TEST(Options, OptionsOfTheEngine) {
   const auto options = parse({"--listen", "uiwarp://:0", "--target", "iqn.2026-11.a:1", "--lun",
                               "ram:1MiB", "--threads", "3", "--strict-ordering", "--stall-timeout",
                               "7s", "--verbose", "--spin", "9us"});
@@ -116,7 +116,7 @@ absl::StatusOr<Config> with_target(const std::string& keys, const std::string& o
   return config;
 }
 
-TEST(Access, AnEmptyListAdmitsNobodyAndAnAbsentOneEverybody) {
+TEST(Access, AnEmptyListAdmitsNobodyAndAMissingOneAll) {
   const auto closed = with_target(R"(, "initiators": [])");
   ASSERT_TRUE(closed.ok()) << closed.status();
   EXPECT_FALSE(closed->targets[0].account("iqn.2026-11.h:1").has_value());

@@ -23,7 +23,7 @@ TEST_F(ConnectionTest, AbortTaskAnswersWhenTheTaskHasEnded) {
   EXPECT_TRUE(connection.idle());
 }
 
-TEST_F(ConnectionTest, AnAbortThatComesTooLateIsAnsweredBehindTheAnswer) {
+TEST_F(ConnectionTest, AnAbortThatComesTooLateIsAnsweredAfterTheCommand) {
   Connection& connection = log_in();
   auto pdu = scsi(scsi::Cdb{0x28, 0, 0, 0, 0, 0, 0, 0, 1}, 512);
   deliver(connection, pdu, {}, kReadKey);
@@ -36,7 +36,7 @@ TEST_F(ConnectionTest, AnAbortThatComesTooLateIsAnsweredBehindTheAnswer) {
   EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kNoTask);
 }
 
-TEST_F(ConnectionTest, AbortOfWhatIsNotThere) {
+TEST_F(ConnectionTest, AbortOfAMissingTask) {
   Connection& connection = log_in();
   deliver(connection, iscsi::TaskRequest{.function = iscsi::TaskFunction::kAbortTask,
                                          .task_tag = 900,
@@ -290,7 +290,7 @@ TEST_F(ConnectionTest, PreemptAndAbortAnswersWhenTheTasksHaveEnded) {
   }
 }
 
-TEST_F(ConnectionTest, AConnectionThatEndsTakesItsTasksAlong) {
+TEST_F(ConnectionTest, AConnectionThatEndsEndsItsTasks) {
   Connection& connection = log_in();
   link.chunks_free = false;
   deliver(connection, scsi({0x28, 0, 0, 0, 0, 0, 0, 0, 1}, 512), {}, kReadKey);

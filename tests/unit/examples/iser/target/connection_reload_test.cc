@@ -93,7 +93,7 @@ TEST_F(ConnectionTest, FunctionsForALunEndTasksOfTheStoreThatWasThere) {
   }
 }
 
-TEST_F(ConnectionTest, AUnitOfAnotherSizeSaysSo) {
+TEST_F(ConnectionTest, AUnitOfAnotherSizeReportsIt) {
   Connection& connection = log_in();
   ASSERT_TRUE(apply({"ram:4MiB,name=other"}).ok());
   EXPECT_EQ(attention(connection, 0), scsi::kPowerOn);
@@ -252,7 +252,7 @@ TEST_F(ConnectionTest, ReservationsStayUnderOtherOptions) {
             scsi::Status::kBusy);
 }
 
-TEST_F(ConnectionTest, AStoreThatGrowsSaysSo) {
+TEST_F(ConnectionTest, AStoreThatGrowsIsReported) {
   const std::string path = testing::TempDir() + "grows";
   std::ofstream(path).close();
   std::filesystem::resize_file(path, 1 << 20);

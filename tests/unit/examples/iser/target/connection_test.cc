@@ -29,7 +29,7 @@ TEST_F(ConnectionTest, WithoutTheAgreementNoKeyIsInvalidated) {
   EXPECT_EQ(link.invalidated, std::nullopt);
 }
 
-TEST_F(ConnectionTest, SolicitedDataIsFetchedBehindTheImmediateData) {
+TEST_F(ConnectionTest, SolicitedDataIsFetchedAfterTheImmediateData) {
   Connection& connection = log_in();
   auto pdu = scsi(write10(0, 16), 8192, true);
   pdu.data_length = 4096;
@@ -221,7 +221,7 @@ TEST_F(ConnectionTest, ASilentInitiatorIsAskedAndThenGivenUp) {
   EXPECT_TRUE(link.dropped);
 }
 
-TEST_F(ConnectionTest, ALoginThatTakesTooLongIsCutOff) {
+TEST_F(ConnectionTest, ALoginThatTakesTooLongIsDropped) {
   Connection& connection = connect();
   link.clock += std::chrono::seconds(60);
   connection.tick();
@@ -241,7 +241,7 @@ TEST_F(ConnectionTest, HelloIsAnswered) {
             4);
 }
 
-TEST_F(ConnectionTest, UnknownPdusAreRejectedAndTheSessionGoesOn) {
+TEST_F(ConnectionTest, UnknownPdusAreRejectedAndTheSessionContinues) {
   Connection& connection = log_in();
   std::vector<std::byte> message(kHeaders);
   iscsi::IserControl{}.encode(std::span(message).first<iscsi::kIserHeaderSize>());
@@ -278,7 +278,7 @@ TEST_F(ConnectionTest, DiscoverySessionsKnowTextAndLogoutOnly) {
   EXPECT_FALSE(link.dropped);
 }
 
-TEST_F(ConnectionTest, ALunThatIsNotThereAnswersByTheBook) {
+TEST_F(ConnectionTest, AMissingLunAnswersAsSpecified) {
   Connection& connection = log_in();
   auto pdu = scsi({0x12, 0, 0, 0, 96}, 96);
   pdu.lun = uint64_t{7} << 48;
@@ -362,7 +362,7 @@ TEST_F(ConnectionTest, TextRequestsMayComeInPieces) {
   EXPECT_FALSE(link.dropped);
 }
 
-TEST_F(ConnectionTest, ReportLunsTakesTheAttentionsOfEveryUnit) {
+TEST_F(ConnectionTest, ReportLunsClearsTheAttentionsOfAllUnits) {
   Connection& connection = log_in();
   ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB"}).ok());
   ASSERT_TRUE(apply({"ram:1MiB", "ram:2MiB", "ram:3MiB"}).ok());

@@ -61,7 +61,7 @@ TEST(ControlDocument, EveryTargetHasTheSamePortals) {
   EXPECT_EQ(served_config(from)->listen.size(), 2u) << "all, without a target";
 }
 
-TEST(ControlDocument, NobodyIsLetInWithoutTheProofThatAGroupAsksFor) {
+TEST(ControlDocument, NoInitiatorIsAdmittedWithoutTheAccountOfItsGroup) {
   ControlDocument from = document();
   std::vector<GroupAccount>& group = from.accounts.at(1);
   group.erase(group.begin());
@@ -74,7 +74,7 @@ TEST(ControlDocument, NobodyIsLetInWithoutTheProofThatAGroupAsksFor) {
   EXPECT_THAT(error_of(from), HasSubstr("require_chap needs a chap_group"));
 }
 
-TEST(ControlDocument, AnAccountOfOneInitiatorIsNotEverybodys) {
+TEST(ControlDocument, AnAccountOfOneInitiatorIsNotForOthers) {
   ControlDocument from = document();
   from.accounts.at(2).push_back({.user = "x", .secret = "secret of nobody"});
   EXPECT_THAT(error_of(from), HasSubstr("more than one account without an initiator"));

@@ -146,7 +146,7 @@ TEST_F(ExecutionTest, StorageErrorsBecomeSenseData) {
   }
 }
 
-TEST_F(ExecutionTest, VerifyComparesAcrossChunksAndSaysWhere) {
+TEST_F(ExecutionTest, VerifyComparesAcrossChunksAndReportsTheOffset) {
   std::vector<uint8_t> data(300 * kBlock, 0xdd);
   Plan planned = plan(Plan::Kind::kVerify, 0, 300);
   planned.compare = true;

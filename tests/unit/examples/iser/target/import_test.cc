@@ -107,7 +107,7 @@ constexpr std::pair<std::string_view, std::string_view> kWrites{R"("demo_mode_wr
 constexpr std::pair<std::string_view, std::string_view> kNoAcl{
     R"("node_acls": [)", R"("node_acls": [], "acls_before": [)"};
 
-TEST(Targetcli, IsServedAsItSays) {
+TEST(Targetcli, IsServedAsConfigured) {
   auto imported = import(kSaved);
   ASSERT_TRUE(imported.ok()) << imported.status();
   EXPECT_THAT(imported->notes, IsEmpty()) << imported->notes[0].text;

@@ -126,7 +126,7 @@ TEST_F(LateAborts, AbortTaskIsAnsweredAndNothingPassesTheWrite) {
   EXPECT_TRUE(connection.idle());
 }
 
-TEST_F(LateAborts, AReadReachesNobodyAfterwards) {
+TEST_F(LateAborts, AReadReachesNoHostAfterwards) {
   Connection& connection = log_in();
   faults->add({.op = storage::Op::kRead, .delay = kHangs, .times = 1});
   auto pdu = scsi({0x28, 0, 0, 0, 0, 0, 0, 0, 1}, 512);

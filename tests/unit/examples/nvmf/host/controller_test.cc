@@ -112,13 +112,13 @@ TEST_F(ControllerTest, TheSameOneIsTheSame) {
 }
 
 // Descriptors are optional in old controllers: nothing is known then.
-TEST_F(ControllerTest, WithoutDescriptorsNothingIsSaid) {
+TEST_F(ControllerTest, WithoutDescriptorsNothingIsReported) {
   check(was_);
   answer({}, with_dnr(Status::kInvalidField));
   EXPECT_TRUE(checked_->ok()) << *checked_;
 }
 
-TEST_F(ControllerTest, ALostConnectionIsNoOtherNamespace) {
+TEST_F(ControllerTest, ALostConnectionIsNotAReplacedNamespace) {
   check(was_);
   qp().end();
   reactor_.poll();
@@ -126,7 +126,7 @@ TEST_F(ControllerTest, ALostConnectionIsNoOtherNamespace) {
 }
 
 // Commands end one by one from the loop; the controller may be destroyed before.
-TEST_F(ControllerTest, WhoWaitsForAnAnswerHearsOfTheEndOfTheController) {
+TEST_F(ControllerTest, TheEndOfTheControllerEndsCommandsThatWait) {
   check(was_);
   qp().end();
   EXPECT_FALSE(checked_.has_value());

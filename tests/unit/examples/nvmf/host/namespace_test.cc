@@ -29,7 +29,7 @@ std::vector<std::byte> operator+(std::vector<std::byte> a, const std::vector<std
   return a;
 }
 
-TEST(Namespace, IsWhatTheControllerSays) {
+TEST(Namespace, IsWhatTheControllerReports) {
   const auto ns = parse_namespace(3, shape(2048, 12), descriptor(3, 16, 0xab));
   ASSERT_TRUE(ns.ok()) << ns.status();
   EXPECT_EQ(ns->nsid, 3u);

@@ -89,7 +89,7 @@ TEST_F(QueueTest, ACommandThatIsRefusedForNowIsTriedAgain) {
   EXPECT_EQ(write.outcome->status, Status::kSuccess);
 }
 
-TEST_F(QueueTest, TheControllerSaysWhenToTryAgain) {
+TEST_F(QueueTest, TheControllerAnnouncesWhenToRetry) {
   make();
   queue_->set_retry_delays(
       {std::chrono::seconds(1), std::chrono::seconds(2), std::chrono::hours(2)});
@@ -251,7 +251,7 @@ TEST_F(QueueTest, ACommandWithoutAnswerTimesOutButAnEventRequestDoesNot) {
   EXPECT_THAT(queue_->describe(read.outcome->status), HasSubstr("no answer")) << "the cause";
 }
 
-TEST_F(QueueTest, AQueueThatIsClosedWhileItConnectsIsHeardOfByBoth) {
+TEST_F(QueueTest, ClosingAConnectingQueueNotifiesBothSides) {
   for (const bool accepted : {false, true}) {
     SCOPED_TRACE(accepted);
     make();
@@ -272,7 +272,7 @@ TEST_F(QueueTest, AQueueThatIsClosedWhileItConnectsIsHeardOfByBoth) {
   }
 }
 
-TEST_F(QueueTest, CloseIsHeardOfByNobody) {
+TEST_F(QueueTest, CloseNotifiesNoCommand) {
   make();
   open();
   bool closed = false;

@@ -8,7 +8,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-TEST_F(QueueTest, ConnectSaysWhoAndWhere) {
+TEST_F(QueueTest, ConnectNamesHostAndSubsystem) {
   make();
   begin_open();
   const auto hello = read_struct<RdmaRequest>(qp().hello);

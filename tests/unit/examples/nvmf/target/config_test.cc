@@ -90,7 +90,7 @@ TEST(ConfigFile, AnaAndControllerIds) {
   wrong(R"("ana_reporting": false, "ana_states": [{"ana_state": "change"}], )", "no ANA reporting");
 }
 
-TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
+TEST(ConfigFile, HasTheOptionsOfTheWholeDaemon) {
   const auto with = [](std::string_view keys) {
     std::string text = kGood;
     return text.insert(1, std::string(keys));
@@ -119,7 +119,7 @@ TEST(ConfigFile, SaysWhatTheWholeDaemonIsToldToo) {
 }
 
 // Sizes and times as the command line takes them.
-TEST(ConfigFile, TakesTextsAndNumbers) {
+TEST(ConfigFile, AcceptsTextsAndNumbers) {
   const auto with = [](std::string_view keys) {
     std::string text = kGood;
     return parse_config(text.insert(1, std::string(keys)));

@@ -253,7 +253,7 @@ TEST_F(ControllerTest, NumberOfQueuesIsSettledBeforeTheFirst) {
 }
 
 // What LPA promises is there: bit 5 stands for log pages that this controller does not have.
-TEST_F(ControllerTest, LogAttributesPromiseOnlyWhatIsThere) {
+TEST_F(ControllerTest, LogAttributesAnnounceOnlyWhatIsImplemented) {
   auto c = enabled();
   const auto id = page<nvme_id_ctrl>(identify(*c, 1));
   EXPECT_EQ(id.lpa & 1 << 5, 0);

@@ -83,7 +83,7 @@ std::string lost(std::string_view from, std::string_view to) {
   return notes(with(from, to), ImportWeight::kLost);
 }
 
-TEST(Nvmetcli, IsServedAsItSays) {
+TEST(Nvmetcli, IsServedAsConfigured) {
   auto imported = import(kSaved);
   ASSERT_TRUE(imported.ok()) << imported.status();
   EXPECT_THAT(imported->notes, IsEmpty()) << imported->notes[0].text;
@@ -144,7 +144,7 @@ TEST(Nvmetcli, IdentifiersStay) {
               HasSubstr("line 19: subsystems[0].namespaces[0].device.uuid"));
 }
 
-TEST(Nvmetcli, WhoMayConnectIsAsItSays) {
+TEST(Nvmetcli, TheListOfHostsIsThatOfTheFile) {
   const auto anybody = with(R"("allow_any_host": "0")", R"("allow_any_host": "1")");
   EXPECT_FALSE(anybody->config.subsystems[0].hosts.has_value());
   const auto unsaid = with(R"("allow_any_host": "0", )", "");
@@ -276,7 +276,7 @@ TEST(Nvmetcli, AnaGroupsAndTheirStates) {
   EXPECT_EQ(rules(both)[0].listener, "verbs://10.0.0.2:4420");
 }
 
-TEST(Nvmetcli, WhatIsOffIsNotServed) {
+TEST(Nvmetcli, DisabledObjectsAreNotServed) {
   EXPECT_THAT(lost(R"("enable": 1)", R"("enable": 0)"), HasSubstr("namespaces[0].enable: is off"));
   EXPECT_THAT(lost("/srv/a,b.img", ""), HasSubstr("device.path: is empty"));
   EXPECT_THAT(

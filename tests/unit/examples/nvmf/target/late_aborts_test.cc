@@ -76,7 +76,7 @@ TEST_F(LateAborts, AWriteEndsAndNothingPassesIt) {
   expect_block(io, 3, 3);
 }
 
-TEST_F(LateAborts, WhatIsDoneInTimeWasNotAborted) {
+TEST_F(LateAborts, ACommandThatEndsInTimeIsNotAborted) {
   world_.faults->add({.op = storage::Op::kWrite, .delay = seconds(1), .times = 1});
   const nvme::Sqe victim = host_->io.io(IoOpcode::kWrite, 0, 1);
   host_->io.submit(victim);
@@ -85,7 +85,7 @@ TEST_F(LateAborts, WhatIsDoneInTimeWasNotAborted) {
   EXPECT_STATUS(host_->io.wait(victim.command_id).status(), Status::kSuccess);
 }
 
-TEST_F(LateAborts, AReadReachesNobodyAfterwards) {
+TEST_F(LateAborts, AReadReachesNoHostAfterwards) {
   RawQueue& io = host_->io;
   hang(storage::Op::kRead);
   io.fill(0, 4096, 7);

@@ -51,7 +51,7 @@ TEST_F(LateWrites, NewAssociation) {
   expect_order(again.io);
 }
 
-TEST_F(LateWrites, NewAssociationBesideTheOldAdminQueue) {
+TEST_F(LateWrites, NewAssociationNextToTheOldAdminQueue) {
   host_->io.qp->abort();
   world_.run_for(milliseconds(1));
   Host again(world_);

@@ -180,7 +180,7 @@ TEST_F(ReservationCommands, NoticesCanBeMasked) {
 }
 
 // A write that the store still has when its host is fenced ends first.
-TEST_F(ReservationCommands, PreemptAndAbortWaitsForWhatIsUnderWay) {
+TEST_F(ReservationCommands, PreemptAndAbortWaitsForOutstandingCommands) {
   serve();
   register_both();
   acquire(*bob_, 0xb, kWriteExclusive);
@@ -224,7 +224,7 @@ TEST_F(ReservationCommands, PreemptAndAbortOfAHungWrite) {
   EXPECT_TRUE(alice_->io.holds(8192, 4096, 2));
 }
 
-TEST_F(ReservationCommands, WhoGoesWhileItWaitsIsForgotten) {
+TEST_F(ReservationCommands, AHostThatLeavesWhileItWaitsIsForgotten) {
   serve();
   register_both();
   world_->faults->add({.op = storage::Op::kWrite, .delay = milliseconds(200), .times = 1});

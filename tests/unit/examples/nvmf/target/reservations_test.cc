@@ -132,7 +132,7 @@ TEST_F(ReservationsTest, EveryTypeIsReportedByItsNumber) {
   }
 }
 
-TEST_F(ReservationsTest, PreemptAndAbortNamesWhoIsFenced) {
+TEST_F(ReservationsTest, PreemptAndAbortNamesTheFencedHosts) {
   register_both();
   EXPECT_STATUS(acquire(kBob, AcquireAction::kAcquire, 0xb, kExclusiveAccess), Status::kSuccess);
   EXPECT_STATUS(acquire(kAlice, AcquireAction::kPreempt, 0xa, kExclusiveAccess, 0xc),
@@ -159,7 +159,7 @@ TEST_F(ReservationsTest, TheReportNamesHosts) {
   EXPECT_TRUE(std::equal(kBob.begin(), kBob.end(), bob.hostid));
 }
 
-TEST_F(ReservationsTest, WhatIsToPersistIsSavedFirst) {
+TEST_F(ReservationsTest, PersistentStateIsSavedFirst) {
   EXPECT_STATUS(register_key(kAlice, RegisterAction::kRegister, 0, 0xa), Status::kSuccess);
   EXPECT_EQ(saved, "");
   EXPECT_STATUS(

@@ -194,7 +194,7 @@ TEST_F(ConnectTest, IdOfControllerThatMakesRoomIsNotReused) {
   EXPECT_NE(io.result, discovery.result);
 }
 
-TEST_F(ConnectTest, DiscoveryTellsOfReferrals) {
+TEST_F(ConnectTest, DiscoveryAnnouncesReferrals) {
   const auto controller = enabled(nvme::kDiscoveryNqn);
   (void)controller->admin(admin_command(nvme::AdminOpcode::kSetFeatures, 0, 0x0b, kEventDiscovery),
                           0, now_);
@@ -292,7 +292,7 @@ TEST_F(ConnectTest, HostsHearOfAnotherSize) {
 }
 
 // A size that Identify reported and no event compares with would stay with the host forever.
-TEST_F(ConnectTest, IdentifyTellsTheSizeThatEventsAreAbout) {
+TEST_F(ConnectTest, IdentifyReportsTheSizeOfAnEvent) {
   const std::string path = ::testing::TempDir() + "nvmf_cut";
   std::ofstream(path).close();
   std::filesystem::resize_file(path, 2 << 20);
@@ -313,7 +313,7 @@ TEST_F(ConnectTest, IdentifyTellsTheSizeThatEventsAreAbout) {
   std::filesystem::remove(path);
 }
 
-TEST(Subsystem, TellsWhatChanged) {
+TEST(Subsystem, ReportsWhatChanged) {
   SubsystemOptions options;
   options.nqn = kNqn;
   Subsystem subsystem(options, 1);

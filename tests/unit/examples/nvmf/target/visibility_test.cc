@@ -90,7 +90,7 @@ TEST_F(VisibilityTest, TheVolatileCacheIsThatOfWhatIsSeen) {
   std::filesystem::remove(path);
 }
 
-TEST_F(VisibilityTest, OnlyWhoIsConcernedHearsOfIt) {
+TEST_F(VisibilityTest, OnlyAffectedHostsGetTheEvent) {
   show(3, {});
   auto mine = listening(kHost), other = listening(kOtherHost);
   EXPECT_EQ(active(*mine), (std::vector<uint32_t>{1}));
@@ -120,7 +120,7 @@ TEST_F(VisibilityTest, OnlyWhoIsConcernedHearsOfIt) {
 }
 
 // A host never means a store that took the place of the one it saw while it saw none.
-TEST_F(VisibilityTest, AnotherStoreBehindTheMaskIsNotMeant) {
+TEST_F(VisibilityTest, AStoreThatReplacesAHiddenOneIsNotAnnounced) {
   show(3, {kHost});
   auto mine = enabled(kNqn, kHost);
   const auto means = [&] { return mine->means(*target_.find(kNqn)->namespaces()->find(3)); };
@@ -139,7 +139,7 @@ TEST_F(VisibilityTest, AnotherStoreBehindTheMaskIsNotMeant) {
   EXPECT_TRUE(means());
 }
 
-TEST_F(VisibilityTest, SizesOfHiddenNamespacesAreNoNews) {
+TEST_F(VisibilityTest, SizesOfHiddenNamespacesAreNotAnnounced) {
   const std::string path = ::testing::TempDir() + "nvmf_hidden_size";
   std::ofstream(path).close();
   std::filesystem::resize_file(path, 1 << 20);

@@ -79,7 +79,7 @@ TEST_F(Protection, StopsWhatChangesTheContent) {
   EXPECT_STATUS(io(IoOpcode::kWrite), Status::kSuccess);
 }
 
-TEST_F(Protection, RefusesWhatIsNotAnnounced) {
+TEST_F(Protection, RefusesStatesThatAreNotAnnounced) {
   serve();
   for (const uint32_t state :
        {NVME_FEAT_NS_WRITE_PROTECT_PWR_CYCLE, NVME_FEAT_NS_WRITE_PROTECT_PERMANENT}) {

@@ -381,7 +381,7 @@ TEST(LoginPair, AnyOfSeveralAccountsWillDo) {
   EXPECT_FALSE(run(host, asked).finished);
 }
 
-TEST(LoginPair, WhoWasWrongTooOftenIsNotListenedTo) {
+TEST(LoginPair, APeerWithTooManyWrongAnswersIsRefused) {
   Host host;
   host.found.authentication.incoming = kIncoming;
   InitiatorLoginOptions asked = options();

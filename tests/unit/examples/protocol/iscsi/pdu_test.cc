@@ -154,7 +154,7 @@ TEST(Pdu, ScsiCommandHasItsFieldsWhereTheStandardPutsThem) {
   EXPECT_EQ(bytes[32], std::byte{0x28});
 }
 
-TEST(Pdu, DecodingTakesAnyBytes) {
+TEST(Pdu, DecodingAcceptsAnyBytes) {
   const uint32_t seed = std::random_device{}();
   SCOPED_TRACE(seed);
   std::mt19937 engine(seed);

@@ -84,7 +84,7 @@ TEST(SendTargets, AllListsEveryVisibleTarget) {
   EXPECT_EQ((*targets)[1].portal_group_tag, 2);
 }
 
-TEST(SendTargets, ANormalSessionLearnsOfItsOwnTargetOnly) {
+TEST(SendTargets, ANormalSessionSeesOnlyItsTarget) {
   EXPECT_EQ(answer_text("SendTargets=All\0"s, kTargets, "iqn.a:2"), "SendTargets=Reject\0"s);
   EXPECT_EQ(answer_text("SendTargets=\0"s, kTargets, "iqn.a:2"),
             "TargetName=iqn.a:2\0TargetAddress=10.0.0.1:3260,2\0"s);

@@ -291,7 +291,7 @@ TEST_F(UnitTest, ModeSensePages) {
   EXPECT_EQ(data[4 + 5], 0x40);
 }
 
-TEST_F(UnitTest, ModeSelectChangesWhatMayChangeAndTellsTheOthers) {
+TEST_F(UnitTest, ModeSelectChangesWhatMayChangeAndNotifiesTheOthers) {
   std::vector<uint8_t> list(4 + 12);
   list[4] = 0x0a;
   list[5] = 10;
@@ -372,7 +372,7 @@ TEST_F(UnitTest, UsageDataBeginsWithTheOperationItself) {
 
 // --- Unit attentions ---
 
-TEST_F(UnitTest, ANewNexusHearsOfPowerOnOnce) {
+TEST_F(UnitTest, ANewNexusGetsOnePowerOnAttention) {
   Nexus carol("iqn.c,i,0x000000000003");
   unit.attach(carol);
   expect_good(begin(carol, cdb({0x12, 0, 0, 0, 96})));  // INQUIRY passes and clears nothing
@@ -381,7 +381,7 @@ TEST_F(UnitTest, ANewNexusHearsOfPowerOnOnce) {
   unit.detach(carol);
 }
 
-TEST_F(UnitTest, RequestSenseTakesTheAttention) {
+TEST_F(UnitTest, RequestSenseClearsTheAttention) {
   alice.raise(kLunsChanged);
   expect_good(begin(cdb({0x03, 0, 0, 0, 252})));
   EXPECT_EQ(data[2], 0x06);
@@ -391,7 +391,7 @@ TEST_F(UnitTest, RequestSenseTakesTheAttention) {
   EXPECT_EQ(data[1], 0x00);
 }
 
-TEST_F(UnitTest, AResetReplacesEarlierAttentionsAndIsHeardByAll) {
+TEST_F(UnitTest, AResetReplacesEarlierAttentionsOfAllNexuses) {
   alice.raise(kModeParametersChanged);
   unit.reset(kDeviceReset);
   expect_sense(begin(alice, cdb({0x00})), kDeviceReset);
@@ -447,7 +447,7 @@ TEST(TargetDevice, ReportsItsLuns) {
   EXPECT_EQ(report_luns(cdb({0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 15}), luns, data).sense.asc, 0x24);
 }
 
-TEST(TargetDevice, ALunThatIsNotThere) {
+TEST(TargetDevice, AMissingLun) {
   std::vector<uint8_t> data;
   EXPECT_EQ(without_unit(cdb({0x12, 0, 0, 0, 96}), data).status, Status::kGood);
   EXPECT_EQ(data[0], 0x7f);

@@ -131,7 +131,7 @@ TEST_F(ReservationsTest, AllRegistrantsHoldUntilTheLastLeaves) {
   EXPECT_TRUE(may_write(alice));
 }
 
-TEST_F(ReservationsTest, ClearTakesEverything) {
+TEST_F(ReservationsTest, ClearRemovesEverything) {
   register_both();
   expect_good(out(alice, kReserve, 0xa, 0, 3));
   expect_good(out(bob, kClear, 0xb, 0));
@@ -140,7 +140,7 @@ TEST_F(ReservationsTest, ClearTakesEverything) {
   EXPECT_TRUE(may_write(alice));
 }
 
-TEST_F(ReservationsTest, PreemptTakesTheReservationOver) {
+TEST_F(ReservationsTest, PreemptTakesOverTheReservation) {
   register_both();
   expect_good(out(alice, kReserve, 0xa, 0, 3));
   expect_good(out(bob, kPreempt, 0xb, 0xa, 1));
@@ -283,7 +283,7 @@ TEST(Reservations, GarbageIsNotRestored) {
   EXPECT_TRUE(reservations.restore(""));
 }
 
-TEST(Reservations, WithoutSomebodyToKeepItAptplIsRefused) {
+TEST(Reservations, AptplWithoutAStateDirectoryIsRefused) {
   LogicalUnit unit({.blocks = 8}, nullptr);
   Nexus nexus("iqn.a,i,0x1");
   std::vector<uint8_t> data, list(24);

@@ -5,7 +5,7 @@
 namespace mrpool::scsi {
 namespace {
 
-TEST(Sense, FixedFormatPutsTheCodeWhereEverybodyLooks) {
+TEST(Sense, FixedFormatHasTheCodeAtItsOffset) {
   std::array<uint8_t, kMaxSenseSize> bytes;
   EXPECT_EQ(encode(kInvalidFieldInCdb.at_cdb(2), false, bytes), 18u);
   EXPECT_EQ(bytes[0], 0x70);
@@ -31,7 +31,7 @@ TEST(Sense, BothFormatsSurviveARoundTrip) {
   }
 }
 
-TEST(Sense, GarbageIsNoSense) {
+TEST(Sense, GarbageIsNotSense) {
   EXPECT_EQ(decode_sense({}), std::nullopt);
   EXPECT_EQ(decode_sense(std::array<uint8_t, 18>{0x12}), std::nullopt);
 }

@@ -54,7 +54,7 @@ TEST_F(GuardStress, NeighboursOnOnePageDoNotDisturbEachOther) {
 }
 
 // One guard, touched by many threads: one report.
-TEST_F(GuardStress, TouchedByManyIsToldOnce) {
+TEST_F(GuardStress, TouchedByManyIsReportedOnce) {
   for (uint32_t round = 0; round < kRounds / 30; ++round) {
     arm(512, 64);
     std::vector<std::thread> threads;

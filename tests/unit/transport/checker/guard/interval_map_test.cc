@@ -46,7 +46,7 @@ TEST(IntervalMap, SameBytesAgainAreTheLaters) {
   EXPECT_EQ(map.at(100), 2u);
 }
 
-TEST(IntervalMap, ClearedPartsAreToldAndGone) {
+TEST(IntervalMap, ClearedPartsAreReportedAndRemoved) {
   IntervalMap map;
   map.add({100, 200}, 1);
   map.add({200, 300}, 2);

@@ -16,7 +16,7 @@ namespace {
 
 using PageGuardTest = GuardedMemory;
 
-TEST_F(PageGuardTest, LoadOfGuardedBytesIsToldAndGoesOn) {
+TEST_F(PageGuardTest, LoadOfGuardedBytesIsReportedAndContinues) {
   bytes[5000] = 42;
   const Handle op = arm(5000, 4, 99);
   ASSERT_NE(op, 0u);
@@ -31,7 +31,7 @@ TEST_F(PageGuardTest, LoadOfGuardedBytesIsToldAndGoesOn) {
   EXPECT_EQ(touches, 1);
 }
 
-TEST_F(PageGuardTest, StoreOfGuardedBytesIsToldAndGoesOn) {
+TEST_F(PageGuardTest, StoreOfGuardedBytesIsReportedAndContinues) {
   arm(100, 4);
   bytes[103] = 7;
   EXPECT_EQ(touches, 1);
@@ -53,7 +53,7 @@ TEST_F(PageGuardTest, OtherBytesOfThePageGoThroughAndLeaveTheGuard) {
   EXPECT_EQ(touches, 1);
 }
 
-TEST_F(PageGuardTest, CopyIntoGuardedBytesIsToldOnce) {
+TEST_F(PageGuardTest, CopyIntoGuardedBytesIsReportedOnce) {
   arm(2 * kPageBytes, 2 * kPageBytes);
   std::array<uint8_t, kBytes> copy;
   std::memcpy(copy.data(), address(), kBytes);
@@ -219,7 +219,7 @@ TEST_F(PageGuardTest, SystemCallsOnOtherBytesSucceed) {
   EXPECT_EQ(touches, 1);
 }
 
-TEST_F(PageGuardTest, SystemCallsOnGuardedBytesAreToldAndSucceed) {
+TEST_F(PageGuardTest, SystemCallsOnGuardedBytesAreReportedAndSucceed) {
   const Pipe pipe;
   const Handle op = arm(100, 4);
   ASSERT_EQ(::write(pipe.ends[1], address(90), 20), 20);

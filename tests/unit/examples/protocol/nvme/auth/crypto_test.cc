@@ -52,7 +52,7 @@ std::string refusal(std::string_view text) {
   return std::string(parse_key(text).status().message());
 }
 
-TEST(DhchapKey, HasTheBytesThatItsTextSays) {
+TEST(DhchapKey, HasTheBytesOfItsText) {
   EXPECT_EQ(hex(key(kKey32).key.bytes()), hex(counting(32, 0)));
   EXPECT_EQ(hex(key(kKey48).key.bytes()), hex(counting(48, 0)));
   EXPECT_EQ(hex(key(kKey64).key.bytes()), hex(counting(64, 0)));
@@ -164,7 +164,7 @@ TEST(DhHalf, TheGeneratorIsRaisedToThePrivateValue) {
   EXPECT_EQ(hex(shared->bytes()), hex(half->public_value()));
 }
 
-TEST(DhHalf, ValuesWhosePowersAnybodyKnowsAreRefused) {
+TEST(DhHalf, TrivialPublicValuesAreRefused) {
   const auto half = DhHalf::make(Group::kFfdhe2048);
   std::vector<uint8_t> value(256);
   EXPECT_FALSE(half->shared(value));  // 0

@@ -39,7 +39,7 @@ TEST(AuthMessages, NegotiateIsAsOnTheWire) {
   EXPECT_THAT(read->groups, ElementsAre(Group::kNull, Group::kFfdhe8192));
 }
 
-TEST(AuthMessages, WhatIsNotKnownOfAnOfferIsLeftOut) {
+TEST(AuthMessages, UnknownPartsOfAnOfferAreIgnored) {
   auto bytes = to_bytes(Negotiate{.transaction = 1,
                                   .secure_channel = 0,
                                   .hashes = {Hash(9), Hash::kSha384},

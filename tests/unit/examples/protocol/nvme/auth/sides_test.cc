@@ -127,7 +127,7 @@ TEST(DhChap, AControllerThatCannotProveItselfIsNotUsed) {
   EXPECT_THAT(pair.controller.reason(), HasSubstr("is not dhchap_ctrlr_key"));
 }
 
-TEST(DhChap, AControllerWithoutAKeyOfItsOwnSaysSo) {
+TEST(DhChap, AControllerWithoutAKeyReportsIt) {
   Pair pair;
   pair.secrets->controller_key = key_of(2);
   HostSide host = pair.host();
