@@ -13,10 +13,10 @@
 #include <thread>
 #include <vector>
 
-#include "examples/iser/target/range_gate.h"
+#include "examples/storage/range_gate.h"
 #include "mrpool/reactor.h"
 
-namespace mrpool::iser_target {
+namespace mrpool::storage {
 namespace {
 
 constexpr uint32_t kBlocks = 12;
@@ -148,4 +148,4 @@ TEST(RangeGateStress, ExclusivePassesAreAloneAndNobodyIsForgotten) {
 }
 
 }  // namespace
-}  // namespace mrpool::iser_target
+}  // namespace mrpool::storage

@@ -16,9 +16,9 @@
 #include <memory>
 #include <span>
 
-#include "examples/iser/target/range_gate.h"
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
+#include "examples/storage/range_gate.h"
 #include "examples/storage/storage.h"
 #include "mrpool/callback.h"
 
@@ -80,7 +80,7 @@ class Execution {
   void finish();
 
   Done done_;
-  Bound<RangeGate::Pass, &Execution::admitted> pass_{*this};
+  Bound<storage::RangeGate::Pass, &Execution::admitted> pass_{*this};
   Bound<storage::LateRanges::Wait, &Execution::passed> behind_{*this};
   Bound<storage::Io, &Execution::stored> io_{*this};
   storage::LateRanges::Range late_;

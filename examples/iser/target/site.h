@@ -9,7 +9,8 @@
 //  - Targets and tables of units are replaced as a whole under a mutex. The data path compares one
 //    version number (target.h) and uses its own copy.
 //  - A mutex protects a logical unit's state, and commands check a copy of it
-//    (examples/protocol/scsi/logical_unit.h). Writes of all threads pass one gate (range_gate.h).
+//    (examples/protocol/scsi/logical_unit.h). Writes of all threads pass one gate
+//    (storage/range_gate.h).
 //  - An operation on other sessions is sent as messages to their workers, and the requester waits
 //    for all answers (drain.h). A message finds every session and every task that existed before
 //    its cause, because the call that admits a session or a task also enters it into the lists of

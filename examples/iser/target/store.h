@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "examples/iser/target/range_gate.h"
+#include "examples/storage/range_gate.h"
 #include "examples/storage/storage.h"
 #include "mrpool/reactor.h"
 
@@ -16,7 +16,7 @@ struct Store {
   storage::Channel& channel;
   uint32_t block_size;
   storage::LateRanges& late;
-  RangeGate& gate;
+  storage::RangeGate& gate;
   uint32_t lane;  // the worker's number
   Reactor& reactor;
 };

@@ -15,10 +15,10 @@
 
 #include "absl/status/statusor.h"
 #include "examples/iser/target/config.h"
-#include "examples/iser/target/range_gate.h"
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
 #include "examples/storage/identity.h"
+#include "examples/storage/range_gate.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/uuid.h"
 
@@ -31,7 +31,7 @@ namespace mrpool::iser_target {
 
 struct Unit {
   Unit(std::shared_ptr<storage::Volume> storage, scsi::UnitFacts facts, scsi::SaveReservations save,
-       std::shared_ptr<RangeGate> writes)
+       std::shared_ptr<storage::RangeGate> writes)
       : volume(std::move(storage)),
         logical(std::move(facts), std::move(save)),
         gate(std::move(writes)) {}
@@ -42,7 +42,7 @@ struct Unit {
   const std::shared_ptr<storage::Volume> volume;
   scsi::LogicalUnit logical;
   // After a reload, the unit that serves the same store gets the same gate.
-  const std::shared_ptr<RangeGate> gate;
+  const std::shared_ptr<storage::RangeGate> gate;
 };
 
 // What an initiator knows about a LUN.
@@ -61,9 +61,9 @@ using SeenUnits = std::map<uint16_t, SeenUnit>;  // by LUN
 struct UnitOptions {
   std::string target;  // its name
   uint16_t portal_group_tag = 1;
-  std::string state_dir;              // for reservations; empty: they are not saved
-  bool apart = false;                 // separate from another target's unit of the same names
-  std::shared_ptr<RangeGate> gate{};  // of the unit that it replaces, or a new one
+  std::string state_dir;  // for reservations; empty: they are not saved
+  bool apart = false;     // separate from another target's unit of the same names
+  std::shared_ptr<storage::RangeGate> gate{};  // of the unit that it replaces, or a new one
 };
 
 // All names of the unit that serves a store. Missing names are derived from the first given one of

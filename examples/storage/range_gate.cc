@@ -1,8 +1,8 @@
-#include "examples/iser/target/range_gate.h"
+#include "examples/storage/range_gate.h"
 
 #include <algorithm>
 
-namespace mrpool::iser_target {
+namespace mrpool::storage {
 
 bool RangeGate::conflict(const Pass& a, const Pass& b) {
   if (!a.exclusive && !b.exclusive) return false;
@@ -97,4 +97,4 @@ void RangeGate::unlink(Pass& pass) {
   (pass.next_ != nullptr ? pass.next_->prev_ : last_) = pass.prev_;
 }
 
-}  // namespace mrpool::iser_target
+}  // namespace mrpool::storage

@@ -35,7 +35,7 @@
 
 #include "mrpool/reactor.h"
 
-namespace mrpool::iser_target {
+namespace mrpool::storage {
 
 class RangeGate {
  public:
@@ -96,4 +96,4 @@ class RangeGate {
   bool drained_ = false;
 };
 
-}  // namespace mrpool::iser_target
+}  // namespace mrpool::storage
