@@ -25,12 +25,12 @@ void RangeGate::look_for_drained() {
 
 bool RangeGate::enter(Pass& pass, uint32_t lane, Reactor& reactor) {
   if (!pass.exclusive) {
-    lanes_[lane].add(1);
+    lanes_[lane % kLanes].add(1);
     if (exclusive_.load(std::memory_order_seq_cst) == 0) [[likely]] {
       pass.place_ = Pass::Place::kFast;
       return true;
     }
-    lanes_[lane].add(uint32_t(-1));
+    lanes_[lane % kLanes].add(uint32_t(-1));
   }
   const std::lock_guard lock(mutex_);
   pass.reactor_ = &reactor;
@@ -52,7 +52,7 @@ bool RangeGate::enter(Pass& pass, uint32_t lane, Reactor& reactor) {
 void RangeGate::leave(Pass& pass, uint32_t lane) {
   if (pass.place_ == Pass::Place::kFast) {
     pass.place_ = Pass::Place::kOutside;
-    lanes_[lane].add(uint32_t(-1));
+    lanes_[lane % kLanes].add(uint32_t(-1));
     if (exclusive_.load(std::memory_order_seq_cst) == 0) [[likely]]
       return;
     const std::lock_guard lock(mutex_);
@@ -60,10 +60,26 @@ void RangeGate::leave(Pass& pass, uint32_t lane) {
     return grant();
   }
   const std::lock_guard lock(mutex_);
+  remove(pass);
+  grant();
+}
+
+bool RangeGate::cancel(Pass& pass) {
+  const std::lock_guard lock(mutex_);
+  if (pass.place_ == Pass::Place::kWaiting) {
+    --waiting_;
+  } else if (pass.place_ != Pass::Place::kInside || !pass.reactor_->cancel(pass)) {
+    return false;
+  }
+  remove(pass);
+  grant();
+  return true;
+}
+
+void RangeGate::remove(Pass& pass) {
   unlink(pass);
   if (pass.exclusive && exclusive_.fetch_sub(1, std::memory_order_seq_cst) == 1) drained_ = false;
   pass.place_ = Pass::Place::kOutside;
-  grant();
 }
 
 bool RangeGate::empty() {

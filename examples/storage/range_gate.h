@@ -1,11 +1,11 @@
-// Keeps COMPARE AND WRITE atomic (SBC-3 §5.3): while one runs, no other write to its blocks runs,
-// and it starts only when earlier writes to them have finished. One gate serves all threads of a
-// unit, and the units that replace it.
+// Keeps a compare and write atomic: SCSI COMPARE AND WRITE (SBC-3 §5.3), NVMe's fused operation
+// ([nvm] 2.3). While one runs, no other write to its blocks runs, and it starts only when earlier
+// writes to them have finished. One gate serves all threads that use a store.
 //
-// Without a COMPARE AND WRITE, a write uses the fast path: it increments a count in its own
-// thread's lane and loads one shared word that is rarely written. While a COMPARE AND WRITE is
-// inside the gate or waits for it, writes queue under a mutex and wait only if ranges overlap. No
-// call spins or sleeps: a waiting pass is granted later, by a call on its own reactor.
+// Without a compare and write, a write uses the fast path: it increments a count in its lane and
+// loads one shared word that is rarely written. While a compare and write is inside the gate or
+// waits for it, writes queue under a mutex and wait only if ranges overlap. No call spins or
+// sleeps: a waiting pass is granted later, by a call on its own reactor.
 //
 // Invariants:
 //  1. A fast pass increments its lane's count, then loads `exclusive_`, and enters only if that is
@@ -23,15 +23,16 @@
 //     starve a compare. An exclusive pass also needs `drained_`. Every wait is for an earlier pass
 //     or a fast pass, so there is no cycle; passes inside end because storage answers.
 //
-// Thread safety: shared objects: safe; a Pass and a lane belong to one thread each. Ownership: the
-// caller owns a Pass and keeps it until leave(). Memory ordering: what was written under a pass
+// Thread safety: shared objects: safe; a Pass belongs to one thread. Ownership: the caller owns a
+// Pass and keeps it until leave() or cancel(). Memory ordering: what was written under a pass
 // that left is visible to every conflicting pass that enters later.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <vector>
 
 #include "mrpool/reactor.h"
 
@@ -55,27 +56,27 @@ class RangeGate {
     Pass* prev_ = nullptr;
   };
 
-  // One lane for each thread.
-  explicit RangeGate(uint32_t lanes) : lanes_(lanes) {}
+  RangeGate() = default;
   RangeGate(const RangeGate&) = delete;
   RangeGate& operator=(const RangeGate&) = delete;
 
   // True: the pass is inside. False: it waits; when granted, it runs on `reactor`, which must be
-  // this thread's.
+  // this thread's. `lane`: a number of the thread; threads may share one, at the cost of speed.
   [[nodiscard]] bool enter(Pass& pass, uint32_t lane, Reactor& reactor);
   void leave(Pass& pass, uint32_t lane);
+  // Takes a pass back that waits, or whose run() has not begun; run() will not be called. False: it
+  // does not wait.
+  bool cancel(Pass& pass);
   // True if no pass is inside or waits.
   bool empty();
 
  private:
   struct alignas(64) Lane {
-    // Fast passes inside. Only the lane's thread writes it. Invariants 1 and 3 require sequentially
-    // consistent accesses.
+    // Fast passes inside. Invariants 1 and 3 require sequentially consistent accesses.
     std::atomic<uint32_t> inside{0};
-    void add(uint32_t n) {
-      inside.store(inside.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
-    }
+    void add(uint32_t n) { inside.fetch_add(n, std::memory_order_seq_cst); }
   };
+  static constexpr size_t kLanes = 8;
 
   static bool conflict(const Pass& a, const Pass& b);
   // The mutex is held.
@@ -84,8 +85,9 @@ class RangeGate {
   void grant();
   void link(Pass& pass);
   void unlink(Pass& pass);
+  void remove(Pass& pass);
 
-  std::vector<Lane> lanes_;
+  std::array<Lane, kLanes> lanes_;
   // Exclusive passes in the queue. Written under the mutex; sequentially consistent for invariants
   // 1 and 3.
   alignas(64) std::atomic<uint32_t> exclusive_{0};

@@ -30,6 +30,7 @@
 #include "absl/status/statusor.h"
 #include "examples/storage/identity.h"
 #include "examples/storage/late_ranges.h"
+#include "examples/storage/range_gate.h"
 #include "examples/storage/trouble.h"
 #include "mrpool/reactor.h"
 
@@ -162,11 +163,18 @@ class Volume {
 
   // Where requests are late that their hosts have given up on. Who submits requests asks first.
   LateRanges& late() { return *late_; }
-  // The store is the one that `before` opened: what is late there is late here. Before any channel.
-  void succeed(const Volume& before) { late_ = before.late_; }
+  // Keeps a compare and write of the store atomic: every write passes it.
+  RangeGate& gate() { return *gate_; }
+  // The store is the one that `before` opened: what is late there, or in the gate, is so here.
+  // Before any channel.
+  void succeed(const Volume& before) {
+    late_ = before.late_;
+    gate_ = before.gate_;
+  }
 
  private:
   std::shared_ptr<LateRanges> late_ = std::make_shared<LateRanges>();
+  std::shared_ptr<RangeGate> gate_ = std::make_shared<RangeGate>();
 };
 
 class Growth;

@@ -332,7 +332,7 @@ class Run {
   sim::SimReactor reactor_;
   std::shared_ptr<storage::Volume> volume_ = *storage::open("ram:32KiB,bs=512");
   std::unique_ptr<storage::Channel> channel_ = *volume_->open_channel(reactor_);
-  storage::RangeGate gate_{1};
+  storage::RangeGate gate_;
   storage::LateRanges late_;
   iser_target::Store store_{*channel_, kBlock, late_, gate_, 0, reactor_};
   UnitFacts facts_{.block_size = kBlock,

@@ -212,7 +212,7 @@ absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& 
        .portal_group_tag = part.target->portal_group_tag(),
        .state_dir = config.engine.state_dir,
        .apart = apart,
-       .gate = before != nullptr ? before->gate : std::make_shared<storage::RangeGate>(workers())});
+       .gate = before != nullptr ? before->gate : std::make_shared<storage::RangeGate>()});
   if (!unit.ok()) return unit.status();
   if (before != nullptr) part.successors.emplace_back(*unit, before);
   part.units.emplace(number, *std::move(unit));

@@ -93,7 +93,7 @@ class ExecutionTest : public testing::Test {
 
   Memory memory;
   sim::SimReactor reactor;
-  storage::RangeGate gate{1};
+  storage::RangeGate gate;
   storage::LateRanges late;
   Store store{memory, kBlock, late, gate, 0, reactor};
 };
