@@ -8,6 +8,7 @@
 // Thread safety: the thread of the loans' reactor. Ownership: the slots are the caller's.
 #pragma once
 
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -19,8 +20,10 @@ template <typename Slot>
 class LendingSlots {
  public:
   void add(Slot& slot) { free_.push_back(&slot); }
-  // Whether take() may be called.
-  bool available() const { return lending_ != nullptr || !free_.empty(); }
+  // Whether take() may be called; with 2: and take_plain() too.
+  bool available(size_t count = 1) const {
+    return free_.size() + (lending_ != nullptr ? 1 : 0) >= count;
+  }
   // The slot keeps the place of the first command that waits.
   bool keeps_place(const Slot& slot) const { return lending_ == &slot; }
   bool keeps_place() const { return lending_ != nullptr; }
@@ -46,6 +49,13 @@ class LendingSlots {
     }
     free_.pop_back();
     return begun;
+  }
+
+  // A slot for a command without a key of its own, after take(). Requires available(2) before that.
+  Slot& take_plain() {
+    Slot& slot = *free_.back();
+    free_.pop_back();
+    return slot;
   }
 
   // Gives up the place that is kept, if any: the first command has to ask again.

@@ -431,6 +431,33 @@ class Attacker {
     if (opcode == IoOpcode::kCompare && known) FUZZ_CHECK(equal == success);
   }
 
+  // A Compare and Write, of one range or of two, all of it lent.
+  void fused(HostQueue& queue) {
+    const uint8_t options = input_.take<uint8_t>();
+    const uint64_t first = input_.take<uint8_t>() % 20, count = 1 + options % 4;
+    if (queue.pending.size() + 3 > HostQueue::kEntries) queue.settle();
+    if (queue.pending.size() + 3 > HostQueue::kEntries) return;
+    Sqe sqe;
+    HostQueue::Answer answer;
+    for (const auto opcode : {IoOpcode::kCompare, IoOpcode::kWrite}) {
+      const bool write = opcode == IoOpcode::kWrite;
+      sqe.opcode = uint8_t(opcode);
+      sqe.flags = uint8_t(nvme::kPsdtSgl | (write ? 2 : 1));
+      sqe.command_id = next_id_++;
+      sqe.nsid = uint32_t{1};
+      sqe.set_range(first + (write && (options & 0x10) != 0 ? 1 : 0), uint32_t(count));
+      sqe.sgl = SglDescriptor::keyed(queue.lent(write ? 4 * kBlock : 0, count * kBlock), false);
+      queue.last = {};
+      if (!queue.send(nvme::bytes_of(sqe))) return model_.forget();
+    }
+    if (!one_by_one_) return model_.forget();
+    queue.settle();
+    answer = queue.last;
+    if (answer.got && answer.status == nvme::Status::kFailedFused) return;
+    const std::vector<Stretch> where = {{HostQueue::kGuard + 4 * kBlock, count * kBlock}};
+    learn(queue, sqe, answer, where, gather(queue, where, {}));
+  }
+
   // Bytes that are not a command.
   void other(uint8_t choice) {
     HostQueue& queue = *queues_[choice >> 3 & 1];
@@ -464,7 +491,8 @@ class Attacker {
         for (uint32_t i = 0; i < 2 * HostQueue::kEntries; ++i) queue.send(nvme::bytes_of(sqe));
         return queue.settle();
       }
-      default: {  // new contents
+      default: {  // new contents, or a Compare and Write
+        if ((choice & 0x10) != 0) return fused(*queues_[1]);
         const auto bytes = input_.take_bytes(64);
         if (one_by_one_ && !bytes.empty()) {
           std::vector<std::byte> all(HostQueue::kLent);

@@ -51,6 +51,7 @@ constexpr struct {
     {"early-answer", Plant::kEarlyAnswer}, {"late-write", Plant::kLateWrite},
     {"lost-update", Plant::kLostUpdate},   {"bit-flip", Plant::kBitFlip},
     {"one-address", Plant::kOneAddress},   {"one-writer", Plant::kOneWriter},
+    {"stale-read", Plant::kStaleRead},
 };
 
 struct Totals {
@@ -109,17 +110,18 @@ std::vector<Plant> all_but(Plant one) {
 const WorldKind kWorlds[] = {
     {"store",
      make<mrpool::sim::World>,
-     {Plant::kLostUpdate, Plant::kBitFlip, Plant::kOneAddress, Plant::kOneWriter}},
+     {Plant::kLostUpdate, Plant::kBitFlip, Plant::kOneAddress, Plant::kOneWriter,
+      Plant::kStaleRead}},
     {"nvmf",
      make<mrpool::sim::NvmfWorld>,
      {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip, Plant::kOneAddress}},
     {"iser",
      make<mrpool::sim::IserWorld>,
-     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip}},
+     {Plant::kLostLease, Plant::kLostUpdate, Plant::kBitFlip, Plant::kStaleRead}},
     {"board",
      make<mrpool::sim::BoardWorld>,
      {Plant::kStaleKey, Plant::kLostLease, Plant::kEarlyAnswer, Plant::kLateWrite,
-      Plant::kOneAddress, Plant::kOneWriter}},
+      Plant::kOneAddress, Plant::kOneWriter, Plant::kStaleRead}},
     {"nvmf-host", make<mrpool::sim::LiedToNvmf>, all_but(Plant::kEarlyAnswer)},
     {"iser-initiator", make<mrpool::sim::LiedToIser>, all_but(Plant::kEarlyAnswer)}};
 const WorldKind* g_kind = &kWorlds[0];  // `violated` is a plain function

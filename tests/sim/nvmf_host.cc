@@ -102,6 +102,7 @@ NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) world.violate(pool.status().ToString());
   pool_ = std::move(*pool);
+  contender_ = std::make_unique<Contender>(world, world.lock(), *pd_);
   make_session();
   for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
 }
@@ -214,6 +215,8 @@ void NvmfHost::step() {
   for (const auto& slot : slots_) {
     check_untouched(world_, slot->memory(), slot->busy ? slot->blocks().size() : 0);
   }
+  const bool contends = opened_ && !finishing_ && pace_ == Nanoseconds{} && world_.chance(200);
+  contender_->step(session_.get(), contends);
   if (!opened_ || finishing_ || world_.reactor.now() < next_) return;
   next_ = world_.reactor.now() + pace_;
   Slot& slot = *slots_[world_.below(slots_.size())];
@@ -344,7 +347,7 @@ Nanoseconds NvmfHost::oldest_command() const {
 }
 
 bool NvmfHost::idle() const {
-  return !opening_ && !abort_->busy && !reset_->busy &&
+  return !opening_ && !abort_->busy && !reset_->busy && contender_->idle() &&
          std::ranges::none_of(slots_, [](const auto& slot) { return slot->busy; });
 }
 

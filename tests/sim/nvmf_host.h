@@ -13,6 +13,7 @@
 #include "examples/nvmf/host/session.h"
 #include "mrpool/mr_pool.h"
 #include "tests/sim/blocks.h"
+#include "tests/sim/nvmf_contender.h"
 #include "tests/sim/nvmf_world.h"
 
 namespace mrpool::sim {
@@ -85,6 +86,7 @@ class NvmfHost final : private nvme::host::Session::News {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Reset> reset_;
   std::unique_ptr<Abort> abort_;
+  std::unique_ptr<Contender> contender_;
   std::optional<nvme::host::NamespaceInfo> mine_;
   bool opened_ = false;
   bool opening_ = false;

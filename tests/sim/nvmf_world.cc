@@ -13,10 +13,14 @@ namespace {
 
 constexpr std::string_view kOwn = ",name=own";
 constexpr std::string_view kOther = ",name=other";
+constexpr std::string_view kLock = ",name=lock";
 constexpr const char* kNobody = "nqn.2026-11.org.mrpool:nobody";
 constexpr const char* kStrangers = "nqn.2026-11.org.mrpool:strangers-have-their-own";
 std::string slow_reader(uint32_t number) {
   return "nqn.2026-11.org.mrpool:slow-" + std::to_string(number);
+}
+nvmf_target::NamespaceConfig namespace_of(uint32_t nsid, const storage::Volume& store) {
+  return {.nsid = nsid, .storage = store.spec(), .block_size = kBlockBytes, .uuid = {}};
 }
 // Blocks that nobody uses, by which a store may be larger.
 constexpr uint32_t kSpareBlocks = 64;
@@ -24,12 +28,14 @@ constexpr uint32_t kSpareBlocks = 64;
 }  // namespace
 
 std::vector<std::string_view> NvmfWorld::all_moves() const {
-  return {"break",          "drop",   "reset",        "network",     "hang",
-          "swap",           "abort",  "aborted late", "aborted not", "refused",
-          "another's disk", "grow",   "shrink",       "new size",    "beyond the end",
-          "shut out",       "let in", "not allowed",  "visit",       "connected",
-          "not connected",  "data",   "slow reader",  "silent",      "stops half-way",
-          "refused peer",   "flood"};
+  return {"break",          "drop",         "reset",          "network",
+          "hang",           "swap",         "abort",          "aborted late",
+          "aborted not",    "refused",      "another's disk", "grow",
+          "shrink",         "new size",     "beyond the end", "shut out",
+          "let in",         "not allowed",  "visit",          "connected",
+          "not connected",  "data",         "slow reader",    "silent",
+          "stops half-way", "refused peer", "flood",          "compare and write",
+          "compare failed"};
 }
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
@@ -47,6 +53,7 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
     *volume = std::move(*ram);
   }
   for (uint32_t i = 0; i < blocks; ++i) stamp(block(i), i, 0);
+  make_lock();
 
   // Little of everything, so that commands wait for it.
   nvmf_target::Service::Options options;
@@ -61,12 +68,16 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   in_place_ = storage.gather;
   SimVolumeOptions resizable = storage;
   resizable.size = &size_;
+  SimVolumeOptions locked = storage;
+  locked.stale_reads = true;
   // A store has one volume, as a file has by its lock: what is late in it stays known.
   options.open_volume =
       [own = make_sim_volume(ram_, *this, resizable),
-       other = make_sim_volume(other_, *this, storage)](
+       other = make_sim_volume(other_, *this, storage),
+       lock = make_sim_volume(lock_store_, *this, locked)](
           std::string_view spec,
           const storage::OpenOptions& how) -> absl::StatusOr<std::shared_ptr<storage::Volume>> {
+    if (spec.ends_with(kLock)) return lock;
     if (!spec.ends_with(kOwn) && !spec.ends_with(kOther)) return storage::open(spec, how);
     const auto& volume = spec.ends_with(kOwn) ? own : other;
     (void)volume->refresh(0);  // who opens a store looks at it
@@ -76,8 +87,7 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   config_.listen = {"uiwarp://127.0.0.1:4420"};
   nvmf_target::SubsystemConfig subsystem;
   subsystem.nqn = NvmfHost::kSubsystem;
-  subsystem.namespaces.push_back(
-      {.nsid = 1, .storage = ram_->spec(), .block_size = 512, .uuid = {}});
+  subsystem.namespaces = {namespace_of(1, *ram_), namespace_of(LockBlock::kNsid, *lock_store_)};
   config_.subsystems.push_back(std::move(subsystem));
   const bool strangers = chance(300);
   if (strangers) {
@@ -94,6 +104,15 @@ NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
   for (uint32_t i = 0; i < count; ++i) hosts_.push_back(std::make_unique<NvmfHost>(*this, i));
   if (strangers) invite_strangers();
   if (has_bad_peers()) expect_bad_peers();
+}
+
+void NvmfWorld::make_lock() {
+  auto lock_store =
+      storage::open("ram:" + std::to_string(LockBlock::kBlocks * kBlockBytes) + std::string(kLock),
+                    {.block_size = kBlockBytes});
+  if (!lock_store.ok()) violate(lock_store.status().ToString());
+  lock_store_ = std::move(*lock_store);
+  stamp(lock_store_->memory().first(kBlockBytes), 0, 0);
 }
 
 // Slow readers are admitted; the others are refused.
@@ -237,6 +256,7 @@ void NvmfWorld::check_step() {
   if (std::ranges::any_of(other_->memory(), [](std::byte byte) { return byte != std::byte{}; })) {
     violate("a write reached another's disk");
   }
+  lock_.check(lock_store_->memory().first(kBlockBytes));
 }
 
 void NvmfWorld::connect() {
@@ -265,6 +285,7 @@ std::string NvmfWorld::target_state() const {
 }
 
 void NvmfWorld::check_target() {
+  check_step();
   if (service_->target().controllers() != 0) violate("a controller was left behind");
   for (const engine::DeviceContext* target : service_->engine().devices()) {
     if (target->pool() != nullptr && target->pool()->stats().in_use != 0) {

@@ -3,8 +3,9 @@
 // stalls and breaks.
 //
 // Only their external dependencies are replaced: reactor, network, storage, identity. Hosts read
-// and write their own blocks. Connections break, hosts drop theirs, and controllers are reset under
-// load. The sessions reconnect and repeat outstanding commands.
+// and write their own blocks, and change one block of all by Compare and Write. Connections break,
+// hosts drop theirs, and controllers are reset under load. The sessions reconnect and repeat
+// outstanding commands.
 //
 // The invariants are those of world.h: memory, once, durable, protocol, resources, progress.
 #pragma once
@@ -21,6 +22,7 @@
 #include "examples/storage/storage.h"
 #include "tests/sim/admission.h"
 #include "tests/sim/attacked_world.h"
+#include "tests/sim/nvmf_contender.h"
 #include "tests/sim/nvmf_visitor.h"
 #include "tests/sim/strangers.h"
 
@@ -37,6 +39,8 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
   std::span<std::byte> block(uint32_t number);
   std::vector<std::string_view> all_moves() const override;
   const Admission& admission() const { return admission_; }
+  // What all hosts change by Compare and Write.
+  LockBlock& lock() { return lock_; }
   // True if the hosts' store was truncated below their blocks.
   bool was_cut() const { return was_cut_; }
 
@@ -45,6 +49,7 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
   void disturb() override;
   void calm_down() override;
   void go_on() override;
+  void make_lock();
   void invite_strangers();
   void expect_bad_peers();
   bool reads_in_place() const override { return in_place_; }
@@ -66,6 +71,8 @@ class NvmfWorld final : public AttackedWorld<NvmfHost> {
 
   std::shared_ptr<storage::Volume> ram_;
   std::shared_ptr<storage::Volume> other_;  // that no host means
+  std::shared_ptr<storage::Volume> lock_store_;
+  LockBlock lock_{*this};
   nvmf_target::Config config_;
   Nanoseconds hung_until_{};
   uint64_t whole_ = 0;  // bytes: the blocks of all hosts

@@ -37,6 +37,7 @@ enum class Plant : uint8_t {
   kBitFlip,           // a bit of stored blocks flips
   kOneAddress,        // the target takes all peers for one
   kOneWriter,         // the target waits for a peer that does not read
+  kStaleRead,         // a read brings what was there before the last write
 };
 
 class Simulation {

@@ -45,15 +45,40 @@ class Size {
   uint64_t taken_;
 };
 
+// What a store had before its last write; for Plant::kStaleRead.
+class Past {
+ public:
+  explicit Past(std::span<std::byte> memory) : memory_(memory) {
+    before_.assign(memory.begin(), memory.end());
+  }
+  void note_write(const Io& io) {
+    std::copy_n(memory_.begin() + ptrdiff_t(io.offset), io.length,
+                before_.begin() + ptrdiff_t(io.offset));
+  }
+  void read(const Io& io) const {
+    const std::byte* from = before_.data() + io.offset;
+    for (const iovec& piece : io.buffers) {
+      std::memcpy(piece.iov_base, from, piece.iov_len);
+      from += piece.iov_len;
+    }
+  }
+
+ private:
+  const std::span<std::byte> memory_;
+  std::vector<std::byte> before_;
+};
+
 class SimChannel final : public storage::Channel {
  public:
   SimChannel(std::unique_ptr<storage::Channel> inner, Reactor& reactor, Simulation& simulation,
-             const SimVolumeOptions& options, std::shared_ptr<Size> size)
+             const SimVolumeOptions& options, std::shared_ptr<Size> size,
+             std::shared_ptr<Past> past)
       : inner_(std::move(inner)),
         reactor_(reactor),
         simulation_(simulation),
         options_(options),
-        size_(std::move(size)) {}
+        size_(std::move(size)),
+        past_(std::move(past)) {}
 
   bool submit(Io& io) override {
     if (!size_->within(io)) {
@@ -120,6 +145,11 @@ class SimChannel final : public storage::Channel {
     const bool fails = io.op != Op::kHold && simulation_.chance(options_.errors_per_thousand);
     if (fails && (io.op != Op::kWrite || simulation_.chance(500))) return fail(io);
     if (io.op == Op::kWrite && simulation_.planted(Plant::kEarlyAnswer)) return succeed(io);
+    if (past_ != nullptr && io.op == Op::kWrite) past_->note_write(io);
+    if (past_ != nullptr && io.op == Op::kRead && simulation_.planted(Plant::kStaleRead)) {
+      past_->read(io);
+      return succeed(io);
+    }
     if (io.op == Op::kWrite && simulation_.planted(Plant::kLateWrite)) {
       postpone(io);
       return succeed(io);
@@ -155,6 +185,7 @@ class SimChannel final : public storage::Channel {
   Simulation& simulation_;
   const SimVolumeOptions options_;
   const std::shared_ptr<Size> size_;
+  const std::shared_ptr<Past> past_;  // or null
   storage::Outstanding delayed_;
   std::vector<std::unique_ptr<Late>> late_;
 };
@@ -166,7 +197,8 @@ class SimVolume final : public storage::VolumeWrapper {
       : VolumeWrapper(std::move(inner)),
         simulation_(simulation),
         options_(options),
-        size_(std::make_shared<Size>(options.size, VolumeWrapper::geometry().bytes())) {}
+        size_(std::make_shared<Size>(options.size, VolumeWrapper::geometry().bytes())),
+        past_(options.stale_reads ? std::make_shared<Past>(VolumeWrapper::memory()) : nullptr) {}
 
   storage::Geometry geometry() const override {
     storage::Geometry geometry = VolumeWrapper::geometry();
@@ -183,13 +215,15 @@ class SimVolume final : public storage::VolumeWrapper {
   absl::StatusOr<std::unique_ptr<storage::Channel>> open_channel(Reactor& reactor) override {
     auto channel = inner().open_channel(reactor);
     if (!channel.ok()) return channel.status();
-    return std::make_unique<SimChannel>(std::move(*channel), reactor, simulation_, options_, size_);
+    return std::make_unique<SimChannel>(std::move(*channel), reactor, simulation_, options_, size_,
+                                        past_);
   }
 
  private:
   Simulation& simulation_;
   const SimVolumeOptions options_;
   const std::shared_ptr<Size> size_;
+  const std::shared_ptr<Past> past_;
 };
 
 }  // namespace

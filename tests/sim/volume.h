@@ -3,7 +3,8 @@
 // Requests wait for a random time, so they finish in any order. Sometimes one fails, a write before
 // or after its execution. With `gather`, reads may also use the RAM volume's memory in place.
 // Plants: a write that is acknowledged and lost (kEarlyAnswer), or
-// acknowledged before it is carried out (kLateWrite).
+// acknowledged before it is carried out (kLateWrite), a read that brings what was there before the
+// last write (kStaleRead).
 //
 // A truncated store executes no request beyond its end, not even partly.
 //
@@ -23,6 +24,7 @@ struct SimVolumeOptions {
   Nanoseconds slow{};
   uint32_t errors_per_thousand = 0;
   bool gather = false;
+  bool stale_reads = false;  // Plant::kStaleRead may strike it
   // Requests that arrive before this time of the simulation's clock wait until then. Read
   // repeatedly, because a hang may end early. Owned by the caller; null: none.
   const Nanoseconds* hung_until = nullptr;

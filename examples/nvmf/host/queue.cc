@@ -374,6 +374,14 @@ void Queue::submit(Request& request) {
   waiting_.push(request);
 }
 
+void Queue::submit_fused(Request& first, Request& second) {
+  first.command.flags = uint8_t(Fuse::kFirst);
+  second.command.flags = uint8_t(Fuse::kSecond);
+  first.second_ = &second;
+  if (options_.depth < 2) return fail(first, with_dnr(Status::kMissingFused));
+  submit(first);
+}
+
 // Small data to the controller goes with the command.
 bool Queue::fits_capsule(const Request& request) const {
   return state_ == State::kReady && request.data.length <= in_capsule_bytes_ &&
@@ -382,6 +390,7 @@ bool Queue::fits_capsule(const Request& request) const {
 
 // False: the request is to wait, for an MR or because the connection is broken.
 bool Queue::start(Request& request) {
+  if (request.second_ != nullptr) return start_pair(request);
   const bool has_data = request.data.length != 0;
   const bool keyed = has_data && (free_.keeps_place() || !fits_capsule(request));
   Slot* taken = nullptr;
@@ -393,31 +402,67 @@ bool Queue::start(Request& request) {
     return false;
   }
   Slot& slot = *taken;
-  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
-  request.command.command_id = slot.command_id;
-  Sqe command = request.command;
-  WorkRequest send;
+  SglDescriptor sgl = SglDescriptor::keyed({}, false);
   if (keyed) {
     if (registers_) ++counters_.keys;
-    command.sgl = SglDescriptor::keyed(slot.loan.remote(), peer_ends_keys_);
+    sgl = SglDescriptor::keyed(slot.loan.remote(), peer_ends_keys_);
   } else if (has_data) {
     ++counters_.in_capsule;
     slot.sges[1] = request.data;
-    command.sgl = SglDescriptor::in_capsule(0, request.data.length);
-  } else {
-    command.sgl = SglDescriptor::keyed({}, false);
+    sgl = SglDescriptor::in_capsule(0, request.data.length);
   }
-  command.flags = uint8_t((command.flags & kFuseMask) | kPsdtSgl);
-  std::memcpy(slot.sges[0].addr, &command, sizeof command);
+  place(slot, request, sgl);
+  WorkRequest send;
   send.completion = &slot.send_done;
   send.sges = {slot.sges, has_data && !keyed ? 2u : 1u};
+  const PostResult result = keyed ? lender_->post(slot.loan, send) : qp_->post_send(send);
+  if (!result.ok()) broken(absl::StrCat("posting a command: ", view(to_string(result.status))));
+  return true;
+}
 
+// The slot has the command from now on.
+void Queue::place(Slot& slot, Request& request, const SglDescriptor& sgl) {
+  slot.command_id = uint16_t(slot.command_id + (1u << kSlotBits));
+  request.command.command_id = slot.command_id;
+  Sqe command = request.command;
+  command.sgl = sgl;
+  command.flags = uint8_t((command.flags & kFuseMask) | kPsdtSgl);
+  std::memcpy(slot.sges[0].addr, &command, sizeof command);
   slot.request = &request;
   slot.missing = kSent | kAnswered;
   slot.started = options_.reactor->now();
   ++outstanding_;
   ++counters_.commands;
-  const PostResult result = keyed ? lender_->post(slot.loan, send) : qp_->post_send(send);
+}
+
+// The commands of a fused operation. One key is for the data of both: two keys could wait for each
+// other. The second command has it, and its answer ends it.
+bool Queue::start_pair(Request& first) {
+  Request& second = *first.second_;
+  if (!free_.available(2)) return false;
+  const Sge whole{first.data.addr, first.data.length + second.data.length, first.data.lkey};
+  Slot* taken = nullptr;
+  const LoanStatus begun = free_.take(*lender_, whole, Access::kRemoteRead, taken);
+  if (begun == LoanStatus::kPending) return false;
+  if (begun != LoanStatus::kReady) {
+    key_refused(begun);
+    return false;
+  }
+  if (registers_) ++counters_.keys;
+  Slot* const slots[2] = {&free_.take_plain(), taken};
+  Request* const requests[2] = {&first, &second};
+  RemoteBuffer part = taken->loan.remote();
+  WorkRequest sends[2];
+  for (size_t i = 0; i < 2; ++i) {
+    part.length = requests[i]->data.length;
+    place(*slots[i], *requests[i], SglDescriptor::keyed(part, i == 1 && peer_ends_keys_));
+    part.addr.value += part.length;
+    sends[i].completion = &slots[i]->send_done;
+    sends[i].sges = {slots[i]->sges, 1};
+  }
+  sends[0].next = &sends[1];
+  first.second_ = nullptr;
+  const PostResult result = lender_->post(taken->loan, sends[0]);
   if (!result.ok()) broken(absl::StrCat("posting a command: ", view(to_string(result.status))));
   return true;
 }
@@ -507,6 +552,7 @@ void Queue::part_done(Slot& slot, uint8_t part) {
   const Outcome outcome = slot.outcome;
   if (!waiting_.empty() && state_ == State::kReady) run_waiting();
   const bool may_retry = !ok(outcome.status) && state_ == State::kReady && !request.never_late &&
+                         request.command.fuse() == Fuse::kNone &&
                          request.command.opcode != kFabricsOpcode;
   if (held_ && outstanding_ == 0) quiet_.set();
   const bool for_others = options_.one_of_many && is_path_error(outcome.status);
@@ -537,8 +583,8 @@ void Queue::retrieve(Slot& slot) {
 // A command that a lost connection gave back goes to the next one, or has failed.
 void Queue::give_back(Request& request) {
   // Connect and what set-up asks must not outlive their connection.
-  if (options_.retain && options_.queue_id != 0 && request.command.opcode != kFabricsOpcode &&
-      state_ != State::kGivenUp) {
+  if (options_.retain && options_.queue_id != 0 && request.command.fuse() == Fuse::kNone &&
+      request.command.opcode != kFabricsOpcode && state_ != State::kGivenUp) {
     ++counters_.resubmitted;
     waiting_.push(request);
   } else {
@@ -564,8 +610,13 @@ void Queue::run_waiting() {
 }
 
 void Queue::fail(Request& request, Status status) {
+  Request* const second = std::exchange(request.second_, nullptr);
   request.ended_with_ = status;
   failed_.push(request);
+  if (second != nullptr) {
+    second->ended_with_ = status;
+    failed_.push(*second);
+  }
   if (!std::exchange(ender_posted_, true)) options_.reactor->post(ender_);
 }
 

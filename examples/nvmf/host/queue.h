@@ -127,6 +127,11 @@ class Queue final : private QpEvents {
 
   // Always taken; done() is never called from inside.
   void submit(Request& request);
+  // A fused operation: nothing comes between the two commands, on this queue or at the controller.
+  // Their data are the two halves of one range of bytes, which are the caller's again when both
+  // commands have ended. Neither command is submitted again after a failure, or on another
+  // connection, because the controller may have carried it out. Requires a depth of 2.
+  void submit_fused(Request& first, Request& second);
   // For coroutines.
   class Execution;
   Execution execute(const Sqe& command, Sge data = {});
@@ -165,6 +170,8 @@ class Queue final : private QpEvents {
 
   bool fits_capsule(const Request& request) const;
   bool start(Request& request);
+  bool start_pair(Request& first);
+  void place(Slot& slot, Request& request, const SglDescriptor& sgl);
   void key_done(Slot& slot, LoanStatus status);
   void key_refused(LoanStatus status);
   void drop_place();

@@ -37,6 +37,7 @@ class Request {
   friend class Retries;
   Done done_;
   Request* next_ = nullptr;
+  Request* second_ = nullptr;             // of a fused operation, while this is the first and waits
   Status ended_with_ = Status::kSuccess;  // while it waits for its done()
   uint8_t retries_ = 0;
   Nanoseconds due_{0};  // of the next attempt

@@ -4,6 +4,7 @@
 //   write    received → [staging → fetching] → storage → answering
 //   read     received → [staging] → storage → answering (data and completion in one chain)
 //   compare  received → staging → fetching → storage → answering
+//   compare and write: queue_fused.cc
 // Stages in brackets are skipped when the data came in the capsule, or can be gathered in place.
 //
 // Thread safety: the queue's worker. Ownership: the queue owns it; no call allocates memory.
@@ -40,6 +41,9 @@ enum class Stage : uint8_t {
   kStaging,    // waits for staging memory
   kFetching,   // RDMA READs of the host's data
   kBehind,     // waits for a late request for its blocks
+  kGate,       // waits for a Compare and Write of its blocks, or, as one, for writes
+  kPairing,    // the first command of a fused operation, until the second arrives
+  kFused,      // of a fused operation, while the other command of it is in a stage
   kStorage,    // the backend works on it
   kSending,    // RDMA WRITEs to the host, except the last
   kAnswering,  // the completion, and the last RDMA WRITE before it
@@ -72,10 +76,15 @@ struct Command : engine::Exchange {
     Behind(Run over, Command& c) : Wait(over), command(c) {}
     Command& command;
   };
+  struct Pass : storage::RangeGate::Pass {
+    Pass(Run run, Command& c) : storage::RangeGate::Pass(run), command(c) {}
+    Command& command;
+  };
   struct Callbacks {
     Claim::Ready staged;
     storage::Io::Done stored;
     Task::Run behind;
+    Task::Run admitted;
   };
 
   Command(Queue& q, uint32_t number, const Callbacks& calls)
@@ -83,22 +92,27 @@ struct Command : engine::Exchange {
         slot(number),
         staging(calls.staged, *this),
         io(calls.stored, *this),
-        behind(calls.behind, *this) {}
+        behind(calls.behind, *this),
+        pass(calls.admitted, *this) {}
 
   Queue& queue;
   const uint32_t slot;
 
   // State of the current command.
   Stage stage = Stage::kFree;
-  bool owns_id = false;      // its command id is marked as in use
-  bool aborted = false;      // an Abort came in time: no further step starts
-  bool preempted = false;    // by a Preempt and Abort: no further step starts
-  bool can_gather = false;   // the namespace's memory is registered
-  bool holding = false;      // has a kHold of the storage, to be released
-  uint32_t serial = 0;       // counts the uses of this slot
-  Nanoseconds held_since{};  // while `holding`; at most a tick too early
+  bool owns_id = false;        // its command id is marked as in use
+  bool aborted = false;        // an Abort came in time: no further step starts
+  bool preempted = false;      // by a Preempt and Abort: no further step starts
+  bool can_gather = false;     // the namespace's memory is registered
+  bool holding = false;        // has a kHold of the storage, to be released
+  bool gated = false;          // is in the gate of the store, or waits for it
+  bool compared = false;       // a fused Write: the stored data is what the Compare has
+  Command* partner = nullptr;  // the other command of a fused operation, until it is answered
+  uint32_t serial = 0;         // counts the uses of this slot
+  Nanoseconds held_since{};    // while `holding`; at most a tick too early
   Purpose purpose = Purpose::kIo;
   uint64_t read_back = 0;              // Compare: offset of the storage's data in staging memory
+  uint64_t data_at = 0;                // offset of the host's data in staging memory
   uint32_t descriptor = 0;             // of the SGL, next one to transfer
   uint64_t moved = 0;                  // bytes transferred by earlier descriptors
   uint32_t step = 0;                   // next range (Dataset Management), nsid done (Flush of all)
@@ -126,6 +140,7 @@ struct Command : engine::Exchange {
   Claim staging;
   Request io;
   Behind behind;
+  Pass pass;
 };
 
 }  // namespace mrpool::nvmf_target

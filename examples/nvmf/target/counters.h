@@ -11,15 +11,16 @@
 
 namespace mrpool::nvmf_target {
 
-#define MRPOOL_NVME_COUNTERS(X)                                        \
-  X(reads, "commands that read; Compare counts as a read")             \
-  X(writes, "commands that wrote")                                     \
-  X(bytes_read, "by these")                                            \
-  X(bytes_written, "by these")                                         \
-  X(media_errors, "commands that ended in a media error")              \
-  X(path_errors, "commands refused on this path by the state of ANA")  \
-  X(authentications, "times that a host has proven itself on a queue") \
-  X(authentication_failures, "times that a host has not")              \
+#define MRPOOL_NVME_COUNTERS(X)                                         \
+  X(reads, "commands that read; Compare counts as a read")              \
+  X(writes, "commands that wrote")                                      \
+  X(bytes_read, "by these")                                             \
+  X(bytes_written, "by these")                                          \
+  X(compare_and_writes, "of these, fused Compare and Write that wrote") \
+  X(media_errors, "commands that ended in a media error")               \
+  X(path_errors, "commands refused on this path by the state of ANA")   \
+  X(authentications, "times that a host has proven itself on a queue")  \
+  X(authentication_failures, "times that a host has not")               \
   X(busy_ns, "time in which commands were under way, nanoseconds, summed over the workers")
 
 MRPOOL_DEFINE_COUNTERS(Counters, Totals, MRPOOL_NVME_COUNTERS)

@@ -153,6 +153,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.mnan = le(kMaxNamespaces);
   id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
                         NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS));
+  // Compare and Write, atomic to readers within a block: ACWU stays 0.
+  id.fuses = 1;
   // Flush with the broadcast nsid is supported.
   // All namespaces are kept, or none.
   const bool protects = std::ranges::any_of(

@@ -99,11 +99,12 @@ constexpr IoCommand kCommands[] = {
 
 std::span<const IoCommand> io_commands() { return kCommands; }
 
-Status check_flags(const Sqe& sqe) {
-  if ((sqe.flags & nvme::kFuseMask) != 0 || (sqe.flags & nvme::kPsdtMask) != nvme::kPsdtSgl) {
-    return with_dnr(Status::kInvalidField);
-  }
-  return Status::kSuccess;
+Status check_flags(const Sqe& sqe, bool io_queue) {
+  if ((sqe.flags & nvme::kPsdtMask) != nvme::kPsdtSgl) return with_dnr(Status::kInvalidField);
+  const nvme::Fuse fuse = sqe.fuse();
+  if (fuse == nvme::Fuse::kNone) return Status::kSuccess;
+  const bool may = io_queue && sqe.opcode != nvme::kFabricsOpcode && fuse != nvme::Fuse::kReserved;
+  return may ? Status::kSuccess : with_dnr(Status::kInvalidField);
 }
 
 Status plan_io(const Sqe& sqe, const DataBuffers& data, const NamespaceTable& table, IoPlan& plan) {

@@ -63,7 +63,7 @@ std::span<const IoCommand> io_commands();
 // The NVMe status of a storage error.
 nvme::Status to_status(storage::Error error);
 
-// Checks the flags that all commands share: SGLs only, no fused commands.
-[[nodiscard]] nvme::Status check_flags(const nvme::Sqe& sqe);
+// Checks the flags that all commands share: SGLs only; fused commands on I/O queues only.
+[[nodiscard]] nvme::Status check_flags(const nvme::Sqe& sqe, bool io_queue);
 
 }  // namespace mrpool::nvmf_target

@@ -38,6 +38,13 @@ constexpr uint32_t most_late(uint32_t entries) { return entries < 32 ? entries :
 // Twice the entries: a host may reuse an entry before the Cq reports that the SEND of its last
 // completion has completed.
 constexpr uint32_t most_commands(uint32_t entries) { return 2 * entries + most_late(entries); }
+// The longest Compare and Write. The host's data of both commands and the stored data take a part
+// of one chunk each.
+inline constexpr uint32_t kMaxFused = 32 << 10;
+static_assert(3 * kMaxFused <= engine::kChunk);
+// The second command of a fused operation follows the first immediately. A first command that is
+// alone for so long is aborted.
+inline constexpr Nanoseconds kFusedPatience = std::chrono::seconds(5);
 // Identify MSDBD: data descriptors of one command.
 inline constexpr uint32_t kMaxSglDescriptors = 16;
 // Identify ELPE + 1.

@@ -50,6 +50,11 @@ struct QueueCallbacks {
     Command& command = static_cast<Command::Request&>(self).command;
     command.queue.stored(command);
   }
+  static void admitted(Task& self) {
+    Command& command = static_cast<Command::Pass&>(self).command;
+    command.partner != nullptr ? command.queue.compare_pair(command)
+                               : command.queue.submit(command);
+  }
   static void behind(Task& self) {
     Command& command = static_cast<Command::Behind&>(self).command;
     command.queue.submit(command);
@@ -95,6 +100,8 @@ void Queue::disconnected(const Disconnect& how, std::string_view why) {
     } else if (command->stage == Stage::kBehind) {
       command->channel->volume->late().cancel(command->behind);
       finish(*command);
+    } else if (command->stage == Stage::kGate || command->stage == Stage::kPairing) {
+      finish(*command);
     } else if (command->stage == Stage::kParked || command->stage == Stage::kAborting ||
                command->stage == Stage::kAside || command->stage == Stage::kProving) {
       finish(*command);
@@ -115,6 +122,7 @@ void Queue::linger(Nanoseconds now) {
   for (const auto& command : commands_) {
     if (command->stage != Stage::kStorage || command->late) continue;
     (void)give_up(*command);
+    end_partner(*command);
     if (!command->waiter.set) continue;
     context_.aborts.route_answer(std::exchange(command->waiter, {}), true);
   }
@@ -131,6 +139,7 @@ void Queue::tick(Nanoseconds now) {
     if (!must_prove()) controller_->note_traffic(now);
   }
   if (proof_overdue(now)) return;
+  if (first_ != nullptr && now - first_->began > kFusedPatience) miss_second();
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
       base::log({.event = base::Event::kHostDropped,
@@ -159,7 +168,7 @@ void Queue::grow() {
     commands_.push_back(std::make_unique<Command>(
         *this, uint32_t(commands_.size()),
         Command::Callbacks{&QueueCallbacks::staged, &QueueCallbacks::stored,
-                           &QueueCallbacks::behind}));
+                           &QueueCallbacks::behind, &QueueCallbacks::admitted}));
     link_.bind(*commands_.back());
     free_.push_back(commands_.back().get());
   }
@@ -190,13 +199,23 @@ void Queue::received(engine::Receive& receive, std::span<std::byte> message) {
   dispatch(*command, message);
 }
 
+// The second command of a fused operation is the one that follows the first.
 void Queue::dispatch(Command& command, std::span<const std::byte> capsule) {
+  const bool second = command.sqe.fuse() == nvme::Fuse::kSecond;
+  if (first_ != nullptr && !second) miss_second();
+  route(command, capsule);
+  if (first_ != nullptr && second) miss_second();
+}
+
+void Queue::route(Command& command, std::span<const std::byte> capsule) {
   command.data = {};
   const uint16_t id = command.sqe.command_id;
   if (ids_->test(id)) return respond(command, with_dnr(Status::kCommandIdConflict));
   ids_->set(id);
   command.owns_id = true;
-  if (const Status s = check_flags(command.sqe); !ok(s)) return respond(command, s);
+  if (const Status s = check_flags(command.sqe, queue_id_ != 0); !ok(s)) {
+    return respond(command, s);
+  }
   if (const Status s = parse_sgl(capsule, command.data); !ok(s)) {
     command.data = {};
     return respond(command, s);
@@ -443,6 +462,10 @@ Queue::AbortResult Queue::abort_command(uint16_t command_id, const AbortWaiter& 
       command.channel->volume->late().cancel(command.behind);
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
+    case Stage::kGate:
+    case Stage::kPairing:
+      respond(command, Status::kAbortRequested);
+      return AbortResult::kAborted;
     case Stage::kStorage:
       // If it completes in time, it was not aborted.
       if (command.waiter.set) return AbortResult::kNotAborted;
@@ -490,6 +513,9 @@ engine::Answer Queue::answer(Command& command, Status status, uint64_t result) {
 }
 
 void Queue::respond(Command& command, Status status, uint64_t result) {
+  if (command.partner != nullptr) return respond_pair(command, status);
+  if (&command == first_) first_ = nullptr;
+  leave_gate(command);
   if (!ok(status)) note_failure(command, status);
   end_connect(command);
   if (link_.closing()) return finish(command);
@@ -516,6 +542,7 @@ void Queue::release(Command& command) {
   end_connect(command);
   context_.staging.put(command.staging);
   if (command.holding) let_go(command);
+  leave_gate(command);
   if (command.channel != nullptr) {
     --command.channel->uses;
     command.channel = nullptr;
@@ -527,6 +554,8 @@ void Queue::finish(Command& command) {
     command.stage = Stage::kLate;
     return;
   }
+  end_partner(command);
+  if (&command == first_) first_ = nullptr;
   release(command);
   if (command.owns_id) {
     ids_->reset(command.sqe.command_id);
@@ -546,6 +575,8 @@ void Queue::finish(Command& command) {
   command.reply = {};
   command.step = 0;
   command.read_back = 0;
+  command.data_at = 0;
+  command.compared = false;
   command.purpose = Purpose::kIo;
   free_.push_back(&command);
   --outstanding_;

@@ -118,6 +118,7 @@ class Queue final : public engine::Session {
   Command* take_command();
   void grow();
   void dispatch(Command& command, std::span<const std::byte> capsule);
+  void route(Command& command, std::span<const std::byte> capsule);
   void dispatch_fabrics(Command& command);
   void dispatch_admin(Command& command);
   void dispatch_io(Command& command);
@@ -157,6 +158,8 @@ class Queue final : public engine::Session {
   nvme::Status path_to(const Namespace& ns) const;
   nvme::Status path_to_all() const;
   bool use_channel(Command& command, const Namespace& ns);
+  nvme::Status plan(Command& command);
+  bool begin(Command& command);
   void start_io(Command& command);
   void start_read(Command& command);
   void hold(Command& command);
@@ -166,6 +169,9 @@ class Queue final : public engine::Session {
   void store(Command& command);
   void submit(Command& command);
   bool hand_over(Command& command);
+  bool passes_late(Command& command);
+  bool enter_gate(Command& command, bool exclusive);
+  void leave_gate(Command& command);
   void stored(Command& command);
   // Commands that end before their requests.
   void look_at_aborts(Nanoseconds now);
@@ -174,6 +180,16 @@ class Queue final : public engine::Session {
   void finish_compare(Command& command);
   void next_range(Command& command);
   void next_flush(Command& command);
+  // Fused operations: queue_fused.cc.
+  void dispatch_fused(Command& command);
+  void pair(Command& compare, Command& write);
+  void miss_second();
+  void fetch_pair(Command& write);
+  void pair_fetched(Command& command);
+  void compare_pair(Command& write);
+  void pair_stored(Command& write);
+  void respond_pair(Command& command, nvme::Status status);
+  void end_partner(Command& command);
   // Reservations: queue_reserve.cc.
   bool reservation_allows(const Namespace& ns, uint64_t held, reservation::Access access);
   bool flush_allowed();
@@ -181,6 +197,7 @@ class Queue final : public engine::Session {
   void report_reservations(Command& command);
   void flush_protected(Command& command);
   CommandRef ref_of(const Command& command) const;
+  static const engine::StagingClaim& memory_of(const Command& command);
   std::span<const iovec> scatter(Command& command, uint64_t offset, uint64_t bytes);
 
   // Data to the host and answers.
@@ -209,6 +226,7 @@ class Queue final : public engine::Session {
   const uint32_t max_commands_;
   uint32_t outstanding_ = 0;
   uint32_t late_ = 0;         // of these, ended before their requests
+  Command* first_ = nullptr;  // of a fused operation, whose second command comes next
   bool aborts_wait_ = false;  // for the storage
   bool detached_ = false;     // from the controller
   Nanoseconds disconnected_{};

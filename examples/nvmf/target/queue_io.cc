@@ -11,6 +11,15 @@ namespace mrpool::nvmf_target {
 using nvme::Status;
 using nvme::with_dnr;
 
+namespace {
+
+bool changes_blocks(storage::Op op) {
+  return op == storage::Op::kWrite || op == storage::Op::kWriteZeroes ||
+         op == storage::Op::kDeallocate;
+}
+
+}  // namespace
+
 // Namespaces.
 
 // Updates the table from the subsystem; true if it changed.
@@ -103,36 +112,47 @@ bool Queue::use_channel(Command& command, const Namespace& ns) {
 
 void Queue::dispatch_io(Command& command) {
   refresh_namespaces();
+  if (command.sqe.fuse() != nvme::Fuse::kNone) [[unlikely]]
+    return dispatch_fused(command);
+  if (const Status s = plan(command); !ok(s)) return respond(command, s);
+  if (command.plan.ns == nullptr) return next_flush(command);
+  if (!begin(command)) return respond(command, Status::kNamespaceNotReady);
+  start_io(command);
+}
+
+// What the command does, or the status that refuses it.
+Status Queue::plan(Command& command) {
   const Status planned = plan_io(command.sqe, command.data, *table_, command.plan);
   // Checked first, because another store may also have other block sizes and limits.
   const Namespace* const ns = command.plan.ns;
-  if (ns != nullptr && !meant(*ns)) {
-    return respond(command, with_dnr(Status::kInvalidNamespace));
-  }
+  if (ns != nullptr && !meant(*ns)) return with_dnr(Status::kInvalidNamespace);
   const Status path = ns != nullptr ? path_to(*ns) : ok(planned) ? path_to_all() : Status::kSuccess;
   if (!ok(path)) [[unlikely]] {
     ++counters_->path_errors;
-    return respond(command, path);
+    return path;
   }
-  if (!ok(planned)) return respond(command, planned);
+  if (!ok(planned)) return planned;
   if (ns == nullptr) {
-    if (!flush_allowed()) return respond(command, with_dnr(Status::kReservationConflict));
-    return next_flush(command);
+    return flush_allowed() ? Status::kSuccess : with_dnr(Status::kReservationConflict);
   }
   if (const uint64_t held = ns->reservations->held(); held != 0) [[unlikely]] {
     if (!reservation_allows(*ns, held, command.plan.access)) {
-      return respond(command, with_dnr(Status::kReservationConflict));
+      return with_dnr(Status::kReservationConflict);
     }
   }
-  command.account = account_of(*ns);
+  return Status::kSuccess;
+}
+
+// False: its store cannot be used.
+bool Queue::begin(Command& command) {
+  const Namespace& ns = *command.plan.ns;
+  command.account = account_of(ns);
   command.began = link_.now();
-  MRPOOL_PROBE3(command_begin, &command, uint32_t(command.sqe.opcode), ns->nsid);
+  MRPOOL_PROBE3(command_begin, &command, uint32_t(command.sqe.opcode), ns.nsid);
   command.io.error = storage::Error::kNone;
-  if (!use_channel(command, *ns)) {
-    return respond(command, Status::kNamespaceNotReady);
-  }
+  if (!use_channel(command, ns)) return false;
   if (!controller_->write_cache()) command.plan.fua = true;
-  start_io(command);
+  return true;
 }
 
 void Queue::start_io(Command& command) {
@@ -222,8 +242,15 @@ bool Queue::take_staging(Command& command, engine::StagingFlow& flow, uint32_t c
 void Queue::staged(Command& command) {
   if (command.purpose == Purpose::kReply) return send_reply(command);
   if (command.purpose == Purpose::kProof) return fetch(command);
+  if (command.partner != nullptr) return fetch_pair(command);
   const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
   fetches ? fetch(command) : store(command);
+}
+
+// The staging memory that has the command's data: a fused operation uses that of its Write.
+const engine::StagingClaim& Queue::memory_of(const Command& command) {
+  const bool first = command.partner != nullptr && command.sqe.fuse() == nvme::Fuse::kFirst;
+  return first ? command.partner->staging : command.staging;
 }
 
 std::span<const iovec> Queue::scatter(Command& command, uint64_t offset, uint64_t bytes) {
@@ -234,7 +261,8 @@ std::span<const iovec> Queue::scatter(Command& command, uint64_t offset, uint64_
 size_t Queue::local_sges(const Command& command, uint64_t offset, uint64_t length,
                          std::span<Sge> out) const {
   if (command.gather == nullptr) {
-    return context_.staging.sges(command.staging, offset, length, link_.staging_key(), out);
+    return context_.staging.sges(memory_of(command), command.data_at + offset, length,
+                                 link_.staging_key(), out);
   }
   out[0] = {const_cast<std::byte*>(command.gather) + offset, uint32_t(length), command.gather_key};
   return 1;
@@ -244,7 +272,7 @@ size_t Queue::local_sges(const Command& command, uint64_t offset, uint64_t lengt
 std::span<const std::byte> Queue::host_data(const Command& command, uint64_t offset) const {
   if (!command.data.remote()) return command.data.in_capsule.subspan(size_t(offset));
   const uint64_t left = command.data.length - offset;
-  return {context_.staging.at(command.staging, offset),
+  return {context_.staging.at(memory_of(command), command.data_at + offset),
           size_t(std::min<uint64_t>(left, engine::kChunk - offset % engine::kChunk))};
 }
 
@@ -282,6 +310,7 @@ bool Queue::fetch_from(Command& command, const RemoteBuffer& remote) {
 void Queue::fetched(Command& command) {
   if (command.aborted) return respond(command, Status::kAbortRequested);
   if (command.preempted) return respond(command, Status::kPreempted);
+  if (command.partner != nullptr) return pair_fetched(command);
   if (command.purpose == Purpose::kConnect) return connect(command);
   if (command.purpose == Purpose::kProof) return take_proof(command);
   if (command.plan.kind == IoKind::kRanges) return next_range(command);
@@ -337,19 +366,52 @@ void Queue::submit(Command& command) {
   if (hand_over(command)) stored(command);
 }
 
-// Submits the request to the storage, unless a late request uses its blocks. True: it has
-// completed.
+// Submits the request to the storage, unless a late request or a Compare and Write uses its blocks.
+// True: it has completed.
 bool Queue::hand_over(Command& command) {
-  storage::LateRanges& late = command.channel->volume->late();
-  const storage::Io& io = command.io;
-  if (late.any() && io.op != storage::Op::kFlush &&
-      !late.pass(command.behind, io.offset, io.length, context_.reactor)) {
-    command.stage = Stage::kBehind;
-    return false;
+  if (!passes_late(command)) return false;
+  if (changes_blocks(command.io.op) && !command.gated) {
+    // What was in the gate may be late now.
+    if (!enter_gate(command, false) || !passes_late(command)) return false;
   }
   command.stage = Stage::kStorage;
   context_.staging.enter_store(command.staging);
-  return command.channel->channel->submit(command.io);
+  if (!command.channel->channel->submit(command.io)) return false;
+  if (command.partner == nullptr) leave_gate(command);
+  return true;
+}
+
+// False: a late request uses its blocks, and submit() follows.
+bool Queue::passes_late(Command& command) {
+  storage::LateRanges& late = command.channel->volume->late();
+  const storage::Io& io = command.io;
+  if (!late.any() || io.op == storage::Op::kFlush ||
+      late.pass(command.behind, io.offset, io.length, context_.reactor)) {
+    return true;
+  }
+  command.stage = Stage::kBehind;
+  return false;
+}
+
+// False: it waits, and QueueCallbacks::admitted() follows.
+bool Queue::enter_gate(Command& command, bool exclusive) {
+  command.pass.offset = command.io.offset;
+  command.pass.length = command.io.length;
+  command.pass.exclusive = exclusive;
+  command.gated = true;
+  if (command.channel->volume->gate().enter(command.pass, context_.worker, context_.reactor)) {
+    return true;
+  }
+  command.stage = Stage::kGate;
+  return false;
+}
+
+// Also takes it back if it waits.
+void Queue::leave_gate(Command& command) {
+  if (!std::exchange(command.gated, false)) return;
+  storage::RangeGate& gate = command.channel->volume->gate();
+  if (command.stage == Stage::kGate && gate.cancel(command.pass)) return;
+  gate.leave(command.pass, context_.worker);
 }
 
 // Ends commands whose aborts have waited long enough.
@@ -388,11 +450,11 @@ bool Queue::give_up(Command& command) {
   ++late_;
   command.fences.clear();  // no other command reaches its blocks before it
   // A request that only reads or holds changes nothing.
-  const bool changes = io.op == storage::Op::kWrite || io.op == storage::Op::kWriteZeroes ||
-                       io.op == storage::Op::kDeallocate;
+  const bool changes = changes_blocks(io.op);
   command.late_range.offset = io.offset;
   command.late_range.length = changes ? io.length : 0;
   if (changes) command.channel->volume->late().add(command.late_range);
+  leave_gate(command);  // a late request locks its blocks itself
   return true;
 }
 
@@ -413,6 +475,10 @@ void Queue::stored(Command& command) {
   // this queue has ended.
   if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
   if (command.late) return late_stored(command);
+  if (command.partner == nullptr) leave_gate(command);
+  if (command.partner != nullptr) {
+    return link_.closed() ? finish(command) : pair_stored(command);
+  }
   // Nothing more goes to the storage. The host may be slow to take its answer.
   if (command.plan.kind != IoKind::kRanges || command.preempted) command.fences.clear();
   if (link_.closed()) return finish(command);

@@ -91,6 +91,9 @@ void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
         command.channel->volume->late().cancel(command.behind);
         respond(command, Status::kPreempted);
         break;
+      case Stage::kGate:
+        respond(command, Status::kPreempted);
+        break;
       case Stage::kStorage:
         // An Abort that waits for it has begun to count already.
         if (!command.waiter.set && command.fences.empty()) command.abort_asked = link_.now();
@@ -98,6 +101,7 @@ void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
         command.preempted = true;
         command.fences.push_back(fence);
         break;
+      case Stage::kFused:
       case Stage::kFetching:  // as long as the host likes; it gets no further
         command.preempted = true;
         break;

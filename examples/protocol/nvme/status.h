@@ -19,6 +19,8 @@ enum class Status : uint16_t {
   kInternal = 0x006,
   kAbortRequested = 0x007,
   kAbortSqDeletion = 0x008,
+  kFailedFused = 0x009,   // the other command of the fused operation failed
+  kMissingFused = 0x00a,  // the other command of the fused operation is not next to it
   kInvalidNamespace = 0x00b,
   kCommandSequence = 0x00c,
   kInvalidSglSegment = 0x00d,
@@ -26,6 +28,7 @@ enum class Status : uint16_t {
   kSglDataLength = 0x00f,
   kSglMetadataLength = 0x010,
   kSglType = 0x011,
+  kAtomicWriteUnitExceeded = 0x014,
   kSglOffset = 0x016,
   kHostIdInconsistent = 0x018,
   kKeepAliveExpired = 0x019,

@@ -134,6 +134,7 @@ static_assert(sizeof(SglDescriptor) == 16);
 
 // Flags byte of an SQE, [base] 4.2.
 inline constexpr uint8_t kFuseMask = 0x03;
+enum class Fuse : uint8_t { kNone = 0, kFirst = 1, kSecond = 2, kReserved = 3 };
 inline constexpr uint8_t kPsdtMask = 0xc0;
 inline constexpr uint8_t kPsdtSgl = 0x40;  // SGL for the data, metadata contiguous or none
 
@@ -154,6 +155,7 @@ struct Sqe {
   Le32 cdw14;
   Le32 cdw15;
 
+  Fuse fuse() const { return Fuse(flags & kFuseMask); }
   // Read, Write, Compare, Write Zeroes ([nvm] 3.2): first block and number of blocks.
   uint64_t slba() const { return uint64_t(uint32_t(cdw11)) << 32 | uint32_t(cdw10); }
   uint32_t blocks() const { return (uint32_t(cdw12) & 0xffff) + 1; }

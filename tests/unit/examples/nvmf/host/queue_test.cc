@@ -221,6 +221,98 @@ TEST_F(QueueTest, WithoutAnMrACommandWaitsInsteadOfFailing) {
   EXPECT_EQ(first.times + second.times, 2);
 }
 
+// Compare and Write: next to each other, and one key, which only the second answer ends.
+TEST_F(QueueTest, FusedCommandsShareAKey) {
+  make(false, 4, 1);
+  open();
+  TestRequest compare(IoOpcode::kCompare, data_->sge(0, 512));
+  TestRequest write(IoOpcode::kWrite, data_->sge(512, 512));
+  queue_->submit_fused(compare, write);
+  ASSERT_EQ(qp().commands.size(), 3u);
+  ASSERT_EQ(qp().registrations.size(), 2u);
+  EXPECT_EQ(qp().registrations[1].access, Access::kRemoteRead);
+  EXPECT_EQ(qp().registrations[1].mr->length(), 1024u);
+  const Sqe first = qp().commands[1].sqe, second = qp().commands[2].sqe;
+  EXPECT_EQ(first.fuse(), Fuse::kFirst);
+  EXPECT_EQ(second.fuse(), Fuse::kSecond);
+  EXPECT_EQ(first.opcode, uint8_t(IoOpcode::kCompare));
+  EXPECT_EQ(first.sgl.identifier, 0x40);
+  EXPECT_EQ(second.sgl.identifier, 0x4f);
+  EXPECT_EQ(first.sgl.key(), second.sgl.key());
+  EXPECT_EQ(uint64_t(second.sgl.address), uint64_t(first.sgl.address) + 512);
+  qp().complete_sends();
+  // Neither is submitted again.
+  qp().answer(qp().commands[1], 0, Status::kCompareFailure);
+  qp().answer(qp().commands[2], 0, Status::kFailedFused);
+  reactor_.advance(std::chrono::seconds(10));
+  EXPECT_EQ(compare.times + write.times, 2);
+  EXPECT_EQ(compare.outcome->status, Status::kCompareFailure);
+  EXPECT_EQ(write.outcome->status, Status::kFailedFused);
+  EXPECT_EQ(qp().commands.size(), 3u);
+  EXPECT_EQ(pool_->stats().in_use, 0u);
+}
+
+TEST_F(QueueTest, FusedCommandsWaitForTwoPlaces) {
+  make(false, 2);
+  open();
+  TestRequest before(IoOpcode::kRead, bytes(512)), after(IoOpcode::kFlush);
+  TestRequest compare(IoOpcode::kCompare, data_->sge(0, 512));
+  TestRequest write(IoOpcode::kWrite, data_->sge(512, 512));
+  queue_->submit(before);
+  queue_->submit_fused(compare, write);
+  queue_->submit(after);
+  EXPECT_EQ(qp().commands.size(), 2u);
+  qp().complete_sends();
+  qp().answer(qp().commands[1]);
+  ASSERT_EQ(qp().commands.size(), 4u);
+  EXPECT_EQ(qp().commands[2].sqe.fuse(), Fuse::kFirst);
+  EXPECT_EQ(qp().commands[3].sqe.fuse(), Fuse::kSecond);
+  qp().complete_sends();
+  qp().answer(qp().commands[2]);
+  EXPECT_EQ(compare.times, 1);
+  qp().answer(qp().commands[3]);
+  EXPECT_EQ(write.times, 1);
+  ASSERT_EQ(qp().commands.size(), 5u);
+  qp().complete_sends();
+  qp().answer(qp().commands[4]);
+  EXPECT_EQ(after.times, 1);
+}
+
+// The controller may have carried it out: no other connection repeats it. What was not sent waits.
+TEST_F(QueueTest, ALostConnectionEndsFusedCommands) {
+  make(true, 2);
+  open();
+  TestRequest compare(IoOpcode::kCompare, data_->sge(0, 512));
+  TestRequest write(IoOpcode::kWrite, data_->sge(512, 512));
+  TestRequest next(IoOpcode::kCompare, data_->sge(0, 512));
+  TestRequest next_write(IoOpcode::kWrite, data_->sge(512, 512));
+  queue_->submit_fused(compare, write);
+  queue_->submit_fused(next, next_write);
+  qp().complete_sends();
+  qp().end();
+  reactor_.poll();
+  for (const TestRequest* each : {&compare, &write}) {
+    ASSERT_EQ(each->times, 1);
+    EXPECT_EQ(each->outcome->status, kHostPathing);
+  }
+  EXPECT_EQ(next.times + next_write.times, 0);
+  queue_->give_up();
+  reactor_.poll();
+  EXPECT_EQ(next.times + next_write.times, 2);
+  EXPECT_EQ(next_write.outcome->status, kHostPathing);
+}
+
+TEST_F(QueueTest, FusedCommandsNeedADepthOfTwo) {
+  make(false, 1);
+  open();
+  TestRequest compare(IoOpcode::kCompare, data_->sge(0, 512));
+  TestRequest write(IoOpcode::kWrite, data_->sge(512, 512));
+  queue_->submit_fused(compare, write);
+  reactor_.poll();
+  EXPECT_EQ(compare.times + write.times, 2);
+  EXPECT_EQ(code(write.outcome->status), Status::kMissingFused);
+}
+
 // The Connect needs an MR too; it gets the next one, and commands that are submitted meanwhile wait
 // after it.
 TEST_F(QueueTest, ConnectIsTheFirstToGetAnMr) {

@@ -75,6 +75,26 @@ TEST_F(Announcement, OptionalCommands) {
   EXPECT_STATUS(host_.admin.execute(select).status(), Status::kSuccess);
 }
 
+// Bits of FUSES, each with its pair of commands; a pair that has no bit is none.
+TEST_F(Announcement, FusedOperations) {
+  const auto id = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);
+  const auto run = [&](IoOpcode first, IoOpcode second) {
+    nvme::Sqe sqes[2] = {host_.io.io(first, 0, 1), host_.io.io(second, 0, 1)};
+    host_.io.fill(0, 4096, 0);
+    for (int i = 0; i < 2; ++i) {
+      sqes[i].flags = uint8_t(sqes[i].flags | (i + 1));
+      host_.io.submit(sqes[i]);
+    }
+    bool good = true;
+    for (const nvme::Sqe& sqe : sqes) good = ok(host_.io.wait(sqe.command_id).status()) && good;
+    return good;
+  };
+  EXPECT_EQ((id.fuses & 1) != 0, run(IoOpcode::kCompare, IoOpcode::kWrite));
+  EXPECT_EQ(id.fuses & ~1, 0);
+  EXPECT_FALSE(run(IoOpcode::kWrite, IoOpcode::kWrite));
+  EXPECT_FALSE(run(IoOpcode::kRead, IoOpcode::kWrite));
+}
+
 TEST_F(Announcement, EveryLogPage) {
   EXPECT_STATUS(log(NVME_LOG_LID_SUPPORTED_LOG_PAGES, sizeof(nvme_supported_log_pages)),
                 Status::kSuccess);

@@ -229,13 +229,19 @@ TEST_F(IoCommandTest, DataInTheCapsuleGoesOneWay) {
 
 TEST_F(IoCommandTest, Flags) {
   Sqe sqe = command(IoOpcode::kRead, 1, 0, 1);
-  ASSERT_STATUS(check_flags(sqe));
-  sqe.flags = 0;  // PRPs
-  EXPECT_STATUS(check_flags(sqe), dnr(Status::kInvalidField));
-  sqe.flags = nvme::kPsdtSgl | 1;  // fused
-  EXPECT_STATUS(check_flags(sqe), dnr(Status::kInvalidField));
-  sqe.flags = 0x80;
-  EXPECT_STATUS(check_flags(sqe), dnr(Status::kInvalidField));
+  ASSERT_STATUS(check_flags(sqe, true));
+  for (const uint8_t flags : {0, 0x80, nvme::kPsdtSgl | 3}) {  // PRPs; a FUSE that is reserved
+    sqe.flags = flags;
+    EXPECT_STATUS(check_flags(sqe, true), dnr(Status::kInvalidField));
+  }
+  for (const uint8_t fuse : {1, 2}) {
+    sqe.flags = nvme::kPsdtSgl | fuse;
+    ASSERT_STATUS(check_flags(sqe, true));
+    EXPECT_STATUS(check_flags(sqe, false), dnr(Status::kInvalidField));
+    sqe.opcode = nvme::kFabricsOpcode;
+    EXPECT_STATUS(check_flags(sqe, true), dnr(Status::kInvalidField));
+    sqe.opcode = uint8_t(IoOpcode::kRead);
+  }
 }
 
 TEST(StorageErrors, MapOntoNvme) {
