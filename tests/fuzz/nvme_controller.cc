@@ -158,7 +158,8 @@ class Attacker {
   uint64_t io_command(Sqe& sqe) {
     constexpr IoOpcode kOpcodes[] = {IoOpcode::kRead,    IoOpcode::kWrite,
                                      IoOpcode::kCompare, IoOpcode::kWriteZeroes,
-                                     IoOpcode::kFlush,   IoOpcode::kDatasetManagement};
+                                     IoOpcode::kFlush,   IoOpcode::kDatasetManagement,
+                                     IoOpcode::kVerify};
     const uint8_t opcode = input_.take<uint8_t>();
     sqe.opcode = opcode < 0xc0 ? uint8_t(kOpcodes[opcode % std::size(kOpcodes)]) : opcode;
     const uint8_t nsid = input_.take<uint8_t>();

@@ -4,6 +4,7 @@
 //   write    received → [staging → fetching] → storage → answering
 //   read     received → [staging] → storage → answering (data and completion in one chain)
 //   compare  received → staging → fetching → storage → answering
+//   verify   received → staging → storage → answering
 //   compare and write: queue_fused.cc
 // Stages in brackets are skipped when the data came in the capsule, or can be gathered in place.
 //

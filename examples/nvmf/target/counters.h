@@ -12,7 +12,7 @@
 namespace mrpool::nvmf_target {
 
 #define MRPOOL_NVME_COUNTERS(X)                                         \
-  X(reads, "commands that read; Compare counts as a read")              \
+  X(reads, "commands that read, also Compare and Verify")               \
   X(writes, "commands that wrote")                                      \
   X(bytes_read, "by these")                                             \
   X(bytes_written, "by these")                                          \

@@ -112,7 +112,8 @@ AdminReply Controller::identify(const AdminRequest& request) {
     case NVME_IDENTIFY_CNS_CSI_CTRL: {
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);
       nvme_id_ctrl_nvm id{};
-      id.dmrl = 255;  // ranges of one Dataset Management; 0 would mean no limit
+      id.vsl = kMdts;  // of Verify
+      id.dmrl = 255;   // ranges of one Dataset Management; 0 would mean no limit
       return page_of(id);
     }
     default:
@@ -152,7 +153,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.nn = le(kMaxNamespaces);
   id.mnan = le(kMaxNamespaces);
   id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
-                        NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS));
+                        NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS |
+                        NVME_CTRL_ONCS_VERIFY));
   // Compare and Write, atomic to readers within a block: ACWU stays 0.
   id.fuses = 1;
   // Flush with the broadcast nsid is supported.

@@ -37,6 +37,13 @@ Status plan_transfer(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   return check_length(data, plan);
 }
 
+// What VSL announces is that of MDTS.
+Status plan_verify(const Sqe& sqe, const DataBuffers&, IoPlan& plan) {
+  const storage::Geometry& geometry = plan.ns->volume->geometry();
+  if (const Status s = to_bytes(geometry, sqe.slba(), sqe.blocks(), plan); !ok(s)) return s;
+  return plan.length > kMaxTransfer ? with_dnr(Status::kInvalidField) : Status::kSuccess;
+}
+
 Status plan_flush(const Sqe&, const DataBuffers&, IoPlan&) { return Status::kSuccess; }
 
 Status plan_zeroes(const Sqe& sqe, const DataBuffers&, IoPlan& plan) {
@@ -86,6 +93,7 @@ constexpr IoCommand kCommands[] = {
     {IoOpcode::kWriteZeroes, IoKind::kSimple, Op::kWriteZeroes, true, Access::kWrite, plan_zeroes},
     {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, Access::kWrite,
      plan_dataset},
+    {IoOpcode::kVerify, IoKind::kVerify, Op::kRead, false, Access::kRead, plan_verify},
     {IoOpcode::kReservationRegister, IoKind::kReserve, Op::kFlush, false, Access::kFree,
      plan_reserve},
     {IoOpcode::kReservationReport, IoKind::kReport, Op::kFlush, false, Access::kFree, plan_report},

@@ -19,6 +19,7 @@ enum class IoKind : uint8_t {
   kRead,     // storage → host
   kWrite,    // host → storage
   kCompare,  // host → here, compared with storage
+  kVerify,   // storage → here, and no further
   kSimple,   // no data: flush, write zeroes
   kRanges,   // host → here: ranges to deallocate, one after the other
   kReserve,  // host → here: keys of a reservation

@@ -89,7 +89,8 @@ void Queue::settle(Command& command, Status status) {
   MRPOOL_PROBE2(command_end, &command, uint32_t(code(status)));
   if (!ok(status)) return account.failed(command.io.error != storage::Error::kNone);
   const IoPlan& plan = command.plan;
-  const bool reads = plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare;
+  const bool reads =
+      plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare || plan.kind == IoKind::kVerify;
   account.count(reads                         ? engine::IoClass::kRead
                 : plan.kind == IoKind::kWrite ? engine::IoClass::kWrite
                                               : engine::IoClass::kOther,
@@ -173,6 +174,11 @@ void Queue::start_io(Command& command) {
       if (!command.data.remote()) return fetched(command);
       if (take_staging(command, *command.flow, chunks)) fetch(command);
       return;
+    case IoKind::kVerify:
+      if (take_staging(command, *command.flow, engine::chunks_for(command.plan.length))) {
+        store(command);
+      }
+      return;
     case IoKind::kReport:
       return report_reservations(command);
     case IoKind::kSimple:
@@ -243,7 +249,8 @@ void Queue::staged(Command& command) {
   if (command.purpose == Purpose::kReply) return send_reply(command);
   if (command.purpose == Purpose::kProof) return fetch(command);
   if (command.partner != nullptr) return fetch_pair(command);
-  const bool fetches = command.data.remote() && command.plan.kind != IoKind::kRead;
+  const bool fetches =
+      command.data.remote() && command.plan.data_length != 0 && command.plan.kind != IoKind::kRead;
   fetches ? fetch(command) : store(command);
 }
 
@@ -343,7 +350,7 @@ void Queue::store(Command& command) {
   io.offset = plan.offset;
   io.length = plan.length;
   io.buffers = {};
-  if (plan.kind == IoKind::kRead || plan.kind == IoKind::kCompare) {
+  if (plan.op == storage::Op::kRead) {
     io.buffers = scatter(command, command.read_back, plan.length);
   } else if (plan.kind == IoKind::kWrite) {
     if (command.data.remote()) {
@@ -495,6 +502,10 @@ void Queue::stored(Command& command) {
       return respond(command, Status::kSuccess);
     case IoKind::kCompare:
       return finish_compare(command);
+    case IoKind::kVerify:
+      ++counters_->reads;
+      counters_->bytes_read += plan.length;
+      return respond(command, Status::kSuccess);
     case IoKind::kRanges:
       return next_range(command);
     case IoKind::kReserve:

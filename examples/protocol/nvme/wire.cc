@@ -51,6 +51,8 @@ std::string_view name_of(IoOpcode opcode) {
       return "Write Zeroes";
     case IoOpcode::kDatasetManagement:
       return "Dataset Management";
+    case IoOpcode::kVerify:
+      return "Verify";
     case IoOpcode::kReservationRegister:
       return "Reservation Register";
     case IoOpcode::kReservationReport:

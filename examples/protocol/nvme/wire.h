@@ -210,6 +210,7 @@ enum class IoOpcode : uint8_t {
   kCompare = 0x05,
   kWriteZeroes = 0x08,
   kDatasetManagement = 0x09,
+  kVerify = 0x0c,
   kReservationRegister = 0x0d,
   kReservationReport = 0x0e,
   kReservationAcquire = 0x11,

@@ -8,7 +8,7 @@ namespace {
 class Announcement : public ::testing::Test {
  protected:
   World& served() {
-    world_.serve({"ram:1MiB"});
+    world_.serve({"ram:4MiB"});
     return world_;
   }
   template <typename T>
@@ -93,6 +93,18 @@ TEST_F(Announcement, FusedOperations) {
   EXPECT_EQ(id.fuses & ~1, 0);
   EXPECT_FALSE(run(IoOpcode::kWrite, IoOpcode::kWrite));
   EXPECT_FALSE(run(IoOpcode::kRead, IoOpcode::kWrite));
+}
+
+// Of the limits of the NVM command set.
+TEST_F(Announcement, VerifySizeLimit) {
+  const auto id = identify<nvme_id_ctrl_nvm>(NVME_IDENTIFY_CNS_CSI_CTRL);
+  ASSERT_NE(id.vsl, 0);
+  const uint32_t most = (4096u << id.vsl) / 4096;
+  const auto verify = [&](uint32_t blocks) {
+    return ok(host_.io.execute(host_.io.io(IoOpcode::kVerify, 0, blocks)).status());
+  };
+  EXPECT_TRUE(verify(most));
+  EXPECT_FALSE(verify(most + 1));
 }
 
 TEST_F(Announcement, EveryLogPage) {

@@ -181,6 +181,18 @@ TEST_F(IoCommandTest, NamespacesAndOpcodes) {
   EXPECT_STATUS(plan(command(IoOpcode(0x19), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
 }
 
+// Without data, up to VSL.
+TEST_F(IoCommandTest, Verify) {
+  ASSERT_STATUS(plan(command(IoOpcode::kVerify, 4, 3, 256), 0));
+  EXPECT_EQ(plan_.kind, IoKind::kVerify);
+  EXPECT_EQ(plan_.offset, 3 * 4096u);
+  EXPECT_EQ(plan_.length, 1u << 20);
+  EXPECT_EQ(plan_.data_length, 0u);
+  EXPECT_EQ(plan_.access, reservation::Access::kRead);
+  EXPECT_STATUS(plan(command(IoOpcode::kVerify, 4, 0, 257), 0), dnr(Status::kInvalidField));
+  EXPECT_STATUS(plan(command(IoOpcode::kVerify, 1, 255, 2), 0), dnr(Status::kLbaOutOfRange));
+}
+
 TEST_F(IoCommandTest, Flush) {
   ASSERT_STATUS(plan(command(IoOpcode::kFlush, 1, 0, 1), 0));
   EXPECT_EQ(plan_.op, storage::Op::kFlush);

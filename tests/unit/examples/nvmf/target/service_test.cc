@@ -104,6 +104,30 @@ TEST(ServiceIo, CompareZeroesDeallocateFlush) {
   EXPECT_STATUS(run(flush), Status::kSuccess);
 }
 
+TEST(ServiceIo, VerifyReadsWhatIsStored) {
+  World world;
+  world.serve({"ram:2MiB"}, true);
+  Host host(world);
+  const auto verify = [&](uint64_t block, uint32_t blocks) {
+    nvme::Sqe sqe = host.io.io(IoOpcode::kVerify, block, blocks);
+    sqe.sgl = SglDescriptor::keyed({}, false);
+    return host.io.execute(sqe).status();
+  };
+  host.io.fill(0, 1 << 20, 9);
+  EXPECT_STATUS(verify(0, 256), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 1 << 20, 9));
+  world.faults->add({.op = storage::Op::kRead,
+                     .offset = 300 * 4096,
+                     .length = 4096,
+                     .error = storage::Error::kMediaRead});
+  EXPECT_STATUS(verify(299, 1), Status::kSuccess);
+  EXPECT_STATUS(verify(299, 2), Status::kUnrecoveredRead);
+  // Data that it describes is not touched.
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kVerify, 0, 4)).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.holds(0, 1 << 20, 9));
+  EXPECT_EQ(world.service().target().find(kSubsystem)->totals().reads, 3u);
+}
+
 // More commands at once than staging memory, MRs and READ credits: all are served, in order.
 TEST(ServiceIo, ShortagesMakeCommandsWait) {
   World world([](Service::Options& options) {
