@@ -159,7 +159,7 @@ class Attacker {
     constexpr IoOpcode kOpcodes[] = {IoOpcode::kRead,    IoOpcode::kWrite,
                                      IoOpcode::kCompare, IoOpcode::kWriteZeroes,
                                      IoOpcode::kFlush,   IoOpcode::kDatasetManagement,
-                                     IoOpcode::kVerify};
+                                     IoOpcode::kVerify,  IoOpcode::kCopy};
     const uint8_t opcode = input_.take<uint8_t>();
     sqe.opcode = opcode < 0xc0 ? uint8_t(kOpcodes[opcode % std::size(kOpcodes)]) : opcode;
     const uint8_t nsid = input_.take<uint8_t>();
@@ -172,6 +172,10 @@ class Attacker {
       sqe.cdw10 = blocks % 8u;  // ranges, zero based
       sqe.cdw11 = slba % 8u;    // attributes
       return (blocks % 8u + 1) * sizeof(nvme_dsm_range);
+    }
+    if (IoOpcode(sqe.opcode) == IoOpcode::kCopy) {
+      sqe.cdw12 = blocks;  // ranges, zero based
+      return (blocks % 130u + 1) * sizeof(nvme_copy_range);
     }
     if (nvme::data_direction(sqe.opcode) == nvme::DataDirection::kNone) return 0;
     return uint64_t(sqe.blocks()) * (sqe.nsid == 2 ? 4096 : kBlock);
@@ -389,6 +393,7 @@ class Attacker {
       }
       return;
     }
+    if (opcode == IoOpcode::kCopy) return learn_copy(sqe, answer, data);
     if (opcode != IoOpcode::kWrite && opcode != IoOpcode::kRead && opcode != IoOpcode::kCompare &&
         opcode != IoOpcode::kWriteZeroes) {
       return;
@@ -457,6 +462,24 @@ class Attacker {
     if (answer.got && answer.status == nvme::Status::kFailedFused) return;
     const std::vector<Stretch> where = {{HostQueue::kGuard + 4 * kBlock, count * kBlock}};
     learn(queue, sqe, answer, where, gather(queue, where, {}));
+  }
+
+  // A Copy has copied what was there, range by range, or failed somewhere.
+  void learn_copy(const Sqe& sqe, const HostQueue::Answer& answer,
+                  const std::vector<std::byte>& data) {
+    const uint32_t ranges = nvme::copy_ranges(sqe.cdw12);
+    if (!answer.got || !ok(answer.status)) return model_.forget();
+    FUZZ_CHECK(data.size() == ranges * sizeof(nvme_copy_range));
+    uint64_t to = sqe.slba();
+    for (uint32_t i = 0; i < ranges; ++i) {
+      const auto range =
+          nvme::read_struct<nvme_copy_range>(std::span(data).subspan(i * sizeof(nvme_copy_range)));
+      const uint64_t from = nvme::le(uint64_t(range.slba));
+      const uint64_t count = uint64_t(nvme::le(uint16_t(range.nlb))) + 1;
+      FUZZ_CHECK(Model::holds(from, count) && Model::holds(to, count));
+      for (uint64_t b = 0; b < count; ++b) model_.blocks[to + b] = model_.blocks[from + b];
+      to += count;
+    }
   }
 
   // Bytes that are not a command.

@@ -5,7 +5,7 @@
 //   read     received → [staging] → storage → answering (data and completion in one chain)
 //   compare  received → staging → fetching → storage → answering
 //   verify   received → staging → storage → answering
-//   compare and write: queue_fused.cc
+//   compare and write: queue_fused.cc; copy: queue_copy.cc
 // Stages in brackets are skipped when the data came in the capsule, or can be gathered in place.
 //
 // Thread safety: the queue's worker. Ownership: the queue owns it; no call allocates memory.
@@ -81,11 +81,16 @@ struct Command : engine::Exchange {
     Pass(Run run, Command& c) : storage::RangeGate::Pass(run), command(c) {}
     Command& command;
   };
+  struct Again : Task {
+    Again(Run run, Command& c) : Task(run), command(c) {}
+    Command& command;
+  };
   struct Callbacks {
     Claim::Ready staged;
     storage::Io::Done stored;
     Task::Run behind;
     Task::Run admitted;
+    Task::Run again;
   };
 
   Command(Queue& q, uint32_t number, const Callbacks& calls)
@@ -94,7 +99,8 @@ struct Command : engine::Exchange {
         staging(calls.staged, *this),
         io(calls.stored, *this),
         behind(calls.behind, *this),
-        pass(calls.admitted, *this) {}
+        pass(calls.admitted, *this),
+        again(calls.again, *this) {}
 
   Queue& queue;
   const uint32_t slot;
@@ -112,11 +118,13 @@ struct Command : engine::Exchange {
   uint32_t serial = 0;         // counts the uses of this slot
   Nanoseconds held_since{};    // while `holding`; at most a tick too early
   Purpose purpose = Purpose::kIo;
-  uint64_t read_back = 0;              // Compare: offset of the storage's data in staging memory
-  uint64_t data_at = 0;                // offset of the host's data in staging memory
-  uint32_t descriptor = 0;             // of the SGL, next one to transfer
-  uint64_t moved = 0;                  // bytes transferred by earlier descriptors
-  uint32_t step = 0;                   // next range (Dataset Management), nsid done (Flush of all)
+  uint64_t read_back = 0;   // Compare: offset of the storage's data in staging memory
+  uint64_t data_at = 0;     // offset of the host's data in staging memory
+  uint32_t descriptor = 0;  // of the SGL, next one to transfer
+  uint64_t moved = 0;       // bytes transferred by earlier descriptors
+  // Next range (Dataset Management, Copy), nsid done (Flush of all).
+  uint32_t step = 0;
+  uint64_t copied = 0;                 // bytes of the range that Copy is at
   engine::Receive* receive = nullptr;  // the capsule, until its receive is released
   engine::ChannelSlot* channel = nullptr;
   engine::StagingFlow* flow = nullptr;  // for its data
@@ -142,6 +150,7 @@ struct Command : engine::Exchange {
   Request io;
   Behind behind;
   Pass pass;
+  Again again;  // a request that ended at once is taken as one that the storage had
 };
 
 }  // namespace mrpool::nvmf_target

@@ -17,6 +17,7 @@ namespace mrpool::nvmf_target {
   X(bytes_read, "by these")                                             \
   X(bytes_written, "by these")                                          \
   X(compare_and_writes, "of these, fused Compare and Write that wrote") \
+  X(copies, "Copy commands; their bytes are in both numbers")           \
   X(media_errors, "commands that ended in a media error")               \
   X(path_errors, "commands refused on this path by the state of ANA")   \
   X(authentications, "times that a host has proven itself on a queue")  \

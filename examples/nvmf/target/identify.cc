@@ -35,6 +35,9 @@ AdminReply identify_namespace(const Namespace* ns, bool ana, const AnaStates& ac
   id.nsattr = ns->write_protected() ? NVME_NS_NSATTR_WRITE_PROTECTED : 0;
   // Deallocated blocks read as zeroes; Write Zeroes supports the deallocate bit.
   id.dlfeat = 1 | 1 << 3;
+  id.mssrl = le(most_copied_at_once(geometry.block_size));
+  id.mcl = le(most_copied(geometry.block_size));
+  id.msrc = kMaxCopyRanges - 1;
   put128(id.nvmcap, geometry.bytes());
   std::copy(ns->uuid.begin(), ns->uuid.end(), id.nguid);
   id.lbaf[0].ds = block_shift(geometry);
@@ -154,7 +157,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.mnan = le(kMaxNamespaces);
   id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
                         NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS |
-                        NVME_CTRL_ONCS_VERIFY));
+                        NVME_CTRL_ONCS_VERIFY | NVME_CTRL_ONCS_COPY));
+  id.ocfs = le(uint16_t{1});  // format 0
   // Compare and Write, atomic to readers within a block: ACWU stays 0.
   id.fuses = 1;
   // Flush with the broadcast nsid is supported.

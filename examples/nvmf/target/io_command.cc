@@ -66,6 +66,15 @@ Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   return Status::kSuccess;
 }
 
+Status plan_copy(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
+  if (nvme::copy_format(sqe.cdw12) != 0) return with_dnr(Status::kInvalidField);
+  plan.ranges = nvme::copy_ranges(sqe.cdw12);
+  if (plan.ranges > kMaxCopyRanges) return with_dnr(Status::kCommandSizeLimitExceeded);
+  plan.fua = (sqe.cdw12 & nvme::kCdw12Fua) != 0;
+  plan.data_length = uint32_t(plan.ranges * sizeof(nvme_copy_range));
+  return check_length(data, plan);
+}
+
 Status plan_reserve(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   const bool release = IoOpcode(sqe.opcode) == IoOpcode::kReservationRelease;
   plan.data_length =
@@ -94,6 +103,7 @@ constexpr IoCommand kCommands[] = {
     {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, Access::kWrite,
      plan_dataset},
     {IoOpcode::kVerify, IoKind::kVerify, Op::kRead, false, Access::kRead, plan_verify},
+    {IoOpcode::kCopy, IoKind::kCopy, Op::kRead, true, Access::kWrite, plan_copy},
     {IoOpcode::kReservationRegister, IoKind::kReserve, Op::kFlush, false, Access::kFree,
      plan_reserve},
     {IoOpcode::kReservationReport, IoKind::kReport, Op::kFlush, false, Access::kFree, plan_report},
@@ -145,6 +155,43 @@ Status plan_range(const nvme_dsm_range& range, const storage::Geometry& geometry
   offset = plan.offset;
   length = plan.length;
   return status;
+}
+
+void copied_range(const nvme_copy_range& range, const storage::Geometry& geometry, uint64_t& offset,
+                  uint64_t& length) {
+  offset = nvme::le(uint64_t(range.slba)) * geometry.block_size;
+  length = (uint64_t(nvme::le(uint16_t(range.nlb))) + 1) * geometry.block_size;
+}
+
+Status plan_copied(const Sqe& sqe, std::span<const std::byte> ranges,
+                   const storage::Geometry& geometry, IoPlan& plan) {
+  const auto range_at = [&](uint32_t i) {
+    return nvme::read_struct<nvme_copy_range>(ranges.subspan(i * sizeof(nvme_copy_range)));
+  };
+  uint64_t blocks = 0;
+  for (uint32_t i = 0; i < plan.ranges; ++i) {
+    const nvme_copy_range range = range_at(i);
+    const uint64_t count = uint64_t(nvme::le(uint16_t(range.nlb))) + 1;
+    if (count > most_copied_at_once(geometry.block_size)) {
+      return with_dnr(Status::kCommandSizeLimitExceeded);
+    }
+    IoPlan source;
+    const Status s = to_bytes(geometry, nvme::le(uint64_t(range.slba)), count, source);
+    if (!ok(s)) return s;
+    blocks += count;
+  }
+  if (blocks > most_copied(geometry.block_size)) {
+    return with_dnr(Status::kCommandSizeLimitExceeded);
+  }
+  if (const Status s = to_bytes(geometry, sqe.slba(), blocks, plan); !ok(s)) return s;
+  for (uint32_t i = 0; i < plan.ranges; ++i) {
+    uint64_t offset = 0, length = 0;
+    copied_range(range_at(i), geometry, offset, length);
+    const bool overlaps =
+        offset < plan.offset ? plan.offset - offset < length : offset - plan.offset < plan.length;
+    if (overlaps) return with_dnr(Status::kOverlappingRange);
+  }
+  return Status::kSuccess;
 }
 
 Status to_status(storage::Error error) {

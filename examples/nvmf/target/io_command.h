@@ -22,6 +22,7 @@ enum class IoKind : uint8_t {
   kVerify,   // storage → here, and no further
   kSimple,   // no data: flush, write zeroes
   kRanges,   // host → here: ranges to deallocate, one after the other
+  kCopy,     // host → here: ranges, each storage → here → storage
   kReserve,  // host → here: keys of a reservation
   kReport,   // here → host: the reservations
 };
@@ -32,7 +33,7 @@ struct IoPlan {
   const Namespace* ns = nullptr;  // null: Flush of all namespaces
   bool fua = false;
   bool deallocate = false;   // write zeroes; Dataset Management with AD
-  uint32_t ranges = 0;       // Dataset Management: their number; they begin the data
+  uint32_t ranges = 0;       // Dataset Management, Copy: their number; they begin the data
   uint64_t offset = 0;       // bytes
   uint64_t length = 0;       // bytes of storage
   uint32_t data_length = 0;  // bytes transferred
@@ -60,6 +61,14 @@ std::span<const IoCommand> io_commands();
 [[nodiscard]] nvme::Status plan_range(const nvme_dsm_range& range,
                                       const storage::Geometry& geometry, uint64_t& offset,
                                       uint64_t& length);
+
+// Checks the ranges of a Copy, which `ranges` has, and its destination; the plan gets the bytes of
+// the destination.
+[[nodiscard]] nvme::Status plan_copied(const nvme::Sqe& sqe, std::span<const std::byte> ranges,
+                                       const storage::Geometry& geometry, IoPlan& plan);
+// The source in bytes of a range that plan_copied() has accepted.
+void copied_range(const nvme_copy_range& range, const storage::Geometry& geometry, uint64_t& offset,
+                  uint64_t& length);
 
 // The NVMe status of a storage error.
 nvme::Status to_status(storage::Error error);

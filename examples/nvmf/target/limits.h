@@ -42,6 +42,17 @@ constexpr uint32_t most_commands(uint32_t entries) { return 2 * entries + most_l
 // of one chunk each.
 inline constexpr uint32_t kMaxFused = 32 << 10;
 static_assert(3 * kMaxFused <= engine::kChunk);
+// Identify MSRC, MSSRL and MCL: the source ranges of a Copy, the blocks of one, and of all. The
+// data passes through one chunk of staging memory.
+inline constexpr uint32_t kMaxCopyRanges = 128;
+inline constexpr uint64_t kMaxCopy = 128 << 20;
+constexpr uint32_t most_copied(uint32_t block_size) { return uint32_t(kMaxCopy / block_size); }
+// Where in that chunk the data begins, after the ranges.
+inline constexpr uint32_t kCopyDataAt = 4096;
+static_assert(kMaxCopyRanges * sizeof(nvme_copy_range) <= kCopyDataAt);
+constexpr uint16_t most_copied_at_once(uint32_t block_size) {
+  return uint16_t(most_copied(block_size) < 0xffff ? most_copied(block_size) : 0xffff);
+}
 // The second command of a fused operation follows the first immediately. A first command that is
 // alone for so long is aborted.
 inline constexpr Nanoseconds kFusedPatience = std::chrono::seconds(5);

@@ -55,6 +55,10 @@ struct QueueCallbacks {
     command.partner != nullptr ? command.queue.compare_pair(command)
                                : command.queue.submit(command);
   }
+  static void again(Task& self) {
+    Command& command = static_cast<Command::Again&>(self).command;
+    command.queue.stored(command);
+  }
   static void behind(Task& self) {
     Command& command = static_cast<Command::Behind&>(self).command;
     command.queue.submit(command);
@@ -168,7 +172,8 @@ void Queue::grow() {
     commands_.push_back(std::make_unique<Command>(
         *this, uint32_t(commands_.size()),
         Command::Callbacks{&QueueCallbacks::staged, &QueueCallbacks::stored,
-                           &QueueCallbacks::behind, &QueueCallbacks::admitted}));
+                           &QueueCallbacks::behind, &QueueCallbacks::admitted,
+                           &QueueCallbacks::again}));
     link_.bind(*commands_.back());
     free_.push_back(commands_.back().get());
   }
@@ -574,6 +579,7 @@ void Queue::finish(Command& command) {
   command.receive = nullptr;
   command.reply = {};
   command.step = 0;
+  command.copied = 0;
   command.read_back = 0;
   command.data_at = 0;
   command.compared = false;

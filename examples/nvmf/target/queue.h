@@ -179,6 +179,11 @@ class Queue final : public engine::Session {
   void late_stored(Command& command);
   void finish_compare(Command& command);
   void next_range(Command& command);
+  // Copy: queue_copy.cc.
+  void start_copy(Command& command);
+  void copy(Command& command);
+  bool next_part(Command& command);
+  void part_stored(Command& command);
   void next_flush(Command& command);
   // Fused operations: queue_fused.cc.
   void dispatch_fused(Command& command);

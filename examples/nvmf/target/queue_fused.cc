@@ -103,7 +103,6 @@ void Queue::pair_stored(Command& write) {
   Command& compare = *write.partner;
   const storage::Error error = write.io.error;
   if (write.compared) {
-    write.fences.clear();
     if (error != storage::Error::kNone) return respond(write, to_status(error));
     ++counters_->writes;
     counters_->bytes_written += write.plan.length;
@@ -134,6 +133,7 @@ void Queue::respond_pair(Command& command, Status status) {
   Command& compare = first ? command : *command.partner;
   Command& write = first ? *command.partner : command;
   leave_gate(write);
+  write.fences.clear();
   compare.partner = write.partner = nullptr;
   compare.stage = write.stage = Stage::kAnswering;
   const Status other = write.compared ? Status::kSuccess : Status::kFailedFused;

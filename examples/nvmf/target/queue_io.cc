@@ -179,6 +179,9 @@ void Queue::start_io(Command& command) {
         store(command);
       }
       return;
+    case IoKind::kCopy:
+      if (!take_staging(command, *command.flow, 1)) return;
+      return command.data.remote() ? fetch(command) : fetched(command);
     case IoKind::kReport:
       return report_reservations(command);
     case IoKind::kSimple:
@@ -251,7 +254,8 @@ void Queue::staged(Command& command) {
   if (command.partner != nullptr) return fetch_pair(command);
   const bool fetches =
       command.data.remote() && command.plan.data_length != 0 && command.plan.kind != IoKind::kRead;
-  fetches ? fetch(command) : store(command);
+  if (fetches) return fetch(command);
+  command.plan.kind == IoKind::kCopy ? fetched(command) : store(command);
 }
 
 // The staging memory that has the command's data: a fused operation uses that of its Write.
@@ -322,6 +326,7 @@ void Queue::fetched(Command& command) {
   if (command.purpose == Purpose::kProof) return take_proof(command);
   if (command.plan.kind == IoKind::kRanges) return next_range(command);
   if (command.plan.kind == IoKind::kReserve) return reserve(command);
+  if (command.plan.kind == IoKind::kCopy) return start_copy(command);
   store(command);
 }
 
@@ -486,6 +491,9 @@ void Queue::stored(Command& command) {
   if (command.partner != nullptr) {
     return link_.closed() ? finish(command) : pair_stored(command);
   }
+  if (command.plan.kind == IoKind::kCopy) {
+    return link_.closed() ? finish(command) : part_stored(command);
+  }
   // Nothing more goes to the storage. The host may be slow to take its answer.
   if (command.plan.kind != IoKind::kRanges || command.preempted) command.fences.clear();
   if (link_.closed()) return finish(command);
@@ -508,6 +516,7 @@ void Queue::stored(Command& command) {
       return respond(command, Status::kSuccess);
     case IoKind::kRanges:
       return next_range(command);
+    case IoKind::kCopy:
     case IoKind::kReserve:
     case IoKind::kReport:  // nothing of the storage
       return;

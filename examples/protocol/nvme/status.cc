@@ -65,6 +65,7 @@ constexpr Name kNames[] = {
     {Status::kConnectControllerBusy, "invalid_protection_information"},
     {Status::kReadOnlyRange, "attempted_write_to_read_only_range"},
     {Status::kCommandSizeLimitExceeded, "command_size_limit_exceeded"},
+    {Status::kOverlappingRange, "overlapping_io_range"},
     {Status::kConnectInvalidHost, "connect_invalid_host"},
     {Status::kInvalidQueueType, "invalid_queue_type"},
     {Status::kDiscoverRestart, "discover_restart"},

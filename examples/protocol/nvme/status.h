@@ -55,6 +55,7 @@ enum class Status : uint16_t {
   kConflictingAttributes = 0x180,  // Dataset Management, Read, Write
   kReadOnlyRange = 0x182,
   kCommandSizeLimitExceeded = 0x183,
+  kOverlappingRange = 0x187,           // Copy
   kConnectIncompatibleFormat = 0x180,  // Fabrics reuses the numbers
   kConnectControllerBusy = 0x181,
   kConnectInvalidParameters = 0x182,

@@ -61,6 +61,8 @@ std::string_view name_of(IoOpcode opcode) {
       return "Reservation Acquire";
     case IoOpcode::kReservationRelease:
       return "Reservation Release";
+    case IoOpcode::kCopy:
+      return "Copy";
   }
   return {};
 }

@@ -215,7 +215,12 @@ enum class IoOpcode : uint8_t {
   kReservationReport = 0x0e,
   kReservationAcquire = 0x11,
   kReservationRelease = 0x15,
+  kCopy = 0x19,
 };
+
+// Copy, [nvm] 3.2.2: CDW12.
+constexpr uint32_t copy_ranges(uint32_t cdw12) { return (cdw12 & 0xff) + 1; }
+constexpr uint32_t copy_format(uint32_t cdw12) { return cdw12 >> 8 & 0xf; }
 
 // Reservation commands, [base] 7.2 to 7.5: CDW10 and CDW11.
 inline constexpr uint32_t kReservationActionMask = 7;
@@ -409,6 +414,7 @@ static_assert(sizeof(nvme_id_ctrl) == 4096 && sizeof(nvme_id_ns) == 4096);
 static_assert(sizeof(nvme_smart_log) == 512 && sizeof(nvme_error_log_page) == 64);
 static_assert(sizeof(nvme_cmd_effects_log) == 4096 && sizeof(nvme_firmware_slot) == 512);
 static_assert(sizeof(nvmf_disc_log_entry) == 1024 && sizeof(nvmf_discovery_log) == 1024);
+static_assert(sizeof(nvme_copy_range) == 32);
 static_assert(sizeof(nvme_dsm_range) == 16 && sizeof(nvme_supported_log_pages) == 1024);
 
 }  // namespace mrpool::nvme

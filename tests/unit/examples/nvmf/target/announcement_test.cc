@@ -107,6 +107,33 @@ TEST_F(Announcement, VerifySizeLimit) {
   EXPECT_FALSE(verify(most + 1));
 }
 
+// OCFS, and MSSRL, MCL and MSRC of the namespace.
+TEST_F(Announcement, CopyFormatsAndLimits) {
+  const auto controller = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);
+  const auto id = identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 1);
+  const auto copy = [&](uint32_t format, uint32_t count, uint16_t nlb0) {
+    for (uint32_t i = 0; i < count; ++i) {
+      nvme_copy_range range{};
+      range.nlb = nvme::le(nlb0);
+      std::memcpy(&host_.io.memory[i * sizeof range], &range, sizeof range);
+    }
+    nvme::Sqe sqe = host_.io.io(IoOpcode::kCopy, 512, 1);
+    sqe.cdw12 = (count - 1) | format << 8;
+    sqe.sgl = SglDescriptor::keyed(host_.io.buffer(0, count * sizeof(nvme_copy_range)), false);
+    return host_.io.execute(sqe).status();
+  };
+  for (uint32_t format = 0; format < 16; ++format) {
+    EXPECT_EQ((nvme::le(uint16_t(controller.ocfs)) >> format & 1) != 0, ok(copy(format, 1, 0)));
+  }
+  EXPECT_TRUE(ok(copy(0, id.msrc + 1u, 0)));
+  EXPECT_STATUS(copy(0, id.msrc + 2u, 0), dnr(Status::kCommandSizeLimitExceeded));
+  // The longest range is longer than this disk.
+  const auto mssrl = nvme::le(uint16_t(id.mssrl));
+  EXPECT_STATUS(copy(0, 1, uint16_t(mssrl - 1)), dnr(Status::kLbaOutOfRange));
+  EXPECT_STATUS(copy(0, 1, mssrl), dnr(Status::kCommandSizeLimitExceeded));
+  EXPECT_EQ(nvme::le(uint32_t(id.mcl)), most_copied(4096));
+}
+
 TEST_F(Announcement, EveryLogPage) {
   EXPECT_STATUS(log(NVME_LOG_LID_SUPPORTED_LOG_PAGES, sizeof(nvme_supported_log_pages)),
                 Status::kSuccess);

@@ -178,7 +178,7 @@ TEST_F(IoCommandTest, NamespacesAndOpcodes) {
   }
   EXPECT_STATUS(plan(command(IoOpcode(0x04), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
   EXPECT_STATUS(plan(command(IoOpcode(0x7d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
-  EXPECT_STATUS(plan(command(IoOpcode(0x19), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
+  EXPECT_STATUS(plan(command(IoOpcode(0x1d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
 }
 
 // Without data, up to VSL.
@@ -191,6 +191,64 @@ TEST_F(IoCommandTest, Verify) {
   EXPECT_EQ(plan_.access, reservation::Access::kRead);
   EXPECT_STATUS(plan(command(IoOpcode::kVerify, 4, 0, 257), 0), dnr(Status::kInvalidField));
   EXPECT_STATUS(plan(command(IoOpcode::kVerify, 1, 255, 2), 0), dnr(Status::kLbaOutOfRange));
+}
+
+TEST_F(IoCommandTest, Copy) {
+  Sqe sqe = command(IoOpcode::kCopy, 4, 1000, 1);
+  std::vector<nvme_copy_range> ranges;
+  const auto copied = [&] {
+    sqe.cdw12 = uint32_t(ranges.size() - 1);
+    if (const Status s = plan(sqe, ranges.size() * sizeof(nvme_copy_range)); !ok(s)) return s;
+    return plan_copied(sqe, std::as_bytes(std::span(ranges)), plan_.ns->volume->geometry(), plan_);
+  };
+  const auto add_range = [&](uint64_t first, uint32_t count) {
+    nvme_copy_range range{};
+    range.slba = nvme::le(first);
+    range.nlb = nvme::le(uint16_t(count - 1));
+    ranges.push_back(range);
+  };
+  add_range(0, 10);
+  add_range(500, 1);
+  ASSERT_STATUS(copied());
+  EXPECT_EQ(plan_.offset, 1000 * 4096u);
+  EXPECT_EQ(plan_.length, 11 * 4096u);
+  EXPECT_EQ(plan_.access, reservation::Access::kWrite);
+  // The destination has blocks 1000 to 1020 then.
+  add_range(1011, 10);
+  EXPECT_STATUS(copied(), dnr(Status::kOverlappingRange));
+  ranges.back().slba = nvme::le(uint64_t{1021});
+  ASSERT_STATUS(copied());
+  ranges.back().slba = nvme::le(uint64_t{990});
+  ASSERT_STATUS(copied());
+  ranges.back().slba = nvme::le(uint64_t{991});
+  EXPECT_STATUS(copied(), dnr(Status::kOverlappingRange));
+  // Limits: of a range, of all, of their number.
+  ranges.back() = {};
+  ranges.back().nlb = nvme::le(uint16_t(most_copied_at_once(4096)));
+  EXPECT_STATUS(copied(), dnr(Status::kCommandSizeLimitExceeded));
+  ranges.clear();
+  sqe.set_range(1 << 20, 1);
+  add_range(0, most_copied(4096));
+  ASSERT_STATUS(copied());
+  add_range(0, 1);
+  EXPECT_STATUS(copied(), dnr(Status::kCommandSizeLimitExceeded));
+  ranges.resize(kMaxCopyRanges);
+  for (auto& range : ranges) range = {};
+  ASSERT_STATUS(copied());
+  ranges.emplace_back();
+  EXPECT_STATUS(copied(), dnr(Status::kCommandSizeLimitExceeded));
+  // Beyond the end, also where the sum wraps; other formats; lengths.
+  ranges.clear();
+  add_range(~uint64_t{0}, 2);
+  EXPECT_STATUS(copied(), dnr(Status::kLbaOutOfRange));
+  ranges.clear();
+  add_range(0, 2);
+  sqe.set_range(~uint64_t{0}, 1);
+  EXPECT_STATUS(copied(), dnr(Status::kLbaOutOfRange));
+  sqe.cdw12 = uint32_t{1 << 8};
+  EXPECT_STATUS(plan(sqe, 32), dnr(Status::kInvalidField));
+  sqe.cdw12 = uint32_t{1};
+  EXPECT_STATUS(plan(sqe, 32), dnr(Status::kSglDataLength));
 }
 
 TEST_F(IoCommandTest, Flush) {

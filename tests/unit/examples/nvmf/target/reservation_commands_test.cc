@@ -63,6 +63,8 @@ class ReservationCommands : public ::testing::Test {
     nvme::Sqe sqe = host.io.io(opcode, 0, 1, 0, nsid);
     if (opcode == IoOpcode::kFlush || opcode == IoOpcode::kWriteZeroes) {
       sqe.sgl = SglDescriptor::keyed({}, false);
+    } else if (opcode == IoOpcode::kCopy) {  // one range
+      sqe.sgl = SglDescriptor::keyed(host.io.buffer(0, sizeof(nvme_copy_range)), false);
     }
     return host.io.execute(sqe).status();
   }
@@ -112,6 +114,37 @@ TEST_F(ReservationCommands, OthersConflictUntilItIsReleased) {
   // Any controller of the same host is the same registrant.
   const Host again(*world_, 32, kBobNqn, 2);
   EXPECT_STATUS(io(*bob_, IoOpcode::kWrite), Status::kSuccess);
+}
+
+// Verify reads, Copy writes, and Compare and Write does both.
+TEST_F(ReservationCommands, OtherCommandsOfOtherHosts) {
+  serve();
+  register_both();
+  const auto conflicts = [&](IoOpcode opcode) {
+    return code(io(*bob_, opcode)) == Status::kReservationConflict;
+  };
+  const auto fused = [&] {
+    nvme::Sqe sqes[2] = {bob_->io.io(IoOpcode::kCompare, 0, 1),
+                         bob_->io.io(IoOpcode::kWrite, 0, 1)};
+    for (int i = 0; i < 2; ++i) {
+      sqes[i].flags = uint8_t(sqes[i].flags | (i + 1));
+      bob_->io.submit(sqes[i]);
+    }
+    const Status compare = bob_->io.wait(sqes[0].command_id).status();
+    const Status write = bob_->io.wait(sqes[1].command_id).status();
+    EXPECT_FALSE(ok(compare) || ok(write));
+    return ok(compare) ? write : compare == Status::kFailedFused ? write : compare;
+  };
+  acquire(*alice_, 0xa, kWriteExclusive);
+  EXPECT_FALSE(conflicts(IoOpcode::kVerify));
+  EXPECT_TRUE(conflicts(IoOpcode::kCopy));
+  EXPECT_STATUS(fused(), dnr(Status::kReservationConflict));
+  EXPECT_STATUS(run(*alice_, IoOpcode::kReservationRelease, kWriteExclusive << 8, 0xa),
+                Status::kSuccess);
+  EXPECT_FALSE(conflicts(IoOpcode::kCopy));
+  acquire(*alice_, 0xa, kExclusiveAccess);
+  EXPECT_TRUE(conflicts(IoOpcode::kVerify));
+  EXPECT_STATUS(fused(), dnr(Status::kReservationConflict));
 }
 
 TEST_F(ReservationCommands, KeysInTheCapsuleAndWrongLengths) {

@@ -68,12 +68,22 @@ TEST_F(Protection, StopsWhatChangesTheContent) {
   EXPECT_EQ(identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 1).nsattr, NVME_NS_NSATTR_WRITE_PROTECTED);
   EXPECT_EQ(identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 2).nsattr, 0);
   for (const auto opcode :
-       {IoOpcode::kWrite, IoOpcode::kWriteZeroes, IoOpcode::kDatasetManagement}) {
+       {IoOpcode::kWrite, IoOpcode::kWriteZeroes, IoOpcode::kDatasetManagement, IoOpcode::kCopy}) {
     EXPECT_STATUS(io(opcode), dnr(Status::kNamespaceWriteProtected));
   }
-  for (const auto opcode : {IoOpcode::kRead, IoOpcode::kCompare, IoOpcode::kFlush}) {
+  for (const auto opcode :
+       {IoOpcode::kRead, IoOpcode::kCompare, IoOpcode::kFlush, IoOpcode::kVerify}) {
     EXPECT_STATUS(io(opcode), Status::kSuccess);
   }
+  nvme::Sqe fused[2] = {host_->io.io(IoOpcode::kCompare, 0, 1),
+                        host_->io.io(IoOpcode::kWrite, 0, 1)};
+  for (int i = 0; i < 2; ++i) {
+    fused[i].flags = uint8_t(fused[i].flags | (i + 1));
+    host_->io.submit(fused[i]);
+  }
+  EXPECT_STATUS(host_->io.wait(fused[0].command_id).status(), Status::kFailedFused);
+  EXPECT_STATUS(host_->io.wait(fused[1].command_id).status(),
+                dnr(Status::kNamespaceWriteProtected));
   EXPECT_STATUS(io(IoOpcode::kWrite, 2), Status::kSuccess);
   EXPECT_STATUS(set(1, NVME_FEAT_NS_NO_WRITE_PROTECT), Status::kSuccess);
   EXPECT_STATUS(io(IoOpcode::kWrite), Status::kSuccess);
