@@ -183,10 +183,10 @@ class Attacker {
 
   uint64_t admin_command(Sqe& sqe) {
     using nvme::AdminOpcode;
-    constexpr AdminOpcode kOpcodes[] = {AdminOpcode::kIdentify,    AdminOpcode::kGetLogPage,
-                                        AdminOpcode::kAbort,       AdminOpcode::kSetFeatures,
-                                        AdminOpcode::kGetFeatures, AdminOpcode::kAsyncEventRequest,
-                                        AdminOpcode::kKeepAlive,   AdminOpcode::kCreateSq};
+    constexpr AdminOpcode kOpcodes[] = {
+        AdminOpcode::kIdentify,    AdminOpcode::kGetLogPage,  AdminOpcode::kAbort,
+        AdminOpcode::kSetFeatures, AdminOpcode::kGetFeatures, AdminOpcode::kAsyncEventRequest,
+        AdminOpcode::kKeepAlive,   AdminOpcode::kCreateSq,    AdminOpcode::kFormat};
     const uint8_t opcode = input_.take<uint8_t>();
     sqe.opcode = opcode < 0xc0 ? uint8_t(kOpcodes[opcode % std::size(kOpcodes)]) : opcode;
     const uint8_t nsid = input_.take<uint8_t>();

@@ -16,7 +16,16 @@ struct Controller::AdminCommand {
   bool discovery;     // also for discovery controllers
   bool returns_data;  // its SGL must have exactly the length of the data
   AdminReply (Controller::*run)(const AdminRequest& request);
+  uint32_t effects = 0;  // beyond "supported", [base] 5.14.1.5
 };
+
+namespace {
+
+constexpr uint32_t kChangesContent = NVME_CMD_EFFECTS_LBCC;
+// CSE: no other command for the namespace should be outstanding.
+constexpr uint32_t kAloneInNamespace = 1u << 16;
+
+}  // namespace
 
 const Controller::AdminCommand Controller::kAdminCommands[] = {
     {AdminOpcode::kGetLogPage, true, true, &Controller::get_log_page},
@@ -26,12 +35,28 @@ const Controller::AdminCommand Controller::kAdminCommands[] = {
     {AdminOpcode::kGetFeatures, true, true, &Controller::get_features},
     {AdminOpcode::kAsyncEventRequest, true, false, &Controller::park_event},
     {AdminOpcode::kKeepAlive, true, false, &Controller::keep_alive},
+    {AdminOpcode::kFormat, false, false, &Controller::format, kChangesContent | kAloneInNamespace},
 };
 
-std::vector<AdminOpcode> Controller::admin_opcodes() {
-  std::vector<AdminOpcode> opcodes;
-  std::ranges::transform(kAdminCommands, std::back_inserter(opcodes), &AdminCommand::opcode);
-  return opcodes;
+std::vector<std::pair<AdminOpcode, uint32_t>> Controller::admin_effects() {
+  std::vector<std::pair<AdminOpcode, uint32_t>> all;
+  for (const AdminCommand& each : kAdminCommands) all.emplace_back(each.opcode, each.effects);
+  return all;
+}
+
+// There is one format, without metadata and protection information. The queue does the rest.
+AdminReply Controller::format(const AdminRequest& request) {
+  const uint32_t cdw10 = request.sqe.cdw10;
+  if (nvme::lba_format(cdw10) != 0 || nvme::format_protection(cdw10) != 0) {
+    return refuse(Status::kInvalidFormat);
+  }
+  if (nvme::secure_erase(cdw10) > nvme::SecureErase::kUserData) {
+    return refuse(Status::kInvalidField);
+  }
+  AdminReply reply;
+  reply.kind = AdminReply::Kind::kFormat;
+  reply.nsid = request.sqe.nsid;
+  return reply;
 }
 
 AdminReply Controller::admin(const nvme::Sqe& sqe, uint64_t data_length, Nanoseconds now) {

@@ -74,6 +74,7 @@ struct AdminReply {
     kReply,
     kPark,     // an Asynchronous Event Request: take_events answers it
     kAside,    // run `job`, which may block, on another thread; its status is the answer
+    kFormat,   // format namespace `nsid`, or all
     kProtect,  // set the write protection of namespace `nsid` to `result`, and flush it
     kAbort,    // abort command `abort_cid` on `abort_queue`; call abort_finished() after the answer
   };
@@ -211,9 +212,10 @@ class Controller {
   // admin_commands.cc
   struct AdminCommand;
   static const AdminCommand kAdminCommands[];
-  static std::vector<nvme::AdminOpcode> admin_opcodes();
+  static std::vector<std::pair<nvme::AdminOpcode, uint32_t>> admin_effects();
   AdminReply keep_alive(const AdminRequest& request);
   AdminReply identify(const AdminRequest& request);
+  AdminReply format(const AdminRequest& request);
   AdminReply get_log_page(const AdminRequest& request);
   nvme::Status feature_scope(uint32_t feature, uint32_t nsid) const;
   AdminReply set_features(const AdminRequest& request);

@@ -161,6 +161,8 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.ocfs = le(uint16_t{1});  // format 0
   // Compare and Write, atomic to readers within a block: ACWU stays 0.
   id.fuses = 1;
+  // Format NVM of one namespace or of all; cryptographic erase is not supported: FNA stays 0.
+  id.oacs = le(uint16_t{NVME_CTRL_OACS_FORMAT});
   // Flush with the broadcast nsid is supported.
   // All namespaces are kept, or none.
   const bool protects = std::ranges::any_of(

@@ -21,6 +21,7 @@ enum class IoKind : uint8_t {
   kCompare,  // host → here, compared with storage
   kVerify,   // storage → here, and no further
   kSimple,   // no data: flush, write zeroes
+  kFormat,   // no data: of the admin queue
   kRanges,   // host → here: ranges to deallocate, one after the other
   kCopy,     // host → here: ranges, each storage → here → storage
   kReserve,  // host → here: keys of a reservation

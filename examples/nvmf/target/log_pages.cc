@@ -150,8 +150,8 @@ Status Controller::effects_log(const AdminRequest&, std::vector<std::byte>& page
   constexpr uint32_t kSupported = 1;
   constexpr uint32_t kChangesContent = 1u << 1;
   nvme_cmd_effects_log effects{};
-  for (const nvme::AdminOpcode opcode : admin_opcodes()) {
-    effects.acs[size_t(opcode)] = le(kSupported);
+  for (const auto& [opcode, more] : admin_effects()) {
+    effects.acs[size_t(opcode)] = le(kSupported | more);
   }
   for (const IoCommand& command : io_commands()) {
     effects.iocs[size_t(command.opcode)] =

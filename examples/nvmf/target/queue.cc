@@ -144,6 +144,7 @@ void Queue::tick(Nanoseconds now) {
   }
   if (proof_overdue(now)) return;
   if (first_ != nullptr && now - first_->began > kFusedPatience) miss_second();
+  if (aborts_wait_) look_at_aborts(now);
   if (queue_id_ == 0) {
     if (controller_->keep_alive_expired(now)) {
       base::log({.event = base::Event::kHostDropped,
@@ -158,7 +159,6 @@ void Queue::tick(Nanoseconds now) {
     if (table_ != nullptr) refresh_namespaces();  // releases volumes that are no longer served
     return;
   }
-  if (aborts_wait_) look_at_aborts(now);
   if (keeps_writers_waiting(now)) return link_.drop("it reads too slowly what others write");
   const Nanoseconds before = std::exchange(ticked_, now);
   if (outstanding_ != 0) counters_->busy(before, now);
@@ -405,6 +405,8 @@ void Queue::dispatch_admin(Command& command) {
     case AdminReply::Kind::kAside:
       command.stage = Stage::kAside;
       return context_.aside.run_aside(ref_of(command), std::move(reply.job));
+    case AdminReply::Kind::kFormat:
+      return format(command, reply.nsid);
     case AdminReply::Kind::kProtect:
       command.stage = Stage::kAside;
       command.step = reply.nsid;  // to flush

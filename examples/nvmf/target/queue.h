@@ -195,6 +195,11 @@ class Queue final : public engine::Session {
   void pair_stored(Command& write);
   void respond_pair(Command& command, nvme::Status status);
   void end_partner(Command& command);
+  // Format NVM: queue_format.cc.
+  void format(Command& command, uint32_t nsid);
+  nvme::Status may_format(const Namespace& ns);
+  void format_next(Command& command);
+  void formatted(uint32_t nsid);
   // Reservations: queue_reserve.cc.
   bool reservation_allows(const Namespace& ns, uint64_t held, reservation::Access access);
   bool flush_allowed();

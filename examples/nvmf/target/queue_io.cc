@@ -186,6 +186,8 @@ void Queue::start_io(Command& command) {
       return report_reservations(command);
     case IoKind::kSimple:
       return store(command);
+    case IoKind::kFormat:  // of the admin queue
+      return;
   }
 }
 
@@ -520,6 +522,8 @@ void Queue::stored(Command& command) {
     case IoKind::kReserve:
     case IoKind::kReport:  // nothing of the storage
       return;
+    case IoKind::kFormat:
+      return format_next(command);
     case IoKind::kSimple:
       if (plan.ns == nullptr) return next_flush(command);
       return respond(command, Status::kSuccess);

@@ -58,6 +58,7 @@ constexpr Name kNames[] = {
     {Status::kAbortLimitExceeded, "abort_command_limit_exceeded"},
     {Status::kAsyncEventLimitExceeded, "async_event_request_limit_exceeded"},
     {Status::kInvalidLogPage, "invalid_log_page"},
+    {Status::kInvalidFormat, "invalid_format"},
     {Status::kFeatureNotSaveable, "feature_identifier_not_saveable"},
     {Status::kFeatureNotChangeable, "feature_not_changeable"},
     {Status::kFeatureNotNamespaceSpecific, "feature_not_namespace_specific"},

@@ -49,6 +49,7 @@ enum class Status : uint16_t {
   kAbortLimitExceeded = 0x103,
   kAsyncEventLimitExceeded = 0x105,
   kInvalidLogPage = 0x109,
+  kInvalidFormat = 0x10a,
   kFeatureNotSaveable = 0x10d,
   kFeatureNotChangeable = 0x10e,
   kFeatureNotNamespaceSpecific = 0x10f,

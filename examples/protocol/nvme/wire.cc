@@ -33,6 +33,8 @@ std::string_view name_of(AdminOpcode opcode) {
       return "Asynchronous Event Request";
     case AdminOpcode::kKeepAlive:
       return "Keep Alive";
+    case AdminOpcode::kFormat:
+      return "Format NVM";
   }
   return {};
 }

@@ -199,6 +199,7 @@ enum class AdminOpcode : uint8_t {
   kGetFeatures = 0x0a,
   kAsyncEventRequest = 0x0c,
   kKeepAlive = 0x18,
+  kFormat = 0x80,
 };
 inline constexpr uint8_t kFabricsOpcode = 0x7f;
 
@@ -217,6 +218,13 @@ enum class IoOpcode : uint8_t {
   kReservationRelease = 0x15,
   kCopy = 0x19,
 };
+
+// Format NVM, [base] 5.14 (1.4: 5.23): CDW10.
+constexpr uint32_t lba_format(uint32_t cdw10) { return (cdw10 & 0xf) | (cdw10 >> 8 & 0x30); }
+// Metadata settings and protection information.
+constexpr uint32_t format_protection(uint32_t cdw10) { return cdw10 >> 4 & 0x1f; }
+enum class SecureErase : uint8_t { kNone = 0, kUserData = 1, kCryptographic = 2 };
+constexpr SecureErase secure_erase(uint32_t cdw10) { return SecureErase(cdw10 >> 9 & 7); }
 
 // Copy, [nvm] 3.2.2: CDW12.
 constexpr uint32_t copy_ranges(uint32_t cdw12) { return (cdw12 & 0xff) + 1; }

@@ -134,6 +134,39 @@ TEST_F(Announcement, CopyFormatsAndLimits) {
   EXPECT_EQ(nvme::le(uint32_t(id.mcl)), most_copied(4096));
 }
 
+// Bits of OACS, each with the commands that it stands for, and of FNA.
+TEST_F(Announcement, OptionalAdminCommands) {
+  const auto id = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);
+  const nvme_cmd_effects_log log = effects();
+  struct Bit {
+    uint16_t bit;
+    std::vector<int> opcodes;
+  };
+  const Bit bits[] = {
+      {NVME_CTRL_OACS_SECURITY, {0x81, 0x82}}, {NVME_CTRL_OACS_FORMAT, {0x80}},
+      {NVME_CTRL_OACS_FW, {0x10, 0x11}},       {NVME_CTRL_OACS_NS_MGMT, {0x0d, 0x15}},
+      {NVME_CTRL_OACS_SELF_TEST, {0x14}},      {NVME_CTRL_OACS_DIRECTIVES, {0x19, 0x1a}},
+      {NVME_CTRL_OACS_NVME_MI, {0x1d, 0x1e}},  {NVME_CTRL_OACS_VIRT_MGMT, {0x1c}},
+      {NVME_CTRL_OACS_DBBUF_CFG, {0x7c}},      {NVME_CTRL_OACS_LBA_STATUS, {0x86}}};
+  uint16_t checked = 0;
+  for (const Bit& each : bits) {
+    checked |= each.bit;
+    for (const int opcode : each.opcodes) {
+      EXPECT_EQ((id.oacs & each.bit) != 0, log.acs[opcode] != 0) << opcode;
+    }
+  }
+  EXPECT_EQ(id.oacs & ~checked, 0);
+  const auto format = [&](uint32_t nsid, uint32_t cdw10) {
+    nvme::Sqe sqe = host_.admin.admin(AdminOpcode::kFormat, cdw10);
+    sqe.nsid = nsid;
+    return ok(host_.admin.execute(sqe).status());
+  };
+  // FNA: formats of one namespace; without cryptographic erase; of all, too.
+  EXPECT_EQ(id.fna, 0);
+  EXPECT_TRUE(format(1, 0) && format(1, 1 << 9) && format(nvme::kBroadcastNsid, 0));
+  EXPECT_FALSE(format(1, 2 << 9));
+}
+
 TEST_F(Announcement, EveryLogPage) {
   EXPECT_STATUS(log(NVME_LOG_LID_SUPPORTED_LOG_PAGES, sizeof(nvme_supported_log_pages)),
                 Status::kSuccess);

@@ -147,6 +147,26 @@ TEST_F(ReservationCommands, OtherCommandsOfOtherHosts) {
   EXPECT_STATUS(fused(), dnr(Status::kReservationConflict));
 }
 
+// A format of all is refused if one namespace refuses it, and formats none.
+TEST_F(ReservationCommands, FormatOfAnotherHost) {
+  serve();
+  register_both();
+  alice_->io.fill(0, 4096, 5);
+  EXPECT_STATUS(io(*alice_, IoOpcode::kWrite, 2), Status::kSuccess);
+  acquire(*alice_, 0xa, kWriteExclusive);
+  const auto format = [&](Host& host, uint32_t nsid) {
+    nvme::Sqe sqe = host.admin.admin(AdminOpcode::kFormat);
+    sqe.nsid = nsid;
+    return host.admin.execute(sqe).status();
+  };
+  EXPECT_STATUS(format(*bob_, 1), dnr(Status::kReservationConflict));
+  EXPECT_STATUS(format(*bob_, nvme::kBroadcastNsid), dnr(Status::kReservationConflict));
+  EXPECT_STATUS(io(*bob_, IoOpcode::kRead, 2), Status::kSuccess);
+  EXPECT_TRUE(bob_->io.holds(0, 4096, 5));
+  EXPECT_STATUS(format(*bob_, 2), Status::kSuccess);
+  EXPECT_STATUS(format(*alice_, nvme::kBroadcastNsid), Status::kSuccess);
+}
+
 TEST_F(ReservationCommands, KeysInTheCapsuleAndWrongLengths) {
   serve();
   nvme::ReservationKeys keys;

@@ -84,6 +84,9 @@ TEST_F(Protection, StopsWhatChangesTheContent) {
   EXPECT_STATUS(host_->io.wait(fused[0].command_id).status(), Status::kFailedFused);
   EXPECT_STATUS(host_->io.wait(fused[1].command_id).status(),
                 dnr(Status::kNamespaceWriteProtected));
+  nvme::Sqe format = host_->admin.admin(AdminOpcode::kFormat);
+  format.nsid = nvme::kBroadcastNsid;
+  EXPECT_STATUS(host_->admin.execute(format).status(), dnr(Status::kNamespaceWriteProtected));
   EXPECT_STATUS(io(IoOpcode::kWrite, 2), Status::kSuccess);
   EXPECT_STATUS(set(1, NVME_FEAT_NS_NO_WRITE_PROTECT), Status::kSuccess);
   EXPECT_STATUS(io(IoOpcode::kWrite), Status::kSuccess);
