@@ -370,6 +370,7 @@ class Attacker {
         to_host || !where.has_value() ? std::vector<std::byte>{} : gather(queue, *where, inside);
     const auto answer = queue.execute(nvme::bytes_of(sqe), behind, std::move(writes));
     if (queue.id == 1) learn(queue, sqe, answer, where, data);
+    if (queue.id == 0 && sqe.opcode == uint8_t(nvme::AdminOpcode::kFormat)) model_.forget();
   }
 
   // A command on the I/O queue is over: what the storage must hold now.
