@@ -33,6 +33,13 @@ void LockBlock::check(std::span<const std::byte> block) const {
   }
 }
 
+void LockBlock::check_copy(std::span<const std::byte> block) const {
+  uint32_t value = 0;
+  if (!read_stamp(block, 0, value) || value > last_) {
+    simulation_.violate("a copy of the lock is not what the lock was");
+  }
+}
+
 struct Contender::Part final : nvme::host::Request {
   explicit Part(Contender& contender)
       : Request([](Request& self, const Outcome& outcome) {
@@ -45,9 +52,10 @@ struct Contender::Part final : nvme::host::Request {
   Status status = Status::kSuccess;
 };
 
-Contender::Contender(Simulation& simulation, LockBlock& lock, Pd& pd)
+Contender::Contender(Simulation& simulation, LockBlock& lock, Pd& pd, uint32_t number)
     : simulation_(simulation),
       lock_(lock),
+      copy_(1 + number),
       buffer_(*load::Buffer::create(pd, guarded(2 * kBlockBytes))),
       compare_(std::make_unique<Part>(*this)),
       write_(std::make_unique<Part>(*this)) {
@@ -71,32 +79,66 @@ void Contender::step(nvme::host::Session* session, bool may_start) {
   if (queue.options().depth >= 2) start(queue);
 }
 
+Contender::Kind Contender::choose() {
+  if (!known_) return Kind::kRead;
+  if (!simulation_.chance(150)) return Kind::kCompareAndWrite;
+  if (copied_) return Kind::kReadCopy;
+  return simulation_.chance(500) ? Kind::kCopy : Kind::kRead;
+}
+
+void Contender::prepare(Part& part, IoOpcode opcode, uint32_t block, size_t at) {
+  part.command = {};
+  part.command.opcode = static_cast<uint8_t>(opcode);
+  part.command.nsid = uint32_t{LockBlock::kNsid};
+  part.command.set_range(block, 1);
+  part.data = buffer_.sge(kGuard + at, kBlockBytes);
+}
+
 void Contender::start(nvme::host::Queue& queue) {
-  reads_ = !known_ || simulation_.chance(50);
-  const auto prepare = [this](Part& part, IoOpcode opcode, size_t at) {
-    part.command = {};
-    part.command.opcode = static_cast<uint8_t>(opcode);
-    part.command.nsid = uint32_t{LockBlock::kNsid};
-    part.command.set_range(0, 1);
-    part.data = buffer_.sge(kGuard + at, kBlockBytes);
-  };
-  if (reads_) {
-    under_way_ = 1;
-    prepare(*compare_, IoOpcode::kRead, 0);
-    return queue.submit(*compare_);
+  kind_ = choose();
+  under_way_ = kind_ == Kind::kCompareAndWrite ? 2 : 1;
+  switch (kind_) {
+    case Kind::kRead:
+      prepare(*compare_, IoOpcode::kRead, 0, 0);
+      return queue.submit(*compare_);
+    case Kind::kReadCopy:
+      prepare(*compare_, IoOpcode::kRead, copy_, 0);
+      return queue.submit(*compare_);
+    case Kind::kCopy: {
+      prepare(*compare_, IoOpcode::kCopy, copy_, 0);  // one range: the lock
+      compare_->data.length = sizeof(nvme_copy_range);
+      std::ranges::fill(expected(), std::byte{});
+      return queue.submit(*compare_);
+    }
+    case Kind::kCompareAndWrite:
+      new_value_ = lock_.next_value();
+      stamp(expected(), 0, value_);
+      stamp(wanted(), 0, new_value_);
+      prepare(*compare_, IoOpcode::kCompare, 0, 0);
+      prepare(*write_, IoOpcode::kWrite, 0, kBlockBytes);
+      return queue.submit_fused(*compare_, *write_);
   }
-  under_way_ = 2;
-  new_value_ = lock_.next_value();
-  stamp(expected(), 0, value_);
-  stamp(wanted(), 0, new_value_);
-  prepare(*compare_, IoOpcode::kCompare, 0);
-  prepare(*write_, IoOpcode::kWrite, kBlockBytes);
-  queue.submit_fused(*compare_, *write_);
 }
 
 void Contender::ended() {
   if (--under_way_ != 0) return;
-  reads_ ? look(compare_->status) : judge();
+  const bool good = nvme::ok(compare_->status);
+  switch (kind_) {
+    case Kind::kRead:
+      look(compare_->status);
+      break;
+    case Kind::kReadCopy:
+      if (good) lock_.check_copy(expected());
+      copied_ = false;
+      break;
+    case Kind::kCopy:
+      if (good) simulation_.moved("copied");
+      copied_ = good;
+      break;
+    case Kind::kCompareAndWrite:
+      judge();
+      break;
+  }
   std::ranges::fill(memory(), kIdle);
 }
 
@@ -107,8 +149,8 @@ void Contender::look(Status read) {
   }
 }
 
-// The Write's status shows whether the block was changed. Without one of the controller, or after an
-// error of the store, that is unknown.
+// The Write's status shows whether the block was changed. Without one of the controller, or after
+// an error of the store, that is unknown.
 void Contender::judge() {
   const Status compare = nvme::code(compare_->status);
   const Status write = nvme::code(write_->status);
@@ -131,7 +173,9 @@ void Contender::judge() {
 
 std::string Contender::state() const {
   if (idle()) return {};
-  return reads_ ? "; lock: read" : "; lock: compare and write of " + std::to_string(value_);
+  constexpr const char* kKinds[] = {"read", "compare and write", "copy", "read copy"};
+  return std::string("; lock: ") + kKinds[static_cast<int>(kind_)] + ", value " +
+         std::to_string(value_);
 }
 
 }  // namespace mrpool::sim

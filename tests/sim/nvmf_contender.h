@@ -1,4 +1,5 @@
 // What hosts of the NVMe-oF world lock on: a block that all of them change by Compare and Write.
+// Each host also copies it to a block of its own.
 //
 // Every new content of the block is another value, so a value that was replaced never returns.
 // Therefore of all Compare and Writes that expect one value, at most one may succeed, and the block
@@ -23,10 +24,12 @@ namespace mrpool::sim {
 class LockBlock {
  public:
   static constexpr uint32_t kNsid = 2;
-  static constexpr uint32_t kBlocks = 8;
+  static constexpr uint32_t kBlocks = 8;  // the lock, and one for each host
 
   explicit LockBlock(Simulation& simulation) : simulation_(simulation) {}
   uint32_t next_value() { return ++last_; }
+  // A copy of the lock, read back.
+  void check_copy(std::span<const std::byte> block) const;
   // A Compare and Write that expected `value` has succeeded.
   void replaced(uint32_t value);
   // Nothing is under way: what the block holds.
@@ -40,7 +43,7 @@ class LockBlock {
 
 class Contender {
  public:
-  Contender(Simulation& simulation, LockBlock& lock, Pd& pd);
+  Contender(Simulation& simulation, LockBlock& lock, Pd& pd, uint32_t number);
   ~Contender();
 
   // Checks its memory, and starts a command if none is under way and `may_start`.
@@ -50,22 +53,27 @@ class Contender {
 
  private:
   struct Part;
+  enum class Kind : uint8_t { kRead, kCompareAndWrite, kCopy, kReadCopy };
 
   std::span<std::byte> memory() const;
   std::span<std::byte> expected() const;
   std::span<std::byte> wanted() const;
+  Kind choose();
   void start(nvme::host::Queue& queue);
+  void prepare(Part& part, nvme::IoOpcode opcode, uint32_t block, size_t at);
   void ended();
   void look(nvme::Status read);
   void judge();
 
   Simulation& simulation_;
   LockBlock& lock_;
+  const uint32_t copy_;  // its own block
   load::Buffer buffer_;
-  std::unique_ptr<Part> compare_;  // or a read, without `write_`
+  std::unique_ptr<Part> compare_;  // or another command, without `write_`
   std::unique_ptr<Part> write_;
-  bool known_ = false;  // it has seen value_, or made it
-  bool reads_ = false;
+  bool known_ = false;   // it has seen value_, or made it
+  bool copied_ = false;  // there is a copy, which nobody changes
+  Kind kind_ = Kind::kRead;
   uint32_t value_ = 0;
   uint32_t new_value_ = 0;
   int under_way_ = 0;  // commands

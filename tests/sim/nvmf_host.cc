@@ -102,7 +102,7 @@ NvmfHost::NvmfHost(NvmfWorld& world, uint32_t number)
              .access = Access::kLocalWrite | Access::kRemoteRead | Access::kRemoteWrite});
   if (!pool.ok()) world.violate(pool.status().ToString());
   pool_ = std::move(*pool);
-  contender_ = std::make_unique<Contender>(world, world.lock(), *pd_);
+  contender_ = std::make_unique<Contender>(world, world.lock(), *pd_, number);
   make_session();
   for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
 }
@@ -364,6 +364,7 @@ std::string NvmfHost::state() const {
   for (const auto& slot : slots_) {
     if (slot->busy) text += "; " + describe(slot->transfer);
   }
+  text += contender_->state();
   return text;
 }
 

@@ -35,7 +35,7 @@ std::vector<std::string_view> NvmfWorld::all_moves() const {
           "let in",         "not allowed",  "visit",          "connected",
           "not connected",  "data",         "slow reader",    "silent",
           "stops half-way", "refused peer", "flood",          "compare and write",
-          "compare failed"};
+          "compare failed", "copied"};
 }
 
 NvmfWorld::NvmfWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
