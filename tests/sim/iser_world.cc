@@ -337,7 +337,7 @@ void IserWorld::check_target() {
     for (const auto& [lun, unit] : table->units) {
       // Held by its table alone, and no write passes its gate.
       if (unit.use_count() != 1) violate("a unit is taken for one in use");
-      if (!unit->gate->empty()) violate("a write never left the gate");
+      if (!unit->volume->gate().empty()) violate("a write never left the gate");
     }
   }
 }

@@ -206,13 +206,13 @@ absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& 
       return absl::OkStatus();
     }
   }
-  absl::StatusOr<std::shared_ptr<Unit>> unit = make_unit(
-      volume, names,
-      {.target = name,
-       .portal_group_tag = part.target->portal_group_tag(),
-       .state_dir = config.engine.state_dir,
-       .apart = apart,
-       .gate = before != nullptr ? before->gate : std::make_shared<storage::RangeGate>()});
+  absl::StatusOr<std::shared_ptr<Unit>> unit =
+      make_unit(volume, names,
+                {.target = name,
+                 .portal_group_tag = part.target->portal_group_tag(),
+                 .state_dir = config.engine.state_dir,
+                 .apart = apart,
+                 .line = before != nullptr ? before->line : std::make_shared<UnitLine>()});
   if (!unit.ok()) return unit.status();
   if (before != nullptr) part.successors.emplace_back(*unit, before);
   part.units.emplace(number, *std::move(unit));

@@ -14,7 +14,7 @@ struct OpenStore {
         store{*channel,
               unit->logical.facts().block_size,
               unit->volume->late(),
-              *unit->gate,
+              unit->volume->gate(),
               from.index(),
               from.reactor()} {}
   // It is not checked again, so report its trouble now.

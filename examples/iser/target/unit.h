@@ -18,7 +18,6 @@
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
 #include "examples/storage/identity.h"
-#include "examples/storage/range_gate.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/uuid.h"
 
@@ -29,20 +28,22 @@ class StagingFlow;
 
 namespace mrpool::iser_target {
 
+// Shared by the units that replaced one another.
+struct UnitLine {};
+
 struct Unit {
   Unit(std::shared_ptr<storage::Volume> storage, scsi::UnitFacts facts, scsi::SaveReservations save,
-       std::shared_ptr<storage::RangeGate> writes)
+       std::shared_ptr<UnitLine> of_line)
       : volume(std::move(storage)),
         logical(std::move(facts), std::move(save)),
-        gate(std::move(writes)) {}
+        line(std::move(of_line)) {}
 
   // True if one of the two replaced the other: active commands on either concern both.
-  bool same_line(const Unit& other) const { return gate == other.gate; }
+  bool same_line(const Unit& other) const { return line == other.line; }
 
   const std::shared_ptr<storage::Volume> volume;
   scsi::LogicalUnit logical;
-  // After a reload, the unit that serves the same store gets the same gate.
-  const std::shared_ptr<storage::RangeGate> gate;
+  const std::shared_ptr<UnitLine> line;
 };
 
 // What an initiator knows about a LUN.
@@ -61,9 +62,9 @@ using SeenUnits = std::map<uint16_t, SeenUnit>;  // by LUN
 struct UnitOptions {
   std::string target;  // its name
   uint16_t portal_group_tag = 1;
-  std::string state_dir;  // for reservations; empty: they are not saved
-  bool apart = false;     // separate from another target's unit of the same names
-  std::shared_ptr<storage::RangeGate> gate{};  // of the unit that it replaces, or a new one
+  std::string state_dir;             // for reservations; empty: they are not saved
+  bool apart = false;                // separate from another target's unit of the same names
+  std::shared_ptr<UnitLine> line{};  // of the unit that it replaces, or a new one
 };
 
 // All names of the unit that serves a store. Missing names are derived from the first given one of
