@@ -48,7 +48,28 @@ nvme flush "$dev"
 nvme write-zeroes "$dev" -s 16 -c 1
 nvme compare "$dev" -s 16 -c 1 -z 8192 -d "$RUN/zeroes"
 nvme dsm "$dev" -d -s 16 -b 2
+
+step "Verify, Copy: what is announced, and what it does"
+says 'oncs[[:space:]]*: 0x1bd$' nvme id-ctrl "$ctrl"
+says 'fuses[[:space:]]*: 0x1$' nvme id-ctrl "$ctrl"
+says 'msrc[[:space:]]*: 127$' nvme id-ns "$dev"
+nvme write "$dev" -s 16 -c 1 -z 8192 -d "$RUN/data"
+nvme verify "$dev" -s 16 -c 1
+refused nvme verify "$dev" -s 0x3fff -c 1
+nvme copy "$dev" --sdlba=64 --slbs=17,16 --blocks=0,0
+nvme read "$dev" -s 64 -c 1 -z 8192 -d "$RUN/back"
+cmp <(tail -c 4096 "$RUN/data"; head -c 4096 "$RUN/data") "$RUN/back"
+refused nvme copy "$dev" --sdlba=17 --slbs=16 --blocks=1
 blkdiscard -o 0 -l $((1 << 20)) "$dev"
+
+step "Format: the content goes, the namespace stays"
+says 'oacs[[:space:]]*: 0x2$' nvme id-ctrl "$ctrl"
+nvme write "$dev" -s 16 -c 1 -z 8192 -d "$RUN/data"
+nvme format "$dev" --namespace-id=1 --ses=1 --force
+nvme read "$dev" -s 16 -c 1 -z 8192 -d "$RUN/back"
+cmp "$RUN/zeroes" "$RUN/back"
+refused nvme format "$dev" --namespace-id=1 --ses=2 --force
+[ "$(blockdev --getsize64 "$dev")" = $((64 << 20)) ] || fail "size of $dev"
 
 step "commands that must fail, and only they"
 nvme_refused() { refused nvme io-passthru "$dev" "$@"; }
