@@ -195,7 +195,7 @@ TEST_F(Announcement, AsymmetricAccess) {
       {NVME_CTRL_ANACAP_CHANGE, AnaState::kChange}};
   uint8_t checked = 0;
   for (const auto& [bit, state] : bits) {
-    world_.serve({"ram:1MiB"}, {{.state = state}});
+    world_.serve({"ram:4MiB"}, {{.state = state}});
     checked |= bit;
     EXPECT_TRUE((id.anacap & bit) != 0) << to_string(state);
     EXPECT_TRUE(ok(log(NVME_LOG_LID_ANA, 64)));
@@ -204,7 +204,7 @@ TEST_F(Announcement, AsymmetricAccess) {
                   path_status(state));
   }
   EXPECT_EQ(id.anacap & ~checked, 0);
-  world_.serve({"ram:1MiB"});
+  world_.serve({"ram:4MiB"});
 }
 
 // Bits of RESCAP, each with the type of reservation that it stands for.
