@@ -522,7 +522,7 @@ engine::Answer Queue::answer(Command& command, Status status, uint64_t result) {
 void Queue::respond(Command& command, Status status, uint64_t result) {
   if (command.partner != nullptr) return respond_pair(command, status);
   if (&command == first_) first_ = nullptr;
-  leave_gate(command);
+  if (command.gated) leave_gate(command);
   if (!ok(status)) note_failure(command, status);
   end_connect(command);
   if (link_.closing()) return finish(command);
@@ -549,7 +549,7 @@ void Queue::release(Command& command) {
   end_connect(command);
   context_.staging.put(command.staging);
   if (command.holding) let_go(command);
-  leave_gate(command);
+  if (command.gated) leave_gate(command);
   if (command.channel != nullptr) {
     --command.channel->uses;
     command.channel = nullptr;
@@ -561,7 +561,7 @@ void Queue::finish(Command& command) {
     command.stage = Stage::kLate;
     return;
   }
-  end_partner(command);
+  if (command.partner != nullptr) end_partner(command);
   if (&command == first_) first_ = nullptr;
   release(command);
   if (command.owns_id) {

@@ -132,7 +132,7 @@ void Queue::respond_pair(Command& command, Status status) {
   const bool first = command.sqe.fuse() == nvme::Fuse::kFirst;
   Command& compare = first ? command : *command.partner;
   Command& write = first ? *command.partner : command;
-  leave_gate(write);
+  if (write.gated) leave_gate(write);
   write.fences.clear();
   compare.partner = write.partner = nullptr;
   compare.stage = write.stage = Stage::kAnswering;

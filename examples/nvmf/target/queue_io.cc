@@ -391,7 +391,7 @@ bool Queue::hand_over(Command& command) {
   command.stage = Stage::kStorage;
   context_.staging.enter_store(command.staging);
   if (!command.channel->channel->submit(command.io)) return false;
-  if (command.partner == nullptr) leave_gate(command);
+  if (command.gated && command.partner == nullptr) leave_gate(command);
   return true;
 }
 
@@ -422,7 +422,7 @@ bool Queue::enter_gate(Command& command, bool exclusive) {
 
 // Also takes it back if it waits.
 void Queue::leave_gate(Command& command) {
-  if (!std::exchange(command.gated, false)) return;
+  command.gated = false;
   storage::RangeGate& gate = command.channel->volume->gate();
   if (command.stage == Stage::kGate && gate.cancel(command.pass)) return;
   gate.leave(command.pass, context_.worker);
@@ -468,7 +468,7 @@ bool Queue::give_up(Command& command) {
   command.late_range.offset = io.offset;
   command.late_range.length = changes ? io.length : 0;
   if (changes) command.channel->volume->late().add(command.late_range);
-  leave_gate(command);  // a late request locks its blocks itself
+  if (command.gated) leave_gate(command);  // a late request locks its blocks itself
   return true;
 }
 
@@ -489,10 +489,10 @@ void Queue::stored(Command& command) {
   // this queue has ended.
   if (error == storage::Error::kOutOfRange) context_.target.refresh_sizes();
   if (command.late) return late_stored(command);
-  if (command.partner == nullptr) leave_gate(command);
-  if (command.partner != nullptr) {
+  if (command.partner != nullptr) [[unlikely]] {
     return link_.closed() ? finish(command) : pair_stored(command);
   }
+  if (command.gated) leave_gate(command);
   if (command.plan.kind == IoKind::kCopy) {
     return link_.closed() ? finish(command) : part_stored(command);
   }
