@@ -196,8 +196,20 @@ iscsi_discover() {  # [INTERFACE [OPTIONS]]
 # Discovery by the second interface would replace the records of the first.
 iscsi_node_for_second() { iscsiadm -m node -T "$1" -p "$ADDR:$PORT" -I second -o new >/dev/null; }
 iscsi_node() { iscsiadm -m node -T "$1" -p "$ADDR:$PORT" -o update -n "$2" -v "$3"; }
-# TARGET [INTERFACE]
-iscsi_log_in() { iscsiadm -m node -T "$1" -p "$ADDR:$PORT" -I "${2:-iser}" --login; }
+# iscsi_log_in TARGET [INTERFACE]. On a busy machine, Linux's initiator may see a login response before
+# the completion of its own request. It then refuses to send the next one ("Login/Text in progress"),
+# and the login times out. That is no result: try again.
+iscsi_log_in() {
+  local before
+  before=$(unsent_logins)
+  iscsi_log_in_once "$@" || {
+    [ "$(unsent_logins)" -gt "$before" ] || return 1
+    echo "the initiator did not send a request; again"
+    iscsi_log_in_once "$@"
+  }
+}
+iscsi_log_in_once() { iscsiadm -m node -T "$1" -p "$ADDR:$PORT" -I "${2:-iser}" --login; }
+unsent_logins() { dmesg | awk '/Login.Text in progress/ { n++ } END { print n + 0 }'; }
 iscsi_log_out() { iscsiadm -m node -T "$1" -p "$ADDR:$PORT" -I "${2:-iser}" --logout; }
 
 # unit TARGET INITIATOR LUN: the block device, waits for it.
