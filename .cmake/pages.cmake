@@ -3,7 +3,7 @@
 # examples of the packages.
 set(pages ${CMAKE_BINARY_DIR}/man)
 set(sources ${PROJECT_SOURCE_DIR}/docs/man)
-foreach(part notation engine_keys reloading)
+foreach(part notation engine_keys limit_keys reloading)
   string(TOUPPER ${part} name)
   file(READ ${sources}/${part}.roff MRPOOL_${name})
   string(STRIP "${MRPOOL_${name}}" MRPOOL_${name})

@@ -73,6 +73,7 @@ void add_access(Commands& commands);
 void add_referrals(Commands& commands);
 void add_targets(Commands& commands);
 void add_stores(Commands& commands);
+void add_limits(Commands& commands);
 void add_daemon(Commands& commands);
 
 // Gives a null store the size `size`; 0: a file, whose size is read again.

@@ -25,6 +25,7 @@ constexpr const char* kExamples =
   $ mrpool-ctl store create disk --storage file:/srv/disk.img,size=1GiB
   $ mrpool-ctl subsystem create nqn.2026-11.org.example:disk --any-host
   $ mrpool-ctl namespace add nqn.2026-11.org.example:disk --store disk
+  $ mrpool-ctl qos set disk --iops 20000 --mbytes 200
   $ mrpool-ctl call bdev_get_bdevs --params '{"name": "disk"}' --socket /run/mrpool/nvmf.sock
 )";
 
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
   add_referrals(commands);
   add_targets(commands);
   add_stores(commands);
+  add_limits(commands);
   add_daemon(commands);
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   join_words(program, words);

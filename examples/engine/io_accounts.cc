@@ -17,7 +17,9 @@ metrics::IoTotals IoAccount::totals() const {
           .others = sum(IoClass::kOther),
           .errors = errors_,
           .storage = storage_,
-          .slow = slow_};
+          .slow = slow_,
+          .throttled = held_,
+          .throttled_ns = held_ns_};
 }
 
 std::shared_ptr<IoAccount> IoAccounts::open(uint32_t worker, std::string_view host,

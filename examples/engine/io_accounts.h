@@ -78,6 +78,9 @@ class IoAccount {
     ++errors_;
     if (storage) ++storage_;
   }
+  // A limit holds a command back, and has held it back (throttle.h).
+  void held_back() { ++held_; }
+  void held_for(Nanoseconds time) { held_ns_ += uint64_t(time.count()); }
   metrics::IoTotals totals() const;
 
  private:
@@ -90,6 +93,8 @@ class IoAccount {
   Counter errors_;
   Counter storage_;
   Counter slow_;
+  Counter held_;
+  Counter held_ns_;
   LatencyHistograms& latencies_;
 };
 

@@ -71,6 +71,7 @@ void read_stores(base::JsonObject& object, std::vector<NamedStore>& stores) {
     each.text("storage", store.storage);
     each.number("block_size", store.block_size);
     each.text("uuid", uuid);
+    read_limits(each, store.limits);
     if (each.has("block_size") &&
         storage::block_size_of(store.storage, store.block_size) != store.block_size) {
       each.refuse("block_size", absl::StrCat(store.block_size, " contradicts ", store.storage,
@@ -93,6 +94,7 @@ void write_stores(const std::vector<NamedStore>& stores, uint32_t block_size,
       one["block_size"] = store.block_size;
     }
     if (store.uuid != storage::Uuid{}) one["uuid"] = storage::format_uuid(store.uuid);
+    write_limits(store.limits, one);
     all.push_back(std::move(one));
   }
   to["stores"] = std::move(all);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/engine/rate_limits.h"
 #include "examples/storage/storage.h"
 #include "examples/storage/stores.h"
 #include "examples/storage/uuid.h"
@@ -32,7 +33,8 @@ struct NamedStore {
   // 0: the daemon's default. After complete_stores(): the one it opens with.
   uint32_t block_size = 0;
   storage::Uuid uuid{};  // all zeroes: from the store
-  uint32_t line = 0;     // of the file; 0: not from a file
+  RateLimits limits{};
+  uint32_t line = 0;  // of the file; 0: not from a file
 };
 
 // Reads and writes the key "stores". write_stores() omits a block size that equals the daemon's

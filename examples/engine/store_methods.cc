@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "examples/engine/qos_methods.h"
 #include "examples/storage/spec.h"
 
 namespace mrpool::engine {
@@ -92,6 +93,7 @@ class StoreMethods {
     add_resize();
     add_any();
     add_lists();
+    add_limit_method(changes_, methods_, holder_);
   }
 
  private:
@@ -342,10 +344,7 @@ class StoreMethods {
     one["block_size"] = geometry.block_size;
     one["num_blocks"] = geometry.blocks;
     one["uuid"] = uuid;
-    one["assigned_rate_limits"] = {{"rw_ios_per_sec", 0},
-                                   {"rw_mbytes_per_sec", 0},
-                                   {"r_mbytes_per_sec", 0},
-                                   {"w_mbytes_per_sec", 0}};
+    one["assigned_rate_limits"] = show_limits(store.limits);
     one["claimed"] = store.used;
     if (store.used) one["claim_type"] = "exclusive_write";
     one["zoned"] = false;

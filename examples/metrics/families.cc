@@ -254,6 +254,10 @@ void write_io(const char* prefix, const char* whose, const List& list, const Lab
           [](const IoTotals& io) { return io.storage; });
   counter("slow_commands_total", "Reads and writes that took longer than 1.05 seconds ",
           [](const IoTotals& io) { return io.slow; });
+  counter("throttled_commands_total", "Commands that a limit held back, ",
+          [](const IoTotals& io) { return io.throttled; });
+  counter("throttled_seconds_total", "Time for which limits held commands back, ",
+          [](const IoTotals& io) { return double(io.throttled_ns) * kNanosecond; });
 }
 
 struct PlacedUnit {

@@ -18,6 +18,8 @@ void IoTotals::add(const IoTotals& other) {
   errors += other.errors;
   storage += other.storage;
   slow += other.slow;
+  throttled += other.throttled;
+  throttled_ns += other.throttled_ns;
 }
 
 }  // namespace mrpool::metrics

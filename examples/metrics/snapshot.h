@@ -32,6 +32,9 @@ struct IoTotals {
   uint64_t errors = 0;   // commands that failed
   uint64_t storage = 0;  // of these, because the store failed
   uint64_t slow = 0;     // reads and writes above kSlowBound
+  // Commands that a limit has held back, and for how long.
+  uint64_t throttled = 0;
+  uint64_t throttled_ns = 0;
 
   void add(const IoTotals& other);
 };

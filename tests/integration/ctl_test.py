@@ -7,6 +7,7 @@ class Daemons.
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import threading
 import time
 import unittest
 
-from harness import IserTarget, TargetTest
+from harness import IQN, NQN as HARNESS_NQN, IserTarget, TargetTest
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
 PATIENCE = 60
@@ -135,6 +136,16 @@ class Commands(unittest.TestCase):
         self.asks("store delete disk", "mrpool_store_delete", {"name": "disk"})
         self.asks("store resize disk --size 2MiB", "bdev_null_resize",
                   {"name": "disk", "new_size": 2})
+        self.asks("qos set disk --iops 1500 --burst 20", "bdev_set_qos_limit",
+                  {"name": "disk", "rw_ios_per_sec": 1500, "qos_burst_ms": 20}, "limited disk")
+        self.asks("qos set disk --mbytes 0 --read-mbytes 5 --write-mbytes 6", "bdev_set_qos_limit",
+                  {"name": "disk", "rw_mbytes_per_sec": 0, "r_mbytes_per_sec": 5,
+                   "w_mbytes_per_sec": 6})
+        self.asks(f"qos host {NQN} --host * --iops 7", "mrpool_nvmf_subsystem_host_set_qos_limit",
+                  {"nqn": NQN, "host": "*", "rw_ios_per_sec": 7}, f"limited * at {NQN}")
+        self.asks("qos initiator T --initiator I --mbytes 8",
+                  "mrpool_iscsi_target_node_initiator_set_qos_limit",
+                  {"name": "T", "initiator": "I", "rw_mbytes_per_sec": 8})
         self.asks("log-level DEBUG", "log_set_level", {"level": "DEBUG"})
         self.asks("save", "save_config", {"write": True}, "saved")
         self.asks('call anything --params {"a":[1]}', "anything", {"a": [1]}, "true\n")
@@ -281,6 +292,51 @@ class Daemons(TargetTest):
     def setUp(self):
         super().setUp()
         self.control = self.folder / "control"
+
+    def check_limits(self, store, place, who, command):
+        """Sets limits of a store and of all hosts, and finds them in the table."""
+        for words in (["qos", "set", store, "--iops", "1500"], [*command, "--mbytes", "9"]):
+            done = run(*words, "--socket", self.control)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        done = run("qos", "list", "--socket", self.control)
+        self.assertRegex(done.stdout, rf"\n{re.escape(store)} +- +1500 +- +- +- +10\n")
+        self.assertRegex(done.stdout, rf"\n\* +{re.escape(place)} +- +9 +- +- +10\n")
+        done = run("qos", "list", "--json", "--socket", self.control)
+        self.assertEqual(json.loads(done.stdout)[who][0]["rw_mbytes_per_sec"], 9)
+        done = run("qos", "set", store, "--iops", "0", "--socket", self.control)
+        self.assertEqual(done.returncode, 0)
+        done = run("qos", "set", "nowhere", "--iops", "1", "--socket", self.control)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn('there is no store "nowhere"', done.stderr)
+
+    def test_nvme_limits(self):
+        target = self.target(*self.storage, "--control", self.control)
+        self.check_limits(f"{HARNESS_NQN}/1", HARNESS_NQN, "hosts",
+                          ["qos", "host", HARNESS_NQN, "--host", "*"])
+        # A saved configuration has them too.
+        run("qos", "set", f"{HARNESS_NQN}/1", "--iops", "50", "--socket", self.control)
+        saved = json.loads(run("call", "save_config", "--socket", self.control).stdout)
+        calls = [(call["method"], call["params"]) for section in saved["subsystems"]
+                 for call in section["config"]]
+        self.assertIn(("bdev_set_qos_limit", {"name": f"{HARNESS_NQN}/1", "rw_ios_per_sec": 50}),
+                      calls)
+        self.assertIn(("mrpool_nvmf_subsystem_host_set_qos_limit",
+                       {"host": "*", "nqn": HARNESS_NQN, "rw_mbytes_per_sec": 9,
+                        "qos_burst_ms": 10}), calls)
+        # No more than the limit, however long it takes.
+        done = subprocess.run([BIN / "mrpool-nvmf", "perf", target.address, "--subnqn", HARNESS_NQN,
+                               "--rw", "randread", "--bs", "4k", "--iodepth", "16", "--time_based",
+                               "--runtime", "1s", "--output-format", "json"],
+                              capture_output=True, text=True, timeout=PATIENCE, check=True)
+        job = json.loads(done.stdout)["jobs"][0]["read"]
+        self.assertGreater(job["total_ios"], 0)
+        self.assertLessEqual(job["total_ios"], 50 * job["runtime"] / 1000 + 20)
+
+    def test_iser_limits(self):
+        self.target_class = IserTarget
+        self.target("--lun", "ram:1MiB", "--control", self.control)
+        self.check_limits(f"{IQN}/0", IQN, "initiators",
+                          ["qos", "initiator", IQN, "--initiator", "*"])
 
     def test_nvme(self):
         self.target(*self.storage, "--control", self.control)

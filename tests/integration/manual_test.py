@@ -20,28 +20,36 @@ PATIENCE = 60
 UNKNOWN = "no_such_key"
 
 NVMF = {"listen": ["uiwarp://127.0.0.1:0"],
+        "stores": [{"name": "disk", "storage": "ram:1MiB"}],
         "keys": [{"name": "host", "path": "/etc/mrpool/host.key"}],
         "subsystems": [{"nqn": "nqn.2026-11.org.example:disk",
                         "hosts": [{"nqn": "nqn.2026-11.org.example:host", "dhchap_key": "host"}],
                         "ana_states": [{"ana_state": "optimized"}],
+                        "host_limits": [{"nqn": "*", "rw_ios_per_sec": 1}],
                         "namespaces": [{"storage": "ram:1MiB"}]}]}
 ISER = {"listen": ["uiwarp://127.0.0.1:0"],
+        "stores": [{"name": "disk", "storage": "ram:1MiB"}],
         "targets": [{"name": "iqn.2026-11.org.example:disk", "luns": [{"storage": "ram:1MiB"}],
+                     "initiator_limits": [{"name": "*", "rw_ios_per_sec": 1}],
                      "initiators": [{"name": "iqn.2026-11.org.example:host"}]}]}
 # Of each daemon, its example and which section of its page has the keys of which object.
 PAGES = {
     "mrpool-nvmf-target": (NVMF, {
         "KEYS OF THE DAEMON": (),
+        "KEYS OF A STORE": ("stores", 0),
         "KEYS OF A KEY": ("keys", 0),
         "KEYS OF A SUBSYSTEM": ("subsystems", 0),
         "KEYS OF A HOST": ("subsystems", 0, "hosts", 0),
         "KEYS OF AN ANA STATE": ("subsystems", 0, "ana_states", 0),
+        "KEYS OF A LIMIT OF A HOST": ("subsystems", 0, "host_limits", 0),
         "KEYS OF A NAMESPACE": ("subsystems", 0, "namespaces", 0),
     }),
     "mrpool-iser-target": (ISER, {
         "KEYS OF THE DAEMON": (),
+        "KEYS OF A STORE": ("stores", 0),
         "KEYS OF A TARGET": ("targets", 0),
         "KEYS OF A LUN": ("targets", 0, "luns", 0),
+        "KEYS OF A LIMIT OF AN INITIATOR": ("targets", 0, "initiator_limits", 0),
         "KEYS OF AN INITIATOR": ("targets", 0, "initiators", 0),
     }),
 }

@@ -40,6 +40,8 @@ PARAMETERS = {
     "bdev_uring_delete": NAMED, "bdev_aio_rescan": NAMED, "bdev_uring_rescan": NAMED,
     "bdev_null_resize": "name!:s new_size!:n",
     "bdev_get_bdevs": "name:s timeout:n",
+    "bdev_set_qos_limit": "name!:s rw_ios_per_sec:n rw_mbytes_per_sec:n r_mbytes_per_sec:n "
+                          "w_mbytes_per_sec:n",
     "bdev_get_iostat": "names:l per_channel:b reset_mode:s",
     "nvmf_create_subsystem": f"{SUBSYSTEM} serial_number:s model_number:s admin_label:s "
                              "max_namespaces:n allow_any_host:b ana_reporting:b min_cntlid:n "

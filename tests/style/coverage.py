@@ -20,6 +20,7 @@ KEYS = "docs/reference/configuration.md"
 RULES = [
     (f"{KEYS}#Keys of both daemons", "examples/engine/options.cc", KEY),
     (f"{KEYS}#Keys of both daemons", "docs/man/engine_keys.roff", MANUAL),
+    (f"{KEYS}#Keys of both daemons", "docs/man/limit_keys.roff", MANUAL),
     (f"{KEYS}#mrpool-nvmf-target", "examples/nvmf/target/config.cc", KEY),
     (f"{KEYS}#mrpool-nvmf-target", "docs/man/mrpool-nvmf-target.json.5.in", MANUAL),
     (f"{KEYS}#mrpool-iser-target", "examples/iser/target/config.cc", KEY),

@@ -27,15 +27,21 @@ std::span<const std::byte, iscsi::kBhsSize> bhs_of(std::span<const std::byte> me
 
 }  // namespace
 
-// Callbacks of executions, which have no pointer to the connection.
+// Callbacks of parts of tasks, which have no pointer to the connection.
 struct ConnectionCallbacks {
+  static void released(engine::HeldCommand& self) {
+    Task& task = static_cast<Task::Held&>(self).task;
+    task.connection->released(task);
+  }
   static void executed(Execution& self) {
     Task& task = static_cast<Task::Work&>(self).task;
     task.connection->executed(task);
   }
 };
 
-Execution::Done execution_done() { return &ConnectionCallbacks::executed; }
+Task::Callbacks task_callbacks() {
+  return {&ConnectionCallbacks::executed, &ConnectionCallbacks::released};
+}
 
 Task* Connection::find(uint32_t task_tag) {
   const auto found = std::ranges::find_if(active_, [&](const Task* task) {
@@ -89,6 +95,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   task->connection = this;
   task->aborted = false;
   task->tell_abort = false;
+  task->passed = 0;
   task->pdu = pdu;
   task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
   take_unit(*task);
@@ -185,6 +192,8 @@ void Connection::data_complete(Task& task) {
                                                                      : respond(task);
     return;
   }
+  if (limited(task) && held_back(task)) [[unlikely]]
+    return;
   stage(task);
 }
 
@@ -593,6 +602,11 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
     switch (task->state) {
       case State::kWaiting:
         link_.cancel_chunks(*task);
+        task->aborted = true;
+        finish(*task);
+        break;
+      case State::kHeld:
+        task->held.cancel();
         [[fallthrough]];
       case State::kUnsolicited:
         task->aborted = true;

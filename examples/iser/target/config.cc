@@ -131,6 +131,9 @@ void check_storage(JsonObject& object, LunConfig& lun) {
     if (object.has("block_size")) {
       object.refuse("block_size", "it is that of the store; leave it out");
     }
+    if (lun.limits.any()) {
+      object.refuse("store", "its limits belong to the store; write them there, in \"stores\"");
+    }
   } else if (absl::Status status = take_own_options(lun); !status.ok()) {
     object.refuse("storage", std::string(status.message()));
   } else if (lun.block_size != 0 &&
@@ -149,6 +152,7 @@ LunConfig read_lun(JsonObject& object) {
   object.number("lun", number, {.most = kMaxLuns - 1});
   if (object.has("lun")) lun.lun = number;
   object.number("block_size", lun.block_size);
+  engine::read_limits(object, lun.limits);
   for (const std::string_view name : kNames) {
     std::string text;
     object.text(name, text);
@@ -179,11 +183,22 @@ TargetConfig read_target(JsonObject& object) {
       },
       [&](JsonObject& each) { target.luns.push_back(read_lun(each)); });
   read_initiators(object, target);
+  engine::HostLimitMap limits;
+  engine::read_host_limits(object, "initiator_limits", "name", limits);
+  for (const auto& [name, each] : limits) {
+    target.initiator_limits.emplace(iscsi::normal_iscsi_name(name), each);
+  }
   read_accounts(object, target.authentication, target.files);
   return target;
 }
 
 absl::Status check_initiators(const TargetConfig& target) {
+  for (const auto& [name, limits] : target.initiator_limits) {
+    if (name == engine::kOtherHosts || iscsi::valid_written_name(name)) continue;
+    return wrong(target.name, absl::StrCat("initiator_limits: \"", name,
+                                           "\" is no iSCSI name; write "
+                                           "iqn.2026-11.org.example:host, or *"));
+  }
   std::set<std::string_view> names;
   if (!target.initiators) return absl::OkStatus();
   for (const InitiatorConfig& initiator : *target.initiators) {
@@ -224,7 +239,8 @@ absl::Status check_alias(const TargetConfig& target) {
 }
 
 // For messages.
-constexpr std::string_view kOfPlace[] = {"lun=N", "serial=TEXT", "naa=HEX", "uuid=UUID"};
+constexpr std::string_view kOfPlace[] = {"lun=N",     "serial=TEXT",      "naa=HEX",
+                                         "uuid=UUID", "rw_ios_per_sec=N", "rw_mbytes_per_sec=N"};
 
 absl::Status check_lun(const Config& config, const TargetConfig& target, const LunConfig& lun) {
   if (!lun.store.empty()) {
@@ -321,8 +337,9 @@ absl::Status take_own_options(LunConfig& lun) {
   if (lun.storage.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("is missing; write ", storage::examples()));
   }
-  static constexpr std::string_view kOptions[] = {"lun", "serial", "naa", "uuid"};
-  const auto options = storage::take_options(lun.storage, kOptions);
+  std::vector<std::string_view> own = {"lun", "serial", "naa", "uuid"};
+  std::ranges::copy(engine::limit_names(), std::back_inserter(own));
+  const auto options = storage::take_options(lun.storage, own);
   if (!options.ok()) return options.status();
   const auto twice = [](std::string_view name) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -336,6 +353,11 @@ absl::Status take_own_options(LunConfig& lun) {
         return absl::InvalidArgumentError(absl::StrCat("lun: ", number.status().message()));
       }
       lun.lun = uint16_t(*number);
+      continue;
+    }
+    if (engine::is_limit(option.name)) {
+      absl::Status status = engine::set_limit(option.name, option.value, lun.limits);
+      if (!status.ok()) return status;
       continue;
     }
     UnitNames alone;
@@ -373,6 +395,11 @@ uint32_t block_size_of(const Config& config, const LunConfig& lun) {
   }
   return storage::block_size_of(lun.storage,
                                 lun.block_size != 0 ? lun.block_size : config.block_size);
+}
+
+const engine::RateLimits& limits_of(const Config& config, const LunConfig& lun) {
+  const engine::NamedStore* store = engine::find_store(config.stores, lun.store);
+  return store == nullptr ? lun.limits : store->limits;
 }
 
 std::vector<uint16_t> lun_numbers(const TargetConfig& target) {

@@ -20,7 +20,8 @@
 //                 "chap": "user:secret", "mutual_chap": "user:secret",
 //                 "initiators": ["iqn.2026-11.org.example:host",
 //                                {"name": "iqn.2026-11.org.example:other",
-//                                 "chap": "user:secret", "mutual_chap": "user:secret"}]}]}
+//                                 "chap": "user:secret", "mutual_chap": "user:secret"}],
+//                 "initiator_limits": [{"name": "*", "rw_ios_per_sec": 1000}]}]}
 //
 // Access control fails closed. Without "initiators", every initiator that proves "chap" may log in;
 // an empty list admits nobody; an empty secret is an error. An account belongs to one initiator
@@ -30,9 +31,9 @@
 // engine::read_options in examples/engine/options.cc reads the keys of both daemons (threads,
 // staging, ...).
 //
-// A missing LUN number becomes the lowest free one. lun, serial, naa and uuid may also be options
-// of the storage: "file:/srv/disk.img,lun=7". "store" names one of "stores", which has at most one
-// LUN (engine/named_stores.h).
+// A missing LUN number becomes the lowest free one. lun, serial, naa, uuid and limits
+// (engine/rate_limits.h) may also be options of the storage: "file:/srv/disk.img,lun=7". "store"
+// names one of "stores", which has at most one LUN (engine/named_stores.h).
 //
 // Instead of "chap", "mutual_chap" and the keys for discovery, "chap_file" and so on name a file
 // with the account, or "credential:NAME"; secret_files.h reads them.
@@ -49,8 +50,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/engine/host_limits.h"
 #include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
+#include "examples/engine/rate_limits.h"
 #include "examples/protocol/iscsi/login.h"
 #include "examples/storage/stores.h"
 #include "examples/storage/uuid.h"
@@ -88,7 +91,8 @@ struct LunConfig {
   std::optional<uint16_t> lun{};  // absent: the lowest free one
   uint32_t block_size = 0;        // of the storage; 0: the daemon's default
   UnitNames names{};
-  uint32_t line = 0;  // of the file; 0: there is none
+  engine::RateLimits limits{};  // of `storage`
+  uint32_t line = 0;            // of the file; 0: there is none
 };
 // Moves the options that concern the LUN out of `storage`; the rest stays for the storage.
 absl::Status take_own_options(LunConfig& lun);
@@ -102,7 +106,8 @@ struct TargetConfig {
   iscsi::Authentication authentication{};
   AccountFiles files{};
   std::optional<std::vector<InitiatorConfig>> initiators{};  // absent: all; empty: none
-  uint32_t line = 0;                                         // of the file; 0: there is none
+  engine::HostLimitMap initiator_limits{};
+  uint32_t line = 0;  // of the file; 0: there is none
 
   // The secret that `initiator` must prove, and the one that it may request; nothing if it may not
   // log in.
@@ -143,6 +148,8 @@ UnitNames given_names(const Config& config, const LunConfig& lun);
 std::vector<uint16_t> lun_numbers(const TargetConfig& target);
 // The block size with which the storage of a LUN is opened.
 uint32_t block_size_of(const Config& config, const LunConfig& lun);
+// The limits of its store.
+const engine::RateLimits& limits_of(const Config& config, const LunConfig& lun);
 // The keys that differ and that a running daemon cannot change.
 std::vector<std::string> unchangeable(const Config& running, const Config& wanted);
 

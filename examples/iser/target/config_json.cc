@@ -45,6 +45,9 @@ class Writer {
     json::array luns;
     for (const LunConfig& each : target.luns) luns.push_back(lun(each));
     to["luns"] = std::move(luns);
+    if (!target.initiator_limits.empty()) {
+      to["initiator_limits"] = engine::write_host_limits(target.initiator_limits, "name");
+    }
     accounts(target.authentication, target.files, "", to);
     if (!target.initiators) return to;
     json::array initiators;
@@ -72,6 +75,7 @@ class Writer {
       to["naa"] = absl::BytesToHexString(std::string(lun.names.naa.begin(), lun.names.naa.end()));
     }
     if (lun.names.uuid != storage::Uuid{}) to["uuid"] = storage::format_uuid(lun.names.uuid);
+    engine::write_limits(lun.limits, to);
     return to;
   }
 

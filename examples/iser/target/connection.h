@@ -107,6 +107,10 @@ class Connection final : public iscsi::LoginHost {
   bool data_out(std::span<std::byte> message, void* receive);
   void data_complete(Task& task);
   void plan_command(Task& task);
+  // throttling.cc
+  bool limited(const Task& task);
+  bool held_back(Task& task);
+  void released(Task& task);
   void stage(Task& task);
   void staged(Task& task);
   void execute(Task& task);
@@ -151,6 +155,10 @@ class Connection final : public iscsi::LoginHost {
   bool replacing_ = false;
 
   std::shared_ptr<Target> target_;  // since admission; null in a discovery session
+  // Of the initiator at this target, since its first command with data; its throttle, since it met
+  // a limit.
+  std::shared_ptr<engine::Limiter> limiter_;
+  std::shared_ptr<engine::Throttle> limit_;
   std::string port_;
   uint16_t tsih_ = 0;
   uint64_t admission_ = 0;  // the target's number for it
@@ -173,7 +181,7 @@ class Connection final : public iscsi::LoginHost {
       std::make_shared<bool>(true);  // for drains that outlive this object
 };
 
-// The callback for the Execution in a Task.
-Execution::Done execution_done();
+// The callbacks of a task.
+Task::Callbacks task_callbacks();
 
 }  // namespace mrpool::iser_target

@@ -44,6 +44,9 @@ json::object shown_node(const TargetNode& node) {
   }
   to["pg_ig_maps"] = std::move(maps);
   to["luns"] = std::move(luns);
+  if (!node.target.initiator_limits.empty()) {
+    to["initiator_limits"] = engine::write_host_limits(node.target.initiator_limits, "name");
+  }
   to["queue_depth"] = kQueueDepth;
   to["header_digest"] = false;
   to["data_digest"] = false;

@@ -69,6 +69,7 @@ class ControlMethods final : public engine::StoreHolder {
   // StoreHolder.
   std::vector<engine::HeldStore> held_stores() override;
   std::vector<engine::Step> change_stores(Edit edit) override;
+  std::vector<engine::Step> change_limits(const std::string& store, EditLimits edit) override;
   uint32_t default_block_size() const override { return config().block_size; }
   void tell_sizes() override { service_.site().refresh_sizes(); }
 

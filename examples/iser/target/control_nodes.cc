@@ -165,6 +165,16 @@ void ControlMethods::add_node_parts() {
         if (auth.ok()) node.auth = *auth;
         return auth.status();
       });
+  std::vector<Parameter> limits = engine::limit_parameters();
+  limits.insert(
+      limits.begin(),
+      required(control::text("initiator", "its name, or * for each that has no limit of its own")));
+  add("mrpool_iscsi_target_node_initiator_set_qos_limit",
+      "limit the rate of an initiator's commands; what is not given stays", std::move(limits),
+      [](const Given& given, ControlDocument&, TargetNode& node) {
+        return engine::set_host_limits(given, iscsi::normal_iscsi_name(given.text("initiator")),
+                                       node.target.initiator_limits);
+      });
   add("iscsi_target_node_add_pg_ig_maps", "admit more initiators", {maps_parameter()},
       [](const Given& given, ControlDocument& document, TargetNode& node) {
         return add_maps(given, document, node);

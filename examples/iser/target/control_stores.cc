@@ -25,6 +25,24 @@ absl::Status check_used(const ControlDocument& document) {
   return absl::OkStatus();
 }
 
+std::string own_store_name(const std::string& target, uint16_t lun) {
+  return absl::StrCat(target, "/", lun);
+}
+
+// The limits of a named store, or of a LUN's own.
+engine::RateLimits* find_limits(ControlDocument& document, const std::string& store) {
+  const auto named = std::ranges::find(document.rest.stores, store, &engine::NamedStore::name);
+  if (named != document.rest.stores.end()) return &named->limits;
+  for (auto& [name, node] : document.nodes) {
+    const std::vector<uint16_t> numbers = lun_numbers(node.target);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      LunConfig& lun = node.target.luns[i];
+      if (lun.store.empty() && own_store_name(name, numbers[i]) == store) return &lun.limits;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 // A store that only a LUN has is listed as "IQN/3".
@@ -43,17 +61,18 @@ std::vector<engine::HeldStore> ControlMethods::held_stores() {
       const auto unit = table->units.find(numbers[i]);
       if (unit == table->units.end()) continue;
       const std::string& store = target.luns[i].store;
-      all.push_back({.name = store.empty() ? absl::StrCat(target.name, "/", numbers[i]) : store,
+      all.push_back({.name = store.empty() ? own_store_name(target.name, numbers[i]) : store,
                      .volume = unit->second->volume,
                      .uuid = unit->second->logical.facts().uuid,
                      .used = true,
-                     .io = io[{target.name, numbers[i]}]});
+                     .io = io[{target.name, numbers[i]}],
+                     .limits = limits_of(config(), target.luns[i])});
     }
   }
   for (const Site::Named& each : service_.site().named_stores()) {
     const bool used = std::ranges::any_of(
         all, [&](const engine::HeldStore& held) { return held.name == each.name; });
-    if (!used) all.push_back({.name = each.name, .volume = each.volume, .uuid = each.uuid});
+    if (!used) all.push_back(engine::unused_store(config().stores, each));
   }
   return all;
 }
@@ -62,6 +81,15 @@ std::vector<engine::Step> ControlMethods::change_stores(Edit edit) {
   return live_.change([edit = std::move(edit)](ControlState& state) {
     const absl::Status status = edit(state.document.rest.stores);
     return status.ok() ? check_used(state.document) : status;
+  });
+}
+
+std::vector<engine::Step> ControlMethods::change_limits(const std::string& store, EditLimits edit) {
+  return live_.change([store, edit = std::move(edit)](ControlState& state) {
+    engine::RateLimits* const limits = find_limits(state.document, store);
+    if (limits != nullptr) return edit(*limits);
+    return absl::NotFoundError(
+        absl::StrCat("there is no store \"", store, "\"; bdev_get_bdevs lists them"));
   });
 }
 

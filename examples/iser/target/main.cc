@@ -56,6 +56,21 @@ std::string accounts(const TargetConfig& target) {
   return all;
 }
 
+// The limits at a target that are set, by what they limit.
+std::map<std::string, std::string> limits_at(const Config& config, const TargetConfig& target) {
+  std::map<std::string, std::string> all;
+  const std::vector<uint16_t> numbers = lun_numbers(target);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const engine::RateLimits& limits = limits_of(config, target.luns[i]);
+    if (!limits.any()) continue;
+    all.emplace(absl::StrCat(target.name, " ", place_of(numbers[i])), engine::describe(limits));
+  }
+  for (const auto& [name, limits] : target.initiator_limits) {
+    all.emplace(absl::StrCat("initiator ", name, " at ", target.name), engine::describe(limits));
+  }
+  return all;
+}
+
 // `kept`: in a state directory.
 std::string describe(const Unit& unit, bool kept) {
   const scsi::UnitFacts& facts = unit.logical.facts();
@@ -150,6 +165,9 @@ class Daemon final : public engine::Application {
       all.emplace(absl::StrCat("initiators of ", target.name),
                   absl::StrCat(admitted(target), accounts(target)));
       if (!target.alias.empty()) all.emplace("alias of " + target.name, target.alias);
+      for (const auto& [name, limits] : limits_at(control_.config(), target)) {
+        all.emplace("limits of " + name, limits);
+      }
     }
     for (const engine::NamedStore& store : control_.config().stores) {
       all.emplace("store " + store.name, absl::StrCat(store.storage, " ", store.block_size));
@@ -204,6 +222,9 @@ int check(const Options& options) {
                   numbers[i], storage_of(config, lun).c_str(), block_size_of(config, lun));
     }
     std::printf("would admit to %s: %s\n", target.name.c_str(), admitted(target).c_str());
+    for (const auto& [what, limits] : limits_at(config, target)) {
+      std::printf("would limit %s: %s\n", what.c_str(), limits.c_str());
+    }
   }
   return base::end_of_output(kProgram, base::kExitOk);
 }

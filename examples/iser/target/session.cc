@@ -20,7 +20,7 @@ constexpr uint32_t kMessageBytes = (kHeaders + kRecvData + 15) / 16 * 16;
 
 // A task with its exchange on the link.
 struct Session::Slot : Task, engine::Exchange {
-  explicit Slot(Session& owner) : Task(execution_done()), session(owner) {}
+  explicit Slot(Session& owner) : Task(task_callbacks()), session(owner) {}
   void claim_granted() {
     session.chunks_taken(*this);
     connection->chunks_ready(*this);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_lines.h"
 #include "examples/iser/target/connection.h"
+#include "examples/iser/target/site_next.h"
 #include "examples/storage/stores.h"
 
 namespace mrpool::iser_target {
@@ -107,19 +108,6 @@ void Site::on_workers(const std::function<void(SiteWorker&)>& each, const SiteWo
   }
 }
 
-// A prepared target, and for each unit the one that it replaces; null: none.
-struct Site::Part {
-  std::shared_ptr<Target> target;
-  std::map<uint16_t, std::shared_ptr<Unit>> units{};
-  std::vector<std::pair<std::shared_ptr<Unit>, std::shared_ptr<Unit>>> successors{};
-};
-
-struct Site::Next {
-  Config config{};
-  std::vector<Part> parts{};
-  std::vector<Named> named{};
-};
-
 // A store with the UUID for a unit without configured names.
 struct Site::Opened {
   std::shared_ptr<storage::Volume> volume;
@@ -206,13 +194,14 @@ absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& 
       return absl::OkStatus();
     }
   }
-  absl::StatusOr<std::shared_ptr<Unit>> unit =
-      make_unit(volume, names,
-                {.target = name,
-                 .portal_group_tag = part.target->portal_group_tag(),
-                 .state_dir = config.engine.state_dir,
-                 .apart = apart,
-                 .line = before != nullptr ? before->line : std::make_shared<UnitLine>()});
+  absl::StatusOr<std::shared_ptr<Unit>> unit = make_unit(
+      volume, names,
+      {.target = name,
+       .portal_group_tag = part.target->portal_group_tag(),
+       .state_dir = config.engine.state_dir,
+       .apart = apart,
+       .line = before != nullptr ? before->line : std::make_shared<UnitLine>(),
+       .limiter = before != nullptr ? before->limiter : std::make_shared<engine::Limiter>()});
   if (!unit.ok()) return unit.status();
   if (before != nullptr) part.successors.emplace_back(*unit, before);
   part.units.emplace(number, *std::move(unit));
@@ -289,6 +278,7 @@ void Site::serve(Next& next) {
   for (const Part& part : parts) {
     for (const auto& [lun, unit] : part.units) kept.insert(unit);
   }
+  set_limits(next);
   std::vector<std::shared_ptr<Target>> served;
   for (size_t i = 0; i < parts.size(); ++i) {
     for (const auto& [unit, before] : parts[i].successors) {

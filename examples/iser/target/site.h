@@ -131,6 +131,8 @@ class Site {
   absl::StatusOr<Part> prepare(const Config& config, const TargetConfig& wanted,
                                std::span<const Opened> stores, std::set<storage::Uuid>& named);
   absl::Status prepare_all(Next& next);
+  // site_limits.cc
+  void set_limits(const Next& next);
 
   const Environment environment_;
   std::vector<std::unique_ptr<SiteWorker>> workers_;

@@ -1,5 +1,5 @@
 // The objects that the sessions of one worker share: its reactor, its mailbox for other threads,
-// its channels to storage, its counters.
+// its channels to storage, its limits, its counters.
 //
 // Thread safety: the worker's thread. Any thread may call post() and run() and read the counters.
 // Ownership: the site owns it; it outlives its sessions.
@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "examples/engine/mailbox.h"
+#include "examples/engine/throttle.h"
 #include "examples/iser/target/counters.h"
 #include "examples/iser/target/unit.h"
 #include "mrpool/reactor.h"
@@ -41,6 +42,8 @@ class SiteWorker {
   absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
   void visit_stores(const std::function<void(const storage::Volume&, storage::Channel&)>& each);
 
+  engine::Throttles& throttles() { return throttles_; }
+
   Counters counters;
   // Receives the trouble of a store that is being closed, on the worker's thread. Set it before
   // there are connections.
@@ -50,6 +53,7 @@ class SiteWorker {
   const uint32_t index_;
   Reactor& reactor_;
   std::map<const Unit*, std::weak_ptr<Store>> stores_;
+  engine::Throttles throttles_{reactor_};
   engine::Mailbox mailbox_;
 };
 

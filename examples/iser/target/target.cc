@@ -16,6 +16,7 @@ Target::Target(std::string name, uint16_t portal_group_tag, uint32_t workers)
 void Target::serve(const TargetConfig& config, std::map<uint16_t, std::shared_ptr<Unit>> units) {
   const std::lock_guard lock(mutex_);
   config_ = std::make_shared<TargetConfig>(config);
+  initiator_limits_.set(config.initiator_limits);
   if (units == table_->units) return;
   auto table = std::make_shared<UnitTable>();
   table->version = table_->version + 1;

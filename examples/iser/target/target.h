@@ -42,6 +42,8 @@ class Target {
   std::optional<iscsi::Authentication> account(std::string_view initiator) const;
   bool admits(std::string_view initiator) const { return account(initiator).has_value(); }
 
+  engine::HostLimits& initiator_limits() { return initiator_limits_; }
+
   std::shared_ptr<const UnitTable> units() const;
   // The version of the table that is served. Each command loads it once to check whether the
   // session's table is current. Acquire, pairs with the release in serve(): a thread that sees the
@@ -67,6 +69,7 @@ class Target {
  private:
   const std::string name_;
   const uint16_t portal_group_tag_;
+  engine::HostLimits initiator_limits_;
   mutable std::mutex mutex_;
   std::shared_ptr<const TargetConfig> config_;
   std::shared_ptr<const UnitTable> table_;

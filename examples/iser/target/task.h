@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "examples/engine/throttle.h"
 #include "examples/iser/target/drain.h"
 #include "examples/iser/target/execution.h"
 #include "examples/iser/target/limits.h"
@@ -29,6 +30,7 @@ struct Task {
   enum class State : uint8_t {
     kFree,
     kUnsolicited,  // more Data-Out will follow
+    kHeld,         // a limit holds it back
     kWaiting,      // for staging memory
     kFetching,     // RDMA READ
     kExecuting,    // storage
@@ -41,7 +43,12 @@ struct Task {
     std::span<std::byte> data{};
   };
 
-  explicit Task(Execution::Done executed) : work(*this, executed) {}
+  struct Callbacks {
+    Execution::Done executed;
+    engine::HeldCommand::Go released;
+  };
+  explicit Task(const Callbacks& calls)
+      : held(*this, calls.released), work(*this, calls.executed) {}
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -85,6 +92,14 @@ struct Task {
 
   std::vector<std::shared_ptr<Drain>> drains;
   Task* next_waiting = nullptr;  // staging's queue
+
+  struct Held : engine::HeldCommand {
+    Held(Task& owner, Go go) : HeldCommand(go), task(owner) {}
+    Task& task;
+  };
+  Held held;
+  uint8_t passed = 0;         // how many of the limits that concern it (throttling.cc)
+  Nanoseconds waits_since{};  // while it is held
 
   struct Work : Execution {
     Work(Task& owner, Execution::Done done) : Execution(done), task(owner) {}

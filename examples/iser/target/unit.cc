@@ -70,8 +70,8 @@ absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume>
     kept = *std::move(content);
     save = [path](const std::string& text) { return storage::write_state(path, text); };
   }
-  auto unit =
-      std::make_shared<Unit>(std::move(volume), std::move(facts), std::move(save), options.line);
+  auto unit = std::make_shared<Unit>(std::move(volume), std::move(facts), std::move(save),
+                                     options.line, options.limiter);
   if (!unit->logical.reservations().restore(kept)) {
     return absl::DataLossError(absl::StrCat(
         path, ": the kept reservations are unreadable; remove the file to go on without them"));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/limiter.h"
 #include "examples/iser/target/config.h"
 #include "examples/iser/target/store.h"
 #include "examples/protocol/scsi/logical_unit.h"
@@ -24,6 +25,7 @@
 namespace mrpool::engine {
 class IoAccount;
 class StagingFlow;
+class Throttle;
 }  // namespace mrpool::engine
 
 namespace mrpool::iser_target {
@@ -33,10 +35,11 @@ struct UnitLine {};
 
 struct Unit {
   Unit(std::shared_ptr<storage::Volume> storage, scsi::UnitFacts facts, scsi::SaveReservations save,
-       std::shared_ptr<UnitLine> of_line)
+       std::shared_ptr<UnitLine> of_line, std::shared_ptr<engine::Limiter> limits)
       : volume(std::move(storage)),
         logical(std::move(facts), std::move(save)),
-        line(std::move(of_line)) {}
+        line(std::move(of_line)),
+        limiter(std::move(limits)) {}
 
   // True if one of the two replaced the other: active commands on either concern both.
   bool same_line(const Unit& other) const { return line == other.line; }
@@ -44,6 +47,8 @@ struct Unit {
   const std::shared_ptr<storage::Volume> volume;
   scsi::LogicalUnit logical;
   const std::shared_ptr<UnitLine> line;
+  // After a reload, the unit that serves the same store gets the same limiter.
+  const std::shared_ptr<engine::Limiter> limiter;
 };
 
 // What an initiator knows about a LUN.
@@ -65,6 +70,7 @@ struct UnitOptions {
   std::string state_dir;             // for reservations; empty: they are not saved
   bool apart = false;                // separate from another target's unit of the same names
   std::shared_ptr<UnitLine> line{};  // of the unit that it replaces, or a new one
+  std::shared_ptr<engine::Limiter> limiter = std::make_shared<engine::Limiter>();  // likewise
 };
 
 // All names of the unit that serves a store. Missing names are derived from the first given one of
@@ -98,6 +104,7 @@ struct UnitHandle {
   const std::shared_ptr<Unit> unit;
   std::shared_ptr<Store> store;               // null before the first command that needs it
   std::shared_ptr<engine::StagingFlow> flow;  // owned by the link, for data of commands
+  std::shared_ptr<engine::Throttle> limit;    // null before a command met the unit's limits
   engine::IoAccount* account = nullptr;       // owned by the link, since the first command
   scsi::Nexus nexus;
   uint32_t users = 0;  // active commands that use it

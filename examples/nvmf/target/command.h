@@ -21,6 +21,7 @@
 #include "examples/engine/limits.h"
 #include "examples/engine/link.h"
 #include "examples/engine/staging.h"
+#include "examples/engine/throttle.h"
 #include "examples/nvmf/target/aside.h"
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/io_command.h"
@@ -39,6 +40,7 @@ enum class Purpose : uint8_t { kIo, kConnect, kProof, kReply };
 
 enum class Stage : uint8_t {
   kFree,
+  kHeld,       // a limit holds it back; it holds nothing yet
   kStaging,    // waits for staging memory
   kFetching,   // RDMA READs of the host's data
   kBehind,     // waits for a late request for its blocks
@@ -85,7 +87,12 @@ struct Command : engine::Exchange {
     Again(Run run, Command& c) : Task(run), command(c) {}
     Command& command;
   };
+  struct Held : engine::HeldCommand {
+    Held(Go go, Command& c) : HeldCommand(go), command(c) {}
+    Command& command;
+  };
   struct Callbacks {
+    Held::Go released;
     Claim::Ready staged;
     storage::Io::Done stored;
     Task::Run behind;
@@ -96,6 +103,7 @@ struct Command : engine::Exchange {
   Command(Queue& q, uint32_t number, const Callbacks& calls)
       : queue(q),
         slot(number),
+        held(calls.released, *this),
         staging(calls.staged, *this),
         io(calls.stored, *this),
         behind(calls.behind, *this),
@@ -114,6 +122,7 @@ struct Command : engine::Exchange {
   bool holding = false;        // has a kHold of the storage, to be released
   bool gated = false;          // is in the gate of the store, or waits for it
   bool compared = false;       // a fused Write: the stored data is what the Compare has
+  uint8_t passed = 0;          // how many of the limits that concern it (queue_limits.cc)
   Command* partner = nullptr;  // the other command of a fused operation, until it is answered
   uint32_t serial = 0;         // counts the uses of this slot
   Nanoseconds held_since{};    // while `holding`; at most a tick too early
@@ -146,6 +155,8 @@ struct Command : engine::Exchange {
   storage::LateRanges::Range late_range;
   engine::Receive* kept = nullptr;  // has the data that the storage still reads
 
+  Held held;
+  Nanoseconds waits_since{};  // while it is held
   Claim staging;
   Request io;
   Behind behind;

@@ -52,9 +52,13 @@ void read_namespace(base::JsonObject& object, SubsystemConfig& subsystem) {
       return object.refuse("uuid", std::string(status.message()));
     }
   }
+  engine::read_limits(object, ns.limits);
   if (ns.storage.empty()) {
     if (object.has("block_size") && !ns.store.empty()) {
       object.refuse("block_size", "it is that of the store; leave it out");
+    }
+    if (ns.limits.any() && !ns.store.empty()) {
+      object.refuse("store", "its limits belong to the store; write them there, in \"stores\"");
     }
     return;  // complete() reports it
   }
@@ -93,6 +97,7 @@ void read_subsystem(base::JsonObject& object, Config& config) {
   object.entries(
       "hosts", [&](std::string_view nqn, uint32_t) { subsystem.hosts->emplace(nqn); },
       [&](base::JsonObject& each) { read_host(each, subsystem); });
+  engine::read_host_limits(object, "host_limits", "nqn", subsystem.host_limits);
   object.objects("namespaces", [&](base::JsonObject& each) { read_namespace(each, subsystem); });
   config.subsystems.push_back(std::move(subsystem));
 }
@@ -147,6 +152,10 @@ absl::Status check_names(SubsystemConfig& subsystem) {
   if (subsystem.serial.empty()) subsystem.serial = derive_serial(subsystem.nqn);
   MRPOOL_RETURN_IF_ERROR(check_field("serial", subsystem.serial, kSerialBytes));
   MRPOOL_RETURN_IF_ERROR(check_field("model", subsystem.model, kModelBytes));
+  HostSet limited;
+  for (const auto& [host, limits] : subsystem.host_limits) limited.insert(host);
+  limited.erase(std::string(engine::kOtherHosts));
+  MRPOOL_RETURN_IF_ERROR(check_hosts(limited));
   return subsystem.hosts ? check_hosts(*subsystem.hosts) : absl::OkStatus();
 }
 
@@ -180,7 +189,8 @@ absl::Status number_namespaces(SubsystemConfig& subsystem) {
 }
 
 // For messages.
-constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID", "anagrpid=N"};
+constexpr std::string_view kOfPlace[] = {"nsid=N", "uuid=UUID", "anagrpid=N", "rw_ios_per_sec=N",
+                                         "rw_mbytes_per_sec=N"};
 
 absl::Status check_namespace(NamespaceConfig& ns, const Config& config) {
   if (ns.hosts) MRPOOL_RETURN_IF_ERROR(check_hosts(*ns.hosts));
@@ -342,6 +352,11 @@ uint32_t block_size_of(const Config& config, const NamespaceConfig& ns) {
   return store == nullptr ? ns.block_size : store->block_size;
 }
 
+const engine::RateLimits& limits_of(const Config& config, const NamespaceConfig& ns) {
+  const engine::NamedStore* store = engine::find_store(config.stores, ns.store);
+  return store == nullptr ? ns.limits : store->limits;
+}
+
 std::string place_of(uint32_t nsid) { return absl::StrCat("namespace ", nsid); }
 
 std::vector<storage::WantedStore> wanted_stores(const Config& config) {
@@ -365,10 +380,15 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
 }
 
 absl::Status take_own_options(NamespaceConfig& ns) {
-  static constexpr std::string_view kNames[] = {"nsid", "uuid", "anagrpid"};
-  const auto options = storage::take_options(ns.storage, kNames);
+  std::vector<std::string_view> names = {"nsid", "uuid", "anagrpid"};
+  std::ranges::copy(engine::limit_names(), std::back_inserter(names));
+  const auto options = storage::take_options(ns.storage, names);
   if (!options.ok()) return options.status();
   for (const storage::StoreSpec::Option& option : *options) {
+    if (engine::is_limit(option.name)) {
+      MRPOOL_RETURN_IF_ERROR(engine::set_limit(option.name, option.value, ns.limits));
+      continue;
+    }
     if (option.name == "anagrpid") {
       if (ns.ana_group != 0) {
         return bad("\"anagrpid\" is given here and as a key; leave one of them out");

@@ -17,6 +17,7 @@
 //     "hosts": ["nqn.2024-01.example:a"],  optional, any host when absent; or objects with
 //                                          "nqn", "dhchap_key" and more: host_keys.h
 //     "allow_any_host": false,             optional, overrides "hosts"
+//     "host_limits": [{"nqn": "*", ...}],  optional: engine/host_limits.h
 //     "max_namespaces": 16,                optional
 //     "listeners": ["uiwarp://[::1]"],     optional, more ports
 //     "traffic_based_keep_alive": true,    optional
@@ -31,6 +32,7 @@
 //       "block_size": 4096,                optional, like ",bs=" of the storage
 //       "uuid": "...",                     optional, derived from the store
 //       "anagrpid": 2,                     optional, its ANA group; 1 when absent
+//       "rw_ios_per_sec": 1000, ...        optional, of its own storage: engine/rate_limits.h
 //       "hosts": ["nqn.2024-01.example:a"] optional, those that see it; all when absent
 //     }]
 //   }]
@@ -41,7 +43,7 @@
 // engine::read_options in examples/engine/options.cc reads the keys of both daemons (threads,
 // staging, ...).
 //
-// nsid and uuid may also be options of the storage: "file:/srv/disk.img,nsid=1".
+// nsid, uuid and limits may also be options of the storage: "file:/srv/disk.img,nsid=1".
 //
 // Pure: the input is text; the result is a checked Config, or an error with the line and the
 // remedy. Unknown keys are errors, so that a misspelt option is not ignored.
@@ -55,8 +57,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "examples/engine/host_limits.h"
 #include "examples/engine/named_stores.h"
 #include "examples/engine/options.h"
+#include "examples/engine/rate_limits.h"
 #include "examples/nvmf/target/ana.h"
 #include "examples/nvmf/target/host_keys.h"
 #include "examples/nvmf/target/limits.h"
@@ -79,11 +83,12 @@ struct NamespaceConfig {
   Uuid uuid{};                                       // all zeroes: from the store
   std::optional<HostSet> hosts{};  // those that see it; absent: all that may connect
   uint32_t ana_group = 0;          // 0, before complete(): 1
+  engine::RateLimits limits{};     // of `storage`
   bool given = false;              // after complete(): the nsid was specified
   uint32_t line = 0;               // of the file; 0: there is none
 };
-// Moves the options that concern the namespace (nsid, uuid, anagrpid) out of `storage`; the rest
-// stays for the storage.
+// Moves the options that concern the namespace (nsid, uuid, anagrpid, limits) out of `storage`; the
+// rest stays for the storage.
 absl::Status take_own_options(NamespaceConfig& ns);
 
 struct SubsystemConfig {
@@ -94,6 +99,7 @@ struct SubsystemConfig {
   bool allow_any_host = false;     // overrides `hosts`
   HostProofs proofs{};             // of those `hosts` that must authenticate
   uint32_t max_namespaces = kMaxNamespaces;
+  engine::HostLimitMap host_limits{};
   std::vector<std::string> listeners{};  // they serve all subsystems
   bool traffic_keep_alive = true;
   bool ana_reporting = true;
@@ -140,6 +146,8 @@ std::vector<std::string> ports_of(const Config& config);
 // The storage and the block size that a namespace's store is opened with.
 std::string storage_of(const Config& config, const NamespaceConfig& ns);
 uint32_t block_size_of(const Config& config, const NamespaceConfig& ns);
+// The limits of its store.
+const engine::RateLimits& limits_of(const Config& config, const NamespaceConfig& ns);
 // After complete(): the stores of all namespaces that have their own, in order, then the named
 // ones.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);

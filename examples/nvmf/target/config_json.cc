@@ -28,6 +28,7 @@ json::object write(const NamespaceConfig& ns) {
   if (ns.uuid != Uuid{}) object["uuid"] = storage::format_uuid(ns.uuid);
   if (ns.ana_group > 1) object["anagrpid"] = ns.ana_group;
   if (ns.hosts) object["hosts"] = json::array(ns.hosts->begin(), ns.hosts->end());
+  engine::write_limits(ns.limits, object);
   return object;
 }
 
@@ -94,6 +95,9 @@ json::object write(const SubsystemConfig& subsystem) {
   }
   if (!subsystem.listeners.empty()) {
     object["listeners"] = json::array(subsystem.listeners.begin(), subsystem.listeners.end());
+  }
+  if (!subsystem.host_limits.empty()) {
+    object["host_limits"] = engine::write_host_limits(subsystem.host_limits, "nqn");
   }
   if (!subsystem.traffic_keep_alive) object["traffic_based_keep_alive"] = false;
   write_ana(subsystem, object);

@@ -36,6 +36,7 @@ class Control final : public engine::StoreHolder {
   // StoreHolder.
   std::vector<engine::HeldStore> held_stores() override;
   std::vector<engine::Step> change_stores(Edit edit) override;
+  std::vector<engine::Step> change_limits(const std::string& store, EditLimits edit) override;
   uint32_t default_block_size() const override { return storage::kDefaultBlockSize; }
   void tell_sizes() override { service_.target().refresh_sizes(); }
 
@@ -57,6 +58,8 @@ class Control final : public engine::StoreHolder {
   void add_ana_methods();
   // control_keys.cc
   void add_key_methods();
+  // control_qos.cc
+  void add_limit_methods();
   // control_referrals.cc
   void add_referral_methods();
   // control_show.cc
@@ -106,6 +109,11 @@ boost::json::object listener_parameter(const std::string& listener);
 // and referrals.
 boost::json::array store_calls(const Config& config);
 boost::json::array subsystem_calls(const Config& config);
+// The call that limits a store; nothing if it has no limits.
+void add_limit_call(const std::string& store, const engine::RateLimits& limits,
+                    boost::json::array& to);
+// Those that limit the hosts of a subsystem.
+void add_limit_calls(const SubsystemConfig& subsystem, boost::json::array& to);
 boost::json::array referral_calls(const Config& config);
 boost::json::array key_calls(const Config& config);
 // Adds the names of a host's keys, as clients see and send them; never a secret.

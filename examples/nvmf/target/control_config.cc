@@ -158,7 +158,10 @@ json::object listener_parameter(const std::string& listener) {
 
 json::array store_calls(const Config& config) {
   json::array all;
-  for (const NamedStore& store : config.stores) all.push_back(store_call(store));
+  for (const NamedStore& store : config.stores) {
+    all.push_back(store_call(store));
+    add_limit_call(store.name, store.limits, all);
+  }
   return all;
 }
 
@@ -168,6 +171,7 @@ json::array subsystem_calls(const Config& config) {
     all.push_back(create_call(subsystem));
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       all.push_back(namespace_call(subsystem.nqn, ns));
+      if (ns.store.empty()) add_limit_call(own_store_name(subsystem.nqn, ns.nsid), ns.limits, all);
       for (const std::string& host : ns.hosts.value_or(HostSet())) {
         all.push_back(
             call("nvmf_ns_add_host", {{"nqn", subsystem.nqn}, {"nsid", ns.nsid}, {"host", host}}));
@@ -180,6 +184,7 @@ json::array subsystem_calls(const Config& config) {
         all.push_back(call("nvmf_subsystem_add_host", std::move(parameters)));
       }
     }
+    add_limit_calls(subsystem, all);
     for (const std::string& listener : subsystem.listeners) {
       all.push_back(listener_call(subsystem.nqn, listener));
     }

@@ -87,13 +87,14 @@ std::vector<engine::HeldStore> Control::held_stores() {
                      .volume = ns.volume,
                      .uuid = ns.uuid,
                      .used = true,
-                     .io = io[{subsystem.nqn, ns.nsid}]});
+                     .io = io[{subsystem.nqn, ns.nsid}],
+                     .limits = ns.limits});
     }
   }
   for (const Service::Named& each : service_.named_stores()) {
     const bool used = std::ranges::any_of(
         all, [&](const engine::HeldStore& held) { return held.name == each.name; });
-    if (!used) all.push_back({.name = each.name, .volume = each.volume, .uuid = each.uuid});
+    if (!used) all.push_back(engine::unused_store(config().stores, each));
   }
   return all;
 }
@@ -119,6 +120,9 @@ json::object Control::show(const SubsystemConfig& subsystem) const {
     hosts.push_back(std::move(shown));
   }
   one["hosts"] = std::move(hosts);
+  if (!subsystem.host_limits.empty()) {
+    one["host_limits"] = engine::write_host_limits(subsystem.host_limits, "nqn");
+  }
   one["serial_number"] = subsystem.serial;
   one["model_number"] = subsystem.model.empty() ? SubsystemOptions().model : subsystem.model;
   one["max_namespaces"] = subsystem.max_namespaces;

@@ -148,7 +148,15 @@ class Daemon final : public engine::Application {
       for (const auto& [host, proof] : subsystem.proofs) {
         all.emplace(absl::StrCat("proof of ", host, " at ", subsystem.nqn), proof_of(proof));
       }
+      for (const auto& [host, limits] : subsystem.host_limits) {
+        all.emplace(absl::StrCat("limits of host ", host, " at ", subsystem.nqn),
+                    engine::describe(limits));
+      }
       for (const NamespaceConfig& ns : subsystem.namespaces) {
+        if (const auto& limits = limits_of(control_.config(), ns); limits.any()) {
+          all.emplace(absl::StrCat("limits of ", subsystem.nqn, " ", place_of(ns.nsid)),
+                      engine::describe(limits));
+        }
         if (!ns.hosts) continue;
         all.emplace(absl::StrCat("hosts of ", subsystem.nqn, " ", place_of(ns.nsid)), seen_by(ns));
       }
@@ -218,11 +226,19 @@ int check(const DaemonOptions& options) {
   }
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
+      const engine::RateLimits& limits = limits_of(config, ns);
       std::printf("would serve %s namespace %u: %s, blocks of %u bytes%s\n", subsystem.nqn.c_str(),
                   ns.nsid, storage_of(config, ns).c_str(), block_size_of(config, ns),
                   ns.hosts ? absl::StrCat(", seen by ", seen_by(ns)).c_str() : "");
+      if (!limits.any()) continue;
+      std::printf("would limit %s namespace %u: %s\n", subsystem.nqn.c_str(), ns.nsid,
+                  engine::describe(limits).c_str());
     }
     std::printf("would admit to %s: %s\n", subsystem.nqn.c_str(), admitted(subsystem).c_str());
+    for (const auto& [host, limits] : subsystem.host_limits) {
+      std::printf("would limit host %s at %s: %s\n", host.c_str(), subsystem.nqn.c_str(),
+                  engine::describe(limits).c_str());
+    }
   }
   return base::end_of_output(kProgram, base::kExitOk);
 }

@@ -42,6 +42,10 @@ std::string explain(const nvme::ConnectData& data, Status status, uint64_t resul
 }  // namespace
 
 struct QueueCallbacks {
+  static void released(engine::HeldCommand& self) {
+    Command& command = static_cast<Command::Held&>(self).command;
+    command.queue.released(command);
+  }
   static void staged(engine::StagingClaim& self) {
     Command& command = static_cast<Command::Claim&>(self).command;
     command.queue.staged(command);
@@ -95,7 +99,10 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
 void Queue::disconnected(const Disconnect& how, std::string_view why) {
   log_end(engine::ending(how, why));
   for (const auto& command : commands_) {
-    if (command->stage == Stage::kStaging) {
+    if (command->stage == Stage::kHeld) {
+      command->held.cancel();
+      finish(*command);
+    } else if (command->stage == Stage::kStaging) {
       context_.staging.cancel(command->staging);
       finish(*command);
     } else if (command->stage == Stage::kJoining) {
@@ -171,9 +178,9 @@ void Queue::grow() {
   for (uint32_t i = 0; i < kSlab && commands_.size() < max_commands_; ++i) {
     commands_.push_back(std::make_unique<Command>(
         *this, uint32_t(commands_.size()),
-        Command::Callbacks{&QueueCallbacks::staged, &QueueCallbacks::stored,
-                           &QueueCallbacks::behind, &QueueCallbacks::admitted,
-                           &QueueCallbacks::again}));
+        Command::Callbacks{&QueueCallbacks::released, &QueueCallbacks::staged,
+                           &QueueCallbacks::stored, &QueueCallbacks::behind,
+                           &QueueCallbacks::admitted, &QueueCallbacks::again}));
     link_.bind(*commands_.back());
     free_.push_back(commands_.back().get());
   }
@@ -461,6 +468,10 @@ Queue::AbortResult Queue::abort_command(uint16_t command_id, const AbortWaiter& 
       if (!controller_->unpark(command_id)) return AbortResult::kNotAborted;
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
+    case Stage::kHeld:
+      command.held.cancel();
+      respond(command, Status::kAbortRequested);
+      return AbortResult::kAborted;
     case Stage::kStaging:
       context_.staging.cancel(command.staging);
       respond(command, Status::kAbortRequested);
@@ -576,6 +587,7 @@ void Queue::finish(Command& command) {
   command.account = nullptr;  // for a command without an answer
   command.aborted = false;
   command.preempted = false;
+  command.passed = 0;
   command.fences.clear();
   command.gather = nullptr;
   command.receive = nullptr;

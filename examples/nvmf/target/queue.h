@@ -21,6 +21,7 @@
 #include "examples/engine/link.h"
 #include "examples/engine/link_layout.h"
 #include "examples/engine/staging.h"
+#include "examples/engine/throttle.h"
 #include "examples/nvmf/target/aside.h"
 #include "examples/nvmf/target/command.h"
 #include "examples/nvmf/target/controller.h"
@@ -61,6 +62,7 @@ struct QueueContext {
   engine::IoAccounts& accounts;
   Reactor& reactor;
   uint32_t worker = 0;
+  std::unique_ptr<engine::Throttles> throttles = std::make_unique<engine::Throttles>(reactor);
 };
 
 class Queue final : public engine::Session {
@@ -111,7 +113,10 @@ class Queue final : public engine::Session {
     engine::IoAccount* account = nullptr;  // from the first command on
     bool meant = false;                    // Controller::means()
     nvme::Status path{};                   // not success: refuses commands (ana.h)
-    Reservations::Rights rights{};         // while a host holds a reservation
+    bool limited = false;                  // one of these is set
+    std::shared_ptr<engine::Throttle> host_limit{};
+    std::shared_ptr<engine::Throttle> store_limit{};
+    Reservations::Rights rights{};  // while a host holds a reservation
   };
 
   // Receiving.
@@ -161,6 +166,10 @@ class Queue final : public engine::Session {
   nvme::Status plan(Command& command);
   bool begin(Command& command);
   void start_io(Command& command);
+  // Limits: queue_limits.cc.
+  void take_limits(Handle& handle, const Namespace& ns);
+  bool held_back(Command& command, const Namespace& ns);
+  void released(Command& command);
   void start_read(Command& command);
   void hold(Command& command);
   void let_go(Command& command);
@@ -258,6 +267,7 @@ class Queue final : public engine::Session {
 
   std::shared_ptr<Controller> controller_;  // since Connect
   WorkerCounters* counters_ = nullptr;
+  std::shared_ptr<engine::Limiter> host_limiter_;  // since the first I/O command
   std::shared_ptr<const NamespaceTable> table_;
   uint64_t table_version_ = 0;
   std::vector<Handle> handles_;                                      // as table_->namespaces

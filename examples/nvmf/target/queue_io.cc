@@ -38,6 +38,7 @@ bool Queue::refresh_namespaces() {
     }
     handle.flow = context_.staging.flow(link_.share(), ns.volume.get());
     handle.path = path_status(access[ns.ana_group]);
+    take_limits(handle, ns);
     handles_.push_back(std::move(handle));
   }
   return true;
@@ -117,6 +118,11 @@ void Queue::dispatch_io(Command& command) {
     return dispatch_fused(command);
   if (const Status s = plan(command); !ok(s)) return respond(command, s);
   if (command.plan.ns == nullptr) return next_flush(command);
+  const Namespace& ns = *command.plan.ns;
+  if (handles_[size_t(&ns - table_->namespaces.data())].limited && held_back(command, ns))
+      [[unlikely]] {
+    return;
+  }
   if (!begin(command)) return respond(command, Status::kNamespaceNotReady);
   start_io(command);
 }

@@ -83,6 +83,10 @@ void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
     Command& command = *each;
     if (command.sqe.nsid != nsid || command.purpose != Purpose::kIo) continue;
     switch (command.stage) {
+      case Stage::kHeld:
+        command.held.cancel();
+        respond(command, Status::kPreempted);
+        break;
       case Stage::kStaging:
         context_.staging.cancel(command.staging);
         respond(command, Status::kPreempted);

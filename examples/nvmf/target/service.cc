@@ -52,6 +52,7 @@ SubsystemOptions options_of(const SubsystemConfig& subsystem) {
   options.ana = subsystem.ana;
   options.min_cntlid = subsystem.min_cntlid;
   options.max_cntlid = subsystem.max_cntlid;
+  options.host_limits = subsystem.host_limits;
   return options;
 }
 
@@ -156,6 +157,7 @@ absl::Status Service::open(Change& change) {
       Namespace& one = served.namespaces.emplace_back();
       one.nsid = ns.nsid;
       one.ana_group = ns.ana_group;
+      one.limits = limits_of(config, ns);
       if (ns.hosts) one.hosts = std::make_shared<const HostSet>(*ns.hosts);
       if (ns.store.empty()) {
         one.volume = (*opened)[next];

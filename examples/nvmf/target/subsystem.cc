@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "examples/nvmf/target/limits_of_namespaces.h"
 #include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
@@ -63,7 +64,9 @@ Subsystem::Subsystem(SubsystemOptions options, uint32_t workers)
       allow_any_host_(options.allow_any_host),
       hosts_(std::move(options.hosts)),
       keys_(std::move(options.keys)),
-      counters_(workers) {}
+      counters_(workers) {
+  host_limits_.set(std::move(options.host_limits));
+}
 
 std::shared_ptr<const NamespaceTable> Subsystem::namespaces() const {
   const std::lock_guard lock(mutex_);
@@ -157,6 +160,7 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces,
   const std::set<uint32_t> groups = changed_groups(*table_, *table);
   if (!groups.empty()) ++table->ana.changes;
   for (const uint32_t group : groups) ++table->ana.group_changes[group];
+  carry_limits(*table_, *table);
   TableChange change{table_, table};
   table_ = std::move(table);
   // Release: a queue that sees the version finds the table under the lock.

@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "examples/engine/host_limits.h"
+#include "examples/engine/limiter.h"
 #include "examples/nvmf/target/ana.h"
 #include "examples/nvmf/target/counters.h"
 #include "examples/nvmf/target/reservations.h"
@@ -54,6 +56,8 @@ struct Namespace {
   std::shared_ptr<Reservations> reservations{};
   std::shared_ptr<WriteProtection> protection{};  // likewise
   uint32_t ana_group = 1;                         // 1 to kMaxAnaGroups
+  engine::RateLimits limits{};
+  std::shared_ptr<engine::Limiter> limiter{};  // set by the table; null: never had limits
 
   bool write_protected() const { return volume->geometry().read_only || protection->on(); }
 };
@@ -85,8 +89,9 @@ struct SubsystemOptions {
   std::string serial;
   std::string model = "mrpool NVMe-oF target";
   bool allow_any_host = true;
-  HostSet hosts;                   // if not any host
-  HostKeyMap keys;                 // of hosts that must authenticate
+  HostSet hosts;    // if not any host
+  HostKeyMap keys;  // of hosts that must authenticate
+  engine::HostLimitMap host_limits{};
   bool traffic_keep_alive = true;  // CTRATT.TBKAS
   bool ana_reporting = true;       // CMIC.ANA
   std::vector<AnaRule> ana{};
@@ -122,6 +127,8 @@ class Subsystem {
   // Null: the host need not prove itself.
   std::shared_ptr<const nvme::auth::HostKeys> keys(std::string_view host_nqn) const;
 
+  engine::HostLimits& host_limits() { return host_limits_; }
+
   WorkerCounters& counters(uint32_t worker) { return counters_[worker]; }
   Totals totals() const;
 
@@ -133,6 +140,7 @@ class Subsystem {
   bool allow_any_host_;
   HostSet hosts_;
   HostKeyMap keys_;
+  engine::HostLimits host_limits_;
   std::atomic<uint64_t> version_{0};
   std::vector<WorkerCounters> counters_;
 };

@@ -102,6 +102,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
       if (before != subsystems_.end() && looks_the_same(*before->second, s.options)) {
         subsystem = before->second;
         subsystem->set_hosts(s.options.allow_any_host, s.options.hosts, s.options.keys);
+        subsystem->host_limits().set(s.options.host_limits);
       } else {
         subsystem = std::make_shared<Subsystem>(s.options, options_.workers);
       }

@@ -28,7 +28,7 @@ class MemoryLink final : public Link {
   Task* take_task() override {
     if (free_tasks == 0) return nullptr;
     --free_tasks;
-    tasks.push_back(std::make_unique<Task>(execution_done()));
+    tasks.push_back(std::make_unique<Task>(task_callbacks()));
     return tasks.back().get();
   }
   void release(Task&) override { ++free_tasks; }

@@ -77,6 +77,9 @@ class World {
       ns.storage = spec;
       ns.uuid =
           subsystem.namespaces.size() < uuids.size() ? uuids[subsystem.namespaces.size()] : Uuid{};
+      if (subsystem.namespaces.size() < limits.size()) {
+        ns.limits = limits[subsystem.namespaces.size()];
+      }
       subsystem.namespaces.push_back(ns);
     }
     config.subsystems.push_back(subsystem);
@@ -117,7 +120,8 @@ class World {
   std::shared_ptr<Device> host_device = uiwarp::make_device({.seed = 11}, network);
   std::shared_ptr<storage::FaultPlan> faults = std::make_shared<storage::FaultPlan>();
   std::unique_ptr<Pd> pd;
-  std::vector<Uuid> uuids;  // of the namespaces that are served next; none: derived
+  std::vector<Uuid> uuids;                 // of the namespaces that are served next; none: derived
+  std::vector<engine::RateLimits> limits;  // likewise; none: no limits
 
  private:
   std::shared_ptr<Device> target_device_ = uiwarp::make_device({.seed = 12}, network);

@@ -1,0 +1,79 @@
+// The limits of a session's tasks: of the initiator, then of the unit. A task that a limit holds
+// back has its unsolicited data and its entry in the window, and nothing else.
+#include "examples/engine/io_accounts.h"
+#include "examples/iser/target/connection.h"
+
+namespace mrpool::iser_target {
+namespace {
+
+using Kind = scsi::Plan::Kind;
+
+constexpr uint8_t kUnmap = 0x42;
+constexpr uint8_t kLimits = 2;
+
+// Nothing for tasks that are never held back. Bytes are those of the initiator's data.
+engine::IoCost cost_of(const Task& task) {
+  switch (task.plan.kind) {
+    case Kind::kRead:
+      return {
+          .commands = 1, .read = task.plan.blocks * task.handle->facts().block_size, .written = 0};
+    case Kind::kWrite:
+    case Kind::kWriteAndVerify:
+    case Kind::kVerify:
+    case Kind::kCompareAndWrite:
+    case Kind::kWriteSame:
+    case Kind::kZero:
+      return {.commands = 1, .read = 0, .written = task.transfer};
+    case Kind::kParameters:  // ranges of UNMAP are among the parameters
+      return {.commands = task.pdu.cdb[0] == kUnmap ? 1u : 0u, .read = 0, .written = 0};
+    case Kind::kDone:
+    case Kind::kUnmap:
+    case Kind::kReserve:
+    case Kind::kFlush:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+bool Connection::limited(const Task& task) {
+  if (task.handle == nullptr || target_ == nullptr) return false;
+  if (limiter_ == nullptr) [[unlikely]]
+    limiter_ = target_->initiator_limits().limiter(initiator());
+  return limiter_->limits_something() || task.handle->unit->limiter->limits_something();
+}
+
+// True: released() follows.
+bool Connection::held_back(Task& task) {
+  const engine::IoCost cost = cost_of(task);
+  if (cost.free()) return false;
+  UnitHandle& handle = *task.handle;
+  if (limit_ == nullptr) limit_ = worker_.throttles().get(limiter_, initiator());
+  if (handle.limit == nullptr) {
+    handle.limit = worker_.throttles().get(handle.unit->limiter, initiator());
+  }
+  const bool was_held = task.state == Task::State::kHeld;
+  for (; task.passed < kLimits; ++task.passed) {
+    engine::Throttle* const limit = task.passed == 0 ? limit_.get() : handle.limit.get();
+    if (limit->pass(task.held, cost)) continue;
+    task.state = Task::State::kHeld;
+    if (!was_held) {
+      task.waits_since = link_.now();
+      if (task.account != nullptr) task.account->held_back();
+    }
+    return true;
+  }
+  if (was_held && task.account != nullptr) {
+    task.account->held_for(link_.now() - task.waits_since);
+    task.began = link_.now();
+  }
+  return false;
+}
+
+void Connection::released(Task& task) {
+  ++task.passed;
+  if (!held_back(task)) stage(task);
+}
+
+}  // namespace mrpool::iser_target

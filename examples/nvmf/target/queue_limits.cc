@@ -1,0 +1,76 @@
+// The limits of a queue's commands: of the host, then of the store. A command that a limit holds
+// back has its capsule and its entry in the queue, and nothing else. When it is released, it is
+// dispatched again, because namespaces, sizes and reservations may have changed meanwhile.
+#include "examples/nvmf/target/queue.h"
+
+namespace mrpool::nvmf_target {
+namespace {
+
+constexpr uint8_t kLimits = 2;
+
+// Nothing for commands that are never held back.
+engine::IoCost cost_of(const IoPlan& plan) {
+  switch (plan.kind) {
+    case IoKind::kRead:
+    case IoKind::kCompare:
+    case IoKind::kVerify:
+      return {.commands = 1, .read = plan.length, .written = 0};
+    case IoKind::kWrite:
+      return {.commands = 1, .read = 0, .written = plan.length};
+    case IoKind::kRanges:
+      return {.commands = 1, .read = 0, .written = 0};
+    case IoKind::kSimple:
+      return {.commands = plan.op == storage::Op::kFlush ? 0u : 1u, .read = 0, .written = 0};
+    case IoKind::kFormat:
+    case IoKind::kCopy:
+    case IoKind::kReserve:
+    case IoKind::kReport:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+void Queue::take_limits(Handle& handle, const Namespace& ns) {
+  const std::string& host = controller_->identity().host_nqn;
+  if (host_limiter_ == nullptr) {
+    host_limiter_ = controller_->subsystem().host_limits().limiter(host);
+  }
+  if (host_limiter_->limits_something()) {
+    handle.host_limit = context_.throttles->get(host_limiter_, host);
+  }
+  if (ns.limiter != nullptr && ns.limiter->limits_something()) {
+    handle.store_limit = context_.throttles->get(ns.limiter, host);
+  }
+  handle.limited = handle.host_limit != nullptr || handle.store_limit != nullptr;
+}
+
+// True: released() follows.
+bool Queue::held_back(Command& command, const Namespace& ns) {
+  const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
+  const engine::IoCost cost = cost_of(command.plan);
+  if (cost.free()) return false;
+  const bool was_held = command.stage == Stage::kHeld;
+  for (; command.passed < kLimits; ++command.passed) {
+    engine::Throttle* const limit =
+        command.passed == 0 ? handle.host_limit.get() : handle.store_limit.get();
+    if (limit == nullptr || limit->pass(command.held, cost)) continue;
+    command.stage = Stage::kHeld;
+    if (!was_held) {
+      command.waits_since = link_.now();
+      account_of(ns)->held_back();
+    }
+    return true;
+  }
+  if (was_held) account_of(ns)->held_for(link_.now() - command.waits_since);
+  return false;
+}
+
+void Queue::released(Command& command) {
+  if (link_.closing()) return finish(command);
+  ++command.passed;
+  dispatch_io(command);
+}
+
+}  // namespace mrpool::nvmf_target

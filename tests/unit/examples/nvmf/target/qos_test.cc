@@ -1,0 +1,199 @@
+// Limits of namespaces as hosts meet them, on a virtual clock: the rate, what is held back and what
+// never is, fairness between hosts, and changes while commands wait.
+#include "tests/unit/examples/nvmf/target/raw_host.h"
+
+namespace mrpool::nvmf_target::testing {
+namespace {
+
+constexpr char kOther[] = "nqn.2024-01.org.example:other";
+constexpr size_t kBack = 2 << 20;
+
+// Keeps `depth` commands of one kind under way.
+struct Load {
+  Load(RawQueue& of, IoOpcode what, uint32_t size, uint32_t depth)
+      : queue(of), opcode(what), blocks(size) {
+    for (uint32_t i = 0; i < depth; ++i) send();
+  }
+  void send() {
+    const nvme::Sqe sqe = queue.io(opcode, 0, blocks, opcode == IoOpcode::kRead ? kBack : 0);
+    pending.push_back(sqe.command_id);
+    queue.submit(sqe);
+  }
+  void step() {
+    for (uint16_t& id : pending) {
+      const auto at = queue.answers.find(id);
+      if (at == queue.answers.end()) continue;
+      EXPECT_STATUS(at->second.status(), Status::kSuccess);
+      queue.answers.erase(at);
+      ++done;
+      const nvme::Sqe sqe = queue.io(opcode, 0, blocks, opcode == IoOpcode::kRead ? kBack : 0);
+      id = sqe.command_id;
+      queue.submit(sqe);
+    }
+  }
+  RawQueue& queue;
+  const IoOpcode opcode;
+  const uint32_t blocks;
+  std::vector<uint16_t> pending;
+  uint64_t done = 0;
+};
+
+void run(World& world, std::vector<Load*> loads, Nanoseconds time) {
+  const Nanoseconds end = world.reactor.now() + time;
+  while (world.reactor.now() < end && world.reactor.step()) {
+    for (Load* load : loads) load->step();
+  }
+}
+
+TEST(Qos, ServesTheRateOfCommands) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1000, .burst_ms = 10}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  Load load(host.io, IoOpcode::kWrite, 4, 31);
+  run(world, {&load}, milliseconds(500));
+  EXPECT_NEAR(double(load.done), 510, 5);
+}
+
+TEST(Qos, ServesTheRateOfBytes) {
+  World world;
+  world.limits = {{.r_mbytes_per_sec = 50, .burst_ms = 1}};
+  world.serve({"ram:8MiB", "ram:8MiB"});
+  Host host(world);
+  Load load(host.io, IoOpcode::kRead, 16, 8);
+  run(world, {&load}, milliseconds(500));
+  EXPECT_NEAR(double(load.done), 0.5 * 50 * 16, 8);
+}
+
+// Two worth a second; the others wait without staging memory and MRs.
+TEST(Qos, WhatIsHeldBackHoldsNothing) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB", "ram:8MiB"});
+  Host host(world);
+  host.io.order.clear();
+  for (uint32_t i = 0; i < 28; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 32));
+  world.run_for(milliseconds(100));
+  EXPECT_EQ(host.io.order.size(), 1u);
+  EXPECT_EQ(world.service().engine().worker(0).staging().in_use(), 0u);
+  EXPECT_EQ(world.service().engine().devices().at(0)->pool()->stats().in_use, 0u);
+  // What is never held back, and another namespace.
+  nvme::Sqe flush = host.io.io(IoOpcode::kFlush, 0, 1);
+  flush.sgl = SglDescriptor::keyed({}, false);
+  EXPECT_STATUS(host.io.execute(flush).status(), Status::kSuccess);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1, 0, 2)).status(),
+                Status::kSuccess);
+  EXPECT_STATUS(host.admin.execute(host.admin.admin(AdminOpcode::kKeepAlive)).status(),
+                Status::kSuccess);
+  EXPECT_LT(world.reactor.now(), seconds(2));
+  metrics::Snapshot seen;
+  world.service().observe(seen);
+  EXPECT_EQ(seen.targets.at(0).units.at(0).io.throttled, 27u);
+  EXPECT_EQ(seen.targets.at(0).units.at(1).io.throttled, 0u);
+}
+
+TEST(Qos, AHeldCommandIsAbortedAtOnce) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  const nvme::Sqe first = host.io.io(IoOpcode::kRead, 0, 1);
+  const nvme::Sqe second = host.io.io(IoOpcode::kRead, 0, 1);
+  host.io.submit(first);
+  host.io.submit(second);
+  world.run_for(milliseconds(1));
+  const auto cdw10 = uint32_t(1u | uint32_t(first.command_id) << 16);
+  const nvme::Cqe answer = host.admin.execute(host.admin.admin(AdminOpcode::kAbort, cdw10));
+  EXPECT_STATUS(answer.status(), Status::kSuccess);
+  EXPECT_EQ(uint32_t(uint64_t(answer.result)), 0u) << "aborted";
+  EXPECT_STATUS(host.io.wait(first.command_id).status(), Status::kAbortRequested);
+  EXPECT_STATUS(host.io.wait(second.command_id).status(), Status::kSuccess);
+  EXPECT_LT(world.reactor.now(), seconds(4));
+}
+
+TEST(Qos, AConnectionThatEndsLeavesTheOthers) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 10}};
+  world.serve({"ram:8MiB"});
+  Host other(world, 32, kOther, 8);
+  {
+    Host host(world);
+    for (uint32_t i = 0; i < 20; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 4));
+    other.io.submit(other.io.io(IoOpcode::kRead, 0, 1));
+    world.run_for(milliseconds(10));
+  }
+  const Nanoseconds before = world.reactor.now();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_STATUS(other.io.execute(other.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  }
+  EXPECT_LT(world.reactor.now() - before, milliseconds(800));
+}
+
+TEST(Qos, ALimitChangesWhileCommandsWait) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world, 64);
+  const auto send = [&] {
+    for (uint32_t i = 0; i < 60; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 4));
+    host.io.order.clear();
+    world.run_for(milliseconds(10));
+    EXPECT_LE(host.io.order.size(), 1u);
+  };
+  send();
+  world.limits = {{.rw_ios_per_sec = 1000}};
+  world.serve({"ram:8MiB"});
+  world.run_for(milliseconds(130));
+  EXPECT_GE(host.io.order.size(), 59u);
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  send();
+  world.limits.clear();
+  world.serve({"ram:8MiB"});
+  world.run_for(milliseconds(100));
+  EXPECT_EQ(host.io.order.size(), 60u) << "without disconnecting";
+  EXPECT_TRUE(host.io.connected());
+}
+
+TEST(Qos, AHeldCommandMeetsTheNamespaceThatIsThereLater) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  const nvme::Sqe late = host.io.io(IoOpcode::kRead, 0, 1);
+  host.io.submit(late);
+  world.run_for(milliseconds(10));
+  world.limits.clear();
+  world.serve({"null:1MiB"});  // another store
+  EXPECT_STATUS(host.io.wait(late.command_id).status(), dnr(Status::kInvalidNamespace));
+}
+
+// A flood with a deep queue and large commands, and a host with a few small ones.
+TEST(Qos, HostsShareALimitOfBytes) {
+  World world;
+  world.limits = {{.rw_mbytes_per_sec = 20}};
+  world.serve({"ram:8MiB"});
+  Host flood(world, 128), honest(world, 32, kOther, 8);
+  Load heavy(flood.io, IoOpcode::kWrite, 32, 120);
+  Load light(honest.io, IoOpcode::kWrite, 1, 16);
+  run(world, {&heavy, &light}, milliseconds(500));
+  const uint64_t flooded = heavy.done * 32, had = light.done;
+  EXPECT_GT(double(had), 0.45 * double(had + flooded)) << had << " of " << had + flooded;
+}
+
+TEST(Qos, HostsShareALimitOfCommands) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 2000}};
+  world.serve({"ram:8MiB"});
+  Host flood(world, 128), honest(world, 32, kOther, 8);
+  Load heavy(flood.io, IoOpcode::kRead, 1, 120);
+  Load light(honest.io, IoOpcode::kRead, 1, 4);
+  run(world, {&heavy, &light}, milliseconds(500));
+  EXPECT_GT(double(light.done), 0.45 * double(light.done + heavy.done));
+}
+
+}  // namespace
+}  // namespace mrpool::nvmf_target::testing
