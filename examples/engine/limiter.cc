@@ -14,7 +14,10 @@ constexpr size_t kCommands = 0;
 // The least that a host reserves at once, unless it needs less: a command, and a few blocks.
 constexpr Amounts kLeastPart{kWhole, 16 << 10, 16 << 10, 16 << 10};
 // More, if the rate allows more in this time, so that fast limits need few turns.
-constexpr double kTurnSeconds = 250e-6;
+constexpr double kTurn = 250e3;  // nanoseconds
+// A thread whose turns come late, because it is busy, reserves more at once: else a limit would not
+// be used in full. Later than this, it is not.
+constexpr Nanoseconds kMostLate = std::chrono::milliseconds(5);
 constexpr double kNanoseconds = 1e9;
 // Amounts beyond it would take longer than any host waits.
 constexpr double kLongest = 3600 * kNanoseconds;
@@ -55,9 +58,10 @@ Nanoseconds Limiter::Bucket::reserve(int64_t time, Nanoseconds now) {
   return Nanoseconds(after);
 }
 
-uint64_t Limiter::Bucket::part(size_t kind, uint32_t lines) const {
-  const auto turn = uint64_t(double(rate.load(std::memory_order_relaxed)) * kTurnSeconds);
-  return std::max<uint64_t>(std::max(turn, kLeastPart[kind]) / std::max(lines, 1u), 1);
+uint64_t Limiter::Bucket::part(size_t kind, uint32_t lines, double turn) const {
+  const double per_second = double(rate.load(std::memory_order_relaxed));
+  const auto amount = uint64_t(per_second * turn / kNanoseconds);
+  return std::max<uint64_t>(std::max(amount, kLeastPart[kind]) / std::max(lines, 1u), 1);
 }
 
 // Limits.
@@ -75,7 +79,7 @@ void Limiter::set(const RateLimits& limits) {
     // A single command after a pause is never held back.
     const int64_t least = kind == kCommands ? bucket.time_for(kWhole) : 0;
     bucket.burst.store(std::max(burst, least), std::memory_order_relaxed);
-    bucket.spent_until.store(0, std::memory_order_relaxed);
+    bucket.spent_until.store(kLongAgo, std::memory_order_relaxed);
   }
   active_.store(limits.any(), std::memory_order_relaxed);
   version_.fetch_add(1, std::memory_order_release);
@@ -128,20 +132,29 @@ void Credit::follow_version() {
 
 Nanoseconds Credit::reserve(const IoCost& waiting, Nanoseconds now) {
   follow_version();
-  if (!waiting_) turns_.lines.fetch_add(1, std::memory_order_relaxed);
-  waiting_ = true;
+  if (!waiting_) {
+    waiting_ = true;
+    turns_.lines.fetch_add(1, std::memory_order_relaxed);
+    limiter_.waiting_.fetch_add(1, std::memory_order_relaxed);
+    due_ = now;
+  }
   const uint32_t lines = turns_.lines.load(std::memory_order_relaxed);
+  // Lines of other threads use what this one is late for, so each makes up for its share.
+  const uint32_t all = std::max(limiter_.waiting_.load(std::memory_order_relaxed), 1u);
+  const double late = double(count(std::clamp(now - due_, Nanoseconds(0), kMostLate)));
+  const double turn = std::max(kTurn, late / all);
   const Amounts needed = amounts_of(waiting);
   Nanoseconds due = Nanoseconds::min();
   for (size_t kind = 0; kind < kRateKinds; ++kind) {
     Limiter::Bucket& bucket = limiter_.buckets_[kind];
     coming_[kind] = 0;
     if (needed[kind] <= held_[kind]) continue;
-    coming_[kind] = std::min(needed[kind] - held_[kind], bucket.part(kind, lines));
+    coming_[kind] = std::min(needed[kind] - held_[kind], bucket.part(kind, lines, turn));
     const int64_t time = bucket.time_for(coming_[kind]);
     if (time != 0) due = std::max(due, bucket.reserve(time, now));
   }
   reserved_ = true;
+  due_ = std::max(due, now);
   return std::max(due, Nanoseconds(0));
 }
 
@@ -175,7 +188,9 @@ void Credit::leave() {
   held_ = {};
   coming_ = {};
   reserved_ = false;
-  if (std::exchange(waiting_, false)) turns_.lines.fetch_sub(1, std::memory_order_relaxed);
+  if (!std::exchange(waiting_, false)) return;
+  turns_.lines.fetch_sub(1, std::memory_order_relaxed);
+  limiter_.waiting_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace mrpool::engine

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -85,24 +86,28 @@ class Limiter {
 
  private:
   friend class Credit;
+  // A bucket that nobody has used is full, however early the clock of the reactors is.
+  static constexpr int64_t kLongAgo = std::numeric_limits<int64_t>::min() / 2;
   struct alignas(64) Bucket {
     // Per second; 0: no limit. Relaxed, all of these: a command that sees an old limit has arrived
     // before the new one.
     std::atomic<uint64_t> rate{0};
     std::atomic<int64_t> burst{0};  // nanoseconds of the rate
     // Nanoseconds of the reactors' clock. Relaxed: no other memory depends on it.
-    std::atomic<int64_t> spent_until{0};
+    std::atomic<int64_t> spent_until{kLongAgo};
 
     int64_t time_for(uint64_t amount) const;
     bool take(int64_t time, Nanoseconds now);
     Nanoseconds reserve(int64_t time, Nanoseconds now);
     void give_back(int64_t time) { spent_until.fetch_sub(time, std::memory_order_relaxed); }
-    // What a host reserves at once, as the only one of `lines` of it.
-    uint64_t part(size_t kind, uint32_t lines) const;
+    // What a host reserves at once for a turn of so many nanoseconds, as one of its `lines`.
+    uint64_t part(size_t kind, uint32_t lines, double turn) const;
   };
 
   std::array<Bucket, kRateKinds> buckets_;
   std::atomic<bool> active_{false};
+  // Lines of all hosts that wait now. Relaxed: a number that only divides what is late.
+  std::atomic<uint32_t> waiting_{0};
   // Release in set(), after the buckets: who sees the version sees them.
   std::atomic<uint64_t> version_{0};
   mutable std::mutex mutex_;  // of what follows
@@ -140,6 +145,7 @@ class Credit {
   bool waiting_ = false;  // counted in turns_.lines
   bool reserved_ = false;
   uint64_t version_ = 0;
+  Nanoseconds due_{};  // of the last reservation; before any: when the wait began
   Amounts held_{};
   Amounts coming_{};  // reserved
 };

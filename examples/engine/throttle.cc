@@ -8,6 +8,11 @@ namespace {
 
 // How long a line waits before it looks whether the limits have changed.
 constexpr Nanoseconds kLook = std::chrono::milliseconds(50);
+// A turn that is due already comes in the next round of the loop.
+constexpr Nanoseconds kNextRound{1};
+// The most commands of a line that start in one round of the loop. A line whose limit was removed
+// would else delay the other hosts of the thread.
+constexpr int kMostInTurn = 32;
 
 }  // namespace
 
@@ -38,7 +43,7 @@ void HeldLine::remove(HeldCommand& command) {
 void HeldLine::wait() {
   const Nanoseconds now = reactor_.now();
   if (!credit_.reserved()) due_ = credit_.reserve(waiting_, now);
-  timer_.arm(reactor_, std::clamp(due_ - now, Nanoseconds(0), kLook));
+  timer_.arm(reactor_, std::clamp(due_ - now, kNextRound, kLook));
 }
 
 // The reservation's time has come, or it is time to look. One part for each turn, so that the
@@ -46,7 +51,8 @@ void HeldLine::wait() {
 void HeldLine::turn() {
   turning_ = true;
   if (due_ <= reactor_.now() || !credit_.current()) credit_.collect();
-  while (!held_.empty() && credit_.pay(held_.front().cost_)) {
+  for (int started = 0; started < kMostInTurn && !held_.empty(); ++started) {
+    if (!credit_.pay(held_.front().cost_)) break;
     HeldCommand& command = held_.front();
     remove(command);
     command.go_(command);

@@ -120,7 +120,7 @@ TEST_F(ThrottleTest, ReadsDoNotWaitForWrites) {
   EXPECT_EQ(one.went.size(), 11u);
 }
 
-TEST_F(ThrottleTest, ALimitThatGoesReleasesEverything) {
+TEST_F(ThrottleTest, RemovingTheLimitReleasesAllCommands) {
   limiter_->set({.rw_ios_per_sec = 1});
   Host one = host(limiter_);
   for (int i = 0; i < 100; ++i) (void)one.send();
@@ -129,6 +129,20 @@ TEST_F(ThrottleTest, ALimitThatGoesReleasesEverything) {
   limiter_->set({});
   run_for(milliseconds(100));
   EXPECT_EQ(one.went.size(), 100u);
+}
+
+// The other hosts of the thread have their turns meanwhile.
+TEST_F(ThrottleTest, ALineEmptiesInSeveralRounds) {
+  limiter_->set({.rw_ios_per_sec = 1});
+  Host one = host(limiter_);
+  for (int i = 0; i < 200; ++i) (void)one.send();
+  limiter_->set({});
+  while (one.went.size() < 2) ASSERT_TRUE(reactor_.step());
+  EXPECT_LE(one.went.size(), 33u);
+  Host other = host(limiter_, "other");
+  EXPECT_TRUE(other.send()) << "it waits for nobody";
+  run_for(milliseconds(100));
+  EXPECT_EQ(one.went.size(), 200u);
 }
 
 TEST_F(ThrottleTest, AHigherLimitAppliesToWhatWaits) {
