@@ -12,6 +12,7 @@ namespace mrpool::engine {
 namespace {
 
 constexpr std::string_view kBurst = "qos_burst_ms";
+constexpr char kBurstAlone[] = "nothing is limited; give a limit too, or leave it out";
 
 struct Rate {
   const char* name;
@@ -41,9 +42,7 @@ void read_limits(base::JsonObject& object, RateLimits& limits) {
     object.number(rate.name, limits.*rate.member, {.least = 0, .most = rate.most});
   }
   object.number(kBurst, limits.burst_ms, {.least = 1, .most = kMaxBurstMs});
-  if (object.has(kBurst) && !limits.any()) {
-    object.refuse(kBurst, "nothing is limited; give a limit too, or leave it out");
-  }
+  if (object.has(kBurst) && !limits.any()) object.refuse(kBurst, kBurstAlone);
 }
 
 void write_limits(const RateLimits& limits, boost::json::object& to) {
@@ -62,6 +61,8 @@ boost::json::object show_limits(const RateLimits& limits) {
 
 std::span<const std::string_view> limit_names() { return kNames; }
 
+namespace {
+
 bool is_limit(std::string_view name) { return std::ranges::find(kNames, name) != std::end(kNames); }
 
 absl::Status set_limit(std::string_view name, std::string_view value, RateLimits& limits) {
@@ -73,11 +74,34 @@ absl::Status set_limit(std::string_view name, std::string_view value, RateLimits
     return absl::InvalidArgumentError(
         absl::StrCat(std::string(name), ": ", number.status().message()));
   }
+  const bool there = burst ? limits.burst_ms != kDefaultBurstMs : limits.*rate->member != 0;
+  if (there) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", std::string(name), "\" is given here and as a key; leave one of them out"));
+  }
   if (burst) {
     limits.burst_ms = uint32_t(*number);
   } else {
     limits.*rate->member = *number;
   }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status take_limits(std::vector<storage::StoreSpec::Option>& options, RateLimits& limits) {
+  bool some = false;
+  for (const storage::StoreSpec::Option& option : options) {
+    if (!is_limit(option.name)) continue;
+    some = true;
+    if (absl::Status status = set_limit(option.name, option.value, limits); !status.ok()) {
+      return status;
+    }
+  }
+  if (some && !limits.any() && limits.burst_ms != kDefaultBurstMs) {
+    return absl::InvalidArgumentError(absl::StrCat(std::string(kBurst), ": ", kBurstAlone));
+  }
+  std::erase_if(options, [](const auto& option) { return is_limit(option.name); });
   return absl::OkStatus();
 }
 
@@ -100,6 +124,12 @@ absl::Status set_limits(const control::Given& given, RateLimits& limits) {
     limits.*rate.member = given.number(rate.name, limits.*rate.member);
   }
   limits.burst_ms = uint32_t(given.number(kBurst, limits.burst_ms));
+  if (some && !limits.any()) {
+    if (given.has(kBurst)) {
+      return absl::InvalidArgumentError(absl::StrCat(std::string(kBurst), ": ", kBurstAlone));
+    }
+    limits = {};  // the next limit begins with the usual burst, as after a restart
+  }
   if (some) return absl::OkStatus();
   const std::vector<std::string> names(std::begin(kNames), std::end(kNames));
   return absl::InvalidArgumentError(

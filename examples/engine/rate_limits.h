@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "examples/control/parameters.h"
+#include "examples/storage/spec.h"
 
 namespace mrpool::base {
 class JsonObject;
@@ -53,10 +54,9 @@ boost::json::object show_limits(const RateLimits& limits);
 
 // The names of the limits as options of a storage, "ram:64MiB,rw_ios_per_sec=1000".
 std::span<const std::string_view> limit_names();
-// False: it is the name of no limit.
-bool is_limit(std::string_view name);
-// Sets the limit `name`. InvalidArgument names the value and what is possible.
-absl::Status set_limit(std::string_view name, std::string_view value, RateLimits& limits);
+// Moves them out of `options` into `limits`, which has those of the keys. InvalidArgument names the
+// value and what is possible.
+absl::Status take_limits(std::vector<storage::StoreSpec::Option>& options, RateLimits& limits);
 
 // The parameters of methods that set limits.
 std::vector<control::Parameter> limit_parameters();

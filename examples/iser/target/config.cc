@@ -339,8 +339,9 @@ absl::Status take_own_options(LunConfig& lun) {
   }
   std::vector<std::string_view> own = {"lun", "serial", "naa", "uuid"};
   std::ranges::copy(engine::limit_names(), std::back_inserter(own));
-  const auto options = storage::take_options(lun.storage, own);
+  auto options = storage::take_options(lun.storage, own);
   if (!options.ok()) return options.status();
+  if (absl::Status status = engine::take_limits(*options, lun.limits); !status.ok()) return status;
   const auto twice = [](std::string_view name) {
     return absl::InvalidArgumentError(absl::StrCat(
         "\"", std::string(name), "\" is given here and as a key; leave one of them out"));
@@ -353,11 +354,6 @@ absl::Status take_own_options(LunConfig& lun) {
         return absl::InvalidArgumentError(absl::StrCat("lun: ", number.status().message()));
       }
       lun.lun = uint16_t(*number);
-      continue;
-    }
-    if (engine::is_limit(option.name)) {
-      absl::Status status = engine::set_limit(option.name, option.value, lun.limits);
-      if (!status.ok()) return status;
       continue;
     }
     UnitNames alone;

@@ -382,13 +382,10 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
 absl::Status take_own_options(NamespaceConfig& ns) {
   std::vector<std::string_view> names = {"nsid", "uuid", "anagrpid"};
   std::ranges::copy(engine::limit_names(), std::back_inserter(names));
-  const auto options = storage::take_options(ns.storage, names);
+  auto options = storage::take_options(ns.storage, names);
   if (!options.ok()) return options.status();
+  MRPOOL_RETURN_IF_ERROR(engine::take_limits(*options, ns.limits));
   for (const storage::StoreSpec::Option& option : *options) {
-    if (engine::is_limit(option.name)) {
-      MRPOOL_RETURN_IF_ERROR(engine::set_limit(option.name, option.value, ns.limits));
-      continue;
-    }
     if (option.name == "anagrpid") {
       if (ns.ana_group != 0) {
         return bad("\"anagrpid\" is given here and as a key; leave one of them out");

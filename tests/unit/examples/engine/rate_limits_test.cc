@@ -50,13 +50,36 @@ TEST(RateLimits, MistakesAreNamed) {
     const std::string message(read(text).status().message());
     EXPECT_NE(message.find(expected), std::string::npos) << text << ": " << message;
   }
-  RateLimits limits;
-  EXPECT_FALSE(set_limit("rw_ios_per_sec", "many", limits).ok());
-  EXPECT_TRUE(set_limit("rw_ios_per_sec", "10", limits).ok());
-  EXPECT_TRUE(set_limit("qos_burst_ms", "20", limits).ok());
-  EXPECT_EQ(limits, (RateLimits{.rw_ios_per_sec = 10, .burst_ms = 20}));
-  EXPECT_TRUE(is_limit("w_mbytes_per_sec"));
-  EXPECT_FALSE(is_limit("nsid"));
+}
+
+// The limits among the options of a storage.
+absl::StatusOr<RateLimits> take(std::string text, RateLimits limits = {}) {
+  auto spec = storage::parse_spec(text);
+  if (!spec.ok()) return spec.status();
+  if (absl::Status status = take_limits(spec->options, limits); !status.ok()) return status;
+  EXPECT_EQ(storage::to_text(*spec), "ram:1MiB,nsid=3");
+  return limits;
+}
+
+TEST(RateLimits, AreOptionsOfAStorage) {
+  EXPECT_EQ(take("ram:1MiB,nsid=3").value(), RateLimits());
+  EXPECT_EQ(take("ram:1MiB,rw_ios_per_sec=10,nsid=3,qos_burst_ms=20").value(),
+            (RateLimits{.rw_ios_per_sec = 10, .burst_ms = 20}));
+  EXPECT_EQ(take("ram:1MiB,nsid=3,qos_burst_ms=20", {.w_mbytes_per_sec = 3}).value(),
+            (RateLimits{.w_mbytes_per_sec = 3, .burst_ms = 20}));
+  const std::pair<const char*, const char*> cases[] = {
+      {"ram:1MiB,rw_ios_per_sec=many", "rw_ios_per_sec: 'many'"},
+      {"ram:1MiB,r_mbytes_per_sec=1000001", "1000000"},
+      {"ram:1MiB,qos_burst_ms=20", "nothing is limited"},
+      {"ram:1MiB,rw_ios_per_sec=1,rw_ios_per_sec=2", "twice"}};
+  for (const auto& [text, expected] : cases) {
+    const std::string message(take(text).status().message());
+    EXPECT_NE(message.find(expected), std::string::npos) << text << ": " << message;
+  }
+  const auto both = take("ram:1MiB,rw_ios_per_sec=1", {.rw_ios_per_sec = 2});
+  EXPECT_NE(both.status().message().find("\"rw_ios_per_sec\" is given here and as a key"),
+            std::string::npos)
+      << both.status();
 }
 
 TEST(RateLimits, ACallChangesWhatItGives) {
@@ -65,6 +88,13 @@ TEST(RateLimits, ACallChangesWhatItGives) {
       set_limits(control::Given({{"rw_ios_per_sec", 0}, {"r_mbytes_per_sec", 7}}), limits).ok());
   EXPECT_EQ(limits, (RateLimits{.r_mbytes_per_sec = 7, .w_mbytes_per_sec = 5}));
   EXPECT_FALSE(set_limits(control::Given({{"name", "disk"}}), limits).ok());
+  EXPECT_TRUE(set_limits(control::Given({{"qos_burst_ms", 50}}), limits).ok());
+  EXPECT_EQ(limits.burst_ms, 50u);
+  EXPECT_TRUE(
+      set_limits(control::Given({{"r_mbytes_per_sec", 0}, {"w_mbytes_per_sec", 0}}), limits).ok());
+  EXPECT_EQ(limits, RateLimits()) << "a burst does not outlive the limits";
+  const absl::Status alone = set_limits(control::Given({{"qos_burst_ms", 50}}), limits);
+  EXPECT_NE(alone.message().find("qos_burst_ms: nothing is limited"), std::string::npos) << alone;
 }
 
 absl::StatusOr<HostLimitMap> read_hosts(std::string_view text) {
