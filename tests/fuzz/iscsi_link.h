@@ -40,7 +40,7 @@ class MemoryLink final : public Link {
   Task* take_task() override {
     if (taken_.size() == kTasks) return nullptr;
     if (free_.empty()) {
-      tasks_.push_back(std::make_unique<Task>(execution_done()));
+      tasks_.push_back(std::make_unique<Task>(task_callbacks()));
       free_.push_back(tasks_.back().get());
     }
     Task* task = free_.back();

@@ -93,8 +93,7 @@ bool Connection::command(std::span<std::byte> message, void* receive) {
   ++worker_.counters.commands;
   active_.push_back(task);
   task->connection = this;
-  task->aborted = false;
-  task->tell_abort = false;
+  task->aborted = task->tell_abort = task->waited = false;
   task->passed = 0;
   task->pdu = pdu;
   task->iser = iscsi::IserControl::decode(message.first<iscsi::kIserHeaderSize>());
@@ -139,6 +138,11 @@ void Connection::take_unit(Task& task) {
   task.began = link_.now();
   MRPOOL_PROBE3(command_begin, &task, uint32_t(task.pdu.cdb[0]),
                 uint32_t(*scsi::decode_lun(task.pdu.lun)));
+}
+
+void Connection::leave_unit(Task& task) {
+  if (task.handle != nullptr && --task.handle->users == 0 && !leaving_.empty()) let_go_of_units();
+  task.handle = nullptr;
 }
 
 // Counts a command that is being answered. Commands that the device server answers itself, such as
@@ -581,8 +585,7 @@ void Connection::end(Task& task) {
   if (phase_ == Phase::kClosed && idle() && target_ != nullptr) {
     std::erase(target_->sessions(worker_.index()).ending, this);
   }
-  if (task.handle != nullptr && --task.handle->users == 0 && !leaving_.empty()) let_go_of_units();
-  task.handle = nullptr;
+  leave_unit(task);
   // Drains are released last, because their callbacks may end this connection.
   const std::vector<std::shared_ptr<Drain>> drains = std::move(task.drains);
   task.drains.clear();
@@ -606,7 +609,7 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
         finish(*task);
         break;
       case State::kHeld:
-        task->held.cancel();
+        stop_waiting(*task);
         [[fallthrough]];
       case State::kUnsolicited:
         task->aborted = true;

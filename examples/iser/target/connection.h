@@ -103,6 +103,7 @@ class Connection final : public iscsi::LoginHost {
   // commands.cc: a command from its PDU to its response.
   bool command(std::span<std::byte> message, void* receive);
   void take_unit(Task& task);
+  void leave_unit(Task& task);
   void settle(Task& task);
   bool data_out(std::span<std::byte> message, void* receive);
   void data_complete(Task& task);
@@ -111,6 +112,8 @@ class Connection final : public iscsi::LoginHost {
   bool limited(const Task& task);
   bool held_back(Task& task);
   void released(Task& task);
+  void stop_waiting(Task& task);
+  void count_wait(Task& task);
   void stage(Task& task);
   void staged(Task& task);
   void execute(Task& task);

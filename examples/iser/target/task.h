@@ -99,6 +99,7 @@ struct Task {
   };
   Held held;
   uint8_t passed = 0;         // how many of the limits that concern it (throttling.cc)
+  bool waited = false;        // a limit has held it back
   Nanoseconds waits_since{};  // while it is held
 
   struct Work : Execution {

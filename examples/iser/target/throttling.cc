@@ -1,5 +1,8 @@
 // The limits of a session's tasks: of the initiator, then of the unit. A task that a limit holds
-// back has its unsolicited data and its entry in the window, and nothing else.
+// back has its unsolicited data and its entry in the window, and nothing else. When it is released,
+// it is planned again, because units, sizes and reservations may have changed meanwhile.
+#include <utility>
+
 #include "examples/engine/io_accounts.h"
 #include "examples/iser/target/connection.h"
 
@@ -11,17 +14,18 @@ using Kind = scsi::Plan::Kind;
 constexpr uint8_t kUnmap = 0x42;
 constexpr uint8_t kLimits = 2;
 
-// Nothing for tasks that are never held back. Bytes are those of the initiator's data.
+// Nothing for tasks that are never held back.
 engine::IoCost cost_of(const Task& task) {
+  const uint64_t bytes = task.plan.blocks * task.handle->facts().block_size;
   switch (task.plan.kind) {
     case Kind::kRead:
-      return {
-          .commands = 1, .read = task.plan.blocks * task.handle->facts().block_size, .written = 0};
+    case Kind::kVerify:
+      return {.commands = 1, .read = bytes, .written = 0};
+    case Kind::kCompareAndWrite:
+      return {.commands = 1, .read = bytes, .written = bytes};
     case Kind::kWrite:
     case Kind::kWriteAndVerify:
-    case Kind::kVerify:
-    case Kind::kCompareAndWrite:
-    case Kind::kWriteSame:
+    case Kind::kWriteSame:  // one block: it may turn out to write zeroes
     case Kind::kZero:
       return {.commands = 1, .read = 0, .written = task.transfer};
     case Kind::kParameters:  // ranges of UNMAP are among the parameters
@@ -53,27 +57,37 @@ bool Connection::held_back(Task& task) {
   if (handle.limit == nullptr) {
     handle.limit = worker_.throttles().get(handle.unit->limiter, initiator());
   }
-  const bool was_held = task.state == Task::State::kHeld;
   for (; task.passed < kLimits; ++task.passed) {
     engine::Throttle* const limit = task.passed == 0 ? limit_.get() : handle.limit.get();
     if (limit->pass(task.held, cost)) continue;
     task.state = Task::State::kHeld;
-    if (!was_held) {
-      task.waits_since = link_.now();
-      if (task.account != nullptr) task.account->held_back();
-    }
+    task.waits_since = link_.now();
+    if (!std::exchange(task.waited, true) && task.account != nullptr) task.account->held_back();
     return true;
-  }
-  if (was_held && task.account != nullptr) {
-    task.account->held_for(link_.now() - task.waits_since);
-    task.began = link_.now();
   }
   return false;
 }
 
+// Its wait has ended. Its latency does not include it.
+void Connection::count_wait(Task& task) {
+  if (task.account != nullptr) task.account->held_for(link_.now() - task.waits_since);
+  task.began = link_.now();
+}
+
 void Connection::released(Task& task) {
+  count_wait(task);
   ++task.passed;
-  if (!held_back(task)) stage(task);
+  if (find_unit(task.pdu.lun) != task.handle) {
+    leave_unit(task);
+    take_unit(task);
+  }
+  data_complete(task);
+}
+
+// It will not be released: the caller ends it.
+void Connection::stop_waiting(Task& task) {
+  task.held.cancel();
+  count_wait(task);
 }
 
 }  // namespace mrpool::iser_target

@@ -156,7 +156,8 @@ struct Command : engine::Exchange {
   engine::Receive* kept = nullptr;  // has the data that the storage still reads
 
   Held held;
-  Nanoseconds waits_since{};  // while it is held
+  Nanoseconds waits_since{};              // while it is held
+  engine::IoAccount* waits_at = nullptr;  // owned by the queue; not null: it was held
   Claim staging;
   Request io;
   Behind behind;

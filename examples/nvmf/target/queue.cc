@@ -100,7 +100,7 @@ void Queue::disconnected(const Disconnect& how, std::string_view why) {
   log_end(engine::ending(how, why));
   for (const auto& command : commands_) {
     if (command->stage == Stage::kHeld) {
-      command->held.cancel();
+      stop_waiting(*command);
       finish(*command);
     } else if (command->stage == Stage::kStaging) {
       context_.staging.cancel(command->staging);
@@ -469,7 +469,7 @@ Queue::AbortResult Queue::abort_command(uint16_t command_id, const AbortWaiter& 
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
     case Stage::kHeld:
-      command.held.cancel();
+      stop_waiting(command);
       respond(command, Status::kAbortRequested);
       return AbortResult::kAborted;
     case Stage::kStaging:
@@ -588,6 +588,7 @@ void Queue::finish(Command& command) {
   command.aborted = false;
   command.preempted = false;
   command.passed = 0;
+  command.waits_at = nullptr;
   command.fences.clear();
   command.gather = nullptr;
   command.receive = nullptr;

@@ -170,6 +170,8 @@ class Queue final : public engine::Session {
   void take_limits(Handle& handle, const Namespace& ns);
   bool held_back(Command& command, const Namespace& ns);
   void released(Command& command);
+  void stop_waiting(Command& command);
+  void count_wait(Command& command);
   void start_read(Command& command);
   void hold(Command& command);
   void let_go(Command& command);

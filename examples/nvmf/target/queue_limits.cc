@@ -51,26 +51,36 @@ bool Queue::held_back(Command& command, const Namespace& ns) {
   const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
   const engine::IoCost cost = cost_of(command.plan);
   if (cost.free()) return false;
-  const bool was_held = command.stage == Stage::kHeld;
   for (; command.passed < kLimits; ++command.passed) {
     engine::Throttle* const limit =
         command.passed == 0 ? handle.host_limit.get() : handle.store_limit.get();
     if (limit == nullptr || limit->pass(command.held, cost)) continue;
     command.stage = Stage::kHeld;
-    if (!was_held) {
-      command.waits_since = link_.now();
-      account_of(ns)->held_back();
-    }
+    command.waits_since = link_.now();
+    if (command.waits_at == nullptr) account_of(ns)->held_back();
+    command.waits_at = account_of(ns);
     return true;
   }
-  if (was_held) account_of(ns)->held_for(link_.now() - command.waits_since);
   return false;
 }
 
+// Its wait is over.
+void Queue::count_wait(Command& command) {
+  command.stage = Stage::kFree;
+  command.waits_at->held_for(link_.now() - command.waits_since);
+}
+
 void Queue::released(Command& command) {
+  count_wait(command);
   if (link_.closing()) return finish(command);
   ++command.passed;
   dispatch_io(command);
+}
+
+// It will not be released: the caller ends it.
+void Queue::stop_waiting(Command& command) {
+  command.held.cancel();
+  count_wait(command);
 }
 
 }  // namespace mrpool::nvmf_target

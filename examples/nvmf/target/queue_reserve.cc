@@ -84,7 +84,7 @@ void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
     if (command.sqe.nsid != nsid || command.purpose != Purpose::kIo) continue;
     switch (command.stage) {
       case Stage::kHeld:
-        command.held.cancel();
+        stop_waiting(command);
         respond(command, Status::kPreempted);
         break;
       case Stage::kStaging:

@@ -64,7 +64,7 @@ TEST_F(Qos, AnAbortEndsAHeldTask) {
   EXPECT_EQ(connection.active(), 0u);
 }
 
-TEST_F(Qos, ALimitThatGoesReleasesHeldTasks) {
+TEST_F(Qos, RemovingTheLimitReleasesHeldTasks) {
   limit_unit();
   Connection& connection = log_in();
   EXPECT_TRUE(read(connection));
@@ -78,7 +78,7 @@ TEST_F(Qos, ALimitThatGoesReleasesHeldTasks) {
   EXPECT_TRUE(link.out.empty()) << "the initiator is told nothing";
 }
 
-TEST_F(Qos, AUnitThatGoesReleasesHeldTasks) {
+TEST_F(Qos, RemovingTheUnitReleasesHeldTasks) {
   limit_unit();
   Connection& connection = log_in();
   EXPECT_TRUE(read(connection));
@@ -97,7 +97,88 @@ TEST_F(Qos, AnInitiatorHasALimitOfItsOwn) {
   EXPECT_TRUE(answered());
 }
 
-TEST_F(Qos, AConnectionEndsWithHeldTasks) {
+// What was allowed when the task came may no longer be when it is released.
+TEST_F(Qos, AHeldTaskConflictsWithALaterReservation) {
+  limit_unit();
+  Connection& connection = log_in();
+  Connection& other = log_in({}, false, /*port=*/2);
+  cmd_sn = 2;  // of the first
+  EXPECT_TRUE(read(connection));
+  EXPECT_FALSE(read(connection));
+  cmd_sn = 2;
+  reserve_out(other, 0, 0, 0x77);
+  reserve_out(other, 1, 0x77, 0, /*exclusive access=*/3);
+  ASSERT_TRUE(apply({"ram:1MiB"}).ok());
+  ASSERT_TRUE(answered());
+  EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status,
+            uint8_t(scsi::Status::kReservationConflict));
+  settle(connection);
+  EXPECT_EQ(connection.active(), 0u);
+}
+
+// The store has another block size now.
+TEST_F(Qos, AHeldTaskReportsThatItsUnitWasReplaced) {
+  limit_unit();
+  Connection& connection = log_in();
+  EXPECT_TRUE(read(connection));
+  EXPECT_FALSE(read(connection));
+  ASSERT_TRUE(apply({"ram:1MiB,bs=4096"}).ok());
+  ASSERT_TRUE(answered());
+  const auto answer = take();
+  EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(answer)).status,
+            uint8_t(scsi::Status::kCheckCondition));
+  const auto sense = data(answer);
+  ASSERT_GE(sense.size(), 2u);
+  const auto got =
+      scsi::decode_sense({reinterpret_cast<const uint8_t*>(sense.data()) + 2, sense.size() - 2});
+  ASSERT_TRUE(got.has_value());
+  EXPECT_EQ(got->key, scsi::SenseKey::kUnitAttention);
+  settle(connection);
+  EXPECT_EQ(connection.active(), 0u);
+}
+
+TEST_F(Qos, ResetAndLogoutEndHeldTasks) {
+  limit_unit();
+  Connection& connection = log_in();
+  EXPECT_TRUE(read(connection));
+  EXPECT_FALSE(read(connection));
+  EXPECT_FALSE(read(connection));
+  deliver(connection,
+          iscsi::TaskRequest{.function = iscsi::TaskFunction::kLogicalUnitReset, .task_tag = 900});
+  ASSERT_TRUE(answered());
+  EXPECT_EQ(iscsi::TaskResponse::decode(bhs(take())).response, iscsi::TaskResponse::kComplete);
+  EXPECT_TRUE(connection.idle());
+  EXPECT_EQ(attention(connection, 0), scsi::kDeviceReset);
+  EXPECT_FALSE(read(connection));
+  deliver(connection, iscsi::LogoutRequest{.immediate = true, .task_tag = 77});
+  ASSERT_TRUE(answered());
+  EXPECT_EQ(op(take()), iscsi::Op::kLogoutResponse);
+  EXPECT_TRUE(connection.idle());
+}
+
+// Reads and writes have limits of their own; VERIFY reads, COMPARE AND WRITE does both.
+TEST_F(Qos, BytesCountByTheirDirection) {
+  ASSERT_TRUE(apply({"ram:1MiB,r_mbytes_per_sec=1,qos_burst_ms=4"}).ok());  // 8 blocks at once
+  Connection& connection = log_in();
+  EXPECT_TRUE(read(connection));
+  EXPECT_FALSE(read(connection));
+  auto write = scsi(write10(0, 8), kBytes, true);
+  deliver(connection, write, {}, kWriteKey);
+  fetch_all(connection);
+  ASSERT_FALSE(link.out.empty()) << "a write does not wait for reads";
+  EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+  ASSERT_TRUE(answered());
+  take();
+  settle(connection);
+  // The bucket is empty again.
+  deliver(connection, scsi({0x2f, 0, 0, 0, 0, 0, 0, 0, 8}));  // VERIFY of the medium
+  EXPECT_TRUE(link.out.empty());
+  ASSERT_TRUE(answered());
+  EXPECT_EQ(iscsi::ScsiResponse::decode(bhs(take())).status, 0);
+  settle(connection);
+}
+
+TEST_F(Qos, ClosingTheConnectionEndsHeldTasks) {
   limit_unit();
   Connection& connection = log_in();
   EXPECT_TRUE(read(connection));

@@ -66,7 +66,7 @@ TEST(Qos, ServesTheRateOfBytes) {
 }
 
 // Two worth a second; the others wait without staging memory and MRs.
-TEST(Qos, WhatIsHeldBackHoldsNothing) {
+TEST(Qos, HeldCommandsUseNoStagingMemoryAndNoMr) {
   World world;
   world.limits = {{.rw_ios_per_sec = 1}};
   world.serve({"ram:8MiB", "ram:8MiB"});
@@ -92,7 +92,7 @@ TEST(Qos, WhatIsHeldBackHoldsNothing) {
   EXPECT_EQ(seen.targets.at(0).units.at(1).io.throttled, 0u);
 }
 
-TEST(Qos, AHeldCommandIsAbortedAtOnce) {
+TEST(Qos, AnAbortEndsAHeldCommandImmediately) {
   World world;
   world.limits = {{.rw_ios_per_sec = 1}};
   world.serve({"ram:8MiB"});
@@ -112,7 +112,7 @@ TEST(Qos, AHeldCommandIsAbortedAtOnce) {
   EXPECT_LT(world.reactor.now(), seconds(4));
 }
 
-TEST(Qos, AConnectionThatEndsLeavesTheOthers) {
+TEST(Qos, HeldCommandsOfAClosedConnectionDoNotDelayOthers) {
   World world;
   world.limits = {{.rw_ios_per_sec = 10}};
   world.serve({"ram:8MiB"});
@@ -130,7 +130,7 @@ TEST(Qos, AConnectionThatEndsLeavesTheOthers) {
   EXPECT_LT(world.reactor.now() - before, milliseconds(800));
 }
 
-TEST(Qos, ALimitChangesWhileCommandsWait) {
+TEST(Qos, HeldCommandsFollowAChangedLimit) {
   World world;
   world.limits = {{.rw_ios_per_sec = 1}};
   world.serve({"ram:8MiB"});
@@ -157,7 +157,7 @@ TEST(Qos, ALimitChangesWhileCommandsWait) {
   EXPECT_TRUE(host.io.connected());
 }
 
-TEST(Qos, AHeldCommandMeetsTheNamespaceThatIsThereLater) {
+TEST(Qos, AHeldCommandOfAReplacedStoreIsRefused) {
   World world;
   world.limits = {{.rw_ios_per_sec = 1}};
   world.serve({"ram:8MiB"});
@@ -169,6 +169,146 @@ TEST(Qos, AHeldCommandMeetsTheNamespaceThatIsThereLater) {
   world.limits.clear();
   world.serve({"null:1MiB"});  // another store
   EXPECT_STATUS(host.io.wait(late.command_id).status(), dnr(Status::kInvalidNamespace));
+}
+
+// Of the first namespace.
+metrics::IoTotals totals(World& world) {
+  metrics::Snapshot seen;
+  world.service().observe(seen);
+  return seen.targets.at(0).units.at(0).io;
+}
+
+double seconds_held(World& world) { return double(totals(world).throttled_ns) / 1e9; }
+
+// However a wait ends, its time counts; and a command counts once.
+TEST(Qos, MetricsCountEveryWait) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  EXPECT_STATUS(host.io.execute(host.io.io(IoOpcode::kRead, 0, 1)).status(), Status::kSuccess);
+  std::vector<nvme::Sqe> commands;
+  for (int i = 0; i < 4; ++i) {
+    commands.push_back(host.io.io(IoOpcode::kRead, 0, 1));
+    host.io.submit(commands.back());
+  }
+  world.run_for(milliseconds(500));
+  const auto cdw10 = uint32_t(1u | uint32_t(commands[3].command_id) << 16);
+  host.admin.execute(host.admin.admin(AdminOpcode::kAbort, cdw10));
+  EXPECT_NEAR(seconds_held(world), 0.5, 0.02) << "aborted";
+  EXPECT_STATUS(host.io.wait(commands[0].command_id).status(), Status::kSuccess);
+  EXPECT_NEAR(seconds_held(world), 1.5, 0.05) << "and released";
+  world.limits.clear();
+  world.serve({"ram:8MiB"});
+  EXPECT_STATUS(host.io.wait(commands[1].command_id).status(), Status::kSuccess);
+  EXPECT_STATUS(host.io.wait(commands[2].command_id).status(), Status::kSuccess);
+  EXPECT_NEAR(seconds_held(world), 3.5, 0.15) << "and both by the end of the limit";
+  EXPECT_EQ(totals(world).throttled, 4u);
+  EXPECT_EQ(totals(world).reads.completed, 4u);
+}
+
+TEST(Qos, TheLimitOfAConnectedHostChanges) {
+  World world;
+  world.serve({"ram:8MiB", "ram:8MiB"});
+  Host host(world), other(world, 32, kOther, 8);
+  const auto read = [](Host& of, uint32_t nsid) {
+    return of.io.execute(of.io.io(IoOpcode::kRead, 0, 1, 0, nsid)).status();
+  };
+  EXPECT_STATUS(read(host, 1), Status::kSuccess);
+  world.host_limits = {{kHostNqn, {.rw_ios_per_sec = 1}}};
+  world.serve({"ram:8MiB", "ram:8MiB"});
+  EXPECT_STATUS(read(host, 1), Status::kSuccess);
+  // The limit is that of all namespaces together, and of this host alone.
+  const nvme::Sqe held = host.io.io(IoOpcode::kRead, 0, 1, 0, 2);
+  host.io.submit(held);
+  const Nanoseconds before = world.reactor.now();
+  for (int i = 0; i < 100; ++i) EXPECT_STATUS(read(other, 2), Status::kSuccess);
+  EXPECT_LT(world.reactor.now() - before, milliseconds(100));
+  EXPECT_FALSE(host.io.answers.contains(held.command_id));
+  world.host_limits.clear();
+  world.serve({"ram:8MiB", "ram:8MiB"});
+  EXPECT_STATUS(host.io.wait(held.command_id).status(), Status::kSuccess);
+  EXPECT_LT(world.reactor.now() - before, milliseconds(300));
+  EXPECT_TRUE(host.io.connected());
+}
+
+// First the host's own limit, then that of the store.
+TEST(Qos, HostAndStoreLimitsBothApply) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 500}};
+  world.host_limits = {{kHostNqn, {.rw_ios_per_sec = 100}}, {"*", {.rw_ios_per_sec = 2000}}};
+  world.serve({"ram:8MiB"});
+  Host host(world), other(world, 32, kOther, 8);
+  Load slow(host.io, IoOpcode::kRead, 1, 16);
+  Load fast(other.io, IoOpcode::kRead, 1, 16);
+  run(world, {&slow, &fast}, seconds(1));
+  EXPECT_NEAR(double(slow.done), 100, 5);
+  EXPECT_NEAR(double(slow.done + fast.done), 505, 10);
+}
+
+// One that is not limited, and another store of the same thread: a flood that a limit holds back
+// costs it nothing.
+TEST(Qos, AHeldFloodDoesNotDelayOtherHosts) {
+  const auto latency = [](bool flooded) {
+    World world;
+    world.host_limits = {{kHostNqn, {.rw_mbytes_per_sec = 1}}};
+    world.serve({"ram:8MiB"});
+    Host flood(world, 128), honest(world, 32, kOther, 8);
+    std::unique_ptr<Load> load;
+    if (flooded) load = std::make_unique<Load>(flood.io, IoOpcode::kWrite, 32, 120);
+    world.run_for(seconds(1));
+    const Nanoseconds before = world.reactor.now();
+    for (int i = 0; i < 200; ++i) {
+      EXPECT_STATUS(honest.io.execute(honest.io.io(IoOpcode::kRead, 0, 1)).status(),
+                    Status::kSuccess);
+    }
+    return (world.reactor.now() - before).count() / 200;
+  };
+  EXPECT_LT(double(latency(true)), 1.2 * double(latency(false)));
+}
+
+TEST(Qos, TheServiceStopsWithHeldCommands) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  for (int i = 0; i < 20; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 4));
+  world.run_for(milliseconds(10));
+  const Nanoseconds before = world.reactor.now();
+  world.stop();
+  EXPECT_TRUE(host.io.wait_down());
+  EXPECT_LT(world.reactor.now() - before, seconds(3)) << "it does not serve them first";
+}
+
+TEST(Qos, DeletingAQueueEndsItsHeldCommands) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  for (int i = 0; i < 20; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 4));
+  world.run_for(milliseconds(10));
+  nvme::PropertyCommand disconnect;
+  disconnect.type = nvme::FabricsType::kDisconnect;
+  disconnect.command_id = host.io.next_id++;
+  EXPECT_STATUS(host.io.execute(disconnect).status(), Status::kSuccess);
+  EXPECT_TRUE(host.io.wait_down());
+  EXPECT_STATUS(host.admin.execute(host.admin.admin(AdminOpcode::kKeepAlive)).status(),
+                Status::kSuccess);
+}
+
+TEST(Qos, RemovingANamespaceEndsItsHeldCommands) {
+  World world;
+  world.limits = {{}, {.rw_ios_per_sec = 1}};
+  world.serve({"ram:8MiB,name=one", "ram:8MiB,name=two"});
+  Host host(world);
+  host.io.order.clear();
+  for (int i = 0; i < 20; ++i) host.io.submit(host.io.io(IoOpcode::kWrite, 0, 4, 0, 2));
+  world.run_for(milliseconds(10));
+  world.serve({"ram:8MiB,name=one"});
+  world.run_for(milliseconds(200));
+  ASSERT_EQ(host.io.order.size(), 20u);
+  EXPECT_STATUS(host.io.order.back().status(), dnr(Status::kInvalidNamespace));
+  EXPECT_EQ(totals(world).throttled, 0u) << "of the other namespace";
 }
 
 // A flood with a deep queue and large commands, and a host with a few small ones.

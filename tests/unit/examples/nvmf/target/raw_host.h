@@ -72,6 +72,7 @@ class World {
     SubsystemConfig subsystem;
     subsystem.nqn = kSubsystem;
     subsystem.ana = ana_;
+    subsystem.host_limits = host_limits;
     for (const std::string& spec : specs) {
       NamespaceConfig ns;
       ns.storage = spec;
@@ -122,6 +123,7 @@ class World {
   std::unique_ptr<Pd> pd;
   std::vector<Uuid> uuids;                 // of the namespaces that are served next; none: derived
   std::vector<engine::RateLimits> limits;  // likewise; none: no limits
+  engine::HostLimitMap host_limits;
 
  private:
   std::shared_ptr<Device> target_device_ = uiwarp::make_device({.seed = 12}, network);

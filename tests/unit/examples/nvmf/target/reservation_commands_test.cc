@@ -21,6 +21,7 @@ class ReservationCommands : public ::testing::Test {
       options.keep_state_at_once = true;
     });
     world_->uuids = {Uuid{1}, Uuid{2}};
+    world_->limits = limits_;
     world_->serve({"ram:1MiB,name=one", "ram:1MiB,name=two"}, true);
     alice_ = std::make_unique<Host>(*world_, 32, kHostNqn, 1);
     bob_ = std::make_unique<Host>(*world_, 32, kBobNqn, 2);
@@ -89,6 +90,7 @@ class ReservationCommands : public ::testing::Test {
   }
 
   std::string state_dir_;
+  std::vector<engine::RateLimits> limits_;
   std::unique_ptr<World> world_;
   std::unique_ptr<Host> alice_, bob_;
 };
@@ -275,6 +277,29 @@ TEST_F(ReservationCommands, PreemptAndAbortOfAHungWrite) {
   EXPECT_STATUS(alice_->io.execute(alice_->io.io(IoOpcode::kRead, 0, 1, 8192)).status(),
                 Status::kSuccess);
   EXPECT_TRUE(alice_->io.holds(8192, 4096, 2));
+}
+
+// What a limit holds back has not begun: it ends at once, or meets the reservation when its turn
+// comes.
+TEST_F(ReservationCommands, HeldCommandsArePreemptedOrConflict) {
+  limits_ = {{.rw_ios_per_sec = 1}};
+  serve();
+  register_both();
+  EXPECT_STATUS(io(*bob_, IoOpcode::kWrite), Status::kSuccess);
+  const nvme::Sqe first = bob_->io.io(IoOpcode::kWrite, 0, 1);
+  bob_->io.submit(first);
+  world_->run_for(milliseconds(1));
+  const Nanoseconds began = world_->reactor.now();
+  EXPECT_STATUS(run(*alice_, IoOpcode::kReservationAcquire, 2 | kWriteExclusive << 8, 0xa, 0xb),
+                Status::kSuccess)
+      << "it is not held back itself";
+  EXPECT_STATUS(bob_->io.wait(first.command_id).status(), Status::kPreempted);
+  const nvme::Sqe second = bob_->io.io(IoOpcode::kWrite, 0, 1);
+  bob_->io.submit(second);
+  world_->run_for(milliseconds(1));
+  acquire(*alice_, 0xa, kWriteExclusive);
+  EXPECT_LT(world_->reactor.now() - began, milliseconds(500));
+  EXPECT_STATUS(bob_->io.wait(second.command_id).status(), dnr(Status::kReservationConflict));
 }
 
 TEST_F(ReservationCommands, AHostThatLeavesWhileItWaitsIsForgotten) {
