@@ -474,6 +474,11 @@ class Nvme(ControlTest):
             client.call("nvmf_subsystem_add_ns", nqn=NQN, namespace=space)
         client.call("nvmf_subsystem_add_listener", nqn=NQN, listen_address=address(free_port()))
         client.call("nvmf_discovery_add_referral", address=address(4420, "10.0.0.9"))
+        client.call("bdev_set_qos_limit", name="Malloc0", rw_ios_per_sec=1500, qos_burst_ms=20)
+        client.call("bdev_set_qos_limit", name=f"{NQN}/2", w_mbytes_per_sec=3)
+        for host, limit in ((NQN + ":host", 7000), ("*", 900)):
+            client.call("mrpool_nvmf_subsystem_host_set_qos_limit", nqn=NQN, host=host,
+                        rw_ios_per_sec=limit)
         return self.state(client)
 
     def state(self, client):
@@ -484,7 +489,9 @@ class Nvme(ControlTest):
             for space in subsystem.get("namespaces", []):
                 if space["bdev_name"].startswith("nqn"):
                     del space["uuid"], space["nguid"]  # memory without a name
-        return (subsystems, sorted(each["name"] for each in client.call("bdev_get_bdevs")),
+        stores = [(each["name"], each["assigned_rate_limits"])
+                  for each in client.call("bdev_get_bdevs")]
+        return (subsystems, sorted(stores, key=lambda store: store[0]),
                 client.call("nvmf_discovery_get_referrals"))
 
     def test_a_restart_serves_what_was_saved(self):
@@ -526,6 +533,53 @@ class Nvme(ControlTest):
         for call in calls:
             client.call(call["method"], **call["params"])
         self.assertEqual(self.state(client), state)
+
+    def test_limits_of_a_configuration_that_spdk_saved(self):
+        """SPDK saves the limits that are set, by its own names, after the store."""
+        target, client = self.begin()
+        for method, params in (
+                ("bdev_malloc_create", {"name": "Malloc0", "num_blocks": 256, "block_size": 4096}),
+                ("bdev_set_qos_limit", {"name": "Malloc0", "rw_ios_per_sec": 20000,
+                                        "rw_mbytes_per_sec": 100, "r_mbytes_per_sec": 80,
+                                        "w_mbytes_per_sec": 40}),
+                ("nvmf_create_subsystem", {"nqn": NQN, "allow_any_host": True}),
+                ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "Malloc0"}})):
+            client.call(method, **params)
+        store, = client.call("bdev_get_bdevs")
+        self.assertEqual(store["assigned_rate_limits"],
+                         {"rw_ios_per_sec": 20000, "rw_mbytes_per_sec": 100,
+                          "r_mbytes_per_sec": 80, "w_mbytes_per_sec": 40, "qos_burst_ms": 10})
+        # By its UUID, and what is not given stays.
+        client.call("bdev_set_qos_limit", name=store["uuid"], rw_mbytes_per_sec=0)
+        store, = client.call("bdev_get_bdevs")
+        self.assertEqual(store["assigned_rate_limits"]["rw_mbytes_per_sec"], 0)
+        self.assertEqual(store["assigned_rate_limits"]["rw_ios_per_sec"], 20000)
+        for wrong, said in (({"name": "nothing", "rw_ios_per_sec": 1}, 'no store "nothing"'),
+                            ({"name": "Malloc0"}, "give at least one of rw_ios_per_sec"),
+                            ({"name": "Malloc0", "rw_ios_per_sec": -1}, "rw_ios_per_sec"),
+                            ({"name": "Malloc0", "w_mbytes_per_sec": 1000001}, "1000000"),
+                            ({"name": "Malloc0", "rw_ios_per_second": 1}, "rw_ios_per_second")):
+            with self.assertRaisesRegex(RpcError, said):
+                client.call("bdev_set_qos_limit", **wrong)
+        with self.assertRaisesRegex(RpcError, "no-nqn"):
+            client.call("mrpool_nvmf_subsystem_host_set_qos_limit", nqn=NQN, host="no-nqn",
+                        rw_ios_per_sec=5)
+        client.call("save_config", write=True)
+        self.assertIn("nothing changed", target.reload())
+
+    def test_the_daemon_stops_while_commands_are_held(self):
+        target, client = self.begin()
+        client.call("bdev_malloc_create", name="slow", num_blocks=256, block_size=4096)
+        client.call("bdev_set_qos_limit", name="slow", rw_ios_per_sec=1)
+        client.call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True)
+        client.call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "slow"})
+        load = self.start("perf", target, *self.name, "--rw", "randread", "--bs", "4k",
+                          "--iodepth", "16", "--time_based", "--runtime", "600", "--eta", "always")
+        self.addCleanup(load.kill)
+        load.stderr.readline()
+        self.assertEqual(target.stop(), 0)
+        load.kill()
+        load.communicate()
 
     def test_the_file_wins_at_a_reload(self):
         target, client = self.begin()
