@@ -1,12 +1,11 @@
-"""Limits of the rate: what a host gets next to the limit that is set, and what an honest host keeps
-next to one that floods the same store.
+"""Limits of the rate: what a host gets next to the limit that is set, what an honest host keeps
+next to one that floods the same store, and how long a host without limits waits beside a flood.
 
 The honest host keeps 32 writes of 4 KiB under way, the flood 128 of 64 KiB in 4 jobs. Without a
-limit, the honest host's share is what the target's thread and the machine leave it.
+limit, the honest host's share is what the target's thread and the machine leave it. The neighbour
+reads 4 KiB of another store, one at a time.
 """
 import json
-import os
-import shlex
 import subprocess
 
 from lib.daemon import NQN, Target, perf
@@ -28,6 +27,12 @@ SHARED = {
     "5000 IOPS": (6, "rw_ios_per_sec=5000"),
     "no limit": (7, ""),
 }
+# name → (nsid, options of the storage): what the flood writes to while the neighbour reads.
+FLOODED = {
+    "a flood held to 100 MiB/s": (8, "w_mbytes_per_sec=100"),
+    "a flood without a limit": (7, ""),
+}
+NEIGHBOUR = 9
 
 
 def rate(job, rw, kind):
@@ -45,14 +50,19 @@ def alone(group, target, name):
     group.sample(f"limit:{name}", limit, "/s")
 
 
+def flood_of(group, target, nsid, seconds):
+    """The command of a host that floods a store."""
+    return group.command("mrpool-nvmf", "perf", target.address, "--subnqn", NQN, "--nsid", nsid,
+                         "--rw", "randwrite", "--bs", "64k", "--iodepth", 32, "--numjobs", 4,
+                         "--host-nqn", "nqn.2026-11.org.mrpool:flood", "--group_reporting",
+                         "--output-format", "json", "--eta", "never", "--time_based", "--runtime",
+                         f"{seconds}s")
+
+
 def beside(group, target, name):
     nsid = SHARED[name][0]
     seconds = 2 if group.quick else 4
-    flood = group.command("mrpool-nvmf", "perf", target.address, "--subnqn", NQN, "--nsid", nsid,
-                          "--rw", "randwrite", "--bs", "64k", "--iodepth", 32, "--numjobs", 4,
-                          "--host-nqn", "nqn.2026-11.org.mrpool:flood", "--group_reporting",
-                          "--output-format", "json", "--eta", "never", "--time_based", "--runtime",
-                          f"{seconds + 2}s")
+    flood = flood_of(group, target, nsid, seconds + 2)
     with subprocess.Popen(["taskset", "-c", "1", *flood], stdout=subprocess.PIPE, text=True) as other:
         job, argv = perf(group, target, nsid, "--rw", "randwrite", "--bs", "4k", "--iodepth", 32,
                          "--time_based", "--runtime", f"{seconds}s", "--ramp_time", "1s", spin=False)
@@ -61,8 +71,7 @@ def beside(group, target, name):
     kind = "iops" if "IOPS" in name else "bw"
     honest = rate(job, "randwrite", kind)
     group.sample(f"honest:{name}", honest, "/s", argv)
-    group.sample(f"flood:{name}", rate({"write": flooded}, "randwrite", kind), "/s",
-                 shlex.split(shlex.join(flood)))
+    group.sample(f"flood:{name}", rate({"write": flooded}, "randwrite", kind), "/s", flood)
     if name != "no limit":
         limit = 5000 if kind == "iops" else 100 * MIB
         group.sample(f"half:{name}", limit / 2, "/s")
@@ -70,13 +79,30 @@ def beside(group, target, name):
         group.sample(f"all:{name}", honest + rate({"write": flooded}, "randwrite", kind), "/s")
 
 
+def neighbour(group, target, name):
+    """The latency of a host without limits, alone (None) or beside a flood of another store."""
+    seconds = 1 if group.quick else 3
+    flood = [] if name is None else ["taskset", "-c", "1",
+                                     *flood_of(group, target, FLOODED[name][0], seconds + 2)]
+    with subprocess.Popen(flood or ["true"], stdout=subprocess.DEVNULL) as other:
+        job, argv = perf(group, target, NEIGHBOUR, "--rw", "randread", "--bs", "4k", "--iodepth", 1,
+                         "--time_based", "--runtime", f"{seconds}s", "--ramp_time", "1s", spin=False)
+        other.wait(timeout=120)
+    percentiles = job["read"]["clat_ns"]["percentile"]
+    for percent in (50, 99):
+        group.sample(f"neighbour p{percent}:{name or 'alone'}", percentiles[f"{percent:.6f}"], "ns",
+                     argv)
+
+
 def measure(group):
-    stores = [options for _, options, *_ in (*LIMITS.values(), *SHARED.values())]
-    storage = [f"null:64MiB,nsid={i + 1}" + (f",{options}" if options else "")
-               for i, options in enumerate(stores)]
+    stores = dict(store[:2] for store in (*LIMITS.values(), *SHARED.values(), *FLOODED.values(),
+                                          (NEIGHBOUR, "")))
+    storage = [f"null:64MiB,nsid={nsid}" + (f",{options}" if options else "")
+               for nsid, options in stores.items()]
     with Target(group, *storage, options=()) as target:
         jobs = [lambda n=name: alone(group, target, n) for name in LIMITS]
         jobs += [lambda n=name: beside(group, target, n) for name in SHARED]
+        jobs += [lambda n=name: neighbour(group, target, n) for name in (None, *FLOODED)]
         group.in_rounds(jobs)
     for name in LIMITS:
         # Two rows: not above the limit, and not below it by more than 5 %.
@@ -91,5 +117,12 @@ def measure(group):
             group.row(f"{name} shared: honest host / half of the limit", f"honest:{name}",
                       f"half:{name}", 0.9, at_most=False)
         group.panel(f"{name}, shared", [f"honest:{name}", f"flood:{name}"])
+    for percent in (50, 99):
+        for name in FLOODED:
+            group.row(f"neighbour beside {name}: p{percent} / alone",
+                      f"neighbour p{percent}:{name}", f"neighbour p{percent}:alone")
+        group.panel(f"neighbour, p{percent}",
+                    [f"neighbour p{percent}:{name}" for name in ("alone", *FLOODED)])
     group.notes.append("one thread of the target on core 0, hosts on core 1; null stores; the honest "
-                       "host writes 4 KiB at depth 32, the flood 64 KiB at depth 128")
+                       "host writes 4 KiB at depth 32, the flood 64 KiB at depth 128, the neighbour "
+                       "reads 4 KiB at depth 1")
