@@ -156,6 +156,7 @@ struct Command : engine::Exchange {
   engine::Receive* kept = nullptr;  // has the data that the storage still reads
 
   Held held;
+  uint64_t paid = 0;                      // bytes of a Copy that have been counted
   Nanoseconds waits_since{};              // while it is held
   engine::IoAccount* waits_at = nullptr;  // owned by the queue; not null: it was held
   Claim staging;

@@ -589,6 +589,7 @@ void Queue::finish(Command& command) {
   command.preempted = false;
   command.passed = 0;
   command.waits_at = nullptr;
+  command.paid = 0;
   command.fences.clear();
   command.gather = nullptr;
   command.receive = nullptr;

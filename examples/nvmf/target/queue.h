@@ -169,6 +169,9 @@ class Queue final : public engine::Session {
   // Limits: queue_limits.cc.
   void take_limits(Handle& handle, const Namespace& ns);
   bool held_back(Command& command, const Namespace& ns);
+  bool held_back(Command& command, const Namespace& ns, const engine::IoCost& cost);
+  bool pair_held_back(Command& write);
+  bool copy_held_back(Command& command);
   void released(Command& command);
   void stop_waiting(Command& command);
   void count_wait(Command& command);

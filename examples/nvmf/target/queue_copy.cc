@@ -18,6 +18,8 @@ void Queue::start_copy(Command& command) {
   const storage::Geometry& geometry = command.channel->volume->geometry();
   const Status planned = plan_copied(command.sqe, host_data(command, 0), geometry, plan);
   if (!ok(planned)) return respond(command, planned);
+  if (copy_held_back(command)) [[unlikely]]
+    return;
   // As after a part of no bytes.
   command.io.op = storage::Op::kWrite;
   command.io.length = 0;

@@ -60,6 +60,8 @@ void Queue::pair(Command& compare, Command& write) {
   if (write.plan.length > kMaxFused) {
     return respond(compare, with_dnr(Status::kAtomicWriteUnitExceeded));
   }
+  if (pair_held_back(write)) [[unlikely]]
+    return;
   compare.data_at = kExpectedAt;
   write.read_back = kStoredAt;
   write.data_at = kWrittenAt;

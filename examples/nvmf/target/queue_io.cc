@@ -118,11 +118,8 @@ void Queue::dispatch_io(Command& command) {
     return dispatch_fused(command);
   if (const Status s = plan(command); !ok(s)) return respond(command, s);
   if (command.plan.ns == nullptr) return next_flush(command);
-  const Namespace& ns = *command.plan.ns;
-  if (handles_[size_t(&ns - table_->namespaces.data())].limited && held_back(command, ns))
-      [[unlikely]] {
+  if (held_back(command, *command.plan.ns)) [[unlikely]]
     return;
-  }
   if (!begin(command)) return respond(command, Status::kNamespaceNotReady);
   start_io(command);
 }

@@ -21,8 +21,8 @@ engine::IoCost cost_of(const IoPlan& plan) {
       return {.commands = 1, .read = 0, .written = 0};
     case IoKind::kSimple:
       return {.commands = plan.op == storage::Op::kFlush ? 0u : 1u, .read = 0, .written = 0};
+    case IoKind::kCopy:  // copy_held_back()
     case IoKind::kFormat:
-    case IoKind::kCopy:
     case IoKind::kReserve:
     case IoKind::kReport:
       break;
@@ -48,9 +48,14 @@ void Queue::take_limits(Handle& handle, const Namespace& ns) {
 
 // True: released() follows.
 bool Queue::held_back(Command& command, const Namespace& ns) {
+  if (!handles_[size_t(&ns - table_->namespaces.data())].limited) [[likely]]
+    return false;
+  return held_back(command, ns, cost_of(command.plan));
+}
+
+bool Queue::held_back(Command& command, const Namespace& ns, const engine::IoCost& cost) {
   const Handle& handle = handles_[size_t(&ns - table_->namespaces.data())];
-  const engine::IoCost cost = cost_of(command.plan);
-  if (cost.free()) return false;
+  if (cost.free() || !handle.limited) return false;
   for (; command.passed < kLimits; ++command.passed) {
     engine::Throttle* const limit =
         command.passed == 0 ? handle.host_limit.get() : handle.store_limit.get();
@@ -64,6 +69,27 @@ bool Queue::held_back(Command& command, const Namespace& ns) {
   return false;
 }
 
+// A fused operation waits as a whole: its Write leads.
+bool Queue::pair_held_back(Command& write) {
+  const uint64_t length = write.plan.length;
+  return held_back(write, *write.plan.ns, {.commands = 2, .read = length, .written = length});
+}
+
+// What a Copy costs is known when its ranges are here. If it waits, it gives its memory back, and
+// fetches the ranges again. The host may change them meanwhile: it pays again for longer ones.
+bool Queue::copy_held_back(Command& command) {
+  const Namespace* const ns = table_->find(command.sqe.nsid);
+  if (ns == nullptr) return false;  // it was removed after the command had begun
+  const uint64_t length = command.plan.length;
+  if (length > command.paid) {
+    command.passed = 0;
+    command.paid = length;
+  }
+  if (!held_back(command, *ns, {.commands = 1, .read = length, .written = length})) return false;
+  release(command);
+  return true;
+}
+
 // Its wait is over.
 void Queue::count_wait(Command& command) {
   command.stage = Stage::kFree;
@@ -74,7 +100,8 @@ void Queue::released(Command& command) {
   count_wait(command);
   if (link_.closing()) return finish(command);
   ++command.passed;
-  dispatch_io(command);
+  refresh_namespaces();
+  command.partner != nullptr ? pair(*command.partner, command) : dispatch_io(command);
 }
 
 // It will not be released: the caller ends it.

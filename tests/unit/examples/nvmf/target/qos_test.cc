@@ -311,6 +311,100 @@ TEST(Qos, RemovingANamespaceEndsItsHeldCommands) {
   EXPECT_EQ(totals(world).throttled, 0u) << "of the other namespace";
 }
 
+// Time from sending the commands until the last answer, in seconds.
+double time_of(World& world, RawQueue& io, const std::vector<nvme::Sqe>& commands) {
+  const Nanoseconds before = world.reactor.now();
+  for (const nvme::Sqe& each : commands) io.submit(each);
+  for (const nvme::Sqe& each : commands) {
+    EXPECT_STATUS(io.wait(each.command_id).status(), Status::kSuccess);
+  }
+  return double((world.reactor.now() - before).count()) / 1e9;
+}
+
+nvme::Sqe verify_of(RawQueue& io, uint32_t blocks) {
+  nvme::Sqe sqe = io.io(IoOpcode::kVerify, 0, blocks);
+  sqe.sgl = SglDescriptor::keyed({}, false);
+  return sqe;
+}
+
+// Of the first 16 blocks; its range is at 3 MiB of the host's memory.
+nvme::Sqe copy_of(RawQueue& io) {
+  constexpr uint64_t kRange = 3 << 20;
+  nvme_copy_range range{};
+  range.nlb = nvme::le(uint16_t{15});
+  std::memcpy(&io.memory[kRange], &range, sizeof range);
+  nvme::Sqe sqe = io.io(IoOpcode::kCopy, 32, 1);
+  sqe.cdw12 = uint32_t{0};
+  sqe.sgl = SglDescriptor::keyed(io.buffer(kRange, sizeof range), false);
+  return sqe;
+}
+
+std::vector<nvme::Sqe> fused_of(RawQueue& io) {
+  std::vector<nvme::Sqe> pair = {io.io(IoOpcode::kCompare, 0, 1), io.io(IoOpcode::kWrite, 0, 1)};
+  for (int i = 0; i < 2; ++i) pair[size_t(i)].flags = uint8_t(pair[size_t(i)].flags | (i + 1));
+  return pair;
+}
+
+// Verify counts what it reads, Copy what it reads and again what it writes.
+TEST(Qos, VerifyAndCopyCountTheirBytes) {
+  World world;
+  world.limits = {{.rw_mbytes_per_sec = 1, .burst_ms = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  EXPECT_NEAR(time_of(world, host.io, {verify_of(host.io, 16)}), 1.0 / 16, 0.01);
+  world.run_for(milliseconds(100));
+  EXPECT_NEAR(time_of(world, host.io, {copy_of(host.io)}), 2.0 / 16, 0.01);
+  EXPECT_EQ(totals(world).throttled, 2u);
+}
+
+// A Copy that waits has no memory, and pays for the ranges that it copies, not for earlier ones.
+TEST(Qos, AHeldCopyHoldsNothing) {
+  World world;
+  world.limits = {{.w_mbytes_per_sec = 1, .burst_ms = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  const Nanoseconds before = world.reactor.now();
+  nvme::Sqe copy = copy_of(host.io);
+  host.io.submit(copy);
+  world.run_for(milliseconds(10));
+  EXPECT_EQ(world.service().engine().worker(0).staging().in_use(), 0u);
+  nvme_copy_range range{};
+  range.nlb = nvme::le(uint16_t{31});
+  std::memcpy(&host.io.memory[3 << 20], &range, sizeof range);
+  EXPECT_STATUS(host.io.wait(copy.command_id).status(), Status::kSuccess);
+  EXPECT_GT(world.reactor.now() - before, milliseconds(120));
+  // Its end while it waits.
+  copy = copy_of(host.io);
+  host.io.submit(copy);
+  world.run_for(milliseconds(10));
+  const auto cdw10 = uint32_t(1u | uint32_t(copy.command_id) << 16);
+  host.admin.execute(host.admin.admin(AdminOpcode::kAbort, cdw10));
+  EXPECT_STATUS(host.io.wait(copy.command_id).status(), Status::kAbortRequested);
+  host.io.submit(copy_of(host.io));
+  world.run_for(milliseconds(10));
+}
+
+// Compare and Write waits for both commands at once, and ends as a whole.
+TEST(Qos, AFusedOperationIsHeldAsAWhole) {
+  World world;
+  world.limits = {{.rw_ios_per_sec = 10, .burst_ms = 1}};
+  world.serve({"ram:8MiB"});
+  Host host(world);
+  host.io.fill(0, 4096, 0);  // as the store
+  EXPECT_NEAR(time_of(world, host.io, fused_of(host.io)), 0.1, 0.02) << "two commands";
+  EXPECT_EQ(totals(world).throttled, 1u);
+  std::vector<nvme::Sqe> pair = fused_of(host.io);
+  for (const nvme::Sqe& each : pair) host.io.submit(each);
+  world.run_for(milliseconds(10));
+  const auto cdw10 = uint32_t(1u | uint32_t(pair[1].command_id) << 16);
+  host.admin.execute(host.admin.admin(AdminOpcode::kAbort, cdw10));
+  EXPECT_STATUS(host.io.wait(pair[0].command_id).status(), Status::kFailedFused);
+  EXPECT_STATUS(host.io.wait(pair[1].command_id).status(), Status::kAbortRequested);
+  // And by the end of the connection.
+  for (const nvme::Sqe& each : fused_of(host.io)) host.io.submit(each);
+  world.run_for(milliseconds(10));
+}
+
 // A flood with a deep queue and large commands, and a host with a few small ones.
 TEST(Qos, HostsShareALimitOfBytes) {
   World world;
