@@ -26,6 +26,7 @@ struct Words {
   std::string storage;
   std::vector<std::string> storages;
   std::vector<std::string> initiators;
+  std::string state;
   std::optional<uint32_t> lun;
 };
 
@@ -76,9 +77,10 @@ absl::Status print_targets(Conversation& conversation) {
 absl::Status print_luns(Conversation& conversation, const std::string& name) {
   const auto target = target_of(conversation, name);
   if (!target.ok()) return target.status();
-  Table table({">LUN", "STORE"});
+  Table table({">LUN", "STORE", ">GROUP", "STATE"});
   for (const json::value& each : list(*target, "luns")) {
-    table.row({shown(each, "lun_id"), shown(each, "bdev_name")});
+    table.row({shown(each, "lun_id"), shown(each, "bdev_name"), shown(each, "alua_group"),
+               shown(each, "alua_state")});
   }
   return conversation.print(list(*target, "luns"), table.text());
 }
@@ -146,6 +148,27 @@ absl::Status add_lun(Conversation& conversation, const Words& words) {
   return conversation.change("iscsi_target_node_add_lun", parameters, "added " + what);
 }
 
+absl::Status check_state(std::string_view text) {
+  constexpr std::string_view kStates[] = {"optimized", "non_optimized", "standby", "unavailable",
+                                          "transitioning"};
+  if (std::ranges::find(kStates, text) != std::end(kStates)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "'", std::string(text),
+      "' is not a state; use optimized, non_optimized, standby, unavailable or transitioning"));
+}
+
+absl::Status set_state(Conversation& conversation, const Words& words) {
+  if (words.state.empty()) {
+    return missing(
+        "--state is missing: optimized, non_optimized, standby, unavailable or transitioning");
+  }
+  json::object parameters{{"name", words.target}, {"alua_state", words.state}};
+  if (words.lun) parameters["lun_id"] = *words.lun;
+  return conversation.change(
+      "mrpool_iscsi_target_node_set_alua_state", parameters,
+      absl::StrCat(words.lun ? absl::StrCat("LUN ", *words.lun) : "all LUNs", ": ", words.state));
+}
+
 }  // namespace
 
 void add_targets(Commands& commands) {
@@ -189,7 +212,18 @@ void add_targets(Commands& commands) {
                                    absl::StrCat("removed LUN ", *words->lun));
       });
   end.required("--lun N");
-  for (base::CommandLine* each : {&add, &end}) each->count("lun", "its number", words->lun);
+  base::CommandLine& alua =
+      commands.add("alua-set", "set the ALUA state of LUNs; initiators learn it at once", kKind,
+                   [words](Conversation& conversation) { return set_state(conversation, *words); });
+  alua.required("--state STATE");
+  alua.option("state", "STATE", "optimized, non_optimized, standby, unavailable or transitioning",
+              [words](std::string_view text) {
+                words->state = text;
+                return check_state(text);
+              });
+  for (base::CommandLine* each : {&add, &end, &alua}) {
+    each->count("lun", each == &alua ? "the LUN (default: all)" : "its number", words->lun);
+  }
   base::CommandLine& admit = commands.add(
       "initiator-add", "let an initiator log in", kKind, [words](Conversation& conversation) {
         return change_initiators(conversation, *words, "iscsi_initiator_group_add_initiators",
@@ -209,7 +243,7 @@ void add_targets(Commands& commands) {
                  });
     each->repeatable();
   }
-  for (base::CommandLine* each : {&create, &remove, &show, &add, &end, &admit, &refuse}) {
+  for (base::CommandLine* each : {&create, &remove, &show, &add, &end, &alua, &admit, &refuse}) {
     each->operand("IQN", "the target's name", kIqn, words->target);
   }
 }

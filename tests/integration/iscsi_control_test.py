@@ -68,12 +68,14 @@ class Iscsi(TargetTest):
         node, = self.client.call("iscsi_get_target_nodes", name=DISK)
         self.assertEqual(node, {
             "name": DISK, "alias_name": "disk", "pg_ig_maps": [{"pg_tag": 1, "ig_tag": 1}],
-            "luns": [{"bdev_name": "ram:1MiB,name=disk", "lun_id": 0}], "queue_depth": 128,
+            "luns": [{"bdev_name": "ram:1MiB,name=disk", "lun_id": 0, "alua_group": 1,
+                      "alua_state": "optimized"}], "queue_depth": 128,
             "disable_chap": False, "require_chap": False, "mutual_chap": False, "chap_group": 0,
             "header_digest": False, "data_digest": False})
         self.client.call("iscsi_target_node_add_lun", name=DISK, bdev_name="ram:2MiB,name=more")
         node, = self.client.call("iscsi_get_target_nodes", name=DISK)
-        self.assertEqual(node["luns"][1], {"bdev_name": "ram:2MiB,name=more", "lun_id": 1})
+        self.assertEqual(node["luns"][1], {"bdev_name": "ram:2MiB,name=more", "lun_id": 1,
+                                           "alua_group": 1, "alua_state": "optimized"})
         self.client.call("mrpool_iscsi_target_node_remove_lun", name=DISK, lun_id=1)
         self.client.call("iscsi_delete_target_node", name=DISK)
         self.assertNotEqual(self.login(DISK), 0)
@@ -140,7 +142,15 @@ class Iscsi(TargetTest):
         listed = self.ctl("target", "list")
         self.assertRegex(listed, rf"{DISK} +a disk +2  none +{HOST}")
         self.assertEqual(self.ctl("lun", "list", DISK),
-                         "LUN  STORE\n  0  ram:1MiB,name=a\n  1  ram:1MiB,name=b\n")
+                         "LUN  STORE            GROUP  STATE\n"
+                         "  0  ram:1MiB,name=a      1  optimized\n"
+                         "  1  ram:1MiB,name=b      1  optimized\n")
+        self.assertIn("LUN 1: standby", self.ctl("alua", "set", DISK, "--state", "standby",
+                                                 "--lun", "1"))
+        self.assertIn("ram:1MiB,name=b      1  standby", self.ctl("lun", "list", DISK))
+        self.assertIn("has no LUN 5", self.ctl("alua", "set", DISK, "--state", "standby", "--lun",
+                                               "5", ends_with=3))
+        self.ctl("alua", "set", DISK, "--state", "optimized")
         self.ctl("store", "create", "c", "--storage", "ram:1MiB")
         self.ctl("lun", "add", DISK, "--store", "c", "--lun", "8")
         self.assertRegex(self.ctl("store", "list"), r"c +Malloc disk +1MiB +512 +yes")

@@ -161,6 +161,17 @@ LunConfig read_lun(JsonObject& object) {
       object.refuse(name, std::string(status.message()));
     }
   }
+  object.number("alua_group", lun.alua_group, {});
+  std::string state;
+  object.text("alua_state", state);
+  if (object.has("alua_state")) {
+    const auto parsed = scsi::parse_access_state(state);
+    if (parsed.ok()) {
+      lun.alua_state = *parsed;
+    } else {
+      object.refuse("alua_state", std::string(parsed.status().message()));
+    }
+  }
   check_storage(object, lun);
   return lun;
 }
@@ -171,6 +182,7 @@ TargetConfig read_target(JsonObject& object) {
   object.text("name", target.name);
   target.name = iscsi::normal_iscsi_name(target.name);
   object.text("alias", target.alias);
+  object.number("relative_port", target.relative_port);
   object.entries(
       "luns",
       [&](std::string_view text, uint32_t line) {

@@ -11,11 +11,12 @@
 //    "open_discovery": false,
 //    "stores": [{"name": "Malloc0", "storage": "ram:64MiB"}],
 //    "targets": [{"name": "iqn.2026-11.org.example:disk",
-//                 "alias": "disk",
+//                 "alias": "disk", "relative_port": 1,
 //                 "luns": ["ram:64MiB", "file:/srv/disk.img,direct,lun=7",
 //                          {"storage": "file:/srv/a.img", "lun": 1, "block_size": 4096,
 //                           "serial": "0001", "naa": "3000000000000001",
-//                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001"},
+//                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001",
+//                           "alua_group": 1, "alua_state": "optimized"},
 //                          {"store": "Malloc0", "lun": 2}],
 //                 "chap": "user:secret", "mutual_chap": "user:secret",
 //                 "initiators": ["iqn.2026-11.org.example:host",
@@ -55,6 +56,7 @@
 #include "examples/engine/options.h"
 #include "examples/engine/rate_limits.h"
 #include "examples/protocol/iscsi/login.h"
+#include "examples/protocol/scsi/access.h"
 #include "examples/storage/stores.h"
 #include "examples/storage/uuid.h"
 
@@ -92,7 +94,9 @@ struct LunConfig {
   uint32_t block_size = 0;        // of the storage; 0: the daemon's default
   UnitNames names{};
   engine::RateLimits limits{};  // of `storage`
-  uint32_t line = 0;            // of the file; 0: there is none
+  uint16_t alua_group = 1;         // its target port group
+  scsi::AccessState alua_state{};  // at first
+  uint32_t line = 0;               // of the file; 0: there is none
 };
 // Moves the options that concern the LUN out of `storage`; the rest stays for the storage.
 absl::Status take_own_options(LunConfig& lun);
@@ -102,6 +106,7 @@ const std::string& text_of(const LunConfig& lun);
 struct TargetConfig {
   std::string name{};
   std::string alias{};
+  uint16_t relative_port = 1;  // the identifier of its target port
   std::vector<LunConfig> luns{};
   iscsi::Authentication authentication{};
   AccountFiles files{};

@@ -42,6 +42,7 @@ class Writer {
     json::object to;
     to["name"] = target.name;
     if (!target.alias.empty()) to["alias"] = target.alias;
+    if (target.relative_port != 1) to["relative_port"] = target.relative_port;
     json::array luns;
     for (const LunConfig& each : target.luns) luns.push_back(lun(each));
     to["luns"] = std::move(luns);
@@ -76,6 +77,10 @@ class Writer {
     }
     if (lun.names.uuid != storage::Uuid{}) to["uuid"] = storage::format_uuid(lun.names.uuid);
     engine::write_limits(lun.limits, to);
+    if (lun.alua_group != 1) to["alua_group"] = lun.alua_group;
+    if (lun.alua_state != scsi::AccessState::kOptimized) {
+      to["alua_state"] = json::string(scsi::to_string(lun.alua_state));
+    }
     return to;
   }
 

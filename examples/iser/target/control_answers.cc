@@ -40,7 +40,10 @@ json::object shown_node(const TargetNode& node) {
     maps.push_back(json::object{{"pg_tag", portal}, {"ig_tag", initiator}});
   }
   for (const LunConfig& each : node.target.luns) {
-    luns.push_back(json::object{{"bdev_name", text_of(each)}, {"lun_id", each.lun.value_or(0)}});
+    luns.push_back(json::object{{"bdev_name", text_of(each)},
+                                {"lun_id", each.lun.value_or(0)},
+                                {"alua_group", each.alua_group},
+                                {"alua_state", json::string(scsi::to_string(each.alua_state))}});
   }
   to["pg_ig_maps"] = std::move(maps);
   to["luns"] = std::move(luns);

@@ -159,6 +159,25 @@ void ControlMethods::add_node_parts() {
         }
         return absl::NotFoundError(absl::StrCat(node.target.name, " has no LUN ", number));
       });
+  add("mrpool_iscsi_target_node_set_alua_state",
+      "set how well initiators reach LUNs; they learn it",
+      {required(control::choice(
+           "alua_state", "of the target port group",
+           {std::begin(scsi::kAccessStateNames), std::end(scsi::kAccessStateNames)})),
+       control::number("lun_id", "the LUN; default: all of the target", 0, kMaxLuns - 1)},
+      [](const Given& given, ControlDocument&, TargetNode& node) -> absl::Status {
+        const auto state = scsi::parse_access_state(given.text("alua_state"));
+        if (!state.ok()) return state.status();
+        bool found = false;
+        for (LunConfig& lun : node.target.luns) {
+          if (given.has("lun_id") && lun.lun != given.number("lun_id")) continue;
+          lun.alua_state = *state;
+          found = true;
+        }
+        if (found) return absl::OkStatus();
+        return absl::NotFoundError(
+            absl::StrCat(node.target.name, " has no LUN ", given.number("lun_id")));
+      });
   add("iscsi_target_node_set_auth", "set the accounts of a target", auth_parameters(),
       [](const Given& given, ControlDocument& document, TargetNode& node) {
         const auto auth = auth_of(document, given);

@@ -218,11 +218,6 @@ class Importer {
                   absl::StrCat("LUN ", number, " is not served: ", store.why_not));
         continue;
       }
-      if (store.closed.contains(lun.alua)) {
-        log_.note(ImportWeight::kWider, lun.path,
-                  absl::StrCat("LUN ", number, " would be accessible, which its ALUA group ",
-                               lun.alua, " is not"));
-      }
       const bool read_only = lun.read_only || store.read_only;
       if (read_only && !store.file) {
         log_.note(
@@ -234,6 +229,10 @@ class Importer {
       made.lun = uint16_t(number);
       made.block_size = store.block_size;
       made.names = store.names;
+      if (const auto group = store.groups.find(lun.alua); group != store.groups.end()) {
+        made.alua_group = group->second.id;
+        made.alua_state = group->second.state;
+      }
       made.line = log_.line(lun.path);
       used_.push_back(lun.store);
     }

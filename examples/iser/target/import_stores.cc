@@ -66,17 +66,23 @@ void pass_attributes(ImportObject& attributes) {
 
 void read_groups(ImportObject& object, ImportedStore& store) {
   object.objects("alua_tpgs", [&](ImportObject& group) {
-    // 0 and 1 are the active states; 4 depends on the block.
-    const std::string name = group.text("name"), state = group.text("alua_access_state", "0");
-    if (state != "0" && state != "1") store.closed.insert(name);
-    if (state == "1") {
-      group.note(ImportWeight::kMinor, "alua_access_state", "no path is announced as preferred");
+    const std::string name = group.text("name");
+    ImportedStore::Group& made = store.groups[name];
+    made.id = uint16_t(group.number("tg_pt_gp_id", 0, std::numeric_limits<uint16_t>::max()));
+    const uint64_t number = group.number("alua_access_state", 0, kMax64);
+    if (const auto state = scsi::access_state_of(number)) {
+      made.state = *state;
+    } else {
+      // Depends on the block, or offline.
+      made.state = scsi::AccessState::kUnavailable;
+      group.note(ImportWeight::kLost, "alua_access_state",
+                 "is none of this daemon's: its LUNs are unavailable");
     }
-    group.known({"tg_pt_gp_id", "alua_access_status", "alua_access_type",
-                 "alua_support_active_nonoptimized", "alua_support_active_optimized",
-                 "alua_support_offline", "alua_support_standby", "alua_support_transitioning",
-                 "alua_support_unavailable", "alua_support_lba_dependent", "alua_write_metadata",
-                 "implicit_trans_secs", "nonop_delay_msecs", "preferred", "trans_delay_msecs"});
+    group.known({"alua_access_status", "alua_access_type", "alua_support_active_nonoptimized",
+                 "alua_support_active_optimized", "alua_support_offline", "alua_support_standby",
+                 "alua_support_transitioning", "alua_support_unavailable",
+                 "alua_support_lba_dependent", "alua_write_metadata", "implicit_trans_secs",
+                 "nonop_delay_msecs", "preferred", "trans_delay_msecs"});
   });
 }
 

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -22,7 +21,11 @@ struct ImportedStore {
   bool read_only = false;
   uint32_t block_size = 512;
   UnitNames names;
-  std::set<std::string> closed;  // ALUA groups that are not accessible
+  struct Group {
+    uint16_t id = 0;
+    scsi::AccessState state{};
+  };
+  std::map<std::string, Group> groups;  // ALUA, by name
 };
 
 // By the name with which LUNs refer to them: "/backstores/fileio/disk".

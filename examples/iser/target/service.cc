@@ -119,6 +119,9 @@ void Service::observe(metrics::Snapshot& to) const {
                               .uuid = storage::format_uuid(facts.uuid),
                               .blocks = unit->logical.blocks(),
                               .block_size = facts.block_size});
+      target.access.push_back({.listener = absl::StrCat("LUN ", lun),
+                               .group = facts.port_group,
+                               .state = uint32_t(unit->logical.access())});
     }
   }
   engine::Statistics counters;

@@ -14,6 +14,14 @@
 namespace mrpool::iser_target {
 namespace {
 
+void configure_access(const TargetConfig& target,
+                      const std::map<uint16_t, std::shared_ptr<Unit>>& units) {
+  const std::vector<uint16_t> numbers = lun_numbers(target);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    units.at(numbers[i])->logical.configure_access(target.luns[i].alua_state);
+  }
+}
+
 // Drops the sessions of `target` that `concerned` selects, each on its worker.
 void drop_sessions(Site& site, const std::shared_ptr<Target>& target, std::string why,
                    const std::function<bool(const Connection&)>& concerned) {
@@ -179,17 +187,20 @@ struct Site::Place {
   uint16_t lun;
   const UnitNames& names;
   const std::shared_ptr<storage::Volume>& volume;
+  uint16_t relative_port;
+  uint16_t port_group;
   bool apart;  // another target has a unit of these names
 };
 
 absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& part) {
-  const auto& [number, names, volume, apart] = place;
+  const auto& [number, names, volume, relative_port, port_group, apart] = place;
   const std::string& name = part.target->name();
   const std::shared_ptr<Unit> before = find_unit(names, name);
   if (before != nullptr) {
     const scsi::UnitFacts& facts = before->logical.facts();
     if (before->volume == volume && facts.target_name == name && facts.serial == names.serial &&
-        facts.naa == names.naa) {
+        facts.naa == names.naa && facts.relative_port == relative_port &&
+        facts.port_group == port_group) {
       part.units.emplace(number, before);
       return absl::OkStatus();
     }
@@ -198,6 +209,8 @@ absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& 
       volume, names,
       {.target = name,
        .portal_group_tag = part.target->portal_group_tag(),
+       .relative_port = relative_port,
+       .port_group = port_group,
        .state_dir = config.engine.state_dir,
        .apart = apart,
        .line = before != nullptr ? before->line : std::make_shared<UnitLine>(),
@@ -225,6 +238,8 @@ absl::StatusOr<Site::Part> Site::prepare(const Config& config, const TargetConfi
                                                {.lun = numbers[i],
                                                 .names = names,
                                                 .volume = stores[i].volume,
+                                                .relative_port = wanted.relative_port,
+                                                .port_group = lun.alua_group,
                                                 .apart = !named.insert(names.uuid).second},
                                                part)
                                 : absl::FailedPreconditionError(absl::StrCat(
@@ -287,6 +302,7 @@ void Site::serve(Next& next) {
     for (const auto& [lun, unit] : parts[i].units) {
       unit->logical.resize(unit->volume->geometry().blocks);
     }
+    configure_access(config.targets[i], parts[i].units);
     parts[i].target->serve(config.targets[i], std::move(parts[i].units));
     served.push_back(parts[i].target);
   }

@@ -67,6 +67,8 @@ using SeenUnits = std::map<uint16_t, SeenUnit>;  // by LUN
 struct UnitOptions {
   std::string target;  // its name
   uint16_t portal_group_tag = 1;
+  uint16_t relative_port = 1;
+  uint16_t port_group = 1;           // of ALUA
   std::string state_dir;             // for reservations; empty: they are not saved
   bool apart = false;                // separate from another target's unit of the same names
   std::shared_ptr<UnitLine> line{};  // of the unit that it replaces, or a new one

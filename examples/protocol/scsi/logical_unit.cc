@@ -58,7 +58,7 @@ LogicalUnit::LogicalUnit(UnitFacts facts, SaveReservations save)
       default_mode_{.write_cache = facts_.volatile_cache},
       save_(std::move(save)),
       mode_(default_mode_),
-      reservations_(save_ != nullptr),
+      reservations_(save_ != nullptr, facts_.relative_port),
       blocks_(facts_.blocks) {}
 
 ModeState LogicalUnit::mode() const {
@@ -78,10 +78,33 @@ void LogicalUnit::resize(uint64_t blocks) {
   raise_locked(kCapacityChanged);  // and so marks them
 }
 
+AccessState LogicalUnit::access() const {
+  const std::lock_guard lock(mutex_);
+  return access_;
+}
+
+void LogicalUnit::set_access(AccessState state, AccessChange change, const Nexus* by) {
+  const std::lock_guard lock(mutex_);
+  access_change_ = change;
+  if (state == access_) return;
+  access_ = state;
+  raise_locked(kAccessStateChanged, by);
+  mark_all_stale();
+}
+
+void LogicalUnit::configure_access(AccessState state) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(configured_access_, state) == state) return;
+  }
+  set_access(state);
+}
+
 void LogicalUnit::take_over(LogicalUnit& before) {
   const std::scoped_lock reserving(reserving_, before.reserving_);
   const std::scoped_lock lock(mutex_, before.mutex_);
   reservations_ = before.reservations_;
+  reservations_.set_relative_port(facts_.relative_port);
   before.replaced_ = true;
   mark_all_stale();
 }
@@ -105,6 +128,7 @@ const Nexus::View& LogicalUnit::view(Nexus& nexus) {
   const std::lock_guard lock(mutex_);
   nexus.view_.mode = mode_;
   nexus.view_.stopped = stopped_;
+  nexus.view_.access = access_;
   nexus.view_.blocks = blocks_;
   for (size_t i = 0; i < kReservedClasses; ++i) {
     nexus.view_.allowed[i] = reservations_.allows(nexus.port(), Reserved(i));
@@ -165,6 +189,9 @@ Plan LogicalUnit::begin(Nexus& nexus, const Cdb& cdb, std::vector<uint8_t>& data
     // A known operation code with an unknown service action is a wrong field.
     return check(has_service_actions(cdb[0]) ? kInvalidFieldInCdb.at_cdb(1)
                                              : kInvalidOpcode.at_cdb(0));
+  }
+  if (seen.access != AccessState::kOptimized) [[unlikely]] {
+    if (const auto refused = refusal(seen.access, command)) return check(*refused);
   }
   if (!seen.allowed[size_t(operation->reserved)]) {
     return {.status = Status::kReservationConflict};

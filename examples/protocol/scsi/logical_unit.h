@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "examples/protocol/scsi/access.h"
 #include "examples/protocol/scsi/mode.h"
 #include "examples/protocol/scsi/opcodes.h"
 #include "examples/protocol/scsi/plan.h"
@@ -74,6 +75,7 @@ class Nexus {
     ModeState mode{};
     bool stopped = false;
     bool attention = false;
+    AccessState access{};
     uint64_t blocks = 0;
     std::array<bool, kReservedClasses> allowed{};  // by Reserved
   };
@@ -109,6 +111,14 @@ class LogicalUnit {
   uint64_t blocks() const;
   // The storage has another size. The initiators get CAPACITY DATA HAS CHANGED.
   void resize(uint64_t blocks);
+  // The state of the unit's target port group. Every initiator but that of `by` gets ASYMMETRIC
+  // ACCESS STATE CHANGED.
+  AccessState access() const;
+  void set_access(AccessState state, AccessChange change = AccessChange::kByTarget,
+                  const Nexus* by = nullptr);
+  // The same, unless the configuration had this state before: a state that was set by a command
+  // stays.
+  void configure_access(AccessState state);
   // This unit is served in the place of `before` from now on, with its reservations. PERSISTENT
   // RESERVE OUTs that `before` gets after that are answered with BUSY, so that none is lost.
   void take_over(LogicalUnit& before);
@@ -179,6 +189,9 @@ class LogicalUnit {
   Plan take_reserve_list(const Request& request);
   Plan reserve_out_later(const ParameterList& list);
   Plan not_here(const Request& request);
+  Plan report_groups(const Request& request);
+  Plan take_groups_list(const Request& request);
+  Plan set_groups(const ParameterList& list);
   // report_opcodes.cc
   Plan supported_opcodes(const Request& request);
   Plan supported_functions(const Request& request);
@@ -212,6 +225,9 @@ class LogicalUnit {
   std::vector<Nexus*> nexuses_;
   bool stopped_ = false;
   bool replaced_ = false;
+  AccessState access_ = AccessState::kOptimized;
+  AccessState configured_access_ = AccessState::kOptimized;
+  AccessChange access_change_ = AccessChange::kNone;
   uint64_t blocks_;
 };
 

@@ -52,8 +52,10 @@ enum class Command : uint8_t {
   kReportSupportedFunctions,
   kPersistentReserveIn,
   kPersistentReserveOut,
+  kReportPortGroups,
+  kSetPortGroups,
 };
-inline constexpr size_t kCommands = size_t(Command::kPersistentReserveOut) + 1;
+inline constexpr size_t kCommands = size_t(Command::kSetPortGroups) + 1;
 
 // What a persistent reservation of somebody else leaves possible (SPC-4 §5.13.1, SBC-3 §4.17).
 enum class Reserved : uint8_t {

@@ -13,7 +13,6 @@ using reservation::Result;
 namespace {
 
 constexpr size_t kParameterListSize = 24;
-constexpr uint16_t kRelativeTargetPort = 1;
 
 enum OutAction : uint8_t {
   kRegister = 0,
@@ -213,7 +212,7 @@ Reservations::Outcome Reservations::register_and_move(std::string_view port,
   if (arguments.action_key == 0) return illegal(kInvalidFieldInParameters.at_parameter(8));
   const size_t id_length = be::load32(&parameters[20]);
   if (id_length != parameters.size() - kParameterListSize) return illegal(kParameterListLength);
-  if (be::load16(&parameters[18]) != kRelativeTargetPort) {
+  if (be::load16(&parameters[18]) != relative_port_) {
     return illegal(kInvalidFieldInParameters.at_parameter(18));
   }
   const auto to = parse_transport_id(parameters.subspan(kParameterListSize));
@@ -260,7 +259,7 @@ std::optional<Sense> Reservations::in(const Cdb& cdb, std::vector<uint8_t>& data
         data.push_back(holder ? 0x01 : 0x00);
         data.push_back(holder ? uint8_t(*type) : 0);
         append32(data, 0);
-        append16(data, kRelativeTargetPort);
+        append16(data, relative_port_);
         const std::vector<uint8_t> id = transport_id(registration.who);
         append32(data, uint32_t(id.size()));
         data.insert(data.end(), id.begin(), id.end());

@@ -36,7 +36,12 @@ class Reservations {
   };
 
   // `can_persist`: APTPL is offered (somebody keeps what serialize() gives).
-  explicit Reservations(bool can_persist) : can_persist_(can_persist) {}
+  // `relative_port`: the identifier of the only target port.
+  explicit Reservations(bool can_persist, uint16_t relative_port = 1)
+      : can_persist_(can_persist), relative_port_(relative_port) {}
+
+  // After a copy from another unit.
+  void set_relative_port(uint16_t relative_port) { relative_port_ = relative_port; }
 
   // May `port` run an operation of this class?
   bool allows(std::string_view port, Reserved reserved) const;
@@ -70,6 +75,7 @@ class Reservations {
                             std::span<const uint8_t> parameters);
 
   bool can_persist_;
+  uint16_t relative_port_;
   reservation::Registry state_;
 };
 

@@ -75,6 +75,8 @@ inline constexpr Sense kStopped{SenseKey::kNotReady, 0x04, 0x02};  // needs STAR
 inline constexpr Sense kNotReady{SenseKey::kNotReady, 0x04, 0x00};
 // Another port may have access.
 inline constexpr Sense kPortUnavailable{SenseKey::kNotReady, 0x04, 0x0c};
+inline constexpr Sense kPortStandby{SenseKey::kNotReady, 0x04, 0x0b};
+inline constexpr Sense kAccessTransition{SenseKey::kNotReady, 0x04, 0x0a};
 inline constexpr Sense kWriteProtected{SenseKey::kDataProtect, 0x27, 0x00};
 inline constexpr Sense kSpaceAllocationFailed{SenseKey::kDataProtect, 0x27, 0x07};
 inline constexpr Sense kReadError{SenseKey::kMediumError, 0x11, 0x00};
@@ -93,6 +95,7 @@ inline constexpr Sense kModeParametersChanged{SenseKey::kUnitAttention, 0x2a, 0x
 inline constexpr Sense kReservationsPreempted{SenseKey::kUnitAttention, 0x2a, 0x03};
 inline constexpr Sense kReservationsReleased{SenseKey::kUnitAttention, 0x2a, 0x04};
 inline constexpr Sense kRegistrationsPreempted{SenseKey::kUnitAttention, 0x2a, 0x05};
+inline constexpr Sense kAccessStateChanged{SenseKey::kUnitAttention, 0x2a, 0x06};
 inline constexpr Sense kCapacityChanged{SenseKey::kUnitAttention, 0x2a, 0x09};
 inline constexpr Sense kInquiryDataChanged{SenseKey::kUnitAttention, 0x3f, 0x03};
 inline constexpr Sense kLunsChanged{SenseKey::kUnitAttention, 0x3f, 0x0e};

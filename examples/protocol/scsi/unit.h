@@ -28,7 +28,12 @@ struct UnitFacts {
   std::array<uint8_t, 16> uuid{};  // of its own designator
   std::string target_name{};       // iqn...
   uint16_t portal_group_tag = 1;
+  uint16_t relative_port = 1;  // RELATIVE TARGET PORT IDENTIFIER
+  uint16_t port_group = 1;     // TARGET PORT GROUP
 };
+
+// How long initiators wait in the state "transitioning".
+inline constexpr uint8_t kTransitionSeconds = 10;
 
 // Of the unit serial number.
 inline constexpr size_t kMaxSerial = 64;

@@ -49,6 +49,8 @@ constexpr LogicalUnit::Handler LogicalUnit::kHandlers[] = {
     {Command::kPersistentReserveIn, &LogicalUnit::reserve_in, nullptr},
     {Command::kPersistentReserveOut, &LogicalUnit::take_reserve_list,
      &LogicalUnit::reserve_out_later},
+    {Command::kReportPortGroups, &LogicalUnit::report_groups, nullptr},
+    {Command::kSetPortGroups, &LogicalUnit::take_groups_list, &LogicalUnit::set_groups},
 };
 
 const LogicalUnit::Handler& LogicalUnit::handler_of(Command command) {
@@ -66,7 +68,8 @@ Plan LogicalUnit::answer_inquiry(const Request& request) {
 
 Plan LogicalUnit::request_sense(const Request& request) {
   Nexus& nexus = request.nexus;
-  const Sense sense = nexus.take_attention().value_or(nexus.view_.stopped ? kStopped : kNoSense);
+  const Sense refused = refusal(nexus.view_.access, Command::kTestUnitReady).value_or(kNoSense);
+  const Sense sense = nexus.take_attention().value_or(nexus.view_.stopped ? kStopped : refused);
   std::array<uint8_t, kMaxSenseSize> bytes;
   const size_t size = encode(sense, (request.cdb[1] & 0x01) != 0, bytes);
   request.data_in.assign(bytes.begin(), bytes.begin() + ptrdiff_t(size));
@@ -168,6 +171,24 @@ Plan LogicalUnit::take_reserve_list(const Request& request) {
 }
 
 Plan LogicalUnit::reserve_out_later(const ParameterList&) { return {.kind = Plan::Kind::kReserve}; }
+
+Plan LogicalUnit::report_groups(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  const auto wrong =
+      report_port_groups(request.cdb, facts_, access_, access_change_, request.data_in);
+  return wrong ? check(*wrong) : good();
+}
+
+Plan LogicalUnit::take_groups_list(const Request& request) {
+  return parameters(be::load32(&request.cdb[6]));
+}
+
+Plan LogicalUnit::set_groups(const ParameterList& list) {
+  const PortGroupRequest request = parse_port_groups(list.bytes, facts_);
+  if (request.wrong) return check(*request.wrong);
+  if (request.state) set_access(*request.state, AccessChange::kByCommand, &list.nexus);
+  return good();
+}
 
 // REPORT LUNS is answered by the target device, which knows the other units.
 Plan LogicalUnit::not_here(const Request&) { return check(kInvalidOpcode.at_cdb(0)); }

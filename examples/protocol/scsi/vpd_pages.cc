@@ -60,7 +60,11 @@ std::vector<uint8_t> device_identification(const UnitFacts& unit) {
   std::vector<uint8_t> uuid{0x10, 0x00};
   uuid.insert(uuid.end(), unit.uuid.begin(), unit.uuid.end());
   designator(data, kLogicalUnit, kBinary, 0xa, uuid);
-  designator(data, kTargetPort, kBinary, 0x4, {0, 0, 0, 1});  // relative target port 1
+  const auto of_port = [&data](uint8_t type, uint16_t number) {
+    designator(data, kTargetPort, kBinary, type, {0, 0, uint8_t(number >> 8), uint8_t(number)});
+  };
+  of_port(0x4, unit.relative_port);
+  of_port(0x5, unit.port_group);
   std::array<char, 16> group;
   std::snprintf(group.data(), group.size(), ",t,0x%04x", unit.portal_group_tag);
   designator(data, kTargetPort, kUtf8, 0x8, name_string(unit.target_name + group.data()));

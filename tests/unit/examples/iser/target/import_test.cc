@@ -315,11 +315,25 @@ TEST(Targetcli, DiscoveryAsksForWhatItAskedFor) {
   EXPECT_FALSE(nobody->config.open_discovery);
 }
 
+TEST(Targetcli, AluaGroupsAndTheirStates) {
+  const auto first = [](std::string_view number) {
+    const auto imported = with({{R"("alua_access_state": 0)",
+                                 absl::StrCat("\"alua_access_state\": ", std::string(number))},
+                                {R"("tg_pt_gp_id": 0)", R"("tg_pt_gp_id": 7)"}});
+    EXPECT_TRUE(imported.ok()) << imported.status();
+    return imported->config.targets[0].luns[0];
+  };
+  EXPECT_EQ(first("0").alua_state, scsi::AccessState::kOptimized);
+  EXPECT_EQ(first("0").alua_group, 7);
+  EXPECT_EQ(first("1").alua_state, scsi::AccessState::kNonOptimized);
+  EXPECT_EQ(first("2").alua_state, scsi::AccessState::kStandby);
+  EXPECT_EQ(first("4").alua_state, scsi::AccessState::kUnavailable);
+  EXPECT_EQ(import(kSaved)->config.targets[0].luns[1].alua_group, 1) << "the group is not there";
+}
+
 TEST(Targetcli, WhatInitiatorsSeeOtherwiseIsNamed) {
-  EXPECT_THAT(wider({{R"("alua_access_state": 0)", R"("alua_access_state": 3)"}}),
-              HasSubstr("LUN 3 would be accessible, which its ALUA group default_tg_pt_gp is not"));
-  EXPECT_THAT(minor({{R"("alua_access_state": 0)", R"("alua_access_state": 1)"}}),
-              HasSubstr("no path is announced as preferred"));
+  EXPECT_THAT(lost({{R"("alua_access_state": 0)", R"("alua_access_state": 4)"}}),
+              HasSubstr("its LUNs are unavailable"));
   EXPECT_THAT(lost({{R"("pi_prot_type": 0)", R"("pi_prot_type": 1)"}}), HasSubstr("pi_prot_type"));
   EXPECT_THAT(lost({{R"("t10_pi": 0)", R"("t10_pi": 1)"}}), HasSubstr("t10_pi"));
   EXPECT_THAT(minor({{R"("emulate_pr": 1)", R"("emulate_pr": 0)"}}), HasSubstr("emulate_pr"));
@@ -343,8 +357,9 @@ TEST(Targetcli, IsTakenByTheDaemon) {
   ASSERT_TRUE(good.ok()) << good.status();
   EXPECT_EQ(good->config.listen[0], "uiwarp://10.0.0.1:3261");
   EXPECT_EQ(good->config.engine.threads, 2u);
-  const std::string closed =
-      absl::StrReplaceAll(kSaved, {{R"("alua_access_state": 0)", R"("alua_access_state": 2)"}});
+  const std::string closed = absl::StrReplaceAll(kSaved, {{R"("node_acls": [)", R"("node_acls": [
+        {"node_wwn": "iqn.2026-11.org.example:b", "chap_userid": "b", "chap_password": "the other says",
+         "mapped_luns": [{"index": 3, "tpg_lun": 0, "write_protect": false}]},)"}});
   EXPECT_THAT(std::string(options(closed).status().message()), HasSubstr("--import-anyway"));
   EXPECT_TRUE(options(closed, {"--import-anyway"}).ok());
   EXPECT_THAT(

@@ -256,7 +256,7 @@ TEST_F(UnitTest, DeviceIdentificationNamesUnitPortAndTarget) {
   for (size_t at = 4; at < data.size(); at += 4 + data[at + 3]) {
     kinds.push_back(data[at + 1] & 0x3f);
   }
-  EXPECT_EQ(kinds, (std::vector<int>{0x01, 0x03, 0x0a, 0x14, 0x18, 0x28}));
+  EXPECT_EQ(kinds, (std::vector<int>{0x01, 0x03, 0x0a, 0x14, 0x15, 0x18, 0x28}));
 }
 
 TEST_F(UnitTest, BlockLimitsAreThoseThatAreEnforced) {
