@@ -185,9 +185,8 @@ class Iscsi(TargetTest):
         call("iscsi_target_node_add_lun", name=DISK, bdev_name="disk")
         call("iscsi_target_node_add_lun", name=DISK, bdev_name="null", lun_id=7)
         node, = call("iscsi_get_target_nodes", name=DISK)
-        self.assertEqual(node["luns"], [{"bdev_name": "Malloc0", "lun_id": 0},
-                                        {"bdev_name": "disk", "lun_id": 1},
-                                        {"bdev_name": "null", "lun_id": 7}])
+        self.assertEqual([(each["bdev_name"], each["lun_id"]) for each in node["luns"]],
+                         [("Malloc0", 0), ("disk", 1), ("null", 7)])
         self.assertIn("already", self.fails(-16, "iscsi_target_node_add_lun", name=FIRST,
                                             bdev_name="disk"))
         self.assertIn("there is no store", self.fails(-19, "iscsi_target_node_add_lun", name=DISK,
