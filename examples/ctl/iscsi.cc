@@ -169,6 +169,20 @@ absl::Status set_state(Conversation& conversation, const Words& words) {
       absl::StrCat(words.lun ? absl::StrCat("LUN ", *words.lun) : "all LUNs", ": ", words.state));
 }
 
+base::CommandLine& add_alua(Commands& commands, const std::shared_ptr<Words>& words) {
+  base::CommandLine& set =
+      commands.add("alua-set", "set the ALUA state of LUNs; initiators learn it at once", kKind,
+                   [words](Conversation& conversation) { return set_state(conversation, *words); });
+  set.required("--state STATE");
+  set.option("state", "STATE", "optimized, non_optimized, standby, unavailable or transitioning",
+             [words](std::string_view text) {
+               words->state = text;
+               return check_state(text);
+             });
+  set.count("lun", "the LUN (default: all)", words->lun);
+  return set;
+}
+
 }  // namespace
 
 void add_targets(Commands& commands) {
@@ -212,18 +226,8 @@ void add_targets(Commands& commands) {
                                    absl::StrCat("removed LUN ", *words->lun));
       });
   end.required("--lun N");
-  base::CommandLine& alua =
-      commands.add("alua-set", "set the ALUA state of LUNs; initiators learn it at once", kKind,
-                   [words](Conversation& conversation) { return set_state(conversation, *words); });
-  alua.required("--state STATE");
-  alua.option("state", "STATE", "optimized, non_optimized, standby, unavailable or transitioning",
-              [words](std::string_view text) {
-                words->state = text;
-                return check_state(text);
-              });
-  for (base::CommandLine* each : {&add, &end, &alua}) {
-    each->count("lun", each == &alua ? "the LUN (default: all)" : "its number", words->lun);
-  }
+  for (base::CommandLine* each : {&add, &end}) each->count("lun", "its number", words->lun);
+  base::CommandLine& alua = add_alua(commands, words);
   base::CommandLine& admit = commands.add(
       "initiator-add", "let an initiator log in", kKind, [words](Conversation& conversation) {
         return change_initiators(conversation, *words, "iscsi_initiator_group_add_initiators",

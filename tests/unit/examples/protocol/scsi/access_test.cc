@@ -19,7 +19,7 @@ class AccessTest : public UnitTest {
     facts.relative_port = 0x203;
     return facts;
   }
-  // After both initiators were told.
+  // Both initiators have taken the unit attention.
   void set(AccessState state) {
     unit.set_access(state);
     alice.take_attention();
