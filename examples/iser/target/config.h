@@ -93,7 +93,7 @@ struct LunConfig {
   std::optional<uint16_t> lun{};  // absent: the lowest free one
   uint32_t block_size = 0;        // of the storage; 0: the daemon's default
   UnitNames names{};
-  engine::RateLimits limits{};  // of `storage`
+  engine::RateLimits limits{};     // of `storage`
   uint16_t alua_group = 1;         // its target port group
   scsi::AccessState alua_state{};  // at first
   uint32_t line = 0;               // of the file; 0: there is none

@@ -99,6 +99,20 @@ absl::Status create_node(const Given& given, ControlDocument& document) {
   return absl::OkStatus();
 }
 
+absl::Status set_alua_state(const Given& given, TargetConfig& target) {
+  const auto state = scsi::parse_access_state(given.text("alua_state"));
+  if (!state.ok()) return state.status();
+  bool found = false;
+  for (LunConfig& lun : target.luns) {
+    if (given.has("lun_id") && lun.lun != given.number("lun_id")) continue;
+    lun.alua_state = *state;
+    found = true;
+  }
+  if (found) return absl::OkStatus();
+  if (!given.has("lun_id")) return absl::NotFoundError(absl::StrCat(target.name, " has no LUNs"));
+  return absl::NotFoundError(absl::StrCat(target.name, " has no LUN ", given.number("lun_id")));
+}
+
 }  // namespace
 
 void ControlMethods::add_nodes() {
@@ -165,18 +179,8 @@ void ControlMethods::add_node_parts() {
            "alua_state", "of the target port group",
            {std::begin(scsi::kAccessStateNames), std::end(scsi::kAccessStateNames)})),
        control::number("lun_id", "the LUN; default: all of the target", 0, kMaxLuns - 1)},
-      [](const Given& given, ControlDocument&, TargetNode& node) -> absl::Status {
-        const auto state = scsi::parse_access_state(given.text("alua_state"));
-        if (!state.ok()) return state.status();
-        bool found = false;
-        for (LunConfig& lun : node.target.luns) {
-          if (given.has("lun_id") && lun.lun != given.number("lun_id")) continue;
-          lun.alua_state = *state;
-          found = true;
-        }
-        if (found) return absl::OkStatus();
-        return absl::NotFoundError(
-            absl::StrCat(node.target.name, " has no LUN ", given.number("lun_id")));
+      [](const Given& given, ControlDocument&, TargetNode& node) {
+        return set_alua_state(given, node.target);
       });
   add("iscsi_target_node_set_auth", "set the accounts of a target", auth_parameters(),
       [](const Given& given, ControlDocument& document, TargetNode& node) {
