@@ -58,7 +58,8 @@ nvme verify "$dev" -s 16 -c 1
 refused nvme verify "$dev" -s 0x3fff -c 1
 nvme copy "$dev" --sdlba=64 --slbs=17,16 --blocks=0,0
 nvme read "$dev" -s 64 -c 1 -z 8192 -d "$RUN/back"
-cmp <(tail -c 4096 "$RUN/data"; head -c 4096 "$RUN/data") "$RUN/back"
+{ tail -c 4096 "$RUN/data"; head -c 4096 "$RUN/data"; } >"$RUN/copied"
+cmp "$RUN/copied" "$RUN/back"
 refused nvme copy "$dev" --sdlba=17 --slbs=16 --blocks=1
 blkdiscard -o 0 -l $((1 << 20)) "$dev"
 
