@@ -52,6 +52,11 @@ void write_limits(const RateLimits& limits, boost::json::object& to);
 // What bdev_get_bdevs shows, all four; the burst too if something is limited.
 boost::json::object show_limits(const RateLimits& limits);
 
+// For the help of an option that takes a storage.
+inline constexpr char kLimitsHelp[] =
+    "[,rw_ios_per_sec=N], [,rw_mbytes_per_sec=N], [,r_mbytes_per_sec=N], [,w_mbytes_per_sec=N] and "
+    "[,qos_burst_ms=N] limit its rate";
+
 // The names of the limits as options of a storage, "ram:64MiB,rw_ios_per_sec=1000".
 std::span<const std::string_view> limit_names();
 // Moves them out of `options` into `limits`, which has those of the keys. InvalidArgument names the

@@ -6,6 +6,7 @@
 #include "examples/base/command_line.h"
 #include "examples/base/json_text.h"
 #include "examples/engine/listen.h"
+#include "examples/engine/rate_limits.h"
 #include "examples/iser/target/import.h"
 #include "examples/iser/target/limits.h"
 #include "examples/iser/target/secret_files.h"
@@ -96,8 +97,8 @@ class TargetOptions {
         "lun", "STORAGE",
         absl::StrCat("may be repeated; [,lun=N] gives the LUN (default: the lowest that "
                      "is free), [,serial=TEXT], [,naa=HEX] and [,uuid=UUID] what "
-                     "initiators know it by:\n",
-                     storage::help()),
+                     "initiators know it by; ",
+                     engine::kLimitsHelp, ":\n", storage::help()),
         of_target([](TargetConfig& target, std::string_view text) {
           return take_own_options(target.luns.emplace_back(std::string(text)));
         }));

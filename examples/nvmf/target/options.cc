@@ -5,6 +5,7 @@
 #include "examples/base/json_text.h"
 #include "examples/base/secret_file.h"
 #include "examples/engine/listen.h"
+#include "examples/engine/rate_limits.h"
 #include "examples/nvmf/target/import.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/protocol/nvme/wire.h"
@@ -112,8 +113,8 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.option(
       "namespace", "STORAGE",
       absl::StrCat("may be repeated; [,nsid=N] gives the id (default: the lowest that is "
-                   "free), [,uuid=UUID] the UUID, [,anagrpid=N] the ANA group:\n",
-                   storage::help()),
+                   "free), [,uuid=UUID] the UUID, [,anagrpid=N] the ANA group; ",
+                   engine::kLimitsHelp, ":\n", storage::help()),
       [&subsystem](std::string_view text) {
         NamespaceConfig& ns = subsystem.namespaces.emplace_back();
         ns.storage = text;
