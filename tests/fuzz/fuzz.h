@@ -1,7 +1,7 @@
 // What every fuzz target uses: an always-on check, and a reader that turns input into choices.
 //
-// A target defines LLVMFuzzerTestOneInput. The fuzz preset links it with libFuzzer; every other
-// build links it with replay.cc, which runs the corpus through it as an ordinary test.
+// A target defines LLVMFuzzerTestOneInput. The fuzz preset links it with libFuzzer; a build
+// without sanitizers links it with replay.cc, which runs the corpus through it as an ordinary test.
 #pragma once
 
 #include <cstddef>
