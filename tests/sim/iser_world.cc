@@ -105,7 +105,7 @@ IserWorld::IserWorld(uint64_t seed_in, Plant plant_in, Violated violated_in)
 void IserWorld::expect_bad_peers() {
   admit(0, true);
   bad_peers_ = std::make_unique<BadVisitors<IserVisitor>>(
-      *this, uint16_t{3260}, [this](BadKind kind, uint32_t number) {
+      *this, uint16_t{3260}, [](BadKind kind, uint32_t number) {
         const bool slow = kind == BadKind::kSlowReader;
         IserVisitorOptions options{.initiator = slow ? slow_reader(number) : kNobody,
                                    .target = kNames[slow ? 0 : number],
