@@ -82,6 +82,20 @@ base::CommandLine& Commands::add(std::string name, std::string summary, std::str
   return command;
 }
 
+void move_options_back(std::vector<std::string>& arguments) {
+  auto command = arguments.begin();
+  while (command != arguments.end()) {
+    const bool has_value = *command == "--socket" || *command == "--timeout";
+    if (!has_value && *command != "--json" && !command->starts_with("--socket=") &&
+        !command->starts_with("--timeout=")) {
+      break;
+    }
+    if (arguments.end() - command < (has_value ? 2 : 1)) return;
+    command += has_value ? 2 : 1;
+  }
+  std::rotate(arguments.begin(), command, arguments.end());
+}
+
 void join_words(const base::CommandLine& program, std::vector<std::string>& arguments) {
   if (arguments.size() < 2 || arguments[1].starts_with('-')) return;
   const std::string joined = arguments[0] + "-" + arguments[1];

@@ -79,6 +79,9 @@ void add_daemon(Commands& commands);
 // Gives a null store the size `size`; 0: a file, whose size is read again.
 absl::Status resize_store(Conversation& conversation, const std::string& name, uint64_t size);
 
+// Moves --socket, --timeout and --json from before the command to the end, where its options are.
+void move_options_back(std::vector<std::string>& arguments);
+
 // Joins "subsystem", "list" to "subsystem-list" if that is a command.
 void join_words(const base::CommandLine& program, std::vector<std::string>& arguments);
 

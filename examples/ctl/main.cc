@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   add_limits(commands);
   add_daemon(commands);
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  move_options_back(words);
   join_words(program, words);
   std::vector<char*> arguments{argv[0]};
   for (std::string& word : words) arguments.push_back(word.data());

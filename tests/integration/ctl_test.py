@@ -271,6 +271,18 @@ class Commands(unittest.TestCase):
         dead.close()
         self.assertIn("has ended: start it again", run("save", "--socket", missing).stderr)
 
+    def test_options_of_every_command_may_stand_before_it(self):
+        first = ["--socket", self.daemon.path, f"--timeout={PATIENCE}", "--json"]
+        done = run(*first, "subsystem", "list")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(json.loads(done.stdout), [SUBSYSTEM])
+        done = run(f"--socket={self.daemon.path}", "store", "list", "--timeout", str(PATIENCE))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("Shows and changes", run(*first, "--help").stdout)
+        for words in ["--socket", self.daemon.path], ["--socket"], ["--timeout", "soon", "save"]:
+            done = run(*words)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), words)
+
 
 class Daemons(TargetTest):
     """The daemons as they are."""
