@@ -161,7 +161,7 @@ class Initiator {
   Session* session_ = nullptr;
 };
 
-TEST(IserStress, SessionsOnThreeThreads) {
+TEST(IserStress, SessionsInterfereWithEachOther) {
   const char* seconds = std::getenv("ISER_STRESS_SECONDS");
   const char* chosen = std::getenv("ISER_STRESS_SEED");
   const uint64_t seed =

@@ -102,7 +102,7 @@ class Worker {
   FakeReactor reactor_;
 };
 
-TEST(KeyedPoolsStress, ComeAndGoUnderManyThreads) {
+TEST(KeyedPoolsStress, PoolsOpenAndCloseUnderManyThreads) {
   const char* text = std::getenv("POOL_STRESS_SEED");
   const uint64_t seed = text != nullptr ? std::strtoull(text, nullptr, 0) : std::random_device{}();
   std::fprintf(stderr, "POOL_STRESS_SEED=%llu\n", (unsigned long long)seed);

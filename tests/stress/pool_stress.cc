@@ -105,7 +105,7 @@ void end_somehow(MrPool::Lease lease, const MrPool::Local& own, const MrPool::Lo
 class PoolStress : public ::testing::TestWithParam<Case> {};
 
 // No thread holds more than its share, so no get may ever fail.
-TEST_P(PoolStress, NobodyIsToldEmptyWhileAnEntryIsFree) {
+TEST_P(PoolStress, GetNeverFailsWhileAnEntryIsFree) {
   const Case& c = GetParam();
   if (c.entries < c.threads) {
     // The share would be nothing; the other tests have these cases.
@@ -228,7 +228,7 @@ class ShortLife {
 };
 
 // Threads come and go, take more than there is, hand leases to each other, drop live keys.
-TEST_P(PoolStress, ThreadsThatEndLoseNothing) {
+TEST_P(PoolStress, EntriesOfEndedThreadsAreFound) {
   const Case& c = GetParam();
   FakePd pd;
   Shared shared(pd, c);
@@ -324,7 +324,7 @@ void barge_in(Shared& shared, const std::atomic<bool>& stop) {
   }
 }
 
-TEST_P(PoolStress, WaitersAreServedExactlyOnce) {
+TEST_P(PoolStress, EachWaiterIsServedOnce) {
   const Case& c = GetParam();
   FakePd pd;
   Shared shared(pd, c);
@@ -359,7 +359,7 @@ INSTANTIATE_TEST_SUITE_P(All, PoolStress,
 
 // Pools come and go, often at the same address, while threads that used the last one and will use
 // the next are busy with a third.
-TEST(PoolsInTurn, NoneIsTakenForAnother) {
+TEST(PoolReuseStress, PoolsAtTheSameAddressAreDistinct) {
   FakePd pd;
   auto lasting = make_pool(pd, 8, 32);
   Checker checker(8);
@@ -418,7 +418,7 @@ TEST(PoolsInTurn, NoneIsTakenForAnother) {
 }
 
 // One thread gets, another returns: what SPSC pipelines do.
-TEST(PoolHandOver, EveryEntryComesBack) {
+TEST(PoolHandOverStress, EntriesReturnedByAnotherThreadAreFound) {
   for (uint32_t count : {1u, 2u, 64u, 256u}) {
     FakePd pd;
     auto pool = make_pool(pd, count, 32);

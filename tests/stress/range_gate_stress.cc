@@ -133,7 +133,7 @@ class Lane {
   std::vector<std::unique_ptr<Walker>> walkers_;
 };
 
-TEST(RangeGateStress, ExclusivePassesAreAloneAndNobodyIsForgotten) {
+TEST(RangeGateStress, ExclusivePassesAreAloneAndEveryWaiterIsGranted) {
   const uint64_t seed = environment("GATE_STRESS_SEED", std::random_device{}());
   std::fprintf(stderr, "GATE_STRESS_SEED=%llu\n", static_cast<unsigned long long>(seed));
   const uint64_t passes = environment("GATE_STRESS_PASSES", 20'000);
