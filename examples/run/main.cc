@@ -64,6 +64,7 @@ struct Options {
   std::string ordering{provider::kAsAsked};
   std::string completions{provider::kSent};
   std::string identity{provider::kRoce};
+  std::string crc{provider::kOn};
   bool device_file = false;
   bool stats = false;
   std::string pcap;
@@ -209,6 +210,7 @@ int run(Options& options) {
   ::setenv(provider::kOrderingVariable, options.ordering.c_str(), 1);
   ::setenv(provider::kCompletionsVariable, options.completions.c_str(), 1);
   ::setenv(provider::kIdentityVariable, options.identity.c_str(), 1);
+  ::setenv(provider::kCrcVariable, options.crc.c_str(), 1);
   ::setenv(provider::kStatsVariable, options.stats ? "1" : "0", 1);
   ::setenv(provider::kPcapVariable, options.pcap.c_str(), 1);
   ::setenv(provider::kPcapFirstVariable, absl::StrCat(::getpid()).c_str(), 1);
@@ -345,6 +347,13 @@ int main(int argc, char** argv) {
       "what a completed SEND or WRITE means. sent: its bytes are on their way; acknowledged: "
       "they are in the peer's memory, as on InfiniBand, which costs another round trip",
       options.completions, {{sent, sent}, {acknowledged, acknowledged}});
+  const std::string on(provider::kOn);
+  const std::string off(provider::kOff);
+  program.choice(
+      "crc",
+      "whether connections carry a CRC for each FPDU (RFC 5044). off: they do not unless "
+      "the peer asks for it, which is faster; TCP's checksum remains",
+      options.crc, {{on, on}, {off, off}});
   program.flag("device-file",
                "make the device's file in /dev/infiniband appear to exist, for programs that check "
                "it, such as UCX (docs/operate/verbs_programs.md)",

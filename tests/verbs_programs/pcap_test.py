@@ -74,6 +74,16 @@ class Pcap(unittest.TestCase):
         self.assertEqual(seen[0]["Send"], 2 * 20 * 2)  # two segments each
         self.assertGreater(seen[0]["Write"], 0)  # credits
 
+    def test_connections_without_a_crc(self):
+        program = "ibv_rc_pingpong -n 20 -p PORT"
+        for other in "off", "on":  # one end that wants it is enough (RFC 5044, section 7.1)
+            path = self.folder / f"{other}.pcap"
+            self.run_pair(program, f"{program} 127.0.0.1", ["--crc=off", "--pcap", str(path)],
+                          [f"--crc={other}"])
+            text, seen = decode(path)
+            self.assertEqual(seen["Send"], 2 * 20)
+            self.assertEqual("Good CRC" in text, other == "on", path)
+
     def test_ipv6_reads_and_the_checker(self):
         one = self.folder / "server.pcap"
         self.run_pair("rping -s -a ::1 -p PORT -C 5", "rping -c -a ::1 -p PORT -C 5",

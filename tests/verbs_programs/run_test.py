@@ -30,7 +30,8 @@ class Run(unittest.TestCase):
 
     def test_wrong_usage(self):
         for arguments in ((), ("--nonsense", "true"), ("--ordering=loose", "true"),
-                          ("--completions=soon", "true"), ("--identity=mine", "true"), ("--stats",)):
+                          ("--completions=soon", "true"), ("--identity=mine", "true"), ("--crc=maybe", "true"),
+                          ("--stats",)):
             done = run(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn("mrpool-run:", done.stderr)

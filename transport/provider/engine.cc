@@ -125,9 +125,10 @@ bool Engine::open() {
   if (!reactor.ok()) return false;
   reactor_ = *std::move(reactor);
   Address address = any_port("");
+  address.options = is(kCrcVariable, kOff) ? "crc=off" : "crc=on";
   if (guard_ != nullptr) {
-    address.options =
-        "placement=adversarial&seed=" + std::to_string(checker::Checker::get()->seed());
+    address.options +=
+        "&placement=adversarial&seed=" + std::to_string(checker::Checker::get()->seed());
   }
   auto device = open_device(address);
   if (!device.ok()) return false;

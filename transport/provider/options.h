@@ -17,6 +17,9 @@ inline constexpr char kCompletionsVariable[] = "MRPOOL_VERBS_COMPLETIONS";
 // Value "iwarp": the device is an iWARP NIC to programs and to peers. Anything else: it is like
 // RoCE to programs, and peers are other mrpool processes of that kind.
 inline constexpr char kIdentityVariable[] = "MRPOOL_VERBS_IDENTITY";
+// Value "off": connections do without MPA's CRC (RFC 5044, section 6) unless the peer asks for it.
+// Anything else: with it.
+inline constexpr char kCrcVariable[] = "MRPOOL_VERBS_CRC";
 // Value "1": what ran is written to standard error at exit.
 inline constexpr char kStatsVariable[] = "MRPOOL_VERBS_STATS";
 // The file that gets what connections read and write (pcap_format.h); empty: none. And the process
@@ -30,6 +33,8 @@ inline constexpr std::string_view kAcknowledged = "acknowledged";
 inline constexpr std::string_view kSent = "sent";
 inline constexpr std::string_view kRoce = "roce";
 inline constexpr std::string_view kIwarp = "iwarp";
+inline constexpr std::string_view kOn = "on";
+inline constexpr std::string_view kOff = "off";
 
 // Asked before there is an engine, too.
 inline bool is_iwarp() {

@@ -34,6 +34,7 @@ UCX = {
     "ucx_perftest put_bw 1 MiB": ("put_bw", ("-D", "zcopy", "-s", 1 << 20), 800, "bandwidth"),
 }
 UCX_TRANSPORTS = {"rc_verbs": ("-x", "rc_verbs", "-d", "uiwarp0:1"),
+                  "rc_verbs, CRC off": ("-x", "rc_verbs", "-d", "uiwarp0:1"),
                   "tcp": ("-x", "tcp", "-d", "lo")}
 # fio: name → (bytes of a block, verb)
 FIO = {
@@ -102,9 +103,10 @@ def ucx(group, name, transport):
     client = [*server, "-t", test, *options, "-n", less(group, iterations), "-w", 100, "-v",
               "127.0.0.1"]
     series = f"{name}, {transport}"
-    if transport == "rc_verbs":
+    if transport != "tcp":
         series = ours(series)
-        server, client = (by_mrpool(group, argv, "--device-file") for argv in (server, client))
+        crc = "--crc=off" if transport.endswith("CRC off") else "--crc=on"
+        server, client = (by_mrpool(group, argv, "--device-file", crc) for argv in (server, client))
     output = pair.run(server, client, port)
     # Iterations; time: median, average, overall; MiB/s: average, overall; messages a second.
     columns = [float(word) for word in output.split()[-1].split(",")]
@@ -164,9 +166,11 @@ def rows(group):
         group.row(f"{name}, round trip / bare TCP", ours(name), f"bare TCP us:{PING_PONG}", 1.25)
     group.row(f"{SENDS}, rate / the library alone", ours(SENDS), f"uiwarp crc=on:{SENDS_PEER}",
               at_most=False)
-    for name, (*_, kind) in UCX.items():
-        group.row(f"{name}, {kind} / UCX's tcp", ours(f"{name}, rc_verbs"), f"{name}, tcp", 1.0,
-                  at_most=kind == "latency")
+    for name, (*_, kind) in UCX.items():  # UCX's tcp has no CRC
+        for crc in "on", "off":
+            series = ours(f"{name}, rc_verbs" + (", CRC off" if crc == "off" else ""))
+            group.row(f"{name}, {kind}, CRC {crc} / UCX's tcp", series, f"{name}, tcp", 1.0,
+                      at_most=kind == "latency")
     for name in FIO:
         group.row(f"{name} / fio's net", ours(f"{name}, rdma"), f"{name}, net", at_most=False)
 
@@ -179,7 +183,8 @@ def panels(group):
                 [f"bare TCP us:{PING_PONG}", *(ours(name) for name in LATENCY)])
     for title, kind in (("UCX, bytes per second", "bandwidth"), ("UCX, half a round trip", "latency")):
         group.panel(title, [series for name, row in UCX.items() if row[-1] == kind
-                            for series in (f"{name}, tcp", ours(f"{name}, rc_verbs"))])
+                            for series in (f"{name}, tcp", ours(f"{name}, rc_verbs"),
+                                           ours(f"{name}, rc_verbs, CRC off"))])
     group.panel("fio, bytes per second", [
         series for name in FIO for series in (f"{name}, net", ours(f"{name}, rdma"))])
 
@@ -189,5 +194,5 @@ def measure(group):
     rows(group)
     panels(group)
     group.notes.append("both ends on this machine, server on core 0, client on core 1; MPA's CRC is "
-                       "on; fio keeps 16 blocks outstanding with rdma and one with net; the half "
+                       "on where no row says otherwise; fio keeps 16 blocks outstanding with rdma and one with net; the half "
                        "second for which its engine rdma sleeps is left out")
