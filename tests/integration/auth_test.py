@@ -17,6 +17,7 @@ from json_rpc import Client, RpcError
 
 HOST = "nqn.2026-11.org.mrpool:host"
 OTHER = "nqn.2026-11.org.mrpool:other"
+DISCOVERY = "nqn.2014-08.org.nvmexpress.discovery"
 HASHES = ("sha256", "sha384", "sha512")
 GROUPS = ("null", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192")
 
@@ -201,6 +202,72 @@ class Changes(Proven):
                   self.target_key)
 
 
+class Discovery(Proven):
+    def discover(self, target, *options, expect=0, host=HOST):
+        out, said = self.run_host("discover", target, "--host-nqn", host, "--output-format",
+                                  "json", *options, expect=expect)
+        return [each["subnqn"] for each in json.loads(out)["records"]] if expect == 0 else said
+
+    def test_a_key_of_a_subsystem(self):
+        target = self.asking("--dhchap-ctrlr-key", self.target_key, "--host-nqn", OTHER,
+                             "--discovery-authentication", "keys")
+        right = ("--dhchap-secret", self.host_key)
+        self.assertIn("requires DH-HMAC-CHAP of the host", self.discover(target, expect=3))
+        said = self.discover(target, "--dhchap-secret", self.wrong_key, expect=3)
+        self.assertIn("authentication failed", said)
+        self.expect_said(target, f"DH-HMAC-CHAP of {HOST} to {DISCOVERY} failed: its response")
+        self.assertEqual(self.discover(target, *right), [NQN])
+        self.assertEqual(self.discover(target, *right, "--dhchap-ctrl-secret", self.target_key),
+                         [NQN])
+        said = self.discover(target, *right, "--dhchap-ctrl-secret", self.wrong_key, expect=3)
+        self.assertIn("the target is not authentic", said)
+        self.assertEqual(self.discover(target, host=OTHER), [NQN])
+        target.stop()
+        self.assertRegex(target.output(),
+                         rf"subsystem/{re.escape(DISCOVERY)}/authentication_failures 2")
+
+    def test_required_of_all(self):
+        config = self.config([OTHER, {"nqn": HOST, "dhchap_key": str(self.host_key)}],
+                             discovery_authentication="required")
+        target = self.target(config=config)
+        self.assertEqual(self.discover(target, "--dhchap-secret", self.host_key), [NQN])
+        self.assertIn(OTHER, self.discover(target, host=OTHER, expect=3))
+        self.expect_said(target, f"{OTHER} to {DISCOVERY} refused: the host has no key")
+        self.config([OTHER, {"nqn": HOST, "dhchap_key": str(self.host_key)}])
+        self.assertIn("changed authentication of discovery", target.reload())
+        self.assertEqual(self.discover(target, host=OTHER), [NQN])
+        self.assertEqual(self.discover(target), [NQN])
+
+    def test_a_key_of_each_subsystem(self):
+        more = [{"nqn": NQN, "hosts": [{"nqn": HOST, "dhchap_key": str(self.host_key)}]},
+                {"nqn": f"{NQN}2", "hosts": [{"nqn": HOST, "dhchap_key": str(self.wrong_key)}]}]
+        for each in more:
+            each["namespaces"] = [{"storage": "ram:1MiB"}]
+        target = self.target(config=self.config([], subsystems=more,
+                                                discovery_authentication="keys"))
+        for key in (self.host_key, self.wrong_key):
+            self.assertEqual(self.discover(target, "--dhchap-secret", key), [NQN, f"{NQN}2"])
+        self.discover(target, "--dhchap-secret", self.target_key, expect=3)
+
+    def test_by_the_control_socket(self):
+        target = self.asking("--control", self.folder / "sock")
+        client = Client(self.folder / "sock")
+        self.addCleanup(client.close)
+        self.assertEqual(self.discover(target), [NQN])
+        for mode in ("keys", "required"):
+            client.call("mrpool_nvmf_discovery_set_authentication", mode=mode)
+            self.discover(target, expect=3)
+            shown, = client.call("nvmf_get_subsystems", nqn=DISCOVERY)
+            self.assertEqual((shown["allow_any_host"], shown["hosts"], shown["authentication"]),
+                             (mode == "keys", [{"nqn": HOST}], mode))
+        saved = self.folder / "saved.json"
+        self.assertIn("mrpool_nvmf_discovery_set_authentication",
+                      json.dumps(client.call("save_config", filename=str(saved))))
+        self.assertEqual(json.loads(saved.read_text())["discovery_authentication"], "required")
+        client.call("mrpool_nvmf_discovery_set_authentication", mode="off")
+        self.assertEqual(self.discover(target), [NQN])
+
+
 class Mistakes(Proven):
     def serve(self, *options, expect=2):
         return self.refused("mrpool-nvmf-target", "--listen", "uiwarp://127.0.0.1:0", "--subnqn",
@@ -228,6 +295,8 @@ class Mistakes(Proven):
         self.assertIn('there is no key "k"', check([{"nqn": HOST, "dhchap_key": "k"}]))
         self.assertIn("is given twice", check([{"nqn": HOST}, {"nqn": HOST}]))
         self.assertIn('must be an absolute path', check([], keys=[{"name": "k", "path": "k"}]))
+        self.assertIn("is none of off, keys, required", check([], discovery_authentication="on"))
+        self.assertIn("no host has a key", check([HOST], discovery_authentication="required"))
         # The secret itself, in a file that everybody can read.
         path = self.config([{"nqn": HOST, "dhchap_key": secret()}])
         path.chmod(0o644)

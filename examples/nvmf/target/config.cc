@@ -297,6 +297,7 @@ absl::StatusOr<Config> parse_config(std::string_view text, bool may_be_empty) {
   engine::read_options(object, config.engine);
   engine::read_stores(object, config.stores);
   read_named_keys(object, config.keys);
+  read_discovery_proof(object, config.discovery_proof);
   object.objects("referrals", [&](base::JsonObject& each) { read_referral(each, config); });
   object.objects("subsystems", [&](base::JsonObject& each) { read_subsystem(each, config); });
   MRPOOL_RETURN_IF_ERROR(object.finish());
@@ -329,6 +330,7 @@ absl::Status complete(Config& config) {
   }
   MRPOOL_RETURN_IF_ERROR(check_stores(config));
   MRPOOL_RETURN_IF_ERROR(check_keys(config));
+  MRPOOL_RETURN_IF_ERROR(check_discovery_proof(config));
   return check_uuids(config);
 }
 

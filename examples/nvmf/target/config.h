@@ -9,6 +9,8 @@
 //   "state_dir": "/var/lib/mrpool", "control": "/run/nvmf.sock", "verbose": false,   all optional
 //   "referrals": [{"traddr": "10.0.0.9", "trsvcid": "4420"}],           optional
 //   "keys": [{"name": "host1", "path": "/etc/mrpool/host1.key"}],       optional
+//   "discovery_authentication": "off",                                  optional, or "keys",
+//                                        "required": discovery_access.h
 //   "stores": [{"name": "disk", "storage": "file:/srv/disk.img"}],      optional
 //   "subsystems": [{
 //     "nqn": "nqn.2024-01.example:disk1",
@@ -62,6 +64,7 @@
 #include "examples/engine/options.h"
 #include "examples/engine/rate_limits.h"
 #include "examples/nvmf/target/ana.h"
+#include "examples/nvmf/target/discovery_access.h"
 #include "examples/nvmf/target/host_keys.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/nvmf/target/referral.h"
@@ -117,6 +120,7 @@ struct Config {
   std::vector<std::string> listen;
   std::vector<Referral> referrals{};
   std::vector<NamedKey> keys{};
+  DiscoveryProof discovery_proof = DiscoveryProof::kOff;
   std::vector<engine::NamedStore> stores;
   std::vector<SubsystemConfig> subsystems;
   uint32_t in_capsule = kDefaultInCapsule;

@@ -127,6 +127,9 @@ std::string to_json(const Config& config) {
       keys.push_back({{"name", key.name}, {"path", key.path}});
     root["keys"] = std::move(keys);
   }
+  if (config.discovery_proof != DiscoveryProof::kOff) {
+    root["discovery_authentication"] = to_string(config.discovery_proof);
+  }
   engine::write_stores(config.stores, storage::kDefaultBlockSize, root);
   json::array subsystems;
   for (const SubsystemConfig& subsystem : config.subsystems) subsystems.push_back(write(subsystem));

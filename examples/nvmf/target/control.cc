@@ -185,6 +185,7 @@ void Control::add_methods(engine::Administration& administration) {
   add_namespace_methods();
   add_visibility_methods();
   add_key_methods();
+  add_discovery_methods();
   add_limit_methods();
   add_referral_methods();
   add_show_methods();

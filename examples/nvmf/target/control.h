@@ -56,6 +56,8 @@ class Control final : public engine::StoreHolder {
   void add_visibility_methods();
   // control_ana.cc
   void add_ana_methods();
+  // control_discovery.cc
+  void add_discovery_methods();
   // control_keys.cc
   void add_key_methods();
   // control_qos.cc
@@ -116,6 +118,8 @@ void add_limit_call(const std::string& store, const engine::RateLimits& limits,
 void add_limit_calls(const SubsystemConfig& subsystem, boost::json::array& to);
 boost::json::array referral_calls(const Config& config);
 boost::json::array key_calls(const Config& config);
+boost::json::array discovery_calls(const Config& config);
+boost::json::object show_discovery(const Config& config);
 // Adds the names of a host's keys, as clients see and send them; never a secret.
 void add_key_names(const SubsystemConfig& subsystem, const std::string& host,
                    boost::json::object& to);

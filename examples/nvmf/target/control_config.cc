@@ -190,6 +190,7 @@ json::array subsystem_calls(const Config& config) {
     }
     std::ranges::copy(ana_calls(subsystem), std::back_inserter(all));
   }
+  std::ranges::copy(discovery_calls(config), std::back_inserter(all));
   std::ranges::copy(referral_calls(config), std::back_inserter(all));
   return all;
 }

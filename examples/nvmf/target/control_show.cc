@@ -156,12 +156,8 @@ Result Control::get_subsystems(const Given& given) const {
   const std::string wanted = given.text("nqn");
   json::array all;
   if (wanted.empty() || wanted == nvme::kDiscoveryNqn) {
-    json::object discovery;
-    discovery["nqn"] = json::string(std::string_view(nvme::kDiscoveryNqn));
-    discovery["subtype"] = "Discovery";
+    json::object discovery = show_discovery(config());
     discovery["listen_addresses"] = listen_addresses();
-    discovery["allow_any_host"] = true;
-    discovery["hosts"] = json::array();
     all.push_back(std::move(discovery));
   }
   for (const SubsystemConfig& subsystem : config().subsystems) {

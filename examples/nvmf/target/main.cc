@@ -164,6 +164,7 @@ class Daemon final : public engine::Application {
                                               subsystem.traffic_keep_alive ? 1 : 0));
       add_ana(subsystem, all);
     }
+    all.emplace("authentication of discovery", to_string(control_.config().discovery_proof));
     for (const Referral& referral : control_.config().referrals) {
       all.emplace("referral to " + name_of(referral), referral.secure_channel ? "secure" : "");
     }
@@ -220,6 +221,10 @@ int check(const DaemonOptions& options) {
   }
   for (const std::string& address : ports_of(config)) {
     std::printf("would listen on %s\n", address.c_str());
+  }
+  if (config.discovery_proof != DiscoveryProof::kOff) {
+    std::printf("would admit to discovery: %shosts with a key, with DH-HMAC-CHAP\n",
+                config.discovery_proof == DiscoveryProof::kKeys ? "any host; " : "");
   }
   for (const Referral& referral : config.referrals) {
     std::printf("would refer to %s\n", name_of(referral).c_str());

@@ -78,6 +78,13 @@ void declare_proof(base::CommandLine& program, SubsystemConfig& subsystem) {
   program.repeatable();
 }
 
+void declare_discovery(base::CommandLine& program, Config& config) {
+  program.choice("discovery-authentication",
+                 "hosts that must prove themselves in discovery: none (off), those with a\n"
+                 "--dhchap-key (keys), or these and no others may discover (required)",
+                 config.discovery_proof, discovery_proofs());
+}
+
 void declare_ana(base::CommandLine& program, SubsystemConfig& subsystem) {
   program.option("ana-state", "STATE",
                  "the state of all ANA groups at first: optimized, non_optimized,\n"
@@ -122,6 +129,7 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
       });
   program.repeatable();
   declare_proof(program, subsystem);
+  declare_discovery(program, options.config);
   program.flag("no-traffic-keep-alive", "only Keep Alive commands keep an association alive",
                subsystem.traffic_keep_alive, false);
   declare_ana(program, subsystem);
@@ -133,7 +141,8 @@ void declare_served(base::CommandLine& program, DaemonOptions& options,
   program.flag("print-config", "print it as a file for --config, and exit", options.print_config);
   program.excludes("config",
                    {"listen", "subnqn", "namespace", "host-nqn", "dhchap-key", "dhchap-ctrlr-key",
-                    "no-traffic-keep-alive", "ana-state", "min-cntlid", "max-cntlid"},
+                    "discovery-authentication", "no-traffic-keep-alive", "ana-state", "min-cntlid",
+                    "max-cntlid"},
                    "configure what is served in the file or on the command line");
 }
 

@@ -27,7 +27,9 @@ uint32_t round_up(uint32_t value, uint32_t to) { return (value + to - 1) / to * 
 std::string explain(const nvme::ConnectData& data, Status status, uint64_t result) {
   std::string why = nvme::to_string(status, true);
   if (nvme::code(status) == Status::kConnectInvalidHost) {
-    why = "the host is not in the list of those that may connect";
+    why = nvme::field_string(data.subsysnqn) == nvme::kDiscoveryNqn
+              ? "the host has no key, and discovery_authentication is \"required\""
+              : "the host is not in the list of those that may connect";
   } else if (nvme::code(status) == Status::kConnectInvalidParameters) {
     const auto names = [result](size_t offset) {
       return result == nvme::connect_invalid_parameter(true, uint16_t(offset));

@@ -108,11 +108,14 @@ void Queue::note_proof(bool proven) {
   ++counters_->authentications;
   if (proven) return;  // a re-authentication changes nothing
   const std::string& host = controller_->identity().host_nqn;
-  // The connection becomes one of its host's, and shares their resources.
-  if (!link_.admit(engine::Standing::kMember, host)) {
-    return link_.drop("its host has too many connections");
+  // The connection becomes one of its host's, and shares their resources. One for discovery stays a
+  // guest's, as without authentication.
+  if (!controller_->identity().discovery) {
+    if (!link_.admit(engine::Standing::kMember, host)) {
+      return link_.drop("its host has too many connections");
+    }
+    leaving_.push_back(std::exchange(admin_, context_.staging.flow(link_.share(), nullptr)));
   }
-  leaving_.push_back(std::exchange(admin_, context_.staging.flow(link_.share(), nullptr)));
   if (queue_id_ == 0) controller_->prove();
   log_begin();
 }

@@ -190,7 +190,8 @@ void Service::Change::commit() {
     service_.named_ = std::move(named_);
   }
   service_.engine_.commit(*std::move(ports_));
-  service_.target_.apply(std::move(served_), service_.engine_.portals(), config_.referrals);
+  service_.target_.apply(std::move(served_), service_.engine_.portals(), config_.referrals,
+                         config_.discovery_proof);
 }
 
 absl::Status Service::apply(const Config& config) {
@@ -200,6 +201,9 @@ absl::Status Service::apply(const Config& config) {
 void Service::add_statistics(engine::Statistics& to) const {
   for (const auto& subsystem : target_.subsystems()) {
     subsystem->totals().report(to.child("subsystem").child(subsystem->nqn));
+  }
+  if (const auto discovery = target_.proving_discovery()) {
+    discovery->totals().report(to.child("subsystem").child(discovery->nqn));
   }
 }
 
@@ -223,7 +227,9 @@ void add_access(const NamespaceTable& table, const std::vector<std::string>& lis
 // After the engine, which knows the ports.
 void Service::observe(metrics::Snapshot& to) const {
   to.protocol = "nvme";
-  for (const auto& subsystem : target_.subsystems()) {
+  std::vector<std::shared_ptr<Subsystem>> all = target_.subsystems();
+  if (auto discovery = target_.proving_discovery()) all.push_back(std::move(discovery));
+  for (const auto& subsystem : all) {
     metrics::TargetState& target = to.targets.emplace_back();
     target.name = subsystem->nqn;
     target.any_host = subsystem->allows_any_host();

@@ -82,8 +82,27 @@ Target::Target(const Options& options, ControllerHost& host)
       discovery_(std::make_shared<Subsystem>(discovery_options(), options.workers)),
       connected_(options.workers) {}
 
+// Why the present configuration does not admit a connected host. Null: it does.
+const char* Target::unwelcome(const Controller& controller) {
+  const Controller::Identity& identity = controller.identity();
+  const Subsystem& subsystem = controller.subsystem();
+  if (!subsystem.allows(identity.host_nqn)) return "the host may no longer connect";
+  if (!identity.must_prove && subsystem.keys(identity.host_nqn) != nullptr) {
+    return "the host must authenticate now";
+  }
+  return nullptr;
+}
+
+void Target::admit_to_discovery_locked(std::span<const Served> served, DiscoveryProof proof) {
+  std::vector<HostKeyMap> maps;
+  for (const Served& each : served) maps.push_back(each.options.keys);
+  DiscoveryAccess access = discovery_access(proof, maps);
+  discovery_->set_hosts(access.any_host, std::move(access.hosts), std::move(access.keys));
+  discovery_proof_ = proof;
+}
+
 void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
-                   std::vector<Referral> referrals) {
+                   std::vector<Referral> referrals, DiscoveryProof discovery) {
   struct Change {
     std::shared_ptr<Controller> controller;
     std::vector<uint32_t> nsids;
@@ -96,6 +115,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
     const std::lock_guard lock(mutex_);
     std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> next;
     std::map<const Subsystem*, TableChange> changed;
+    admit_to_discovery_locked(served, discovery);
     for (Served& s : served) {
       std::shared_ptr<Subsystem> subsystem;
       const auto before = subsystems_.find(s.options.nqn);
@@ -118,17 +138,15 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
     ++generation_;
     for (const auto& [id, controller] : controllers_) {
       Subsystem& subsystem = controller->subsystem();
-      if (controller->identity().discovery) {
-        discovering.push_back(controller);
-      } else if (const auto at = subsystems_.find(subsystem.nqn);
-                 at == subsystems_.end() || at->second.get() != &subsystem) {
+      const bool discovers = controller->identity().discovery;
+      if (const auto at = subsystems_.find(subsystem.nqn);
+          !discovers && (at == subsystems_.end() || at->second.get() != &subsystem)) {
         ended.emplace_back(controller, at == subsystems_.end() ? "its subsystem was removed"
                                                                : "its subsystem was replaced");
-      } else if (!subsystem.allows(controller->identity().host_nqn)) {
-        ended.emplace_back(controller, "the host may no longer connect");
-      } else if (!controller->identity().must_prove &&
-                 subsystem.keys(controller->identity().host_nqn) != nullptr) {
-        ended.emplace_back(controller, "the host must authenticate now");
+      } else if (const char* const why = unwelcome(*controller)) {
+        ended.emplace_back(controller, why);
+      } else if (discovers) {
+        discovering.push_back(controller);
       } else {
         const TableChange& change = changed[&subsystem];
         const Controller::Identity& identity = controller->identity();
@@ -189,6 +207,11 @@ std::shared_ptr<Subsystem> Target::find(std::string_view nqn) const {
   const std::lock_guard lock(mutex_);
   const auto at = subsystems_.find(nqn);
   return at == subsystems_.end() ? nullptr : at->second;
+}
+
+std::shared_ptr<Subsystem> Target::proving_discovery() const {
+  const std::lock_guard lock(mutex_);
+  return discovery_proof_ == DiscoveryProof::kOff ? nullptr : discovery_;
 }
 
 std::vector<std::shared_ptr<Subsystem>> Target::subsystems() const {
@@ -258,9 +281,9 @@ Connected Target::connect_admin(const ConnectCommand& command, const ConnectData
     const auto at = subsystems_.find(nqn);
     if (at == subsystems_.end()) return bad_data(offsetof(ConnectData, subsysnqn));
     subsystem = at->second;
-    if (!subsystem->allows(host)) return refuse(Status::kConnectInvalidHost);
-    identity.must_prove = subsystem->keys(host) != nullptr;
   }
+  if (!subsystem->allows(host)) return refuse(Status::kConnectInvalidHost);
+  identity.must_prove = subsystem->keys(host) != nullptr;
   if (draining_locked(nqn, host, identity.host_id)) {
     waiting_.push_back(queue.ref);
     return {.wait = true, .controller = nullptr};

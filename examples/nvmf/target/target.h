@@ -24,6 +24,7 @@
 
 #include "examples/engine/portals.h"
 #include "examples/nvmf/target/controller.h"
+#include "examples/nvmf/target/discovery_access.h"
 #include "examples/nvmf/target/known_stores.h"
 #include "examples/nvmf/target/lost_hosts.h"
 #include "examples/nvmf/target/referral.h"
@@ -88,7 +89,7 @@ class Target final : public DiscoverySource {
     std::vector<Namespace> namespaces;
   };
   void apply(std::vector<Served> served, std::vector<Portal> portals,
-             std::vector<Referral> referrals = {});
+             std::vector<Referral> referrals = {}, DiscoveryProof discovery = DiscoveryProof::kOff);
   // Replaces the ports that discovery announces; raises the discovery event.
   void set_portals(std::vector<Portal> portals);
 
@@ -96,6 +97,8 @@ class Target final : public DiscoverySource {
   void refresh_sizes();
 
   std::shared_ptr<Subsystem> find(std::string_view nqn) const;
+  // The discovery service as a subsystem, if hosts authenticate there; else null.
+  std::shared_ptr<Subsystem> proving_discovery() const;
   // The controllers of all connected hosts, including discovery controllers.
   std::vector<std::shared_ptr<Controller>> all_controllers() const;
   // The controllers of a subsystem, including those that ended while storage I/O is outstanding.
@@ -124,6 +127,8 @@ class Target final : public DiscoverySource {
   std::vector<QueueCount> connected_queues() const;  // by worker
 
  private:
+  static const char* unwelcome(const Controller& controller);
+  void admit_to_discovery_locked(std::span<const Served> served, DiscoveryProof proof);
   Connected connect_admin(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
                           const QueueFacts& queue, Nanoseconds now);
   Connected connect_io(const nvme::ConnectCommand& command, const nvme::ConnectData& data,
@@ -136,6 +141,7 @@ class Target final : public DiscoverySource {
   const Options options_;
   ControllerHost& host_;
   const std::shared_ptr<Subsystem> discovery_;
+  DiscoveryProof discovery_proof_ = DiscoveryProof::kOff;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Subsystem>, std::less<>> subsystems_;
   std::map<uint16_t, std::shared_ptr<Controller>> controllers_;

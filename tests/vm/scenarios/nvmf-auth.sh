@@ -113,6 +113,16 @@ target_says "$told" "authenticated by DH-HMAC-CHAP \(sha256, ffdhe2048, mutual\)
 dev=$(namespace)
 verify "$dev" --rw=randwrite --bs=4k --iodepth=8 --size=1M
 again sha512 ffdhe3072
+
+step "again with a new key of the target"
+keep disk "$NEW_DISK_KEY"
+allow sha256 ffdhe2048
+DISK_KEY=$NEW_DISK_KEY
+mark=$(lines dmesg) before=$(counted authentications)
+echo "$DISK_KEY" >"/sys/class/nvme/$CTRL/dhchap_ctrl_secret"
+kernel_says "$mark" "qid 0: controller authenticated"
+until_true 60 has_counted authentications $((before + 3)) ||
+  fail "$(counted authentications) authentications, not $((before + 3))"
 host_disconnect
 
 step "mutual, and the target has another key"
@@ -120,6 +130,34 @@ mark=$(lines dmesg) told=$(lines target_log)
 refused host_login --dhchap-secret="$HOST_KEY" --dhchap-ctrl-secret="$WRONG_KEY"
 kernel_says "$mark" "controller authentication failed"
 target_says "$told" "its secret for this target is not dhchap_ctrlr_key"
+
+# --- discovery ------------------------------------------------------------------------------------
+step "discovery authenticates"
+discovery=nqn.2014-08.org.nvmexpress.discovery
+auth_config sha256 ffdhe2048
+sed -i 's/^{/{"discovery_authentication": "keys", /' "$RUN/config.json"
+mark=$(lines target_log)
+kill -HUP "$TARGET_PID"
+target_says "$mark" "reload"
+# nvme-cli 2.3 does not give the kernel the secret of `nvme discover`.
+discover_by() {  # OPTIONS: makes a discovery controller of the kernel with them
+  echo "transport=rdma,traddr=$ADDR,trsvcid=$PORT,nqn=$discovery,hostnqn=$HOST_NQN,hostid=$HOST_ID,$1" \
+    >/dev/nvme-fabrics
+}
+told=$(lines target_log)
+refused host_discover
+refused discover_by "dhchap_secret=$WRONG_KEY"
+target_says "$told" "DH-HMAC-CHAP of $HOST_NQN to $discovery failed: its response is wrong"
+told=$(lines target_log)
+discover_by "dhchap_secret=$HOST_KEY,dhchap_ctrl_secret=$DISK_KEY"
+target_says "$told" "connected to $discovery.*\(sha256, ffdhe2048, mutual\)"
+NQN=$discovery find_ctrl
+nvme get-log "/dev/$CTRL" --log-id=0x70 --log-len=4096 --raw-binary >"$RUN/log"
+grep -aq "$NQN" "$RUN/log" || fail "the discovery log does not name $NQN"
+mark=$(lines dmesg)
+echo "$HOST_KEY" >"/sys/class/nvme/$CTRL/dhchap_secret"
+kernel_says "$mark" "qid 0: authenticated with hash hmac\(sha256\) dhgroup ffdhe2048"
+echo 1 >"/sys/class/nvme/$CTRL/delete_controller"
 target_stop
 
 # --- nvmet ----------------------------------------------------------------------------------------

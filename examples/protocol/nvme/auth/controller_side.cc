@@ -29,6 +29,14 @@ std::string names(const std::vector<T>& all) {
 
 bool is(const Header& header, Type type, Id id) { return header.type == type && header.id == id; }
 
+constexpr char kNoOwnKey[] = "it asks for this target's proof, and has no dhchap_ctrlr_key here";
+
+bool has_own_key(const HostKeys& keys) {
+  return !keys.controller.empty() || std::ranges::any_of(keys.others, [](const KeyPair& each) {
+    return !each.controller.empty();
+  });
+}
+
 }  // namespace
 
 ControllerSide::ControllerSide(std::string host_nqn, std::string subsystem_nqn, RandomFill random)
@@ -106,10 +114,7 @@ ControllerSide::Next ControllerSide::reply(std::span<const std::byte> message) {
       (reply->challenges && reply->sequence == 0)) {
     return fail(Explanation::kIncorrectPayload, "its response is malformed");
   }
-  if (reply->challenges && keys_->controller.empty()) {
-    return fail(Explanation::kFailed,
-                "it asks for this target's proof, and has no dhchap_ctrlr_key here");
-  }
+  if (reply->challenges && !has_own_key(*keys_)) return fail(Explanation::kFailed, kNoOwnKey);
   mutual_ = reply->challenges;
   response_ = Wiped(std::vector<uint8_t>(reply->response.begin(), reply->response.end()));
   host_challenge_.assign(reply->challenge.begin(), reply->challenge.end());
@@ -149,6 +154,19 @@ void ControllerSide::make_challenge() {
   sequence_ = next_sequence_number();
 }
 
+// The controller's key of the pair whose host key gives the response. Null: none does.
+const DhchapKey* ControllerSide::proven_key(const ResponseInput& input) const {
+  const auto proves = [&](const DhchapKey& key) {
+    const Wiped expected = host_response(transformed(key, host_nqn_), input);
+    return equal_in_constant_time(expected.bytes(), response_.bytes());
+  };
+  if (proves(keys_->host)) return &keys_->controller;
+  for (const KeyPair& each : keys_->others) {
+    if (proves(each.host)) return &each.controller;
+  }
+  return nullptr;
+}
+
 void ControllerSide::check_reply() {
   std::optional<Wiped> shared;
   if (half_ != nullptr) shared = half_->shared(host_value_);
@@ -162,12 +180,14 @@ void ControllerSide::check_reply() {
                       .secure_channel = 0,
                       .host_nqn = host_nqn_,
                       .subsystem_nqn = subsystem_nqn_};
-  const Wiped expected = host_response(transformed(keys_->host, host_nqn_), input);
-  proves_ = equal_in_constant_time(expected.bytes(), response_.bytes());
+  const DhchapKey* const own = proven_key(input);
+  proves_ = own != nullptr;
   if (!proves_ || !mutual_) return;
+  has_key_ = !own->empty();
+  if (!has_key_) return;
   input.challenge = host_challenge_;
   input.sequence = host_sequence_;
-  response_ = controller_response(transformed(keys_->controller, subsystem_nqn_), input);
+  response_ = controller_response(transformed(*own, subsystem_nqn_), input);
   made_ = !response_.empty();
 }
 
@@ -181,6 +201,8 @@ void ControllerSide::worked() {
       fail(Explanation::kIncorrectPayload, "its value is none of the group");
     } else if (!proves_) {
       fail(Explanation::kFailed, "its response is wrong: its secret is not dhchap_key");
+    } else if (!has_key_) {
+      fail(Explanation::kFailed, kNoOwnKey);
     } else if (!made_) {
       fail(Explanation::kFailed, "this machine's OpenSSL cannot do it");
     }
@@ -249,7 +271,7 @@ void ControllerSide::forget() {
   host_challenge_.clear();
   host_value_.clear();
   made_ = proves_ = false;
-  in_group_ = true;
+  in_group_ = has_key_ = true;
 }
 
 std::string ControllerSide::description() const {

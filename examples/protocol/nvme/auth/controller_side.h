@@ -31,12 +31,19 @@
 
 namespace mrpool::nvme::auth {
 
-// The keys of one host.
-struct HostKeys {
+struct KeyPair {
   DhchapKey host{};        // of the host
   DhchapKey controller{};  // of the controller; empty: it cannot authenticate
+  bool operator==(const KeyPair&) const = default;
+};
+
+// The keys of one host.
+struct HostKeys {
+  DhchapKey host{};  // as those of a KeyPair
+  DhchapKey controller{};
   std::vector<Hash> hashes{kHashes.begin(), kHashes.end()};  // in order of preference
   std::vector<Group> groups{kGroups.begin(), kGroups.end()};
+  std::vector<KeyPair> others{};  // each proves the host as well
   bool operator==(const HostKeys&) const = default;
 };
 
@@ -93,6 +100,7 @@ class ControllerSide {
   Next failure2(std::span<const std::byte> message);
   void make_challenge();
   void check_reply();
+  const DhchapKey* proven_key(const ResponseInput& input) const;
   size_t answer_bytes() const;
   void forget();
   void succeed();
@@ -120,6 +128,7 @@ class ControllerSide {
   uint32_t host_sequence_ = 0;
   bool made_ = false;    // the computation succeeded
   bool proves_ = false;  // the response was right
+  bool has_key_ = true;  // the controller has a key of its own in the pair
   bool in_group_ = true;
 };
 

@@ -17,8 +17,10 @@ class Authentication : public ::testing::Test {
  protected:
   Authentication() { serve(kKey); }
 
-  void serve(const std::string& key) {
+  void serve(const std::string& key, DiscoveryProof discovery = DiscoveryProof::kOff) {
     Config config;
+    config.discovery_proof = discovery;
+    config.may_be_empty = true;
     config.listen = {"uiwarp://127.0.0.1:4420"};
     SubsystemConfig& subsystem = config.subsystems.emplace_back();
     subsystem.nqn = kSubsystem;
@@ -30,7 +32,8 @@ class Authentication : public ::testing::Test {
   }
 
   // Connect alone.
-  nvme::Cqe join(RawQueue& queue, uint16_t controller = nvme::kDynamicController) {
+  nvme::Cqe join(RawQueue& queue, uint16_t controller = nvme::kDynamicController,
+                 const char* host = kHostNqn) {
     nvme::ConnectCommand command;
     command.command_id = queue.next_id++;
     command.queue_id = queue.id;
@@ -38,8 +41,8 @@ class Authentication : public ::testing::Test {
     nvme::ConnectData data{};
     std::fill(std::begin(data.hostid), std::end(data.hostid), 7);
     data.cntlid = controller;
-    nvme::set_field(data.subsysnqn, kSubsystem);
-    nvme::set_field(data.hostnqn, kHostNqn);
+    nvme::set_field(data.subsysnqn, nqn_);
+    nvme::set_field(data.hostnqn, host);
     std::memcpy(queue.memory.data(), &data, sizeof data);
     command.sgl = SglDescriptor::keyed(queue.buffer(0, sizeof data), false);
     return queue.execute(command);
@@ -77,16 +80,123 @@ class Authentication : public ::testing::Test {
   bool authenticate(RawQueue& queue, const char* key = kKey) {
     auto secrets = std::make_shared<auth::HostSecrets>();
     secrets->key = *auth::parse_key(key);
-    auth::HostSide side(secrets, kHostNqn, kSubsystem, ++transaction_);
+    auth::HostSide side(secrets, kHostNqn, nqn_, ++transaction_);
     EXPECT_STATUS(send(queue, side.first()), Status::kSuccess);
     if (side.take(receive(queue)) != auth::HostSide::Next::kSend) return false;
     EXPECT_STATUS(send(queue, side.message()), Status::kSuccess);
     return side.take(receive(queue)) == auth::HostSide::Next::kDone;
   }
 
+  // The text of the discovery log that the host sees.
+  std::string discover(RawQueue& queue) {
+    nvme::Sqe get = queue.admin(AdminOpcode::kGetLogPage, 0, 0, 4096);
+    get.cdw10 = uint32_t{NVME_LOG_LID_DISCOVER | 1023u << 16};
+    EXPECT_STATUS(queue.execute(get).status(), Status::kSuccess);
+    return {reinterpret_cast<const char*>(queue.memory.data()), 4096};
+  }
+
   World world_;
+  std::string nqn_ = kSubsystem;  // of join() and authenticate()
   uint16_t transaction_ = 0;
 };
+
+class DiscoveryAuthentication : public Authentication {
+ protected:
+  DiscoveryAuthentication() {
+    serve(kKey, DiscoveryProof::kKeys);
+    nqn_ = nvme::kDiscoveryNqn;
+  }
+};
+
+TEST_F(DiscoveryAuthentication, AHostWithAKeyProvesItFirst) {
+  RawQueue queue(world_, 0);
+  EXPECT_EQ(uint64_t(join(queue).result) >> 16, 2u);  // AUTHREQ.ATR
+  EXPECT_STATUS(enable(queue), dnr(Status::kAuthRequired));
+  EXPECT_STATUS(queue.execute(queue.admin(AdminOpcode::kGetLogPage, 0, 0, 4096)).status(),
+                dnr(Status::kAuthRequired));
+  ASSERT_TRUE(authenticate(queue));
+  EXPECT_STATUS(enable(queue), Status::kSuccess);
+  EXPECT_NE(discover(queue).find(kSubsystem), std::string::npos);
+  ASSERT_TRUE(authenticate(queue)) << "again";
+  EXPECT_NE(discover(queue).find(kSubsystem), std::string::npos);
+  const auto discovery = world_.service().target().proving_discovery();
+  ASSERT_NE(discovery, nullptr);
+  EXPECT_EQ(discovery->totals().authentications, 2u);
+}
+
+TEST_F(DiscoveryAuthentication, AWrongKeyIsRefusedAndCounted) {
+  constexpr char kOther[] =
+      "DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vcSEgBQ==:";
+  RawQueue queue(world_, 0);
+  join(queue);
+  EXPECT_FALSE(authenticate(queue, kOther));
+  EXPECT_TRUE(world_.until([&] { return queue.down; }));
+  EXPECT_EQ(world_.service().target().proving_discovery()->totals().authentication_failures, 1u);
+}
+
+TEST_F(DiscoveryAuthentication, AHostWithoutAKeyMayDiscoverUnlessRequired) {
+  constexpr char kOther[] = "nqn.2026-11.org.example:other";
+  RawQueue queue(world_, 0);
+  EXPECT_EQ(uint64_t(join(queue, nvme::kDynamicController, kOther).result) >> 16, 0u);
+  EXPECT_STATUS(enable(queue), Status::kSuccess);
+  EXPECT_EQ(discover(queue).find(kSubsystem), std::string::npos);
+  serve(kKey, DiscoveryProof::kRequired);
+  EXPECT_TRUE(world_.until([&] { return queue.down; })) << "it may no longer";
+  RawQueue again(world_, 0);
+  EXPECT_STATUS(join(again, nvme::kDynamicController, kOther).status(),
+                dnr(Status::kConnectInvalidHost));
+  RawQueue known(world_, 0);
+  EXPECT_EQ(uint64_t(join(known).result) >> 16, 2u);
+}
+
+TEST_F(DiscoveryAuthentication, AReloadEndsWhoHasNotProvenAndKeepsWhoHas) {
+  serve(kKey);
+  EXPECT_EQ(world_.service().target().proving_discovery(), nullptr);
+  RawQueue open(world_, 0);
+  EXPECT_EQ(uint64_t(join(open).result) >> 16, 0u);
+  EXPECT_STATUS(enable(open), Status::kSuccess);
+  serve(kKey, DiscoveryProof::kKeys);
+  EXPECT_TRUE(world_.until([&] { return open.down; }));
+  RawQueue proven(world_, 0);
+  join(proven);
+  ASSERT_TRUE(authenticate(proven));
+  EXPECT_STATUS(enable(proven), Status::kSuccess);
+  nvme::Sqe events = proven.admin(AdminOpcode::kSetFeatures, 0, 0, 0);
+  events.cdw10 = uint32_t{0x0b};
+  events.cdw11 = kEventDiscovery;
+  EXPECT_STATUS(proven.execute(events).status(), Status::kSuccess);
+  serve(kKey, DiscoveryProof::kRequired);
+  world_.run_for(seconds(1));
+  EXPECT_TRUE(proven.connected());
+  EXPECT_NE(discover(proven).find(kSubsystem), std::string::npos);
+}
+
+TEST_F(DiscoveryAuthentication, WhatItNeeds) {
+  const auto keys_of = [](const char* text) {
+    auto keys = std::make_shared<auth::HostKeys>();
+    keys->host = *auth::parse_key(text);
+    return keys;
+  };
+  constexpr char kOther[] =
+      "DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vcSEgBQ==:";
+  auto few = keys_of(kOther);
+  few->hashes = {auth::Hash::kSha256};
+  const std::vector<HostKeyMap> maps = {{{kHostNqn, keys_of(kKey)}},
+                                        {{kHostNqn, few}, {"nqn.2026-11.org.example:b", few}},
+                                        {{kHostNqn, keys_of(kKey)}}};
+  EXPECT_TRUE(discovery_access(DiscoveryProof::kOff, maps).keys.empty());
+  const DiscoveryAccess access = discovery_access(DiscoveryProof::kRequired, maps);
+  EXPECT_FALSE(access.any_host);
+  EXPECT_EQ(access.hosts.size(), 2u);
+  const auth::HostKeys& both = *access.keys.at(kHostNqn);
+  EXPECT_EQ(both.others.size(), 1u);
+  EXPECT_EQ(both.hashes, std::vector{auth::Hash::kSha256});
+  Config config;
+  config.discovery_proof = DiscoveryProof::kRequired;
+  EXPECT_FALSE(check_discovery_proof(config).ok());
+  config.may_be_empty = true;
+  EXPECT_TRUE(check_discovery_proof(config).ok());
+}
 
 TEST_F(Authentication, ConnectDemandsItOnEveryQueue) {
   RawQueue admin(world_, 0);

@@ -102,6 +102,36 @@ TEST(DhChap, AWrongKeyIsRefused) {
   }
 }
 
+TEST(DhChap, EachOfSeveralKeysProvesTheHost) {
+  for (const uint8_t byte : {1, 4, 5, 9}) {
+    Pair pair;
+    pair.keys->others = {{.host = key_of(4), .controller = key_of(14)},
+                         {.host = key_of(5), .controller = {}}};
+    pair.secrets->key = key_of(byte);
+    HostSide host = pair.host();
+    EXPECT_EQ(pair.run(host), byte == 9 ? HostNext::kFailed : HostNext::kDone) << int(byte);
+    EXPECT_EQ(pair.controller.proven(), byte != 9);
+  }
+}
+
+TEST(DhChap, TheControllerProvesTheKeyOfThePair) {
+  Pair pair;
+  pair.keys->others = {{.host = key_of(4), .controller = key_of(14)}};
+  pair.secrets->key = key_of(4);
+  pair.secrets->controller_key = key_of(14);
+  HostSide host = pair.host();
+  EXPECT_EQ(pair.run(host), HostNext::kSendLast);
+  EXPECT_TRUE(pair.controller.proven());
+  // The other key has none with it.
+  Pair lacks;
+  lacks.keys->others = pair.keys->others;
+  lacks.secrets->controller_key = key_of(14);
+  HostSide other = lacks.host();
+  EXPECT_EQ(lacks.run(other), HostNext::kFailed);
+  EXPECT_THAT(lacks.controller.reason(), HasSubstr("has no dhchap_ctrlr_key here"));
+  EXPECT_FALSE(lacks.controller.proven());
+}
+
 TEST(DhChap, AnotherTransformIsAnotherKey) {
   Pair pair;
   pair.secrets->key = key_of(1, 2);
