@@ -65,6 +65,9 @@ register "$second" 0xb
 conflict register "$second" 0xc
 conflict unregister "$second" 0xdead
 says_all "$second" 'gen *: 2' 'rtype *: 0' 'regctl *: 2' 'rkey *: a' 'rkey *: b'
+nvme resv-register "$second" --crkey=0xb --nrkey=0xc --rrega=2
+says_all "$first" 'regctl *: 2' 'rkey *: a' 'rkey *: c'
+nvme resv-register "$second" --crkey=0xc --nrkey=0xb --rrega=2
 
 step "write exclusive"
 acquire "$first" 0xa 1
@@ -73,7 +76,10 @@ writes "$first"
 reads "$second"
 conflict writes "$second"
 conflict acquire "$second" 0xb 1
-release "$first" 0xa 1
+preempt "$first" 0xa 0xa 2  # itself: another type
+says_all "$second" 'rtype *: 2' 'regctl *: 2'
+conflict reads "$second"
+release "$first" 0xa 2
 writes "$second"
 
 step "exclusive access"
