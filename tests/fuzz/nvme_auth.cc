@@ -32,6 +32,11 @@ class ControllerUnderTest {
     auto keys = std::make_shared<HostKeys>();
     keys->host = key_of(1);
     if ((mode & 4) != 0) keys->controller = key_of(2);
+    if ((mode & 32) != 0) {
+      keys->others.push_back({.host = keys->host, .controller = keys->controller});
+      keys->host = key_of(3);
+      keys->controller = {};
+    }
     // The large groups are slow, and nothing else.
     keys->groups = {(mode & 8) != 0 ? Group::kFfdhe2048 : Group::kNull};
     keys_ = keys;
