@@ -129,6 +129,9 @@ def check_format(report):
 
 
 def main():
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        sys.exit(0)
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     build = pathlib.Path(sys.argv[1])

@@ -138,6 +138,8 @@ class Coverage(unittest.TestCase):
         self.assertEqual(coverage.missing("`nqn` and {\"nsid\": 1}", source, coverage.KEY), [])
         self.assertEqual(coverage.missing("`nqn`, nsid", source, coverage.KEY), ["nsid"])
         table = "#define T(X) \\\n  X(reads, \"commands\") \\\n  X(writes, \"commands\")\n"
+        self.assertEqual(coverage.unwritten(source, '{"nqn", a}'), ["nsid"])
+        self.assertEqual(coverage.unwritten(source, '"nqn" "nsid"'), [])
         self.assertEqual(coverage.missing("`worker/N/reads`", table, coverage.COUNTER), ["writes"])
 
     def test_values_of_an_enumeration(self):

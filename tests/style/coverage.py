@@ -34,6 +34,9 @@ RULES = [
 ]
 
 
+# The daemons' folders: what config.cc reads, config_json.cc writes, for --print-config and saving.
+DAEMONS = ("examples/nvmf/target", "examples/iser/target")
+DERIVED = {"adrfam"}  # follows from the address
 # Enumerations whose values a page has to name.
 ENUMERATIONS = [
     ("docs/reference/errors.md", "include/mrpool/work.h", "PostStatus"),
@@ -94,6 +97,11 @@ def missing(page, source, pattern):
     return sorted(set(pattern.findall(source)) - named(page))
 
 
+def unwritten(reader, writer):
+    """The keys that the first source reads and the second does not write."""
+    return sorted(key for key in set(KEY.findall(reader)) - DERIVED if f'"{key}"' not in writer)
+
+
 def values(source, enumeration):
     """The names of an `enum class` of `source`, a text."""
     body = re.search(rf"enum class (?:\[\[\w+\]\] )?{enumeration}\b[^{{]*{{(.*?)}};", source, re.S)
@@ -140,6 +148,10 @@ def check(report):
         text = section((ROOT / page).read_text(), heading)
         for name in missing(text, (ROOT / source).read_text(), pattern):
             report(f"{place}: does not name {name}, which {source} defines")
+    for folder in DAEMONS:
+        reader, writer = (f"{folder}/{name}" for name in ("config.cc", "config_json.cc"))
+        for key in unwritten((ROOT / reader).read_text(), (ROOT / writer).read_text()):
+            report(f"{writer}: does not write {key}, which {reader} reads")
     texts = [(ROOT / source).read_text() for source in (
         FAMILIES, "include/mrpool/statistics.h", "examples/nvmf/target/counters.h",
         "examples/iser/target/counters.h")]
