@@ -15,6 +15,8 @@ using nvme::with_dnr;
 namespace {
 
 constexpr size_t kPage = 4096;
+// LPA: lengths of 32 bits and offsets in Get Log Page.
+constexpr uint8_t kExtendedLogData = 1 << 2;
 
 uint8_t block_shift(const storage::Geometry& geometry) {
   return uint8_t(std::countr_zero(geometry.block_size));
@@ -138,17 +140,18 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.ctratt = le(uint32_t{NVME_CTRL_CTRATT_128_ID} |
                  (subsystem_->traffic_keep_alive ? uint32_t{NVME_CTRL_CTRATT_TBKAS} : 0u));
   id.cntrltype = identity_.discovery ? NVME_CTRL_CNTRLTYPE_DISCOVERY : NVME_CTRL_CNTRLTYPE_IO;
-  id.acl = kMaxAborts - 1;
   id.aerl = kMaxAsyncEvents - 1;
-  id.frmw = 1 << 1 | 1;  // one slot, read only
-  id.lpa = log_page_attributes();
-  id.elpe = kErrorLogEntries - 1;
+  id.lpa = kExtendedLogData;
   id.kas = le(kKeepAliveGranularity);
   id.maxcmd = le(uint16_t(kMaxQueueEntries));
   // SGLs without alignment; keyed; an offset in the capsule.
   id.sgls = le(1u | 1u << 2 | 1u << 20);
   nvme::set_field(id.subnqn, subsystem_->nqn);
   if (identity_.discovery) return to_bytes(id);
+  id.acl = kMaxAborts - 1;
+  id.frmw = 1 << 1 | 1;  // one slot, read only
+  id.lpa |= log_page_attributes();
+  id.elpe = kErrorLogEntries - 1;
   id.wctemp = le(kWarningKelvin);
   id.cctemp = le(uint16_t{273 + 80});
   id.sqes = 6 | 6 << 4;

@@ -43,8 +43,8 @@ const Controller::LogPage* Controller::find_log_page(uint32_t id) const {
 }
 
 uint8_t Controller::log_page_attributes() {
-  // Extended data in Get Log Page. Not bit 5, which requires more than the list of log pages.
-  uint8_t bits = 1 << 2;
+  // Not bit 5, which requires more than the list of log pages.
+  uint8_t bits = 0;
   for (const LogPage& page : kLogPages) bits |= page.lpa;
   return bits;
 }

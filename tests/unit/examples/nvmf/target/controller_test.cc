@@ -1,6 +1,8 @@
 // Properties, admin commands, log pages, events and keep-alive of a controller, without any I/O.
 #include "examples/nvmf/target/controller.h"
 
+#include <cstring>
+
 #include "tests/unit/examples/nvmf/target/logic_fixture.h"
 
 namespace mrpool::nvmf_target::testing {
@@ -511,6 +513,32 @@ TEST_F(ControllerTest, DiscoveryController) {
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].result, 0x0070f002u);
   EXPECT_GT(page<nvmf_discovery_log>(log(*c, 0x70, 1024)).genctr, uint64_t(head.genctr));
+}
+
+// Its pages, events and limits are what it answers, and other fields of Identify are zero.
+TEST_F(ControllerTest, DiscoveryAnnouncesWhatItAnswers) {
+  auto c = enabled(nvme::kDiscoveryNqn);
+  auto id = page<nvme_id_ctrl>(identify(*c, 1));
+  const auto pages = page<nvme_supported_log_pages>(log(*c, 0, 1024));
+  for (uint32_t i = 0; i < 256; ++i) {
+    EXPECT_EQ(pages.lid_support[i] != 0, log(*c, i, 64).status == Status::kSuccess) << i;
+  }
+  EXPECT_EQ((id.lpa & 1 << 1) != 0, pages.lid_support[NVME_LOG_LID_CMD_EFFECTS] != 0);
+  EXPECT_EQ(id.lpa & ~(1 << 1 | 1 << 2), 0);
+  for (uint32_t bit = 8; bit < 32; ++bit) {
+    EXPECT_EQ((id.oaes >> bit & 1) != 0,
+              set_feature(*c, NVME_FEAT_FID_ASYNC_EVENT, 1u << bit).status == Status::kSuccess)
+        << bit;
+  }
+  for (int i = 0; i <= id.aerl; ++i) run(*c, admin_command(AdminOpcode::kAsyncEventRequest));
+  EXPECT_STATUS(run(*c, admin_command(AdminOpcode::kAsyncEventRequest)).status,
+                dnr(Status::kAsyncEventLimitExceeded));
+  EXPECT_STATUS(run(*c, admin_command(AdminOpcode::kAbort)).status, dnr(Status::kInvalidOpcode));
+  const auto clear = [](auto&... fields) { (std::memset(&fields, 0, sizeof fields), ...); };
+  clear(id.sn, id.mn, id.fr, id.subnqn, id.cmic, id.mdts, id.cntlid, id.ver, id.oaes, id.ctratt);
+  clear(id.cntrltype, id.aerl, id.lpa, id.kas, id.maxcmd, id.sgls);
+  const auto bytes = nvme::bytes_of(id);
+  for (size_t i = 0; i < bytes.size(); ++i) EXPECT_EQ(bytes[i], std::byte{0}) << "byte " << i;
 }
 
 }  // namespace
