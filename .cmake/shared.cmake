@@ -11,7 +11,7 @@ set_target_properties(mrpool_so PROPERTIES
 target_include_directories(mrpool_so INTERFACE ${PROJECT_SOURCE_DIR}/include)
 target_link_libraries(mrpool_so PRIVATE mrpool_flags absl::status absl::statusor absl::strings
   absl::random_random Threads::Threads PkgConfig::libibverbs PkgConfig::librdmacm
-  PkgConfig::liburing PkgConfig::libisal)
+  PkgConfig::liburing PkgConfig::libisal PkgConfig::openssl)
 # Functions bind inside the library. Variables do not: the pools' thread-local tables are one for the
 # program and the library.
 target_link_options(mrpool_so PRIVATE -Wl,-Bsymbolic-functions

@@ -95,11 +95,13 @@ absl::StatusOr<std::unique_ptr<Cq>> UiwarpDevice::create_cq(Reactor& reactor,
 // Options are the device's: one that asks for what is not in force here would do nothing.
 absl::Status UiwarpDevice::check_address(const Address& address) const {
   if (absl::Status status = checks::check_transport(address, "uiwarp"); !status.ok()) return status;
+  const absl::StatusOr<DeviceOptions> all = parse_options(address.options, options_);
+  if (!all.ok()) return all.status();
+  if (*all == options_) return absl::OkStatus();
   for (const absl::string_view option : absl::StrSplit(address.options, '&', absl::SkipEmpty())) {
     const absl::StatusOr<DeviceOptions> asked =
         parse_options({option.data(), option.size()}, options_);
-    if (!asked.ok()) return asked.status();
-    if (*asked == options_) continue;
+    if (asked.ok() && *asked == options_) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("address '", address.to_string(), "': the option ", option,
                      " is not in force on this device: give it to Device::open"));

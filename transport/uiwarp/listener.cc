@@ -1,8 +1,12 @@
 #include "transport/uiwarp/listener.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "mrpool/callback.h"
+#include "mrpool/internal/report.h"
 #include "transport/checks/limits.h"
 #include "transport/uiwarp/cq.h"
 #include "transport/uiwarp/device.h"
@@ -12,7 +16,7 @@ namespace mrpool::uiwarp {
 namespace {
 
 // A peer that has asked and waits for an answer. It takes the stream out of its listener's hands.
-class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
+class UiwarpConnectRequest final : public ConnectRequest {
  public:
   UiwarpConnectRequest(std::shared_ptr<UiwarpDevice> device, std::shared_ptr<Context> context,
                        std::unique_ptr<Stream> stream, std::vector<std::byte> bytes)
@@ -22,11 +26,10 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
         stream_(std::move(stream)),
         bytes_(std::move(bytes)),
         request_(*decode_mpa(bytes_, /*reply=*/false)) {
-    stream_->attach(home_, *this);
-    stream_->stop_watching();  // another reactor's thread may take it from here
     info_ = {.local = stream_->local_name(),
              .peer = stream_->peer_name(),
              .private_data = request_.private_data};
+    stream_->detach();  // another reactor's thread may take it from here
     // What it may become: the peer's offer, or what this side can where it makes none.
     info_.ord = device_->caps().max_ord;
     info_.ird = device_->caps().max_ird;
@@ -70,9 +73,6 @@ class UiwarpConnectRequest final : public ConnectRequest, public StreamEvents {
     }
     return absl::OkStatus();
   }
-
-  void on_readable() override {}
-  void on_writable() override {}
 
  private:
   // The reject, sent from the thread the stream lives on; deletes itself, also where that has
@@ -132,7 +132,11 @@ class UiwarpListener::Handshake final : public StreamEvents, public Deferred {
         return;
       }
       if (result.bytes == 0) finished = true;
+      if (result.error == EPROTO) listener_.report(*stream_, stream_->error_text(EPROTO));
       have_ += result.bytes;
+    }
+    if (broken_ && is_tls_hello(bytes_)) {
+      listener_.report(*stream_, "the peer uses TLS, and this address has no option tls");
     }
     UiwarpListener& listener = listener_;
     std::unique_ptr<ConnectRequest> request;
@@ -206,6 +210,24 @@ void UiwarpListener::on_accept_error(const absl::Status& error) { handler_.on_li
 
 void UiwarpListener::count_dropped() {
   device_->registry().count(&TransportStatistics::connections_dropped);
+}
+
+void UiwarpListener::report(const Stream& stream, const std::string& why) {
+  const Nanoseconds now = context_->reactor().now();
+  if (now >= report_end_) {
+    report_end_ = now + kReportTime;
+    reports_ = 0;
+  }
+  if (reports_ == kMaxReports) {
+    ++unreported_;
+    return;
+  }
+  ++reports_;
+  std::string line = absl::StrCat("uiwarp: a connection of ", stream.peer_name(), " to port ",
+                                  port(), " is refused: ", why);
+  if (unreported_ > 0) absl::StrAppend(&line, " (and ", unreported_, " more before it)");
+  unreported_ = 0;
+  internal::report(line);
 }
 
 void UiwarpListener::forget(const Handshake& handshake) {

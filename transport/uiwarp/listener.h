@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "mrpool/device.h"
@@ -23,6 +24,8 @@ class UiwarpListener final : public Listener, public AcceptHandler {
  public:
   static constexpr size_t kMaxPending = 512;
   static constexpr Nanoseconds kSetupTime = std::chrono::seconds(5);
+  static constexpr Nanoseconds kReportTime = std::chrono::seconds(1);
+  static constexpr uint32_t kMaxReports = 8;
 
   UiwarpListener(std::shared_ptr<UiwarpDevice> device, std::shared_ptr<Context> context,
                  ListenHandler& handler);
@@ -37,12 +40,17 @@ class UiwarpListener final : public Listener, public AcceptHandler {
   class Handshake;
   void forget(const Handshake& handshake);
   void count_dropped();
+  // Writes a line to the log, for the administrator of this side; kMaxReports in kReportTime.
+  void report(const Stream& stream, const std::string& why);
 
   std::shared_ptr<UiwarpDevice> device_;
   std::shared_ptr<Context> context_;
   ListenHandler& handler_;
   std::vector<std::unique_ptr<Handshake>> pending_;  // oldest first
   std::unique_ptr<StreamListener> listener_;
+  Nanoseconds report_end_{};
+  uint32_t reports_ = 0;
+  uint64_t unreported_ = 0;
 };
 
 }  // namespace mrpool::uiwarp

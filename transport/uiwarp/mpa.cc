@@ -30,7 +30,15 @@ constexpr uint16_t kSecondFlag = 0x4000;
 
 constexpr uint8_t kHighestRevision = 2;
 
+// The type of a TLS record, and the first byte of its version (RFC 8446 §5.1).
+bool is_tls_record(std::span<const std::byte> bytes, std::byte type) {
+  return bytes.size() >= 2 && bytes[0] == type && bytes[1] == std::byte{3};
+}
+
 }  // namespace
+
+bool is_tls_alert(std::span<const std::byte> bytes) { return is_tls_record(bytes, std::byte{21}); }
+bool is_tls_hello(std::span<const std::byte> bytes) { return is_tls_record(bytes, std::byte{22}); }
 
 absl::StatusOr<size_t> mpa_private_bytes(std::span<const std::byte> header, bool reply) {
   if (header.size() < kMpaHeaderBytes ||

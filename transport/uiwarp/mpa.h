@@ -68,6 +68,9 @@ struct MpaFrame {
 // How many bytes of private data follow the first kMpaHeaderBytes; an error when these are not the
 // start of a frame of the expected kind, or announce too much. Nothing more need be read then.
 absl::StatusOr<size_t> mpa_private_bytes(std::span<const std::byte> header, bool reply);
+// Whether `bytes` begin as an alert or as a handshake of TLS: the peer expects it, or uses it.
+bool is_tls_alert(std::span<const std::byte> bytes);
+bool is_tls_hello(std::span<const std::byte> bytes);
 // `bytes` holds header and private data.
 absl::StatusOr<MpaFrame> decode_mpa(std::span<const std::byte> bytes, bool reply);
 std::vector<std::byte> encode_mpa(const MpaFrame& frame);

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "transport/uiwarp/device.h"
-#include "transport/uiwarp/socket.h"
 
 namespace mrpool {
 namespace uiwarp {
@@ -52,22 +51,22 @@ absl::StatusOr<DeviceOptions> parse_options(std::string_view text, const DeviceO
       uint64_t seed = 0;
       if (!absl::SimpleAtoi(value, &seed)) return bad("seed=NUMBER");
       options.seed = seed;
-    } else {
+    } else if (const absl::Status status = set_tls_option(
+                   {name.data(), name.size()}, {value.data(), value.size()}, options.tls);
+               absl::IsNotFound(status)) {
       return absl::InvalidArgumentError(
           absl::StrCat("unknown uiwarp option \"", name,
-                       "\"; there are crc, extensions, placement, poison and seed"));
+                       "\"; there are crc, extensions, placement, poison, seed, ",
+                       absl::string_view(kTlsOptionNames.data(), kTlsOptionNames.size())));
+    } else if (!status.ok()) {
+      return status;
     }
   }
   if (options.poison && !options.adversarial_placement) {
     return absl::InvalidArgumentError("uiwarp option poison=on needs placement=adversarial");
   }
+  if (absl::Status status = check_tls_options(options.tls); !status.ok()) return status;
   return options;
-}
-
-absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address) {
-  const absl::StatusOr<DeviceOptions> options = parse_options(address.options);
-  if (!options.ok()) return options.status();
-  return make_device(*options, make_socket_network());
 }
 
 std::shared_ptr<Device> make_device(const DeviceOptions& options,

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "mrpool/device.h"
 #include "transport/uiwarp/stream.h"
+#include "transport/uiwarp/tls_options.h"
 
 namespace mrpool::uiwarp {
 
@@ -33,6 +34,8 @@ struct DeviceOptions {
   // Everything random in the device (keys, placement) follows from it; drawn from the system when
   // absent.
   std::optional<uint64_t> seed = std::nullopt;
+  // For the network of the device: open_device() looks at it, make_device() does not.
+  TlsOptions tls = {};
 
   friend bool operator==(const DeviceOptions&, const DeviceOptions&) = default;
 };
@@ -41,8 +44,8 @@ struct DeviceOptions {
 // there are.
 absl::StatusOr<DeviceOptions> parse_options(std::string_view text, const DeviceOptions& base = {});
 
-// A device on TCP sockets. The address's host and port choose nothing here. InvalidArgument: its
-// options.
+// A device on TCP sockets, with TLS over them where the options ask for it. The address's host and
+// port choose nothing here. InvalidArgument: its options, or the files that they name.
 absl::StatusOr<std::shared_ptr<Device>> open_device(const Address& address);
 
 // `network` is shared by all connections of the device.

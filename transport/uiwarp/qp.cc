@@ -135,7 +135,7 @@ bool UiwarpQp::supports(Opcode opcode) const {
 size_t UiwarpQp::memory_bytes() const {
   return sizeof(*this) - sizeof(core_) + core_.memory_bytes() + receiver_.memory_bytes() +
          (batch_ != nullptr ? sizeof(TxBatch) : 0) + setup_out_.capacity() + setup_in_.capacity() +
-         private_data_.capacity();
+         private_data_.capacity() + (stream_ != nullptr ? stream_->memory_bytes() : 0);
 }
 
 void UiwarpQp::core_failed() {

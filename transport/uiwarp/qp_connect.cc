@@ -83,7 +83,7 @@ bool UiwarpQp::write_setup() {
       return false;
     }
     if (result.bytes == 0) {
-      end(DisconnectReason::kReset, std::strerror(result.error));
+      stream_failed(result.error);
       return true;
     }
     setup_sent_ += result.bytes;
@@ -118,11 +118,13 @@ bool UiwarpQp::read_reply() {
     const StreamResult result = stream_->readv({&piece, 1});
     if (result.would_block) return false;
     if (result.closed) {
-      end(DisconnectReason::kReset, "the peer closed instead of answering the MPA request");
+      const bool tls = is_tls_alert(std::span(setup_in_).first(setup_have_));
+      end(DisconnectReason::kReset, tls ? "the peer demands TLS; add tls=... to the address"
+                                        : "the peer closed instead of answering the MPA request");
       return true;
     }
     if (result.error != 0) {
-      end(DisconnectReason::kReset, std::strerror(result.error));
+      stream_failed(result.error);
       return true;
     }
     setup_have_ += result.bytes;

@@ -1,6 +1,6 @@
 // UiwarpQp: its part in a round of its Context, receiving and sending.
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "transport/uiwarp/qp.h"
 
@@ -110,10 +110,12 @@ bool UiwarpQp::receive_once(bool& drained) {
 void UiwarpQp::stream_failed(int error) {
   if (error == EFAULT) {
     end(DisconnectReason::kFault, "registered memory is not mapped any more");
-  } else {
-    end(state_ == State::kClosing ? DisconnectReason::kLocal : DisconnectReason::kReset,
-        std::strerror(error));
+    return;
   }
+  DisconnectReason reason = DisconnectReason::kReset;
+  if (error == EPROTO) reason = DisconnectReason::kProtocol;
+  if (state_ == State::kClosing) reason = DisconnectReason::kLocal;
+  end(reason, stream_->error_text(error));
 }
 
 bool UiwarpQp::trickle() {

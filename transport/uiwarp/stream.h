@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,6 +72,12 @@ class Stream {
 
   virtual std::string local_name() const = 0;  // "127.0.0.1:4420"
   virtual std::string peer_name() const = 0;
+
+  // A StreamResult's error, for people. A stream that knows more than the number overrides it.
+  // EPROTO: the peer has broken the stream's own protocol, or has not proven who it is.
+  virtual std::string error_text(int error) const { return std::strerror(error); }
+  // Beyond what the kernel holds.
+  virtual size_t memory_bytes() const { return 0; }
 };
 
 class StreamListener {

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "transport/checks/limits.h"
 
@@ -15,6 +16,11 @@ absl::StatusOr<sockaddr_storage> socket_address(const Address& address) {
     return absl::InvalidArgumentError(absl::StrCat(
         "verbs needs the address of an RDMA device's interface, \"", address.to_string(),
         "\" has none; write verbs://10.0.0.1:4420 (`rdma link` and `ip addr` show them)"));
+  }
+  if (absl::StartsWith(address.options, "tls") || absl::StrContains(address.options, "&tls")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "verbs has no TLS, \"", address.options,
+        "\" was given: the device moves the bytes; protect its network, or use uiwarp://"));
   }
   if (!address.options.empty()) {
     return absl::InvalidArgumentError(
