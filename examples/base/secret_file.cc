@@ -51,18 +51,35 @@ absl::StatusOr<std::string> credential_path(const std::string& name) {
 }
 
 // Who may read a secret may use it, and who may write it may choose it.
-absl::Status check_mode(const std::string& path, const struct stat& info) {
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
+absl::Status check_mode(const std::string& path, const struct stat& info,
+                        const ActingUser& reader) {
+  if (info.st_uid != 0 && info.st_uid != reader.uid) {
     return bad(absl::StrCat(path, " belongs to user ", info.st_uid,
-                            ", who could change the secret; chown it to root or to user ",
-                            ::geteuid()));
+                            ", who could change the secret; chown it to root or to ",
+                            reader.called()));
   }
-  const bool of_our_group = info.st_gid == ::getegid();
+  const bool of_our_group = info.st_gid == reader.gid;
   const mode_t wrong = info.st_mode & (of_our_group ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO);
   if (wrong == 0) return absl::OkStatus();
   return bad(absl::StrCat(path, " has mode 0", absl::Hex((info.st_mode >> 6) & 7),
                           absl::Hex((info.st_mode >> 3) & 7), absl::Hex(info.st_mode & 7),
                           ", so that others can read or change the secret; chmod 0600 ", path));
+}
+
+absl::Status unreadable_for(const std::string& place, const ActingUser& reader) {
+  const std::string what = absl::StrCat(place, ": the daemon will run as ", reader.name,
+                                        ", which cannot read it: ", std::strerror(errno));
+  if (names_credential(place)) {
+    return bad(absl::StrCat(what, "; write User=", reader.name,
+                            " into the unit in place of \"user\", or give a path"));
+  }
+  return bad(
+      absl::StrCat(what, "; chown ", reader.name, " ", place, ", in folders that it may enter"));
+}
+
+absl::Status check_kind(const std::string& path, const struct stat& info) {
+  if (S_ISREG(info.st_mode)) return absl::OkStatus();
+  return bad(absl::StrCat(path, " is not a regular file; write its content into one"));
 }
 
 absl::StatusOr<std::string> read_line(const std::string& path, const File& file) {
@@ -88,7 +105,7 @@ absl::StatusOr<std::string> read_line(const std::string& path, const File& file)
 
 bool names_credential(std::string_view place) { return place.starts_with(kCredential); }
 
-absl::StatusOr<std::string> read_secret(const std::string& place) {
+absl::StatusOr<std::string> read_secret_once(const std::string& place, const ActingUser& owner) {
   std::string path = place;
   if (names_credential(place)) {
     auto found = credential_path(place.substr(kCredential.size()));
@@ -98,19 +115,27 @@ absl::StatusOr<std::string> read_secret(const std::string& place) {
   const File file(path);
   struct stat info {};
   if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return unreadable(path);
-  if (!S_ISREG(info.st_mode)) {
-    return bad(absl::StrCat(path, " is not a regular file; write its content into one"));
-  }
-  if (!names_credential(place)) {
-    if (absl::Status status = check_mode(path, info); !status.ok()) return status;
-  }
+  absl::Status status = check_kind(path, info);
+  if (status.ok() && !names_credential(place)) status = check_mode(path, info, owner);
+  if (!status.ok()) return status;
   return read_line(path, file);
 }
 
-absl::Status check_secret_mode(const std::string& path) {
+absl::StatusOr<std::string> read_secret(const std::string& place, const ActingUser& reader) {
+  auto secret = read_secret_once(place, reader);
+  if (!secret.ok() || !reader.is_other()) return secret;
+  std::string path = place;
+  if (names_credential(place)) path = *credential_path(place.substr(kCredential.size()));
+  const ActAs as(reader);
+  if (!as.status().ok()) return bad(absl::StrCat(place, ": ", as.status().message()));
+  if (const File file(path); file.fd < 0) return unreadable_for(place, reader);
+  return secret;
+}
+
+absl::Status check_secret_mode(const std::string& path, const ActingUser& reader) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return unreadable(path);
-  return check_mode(path, info);
+  return check_mode(path, info, reader);
 }
 
 }  // namespace mrpool::base

@@ -1,5 +1,8 @@
 #include "examples/engine/check_start.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "absl/strings/str_cat.h"
 #include "examples/base/log.h"
 #include "examples/engine/http.h"
@@ -9,12 +12,30 @@
 
 namespace mrpool::engine {
 
+namespace {
+
+// With the permissions of the user that the daemon will have.
+absl::Status check_state_access(const Options& options) {
+  const auto user = later_user(options.user);
+  if (!user.ok()) return user.status();
+  if (options.state_dir.empty() || !user->is_other()) return absl::OkStatus();
+  const base::ActAs as(*user);
+  if (!as.status().ok()) return as.status();
+  if (::faccessat(AT_FDCWD, options.state_dir.c_str(), W_OK | X_OK, AT_EACCESS) == 0) {
+    return absl::OkStatus();
+  }
+  return unwritable_state(options.state_dir, user->name);
+}
+
+}  // namespace
+
 absl::Status check_start(const char* program, std::span<const std::string> listen,
                          std::span<const storage::WantedStore> stores, const Options& options) {
   absl::Status status = storage::StateDirectory::check(options.state_dir);
   if (status.ok()) status = storage::check_stores(stores);
   if (status.ok()) status = check_http(options);
   if (status.ok() && !options.user.empty()) status = find_account(options.user).status();
+  if (status.ok()) status = check_state_access(options);
   if (status.ok()) status = check_devices(listen, options.retry_listen);
   // For every cause, the user must change the configuration.
   if (!status.ok()) return absl::InvalidArgumentError(status.message());

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
 #include "examples/base/log.h"
+#include "examples/engine/privileges.h"
 
 namespace mrpool::engine {
 namespace {
@@ -31,7 +32,9 @@ metrics::HttpSite::Source source_of(const char* program, Application& applicatio
 
 absl::StatusOr<std::string> token_of(const Options& options) {
   if (options.http_token_file.empty()) return std::string();
-  auto token = metrics::read_token(options.http_token_file);
+  const auto owner = later_user(options.user);
+  if (!owner.ok()) return owner.status();
+  auto token = metrics::read_token(options.http_token_file, *owner);
   if (token.ok() && options.http.empty()) {
     return absl::InvalidArgumentError(
         "--http-token-file is of no use without --http; add --http 127.0.0.1:9464");

@@ -64,8 +64,7 @@ absl::Status drop_rights(const char* program, const Options& options) {
   if (absl::Status status = drop_to(*account); !status.ok()) return status;
   const std::string& state = options.state_dir;
   if (!state.empty() && ::access(state.c_str(), W_OK | X_OK) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        state, ": ", account->name, " cannot write there; chown it to ", account->name));
+    return unwritable_state(state, account->name);
   }
   base::log({.event = base::Event::kPrivilegesDropped,
              .message = absl::StrCat(program, ": runs as ", account->name, " from now on")});

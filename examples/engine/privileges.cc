@@ -83,6 +83,18 @@ absl::StatusOr<Account> find_account(const std::string& text) {
   return account;
 }
 
+absl::StatusOr<base::ActingUser> later_user(const std::string& user) {
+  if (user.empty() || ::geteuid() != 0) return base::ActingUser::self();
+  auto account = find_account(user);
+  if (!account.ok()) return account.status();
+  return base::ActingUser{.uid = account->uid, .gid = account->gid, .name = account->name};
+}
+
+absl::Status unwritable_state(const std::string& folder, const std::string& user) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(folder, ": ", user, " cannot write there; chown it to ", user));
+}
+
 absl::Status give_up_gains() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_status("PR_SET_NO_NEW_PRIVS");
   for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {

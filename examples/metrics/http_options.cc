@@ -58,8 +58,8 @@ absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text) {
   return HttpEndpoint{.endpoint = {address, uint16_t(number)}, .loopback = address.is_loopback()};
 }
 
-absl::StatusOr<std::string> read_token(const std::string& place) {
-  absl::StatusOr<std::string> secret = base::read_secret(place);
+absl::StatusOr<std::string> read_token(const std::string& place, const base::ActingUser& owner) {
+  absl::StatusOr<std::string> secret = base::read_secret_once(place, owner);
   if (!secret.ok()) return secret.status();
   std::string token = *std::move(secret);
   const bool printable = std::ranges::all_of(token, [](char c) { return c > ' ' && c < 0x7f; });

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "examples/base/acting_user.h"
 
 namespace mrpool::metrics {
 
@@ -24,6 +25,7 @@ absl::StatusOr<HttpEndpoint> parse_http_address(std::string_view text);
 
 // The token at `place`, a file or "credential:NAME" as base::read_secret() reads them: one line of
 // 16 to 1024 printable characters. Errors name the file and the fix.
-absl::StatusOr<std::string> read_token(const std::string& place);
+absl::StatusOr<std::string> read_token(const std::string& place,
+                                       const base::ActingUser& owner = base::ActingUser::self());
 
 }  // namespace mrpool::metrics

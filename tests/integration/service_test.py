@@ -366,6 +366,50 @@ class Dropped:
         said = self.refused(program, *names, *self.storage, "--listen", "uiwarp://127.0.0.1:0",
                             "--user", "nobody", "--state-dir", state)
         self.assertIn(f"{state}: nobody cannot write there", said)
+        said = self.refused(program, *names, *self.storage, "--listen", "uiwarp://127.0.0.1:0",
+                            "--user", "nobody", "--state-dir", state, "--check-config")
+        self.assertIn(f"{state}: nobody cannot write there", said)
+
+    def secret_file(self, mode, uid=0, gid=0):
+        path = self.folder / "secret"
+        path.unlink(missing_ok=True)
+        path.write_text(self.secret + "\n")
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+        return path
+
+    def of_secret(self, path):
+        file = self.folder / "secret.json"
+        file.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "user": "nobody", **self.keyed(path)}))
+        return file
+
+    def test_the_user_can_read_secrets_at_the_start_and_at_a_reload(self):
+        uid, gid = self.nobody.pw_uid, self.nobody.pw_gid
+        for mode, owner, group in ((0o600, uid, 0), (0o640, 0, gid), (0o400, uid, gid)):
+            target = self.target(config=self.of_secret(self.secret_file(mode, owner, group)))
+            self.assertNotIn("refused", target.reload())
+            self._end(target)
+
+    def test_a_secret_that_the_user_cannot_read_is_refused_at_the_start(self):
+        program = self.target_class.program[0]
+        gid = self.nobody.pw_gid
+        for mode, owner, group, why in (
+                (0o600, 0, 0, "will run as nobody, which cannot read it: Permission denied; chown nobody "),
+                (0o600, 1, 0, "belongs to user 1, who could change the secret; chown it to root or to nobody"),
+                (0o640, 0, 1, "has mode 0640"), (0o660, 0, gid, "has mode 0660")):
+            file = self.of_secret(self.secret_file(mode, owner, group))
+            for check in ((), ("--check-config",)):
+                self.assertIn(why, self.refused(program, "--config", file, *check))
+
+    def test_a_token_is_read_once(self):
+        for owner in (0, self.nobody.pw_uid):
+            token = self.folder / "token"
+            token.write_text("a-token-of-the-test\n")
+            os.chown(token, owner, 0)
+            token.chmod(0o600)
+            target = self.target(*self.storage, "--user", "nobody", "--http", "127.0.0.1:0",
+                                 "--http-token-file", token)
+            self._end(target)
 
 
 class Filtered:
@@ -449,6 +493,12 @@ class OfNvmf:
 
     served_as = serve("ram:1MiB")
 
+    secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"
+
+    def keyed(self, path):
+        return {"subsystems": [{"nqn": NQN, "hosts": [{"nqn": self.host, "dhchap_key": str(path)}],
+                                "namespaces": [{"storage": "ram:1MiB"}]}]}
+
     @staticmethod
     def kernels(disk):
         """What nvmetcli saves, with a key that nobody knows."""
@@ -470,6 +520,11 @@ class OfIser:
         return {"targets": [{"name": IQN, "luns": list(stores)}]}
 
     served_as = serve("ram:1MiB")
+
+    secret = "alice:alice has a secret"
+
+    def keyed(self, path):
+        return {"targets": [{"name": IQN, "luns": ["ram:1MiB"], "chap_file": str(path)}]}
 
     @staticmethod
     def kernels(disk):

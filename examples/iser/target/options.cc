@@ -60,7 +60,11 @@ absl::StatusOr<Imported> read_config(const Options& options) {
   }
   absl::StatusOr<Imported> config = understand(*text, options.import);
   absl::Status status = config.status();
-  if (status.ok()) status = read_secret_files(config->config);
+  // The command line takes precedence.
+  const std::string& user = options.config.engine.user;
+  if (status.ok()) {
+    status = read_secret_files(user.empty() ? config->config.engine.user : user, config->config);
+  }
   if (status.ok()) return config;
   return absl::InvalidArgumentError(absl::StrCat(options.config_file, ": ", status.message()));
 }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/secret_file.h"
+#include "examples/engine/privileges.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -13,19 +14,34 @@ namespace {
 absl::Status bad(const std::string& why) { return absl::InvalidArgumentError(why); }
 
 // Reads one direction of an account.
-absl::Status fill(const std::string& place, const std::string& where,
-                  std::optional<iscsi::Credentials>& to) {
+absl::Status fill(const std::string& place, const base::ActingUser& reader,
+                  const std::string& where, std::optional<iscsi::Credentials>& to) {
   if (place.empty()) return absl::OkStatus();
-  auto account = read_account(place);
+  auto account = read_account(place, reader);
   if (!account.ok()) return bad(absl::StrCat(where, ": ", account.status().message()));
   to = *std::move(account);
   return absl::OkStatus();
 }
 
-absl::Status fill(const AccountFiles& files, const std::string& where, iscsi::Authentication& to) {
-  absl::Status status = fill(files.incoming, where, to.incoming);
-  status.Update(fill(files.outgoing, where, to.outgoing));
+absl::Status fill(const AccountFiles& files, const base::ActingUser& reader,
+                  const std::string& where, iscsi::Authentication& to) {
+  absl::Status status = fill(files.incoming, reader, where, to.incoming);
+  status.Update(fill(files.outgoing, reader, where, to.outgoing));
   return status;
+}
+
+bool any_file(const AccountFiles& files) {
+  return !files.incoming.empty() || !files.outgoing.empty();
+}
+
+bool any_file(const Config& config) {
+  bool some = any_file(config.discovery_files);
+  for (const TargetConfig& target : config.targets) {
+    some |= any_file(target.files);
+    if (!target.initiators) continue;
+    for (const InitiatorConfig& each : *target.initiators) some |= any_file(each.files);
+  }
+  return some;
 }
 
 bool has_secret_of_its_own(const iscsi::Authentication& accounts, const AccountFiles& files) {
@@ -35,8 +51,9 @@ bool has_secret_of_its_own(const iscsi::Authentication& accounts, const AccountF
 
 }  // namespace
 
-absl::StatusOr<iscsi::Credentials> read_account(const std::string& place) {
-  const absl::StatusOr<std::string> line = base::read_secret(place);
+absl::StatusOr<iscsi::Credentials> read_account(const std::string& place,
+                                                const base::ActingUser& reader) {
+  const absl::StatusOr<std::string> line = base::read_secret(place, reader);
   if (!line.ok()) return line.status();
   iscsi::Credentials credentials;
   const absl::Status status = iscsi::parse_credentials(*line, credentials);
@@ -44,20 +61,23 @@ absl::StatusOr<iscsi::Credentials> read_account(const std::string& place) {
   return credentials;
 }
 
-absl::Status read_secret_files(Config& config) {
-  if (absl::Status status = fill(config.discovery_files, "discovery", config.discovery);
+absl::Status read_secret_files(const std::string& user, Config& config) {
+  if (!any_file(config)) return absl::OkStatus();
+  const auto reader = engine::later_user(user);
+  if (!reader.ok()) return reader.status();
+  if (absl::Status status = fill(config.discovery_files, *reader, "discovery", config.discovery);
       !status.ok()) {
     return status;
   }
   for (TargetConfig& target : config.targets) {
-    if (absl::Status status = fill(target.files, target.name, target.authentication);
+    if (absl::Status status = fill(target.files, *reader, target.name, target.authentication);
         !status.ok()) {
       return status;
     }
     if (!target.initiators) continue;
     for (InitiatorConfig& initiator : *target.initiators) {
       const std::string where = absl::StrCat(target.name, ", initiator ", initiator.name);
-      if (absl::Status status = fill(initiator.files, where, initiator.authentication);
+      if (absl::Status status = fill(initiator.files, *reader, where, initiator.authentication);
           !status.ok()) {
         return status;
       }

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/base/acting_user.h"
 #include "examples/iser/target/config.h"
 #include "examples/protocol/iscsi/chap.h"
 
@@ -14,12 +15,13 @@ namespace mrpool::iser_target {
 
 // Reads the account of `place`: the path of a file, or "credential:NAME", which is the file NAME in
 // $CREDENTIALS_DIRECTORY (LoadCredential= of systemd). The file has one line, "user:secret".
-// InvalidArgument: the file does not exist, users other than its owner and root can read or write
-// it, or its content has another form.
-absl::StatusOr<iscsi::Credentials> read_account(const std::string& place);
+// InvalidArgument: as of base::read_secret(), or its content has another form.
+absl::StatusOr<iscsi::Credentials> read_account(const std::string& place,
+                                                const base::ActingUser& reader);
 
-// Reads the accounts of all files into `config`. Errors name the target.
-absl::Status read_secret_files(Config& config);
+// Reads the accounts of all files into `config`. The daemon will run as `user` (--user; empty: as
+// now). Errors name the target.
+absl::Status read_secret_files(const std::string& user, Config& config);
 
 // A warning if the configuration file `path` has secrets itself and other users can read it; else
 // empty.

@@ -77,7 +77,8 @@ absl::Status check_proof(const Config& config, const HostProof& proof) {
   return status;
 }
 
-absl::StatusOr<DhchapKey> read_key(const Config& config, const std::string& key) {
+absl::StatusOr<DhchapKey> read_key(const Config& config, const std::string& key,
+                                   const base::ActingUser& reader) {
   if (nvme::auth::looks_like_key(key)) {
     auto parsed = nvme::auth::parse_key(key);
     if (!parsed.ok()) return bad("what it has ", parsed.status().message());
@@ -85,7 +86,7 @@ absl::StatusOr<DhchapKey> read_key(const Config& config, const std::string& key)
   }
   const NamedKey* const named = find_key(config, key);
   const std::string& place = named == nullptr ? key : named->path;
-  absl::StatusOr<std::string> line = base::read_secret(place);
+  absl::StatusOr<std::string> line = base::read_secret(place, reader);
   if (!line.ok()) return line.status();
   auto parsed = nvme::auth::parse_key(*line);
   nvme::auth::wipe(*line);
@@ -93,14 +94,14 @@ absl::StatusOr<DhchapKey> read_key(const Config& config, const std::string& key)
   return parsed;
 }
 
-absl::StatusOr<std::shared_ptr<const nvme::auth::HostKeys>> read_keys(const Config& config,
-                                                                      const HostProof& proof) {
+absl::StatusOr<std::shared_ptr<const nvme::auth::HostKeys>> read_keys(
+    const Config& config, const HostProof& proof, const base::ActingUser& reader) {
   auto keys = std::make_shared<nvme::auth::HostKeys>();
-  auto host = read_key(config, proof.key);
+  auto host = read_key(config, proof.key, reader);
   if (!host.ok()) return bad("dhchap_key: ", host.status().message());
   keys->host = *std::move(host);
   if (!proof.ctrlr_key.empty()) {
-    auto controller = read_key(config, proof.ctrlr_key);
+    auto controller = read_key(config, proof.ctrlr_key, reader);
     if (!controller.ok()) return bad("dhchap_ctrlr_key: ", controller.status().message());
     keys->controller = *std::move(controller);
   }
@@ -161,10 +162,11 @@ absl::Status check_keys(const Config& config) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<HostKeyMap> read_keys(const Config& config, const SubsystemConfig& subsystem) {
+absl::StatusOr<HostKeyMap> read_keys(const Config& config, const SubsystemConfig& subsystem,
+                                     const base::ActingUser& reader) {
   HostKeyMap all;
   for (const auto& [host, proof] : subsystem.proofs) {
-    auto keys = read_keys(config, proof);
+    auto keys = read_keys(config, proof, reader);
     if (!keys.ok()) {
       return bad(base::at_line(subsystem.line), subsystem.nqn, ", host ", host, ": ",
                  keys.status().message());
@@ -174,26 +176,27 @@ absl::StatusOr<HostKeyMap> read_keys(const Config& config, const SubsystemConfig
   return all;
 }
 
-absl::Status check_key_files(const Config& config) {
+absl::Status check_key_files(const Config& config, const base::ActingUser& reader) {
   for (const NamedKey& key : config.keys) {
-    const auto read = read_key(config, key.name);
+    const auto read = read_key(config, key.name, reader);
     if (!read.ok()) {
       return bad(base::at_line(key.line), "key \"", key.name, "\": ", read.status().message());
     }
   }
   for (const SubsystemConfig& subsystem : config.subsystems) {
-    if (const auto keys = read_keys(config, subsystem); !keys.ok()) return keys.status();
+    if (const auto keys = read_keys(config, subsystem, reader); !keys.ok()) return keys.status();
   }
   return absl::OkStatus();
 }
 
-absl::Status check_exposure(const std::string& path, const Config& config) {
+absl::Status check_exposure(const std::string& path, const Config& config,
+                            const base::ActingUser& reader) {
   const auto inside = [](const HostProof& proof) {
     return nvme::auth::looks_like_key(proof.key) || nvme::auth::looks_like_key(proof.ctrlr_key);
   };
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const auto& [host, proof] : subsystem.proofs) {
-      if (inside(proof)) return base::check_secret_mode(path);
+      if (inside(proof)) return base::check_secret_mode(path, reader);
     }
   }
   return absl::OkStatus();

@@ -22,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/base/acting_user.h"
 #include "examples/nvmf/target/subsystem.h"
 #include "examples/protocol/nvme/auth/controller_side.h"
 
@@ -61,11 +62,14 @@ absl::Status check_keys(const Config& config);
 
 // Reads the files of all keys, also of keys without a host. InvalidArgument names the host or the
 // key, and the file.
-absl::Status check_key_files(const Config& config);
-absl::StatusOr<HostKeyMap> read_keys(const Config& config, const SubsystemConfig& subsystem);
+// `reader` must be able to read them.
+absl::Status check_key_files(const Config& config, const base::ActingUser& reader);
+absl::StatusOr<HostKeyMap> read_keys(const Config& config, const SubsystemConfig& subsystem,
+                                     const base::ActingUser& reader);
 
-// InvalidArgument: `config`, which the file `path` contains, has secrets, and other users can read
-// the file.
-absl::Status check_exposure(const std::string& path, const Config& config);
+// InvalidArgument: `config`, which the file `path` contains, has secrets, and users other than
+// `reader` and root can read the file.
+absl::Status check_exposure(const std::string& path, const Config& config,
+                            const base::ActingUser& reader);
 
 }  // namespace mrpool::nvmf_target

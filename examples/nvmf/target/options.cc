@@ -1,10 +1,13 @@
 #include "examples/nvmf/target/options.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "examples/base/command_line.h"
 #include "examples/base/json_text.h"
 #include "examples/base/secret_file.h"
 #include "examples/engine/listen.h"
+#include "examples/engine/privileges.h"
 #include "examples/engine/rate_limits.h"
 #include "examples/nvmf/target/import.h"
 #include "examples/nvmf/target/limits.h"
@@ -170,8 +173,7 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
     return bad("--namespace is missing; for example --namespace ram:64MiB");
   }
   options.config.subsystems.push_back(std::move(subsystem));
-  absl::Status status = complete(options.config);
-  return status.ok() ? check_key_files(options.config) : status;
+  return complete(options.config);
 }
 
 // `options` has the values of the file, or the defaults.
@@ -210,13 +212,24 @@ absl::StatusOr<Imported> read_config(const DaemonOptions& options) {
   const absl::StatusOr<std::string> text = storage::read_text(options.config_file);
   if (!text.ok()) return bad("--config: ", text.status().message());
   auto config = understand(*text, options.import, !options.service.engine.control.empty());
-  if (config.ok()) {
-    absl::Status status = check_exposure(options.config_file, config->config);
-    status.Update(check_key_files(config->config));
-    if (!status.ok()) config = std::move(status);
-  }
   if (!config.ok()) return bad(options.config_file, ": ", config.status().message());
   return config;
+}
+
+// Once the user that will read them is known.
+absl::Status check_secrets(const DaemonOptions& options) {
+  const Config& config = options.config;
+  const bool any = std::ranges::any_of(
+      config.subsystems, [](const SubsystemConfig& each) { return !each.proofs.empty(); });
+  if (!any && config.keys.empty()) return absl::OkStatus();
+  const auto reader = engine::later_user(options.service.engine.user);
+  if (!reader.ok()) return reader.status();
+  const std::string& file = options.config_file;
+  absl::Status status;
+  if (!file.empty()) status = check_exposure(file, options.config, *reader);
+  status.Update(check_key_files(options.config, *reader));
+  if (status.ok() || file.empty()) return status;
+  return bad(file, ": ", status.message());
 }
 
 }  // namespace
@@ -224,7 +237,11 @@ absl::StatusOr<Imported> read_config(const DaemonOptions& options) {
 absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> arguments) {
   DaemonOptions options;
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
-  if (options.answer || options.config_file.empty()) return options;
+  if (options.answer) return options;
+  if (options.config_file.empty()) {
+    if (absl::Status status = check_secrets(options); !status.ok()) return status;
+    return options;
+  }
   auto read = read_config(options);
   if (!read.ok()) return read.status();
   // Parses the command line again after the file, because it takes precedence.
@@ -234,6 +251,7 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   options.config = std::move(read->config);
   options.notes = std::move(read->notes);
+  if (absl::Status status = check_secrets(options); !status.ok()) return status;
   return options;
 }
 

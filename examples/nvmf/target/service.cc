@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/engine/live_config.h"
+#include "examples/engine/privileges.h"
 #include "examples/storage/uuid.h"
 
 namespace mrpool::nvmf_target {
@@ -126,10 +127,11 @@ absl::Status Service::own_state() {
 // The UUID belongs to the store, in every namespace that serves it.
 absl::Status Service::open(Change& change) {
   const Config& config = change.config_;
-  if (absl::Status status = check_key_files(config); !status.ok()) return status;
+  const auto reader = engine::later_user(options_.engine.user);
+  if (!reader.ok()) return reader.status();
+  if (absl::Status status = check_key_files(config, *reader); !status.ok()) return status;
   if (absl::Status status = own_state(); !status.ok()) return status;
-  const auto opened =
-      storage::open_stores(wanted_stores(config), served(), options_.open_volume, change.growth_);
+  const auto opened = storage::open_stores(wanted_stores(config), served(), options_.open_volume, change.growth_);
   if (!opened.ok()) return opened.status();
   std::vector<std::shared_ptr<storage::Volume>> volumes = *opened;
   std::vector<Uuid> uuids = given_uuids(config);
@@ -150,7 +152,7 @@ absl::Status Service::open(Change& change) {
     Target::Served& served = change.served_.emplace_back();
     served.options = options_of(subsystem);
     served.options.power_on = power_on_;
-    auto keys = read_keys(config, subsystem);
+    auto keys = read_keys(config, subsystem, *reader);
     if (!keys.ok()) return keys.status();
     served.options.keys = *std::move(keys);
     for (const NamespaceConfig& ns : subsystem.namespaces) {
