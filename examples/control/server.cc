@@ -12,8 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "examples/base/log_thread.h"
-#include "examples/base/printable.h"
+#include "examples/base/log.h"
 #include "examples/control/error.h"
 #include "examples/control/session.h"
 #include "examples/control/socket_file.h"
@@ -36,12 +35,13 @@ std::string describe_peer(int fd) {
   return absl::StrCat("process ", peer.pid, " of user ", peer.uid, ", group ", peer.gid);
 }
 
-void log(const std::string& line) {
-  base::log_line(base::printable(absl::StrCat("control: ", line)));
+void log(base::Event event, const std::string& line) {
+  base::log({.event = event, .message = absl::StrCat("control: ", line)});
 }
 
 void log_change(const std::string& who, const std::string& method, const absl::Status& status) {
-  log(absl::StrCat(method, " by ", who, ": ",
+  log(status.ok() ? base::Event::kChanged : base::Event::kChangeRefused,
+      absl::StrCat(method, " by ", who, ": ",
                    status.ok() ? "done" : absl::StrCat("refused, ", status.message())));
 }
 
@@ -69,7 +69,8 @@ class Client : public std::enable_shared_from_this<Client> {
   }
   // Too many clients: sends an error and closes the connection.
   void refuse(size_t most) {
-    log(absl::StrCat(who_, " refused: ", most, " clients are connected"));
+    log(base::Event::kClientDropped,
+        absl::StrCat(who_, " refused: ", most, " clients are connected"));
     last_ = true;
     send(boost::json::serialize(error_answer(
              nullptr, absl::ResourceExhaustedError(absl::StrCat(
@@ -155,7 +156,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
   void drop(std::string_view why) {
     if (ended_) return;
-    log(absl::StrCat(who_, " dropped: it ", std::string(why)));
+    log(base::Event::kClientDropped, absl::StrCat(who_, " dropped: it ", std::string(why)));
     end();
   }
 

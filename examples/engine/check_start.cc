@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "examples/base/log.h"
 #include "examples/engine/http.h"
@@ -33,6 +35,10 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
                          std::span<const storage::WantedStore> stores, const Options& options) {
   absl::Status status = storage::StateDirectory::check(options.state_dir);
   if (status.ok()) status = storage::check_stores(stores);
+  if (status.ok() && !options.state_dir.empty()) {
+    const auto state = storage::StateDirectory::look(options.state_dir);
+    status = state.ok() ? storage::check_not_gone(stores, state->get()) : state.status();
+  }
   if (status.ok()) status = check_http(options);
   if (status.ok() && !options.user.empty()) status = find_account(options.user).status();
   if (status.ok()) status = check_state_access(options);
@@ -41,6 +47,12 @@ absl::Status check_start(const char* program, std::span<const std::string> liste
   if (!status.ok()) return absl::InvalidArgumentError(status.message());
   warn_of_memory(program, stores);
   return absl::OkStatus();
+}
+
+void print_files_to_make(std::span<const storage::WantedStore> stores) {
+  for (const std::string& file : storage::files_to_make(stores)) {
+    std::printf("would create %s\n", file.c_str());
+  }
 }
 
 void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores) {

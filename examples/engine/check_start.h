@@ -19,6 +19,9 @@ namespace mrpool::engine {
 absl::Status check_start(const char* program, std::span<const std::string> listen,
                          std::span<const storage::WantedStore> stores, const Options& options);
 
+// For --check-config: prints the files of stores that a start would create, empty.
+void print_files_to_make(std::span<const storage::WantedStore> stores);
+
 // Warns on stderr when stores in memory may need more memory than the machine has.
 void warn_of_memory(const char* program, std::span<const storage::WantedStore> stores);
 

@@ -46,4 +46,12 @@ absl::Status Growth::apply() {
   return absl::OkStatus();
 }
 
+std::vector<Growth::File> Growth::made() const {
+  std::vector<File> all;
+  for (const Change& each : files_) {
+    if (each.file.made) all.push_back(each.file);
+  }
+  return all;
+}
+
 }  // namespace mrpool::storage

@@ -40,6 +40,8 @@ class Growth {
   // The error names the file that cannot be made so large.
   absl::Status apply();
   void keep() { files_.clear(); }
+  // Those that it made.
+  std::vector<File> made() const;
 
  private:
   struct Change {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "examples/base/log.h"
 #include "examples/storage/spec.h"
 #include "examples/storage/state_file.h"
 
@@ -40,7 +40,7 @@ std::string report_of_other(const std::string& place, const Uuid& before,
                       format_uuid(before), ": hosts see ", identity.text(),
                       " as another disk, UUID ", format_uuid(now),
                       "; if it is a copy that replaces the old one, give it the old UUID in the "
-                      "configuration\n");
+                      "configuration");
 }
 
 }  // namespace
@@ -147,7 +147,7 @@ Uuid StateDirectory::look_up(const Store& store) {
     other->place.clear();
     Record& record = found != records.end() ? *found : add(identity);
     record.place = place;
-    next_->report += report_of_other(store.path, before, identity, record.uuid);
+    next_->reports.push_back(report_of_other(store.path, before, identity, record.uuid));
     return record.uuid;
   }
   Record& record = found != records.end() ? *found : add(identity);
@@ -156,8 +156,21 @@ Uuid StateDirectory::look_up(const Store& store) {
   return record.uuid;
 }
 
+std::optional<Uuid> StateDirectory::known_at(const std::string& path) const {
+  const auto found = std::ranges::find(records_, place_of(path), &Record::place);
+  if (path.empty() || found == records_.end()) return std::nullopt;
+  return found->uuid;
+}
+
+absl::StatusOr<std::unique_ptr<const StateDirectory>> StateDirectory::look(
+    const std::string& path) {
+  std::unique_ptr<StateDirectory> state(new StateDirectory(path, Descriptor(-1)));
+  if (absl::Status status = state->read(); !status.ok()) return status;
+  return std::unique_ptr<const StateDirectory>(std::move(state));
+}
+
 std::vector<Uuid> StateDirectory::uuids_of(std::span<const Store> stores) {
-  next_ = Next{.records = records_, .seen = seen_, .report = {}};
+  next_ = Next{.records = records_, .seen = seen_, .reports = {}};
   std::vector<Uuid> uuids;
   for (const Store& store : stores) {
     // Memory without a name is gone with the process.
@@ -173,7 +186,9 @@ absl::Status StateDirectory::keep() {
   if (next_->records != records_) {
     if (absl::Status status = write(next_->records); !status.ok()) return status;
   }
-  std::fputs(next_->report.c_str(), stderr);
+  for (const std::string& report : next_->reports) {
+    base::log({.event = base::Event::kStoreChanged, .message = report});
+  }
   records_ = std::move(next_->records);
   seen_ = std::move(next_->seen);
   next_.reset();

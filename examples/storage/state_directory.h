@@ -3,10 +3,9 @@
 //
 // A store is found again by its identity. One whose identity is a device number that may change is
 // found by its path, where the file there has the same inode and time of birth. When another store
-// is found at a known path it gets a UUID of its own, and stderr has a line with both: hosts must
+// is found at a known path it gets a UUID of its own, and the log has both: hosts must
 // not mistake it for the old one. An administrator who knows that it is a copy gives it the old
-// UUID
-// in the configuration.
+// UUID in the configuration.
 //
 // The file DIR/stores has a line for each store: UUID, identity, what lasts of it, path.
 //
@@ -46,6 +45,11 @@ class StateDirectory {
     StoreIdentity identity;
     std::string path;
   };
+  // The UUID of the store that was served from the path last; nothing: none was.
+  std::optional<Uuid> known_at(const std::string& path) const;
+  // The same of the directory `path`, which no process needs to have.
+  static absl::StatusOr<std::unique_ptr<const StateDirectory>> look(const std::string& path);
+
   // Of each, in order. What is new is remembered by keep() only.
   std::vector<Uuid> uuids_of(std::span<const Store> stores);
   // The UUIDs that the last uuids_of() returned are on disk when this returns.
@@ -75,7 +79,7 @@ class StateDirectory {
   struct Next {
     std::vector<Record> records;
     std::set<Uuid> seen;
-    std::string report;
+    std::vector<std::string> reports;
   };
   std::optional<Next> next_;
 };

@@ -1,12 +1,16 @@
 #include "examples/storage/stores.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "examples/base/log.h"
 #include "examples/base/units.h"
 #include "examples/storage/backend.h"
 #include "examples/storage/spec.h"
@@ -269,8 +273,58 @@ absl::StatusOr<std::vector<std::shared_ptr<Volume>>> open_stores(
 absl::Status keep(Growth& growth, StateDirectory* state) {
   absl::Status status = growth.apply();
   if (status.ok() && state != nullptr) status = state->keep();
-  if (status.ok()) growth.keep();
-  return status;
+  if (!status.ok()) return status;
+  for (const Growth::File& file : growth.made()) {
+    base::log({.event = base::Event::kStoreCreated,
+               .message = absl::StrCat(file.path, ": created, ", base::exact_size(file.bytes))});
+  }
+  growth.keep();
+  return absl::OkStatus();
+}
+
+namespace {
+
+// The path of a file with "size=" that does not exist.
+std::optional<StoreSpec> to_make(const WantedStore& wanted) {
+  auto spec = parse_spec(wanted.spec);
+  if (!spec.ok() || spec->scheme != "file" || spec->find("size") == nullptr) return std::nullopt;
+  struct stat info {};
+  if (::stat(spec->target.c_str(), &info) == 0 || errno != ENOENT) return std::nullopt;
+  return *std::move(spec);
+}
+
+// As truncate(1) takes it.
+std::string coreutils_size(const std::string& text) {
+  const auto bytes = base::parse_size(text);
+  return std::string(absl::StripSuffix(base::exact_size(bytes.value_or(0)), "iB"));
+}
+
+}  // namespace
+
+std::vector<std::string> files_to_make(std::span<const WantedStore> wanted) {
+  std::vector<std::string> all;
+  for (const WantedStore& each : wanted) {
+    if (const auto spec = to_make(each)) {
+      all.push_back(absl::StrCat(spec->target, " with ", spec->find("size")->value));
+    }
+  }
+  return all;
+}
+
+absl::Status check_not_gone(std::span<const WantedStore> wanted, const StateDirectory* state) {
+  if (state == nullptr) return absl::OkStatus();
+  for (const WantedStore& each : wanted) {
+    const auto spec = to_make(each);
+    if (!spec) continue;
+    const auto uuid = state->known_at(spec->target);
+    if (!uuid) continue;
+    return at(each, absl::FailedPreconditionError(absl::StrCat(
+                        "the file is gone: the disk ", format_uuid(*uuid),
+                        " was served from there. Mount its file system, or restore it; for a new "
+                        "and empty disk: truncate -s ",
+                        coreutils_size(spec->find("size")->value), " ", spec->target)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status check_stores(std::span<const WantedStore> wanted) {

@@ -65,6 +65,13 @@ absl::Status keep(Growth& growth, StateDirectory* state);
 // be found without opening or making anything.
 absl::Status check_stores(std::span<const WantedStore> wanted);
 
+// The files that opening `wanted` would make, as "/srv/disk.img with 256MiB".
+std::vector<std::string> files_to_make(std::span<const WantedStore> wanted);
+
+// FailedPrecondition: a file that opening would make is gone: `state` (null: none) knows a store
+// there. Its file system may not be mounted.
+absl::Status check_not_gone(std::span<const WantedStore> wanted, const StateDirectory* state);
+
 // The warning for a daemon whose memory stores may take more than the machine's `physical` bytes;
 // empty when they fit.
 std::optional<std::string> memory_warning(std::span<const WantedStore> wanted, uint64_t physical);

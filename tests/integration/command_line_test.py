@@ -197,7 +197,8 @@ class CommandLines(unittest.TestCase):
                 self.assertEqual((process.returncode, process.stderr), (0, ""))
                 lines = process.stdout.splitlines()
                 self.assertEqual(lines[0], "would listen on uiwarp://127.0.0.1:0")
-                self.assertIn(f": {spec}, blocks of 512 bytes", lines[2])
+                self.assertEqual(lines[1], f"would create {disk} with 1MiB")
+                self.assertIn(f": {spec}, blocks of 512 bytes", lines[3])
                 # Who is not named is admitted, and the check says so.
                 self.assertRegex(lines[-1], r"^would admit to .*: any ")
                 self.assertFalse(disk.exists())

@@ -17,7 +17,7 @@ import unittest
 import urllib.request
 
 from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest, until
-from json_rpc import Client
+from json_rpc import Client, RpcError
 
 
 class Logs:
@@ -58,6 +58,50 @@ class Logs:
         until(lambda: sum(each["event"] == "import_note" for each in self.entries(target)) == 2,
               target.output)
         self.assertNotRegex(target.output(), r"(?m)^mrpool-")
+
+    def test_changes_by_the_control_socket_are_entries(self):
+        control = self.folder / "control"
+        target = self.target(*self.storage, "--log-format", "json", "--control", control)
+        client = Client(control, PATIENCE)
+        self.addCleanup(client.close)
+        client.call("mrpool_store_create", name="new", storage=f"file:{self.folder / 'new'},size=1MiB")
+        with self.assertRaises(RpcError):
+            client.call("mrpool_store_create", name="bad", storage="file:/nowhere/disk")
+        done = self.expect_entry(target, event="changed", level="notice")
+        self.assertIn("mrpool_store_create by process ", done["message"])
+        refused = self.expect_entry(target, event="change_refused", level="warning")
+        self.assertIn(": refused, ", refused["message"])
+        made = self.expect_entry(target, event="store_created", level="notice")
+        self.assertIn("new: created, 1MiB", made["message"])
+        self.assertNotRegex(target.output(), r"(?m)^control: ")
+
+    def test_another_disk_at_a_path_is_an_entry(self):
+        disk, state = self.file("disk", 1 << 20), self.folder / "state"
+        state.mkdir()
+        options = [self.storage[0], f"file:{disk},bs=4096", "--state-dir", state, "--log-format", "json"]
+        self._end(self.target(*options))
+        os.rename(self.file("other", 1 << 20), disk)
+        changed = self.expect_entry(self.target(*options), event="store_changed", level="warning")
+        self.assertIn("is another store than was served from there before", changed["message"])
+
+    def test_a_disk_that_is_gone_is_not_made_again(self):
+        disk, state = self.folder / "disk", self.folder / "state"
+        state.mkdir()
+        program, *names = self.target_class.program
+        options = [*names, self.storage[0], f"file:{disk},bs=4096,size=1MiB", "--state-dir", state,
+                   "--listen", "uiwarp://127.0.0.1:0"]
+        check = subprocess.run([BIN / program, *map(str, options), "--check-config"], check=True,
+                               capture_output=True, text=True, timeout=PATIENCE)
+        self.assertIn(f"would create {disk} with 1MiB\n", check.stdout)
+        self._end(self.target(*options[len(names):-2]))
+        disk.unlink()
+        for more in ([], ["--check-config"]):
+            said = self.refused(program, *options, *more, expect=2 if more else 1)
+            self.assertIn(f"was served from there. Mount its file system, or restore it; for a new and "
+                          f"empty disk: truncate -s 1M {disk}", said)
+            self.assertFalse(disk.exists())
+        self.file("disk", 1 << 20)
+        self._end(self.target(*options[len(names):-2]))
 
     def test_what_a_start_refuses_is_an_entry(self):
         program, *_ = self.target_class.program

@@ -214,6 +214,7 @@ int check(const Options& options) {
   for (const std::string& address : config.listen) {
     std::printf("would listen on %s\n", address.c_str());
   }
+  engine::print_files_to_make(wanted);
   for (const TargetConfig& target : config.targets) {
     const std::vector<uint16_t> numbers = lun_numbers(target);
     for (size_t i = 0; i < target.luns.size(); ++i) {

@@ -142,8 +142,11 @@ std::vector<storage::Uuid> Site::derive_uuids(
 
 absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(Next& next, storage::Growth& growth) {
   const Config& config = next.config;
-  const auto volumes =
-      storage::open_stores(wanted_stores(config), served(), environment_.open_volume, growth);
+  const auto wanted = wanted_stores(config);
+  if (absl::Status status = storage::check_not_gone(wanted, state_.get()); !status.ok()) {
+    return status;
+  }
+  const auto volumes = storage::open_stores(wanted, served(), environment_.open_volume, growth);
   if (!volumes.ok()) return volumes.status();
   const std::vector<storage::Uuid> uuids = derive_uuids(config, *volumes);
   size_t at = volumes->size() - config.stores.size();

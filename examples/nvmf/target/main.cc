@@ -226,6 +226,7 @@ int check(const DaemonOptions& options) {
     std::printf("would admit to discovery: %shosts with a key, with DH-HMAC-CHAP\n",
                 config.discovery_proof == DiscoveryProof::kKeys ? "any host; " : "");
   }
+  engine::print_files_to_make(wanted);
   for (const Referral& referral : config.referrals) {
     std::printf("would refer to %s\n", name_of(referral).c_str());
   }

@@ -131,7 +131,11 @@ absl::Status Service::open(Change& change) {
   if (!reader.ok()) return reader.status();
   if (absl::Status status = check_key_files(config, *reader); !status.ok()) return status;
   if (absl::Status status = own_state(); !status.ok()) return status;
-  const auto opened = storage::open_stores(wanted_stores(config), served(), options_.open_volume, change.growth_);
+  const auto wanted = wanted_stores(config);
+  if (absl::Status status = storage::check_not_gone(wanted, state_.get()); !status.ok()) {
+    return status;
+  }
+  const auto opened = storage::open_stores(wanted, served(), options_.open_volume, change.growth_);
   if (!opened.ok()) return opened.status();
   std::vector<std::shared_ptr<storage::Volume>> volumes = *opened;
   std::vector<Uuid> uuids = given_uuids(config);

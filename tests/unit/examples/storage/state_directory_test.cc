@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "examples/base/log_thread.h"
 #include "examples/storage/state_file.h"
 
 namespace mrpool::storage {
@@ -51,7 +52,10 @@ class StateDirectoryTest : public ::testing::Test {
     EXPECT_TRUE(state.ok()) << state.status();
     return *std::move(state);
   }
-  std::string said() { return ::testing::internal::GetCapturedStderr(); }
+  std::string said() {
+    base::flush_log();
+    return ::testing::internal::GetCapturedStderr();
+  }
   static void listen() { ::testing::internal::CaptureStderr(); }
   void hold(std::string_view content) { std::ofstream(path_ + "/stores") << content; }
 
