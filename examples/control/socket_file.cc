@@ -57,7 +57,11 @@ absl::Status bind_file(int fd, const std::string& path, const sockaddr_un& addre
         path, ": ", strerror(errno), errno == ENOENT ? "; create its folder first" : ""));
   }
   if (absl::Status status = check_stale(path, address); !status.ok()) return status;
-  ::unlink(path.c_str());
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, " was left by a daemon that has ended, and cannot be removed: ", strerror(errno),
+        "; remove it as root, or choose a path in a folder of the daemon's user"));
+  }
   if (::bind(fd, generic(address), sizeof address) == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(path, ": ", strerror(errno)));
 }

@@ -33,7 +33,7 @@ absl::Status explain_connect(const std::string& path, int error) {
     case EACCES:
     case EPERM:
       return absl::PermissionDeniedError(
-          absl::StrCat(why, "; run this as root, or as the user of the daemon"));
+          absl::StrCat(why, "; run this as root, or as the owner of this socket"));
     case ENOENT:
       return absl::UnavailableError(absl::StrCat(why, "; start the daemon with --control ", path,
                                                  ", or write --socket PATH"));
@@ -49,11 +49,12 @@ absl::Status explain_connect(const std::string& path, int error) {
 absl::StatusCode code_of(int64_t code) {
   switch (code) {
     case -32600:
-    case -32601:
     case -32602:
     case -32700:
     case -EINVAL:
       return absl::StatusCode::kInvalidArgument;
+    case -32601:
+      return absl::StatusCode::kUnimplemented;
     case -ENODEV:
     case -ENOENT:
       return absl::StatusCode::kNotFound;

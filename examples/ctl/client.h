@@ -25,7 +25,8 @@ class Client {
   ~Client();
 
   // Returns the daemon's result. An error of the daemon becomes a status:
-  //   InvalidArgument     a parameter is wrong, or the method does not exist
+  //   InvalidArgument     a parameter is wrong
+  //   Unimplemented       the method does not exist
   //   NotFound            it does not exist
   //   AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable, Internal
   // DeadlineExceeded: no answer in time; the call may still be executed. DataLoss: the connection

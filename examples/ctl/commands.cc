@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/json_print.h"
 #include "examples/base/json_text.h"
@@ -27,6 +28,21 @@ void show_waiting(std::string_view method, std::chrono::seconds seconds) {
   std::fprintf(stderr, "\r%s: %.*s: %lld s ", kProgram, int(method.size()), method.data(),
                static_cast<long long>(seconds.count()));
   std::fflush(stderr);
+}
+
+// The daemon names its methods; this program has commands for them.
+absl::Status in_own_words(const absl::Status& status) {
+  return absl::Status(
+      status.code(),
+      absl::StrReplaceAll(status.message(),
+                          {{"bdev_get_bdevs", "`mrpool-ctl store list`"},
+                           {"bdev_aio_rescan", "`mrpool-ctl store resize` without --size"},
+                           {"keyring_get_keys", "`mrpool-ctl call keyring_get_keys`"},
+                           {"nvmf_discovery_get_referrals", "`mrpool-ctl referral list`"},
+                           {"nvmf_get_subsystems", "`mrpool-ctl subsystem list`"},
+                           {"iscsi_get_target_nodes", "`mrpool-ctl target list`"},
+                           {"mrpool_store_delete", "`mrpool-ctl store delete`"},
+                           {"rpc_get_methods", "`mrpool-ctl methods`"}}));
 }
 
 }  // namespace
@@ -48,7 +64,21 @@ absl::StatusOr<json::value> Conversation::ask(std::string_view method,
   };
   auto answer = client_->call(method, parameters);
   if (shown && ::isatty(STDERR_FILENO) != 0) std::fputs("\n", stderr);
+  if (absl::IsUnimplemented(answer.status())) return explain_unknown(answer.status());
   return answer;
+}
+
+// The daemon has no such method, perhaps because it is the other one.
+absl::Status Conversation::explain_unknown(const absl::Status& unknown) {
+  const std::string wanted = absl::StrCat("mrpool-", kind_, "-target");
+  const auto version = client_->call("spdk_get_version", {});
+  const std::string daemon = version.ok() ? shown(*version, "version") : std::string();
+  if (kind_.empty() || !daemon.starts_with("mrpool-") || daemon.starts_with(wanted)) {
+    return absl::InvalidArgumentError(unknown.message());
+  }
+  return absl::InvalidArgumentError(absl::StrCat("this is the socket of ",
+                                                 daemon.substr(0, daemon.find(' ')),
+                                                 "; write --socket with the one of ", wanted));
 }
 
 absl::Status Conversation::print(const json::value& answer, std::string_view text) const {
@@ -66,11 +96,13 @@ absl::Status Conversation::change(std::string_view method, const json::object& p
 
 base::CommandLine& Commands::add(std::string name, std::string summary, std::string_view kind,
                                  Run run) {
-  base::CommandLine& command =
-      program_.command(std::move(name), std::move(summary), [this, kind, run = std::move(run)] {
+  const bool raw = name == "call";
+  base::CommandLine& command = program_.command(
+      std::move(name), std::move(summary), [this, kind, raw, run = std::move(run)] {
         Conversation conversation(options_, kind);
         const absl::Status status = run(conversation);
-        return status.ok() ? base::kExitOk : base::fail(kProgram, status);
+        if (status.ok()) return base::kExitOk;
+        return base::fail(kProgram, raw ? status : in_own_words(status));
       });
   command.section("Connection and output");
   command.text("socket", "PATH", "the daemon's control socket (default: the one below /run)",

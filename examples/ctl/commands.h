@@ -44,6 +44,8 @@ class Conversation {
                       std::string_view what);
 
  private:
+  absl::Status explain_unknown(const absl::Status& unknown);
+
   const CommonOptions& options_;
   const std::string kind_;
   std::unique_ptr<Client> client_;
@@ -76,6 +78,7 @@ void add_stores(Commands& commands);
 void add_limits(Commands& commands);
 void add_daemon(Commands& commands);
 
+inline constexpr const char* kSizeHelp = "null stores only; a file: grow it, then leave this out";
 // Gives a null store the size `size`; 0: a file, whose size is read again.
 absl::Status resize_store(Conversation& conversation, const std::string& name, uint64_t size);
 

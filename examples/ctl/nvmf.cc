@@ -249,7 +249,7 @@ void add_namespaces(Commands& commands) {
     each->required("--nsid N");
     each->count("nsid", "the namespace", words->nsid, {.least = 1});
   }
-  grow.size("size", "of a null store (default: the current size of the file)", words->size);
+  grow.size("size", kSizeHelp, words->size);
   add_visibility(commands);
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "examples/base/units.h"
 #include "examples/ctl/commands.h"
 #include "examples/ctl/table.h"
@@ -60,8 +61,14 @@ absl::Status resize_store(Conversation& conversation, const std::string& name, u
         absl::StrCat("--size: ", size, " is not a multiple of 1MiB; write ",
                      base::exact_size((size / kMebibyte + 1) * kMebibyte)));
   }
-  return conversation.change("bdev_null_resize", {{"name", name}, {"new_size", size / kMebibyte}},
-                             absl::StrCat(name, " has ", base::exact_size(size)));
+  const absl::Status status =
+      conversation.change("bdev_null_resize", {{"name", name}, {"new_size", size / kMebibyte}},
+                          absl::StrCat(name, " has ", base::exact_size(size)));
+  return absl::Status(
+      status.code(),
+      absl::StrReplaceAll(status.message(),
+                          {{"call bdev_aio_rescan",
+                            absl::StrCat("`mrpool-ctl store resize ", name, "` without --size")}}));
 }
 
 void add_stores(Commands& commands) {
@@ -94,7 +101,7 @@ void add_stores(Commands& commands) {
                    "", [words](Conversation& conversation) {
                      return resize_store(conversation, words->name, words->size);
                    });
-  grow.size("size", "of a null store (default: the current size of the file)", words->size);
+  grow.size("size", kSizeHelp, words->size);
   for (base::CommandLine* each : {&create, &remove, &grow}) {
     each->operand("NAME", "the store", "disk", words->name);
   }

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "examples/base/units.h"
 #include "examples/engine/qos_methods.h"
 #include "examples/storage/spec.h"
 
@@ -45,6 +47,26 @@ absl::Status set_uuid(const Given& given, NamedStore& store) {
 absl::Status no_store(const std::string& name) {
   return absl::NotFoundError(
       absl::StrCat("there is no store \"", name, "\"; bdev_get_bdevs lists them"));
+}
+
+// Why a method for stores of another kind does not take this one, and what does. `size`: that it
+// was to get.
+absl::Status of_another_kind(const HeldStore& store, uint64_t size) {
+  const auto spec = storage::parse_spec(store.volume->spec());
+  const std::string scheme = spec.ok() ? spec->scheme : std::string();
+  std::string why;
+  if (scheme == "file") {
+    const std::string shorter(absl::StripSuffix(base::exact_size(size), "iB"));
+    why = absl::StrCat("is a file: grow it with `truncate -s ", shorter, " ", spec->target,
+                       "`, then call bdev_aio_rescan");
+  } else if (scheme == "rbd") {
+    why = "is an image of Ceph: grow it with `rbd resize`, then call bdev_aio_rescan";
+  } else if (scheme == "ram") {
+    why = "is memory, whose size is fixed while it is served; create another store";
+  } else {
+    why = "has no name of its own; change its size in the file of --config, and reload";
+  }
+  return absl::NotFoundError(absl::StrCat(store.name, " ", why));
 }
 
 // The scheme of a store's text.
@@ -136,7 +158,12 @@ class StoreMethods {
                     const std::string store = given.text("name");
                     changes_.add(holder_.change_stores([=](std::vector<NamedStore>& all) {
                       const NamedStore* found = find_store(all, store);
-                      if (found == nullptr || !right_kind(*found, schemes)) return no_store(store);
+                      if (found == nullptr) return no_store(store);
+                      if (!right_kind(*found, schemes)) {
+                        return absl::NotFoundError(
+                            absl::StrCat("the store \"", store, "\" is of another kind, ",
+                                         found->storage, "; mrpool_store_delete takes any kind"));
+                      }
                       all.erase(all.begin() + (found - all.data()));
                       return absl::OkStatus();
                     }),
@@ -271,9 +298,11 @@ class StoreMethods {
          .start = [this](const Given& given, Reply reply) {
            const std::string name = given.text("name");
            const uint64_t bytes = given.number("new_size") * kMebibyte;
-           changes_.add(holder_.change_stores([=](std::vector<NamedStore>& all) {
+           changes_.add(holder_.change_stores([=, this](std::vector<NamedStore>& all) {
              const NamedStore* found = find_store(all, name);
-             if (found == nullptr || scheme_of(found->storage) != "null") return no_store(name);
+             if (found == nullptr || scheme_of(found->storage) != "null") {
+               return no_null_store(name, bytes);
+             }
              const auto at = all.begin() + (found - all.data());
              auto spec = storage::parse_spec(at->storage);
              if (!spec.ok()) return spec.status();
@@ -283,6 +312,13 @@ class StoreMethods {
            }),
                         answer_with(std::move(reply), true));
          }});
+  }
+
+  absl::Status no_null_store(const std::string& name, uint64_t size) {
+    for (const HeldStore& each : holder_.held_stores()) {
+      if (each.name == name) return of_another_kind(each, size);
+    }
+    return no_store(name);
   }
 
   void add_any() {

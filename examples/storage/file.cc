@@ -124,9 +124,9 @@ absl::StatusOr<uint64_t> size_after(const std::string& path, const FileOptions& 
                                     uint64_t bytes, bool regular) {
   if (options.size == 0 || options.size == bytes) return bytes;
   if (options.size < bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " exists with ", bytes, " bytes, more than \"size=\" asks for (",
-                     options.size, "); leave it out, or remove the file"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, " has ", base::exact_size(bytes), ", more than size=", base::exact_size(options.size),
+        "; write size=", base::exact_size(bytes), " or leave size= out"));
   }
   if (options.read_only || !regular) {
     return absl::InvalidArgumentError(

@@ -88,16 +88,29 @@ absl::Status write_state(const std::string& path, const std::string& content) {
   return sync_directory(path);
 }
 
-absl::Status replace_file(const std::string& path, const std::string& content) {
+namespace {
+
+absl::Status replace(const std::string& path, const std::string& content, mode_t most) {
   std::error_code error;
   std::filesystem::path whole = std::filesystem::canonical(path, error);
   if (error) whole = path;
-  struct stat info;
+  struct stat info {};
   const bool there = ::stat(whole.c_str(), &info) == 0;
   if (there && !S_ISREG(info.st_mode)) {
     return absl::FailedPreconditionError(absl::StrCat(path, " is not a regular file"));
   }
+  info.st_mode &= most;
   return write_whole(whole.string(), content, there ? &info : nullptr);
+}
+
+}  // namespace
+
+absl::Status replace_file(const std::string& path, const std::string& content) {
+  return replace(path, content, 07777);
+}
+
+absl::Status replace_secret_file(const std::string& path, const std::string& content) {
+  return replace(path, content, 0600);
 }
 
 }  // namespace mrpool::storage

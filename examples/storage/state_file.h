@@ -23,5 +23,7 @@ absl::Status write_state(const std::string& path, const std::string& content);
 // The same for a file that others may read: one that is there keeps its mode and its owner, and a
 // symbolic link stays one. A new file gets mode 0600.
 absl::Status replace_file(const std::string& path, const std::string& content);
+// The same, and it has mode 0600 afterwards.
+absl::Status replace_secret_file(const std::string& path, const std::string& content);
 
 }  // namespace mrpool::storage

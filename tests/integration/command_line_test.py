@@ -214,7 +214,7 @@ class CommandLines(unittest.TestCase):
             folder = pathlib.Path(name)
             disk, missing = folder / "disk", folder / "missing"
             disk.write_bytes(bytes(8 << 20))
-            for spec, why in ((f"file:{disk},size=1MiB", "exists with 8388608 bytes, more than"),
+            for spec, why in ((f"file:{disk},size=1MiB", "has 8MiB, more than size=1MiB; write size=8MiB or leave size= out"),
                               (f"file:{disk},ro,size=16MiB", "cannot extend it"),
                               (f"file:{missing}", "does not exist"),
                               (f"file:{missing},ro,size=1MiB", "does not exist"),

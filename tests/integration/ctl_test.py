@@ -221,6 +221,14 @@ class Commands(unittest.TestCase):
             self.daemon.answers["mrpool_store_delete"] = {
                 "error": {"code": code, "message": "disk: do this"}}
             self.assertEqual(self.ctl("store delete disk", status), "mrpool-ctl: disk: do this\n")
+        self.daemon.answers["bdev_null_resize"] = {"error": {
+            "code": -19, "message": "disk is a file: grow it, then call bdev_aio_rescan"}}
+        for words in ("store resize disk --size 1MiB", f"namespace resize {NQN} --nsid 7 --size 1MiB"):
+            self.assertIn("then `mrpool-ctl store resize disk` without --size\n", self.ctl(words, 3))
+        missing = {"error": {"code": -19, "message": "no such; bdev_get_bdevs lists them"}}
+        self.daemon.answers.update(mrpool_store_delete=missing, anything=missing)
+        self.assertIn("no such; `mrpool-ctl store list` lists them", self.ctl("store delete disk", 3))
+        self.assertIn("no such; bdev_get_bdevs lists them", self.ctl("call anything", 3))
         self.assertIn("there is no subsystem other; subsystem list", self.ctl("host list other", 3))
         self.assertIn("has no namespace 8", self.ctl(f"namespace resize {NQN} --nsid 8", 3))
 
@@ -304,6 +312,50 @@ class Daemons(TargetTest):
     def setUp(self):
         super().setUp()
         self.control = self.folder / "control"
+
+    def ctl(self, words, status=0):
+        done = run(*words.split(), "--socket", self.control)
+        self.assertEqual(done.returncode, status, (words, done.stderr))
+        return done.stdout if status == 0 else done.stderr
+
+    def check_sizes(self, start, file_of):
+        """A file grows while it is served, and is saved as large as it is."""
+        disk, config = self.folder / "disk", self.folder / "target.json"
+        config.write_text(json.dumps({
+            "listen": ["uiwarp://127.0.0.1:0"], "control": str(self.control),
+            "stores": [{"name": "third", "storage": f"file:{disk},size=1MiB"}], **file_of}))
+        target = start(config=config)
+        os.truncate(disk, 2 << 20)
+        said = self.ctl("store resize third --size 2MiB", 3)
+        self.assertIn(f"third is a file: grow it with `truncate -s 2M {disk}`, then "
+                      "`mrpool-ctl store resize third` without --size", said)
+        self.ctl("store resize third")
+        self.assertRegex(self.ctl("store list"), r"\nthird +AIO disk +2MiB ")
+        self.ctl("save")
+        self.assertIn(f"file:{disk},size=2MiB", config.read_text())
+        self._end(target)
+        self._end(start(config=config))
+        config.write_text(config.read_text().replace("size=2MiB", "size=1MiB"))
+        program = target.program[0]
+        self.assertIn(f"{disk} has 2MiB, more than size=1MiB; write size=2MiB or leave size= out",
+                      self.refused(program, "--config", config))
+
+    def test_nvme_sizes(self):
+        self.check_sizes(self.target, {"subsystems": [
+            {"nqn": HARNESS_NQN, "namespaces": [{"store": "third"}]}]})
+
+    def test_iser_sizes(self):
+        self.check_sizes(self.iser_target, {"targets": [{"name": IQN, "luns": [{"store": "third"}]}]})
+
+    def iser_target(self, **how):
+        target = IserTarget(self.folder, **how)
+        self.addCleanup(self._end, target)
+        return target
+
+    def test_the_other_daemon(self):
+        self.target(*self.storage, "--control", self.control)
+        self.assertIn("this is the socket of mrpool-nvmf-target; write --socket with the one of "
+                      "mrpool-iser-target", self.ctl("target list", 2))
 
     def check_limits(self, store, place, who, command):
         """Sets limits of a store and of all hosts, and finds them in the table."""

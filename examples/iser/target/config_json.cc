@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/json_print.h"
 #include "examples/engine/options_json.h"
+#include "examples/storage/saved_size.h"
 #include "examples/storage/state_file.h"
 
 namespace mrpool::iser_target {
@@ -118,6 +119,15 @@ absl::StatusOr<std::string> to_json(const Config& config) {
   return base::print_json(root);
 }
 
+void note_present_sizes(Config& config) {
+  for (engine::NamedStore& store : config.stores) {
+    store.storage = storage::with_present_size(store.storage);
+  }
+  for (TargetConfig& target : config.targets) {
+    for (LunConfig& lun : target.luns) lun.storage = storage::with_present_size(lun.storage);
+  }
+}
+
 absl::StatusOr<std::string> save_config(const Config& config, const std::string& path,
                                         bool imported) {
   if (path.empty()) {
@@ -133,7 +143,7 @@ absl::StatusOr<std::string> save_config(const Config& config, const std::string&
   }
   const auto text = to_json(config);
   if (!text.ok()) return text.status();
-  absl::Status status = storage::write_state(path, *text);
+  absl::Status status = storage::replace_secret_file(path, *text);
   if (!status.ok()) return status;
   return path;
 }

@@ -86,6 +86,7 @@ void ControlMethods::add_save() {
            return absl::OkStatus();
          }});
          steps.push_back({engine::Step::Where::kAside, [this, saved] {
+                            note_present_sizes(*saved);
                             return save_config(*saved, file_.path, file_.imported).status();
                           }});
          administration_->changes.add(std::move(steps),

@@ -12,6 +12,7 @@
 #include "examples/nvmf/target/control.h"
 #include "examples/nvmf/target/limits.h"
 #include "examples/storage/descriptor.h"
+#include "examples/storage/saved_size.h"
 #include "examples/storage/spec.h"
 #include "examples/storage/state_file.h"
 
@@ -107,6 +108,16 @@ json::object section(std::string_view name, json::array calls) {
   one["subsystem"] = json::string(name);
   one["config"] = std::move(calls);
   return one;
+}
+
+// Files may have grown since they were opened.
+void note_present_sizes(Config& config) {
+  for (NamedStore& store : config.stores) store.storage = storage::with_present_size(store.storage);
+  for (SubsystemConfig& subsystem : config.subsystems) {
+    for (NamespaceConfig& ns : subsystem.namespaces) {
+      ns.storage = storage::with_present_size(ns.storage);
+    }
+  }
 }
 
 // SPDK's options of a transport. Options that hosts could observe accept only the actual value;
@@ -245,21 +256,30 @@ void Control::save(const Given& given, Reply reply) {
     return reply(absl::InvalidArgumentError("\"filename\" must be an absolute path"));
   }
   struct Saved {
-    std::string text;
+    Config config;
     json::value result;
   };
   const auto saved = std::make_shared<Saved>();
   std::vector<Step> steps;
   steps.push_back({.run = [this, saved] {
-    saved->text = to_json(config());
-    saved->result = {{"subsystems", json::array{section("keyring", key_calls(config())),
-                                                section("bdev", store_calls(config())),
-                                                section("nvmf", subsystem_calls(config()))}}};
+    saved->config = config();
+    return absl::OkStatus();
+  }});
+  steps.push_back({Step::Where::kAside, [saved] {
+                     note_present_sizes(saved->config);
+                     return absl::OkStatus();
+                   }});
+  steps.push_back({.run = [saved] {
+    const Config& all = saved->config;
+    saved->result = {{"subsystems", json::array{section("keyring", key_calls(all)),
+                                                section("bdev", store_calls(all)),
+                                                section("nvmf", subsystem_calls(all))}}};
     return absl::OkStatus();
   }});
   if (writes) {
-    steps.push_back(
-        {Step::Where::kAside, [saved, path] { return storage::replace_file(path, saved->text); }});
+    steps.push_back({Step::Where::kAside, [saved, path] {
+                       return storage::replace_file(path, to_json(saved->config));
+                     }});
     steps.push_back({.run = [this, path] {
       if (path == config_file_) live_.saved();
       return absl::OkStatus();
