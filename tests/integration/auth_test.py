@@ -83,7 +83,10 @@ class Keys(Proven):
         self.look(target, "--dhchap-secret", self.host_key)
 
     def test_no_key(self):
-        said = self.look(self.asking(), expect=3)
+        target = self.asking()
+        said = self.look(target, expect=3)
+        self.expect_said(target, f"DH-HMAC-CHAP of {HOST} to {NQN} failed: it ended before the host was "
+                                 "authenticated")
         self.assertIn(f"requires DH-HMAC-CHAP of the host '{HOST}'; give --dhchap-secret", said)
 
     def test_mutual(self):

@@ -99,7 +99,9 @@ engine::LinkLayout Queue::layout(const QueueRequest& request, uint32_t in_capsul
 // The connection has ended, so nothing can be answered. Waiting commands end now; commands in the
 // storage end when it answers.
 void Queue::disconnected(const Disconnect& how, std::string_view why) {
-  log_end(engine::ending(how, why));
+  const std::string ending = engine::ending(how, why);
+  note_unproven(ending);
+  log_end(ending);
   for (const auto& command : commands_) {
     if (command->stage == Stage::kHeld) {
       stop_waiting(*command);

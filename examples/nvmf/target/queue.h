@@ -145,6 +145,7 @@ class Queue final : public engine::Session {
   void proof_moved(Command& command, bool proven);
   void note_proof(bool proven);
   void refuse_proof(const std::string& why);
+  void note_unproven(const std::string& ending);
   bool proof_overdue(Nanoseconds now);
 
   // Data from the host.

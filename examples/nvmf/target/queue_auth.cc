@@ -132,6 +132,14 @@ void Queue::refuse_proof(const std::string& why) {
                                      " failed: ", why)});
 }
 
+// At the end of the connection: its host had to authenticate and did not.
+void Queue::note_unproven(const std::string& ending) {
+  if (!must_prove() || std::exchange(proof_failed_, true)) return;
+  ++counters_->authentication_failures;
+  refuse_proof(absl::StrCat("it ended before the host was authenticated (", ending,
+                            "); the host needs the secret of its \"dhchap_key\""));
+}
+
 // Drops a connection whose host does not complete its authentication.
 bool Queue::proof_overdue(Nanoseconds now) {
   if (prover_ == nullptr || (prover_->proven() && !prover_->busy())) return false;
