@@ -247,7 +247,7 @@ class Iser(RbdTest):
         target = self.serve()
         self.fence(target)
         _, err = self.run_host("read", target, *self.name, "--size", "4096", expect=1)
-        self.assertIn("target port in unavailable state (2/04/0c)", err)
+        self.assertIn("ALUA state unavailable (2/04/0c)", err)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,28 @@ class Show(IserTargetTest):
         out, _ = self.run_host("ls", target, "--show-luns", "--chap", secret)
         self.assertEqual(out.decode().count("LUN"), 3, out)
 
+    def test_the_account_is_in_a_file(self):
+        account, mutual = self.folder / "account", self.folder / "mutual"
+        account.write_text("alice:alice has a secret\n")
+        mutual.write_text("target:target has a secret\n")
+        for path in (account, mutual):
+            path.chmod(0o600)
+        target = self.target("--lun", "ram:1MiB", "--chap", "alice:alice has a secret", "--mutual-chap",
+                             "target:target has a secret")
+        files = ["--chap-file", account, "--mutual-chap-file", mutual]
+        self.run_host("inq", target, *self.name, *files)
+        name = "iqn.2026-11.org.mrpool:initiator"
+        self.expect_said(target, f"{name} disconnected from {IQN} (")
+        said = self.refused("mrpool-iser", "inq", target.address, *self.name, *files, "--chap",
+                            "alice:alice has a secret")
+        self.assertIn("--chap-file", said)
+        self.assertIn("exclude each other", said)
+        said = self.refused("mrpool-iser", "inq", target.address, *self.name, *files[2:])
+        self.assertIn("--mutual-chap needs --chap, or --chap-file", said)
+        account.chmod(0o644)
+        said = self.refused("mrpool-iser", "inq", target.address, *self.name, *files)
+        self.assertIn(f"--chap-file: {account} has mode 0644", said)
+
     def test_discovery_asks_for_a_proof_where_a_target_does(self):
         names = {"alice": IQN + ":alice", "bob": IQN + ":bob"}
         secrets = {name: f"{name}:{name} has a secret" for name in names}

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "examples/base/big_endian.h"
 #include "examples/base/exit_status.h"
+#include "examples/base/secret_file.h"
 #include "examples/iser/initiator/attempts.h"
 #include "examples/iser/initiator/limits.h"
 #include "examples/load/options.h"
@@ -37,6 +38,32 @@ absl::Status parse_chap(const char* option, const std::string& text, iscsi::Cred
   return absl::Status(status.code(), absl::StrCat(option, ": ", status.message()));
 }
 
+// Reads an account from the option `name`, or from the file of `name`-file.
+absl::Status read_account(const std::string& name, const std::string& text,
+                          const std::string& place, std::optional<iscsi::Credentials>& to) {
+  if (!text.empty()) return parse_chap(name.c_str(), text, to.emplace());
+  if (place.empty()) return absl::OkStatus();
+  const std::string option = name + "-file";
+  const auto line = base::read_secret(place);
+  if (!line.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": ", line.status().message()));
+  }
+  return parse_chap(absl::StrCat(option, " ", place).c_str(), *line, to.emplace());
+}
+
+absl::Status read_accounts(const ClientOptions& options, iscsi::InitiatorLoginOptions& login) {
+  absl::Status status = read_account("--chap", options.chap, options.chap_file, login.chap);
+  status.Update(
+      read_account("--mutual-chap", options.mutual_chap, options.mutual_chap_file, login.mutual));
+  if (!status.ok() || !login.mutual) return status;
+  if (!login.chap) {
+    return absl::InvalidArgumentError("--mutual-chap needs --chap, or --chap-file");
+  }
+  // RFC 7143 §9.2.1: with equal secrets, a peer could return the challenge and reuse the answer.
+  if (login.mutual->secret != login.chap->secret) return absl::OkStatus();
+  return absl::InvalidArgumentError("--chap and --mutual-chap: the secrets must differ");
+}
+
 }  // namespace
 
 int fail(const absl::Status& status) {
@@ -59,6 +86,13 @@ void add_options(base::CommandLine& command, ClientOptions& options) {
   command.secret("chap", "USER:SECRET", "CHAP account of this initiator", secret(options.chap));
   command.secret("mutual-chap", "USER:SECRET", "CHAP account of the target",
                  secret(options.mutual_chap));
+  command.text("chap-file", "FILE",
+               "file with the line USER:SECRET for --chap; mode 600, or credential:NAME",
+               options.chap_file);
+  command.text("mutual-chap-file", "FILE", "the same for --mutual-chap", options.mutual_chap_file);
+  command.excludes("chap-file", {"chap"}, "give the account once; a file keeps it secret");
+  command.excludes("mutual-chap-file", {"mutual-chap"},
+                   "give the account once; a file keeps it secret");
   command.duration("connect-timeout", "for connect and login", options.connect_timeout, kTimeouts);
   command.duration("timeout", "for one command", options.timeout, kTimeouts);
   command.flag("no-immediate-data", "send no data with commands", options.no_immediate_data);
@@ -173,23 +207,7 @@ absl::StatusOr<Session*> Client::log_in() {
   options.login.isid = {0x80, 0, 0, 0, 0, uint8_t(sessions_.size())};
   iscsi::system_random(std::span(options.login.isid).subspan(1, 4));
   options.login.limits = {.immediate_data = !options_.no_immediate_data};
-  if (!options_.chap.empty()) {
-    absl::Status status = parse_chap("--chap", options_.chap, options.login.chap.emplace());
-    if (!status.ok()) return status;
-  }
-  if (!options_.mutual_chap.empty()) {
-    if (options_.chap.empty()) {
-      return absl::InvalidArgumentError("--mutual-chap needs --chap");
-    }
-    absl::Status status =
-        parse_chap("--mutual-chap", options_.mutual_chap, options.login.mutual.emplace());
-    if (!status.ok()) return status;
-    if (options.login.mutual->secret == options.login.chap->secret) {
-      // RFC 7143 §9.2.1: with equal secrets, a peer could return the challenge and reuse the
-      // answer.
-      return absl::InvalidArgumentError("--chap and --mutual-chap: the secrets must differ");
-    }
-  }
+  if (absl::Status status = read_accounts(options_, options.login); !status.ok()) return status;
   sessions_.push_back(
       std::make_unique<Session>(*reactor_, *device_, *pd_, *pool_, std::move(options)));
   Session& session = *sessions_.back();

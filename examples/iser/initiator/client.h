@@ -29,6 +29,8 @@ struct ClientOptions {
   std::string initiator = "iqn.2026-11.org.mrpool:initiator";
   std::string chap;         // user:secret
   std::string mutual_chap;  // user:secret
+  std::string chap_file{};  // instead: where it is, for base::read_secret()
+  std::string mutual_chap_file{};
   uint32_t lun = 0;
   uint32_t depth = kDefaultDepth;
   bool no_immediate_data = false;

@@ -66,6 +66,15 @@ void Session::transferred(engine::Exchange& exchange, bool success) {
 
 void Session::sent(engine::Exchange& exchange) { connection_.sent(static_cast<Slot&>(exchange)); }
 
+// How the connection ended, for the log.
+std::string Session::described(const std::string& ending) {
+  if (!connection_.logged_in() || connection_.target_name().empty()) {
+    return absl::StrCat(peer(), ": ", ending);
+  }
+  return absl::StrCat(peer(), ": ", connection_.initiator(), " disconnected from ",
+                      connection_.target_name(), " (", ending, ")");
+}
+
 void Session::disconnected(const Disconnect& how, std::string_view why) {
   const bool local = how.reason == DisconnectReason::kLocal;
   const bool dropped = local && !why.empty();
@@ -78,8 +87,8 @@ void Session::disconnected(const Disconnect& how, std::string_view why) {
              .peer = peer(),
              .host = connection_.initiator(),
              .target = connection_.target_name(),
-             .message = dropped ? absl::StrCat(peer(), ": dropped: ", std::string(why))
-                                : absl::StrCat(peer(), ": ", engine::ending(how, {}))});
+             .message = described(dropped ? absl::StrCat("dropped: ", std::string(why))
+                                          : engine::ending(how, {}))});
   connection_.closed();
 }
 

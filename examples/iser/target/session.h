@@ -68,6 +68,7 @@ class Session final : public engine::Session, public Link {
  private:
   struct Slot;
 
+  std::string described(const std::string& ending);
   void grow();
   engine::StagingFlow& flow_of(const Task& task);
   void chunks_taken(Slot& slot);

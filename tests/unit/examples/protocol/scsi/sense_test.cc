@@ -31,6 +31,14 @@ TEST(Sense, BothFormatsSurviveARoundTrip) {
   }
 }
 
+TEST(Sense, StatesOfAluaAreNamed) {
+  EXPECT_EQ(to_string(kPortStandby), "not ready, the LUN is in ALUA state standby (2/04/0b)");
+  EXPECT_EQ(to_string(kPortUnavailable),
+            "not ready, the LUN is in ALUA state unavailable (2/04/0c)");
+  EXPECT_EQ(to_string(kAccessTransition),
+            "not ready, the LUN is in ALUA state transitioning (2/04/0a)");
+}
+
 TEST(Sense, GarbageIsNotSense) {
   EXPECT_EQ(decode_sense({}), std::nullopt);
   EXPECT_EQ(decode_sense(std::array<uint8_t, 18>{0x12}), std::nullopt);
