@@ -68,6 +68,10 @@ class Show(TargetTest):
         self.assertEqual(shown["controller"]["subnqn"], NQN)
         sizes = [n["nsze"] * n["block_size"] for n in shown["namespaces"]]
         self.assertEqual(sizes, [MIB, 1 << 30])
+        self.assertRegex(shown["controller"]["ver"], r"^[12]\.\d\.\d$")
+        for each in shown["namespaces"]:
+            self.assertEqual(each["uuid"].replace("-", ""), each["nguid"])
+            self.assertIn(each["uuid"], target.output())
         out, _ = self.run_host("identify", target, "--subnqn", NQN)
         self.assertIn("namespace, 1GiB", out.decode())
 

@@ -298,17 +298,24 @@ Async<absl::StatusOr<NamespaceInfo>> Controller::namespace_info(uint32_t nsid, L
                      active->empty() ? "; it has none at all"
                                      : absl::StrCat("; it has ", absl::StrJoin(*active, ", "))));
   }
-  // Optional in old controllers.
   std::vector<std::byte> descriptors(4096);
   const absl::Status read = co_await identify(kIdentifyDescriptors, nsid, descriptors);
   if (absl::IsUnavailable(read)) co_return read;
-  if (!read.ok()) descriptors.clear();
+  if (!read.ok()) descriptors.clear();  // optional in old controllers
   auto ns = parse_namespace(nsid, *info, descriptors);
   // At least the subsystem has a name of its own.
   if (ns.ok() && ns->identifiers.empty()) {
     ns->identifiers = absl::StrCat("serial:", base::printable({identity_.sn, sizeof identity_.sn}));
   }
   co_return ns;
+}
+
+Async<absl::StatusOr<std::string>> Controller::identifiers(uint32_t nsid, const nvme_id_ns& info) {
+  std::vector<std::byte> descriptors(4096);
+  const absl::Status read = co_await identify(kIdentifyDescriptors, nsid, descriptors);
+  if (absl::IsUnavailable(read)) co_return read;
+  if (!read.ok()) descriptors.clear();
+  co_return namespace_identifiers(info, descriptors);
 }
 
 Async<absl::Status> Controller::check_identifiers(const NamespaceInfo& was) {

@@ -76,6 +76,8 @@ class Controller final : private Queue::Owner {
   // ResourceExhausted where there are more than kMaxNamespaces.
   Async<absl::StatusOr<std::vector<uint32_t>>> active_namespaces();
   Async<absl::StatusOr<nvme_id_ns>> identify_namespace(uint32_t nsid);
+  // As namespace_identifiers(); `info` is of the namespace.
+  Async<absl::StatusOr<std::string>> identifiers(uint32_t nsid, const nvme_id_ns& info);
   // NotFound names the namespaces that there are. A target may show that a namespace is gone before
   // it shows what has taken its place: kFirst looks once more, so that a host without commands
   // under way finds what is there.

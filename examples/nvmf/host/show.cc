@@ -72,6 +72,11 @@ Async<absl::Status> run_discover(Host& host, bool as_json) {
 
 // --- identify ---
 
+// VER of Identify Controller: "1.4.0".
+std::string version_text(uint32_t ver) {
+  return absl::StrCat(ver >> 16, ".", ver >> 8 & 0xff, ".", ver & 0xff);
+}
+
 json::object controller_json(const Controller& controller) {
   const nvme_id_ctrl& id = controller.identity();
   return {{"cntlid", controller.id()},
@@ -80,7 +85,7 @@ json::object controller_json(const Controller& controller) {
           {"sn", text_of(id.sn)},
           {"mn", text_of(id.mn)},
           {"fr", text_of(id.fr)},
-          {"ver", le(uint32_t(id.ver))},
+          {"ver", version_text(le(uint32_t(id.ver)))},
           {"mdts", id.mdts},
           {"nn", le(uint32_t(id.nn))},
           {"oncs", le(uint16_t(id.oncs))},
@@ -94,7 +99,18 @@ json::object controller_json(const Controller& controller) {
           {"max_queue_entries", controller.max_queue_entries()}};
 }
 
-json::object namespace_json(uint32_t nsid, const nvme_id_ns& ns) {
+// "0a1b2c3d-1111-4222-8333-444455556666" of what namespace_identifiers() begins with; empty: the
+// namespace has none.
+std::string uuid_text(std::string_view identifiers) {
+  constexpr std::string_view kPrefix = "uuid:";
+  constexpr size_t kDigits = 32;
+  if (!identifiers.starts_with(kPrefix) || identifiers.size() < kPrefix.size() + kDigits) return {};
+  std::string text(identifiers.substr(kPrefix.size(), kDigits));
+  for (const size_t at : {20, 16, 12, 8}) text.insert(at, "-");
+  return text;
+}
+
+json::object namespace_json(uint32_t nsid, const nvme_id_ns& ns, std::string_view identifiers) {
   std::string nguid;
   for (const uint8_t byte : ns.nguid) nguid += absl::StrFormat("%02x", byte);
   return {{"nsid", nsid},
@@ -104,7 +120,8 @@ json::object namespace_json(uint32_t nsid, const nvme_id_ns& ns) {
           {"block_size", block_bytes(ns)},
           {"nsfeat", ns.nsfeat},
           {"dlfeat", ns.dlfeat},
-          {"nguid", nguid}};
+          {"nguid", nguid},
+          {"uuid", uuid_text(identifiers)}};
 }
 
 std::string value_text(const json::value& value) {
@@ -133,7 +150,10 @@ Async<absl::Status> run_identify(Host& host, bool as_json) {
       const auto ns = co_await controller.identify_namespace(nsid);
       status = ns.status();
       if (!ns.ok()) break;
-      namespaces.push_back(namespace_json(nsid, *ns));
+      const auto identifiers = co_await controller.identifiers(nsid, *ns);
+      status = identifiers.status();
+      if (!identifiers.ok()) break;
+      namespaces.push_back(namespace_json(nsid, *ns, *identifiers));
     }
   }
   co_await session.disconnect();
