@@ -16,6 +16,7 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("MRPOOL_BIN", "build/dev/bin"))
 MAN = BIN.parent / "man"
+TOOL = pathlib.Path(__file__).parents[2] / ".cmake/man"
 PATIENCE = 60
 UNKNOWN = "no_such_key"
 
@@ -127,6 +128,14 @@ class Manual(unittest.TestCase):
                                       capture_output=True, text=True, check=False,
                                       timeout=PATIENCE)
                 self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_notations_of_stores_have_lines_of_their_own(self):
+        for program in PAGES:
+            with self.subTest(program=program), tempfile.TemporaryDirectory() as folder:
+                page = pathlib.Path(folder) / "page"
+                subprocess.run([TOOL, BIN / program, "1", page], check=True, timeout=PATIENCE)
+                for scheme in ("ram", "null", "file", "rbd"):
+                    self.assertRegex(page.read_text(), rf"\n\.br\n{scheme}:[A-Z]")
 
     def test_pages_have_no_warning(self):
         pages = sorted(MAN.glob("*.[1-8]"))
