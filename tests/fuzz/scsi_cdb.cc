@@ -4,7 +4,8 @@
 // For every input: one answer, with a status and sense data that survive encoding. The transfer of
 // a plan is on the medium and within the announced limits. A read returns what was written before.
 // Under a reservation, only a registrant that may write changes blocks. Reservations survive saving
-// and loading.
+// and loading. An EXTENDED COPY does what reading all of a segment and writing it would do, segment
+// by segment until the one that its sense data names.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -90,6 +91,7 @@ class Run {
         FUZZ_CHECK(std::ranges::find(answer.preempted, nexus.port()) == answer.preempted.end());
         plan = answer.plan;
       }
+      if (plan.kind == Kind::kCopy) return copy(nexus, cdb, list);
       FUZZ_CHECK(plan.kind == Kind::kDone || plan.kind == Kind::kUnmap ||
                  plan.kind == Kind::kFlush);
     }
@@ -119,9 +121,9 @@ class Run {
     if ((choice & 2) != 0) {  // any bytes, behind an operation code that exists
       input_.fill(std::as_writable_bytes(std::span(cdb)));
     }
-    const auto all = operations();
+    copy_list_.clear();
     if (number < 0xf0) {
-      const Operation& operation = all[number % all.size()];
+      const Operation& operation = choose(number);
       cdb[0] = operation.opcode;
       if (operation.service_action >= 0) {
         cdb[1] = uint8_t((cdb[1] & 0xe0) | operation.service_action);
@@ -130,6 +132,18 @@ class Run {
       if ((choice & 8) == 0) cdb[operation.length - 1] &= 0xfb;  // NACA
     }
     return cdb;
+  }
+  // Those of copies have numbers of their own, so that the corpus keeps its meaning.
+  static const Operation& choose(uint8_t number) {
+    constexpr uint8_t kCopies = 0xe0;
+    const auto of_copies = [](const Operation& operation) {
+      return operation.command >= Command::kExtendedCopy;
+    };
+    std::vector<const Operation*> rows;
+    for (const Operation& operation : operations()) {
+      if (of_copies(operation) == (number >= kCopies)) rows.push_back(&operation);
+    }
+    return *rows[number % rows.size()];
   }
   // LBA, length and parameter list length where they do something.
   void aim(const Operation& operation, Cdb& cdb) {
@@ -145,6 +159,16 @@ class Run {
         return;
       case Command::kModeSelect6:
         cdb[4] = lba;
+        return;
+      case Command::kExtendedCopy:
+        make_copy_list();
+        be::store32(&cdb[10], uint32_t(copy_list_.size()));
+        return;
+      case Command::kReceiveCopyStatus:
+      case Command::kReceiveCopyParameters:
+      case Command::kReceiveCopyDetails:
+        cdb[2] = lba & 3;
+        be::store32(&cdb[10], count % 2 == 0 ? 255 : count);
         return;
       case Command::kCompareAndWrite:
         cdb[9] = lba;
@@ -173,8 +197,95 @@ class Run {
     }
   }
 
+  // A list that is right, or nearly so.
+  void make_copy_list() {
+    const uint8_t shape = input_.take<uint8_t>();
+    const uint32_t units = shape & 3, segments = shape >> 2 & 7;
+    std::vector<uint8_t>& list = copy_list_;
+    list.assign(kCopyHeaderSize + units * kCopyUnitSize + segments * kCopySegmentSize, 0);
+    list[0] = input_.take<uint8_t>() & 3;
+    list[1] = input_.take<uint8_t>() & 0x18;
+    be::store16(&list[2], uint16_t(units * kCopyUnitSize));
+    be::store32(&list[8], uint32_t(segments * kCopySegmentSize));
+    for (uint32_t i = 0; i < units; ++i) {
+      uint8_t* const unit = &list[kCopyHeaderSize + i * kCopyUnitSize];
+      unit[0] = 0xe4;
+      unit[4] = 1;
+      unit[5] = 3;
+      unit[7] = 8;
+      std::fill_n(unit + 8, 8, uint8_t{0x31});
+    }
+    for (uint32_t i = 0; i < segments; ++i) {
+      uint8_t* const segment =
+          &list[kCopyHeaderSize + units * kCopyUnitSize + i * kCopySegmentSize];
+      segment[0] = 0x02;
+      segment[3] = kCopySegmentSize - 4;
+      segment[5] = input_.take<uint8_t>() % 3;
+      segment[7] = input_.take<uint8_t>() % 3;
+      segment[11] = input_.take<uint8_t>() % 40;
+      segment[19] = input_.take<uint8_t>() % 72;
+      segment[27] = input_.take<uint8_t>() % 72;
+    }
+    if ((shape & 0x80) != 0) list[input_.take<uint8_t>() % list.size()] ^= input_.take<uint8_t>();
+  }
+
+  void copy(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> list) {
+    CopyRun run;
+    Plan plan = unit_->begin_copy(nexus, cdb, list, run);
+    if (plan.kind == Kind::kDone) return check_answer(plan.status, plan.sense, cdb);
+    FUZZ_CHECK(plan.kind == Kind::kCopy);
+    FUZZ_CHECK(run.list().units.size() <= kMaxCopyUnits);
+    FUZZ_CHECK(run.list().segments.size() <= kMaxCopySegments);
+    std::optional<Sense> wrong;
+    size_t segment = 0;
+    for (; !run.done() && !wrong; ++segment) wrong = copy_segment(nexus, run);
+    if (wrong) {
+      FUZZ_CHECK(wrong->key == SenseKey::kCopyAborted && wrong->segment == segment - 1);
+      FUZZ_CHECK(!wrong->information);  // nothing of that segment was written
+      check_answer(Status::kCheckCondition, *wrong, cdb);
+    } else {
+      FUZZ_CHECK(segment == run.list().segments.size());
+    }
+    unit_->end_copy(nexus, run, wrong ? check(*wrong) : good());
+  }
+  std::optional<Sense> copy_segment(Nexus& nexus, CopyRun& run) {
+    for (const CopySide side : {CopySide::kSource, CopySide::kDestination}) {
+      const CopyUnit* name = nullptr;
+      if (const auto wrong = run.name(side, name)) return wrong;
+      if (!is_named(facts_, *name)) return run.unreachable(side);
+    }
+    const CopyRun::Place place{.block_size = kBlock, .blocks = unit_->blocks()};
+    if (const auto wrong = run.open(place, place, true)) return wrong;
+    if (!run.is_open()) return std::nullopt;  // no blocks
+    run.part(run.segment_bytes());
+    const Range from = run.blocks(CopySide::kSource), to = run.blocks(CopySide::kDestination);
+    std::array<Block, kBlocks> expected = blocks_;
+    std::copy_n(blocks_.begin() + ptrdiff_t(from.lba), from.blocks,
+                expected.begin() + ptrdiff_t(to.lba));
+    std::vector<uint8_t> buffer(4 * kBlock);
+    while (run.is_open()) {
+      run.part(buffer.size());
+      const iovec vector{buffer.data(), run.part_bytes()};
+      for (const CopySide side : {CopySide::kSource, CopySide::kDestination}) {
+        const Plan plan = unit_->copy_part(nexus, side, run.blocks(side));
+        if (plan.kind == Kind::kDone) return run.refused(side, plan);
+        FUZZ_CHECK(side == CopySide::kSource || (!facts_.read_only && !others_reservation(nexus)));
+        Finished execution;
+        if (!execution.start(store_, plan, {&vector, 1})) {
+          for (int i = 0; i < 10'000 && execution.calls == 0; ++i) reactor_.step();
+        }
+        FUZZ_CHECK(execution.status() == Status::kGood);
+      }
+      run.moved();
+    }
+    blocks_ = expected;
+    FUZZ_CHECK(std::memcmp(volume_->memory().data(), blocks_.data(), sizeof(blocks_)) == 0);
+    return std::nullopt;
+  }
+
   std::vector<uint8_t> parameters(const Cdb& cdb, uint64_t wanted) {
-    std::vector<uint8_t> list(std::min<uint64_t>(wanted, 4096));
+    if (cdb[0] == 0x83 && !copy_list_.empty() && wanted == copy_list_.size()) return copy_list_;
+    std::vector<uint8_t> list(std::min<uint64_t>(wanted, 8192));
     const size_t given = std::min<size_t>(input_.take<uint8_t>(), list.size());
     const size_t filled = input_.fill(std::as_writable_bytes(std::span(list)).first(given));
     if (cdb[0] == 0x42 && list.size() >= 24 && list[0] == 0) {
@@ -342,6 +453,7 @@ class Run {
                    .naa = std::vector<uint8_t>(8, 0x31),
                    .target_name = "iqn.2026-11.org.example:disk"};
   std::string saved_;
+  std::vector<uint8_t> copy_list_;  // of the command under way
   Nexus alice_{"iqn.a,i,0x000000000001"}, bob_{"iqn.b,i,0x000000000002"};
   Nexus* const nexuses_[2] = {&alice_, &bob_};
   std::unique_ptr<LogicalUnit> unit_;

@@ -37,10 +37,15 @@ struct ConnectionCallbacks {
     Task& task = static_cast<Task::Work&>(self).task;
     task.connection->executed(task);
   }
+  static void copy_on(mrpool::Task& self) {
+    Task& task = static_cast<Task::Again&>(self).task;
+    task.connection->copy_on(task);
+  }
 };
 
 Task::Callbacks task_callbacks() {
-  return {&ConnectionCallbacks::executed, &ConnectionCallbacks::released};
+  return {&ConnectionCallbacks::executed, &ConnectionCallbacks::released,
+          &ConnectionCallbacks::copy_on};
 }
 
 Task* Connection::find(uint32_t task_tag) {
@@ -153,10 +158,13 @@ void Connection::settle(Task& task) {
   MRPOOL_PROBE2(command_end, &task, uint32_t(task.plan.status));
   if (task.plan.status != scsi::Status::kGood) return account->failed(task.storage_failed);
   if (task.plan.kind == Kind::kDone) return;
-  account->count(task.plan.kind == Kind::kRead                      ? engine::IoClass::kRead
-                 : task.pdu.write && task.plan.kind != Kind::kUnmap ? engine::IoClass::kWrite
-                                                                    : engine::IoClass::kOther,
-                 task.transfer, link_.now() - task.began);
+  const bool writes =
+      task.pdu.write && task.plan.kind != Kind::kUnmap && task.plan.kind != Kind::kCopy;
+  account->count(task.plan.kind == Kind::kRead ? engine::IoClass::kRead
+                 : writes                      ? engine::IoClass::kWrite
+                                               : engine::IoClass::kOther,
+                 task.copy != nullptr ? task.copy->run.copied() : task.transfer,
+                 link_.now() - task.began);
 }
 
 bool Connection::data_out(std::span<std::byte> message, void* receive) {
@@ -310,6 +318,7 @@ void Connection::chunks_ready(Task& task) { staged(task); }
 
 void Connection::staged(Task& task) {
   if (task.plan.kind == Kind::kDone) return data_in_staged(task);
+  if (task.copy != nullptr) return copy_on(task);
   task.vector_count = 0;
   const uint64_t unsolicited = std::min<uint64_t>(task.unsolicited, task.transfer);
   const bool moves = task.staged != 0 && task.fetch_offset != 0;
@@ -375,24 +384,33 @@ void Connection::execute(Task& task) {
     task.plan =
         task.handle->logical().finish(task.handle->nexus, task.pdu.cdb, parameters, task.ranges);
     if (task.plan.kind == Kind::kReserve) return reserve(task, parameters);
+    if (task.plan.kind == Kind::kCopy) return begin_copy(task, parameters);
     if (task.plan.kind == Kind::kDone) return respond(task);
   }
   task.state = State::kExecuting;
-  if (task.handle->store == nullptr) {
-    absl::StatusOr<std::shared_ptr<Store>> store = worker_.store(task.handle->unit);
-    if (!store.ok()) {
-      const std::string& spec = task.handle->unit->volume->spec();
-      site_.log({.event = base::Event::kStoreUnavailable,
-                 .store = spec,
-                 .message = absl::StrCat(spec, ": ", store.status().message())});
-      task.plan = check(scsi::kNotReady);
-      return respond(task);
-    }
-    task.handle->store = *std::move(store);
+  Store* const store = store_of(*task.handle);
+  if (store == nullptr) {
+    task.plan = check(scsi::kNotReady);
+    return respond(task);
   }
   const std::span<const iovec> vectors(task.vectors.data(), task.vector_count);
   link_.executing(task);
-  if (task.work.start(*task.handle->store, task.plan, vectors, task.ranges)) executed(task);
+  if (task.work.start(*store, task.plan, vectors, task.ranges)) executed(task);
+}
+
+Store* Connection::store_of(UnitHandle& handle) {
+  if (handle.store != nullptr) [[likely]]
+    return handle.store.get();
+  absl::StatusOr<std::shared_ptr<Store>> store = worker_.store(handle.unit);
+  if (!store.ok()) {
+    const std::string& spec = handle.unit->volume->spec();
+    site_.log({.event = base::Event::kStoreUnavailable,
+               .store = spec,
+               .message = absl::StrCat(spec, ": ", store.status().message())});
+    return nullptr;
+  }
+  handle.store = *std::move(store);
+  return handle.store.get();
 }
 
 // PERSISTENT RESERVE OUT. Its change may have to be made durable first, on another thread; the task
@@ -429,9 +447,12 @@ void Connection::executed(Task& task) {
   // Another program has shrunk the store: notifies its initiators now, not at the next check, even
   // if this connection has ended.
   if (!good && task.work.sense() == scsi::kLbaOutOfRange) {
-    Unit& unit = *task.handle->unit;
+    const UnitHandle* const at =
+        task.copy != nullptr ? task.copy->side(task.copy->at).handle : task.handle;
+    Unit& unit = *at->unit;
     unit.logical.resize(unit.volume->geometry().blocks);
   }
+  if (task.copy != nullptr) return copied_side(task);
   if (task.aborted || phase_ == Phase::kClosed) return finish(task);
   const scsi::Plan::Kind kind = task.plan.kind;
   if (!good) {
@@ -487,6 +508,7 @@ std::optional<Rkey> Connection::key_to_invalidate(const Task& task) const {
 
 void Connection::respond(Task& task) {
   settle(task);
+  if (task.copy != nullptr) end_copy(task);
   const scsi::Plan& plan = task.plan;
   const bool good = plan.status == scsi::Status::kGood;
   const bool moves_in = good && task.transfer != 0 && !task.pdu.write;
@@ -580,6 +602,11 @@ void Connection::end(Task& task) {
   }
   release_pieces(task);
   if (task.chunk_count != 0) link_.give_chunks(task);
+  if (task.copy != nullptr) {
+    end_copy(task);
+    let_go_of_sides(*task.copy);
+    task.copy.reset();
+  }
   task.state = State::kFree;
   std::erase(active_, &task);
   if (phase_ == Phase::kClosed && idle() && target_ != nullptr) {
@@ -596,11 +623,13 @@ void Connection::abort_tasks(const TaskFilter& which, const std::shared_ptr<Drai
                              Answer answer) {
   const std::vector<Task*> snapshot = active_;
   for (Task* task : snapshot) {
-    if (task->state == State::kFree || task->late || !which.matches(*task)) continue;
+    if (task->state == State::kFree || task->late) continue;
+    const bool matches = which.matches(*task);
+    if (!matches && !which.concerns_copy(*task)) continue;
     if (drain != nullptr) task->drains.push_back(drain);
     // A task that was aborted without an answer keeps that decision.
     const bool silent = task->aborted && !task->tell_abort;
-    task->tell_abort = answer == Answer::kTaskAborted && !silent;
+    task->tell_abort = (answer == Answer::kTaskAborted || !matches) && !silent;
     if (!task->aborted) task->abort_asked = link_.now();
     switch (task->state) {
       case State::kWaiting:

@@ -112,6 +112,7 @@ class Connection final : public iscsi::LoginHost {
   bool limited(const Task& task);
   bool held_back(Task& task);
   void released(Task& task);
+  void begin_wait(Task& task);
   void stop_waiting(Task& task);
   void count_wait(Task& task);
   void stage(Task& task);
@@ -131,6 +132,18 @@ class Connection final : public iscsi::LoginHost {
   void give_up(Task& task);
   void settle_data_out(Task& task);
   std::optional<Rkey> key_to_invalidate(const Task& task) const;
+  // The unit's storage for this thread; null: it cannot be opened, as the log reports.
+  Store* store_of(UnitHandle& handle);
+  // copy.cc: EXTENDED COPY.
+  void begin_copy(Task& task, std::span<const uint8_t> list);
+  void copy_on(Task& task);
+  std::optional<scsi::Sense> open_segment(Task& task);
+  bool copy_held_back(Task& task);
+  void copy_side(Task& task, scsi::CopySide which);
+  void copied_side(Task& task);
+  void fail_copy(Task& task, const scsi::Sense& sense);
+  void end_copy(Task& task);
+  void let_go_of_sides(TaskCopy& copy);
   UnitHandle* find_unit(uint64_t lun);
   Task* find(uint32_t task_tag);
 

@@ -13,6 +13,7 @@ namespace mrpool::iser_target {
   X(commands, "SCSI commands")                                  \
   X(reads, "commands that read and succeeded")                  \
   X(writes, "commands that wrote and succeeded")                \
+  X(copies, "commands that copied and succeeded")               \
   X(bytes_read, "by these")                                     \
   X(bytes_written, "by these")                                  \
   X(check_conditions, "commands that ended in CHECK CONDITION") \

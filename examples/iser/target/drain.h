@@ -41,8 +41,12 @@ struct TaskFilter {
   // of a function for a LUN considers all its tasks there as ended (RFC 7143 §11.5.1).
   std::optional<uint16_t> lun{};
   std::optional<uint32_t> tag{};
+  // With `unit`: also copies from it and to it that were sent to another LUN. Their initiators get
+  // TASK ABORTED in any case, because they wait for an answer there.
+  bool copies = true;
 
   bool matches(const Task& task) const;
+  bool concerns_copy(const Task& task) const;
 };
 
 }  // namespace mrpool::iser_target

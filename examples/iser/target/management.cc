@@ -60,7 +60,9 @@ void Connection::manage(const iscsi::TaskRequest& pdu) {
       if (handle == nullptr) return answer_management(pdu.task_tag, Response::kNoLun);
       const TaskFilter of_unit{.unit = handle->unit, .lun = scsi::decode_lun(pdu.lun)};
       const auto drain = std::make_shared<Drain>(worker_, complete);
-      if (pdu.function == Function::kAbortTaskSet) return abort_tasks(of_unit, drain);
+      if (pdu.function == Function::kAbortTaskSet) {
+        return abort_tasks({.unit = of_unit.unit, .lun = of_unit.lun, .copies = false}, drain);
+      }
       const std::shared_ptr<Unit> unit = handle->unit;
       abort_everywhere(of_unit, drain);
       if (pdu.function == Function::kLogicalUnitReset) unit->logical.reset(scsi::kDeviceReset);

@@ -12,7 +12,7 @@ namespace mrpool::iser_target {
 namespace {
 
 constexpr uint32_t kSlab = 16;  // tasks allocated at once
-constexpr uint32_t kAnswerBytes = 128;
+constexpr uint32_t kAnswerBytes = 144;
 static_assert(sizeof(Task::response) <= kAnswerBytes);
 constexpr uint32_t kMessageBytes = (kHeaders + kRecvData + 15) / 16 * 16;
 
@@ -175,16 +175,18 @@ bool Session::admit(std::string_view initiator) {
   return true;
 }
 
-// The unit's flow, except for commands that the device server answers itself.
+// The unit's flow, except for commands that the device server answers itself. A copy's memory is
+// that of the unit it writes to first.
 engine::StagingFlow& Session::flow_of(const Task& task) {
   using Kind = scsi::Plan::Kind;
   const bool answers = task.plan.kind == Kind::kDone || task.plan.kind == Kind::kParameters;
   if (answers || task.handle == nullptr) return *answers_;
-  std::shared_ptr<engine::StagingFlow>& flow = task.handle->flow;
-  if (flow == nullptr) {
-    flow = staging_.flow(link().share(), task.handle->unit->volume.get());
+  UnitHandle* handle = task.handle;
+  if (task.copy != nullptr) handle = task.copy->side(scsi::CopySide::kDestination).handle;
+  if (handle->flow == nullptr) {
+    handle->flow = staging_.flow(link().share(), handle->unit->volume.get());
   }
-  return *flow;
+  return *handle->flow;
 }
 
 bool Session::take_chunks(Task& task, uint64_t bytes) {

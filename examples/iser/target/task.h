@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "examples/engine/throttle.h"
+#include "examples/iser/target/copy.h"
 #include "examples/iser/target/drain.h"
 #include "examples/iser/target/execution.h"
 #include "examples/iser/target/limits.h"
@@ -46,9 +47,10 @@ struct Task {
   struct Callbacks {
     Execution::Done executed;
     engine::HeldCommand::Go released;
+    mrpool::Task::Run copy_on;
   };
   explicit Task(const Callbacks& calls)
-      : held(*this, calls.released), work(*this, calls.executed) {}
+      : held(*this, calls.released), work(*this, calls.executed), again(*this, calls.copy_on) {}
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
@@ -107,6 +109,13 @@ struct Task {
     Task& task;
   };
   Work work;
+
+  std::unique_ptr<TaskCopy> copy;  // of an EXTENDED COPY under way
+  struct Again : mrpool::Task {
+    Again(iser_target::Task& owner, Run run) : mrpool::Task(run), task(owner) {}
+    iser_target::Task& task;
+  };
+  Again again;  // between two parts of a copy
 };
 
 }  // namespace mrpool::iser_target

@@ -33,6 +33,7 @@ engine::IoCost cost_of(const Task& task) {
     case Kind::kDone:
     case Kind::kUnmap:
     case Kind::kReserve:
+    case Kind::kCopy:  // copy_held_back()
     case Kind::kFlush:
       break;
   }
@@ -60,12 +61,16 @@ bool Connection::held_back(Task& task) {
   for (; task.passed < kLimits; ++task.passed) {
     engine::Throttle* const limit = task.passed == 0 ? limit_.get() : handle.limit.get();
     if (limit->pass(task.held, cost)) continue;
-    task.state = Task::State::kHeld;
-    task.waits_since = link_.now();
-    if (!std::exchange(task.waited, true) && task.account != nullptr) task.account->held_back();
+    begin_wait(task);
     return true;
   }
   return false;
+}
+
+void Connection::begin_wait(Task& task) {
+  task.state = Task::State::kHeld;
+  task.waits_since = link_.now();
+  if (!std::exchange(task.waited, true) && task.account != nullptr) task.account->held_back();
 }
 
 // Its wait has ended. Its latency does not include it.
@@ -76,6 +81,10 @@ void Connection::count_wait(Task& task) {
 
 void Connection::released(Task& task) {
   count_wait(task);
+  if (task.copy != nullptr) {
+    ++task.copy->passed;
+    return copy_on(task);
+  }
   ++task.passed;
   if (find_unit(task.pdu.lun) != task.handle) {
     leave_unit(task);

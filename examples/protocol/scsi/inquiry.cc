@@ -45,7 +45,7 @@ std::optional<Sense> inquiry(const Cdb& cdb, const UnitFacts& unit, std::vector<
   if (!vital) {
     if (cdb[2] != 0) return kInvalidFieldInCdb.at_cdb(2);
     data = standard(0);
-    data[5] = 0x30;  // TPGS: states change by command and without
+    data[5] = 0x30 | 0x08;  // TPGS: states change by command and without; 3PC
     return std::nullopt;
   }
   return vital_product_data(cdb[2], unit, data);

@@ -130,6 +130,7 @@ const Nexus::View& LogicalUnit::view(Nexus& nexus) {
   nexus.view_.stopped = stopped_;
   nexus.view_.access = access_;
   nexus.view_.blocks = blocks_;
+  if (std::exchange(nexus.view_.resets, resets_) != resets_) nexus.copies_.forget_ended();
   for (size_t i = 0; i < kReservedClasses; ++i) {
     nexus.view_.allowed[i] = reservations_.allows(nexus.port(), Reserved(i));
   }
@@ -152,6 +153,7 @@ void LogicalUnit::reset(const Sense& attention) {
   const std::lock_guard lock(mutex_);
   mode_ = default_mode_;
   stopped_ = false;
+  ++resets_;
   raise_locked(attention);  // and so marks them
 }
 

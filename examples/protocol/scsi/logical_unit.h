@@ -34,6 +34,8 @@
 
 #include "absl/status/status.h"
 #include "examples/protocol/scsi/access.h"
+#include "examples/protocol/scsi/copy_records.h"
+#include "examples/protocol/scsi/copy_run.h"
 #include "examples/protocol/scsi/mode.h"
 #include "examples/protocol/scsi/opcodes.h"
 #include "examples/protocol/scsi/plan.h"
@@ -77,13 +79,15 @@ class Nexus {
     bool attention = false;
     AccessState access{};
     uint64_t blocks = 0;
+    uint64_t resets = 0;
     std::array<bool, kReservedClasses> allowed{};  // by Reserved
   };
 
   bool pending_locked() const { return !attentions_.empty() || !unseen_.empty(); }
 
   const std::string port_;
-  View view_;  // the session's thread only
+  View view_;           // the session's thread only
+  CopyRecords copies_;  // likewise
   // The view is out of date. Release by the thread that changed something, acquire in begin(): a
   // command that happens after a change sees the mark. The state
   // itself is read under the mutex.
@@ -144,6 +148,14 @@ class LogicalUnit {
                             std::span<const uint8_t> parameters);
   bool may_block() const { return save_ != nullptr; }
 
+  // EXTENDED COPY with this parameter list: what refuses it, or a plan of kCopy. Then `run` names
+  // the blocks; it stays where it is until end_copy(), which follows before the answer is sent.
+  Plan begin_copy(Nexus& nexus, const Cdb& cdb, std::span<const uint8_t> parameters, CopyRun& run);
+  void end_copy(Nexus& nexus, const CopyRun& run, const Plan& answer);
+  // A part of a copy that reads from this unit, or writes to it: a plan of kRead or kWrite, or what
+  // READ or WRITE of `nexus` would be answered with. Unit attentions stay pending.
+  Plan copy_part(Nexus& nexus, CopySide side, const Range& blocks);
+
   // LOGICAL UNIT RESET, or a reset of the whole target: resets mode parameters and the stopped
   // state, and every nexus gets a unit attention. Persistent reservations stay.
   void reset(const Sense& attention);
@@ -192,6 +204,12 @@ class LogicalUnit {
   Plan report_groups(const Request& request);
   Plan take_groups_list(const Request& request);
   Plan set_groups(const ParameterList& list);
+  // unit_copies.cc
+  Plan take_copy_list(const Request& request);
+  Plan copy_later(const ParameterList& list);
+  Plan receive_copy_status(const Request& request);
+  Plan receive_copy_parameters(const Request& request);
+  Plan receive_copy_details(const Request& request);
   // report_opcodes.cc
   Plan supported_opcodes(const Request& request);
   Plan supported_functions(const Request& request);
@@ -229,6 +247,9 @@ class LogicalUnit {
   AccessState configured_access_ = AccessState::kOptimized;
   AccessChange access_change_ = AccessChange::kNone;
   uint64_t blocks_;
+  uint64_t resets_ = 0;
+  // Copies under way. Relaxed: a bound, nothing else depends on it.
+  std::atomic<uint32_t> copies_{0};
 };
 
 }  // namespace mrpool::scsi

@@ -54,8 +54,12 @@ enum class Command : uint8_t {
   kPersistentReserveOut,
   kReportPortGroups,
   kSetPortGroups,
+  kExtendedCopy,
+  kReceiveCopyStatus,
+  kReceiveCopyParameters,
+  kReceiveCopyDetails,
 };
-inline constexpr size_t kCommands = size_t(Command::kSetPortGroups) + 1;
+inline constexpr size_t kCommands = size_t(Command::kReceiveCopyDetails) + 1;
 
 // What a persistent reservation of somebody else leaves possible (SPC-4 §5.13.1, SBC-3 §4.17).
 enum class Reserved : uint8_t {

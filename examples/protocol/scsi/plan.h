@@ -27,6 +27,7 @@ struct Plan {
     kZero,             // zeroes over all blocks
     kUnmap,            // `ranges`
     kReserve,          // LogicalUnit::reserve_out, where it may block
+    kCopy,             // LogicalUnit::begin_copy, then what the CopyRun names
     kFlush,
   };
   Kind kind = Kind::kDone;

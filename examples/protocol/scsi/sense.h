@@ -29,19 +29,37 @@ enum class SenseKey : uint8_t {
   kIllegalRequest = 0x5,
   kUnitAttention = 0x6,
   kDataProtect = 0x7,
+  kCopyAborted = 0xa,
   kAbortedCommand = 0xb,
   kMiscompare = 0xe,
+};
+
+// What the unit answered that a copy reads from or writes to.
+struct Forwarded {
+  enum class By : uint8_t { kNobody, kSource, kDestination };
+  By by = By::kNobody;
+  Status status = Status::kGood;
+  SenseKey key = SenseKey::kNoSense;  // with CHECK CONDITION, like the two below
+  uint8_t asc = 0;
+  uint8_t ascq = 0;
+  friend bool operator==(const Forwarded&, const Forwarded&) = default;
 };
 
 struct Sense {
   SenseKey key = SenseKey::kNoSense;
   uint8_t asc = 0;
   uint8_t ascq = 0;
-  // INFORMATION: where a compare failed, in bytes.
+  // INFORMATION: where a compare failed, in bytes; of COPY ABORTED the blocks that were not
+  // written.
   std::optional<uint64_t> information{};
-  // For ILLEGAL REQUEST: the byte of the CDB, or of the parameter list, that is wrong.
+  // For ILLEGAL REQUEST and COPY ABORTED: the byte of the CDB, of the parameter list, or of the
+  // segment descriptor, that is wrong.
   std::optional<uint16_t> field{};
   bool field_in_cdb = false;
+  bool field_in_segment = false;
+  // For COPY ABORTED: the number of the segment descriptor.
+  std::optional<uint16_t> segment{};
+  Forwarded forwarded{};
 
   friend bool operator==(const Sense&, const Sense&) = default;
   bool same_code(const Sense& other) const {
@@ -59,6 +77,11 @@ struct Sense {
     sense.field = byte;
     return sense;
   }
+  constexpr Sense at_segment(uint16_t byte) const {
+    Sense sense = at_parameter(byte);
+    sense.field_in_segment = true;
+    return sense;
+  }
 };
 
 inline constexpr Sense kNoSense{};
@@ -69,6 +92,12 @@ inline constexpr Sense kLunNotSupported{SenseKey::kIllegalRequest, 0x25, 0x00};
 inline constexpr Sense kInvalidFieldInParameters{SenseKey::kIllegalRequest, 0x26, 0x00};
 inline constexpr Sense kInvalidRelease{SenseKey::kIllegalRequest, 0x26, 0x04};
 inline constexpr Sense kParameterListLength{SenseKey::kIllegalRequest, 0x1a, 0x00};
+inline constexpr Sense kTooManyCopyUnits{SenseKey::kIllegalRequest, 0x26, 0x06};
+inline constexpr Sense kUnknownCopyUnit{SenseKey::kIllegalRequest, 0x26, 0x07};
+inline constexpr Sense kTooManySegments{SenseKey::kIllegalRequest, 0x26, 0x08};
+inline constexpr Sense kUnknownSegment{SenseKey::kIllegalRequest, 0x26, 0x09};
+inline constexpr Sense kInlineDataLength{SenseKey::kIllegalRequest, 0x26, 0x0b};
+inline constexpr Sense kOperationInProgress{SenseKey::kIllegalRequest, 0x00, 0x16};
 inline constexpr Sense kSavingNotSupported{SenseKey::kIllegalRequest, 0x39, 0x00};
 inline constexpr Sense kInsufficientRegistrations{SenseKey::kIllegalRequest, 0x55, 0x04};
 inline constexpr Sense kStopped{SenseKey::kNotReady, 0x04, 0x02};  // needs START STOP UNIT
@@ -83,6 +112,14 @@ inline constexpr Sense kReadError{SenseKey::kMediumError, 0x11, 0x00};
 inline constexpr Sense kWriteError{SenseKey::kMediumError, 0x0c, 0x00};
 inline constexpr Sense kInternalFailure{SenseKey::kHardwareError, 0x44, 0x00};
 inline constexpr Sense kMiscompare{SenseKey::kMiscompare, 0x1d, 0x00};
+// Of a segment of a copy (SPC-4 §5.17.7.4).
+inline constexpr Sense kWrongSegment{SenseKey::kCopyAborted, 0x00, 0x00};
+inline constexpr Sense kUnreachableCopyTarget{SenseKey::kCopyAborted, 0x08, 0x04};
+inline constexpr Sense kThirdPartyFailure{SenseKey::kCopyAborted, 0x0d, 0x01};
+inline constexpr Sense kCopyUnitNotReachable{SenseKey::kCopyAborted, 0x0d, 0x02};
+inline constexpr Sense kWrongCopyUnitType{SenseKey::kCopyAborted, 0x0d, 0x03};
+inline constexpr Sense kWrongCopyUnit{SenseKey::kCopyAborted, 0x26, 0x00};
+inline constexpr Sense kInexactSegment{SenseKey::kCopyAborted, 0x26, 0x0a};
 inline constexpr Sense kNotEnoughUnsolicitedData{SenseKey::kAbortedCommand, 0x0c, 0x0d};
 inline constexpr Sense kUnexpectedUnsolicitedData{SenseKey::kAbortedCommand, 0x0c, 0x0c};
 inline constexpr Sense kDataTransferError{SenseKey::kAbortedCommand, 0x4b, 0x00};
@@ -100,7 +137,7 @@ inline constexpr Sense kCapacityChanged{SenseKey::kUnitAttention, 0x2a, 0x09};
 inline constexpr Sense kInquiryDataChanged{SenseKey::kUnitAttention, 0x3f, 0x03};
 inline constexpr Sense kLunsChanged{SenseKey::kUnitAttention, 0x3f, 0x0e};
 
-inline constexpr size_t kMaxSenseSize = 32;
+inline constexpr size_t kMaxSenseSize = 56;
 // Writes sense data in fixed (70h) or descriptor (72h) format; returns its size.
 size_t encode(const Sense& sense, bool descriptor_format, std::span<uint8_t, kMaxSenseSize> out);
 // "illegal request, logical unit not supported (5/25/00)": key, meaning where it is known, and the

@@ -51,6 +51,10 @@ constexpr LogicalUnit::Handler LogicalUnit::kHandlers[] = {
      &LogicalUnit::reserve_out_later},
     {Command::kReportPortGroups, &LogicalUnit::report_groups, nullptr},
     {Command::kSetPortGroups, &LogicalUnit::take_groups_list, &LogicalUnit::set_groups},
+    {Command::kExtendedCopy, &LogicalUnit::take_copy_list, &LogicalUnit::copy_later},
+    {Command::kReceiveCopyStatus, &LogicalUnit::receive_copy_status, nullptr},
+    {Command::kReceiveCopyParameters, &LogicalUnit::receive_copy_parameters, nullptr},
+    {Command::kReceiveCopyDetails, &LogicalUnit::receive_copy_details, nullptr},
 };
 
 const LogicalUnit::Handler& LogicalUnit::handler_of(Command command) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "examples/base/big_endian.h"
+#include "examples/protocol/scsi/third_party_copy.h"
 
 namespace mrpool::scsi {
 namespace {
@@ -80,6 +81,8 @@ std::vector<uint8_t> extended_inquiry(const UnitFacts&) {
   return data;
 }
 
+std::vector<uint8_t> third_party_copies(const UnitFacts&) { return third_party_copy_page(); }
+
 std::vector<uint8_t> block_limits(const UnitFacts& unit) {
   std::vector<uint8_t> data = page(0xb0, 0x3c);
   data[4] = 0x01;  // WSNZ: WRITE SAME of zero blocks is refused
@@ -118,13 +121,10 @@ struct VpdPage {
 std::vector<uint8_t> supported_pages(const UnitFacts& unit);
 
 constexpr VpdPage kPages[] = {
-    {0x00, supported_pages},
-    {0x80, unit_serial_number},
-    {0x83, device_identification},
-    {0x86, extended_inquiry},
-    {0xb0, block_limits},
-    {0xb1, block_characteristics},
-    {0xb2, logical_block_provisioning},
+    {0x00, supported_pages},       {0x80, unit_serial_number},
+    {0x83, device_identification}, {0x86, extended_inquiry},
+    {0x8f, third_party_copies},    {0xb0, block_limits},
+    {0xb1, block_characteristics}, {0xb2, logical_block_provisioning},
 };
 static_assert(std::ranges::is_sorted(kPages, {}, &VpdPage::code));
 

@@ -1,8 +1,6 @@
 // Task management, a login that replaces the session, and a logout end the tasks of a hung store
 // within a bound. What the store does with them afterwards affects no peer and no newer data.
-#include "examples/storage/faults.h"
-#include "tests/sim/reactor.h"
-#include "tests/unit/examples/iser/target/connection_fixture.h"
+#include "tests/unit/examples/iser/target/hung_store_fixture.h"
 
 namespace mrpool::iser_target {
 namespace {
@@ -10,49 +8,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Shorter than the silence after which the target asks whether the initiator lives.
-constexpr Nanoseconds kHangs = seconds(15);
-
-class LateAborts : public ConnectionTest {
+class LateAborts : public HungStoreTest {
  protected:
-  LateAborts() {
-    Config config;
-    config.targets.push_back({.name = kDisk, .luns = {"ram:1MiB"}});
-    Environment environment;
-    environment.open_volume = [this](std::string_view spec, const storage::OpenOptions& options) {
-      auto volume = storage::open(spec, options);
-      return absl::StatusOr<std::shared_ptr<storage::Volume>>(
-          storage::with_faults(*volume, faults));
-    };
-    site = *Site::create(config, {&clock}, environment);
-    link.clock = clock.now();
-  }
-  ~LateAborts() override {
-    for (const auto& connection : connections) connection->closed();
-    run_for(2 * kHangs);
-    connections.clear();
-    site.reset();
-  }
-
-  // The clock jumps from timer to timer: this one is where it stops.
-  void run_for(Nanoseconds time) {
-    struct End : Timer {
-      End() : Timer([](Timer&) {}) {}
-    } end;
-    end.arm(clock, time);
-    while (end.armed()) clock.step();
-    link.clock = clock.now();
-  }
-  // The same with looks at the connections.
-  void wait(Nanoseconds time) {
-    for (const Nanoseconds end = clock.now() + time; clock.now() < end;) {
-      run_for(engine::kTick);
-      for (const auto& connection : connections) {
-        connection->tick();
-        connection->linger();
-      }
-    }
-  }
   // A write of a block of this, as immediate data; it hangs.
   uint32_t hanging_write(Connection& connection, uint8_t block, char value) {
     faults->add({.op = storage::Op::kWrite, .delay = kHangs, .times = 1});
@@ -90,9 +47,6 @@ class LateAborts : public ConnectionTest {
     EXPECT_EQ(op(answer), iscsi::Op::kScsiResponse);
     return iscsi::ScsiResponse::decode(bhs(answer)).status;
   }
-
-  sim::SimReactor clock;
-  std::shared_ptr<storage::FaultPlan> faults = std::make_shared<storage::FaultPlan>();
 };
 
 TEST_F(LateAborts, AbortTaskIsAnsweredAndNothingPassesTheWrite) {

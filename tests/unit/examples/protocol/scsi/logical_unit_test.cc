@@ -241,7 +241,7 @@ TEST_F(UnitTest, InquiryStandardData) {
 TEST_F(UnitTest, EveryListedVitalPageIsThere) {
   expect_good(begin(cdb({0x12, 1, 0, 0, 255})));
   const std::vector<uint8_t> pages(data.begin() + 4, data.end());
-  EXPECT_EQ(pages, (std::vector<uint8_t>{0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2}));
+  EXPECT_EQ(pages, (std::vector<uint8_t>{0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2}));
   for (const uint8_t page : pages) {
     expect_good(begin(cdb({0x12, 1, page, 0, 255})));
     EXPECT_EQ(data[1], page);
