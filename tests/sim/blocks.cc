@@ -48,6 +48,21 @@ void BlockModel::end(const Transfer& transfer, std::span<const std::byte> memory
   }
 }
 
+void BlockModel::begin_copy(BlockModel& from, const Transfer& transfer) {
+  for (uint32_t i = transfer.first; i < transfer.first + transfer.count; ++i) {
+    busy_[i] = from.busy_[i] = true;
+    versions_[i].insert(from.versions_[i].begin(), from.versions_[i].end());
+  }
+}
+
+void BlockModel::end_copy(BlockModel& from, const Transfer& transfer, Fate fate) {
+  simulation_.note(uint64_t{transfer.first} << 8 | static_cast<uint32_t>(fate));
+  for (uint32_t i = transfer.first; i < transfer.first + transfer.count; ++i) {
+    busy_[i] = from.busy_[i] = false;
+    if (fate == Fate::kDone) versions_[i] = from.versions_[i];
+  }
+}
+
 void BlockModel::check(
     const std::function<std::span<const std::byte>(uint32_t block)>& block) const {
   for (uint32_t i = 0; i < size(); ++i) {

@@ -43,6 +43,12 @@ class BlockModel {
   void begin(Transfer& transfer, std::span<std::byte> memory);
   // A command ended with this content of its memory.
   void end(const Transfer& transfer, std::span<const std::byte> memory, Fate fate);
+  // A copy of these blocks of `from` to the same numbers here, where the versions of both have
+  // different numbers.
+  void begin_copy(BlockModel& from, const Transfer& transfer);
+  void end_copy(BlockModel& from, const Transfer& transfer, Fate fate);
+  // The next write has this version.
+  void number_from(uint32_t version) { next_version_ = version; }
   // Compares the storage with the model. `block` returns a block of the storage.
   void check(const std::function<std::span<const std::byte>(uint32_t block)>& block) const;
 

@@ -5,9 +5,11 @@
 #include <string>
 #include <utility>
 
+#include "examples/base/big_endian.h"
 #include "examples/iser/initiator/client.h"
 #include "examples/iser/target/limits.h"
 #include "examples/protocol/scsi/target_device.h"
+#include "examples/protocol/scsi/third_party_copy.h"
 
 namespace mrpool::sim {
 
@@ -16,6 +18,9 @@ namespace {
 constexpr uint32_t kMaxBlocks = 48;  // 24 KiB: beyond every unsolicited burst but the longest
 constexpr size_t kSlotBytes = guarded(size_t{kMaxBlocks} * kBlockBytes);
 constexpr uint8_t kSynchronizeCache16 = 0x91;
+constexpr uint8_t kExtendedCopy = 0x83;
+constexpr size_t kCopyList =
+    scsi::kCopyHeaderSize + 2 * scsi::kCopyUnitSize + scsi::kCopySegmentSize;
 // Of the target's patience with its storage, and of everything else.
 constexpr Nanoseconds kAbortBound =
     engine::kAbortPatience + 2 * engine::kTick + std::chrono::seconds(1);
@@ -91,6 +96,8 @@ struct IserHost::Slot final : iser::Command {
   std::span<std::byte> blocks() {
     return std::span(memory).subspan(kGuard, size_t{transfer.count} * kBlockBytes);
   }
+  // What is lent to the command.
+  size_t lent() const { return copies ? kCopyList : size_t{transfer.count} * kBlockBytes; }
 
   IserHost& owner;
   std::vector<std::byte> memory;
@@ -99,7 +106,8 @@ struct IserHost::Slot final : iser::Command {
   Overdue timer;
   uint16_t unit = 0;
   Nanoseconds began{};
-  Transfer transfer;  // of no blocks: SYNCHRONIZE CACHE
+  Transfer transfer;    // of no blocks: SYNCHRONIZE CACHE
+  bool copies = false;  // EXTENDED COPY from the other unit
   bool busy = false;
 };
 
@@ -121,6 +129,9 @@ IserHost::IserHost(IserWorld& world, uint32_t number)
   if (!page.ok()) world.violate(page.status().ToString());
   page_ = std::make_unique<load::Buffer>(*std::move(page));
   for (uint32_t i = 0; i < kSlots; ++i) slots_.push_back(std::make_unique<Slot>(*this));
+  for (uint16_t unit = 0; world.copies() && unit < IserWorld::kUnits; ++unit) {
+    models_[unit].number_from(1 + (uint32_t{unit} << 24));
+  }
 }
 
 IserHost::~IserHost() = default;
@@ -198,7 +209,7 @@ void IserHost::ended() {
 
 void IserHost::step() {
   for (const auto& slot : slots_) {
-    check_untouched(world_, slot->memory, slot->busy ? slot->blocks().size() : 0);
+    check_untouched(world_, slot->memory, slot->busy ? slot->lent() : 0);
   }
   if (session_ != nullptr && session_->ended()) ended();
   if (session_ == nullptr && !finishing_ && world_.reactor.now() >= retry_at_) log_in();
@@ -257,9 +268,13 @@ void IserHost::start(Slot& slot) {
   if (!there || !model.free(transfer.first, transfer.count)) {
     return;  // its turn comes again
   }
-  model.begin(transfer, slot.blocks());
   slot.lun = scsi::encode_lun(slot.unit);
-  if (transfer.count == 0) {
+  slot.copies = start_copy(slot);
+  if (!slot.copies) model.begin(transfer, slot.blocks());
+  if (slot.copies) {
+    slot.direction = iser::DataDirection::kOut;
+    slot.data = slot.mr->sge(kGuard, kCopyList);
+  } else if (transfer.count == 0) {
     slot.cdb = {kSynchronizeCache16};
     slot.direction = iser::DataDirection::kNone;
     slot.data = {};
@@ -275,6 +290,59 @@ void IserHost::start(Slot& slot) {
   session_->submit(slot);
 }
 
+bool IserHost::start_copy(Slot& slot) {
+  static_assert(IserWorld::kUnits == 2);
+  const Transfer& transfer = slot.transfer;
+  const uint16_t from = 1 - slot.unit;
+  const uint32_t first = models_[from].first() + transfer.first;
+  const bool there = units_[from].mine && !units_[from].changed &&
+                     uint64_t{first} + transfer.count <= units_[from].blocks;
+  if (!world_.copies() || !transfer.write || transfer.count % 2 == 0 || !there ||
+      !models_[from].free(transfer.first, transfer.count)) {
+    return false;
+  }
+  models_[slot.unit].begin_copy(models_[from], transfer);
+  std::array<uint8_t, kCopyList> list{};
+  be::store16(&list[2], 2 * scsi::kCopyUnitSize);
+  be::store32(&list[8], scsi::kCopySegmentSize);
+  list[1] = 0x18;  // without an identifier
+  uint8_t* unit = &list[scsi::kCopyHeaderSize];
+  for (const uint16_t each : {from, slot.unit}) {
+    const std::vector<uint8_t> naa = world_.naa(target_, each);
+    unit[0] = 0xe4;
+    unit[4] = 1;
+    unit[5] = 3;
+    unit[7] = static_cast<uint8_t>(naa.size());
+    std::ranges::copy(naa, unit + 8);
+    unit += scsi::kCopyUnitSize;
+  }
+  uint8_t* const segment = unit;
+  segment[0] = 2;
+  segment[3] = scsi::kCopySegmentSize - 4;
+  segment[7] = 1;
+  be::store16(segment + 10, static_cast<uint16_t>(transfer.count));
+  be::store64(segment + 12, first);
+  be::store64(segment + 20, first);
+  std::ranges::copy(std::as_bytes(std::span(list)), slot.memory.begin() + kGuard);
+  slot.cdb = {kExtendedCopy};
+  be::store32(&slot.cdb[10], kCopyList);
+  return true;
+}
+
+Fate IserHost::fate_of_copy(Slot& slot) {
+  const scsi::Sense& sense = *slot.sense;
+  const scsi::Forwarded& forwarded = sense.forwarded;
+  const bool beyond =
+      sense.same_code(scsi::kWrongSegment) || forwarded.asc == scsi::kLbaOutOfRange.asc;
+  const bool gone = sense.same_code(scsi::kCopyUnitNotReachable);
+  if (!gone && !(beyond && world_.was_cut()) && forwarded.key != scsi::SenseKey::kMediumError) {
+    world_.violate("a copy ended by " + iser::describe(slot));
+  }
+  for (Known& known : units_) known.changed = known.changed || gone || beyond;
+  world_.moved("copy aborted");
+  return Fate::kUnknown;
+}
+
 void IserHost::finished(Slot& slot) {
   if (!slot.busy) world_.violate("a command ended twice");
   slot.busy = false;
@@ -288,19 +356,26 @@ void IserHost::finished(Slot& slot) {
       world_.violate("an initiator that is not admitted is served");
     }
     if (slot.transferred != slot.data.length) world_.violate("a command moved too little");
+    if (slot.copies) world_.moved("copy");
   } else if (slot.sense && slot.sense->key == scsi::SenseKey::kUnitAttention) {
     fate = Fate::kNotDone;
     constexpr uint8_t kChanged = 0x3f;
     const bool changed =
         slot.sense->asc == kChanged || slot.sense->same_code(scsi::kCapacityChanged);
     if (changed) units_[slot.unit].changed = true;
+  } else if (slot.copies && slot.sense && slot.sense->key == scsi::SenseKey::kCopyAborted) {
+    fate = fate_of_copy(slot);
   } else if (slot.sense && slot.sense->same_code(scsi::kLbaOutOfRange) && world_.was_cut()) {
     fate = Fate::kNotDone;
     world_.moved("beyond the end");
   } else if (!slot.sense || slot.sense->key != scsi::SenseKey::kMediumError) {
     world_.violate("a command ended by " + iser::describe(slot));
   }
-  models_[slot.unit].end(slot.transfer, slot.blocks(), fate);
+  if (slot.copies) {
+    models_[slot.unit].end_copy(models_[1 - slot.unit], slot.transfer, fate);
+  } else {
+    models_[slot.unit].end(slot.transfer, slot.blocks(), fate);
+  }
   std::ranges::fill(slot.memory, kIdle);
   if (slot.lost) return;
   ++completed;

@@ -71,7 +71,11 @@ class IserHost {
   void ready(const absl::Status& status);
   void ended();
   void start(Slot& slot);
+  // Makes a copy of the write that was chosen, if there can be one.
+  bool start_copy(Slot& slot);
   void finished(Slot& slot);
+  // By the sense data of a copy that failed.
+  Fate fate_of_copy(Slot& slot);
   void overdue(Slot& slot);
   // Reads the identity of a unit again, if necessary.
   void look();

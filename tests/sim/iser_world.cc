@@ -222,7 +222,8 @@ std::vector<std::string_view> IserWorld::all_moves() const {
           "own disk again", "grow",           "shrink",        "new size",     "beyond the end",
           "shut out",       "let in",         "not allowed",   "secret",       "old secret",
           "visit",          "connected",      "not connected", "data",         "slow reader",
-          "silent",         "stops half-way", "refused peer",  "flood"};
+          "silent",         "stops half-way", "refused peer",  "flood",        "copy",
+          "copy aborted"};
 }
 
 // Longer than the target's patience, and no longer than the commands' time-out.
@@ -285,6 +286,10 @@ void IserWorld::reload() {
 std::string IserWorld::serial(uint32_t target, uint16_t unit) const {
   return iser_target::names_of({}, storage::uuid_of(ram_[target * kUnits + unit]->identity()))
       .serial;
+}
+
+std::vector<uint8_t> IserWorld::naa(uint32_t target, uint16_t unit) const {
+  return iser_target::names_of({}, storage::uuid_of(ram_[target * kUnits + unit]->identity())).naa;
 }
 
 void IserWorld::calm_down() {

@@ -4,9 +4,9 @@
 //
 // Only their external dependencies are replaced: reactor, network, storage, randomness. Initiators
 // log in with and without CHAP, and read and write their own blocks with
-// immediate, unsolicited and solicited data. They abort slow commands, reset units and targets
-// under load, log out under load, drop connections and log in again. Sometimes all are silent for
-// so long that the target pings them.
+// immediate, unsolicited and solicited data; some also copy them from unit to unit. They abort slow
+// commands, reset units and targets under load, log out under load, drop connections and log in
+// again. Sometimes all are silent for so long that the target pings them.
 //
 // The invariants are those of world.h: memory, once, durable, protocol, resources, progress; and
 // at the end the CmdSN window of every session is open again.
@@ -50,6 +50,10 @@ class IserWorld final : public AttackedWorld<IserHost> {
   std::vector<std::string_view> all_moves() const override;
   // Of the hosts' own disk with that unit number.
   std::string serial(uint32_t target, uint16_t unit) const;
+  // The NAA identifier of the same.
+  std::vector<uint8_t> naa(uint32_t target, uint16_t unit) const;
+  // Whether initiators copy between units. It draws nothing: other seeds stay what they are.
+  bool copies() const { return seed % 8 == 5; }
   // The current secret of the second target.
   std::string secret() const { return secret_number(secrets_); }
   // The previous secret, or one that was never used.
