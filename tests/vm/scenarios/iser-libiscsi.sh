@@ -23,6 +23,8 @@ tests=(
   Verify{10,12,16}.{Simple,BeyondEol,ZeroBlocks,VerifyProtect,Flags,Dpo,Mismatch,MismatchNoCmp}
   WriteVerify{10,12,16}.{Simple,BeyondEol,ZeroBlocks,WriteProtect,Flags,Dpo}
   CompareAndWrite.{Simple,DpoFua,Miscompare,Unwritten}
+  ExtendedCopy.{ParamHdr,DescrLimits,DescrType,ValidTgtDescr,ValidSegDescr}
+  ReceiveCopyResults.{CopyStatus,OpParams}
   WriteSame{10,16}.{Simple,BeyondEol,WriteProtect,UnmapUntilEnd,UnmapVPD,Check} WriteSame10.Unmap
   Unmap.{Simple,VPD,ZeroBlocks} StartStopUnit.{Simple,PwrCnd,NoLoej}
   PrinReadKeys.{Simple,Truncate} PrinServiceactionRange.Range PrinReportCapabilities.Simple

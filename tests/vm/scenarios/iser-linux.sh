@@ -108,6 +108,27 @@ compare_and_write() {
   # The old content is not there any more.
   refused sg_compare_and_write --in="$RUN/both" --lba=512 --num=1 --xferlen=1024 "$disk"
 }
+# From a LUN to another, in several commands, and within one.
+extended_copy() {
+  local to each
+  to=$(unit $IQN $LINUX 1)
+  mkdir -p /dev/block  # where sg_xcopy looks for them; there is no udev
+  for each in "$disk" "$to"; do
+    ln -sf "$each" "/dev/block/$(cat "/sys/class/block/${each##*/}/dev")"
+  done
+  sg_copy_results --params "$disk"
+  head -c 1M /dev/urandom >"$RUN/pattern"
+  dd if="$RUN/pattern" of="$disk" bs=64k seek=32 oflag=direct conv=notrunc status=none
+  sg_xcopy if="$disk" of="$to" bs=512 skip=4096 seek=2048 count=2048
+  sg_xcopy if="$disk" of="$disk" bs=512 skip=4096 seek=8192 count=2048 bpt=2048
+  has_pattern "$to" 2048
+  has_pattern "$disk" 8192
+}
+has_pattern() {  # DISK LBA
+  rm -f "$RUN/back"
+  sg_dd if="$1" of="$RUN/back" bs=512 skip="$2" count=2048 blk_sgio=1 2>/dev/null
+  cmp "$RUN/pattern" "$RUN/back"
+}
 sync_cache() { sg_sync "$disk"; }
 start_stop() {
   sg_start --stop "$disk"
@@ -265,6 +286,7 @@ attempt "WRITE SAME" write_same
 attempt "UNMAP" unmap
 attempt "GET LBA STATUS" lba_status
 attempt "COMPARE AND WRITE" compare_and_write
+attempt "EXTENDED COPY, RECEIVE COPY RESULTS" extended_copy
 attempt "SYNCHRONIZE CACHE" sync_cache
 attempt "START STOP UNIT" start_stop
 attempt "blocks beyond the end" beyond_the_end
