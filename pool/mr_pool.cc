@@ -30,8 +30,8 @@ using Phase = MrPool::Entry::Phase;
 namespace {
 
 const char* name_of(Phase phase) {
-  static constexpr const char* kNames[] = {"leased",     "leased",       "invalidated",
-                                           "registered", "under repair", "without an MR"};
+  static constexpr const char* kNames[] = {
+      "leased", "leased", "mapped", "invalidated", "registered", "under repair", "without an MR"};
   return kNames[size_t(phase)];
 }
 
@@ -184,6 +184,7 @@ bool MrPool::end_lease(Entry& entry) {
     case Phase::kLeased:
       return true;
     case Phase::kFresh:
+    case Phase::kMapped:
     case Phase::kInvalidated:
       set_phase(entry, Phase::kLeased);
       return true;
@@ -400,14 +401,18 @@ void MrPool::Waiter::report_waiting() const {
 
 size_t MrPool::Lease::map(std::span<const Sge> segments) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
-  return entry_->mr->map(segments);
+  const size_t mapped = entry_->mr->map(segments);
+  set_phase(*entry_, mapped > 0 ? Phase::kMapped : Phase::kLeased);
+  return mapped;
 }
 
 PostStatus MrPool::Lease::map(IntegrityFlow flow, std::span<const Sge> data,
                               std::span<const Sge> protection,
                               const IntegrityAttributes& attributes) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "mapping");
-  return entry_->mr->map_integrity(flow, data, protection, attributes);
+  const PostStatus status = entry_->mr->map_integrity(flow, data, protection, attributes);
+  set_phase(*entry_, status == PostStatus::kOk ? Phase::kMapped : Phase::kLeased);
+  return status;
 }
 
 IntegrityReport MrPool::Lease::check_integrity() {
@@ -417,6 +422,10 @@ IntegrityReport MrPool::Lease::check_integrity() {
 
 PostStatus MrPool::Lease::prepare_register(Access access, WorkRequest& wr) {
   if (state() == State::kRegistered) broken_life_cycle(*entry_, "second registration");
+  // What the MR is mapped to may be of a lease before.
+  if (entry_->phase() != Phase::kMapped && entry_->phase() != Phase::kInvalidated) {
+    broken_life_cycle(*entry_, "registration without map()");
+  }
   if (!within_ceiling(access, entry_->pool()->options().access) || !validate(access).ok()) {
     return PostStatus::kAccessDenied;
   }

@@ -24,10 +24,12 @@
 //   MrPool::Lease lease = local.get();
 //   local.put(std::move(lease));
 //
-// The life of an entry is free → leased → registered → invalidated → free. A step out of order is a
-// bug of the program and aborts with a message, in every build. An entry whose lease ends while its
-// key may be live does not become free: it goes to the repair list. repair() re-creates its key,
-// off the data path. The pool also repairs when get() finds it empty and when there are waiters.
+// The life of an entry is free → leased → mapped → registered → invalidated → free. A step out of
+// order is a bug of the program and aborts with a message, in every build. An entry whose lease
+// ends while its key may be live does not become free: it goes to the repair list. repair()
+// re-creates its key, off the data path. The pool also repairs when get() finds it empty and when
+// there are waiters. Until its repair the peer can still use the key and access the memory. Before
+// you reuse or free the memory, end the key by an invalidation or with its Qp, or call repair().
 //
 // Thread safety: any thread may call get, put, cancel, stats and repair. A Lease belongs to one
 // thread at a time and may be moved between threads. A Local may be used by any thread, and is fast
@@ -86,9 +88,9 @@ enum class MrPoolType : uint8_t {
 
 // The parameters of a pool.
 struct MrPoolOptions {
-  uint32_t count = 0;  // entries, below 2^24; all allocated at creation
+  uint32_t count = 0;  // entries, 1 to 2^24 - 2; all allocated at creation
   MrPoolType type = MrPoolType::kFastReg;
-  uint32_t max_segments = 256;  // per entry
+  uint32_t max_segments = 256;  // per entry; 1 to caps.max_fast_reg_segments
   // The ceiling: no registration through the pool may exceed it. The default has no remote rights.
   Access access = Access::kLocalWrite;
   // The least scope the pool's user accepts; creation fails with FailedPrecondition on a device
@@ -145,7 +147,8 @@ class MrPool {
     // False: the lease is empty. All calls but this one and reset() abort with a message on an
     // empty lease.
     explicit operator bool() const { return entry_ != nullptr; }
-    // Returns the entry to the pool, or to the repair list when its key may be live.
+    // Returns the entry to the pool, or to the repair list when its key may be live: the peer can
+    // then use the key until repair.
     void reset();
 
     // The MR.
@@ -153,7 +156,8 @@ class MrPool {
     // The state of the entry.
     State state() const;
 
-    // FastMr::map on this entry. Requires the key not to be live.
+    // FastMr::map on this entry: returns how many of `segments`, from the first, the MR maps; 0:
+    // none. Requires the key not to be live.
     size_t map(std::span<const Sge> segments);
     // FastMr::map_integrity on this entry, of a pool of kIntegrity. Requires the key not to be
     // live.
@@ -162,7 +166,8 @@ class MrPool {
     // FastMr::check_integrity on this entry. Requires the key not to be live: after invalidated().
     IntegrityReport check_integrity();
     // Fills `wr` with the registration of the mapped memory under a new key, unsignalled, and marks
-    // the key live. The request must be posted, or not_posted() called.
+    // the key live. The request must be posted, or not_posted() called. Requires a map() of this
+    // lease that mapped something.
     // kAccessDenied: `access` exceeds the pool's ceiling, or is forbidden; MrPool::denied() returns
     // the flags. Nothing changed.
     // Where needs_registration() is false, `wr` is not changed and must not be posted. The key is
@@ -257,8 +262,9 @@ class MrPool {
   };
 
   // FailedPrecondition: the device has no MRs of that type, or only a lesser scope.
-  // InvalidArgument: options that contradict each other, refused flags. ResourceExhausted: the
-  // device's limits. After an error nothing of the pool remains.
+  // InvalidArgument: options that contradict each other or exceed the device's caps, refused flags.
+  // ResourceExhausted: the device has no room for so many MRs. After an error nothing of the pool
+  // remains.
   static absl::StatusOr<std::unique_ptr<MrPool>> create(Pd& pd, const MrPoolOptions& options);
   ~MrPool();
   MrPool(const MrPool&) = delete;

@@ -15,9 +15,18 @@ namespace mrpool {
 // put only read it, so an entry that is passed between threads stays in the caches of both.
 struct alignas(64) MrPool::Entry : internal::FreeNode<internal::MachinePlatform> {
   // The phase of the lease or, while the entry is free, the one in which the next lease begins.
-  // kFresh: as kLeased, and no lease of the entry has ended yet. kRepair: not leased; the key may
-  // be live. kHollow: not leased; the entry has no MR.
-  enum class Phase : uint8_t { kLeased, kFresh, kInvalidated, kRegistered, kRepair, kHollow };
+  // kFresh: as kLeased, and no lease of the entry has ended yet. kMapped: leased, and mapped by
+  // this lease; so is kInvalidated. kRepair: not leased; the key may be live. kHollow: not leased;
+  // the entry has no MR.
+  enum class Phase : uint8_t {
+    kLeased,
+    kFresh,
+    kMapped,
+    kInvalidated,
+    kRegistered,
+    kRepair,
+    kHollow
+  };
 
   static constexpr uintptr_t kPhases = 8;  // at least; a power of two
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <vector>
 
 #include "mrpool/rw.h"
@@ -183,6 +184,9 @@ TEST_F(KeyedPoolsTest, ASuspectMrIsDestroyedAndReplaced) {
   KeyedPools::Pool pool = open(kLocal);
   MrPool::Lease lease = pool->get();
   const Rkey suspect = lease.mr().rkey();
+  std::array<std::byte, 8> memory{};
+  const Sge sge{memory.data(), memory.size(), {}};
+  ASSERT_EQ(lease.map({&sge, 1}), 1u);
   WorkRequest reg;
   ASSERT_EQ(lease.prepare_register(Access::kLocalWrite, reg), PostStatus::kOk);
   pools->drop(std::move(lease));

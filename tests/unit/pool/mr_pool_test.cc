@@ -333,6 +333,25 @@ TEST(MrPoolDeath, StepsOutOfOrderAbort) {
   EXPECT_DEATH(lease.not_posted(), "not_posted");
 }
 
+TEST(MrPoolDeath, RegistrationNeedsAMapOfTheSameLease) {
+  FakePd pd;
+  auto pool = make_pool(pd, 1);
+  pool->get().map(kSegment);  // of a lease that ends without a registration
+  WorkRequest wr;
+  MrPool::Lease lease = pool->get();
+  EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), "registration without map");
+  lease.map(kSegment);
+  ASSERT_EQ(lease.prepare_register(Access::kNone, wr), PostStatus::kOk);
+  lease.invalidated();
+  ASSERT_EQ(lease.prepare_register(Access::kNone, wr), PostStatus::kOk);  // the same mapping
+  lease.invalidated();
+  lease.reset();
+  lease = pool->get();
+  EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), "registration without map");
+  EXPECT_EQ(lease.map({}), 0u);
+  EXPECT_DEATH((void)lease.prepare_register(Access::kNone, wr), "registration without map");
+}
+
 TEST(MrPoolDeath, AnEmptyLeaseIsNamed) {
   MrPool::Lease lease;
   WorkRequest wr;
