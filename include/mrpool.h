@@ -232,6 +232,7 @@ void mrpool_device_statistics(const struct mrpool_device* device,
 
 // ------------------------------------------------------------------------------ Pds, Mrs and Cqs
 
+// Makes a protection domain: keys and Qps of one work together, and with no other's.
 MRPOOL_MUST_CHECK int mrpool_pd_alloc(struct mrpool_device* device, struct mrpool_pd** pd);
 // Everything made from the Pd has to be gone.
 void mrpool_pd_dealloc(struct mrpool_pd* pd);
@@ -244,9 +245,9 @@ MRPOOL_MUST_CHECK int mrpool_reg_mr(struct mrpool_pd* pd, void* addr, size_t len
 void mrpool_dereg_mr(struct mrpool_mr* mr);
 // The key that local Sges name.
 uint32_t mrpool_mr_lkey(const struct mrpool_mr* mr);
-// The key that a peer names. Of fast-registration devices it opens nothing but what `access` gave.
+// The key that a peer names. It is useful to a peer only if `access` has remote rights.
 uint32_t mrpool_mr_rkey(const struct mrpool_mr* mr);
-// What a peer calls the first byte.
+// The address by which a peer names the first byte.
 uint64_t mrpool_mr_remote_addr(const struct mrpool_mr* mr);
 // What became of the `access` that was asked for.
 struct mrpool_granted mrpool_mr_granted(const struct mrpool_mr* mr);
@@ -496,7 +497,7 @@ enum mrpool_mr_pool_type {
 // What a pool is made with.
 struct mrpool_mr_pool_attr {
   size_t size;
-  uint32_t count;           // MRs, 1 to 2^24 - 1; all are allocated at creation
+  uint32_t count;           // MRs, 1 to 2^24 - 2; all are allocated at creation
   uint32_t type;            // enum mrpool_mr_pool_type
   uint32_t max_segments;    // of each MR; 0: 256
   uint32_t access;          // the ceiling: no registration may exceed it; 0: local write
@@ -612,8 +613,8 @@ void mrpool_rw_stop(struct mrpool_rw* rw);
 // One transfer: the kernel's rdma_rw_ctx. Embedded in the request that it belongs to; `done` is set
 // before the post.
 struct MRPOOL_STORAGE mrpool_rw_ctx {
-  // Every key is dead, and every byte that was read is in its place; what was written is the
-  // peer's once it has answered, or a later completion shows it. Or `status` is the first failure
+  // Success: every key is dead, and every byte that was read is in its place. Of a write it means
+  // only that local memory is free again. Otherwise `status` is the first failure
   // (enum mrpool_wc_status). The ctx may be destroyed or used again from here.
   void (*done)(struct mrpool_rw_ctx* ctx, int status);
   void* opaque[127];

@@ -55,16 +55,16 @@ std::string_view to_string(AtomicScope scope);
 
 // What a device can do, and its limits.
 struct DeviceCaps {
-  std::string name;  // "uiwarp", "rxe0"
-  bool iwarp = false;
+  std::string name;    // "uiwarp", "rxe0"
+  bool iwarp = false;  // iWARP, not InfiniBand or RoCE
   Registration registration = Registration::kFastReg;
-  AccessSupport access;
-  bool read_sink_needs_remote_write = false;
-  bool sg_gaps = false;  // FastMr::map takes ranges with gaps
-  bool send_with_inv = false;
-  bool read_with_inv = false;
-  bool srq = false;
-  bool moves_qps = false;  // Qp::detach() and attach()
+  AccessSupport access;                       // the flags that it honours
+  bool read_sink_needs_remote_write = false;  // an Mr that READs fill; RwQueueNeeds::sink_access
+  bool sg_gaps = false;                       // FastMr::map takes ranges with gaps
+  bool send_with_inv = false;  // kSendWithInv, and a peer's may end keys of this side
+  bool read_with_inv = false;  // kRdmaReadWithInv
+  bool srq = false;            // shared receive queues
+  bool moves_qps = false;      // Qp::detach() and attach()
   // kSendWithImm, kRdmaWriteWithImm and atomics, as this device has them. Whether a connection has
   // them is for both sides: Qp::supports().
   bool immediate_data = false;
@@ -72,12 +72,12 @@ struct DeviceCaps {
   bool keys_bound_to_qp =
       false;  // a fast-registered key is valid only on the Qp that registered it
 
-  uint32_t max_qp_wr = 0;     // per queue
-  uint32_t max_cqe = 0;       // CqOptions::depth
-  uint32_t max_sge = 0;       // SENDs, WRITEs, receives
-  uint32_t max_read_sge = 0;  // sinks of one READ
-  uint32_t max_mr = 0;
-  uint32_t max_fast_reg_segments = 0;
+  uint32_t max_qp_wr = 0;              // per queue
+  uint32_t max_cqe = 0;                // CqOptions::depth
+  uint32_t max_sge = 0;                // SENDs, WRITEs, receives
+  uint32_t max_read_sge = 0;           // sinks of one READ
+  uint32_t max_mr = 0;                 // MRs of both kinds
+  uint32_t max_fast_reg_segments = 0;  // FastMrOptions::max_segments
   // Blocks of one registration with protection (mrpool/integrity.h); 0: no integrity MRs.
   uint32_t max_integrity_blocks = 0;
   uint64_t max_message = 0;  // bytes in one SEND, WRITE or READ
@@ -120,10 +120,12 @@ struct FastMrOptions {
 class Pd {
  public:
   virtual ~Pd() = default;
-  // Registers memory until the Mr is destroyed.
-  // InvalidArgument: refused flags; or memory that is null, empty, not mapped, not readable, not
-  // writable although `access` lets the device write it, or that wraps (EFAULT of ibv_reg_mr). The
-  // message names the first such byte. Without /proc, uiwarp checks only for null, empty and
+  // Registers memory until the Mr is destroyed. `access`: for memory that RwContext fills
+  // RwQueueNeeds::sink_access, for memory that is lent to peers base_access(caps, rights), for
+  // buffers of messages kLocalWrite where they are received into and kNone where they are sent
+  // from. InvalidArgument: refused flags; or memory that is null, empty, not mapped, not readable,
+  // not writable although `access` lets the device write it, or that wraps (EFAULT of ibv_reg_mr).
+  // The message names the first such byte. Without /proc, uiwarp checks only for null, empty and
   // wrapping. With kOnDemand nothing has to be mapped yet.
   // ResourceExhausted: max_mr, or locked memory (the message names `ulimit -l`).
   // The memory must stay mapped, with its protection, while the Mr lives. It is not checked again.

@@ -60,7 +60,7 @@ struct MrPoolKey {
 
 // Bounds and habits of a set of pools.
 struct KeyedPoolsOptions {
-  uint32_t budget = 0;   // MRs of all pools together, below 2^24
+  uint32_t budget = 0;   // MRs of all pools together, 1 to 2^24 - 2
   uint32_t reserve = 1;  // MRs of a key that is open, at least 1
   uint32_t batch = 32;   // MRs that are made at once, at least 1
   // As in MrPoolOptions, for each pool.

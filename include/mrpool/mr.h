@@ -88,8 +88,9 @@ class FastMr {
 
   // Describes the memory of the next registration. Returns how many of `segments` it maps, counted
   // from the first. That is fewer than given when the capacity is reached, or at a gap that the MR
-  // cannot map. A gap is a place between two segments that is not on a page boundary on both sides.
-  // 0: the first segment cannot be mapped. Every segment carries the lkey of its base Mr.
+  // cannot map. A gap is a place between two segments that is not on a page boundary (4 KiB) on
+  // both sides. 0: the first segment cannot be mapped. Every segment carries the lkey of its base
+  // Mr.
   virtual size_t map(std::span<const Sge> segments) = 0;
 
   // The same with protection, on an MR that has FastMrOptions::integrity. `data` has whole blocks.

@@ -164,7 +164,8 @@ struct Disconnect {
   std::string_view detail;
 };
 
-// What a Qp reports of its connection, on its reactor's loop.
+// What a Qp reports of its connection: called by its reactor's loop, never from inside a call of
+// the program such as disconnect() or abort().
 class QpEvents {
  public:
   // The connection is there: everything may be posted.

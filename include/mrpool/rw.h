@@ -45,14 +45,14 @@ enum class RwDirection : uint8_t {
 
 // What a context must be able to carry at once.
 struct RwLimits {
-  uint32_t max_operations = 128;    // in flight at once, at least 1; further ones wait
+  uint32_t max_operations = 128;    // in flight at once; further ones wait. 0 counts as 1
   uint32_t max_transfer = 1 << 20;  // bytes of one operation
   uint32_t max_segments = 16;       // local segments of one operation
   bool force_mr = false;            // register local memory even where the device needs no MR
   bool integrity = false;           // operations may move ProtectedBuffers
 };
 
-// What a Qp must be created with to carry the limits. The sums are in rw_needs.cc.
+// What a Qp must be created with to carry the limits.
 struct RwQueueNeeds {
   uint32_t send_wr = 0;        // to add to QpOptions::max_send_wr; the context takes no more
   uint32_t send_sge = 0;       // at least this many
@@ -63,7 +63,7 @@ struct RwQueueNeeds {
   // ceiling.
   uint32_t integrity_mrs = 0;
   Access integrity_access = Access::kNone;
-  // What the registration of memory that READs fill must allow: more than local write where a
+  // The access for Pd::reg_mr of memory that READs fill: more than local write where a
   // READ's sink needs remote write and the device has no short-lived key to give it to.
   Access sink_access = Access::kLocalWrite;
 };
@@ -124,6 +124,7 @@ class RwOperation {
 class RwContext {
  public:
   static constexpr uint32_t kMaxSegments = 1 << 20;
+  // The Qp need not be connected yet.
   // FailedPrecondition: `pool` is null, or its ceiling is too low, where rw_queue_needs asks for
   // MRs; or it is another Pd's. `force_mr` on a device that has only memory windows. The Qp's
   // max_send_wr or max_send_sge is less than rw_queue_needs returns.
@@ -135,10 +136,11 @@ class RwContext {
                                                            MrPool* integrity = nullptr);
   ~RwContext();
 
-  // Starts or queues the transfer of `remote.length` bytes. For writes, `last` may be a request,
-  // such as a response SEND, that is posted directly after the data in the same batch. It has its
-  // own completion. It and its Sges must stay until done(). The caller must count its send-queue
-  // slot. Anything but kOk: nothing was started.
+  // Starts or queues the transfer of `remote.length` bytes; 0 bytes succeed. `local` may be longer:
+  // its first remote.length bytes are used, but limits count all of its segments. For writes,
+  // `last` may be a request, such as a response SEND, that is posted directly after the data in the
+  // same batch. It has its own completion. It and its Sges must stay until done(). The caller must
+  // count its send-queue slot. Anything but kOk: nothing was started.
   //   kTooLong, kTooManySges  beyond the limits
   //   kBadSge                 `local` is shorter than `remote`, or has an empty segment
   //   kUnsupported            `last` with a read, or a read from a peer that serves none
@@ -147,9 +149,9 @@ class RwContext {
   PostStatus start(RwOperation& operation, RwDirection direction, std::span<const Sge> local,
                    const RemoteBuffer& remote, const WorkRequest* last = nullptr);
 
-  // The same from or to the next `remote.length` bytes of a list that may be longer. Limits count
-  // the segments that these bytes touch; kBadSge: the list has fewer bytes; empty segments are
-  // skipped.
+  // The same from or to the next `remote.length` bytes of a list, from the iterator's place on.
+  // Limits count only the segments that these bytes touch; kBadSge: the list has fewer bytes; empty
+  // segments are skipped. Write std::span(array) to pass an array to the overload above.
   PostStatus start(RwOperation& operation, RwDirection direction, const SegmentIterator& local,
                    const RemoteBuffer& remote, const WorkRequest* last = nullptr);
 

@@ -118,7 +118,9 @@ class Completion {
 // A request of a send queue; `next` makes a chain of several.
 struct WorkRequest {
   WorkRequest* next = nullptr;
-  Completion* completion = nullptr;  // may be null when unsignalled
+  // Null: nothing is called for this request, not even when it fails; the end of the Qp then shows
+  // the failure.
+  Completion* completion = nullptr;
   Opcode opcode = Opcode::kSend;
   bool signalled = true;
   bool solicited = false;       // SENDs, kRdmaWriteWithImm: ask for an event at the peer
@@ -142,7 +144,7 @@ struct WorkRequest {
 // Memory for a message of the peer; `next` makes a chain of several.
 struct RecvRequest {
   RecvRequest* next = nullptr;
-  Completion* completion = nullptr;
+  Completion* completion = nullptr;  // null: nothing is called for the message
   std::span<const Sge> sges{};
 };
 
@@ -156,7 +158,7 @@ enum class [[nodiscard]] PostStatus : uint8_t{
     kBadKey,           // kLocalInv, kRegMr: not a key of this Pd in the right state
     kAccessDenied,     // kRegMr: refused access flags; PostResult::denied says which
     kUnsupported,      // opcode the device does not have (see DeviceCaps)
-    kNotConnected,     // SENDs before the connection is established or after it ended
+    kNotConnected,     // a send request before the connection is established or after it ended
     kBadAtomic,        // not one Sge of 8 bytes, or remote_addr is no multiple of 8
     kPeerUnsupported,  // opcode the peer did not agree to (Qp::supports)
     kBadIntegrity,     // attributes that are not valid, lists that do not fit them, or kRegMr with
