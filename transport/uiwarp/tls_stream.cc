@@ -190,7 +190,7 @@ void TlsStream::on_writable() {
 void TlsStream::notify() {
   const bool read = waits_[kRead] && readable();
   const bool write = waits_[kWrite] && writable();
-  // The handshake is over, and bytes of the peer's may come with no more ado.
+  // The handshake is over: the next bytes of the peer are payload.
   if (waits_[kRead] && !read && session_.state() != TlsSession::State::kHandshake) {
     wire_->want_read();
   }
