@@ -153,8 +153,8 @@ class Controller {
   };
   std::vector<QueueState> queues() const;  // by number
   std::vector<QueueRef> io_queues() const;
-  // The host has authenticated on the admin queue.
-  void prove() { proven_.store(true, std::memory_order_relaxed); }
+  // The host has authenticated on the admin queue. The keep-alive timer begins.
+  void prove(Nanoseconds now);
   // The host has authenticated, or need not.
   bool proven() const { return proven_.load(std::memory_order_relaxed); }
   // Ends the association: drops all queues.

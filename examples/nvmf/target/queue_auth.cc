@@ -116,7 +116,11 @@ void Queue::note_proof(bool proven) {
     }
     leaving_.push_back(std::exchange(admin_, context_.staging.flow(link_.share(), nullptr)));
   }
-  if (queue_id_ == 0) controller_->prove();
+  if (queue_id_ == 0) {
+    controller_->prove(link_.now());
+  } else {
+    controller_->note_traffic(link_.now());
+  }
   log_begin();
 }
 

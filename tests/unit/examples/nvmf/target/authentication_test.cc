@@ -38,6 +38,7 @@ class Authentication : public ::testing::Test {
     command.command_id = queue.next_id++;
     command.queue_id = queue.id;
     command.sq_size0 = uint16_t{31};
+    if (queue.id == 0) command.keep_alive_ms = keep_alive_ms_;
     nvme::ConnectData data{};
     std::fill(std::begin(data.hostid), std::end(data.hostid), 7);
     data.cntlid = controller;
@@ -98,6 +99,7 @@ class Authentication : public ::testing::Test {
   World world_;
   std::string nqn_ = kSubsystem;  // of join() and authenticate()
   uint16_t transaction_ = 0;
+  uint32_t keep_alive_ms_ = 0;
 };
 
 class DiscoveryAuthentication : public Authentication {
@@ -242,6 +244,28 @@ TEST_F(Authentication, AHostThatDoesNotCompleteItIsDropped) {
   EXPECT_TRUE(idle.down);
   EXPECT_TRUE(half.down);
   EXPECT_EQ(world_.service().target().find(kSubsystem)->totals().authentication_failures, 2u);
+}
+
+TEST_F(Authentication, KeepAliveBeginsAfterItAndEachQueueThatProvesCounts) {
+  keep_alive_ms_ = 2000;
+  RawQueue admin(world_, 0);
+  const uint16_t controller = uint16_t(join(admin).result);
+  world_.run_for(seconds(10));  // the host computes
+  ASSERT_TRUE(admin.connected());
+  ASSERT_TRUE(authenticate(admin));
+  EXPECT_STATUS(enable(admin), Status::kSuccess);
+  for (uint16_t id = 1; id <= 3; ++id) {
+    world_.run_for(milliseconds(1500));
+    RawQueue io(world_, id);
+    EXPECT_STATUS(join(io, controller).status(), Status::kSuccess);
+    ASSERT_TRUE(authenticate(io)) << id;
+  }
+  // A queue without a proof does not.
+  world_.run_for(milliseconds(1500));
+  RawQueue stranger(world_, 4);
+  EXPECT_STATUS(join(stranger, controller).status(), Status::kSuccess);
+  world_.run_for(milliseconds(1500));
+  EXPECT_TRUE(admin.down);
 }
 
 TEST_F(Authentication, AFailureEndsTheConnectionAfterItsMessage) {
