@@ -426,6 +426,7 @@ class CommandLines(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not (BIN / PROGRAMS[0]).exists():
-        sys.exit(f"no programs in {BIN}; build them, or say with MRPOOL_BIN where they are")
+    missing = [name for name in PROGRAMS if not (BIN / name).exists()]
+    if missing:
+        sys.exit(f"not in {BIN}: {', '.join(missing)}; build them, or name the folder in MRPOOL_BIN")
     unittest.main()

@@ -152,4 +152,7 @@ class Manual(unittest.TestCase):
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
+    missing = [name for name in (*PAGES, "mrpool-audit") if not (BIN / name).exists()]
+    if missing:
+        sys.exit(f"not in {BIN}: {', '.join(missing)}; build them, or name the folder in MRPOOL_BIN")
     unittest.main()
