@@ -227,7 +227,7 @@ class Discovery(Proven):
         self.assertEqual(self.discover(target, host=OTHER), [NQN])
         target.stop()
         self.assertRegex(target.output(),
-                         rf"subsystem/{re.escape(DISCOVERY)}/authentication_failures 2")
+                         rf"subsystem/{re.escape(DISCOVERY)}/authentication_failures 3")
 
     def test_required_of_all(self):
         config = self.config([OTHER, {"nqn": HOST, "dhchap_key": str(self.host_key)}],
