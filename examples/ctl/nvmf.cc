@@ -316,6 +316,11 @@ absl::Status change_listener(Conversation& conversation, const Words& words, boo
   if (!address.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
   }
+  if (!address->options.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--address: a listener of the control socket has no options, \"", address->options,
+        "\" was given; write the address into \"listen\" of the configuration file"));
+  }
   return conversation.change(
       listen ? "nvmf_subsystem_add_listener" : "nvmf_subsystem_remove_listener",
       {{"nqn", words.nqn}, {"listen_address", listen_address(*address)}},

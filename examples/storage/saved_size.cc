@@ -19,7 +19,7 @@ std::string with_present_size(const std::string& text) {
   struct stat info {};
   if (!written.ok() || ::stat(spec->target.c_str(), &info) != 0) return text;
   const auto bytes = size_there(info);
-  if (!bytes || *bytes <= *written) return text;
+  if (!bytes || *bytes == *written) return text;
   option->value = base::exact_size(*bytes);
   return to_text(*spec);
 }

@@ -156,6 +156,11 @@ class Commands(unittest.TestCase):
                   {"nqn": NQN, "listen_address": listen})
         self.asks(f"listener remove {NQN} --address verbs://[::1]:4420",
                   "nvmf_subsystem_remove_listener", {"nqn": NQN, "listen_address": listen})
+        self.daemon.asked.clear()
+        for action in "add", "remove":  # never without the TLS that was asked for
+            said = self.ctl(f"listener {action} {NQN} --address uiwarp://[::1]:1?tls=psk&tls-psk=/k", 2)
+            self.assertIn("has no options", said)
+        self.assertEqual(self.daemon.asked, [])
 
     def test_ana_states(self):
         method = "nvmf_subsystem_listener_set_ana_state"

@@ -111,9 +111,10 @@ absl::StatusOr<TlsPsk> parse_psk(std::string_view line, absl::string_view where)
   const std::string_view digits = line.substr(colon + 1);
   if (!decode(digits, psk.key.text) || psk.key.text.size() < kMinPskBytes ||
       psk.key.text.size() > kMaxPskBytes) {
+    // Without the identity: it is a key if the two are swapped.
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": the key of '", psk.identity, "' is not ", 2 * kMinPskBytes, " to ",
-                     2 * kMaxPskBytes, " hexadecimal digits; `openssl rand -hex 32` makes one"));
+        absl::StrCat(where, ": the key is not ", 2 * kMinPskBytes, " to ", 2 * kMaxPskBytes,
+                     " hexadecimal digits; `openssl rand -hex 32` makes one"));
   }
   return psk;
 }

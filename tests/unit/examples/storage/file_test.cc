@@ -14,6 +14,7 @@
 
 #include "examples/storage/claim.h"
 #include "examples/storage/descriptor.h"
+#include "examples/storage/saved_size.h"
 #include "examples/storage/storage.h"
 #include "tests/unit/examples/storage/storage_fixture.h"
 
@@ -315,6 +316,19 @@ TEST(Open, AcceptsPathsWithAnyCharacter) {
   EXPECT_TRUE(std::filesystem::exists(path));
   EXPECT_TRUE(contains(why_not("file:" + dir.file("a,b") + ",size=1MiB"), "%2C"));
   EXPECT_TRUE(contains(why_not("file:" + dir.file("50%")), "%25"));
+}
+
+TEST(SavedSize, IsThePresentOne) {
+  TempDir dir;
+  const std::string path = dir.file("disk");
+  std::ofstream(path) << std::string(8192, 'x');
+  for (const char* written : {"4KiB", "8KiB", "16KiB"}) {
+    EXPECT_EQ(with_present_size("file:" + path + ",size=" + written),
+              "file:" + path + ",size=8KiB");
+  }
+  EXPECT_EQ(with_present_size("file:" + path), "file:" + path);
+  EXPECT_EQ(with_present_size("file:/no/such/file,size=1MiB"), "file:/no/such/file,size=1MiB");
+  EXPECT_EQ(with_present_size("ram:1MiB"), "ram:1MiB");
 }
 
 }  // namespace

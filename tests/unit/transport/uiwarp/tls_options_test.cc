@@ -94,7 +94,7 @@ TEST(TlsFiles, OfKeysAreRefusedByLineAndWithoutTheKey) {
       {":" + key, "line 1: an identity has 1 to 255 printable characters"},
       {"ho st:" + key, "an identity has 1 to 255"},
       {std::string(256, 'x') + ":" + key, "an identity has 1 to 255"},
-      {"\n\nhost-1:" + key.substr(1), "line 3: the key of 'host-1' is not 64 to 128 hexadecimal"},
+      {"\n\nhost-1:" + key.substr(1), "line 3: the key is not 64 to 128 hexadecimal"},
       {"host-1:" + key.substr(2), "openssl rand -hex 32"},
       {"host-1:" + std::string(130, 'd'), "is not 64 to 128"},
       {"host-1:" + key.substr(1) + "g", "is not 64 to 128"},

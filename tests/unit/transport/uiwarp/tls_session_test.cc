@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
 
 #include <cstring>
 #include <random>
@@ -217,11 +219,40 @@ TEST(TlsSession, RefusesCertificatesThatAreNotForTheHost) {
   const Refused name = refused(material.certificates(), material.certificates(), "other.example");
   EXPECT_THAT(name.client, HasSubstr("it is not for 'other.example'"));
 
+  // The subject is no name of a host.
+  const TlsMaterial::Pair pair = material.signed_pair("localhost", {.names = "IP:127.0.0.1"});
+  TlsOptions of_subject = material.certificates();
+  of_subject.cert = pair.cert;
+  of_subject.key = pair.key;
+  const Refused subject = refused(material.certificates(), of_subject, "localhost");
+  EXPECT_THAT(subject.client, HasSubstr("it is not for 'localhost'"));
+
   TlsOptions named = material.certificates();
   named.name = "localhost";
   Link link(named, material.certificates(), "10.9.8.7");
   link.shake();
   EXPECT_TRUE(link.open()) << link.client.failure();
+}
+
+// What a stranger's first message costs is bounded by the groups.
+TEST(TlsSession, RefusesGroupsThatCostMuch) {
+  TlsMaterial material;
+  const auto context = context_of(material.certificates());
+  SSL* const stranger = context->new_ssl(/*accepts=*/false);
+  ASSERT_EQ(SSL_set1_groups_list(stranger, "ffdhe8192"), 1);
+  BIO* const from = BIO_new(BIO_s_mem());
+  BIO* const to = BIO_new(BIO_s_mem());
+  SSL_set_bio(stranger, from, to);
+  SSL_set_connect_state(stranger);
+  ASSERT_NE(SSL_do_handshake(stranger), 1);
+  char* hello = nullptr;
+  const auto bytes = static_cast<size_t>(BIO_get_mem_data(to, &hello));
+  TlsSession server(context, true, "");
+  std::memcpy(server.room().data(), hello, bytes);
+  server.received(bytes);
+  EXPECT_FALSE(server.shake());
+  EXPECT_TRUE(server.failed()) << server.failure();
+  SSL_free(stranger);
 }
 
 TEST(TlsSession, RefusesExpiredCertificates) {
