@@ -219,7 +219,7 @@ TEST(TlsSession, RefusesCertificatesThatAreNotForTheHost) {
   const Refused name = refused(material.certificates(), material.certificates(), "other.example");
   EXPECT_THAT(name.client, HasSubstr("it is not for 'other.example'"));
 
-  // The subject is no name of a host.
+  // The subject does not count as a name of the host.
   const TlsMaterial::Pair pair = material.signed_pair("localhost", {.names = "IP:127.0.0.1"});
   TlsOptions of_subject = material.certificates();
   of_subject.cert = pair.cert;
