@@ -26,7 +26,8 @@ void Controller::prove(Nanoseconds now) {
 
 bool Controller::keep_alive_expired(Nanoseconds now) {
   const std::lock_guard lock(mutex_);
-  if (keep_alive_ms_ == 0 || !proven() || now - last_sign_ <= std::chrono::milliseconds(keep_alive_ms_)) {
+  if (keep_alive_ms_ == 0 || !proven() ||
+      now - last_sign_ <= std::chrono::milliseconds(keep_alive_ms_)) {
     return false;
   }
   csts_ |= nvme::kCstsFatal;
