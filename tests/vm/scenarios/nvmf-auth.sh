@@ -102,7 +102,7 @@ mark=$(lines dmesg) told=$(lines target_log)
 echo "$WRONG_KEY" >"/sys/class/nvme/$CTRL/dhchap_secret"
 target_says "$told" "failed: its response is wrong"
 kernel_says "$mark" "authentication failed"
-has_counted authentication_failures 2 || fail "$(counted authentication_failures) failures"
+has_counted authentication_failures 3 || fail "$(counted authentication_failures) failures"  # no key, wrong keys
 host_disconnect
 
 step "mutual"
