@@ -302,10 +302,12 @@ void add_hosts(Commands& commands) {
 json::object listen_address(const Address& address) {
   constexpr uint16_t kDefaultPort = 4420;
   const uint16_t port = address.port == 0 ? kDefaultPort : address.port;
-  return {{"trtype", "RDMA"},
-          {"adrfam", address.host.find(':') != std::string::npos ? "IPv6" : "IPv4"},
-          {"traddr", absl::StrCat(address.transport, "://", address.host)},
-          {"trsvcid", absl::StrCat(port)}};
+  json::object where{{"trtype", "RDMA"},
+                     {"adrfam", address.host.find(':') != std::string::npos ? "IPv6" : "IPv4"},
+                     {"traddr", absl::StrCat(address.transport, "://", address.host)},
+                     {"trsvcid", absl::StrCat(port)}};
+  if (!address.options.empty()) where["options"] = address.options;
+  return where;
 }
 
 namespace {
@@ -315,11 +317,6 @@ absl::Status change_listener(Conversation& conversation, const Words& words, boo
   const auto address = Address::parse(words.address);
   if (!address.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--address: ", address.status().message()));
-  }
-  if (!address->options.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--address: a listener of the control socket has no options, \"", address->options,
-        "\" was given; write the address into \"listen\" of the configuration file"));
   }
   return conversation.change(
       listen ? "nvmf_subsystem_add_listener" : "nvmf_subsystem_remove_listener",

@@ -8,6 +8,7 @@
 #include "examples/base/json_object.h"
 #include "examples/engine/portals.h"
 #include "mrpool/device.h"
+#include "mrpool/tls.h"
 
 namespace mrpool::engine {
 namespace {
@@ -57,7 +58,8 @@ absl::Status check_devices(std::span<const std::string> listen, bool may_come_la
   for (const std::string& text : listen) {
     const auto address = Address::parse(text);
     if (!address.ok()) return address.status();
-    absl::Status status = Device::open(*address).status();
+    const absl::StatusOr<std::shared_ptr<Device>> device = Device::open(*address);
+    absl::Status status = device.ok() ? check_tls_accepts(**device) : device.status();
     // Names are not resolved, because the resolver may take a long time.
     if (status.ok() && base::IpAddress::parse(address->host)) {
       status = resolve_host(address->host).status();

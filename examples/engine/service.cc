@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "examples/base/log.h"
+#include "mrpool/tls.h"
 
 namespace mrpool::engine {
 namespace {
@@ -253,6 +254,19 @@ void Service::stop(std::function<void()> stopped) {
       });
     });
   }
+}
+
+// Devices stay until the service ends.
+absl::Status Service::reload_tls() const {
+  std::vector<const DeviceContext*> all;
+  {
+    const std::lock_guard lock(shape_);
+    all = devices();
+  }
+  for (const DeviceContext* context : all) {
+    if (absl::Status status = mrpool::reload_tls(context->device()); !status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 // Statistics.

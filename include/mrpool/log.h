@@ -11,7 +11,7 @@ namespace mrpool {
 
 // How serious a line is.
 enum class LogLevel : uint8_t {
-  kInfo,   // a report that was asked for
+  kInfo,   // a report that was asked for; a peer that was refused
   kError,  // something did not work and the program goes on
   kFatal,  // a rule is broken; abort() follows. The stack comes as lines of its own
 };

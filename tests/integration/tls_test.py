@@ -3,11 +3,13 @@
 
     MRPOOL_BIN=build/dev/bin tests/integration/tls_test.py [Class[.test]]...
 """
+import json
 import os
+import socket
 import subprocess
 import unittest
 
-from harness import IserTargetTest, TargetTest
+from harness import BIN, IQN, NQN, PATIENCE, IserTargetTest, TargetTest
 
 
 class Tls:
@@ -87,6 +89,20 @@ class Tls:
         self.refused_by(target, f"?tls=psk&tls-psk={self.host_key}",
                         "perhaps the peer does not use TLS", "the peer uses TLS")
 
+    def test_a_reload_reads_the_keys_again(self):
+        served = self.folder / "served.json"
+        served.write_text(json.dumps(self.configuration(
+            f"uiwarp://127.0.0.1:0?tls=psk&tls-psk={self.keys}")))
+        target = self.target(config=served)
+        self.run_host(self.asks, f"{target.address}?tls=psk&tls-psk={self.host_key}", *self.asked)
+        self.keys.write_text("host-1:too-short\n")
+        self.assertIn(f"{self.keys}, line 1", target.reload())
+        self.run_host(self.asks, f"{target.address}?tls=psk&tls-psk={self.host_key}", *self.asked)
+        self.psk("keys", {"host-2": os.urandom(32).hex()})
+        self.assertIn("nothing changed", target.reload())
+        self.refused_by(target, f"?tls=psk&tls-psk={self.host_key}", "has no key for the identity",
+                        "there is no key for the identity 'host-1'")
+
     def test_certificates_that_do_not_count(self):
         self.authority()
         target = self.target(*self.storage, device=self.certificate("target", "DNS:disk.example"))
@@ -111,16 +127,50 @@ class Tls:
                 self.assertIn(named, said)
 
 
+    def test_a_check_finds_what_a_listener_lacks(self):
+        self.authority()
+        program, *served = self.target_class.program
+        said = self.refused(program, *served, *self.storage, "--check-config", "--listen",
+                            f"uiwarp://127.0.0.1:0?tls=cert&tls-ca={self.folder}/ca.pem")
+        self.assertIn("needs tls-cert=FILE and tls-key=FILE", said)
+
+
 class Nvmf(Tls, TargetTest):
     asks = "identify"
     asked = TargetTest.name
     large = ["--namespace", "ram:8MiB"]
+
+    def ctl(self, *words):
+        done = subprocess.run([BIN / "mrpool-ctl", *words, "--socket", self.folder / "control"],
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_a_listener_of_the_control_socket(self):
+        self.target(*self.storage, "--control", self.folder / "control")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = f"uiwarp://127.0.0.1:{free.getsockname()[1]}"
+        options = f"tls=psk&tls-psk={self.keys}"
+        self.ctl("listener", "add", NQN, "--address", f"{place}?{options}")
+        self.run_host(self.asks, f"{place}?tls=psk&tls-psk={self.host_key}", *self.asked)
+        calls = self.ctl("call", "save_config")
+        self.assertIn(options, calls, "a start from it would have no TLS")
+        self.ctl("listener", "remove", NQN, "--address", place)
+        self.run_host(self.asks, f"{place}?tls=psk&tls-psk={self.host_key}", *self.asked, expect=3)
+
+    def configuration(self, listen):
+        return {"listen": [listen],
+                "subsystems": [{"nqn": NQN, "namespaces": [{"storage": "ram:1MiB"}]}]}
 
 
 class Iser(Tls, IserTargetTest):
     asks = "ls"
     asked = []
     large = ["--lun", "ram:8MiB"]
+
+    def configuration(self, listen):
+        return {"listen": [listen], "targets": [{"name": IQN, "luns": ["ram:1MiB"]}]}
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class UiwarpDevice final : public Device, public std::enable_shared_from_this<Ui
                                               const QpOptions& options, const ConnectParams& params,
                                               QpEvents& events) override;
   TransportStatistics statistics() const override { return registry_.total(); }
+  Network& network() const { return *network_; }
 
   // Checks the options against the device and makes a Qp that has no stream yet. `call` is
   // "connect" or "accept".

@@ -227,7 +227,7 @@ void UiwarpListener::report(const Stream& stream, const std::string& why) {
                                   port(), " is refused: ", why);
   if (unreported_ > 0) absl::StrAppend(&line, " (and ", unreported_, " more before it)");
   unreported_ = 0;
-  internal::report(line);
+  internal::report(line, LogLevel::kInfo);
 }
 
 void UiwarpListener::forget(const Handshake& handshake) {

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "mrpool/tls.h"
 #include "transport/uiwarp/device.h"
 
 namespace mrpool {
@@ -17,6 +18,11 @@ namespace {
 uint64_t drawn_seed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
+}
+
+// Null: another transport's.
+const UiwarpDevice* to_uiwarp(const Device& device) {
+  return dynamic_cast<const UiwarpDevice*>(&device);
 }
 
 }  // namespace
@@ -77,8 +83,18 @@ std::shared_ptr<Device> make_device(const DeviceOptions& options,
 
 }  // namespace uiwarp
 
+absl::Status reload_tls(const Device& device) {
+  const uiwarp::UiwarpDevice* soft = uiwarp::to_uiwarp(device);
+  return soft == nullptr ? absl::OkStatus() : soft->network().reload();
+}
+
+absl::Status check_tls_accepts(const Device& device) {
+  const uiwarp::UiwarpDevice* soft = uiwarp::to_uiwarp(device);
+  return soft == nullptr ? absl::OkStatus() : soft->network().check_accepts();
+}
+
 std::optional<OrderingReport> ordering_report(const Device& device) {
-  const auto* soft = dynamic_cast<const uiwarp::UiwarpDevice*>(&device);
+  const uiwarp::UiwarpDevice* soft = uiwarp::to_uiwarp(device);
   if (soft == nullptr || soft->sanitizer() == nullptr) return std::nullopt;
   return soft->sanitizer()->report();
 }

@@ -91,7 +91,7 @@ tcp::endpoint endpoint_of(int fd, Query query) {
 
 class SocketStream final : public Stream, private EdgeSet::Member {
  public:
-  explicit SocketStream(Fd fd) : fd_(std::move(fd)) {}
+  SocketStream(Fd fd, const tcp::endpoint& peer) : fd_(std::move(fd)), peer_(peer) {}
   ~SocketStream() override { leave(); }
 
   StreamResult readv(std::span<const iovec> to) override {
@@ -165,7 +165,8 @@ class SocketStream final : public Stream, private EdgeSet::Member {
   }
 
   std::string local_name() const override { return name_of(endpoint_of(fd_.get(), ::getsockname)); }
-  std::string peer_name() const override { return name_of(endpoint_of(fd_.get(), ::getpeername)); }
+  // Kept, because the kernel forgets it when the peer resets the connection.
+  std::string peer_name() const override { return name_of(peer_); }
 
  private:
   enum Direction { kRead, kWrite };
@@ -240,6 +241,7 @@ class SocketStream final : public Stream, private EdgeSet::Member {
   }
 
   Fd fd_;
+  const tcp::endpoint peer_;
   EdgeSet* set_ = nullptr;  // of its reactor, once it is attached
   StreamEvents* events_ = nullptr;
   bool joined_ = false;
@@ -248,9 +250,9 @@ class SocketStream final : public Stream, private EdgeSet::Member {
   bool ended_ = false;              // the peer has closed, or there is an error: always readable
 };
 
-std::unique_ptr<Stream> make_stream(Fd fd) {
+std::unique_ptr<Stream> make_stream(Fd fd, const tcp::endpoint& peer) {
   set_connection_options(fd.get());
-  return std::make_unique<SocketStream>(std::move(fd));
+  return std::make_unique<SocketStream>(std::move(fd), peer);
 }
 
 // The set that the reactor's connections join. A shortage shows here, where it can be named.
@@ -374,11 +376,14 @@ class SocketListener final : public StreamListener {
 
     static void accept_some(const std::shared_ptr<State>& state) {
       for (int i = 0; i < kAcceptsPerRound; ++i) {
-        const int fd = ::accept4(state->acceptor.native_handle(), nullptr, nullptr,
+        tcp::endpoint peer;
+        socklen_t size = peer.capacity();
+        const int fd = ::accept4(state->acceptor.native_handle(), peer.data(), &size,
                                  SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+          peer.resize(size);
           state->short_of_descriptors = false;
-          state->handler.on_accept(make_stream(Fd(fd)));
+          state->handler.on_accept(make_stream(Fd(fd), peer));
           if (!state->acceptor.is_open()) return;  // the handler dropped the listener
           continue;
         }
@@ -487,7 +492,8 @@ class SocketDial final : public Dial {
       Fd fd(ec ? -1 : socket.release(ec));
       if (!ec) ec = open_set(reactor);
       if (ec) return fail_to_connect(ec);
-      std::exchange(handler, nullptr)->on_dialed(make_stream(std::move(fd)));
+      const tcp::endpoint peer = endpoint_of(fd.get(), ::getpeername);
+      std::exchange(handler, nullptr)->on_dialed(make_stream(std::move(fd), peer));
     }
 
     void fail_to_connect(const error_code& ec) {

@@ -120,6 +120,10 @@ class Network {
                                                                  AcceptHandler& handler) = 0;
   virtual absl::StatusOr<std::unique_ptr<Dial>> dial(Reactor& reactor, const Address& address,
                                                      DialHandler& handler) = 0;
+  // Reads again the files that it works with. Any thread; may block on a file system.
+  virtual absl::Status reload() { return absl::OkStatus(); }
+  // Whether listen() has all that it needs besides an address. InvalidArgument names what is missing.
+  virtual absl::Status check_accepts() const { return absl::OkStatus(); }
 };
 
 }  // namespace mrpool::uiwarp

@@ -52,6 +52,10 @@ Bio bio_over(const TlsSecret& content) {
 // A key with a passphrase is refused: there is nobody to type it.
 int no_passphrase(char*, int, int, void*) { return -1; }
 
+// Whether reading PEM objects one after the other stopped at the end of the file, and not at one that
+// is damaged.
+bool at_end() { return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; }
+
 SSL_CTX* new_context(bool accepts, TlsMode mode) {
   SSL_CTX* const context = SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method());
   if (context == nullptr) return nullptr;
@@ -130,8 +134,9 @@ absl::Status TlsContext::load_authorities() {
     SSL_CTX_add_client_CA(acceptor_, authority.get());
     ++count;
   }
-  if (count > 0) return absl::OkStatus();
-  return bad("tls-ca", options_.ca, "there is no certificate in it (PEM)");
+  if (count == 0) return bad("tls-ca", options_.ca, "there is no certificate in it (PEM)");
+  if (at_end()) return absl::OkStatus();
+  return bad("tls-ca", options_.ca, absl::StrCat("certificate ", count + 1, " in it is damaged"));
 }
 
 absl::Status TlsContext::load_own_certificate() {
@@ -161,12 +166,15 @@ absl::Status TlsContext::load_own_certificate() {
                  "OpenSSL does not take it: its key is too short or of a kind that TLS 1.3 lacks");
     }
   }
+  size_t count = 1;
   while (Certificate issuer{PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr)}) {
     for (SSL_CTX* context : {acceptor_, connector_}) {
       SSL_CTX_add1_chain_cert(context, issuer.get());
     }
+    ++count;
   }
-  return absl::OkStatus();
+  if (at_end()) return absl::OkStatus();
+  return bad("tls-cert", options_.cert, absl::StrCat("certificate ", count + 1, " in it is damaged"));
 }
 
 absl::Status TlsContext::check_accepts() const {

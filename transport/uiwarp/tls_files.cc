@@ -47,8 +47,9 @@ absl::Status check_owner_and_mode(const std::string& place, const struct stat& i
     return bad(place, absl::StrCat(" belongs to user ", info.st_uid,
                                    ", who can change it; root or user ", me, " must own it"));
   }
-  // A group that is this process's own may read what root owns.
-  const mode_t readers = info.st_gid == ::getegid() ? S_IROTH : S_IRGRP | S_IROTH;
+  // A group may read what root owns: root has chosen the group.
+  const bool group_reads = info.st_uid == 0 || info.st_gid == ::getegid();
+  const mode_t readers = group_reads ? S_IROTH : S_IRGRP | S_IROTH;
   const mode_t wrong = S_IWGRP | S_IWOTH | (secret ? readers : 0);
   if ((info.st_mode & wrong) == 0) return absl::OkStatus();
   return bad(place,

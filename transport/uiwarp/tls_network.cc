@@ -1,5 +1,7 @@
 #include "transport/uiwarp/tls_network.h"
 
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "transport/uiwarp/tls_stream.h"
@@ -7,11 +9,34 @@
 namespace mrpool::uiwarp {
 namespace {
 
-using Keys = std::shared_ptr<const TlsContext>;
+using Context = std::shared_ptr<const TlsContext>;
+
+// The keys of now: a session keeps those that it began with.
+class Keys {
+ public:
+  explicit Keys(Context context) : context_(std::move(context)) {}
+
+  Context now() const {
+    const std::lock_guard lock(mutex_);
+    return context_;
+  }
+  absl::Status reload() {
+    absl::StatusOr<Context> read = TlsContext::create(now()->options());
+    if (!read.ok()) return read.status();
+    const std::lock_guard lock(mutex_);
+    context_ = *std::move(read);
+    return absl::OkStatus();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Context context_;
+};
 
 class TlsListener final : public StreamListener, public AcceptHandler {
  public:
-  TlsListener(Keys keys, AcceptHandler& handler) : keys_(std::move(keys)), handler_(handler) {}
+  TlsListener(std::shared_ptr<const Keys> keys, AcceptHandler& handler)
+      : keys_(std::move(keys)), handler_(handler) {}
 
   absl::Status open(Network& wire, Reactor& reactor, const Address& address) {
     absl::StatusOr<std::unique_ptr<StreamListener>> made = wire.listen(reactor, address, *this);
@@ -21,19 +46,20 @@ class TlsListener final : public StreamListener, public AcceptHandler {
 
   uint16_t port() const override { return listener_->port(); }
   void on_accept(std::unique_ptr<Stream> stream) override {
-    handler_.on_accept(std::make_unique<TlsStream>(std::move(stream), keys_, /*accepts=*/true, ""));
+    handler_.on_accept(
+        std::make_unique<TlsStream>(std::move(stream), keys_->now(), /*accepts=*/true, ""));
   }
   void on_accept_error(const absl::Status& error) override { handler_.on_accept_error(error); }
 
  private:
-  const Keys keys_;
+  const std::shared_ptr<const Keys> keys_;
   AcceptHandler& handler_;
   std::unique_ptr<StreamListener> listener_;
 };
 
 class TlsDial final : public Dial, public DialHandler {
  public:
-  TlsDial(Keys keys, const Address& address, DialHandler& handler)
+  TlsDial(Context keys, const Address& address, DialHandler& handler)
       : keys_(std::move(keys)), host_(address.host), handler_(handler) {}
 
   absl::Status call(Network& wire, Reactor& reactor, const Address& address) {
@@ -49,7 +75,7 @@ class TlsDial final : public Dial, public DialHandler {
   }
 
  private:
-  const Keys keys_;
+  const Context keys_;
   const std::string host_;
   DialHandler& handler_;
   std::unique_ptr<Dial> dial_;
@@ -57,12 +83,12 @@ class TlsDial final : public Dial, public DialHandler {
 
 class TlsNetwork final : public Network {
  public:
-  TlsNetwork(Keys keys, std::shared_ptr<Network> wire)
-      : keys_(std::move(keys)), wire_(std::move(wire)) {}
+  TlsNetwork(Context keys, std::shared_ptr<Network> wire)
+      : keys_(std::make_shared<Keys>(std::move(keys))), wire_(std::move(wire)) {}
 
   absl::StatusOr<std::unique_ptr<StreamListener>> listen(Reactor& reactor, const Address& address,
                                                          AcceptHandler& handler) override {
-    if (absl::Status status = keys_->check_accepts(); !status.ok()) return status;
+    if (absl::Status status = check_accepts(); !status.ok()) return status;
     auto listener = std::make_unique<TlsListener>(keys_, handler);
     if (absl::Status status = listener->open(*wire_, reactor, address); !status.ok()) return status;
     return listener;
@@ -70,14 +96,18 @@ class TlsNetwork final : public Network {
 
   absl::StatusOr<std::unique_ptr<Dial>> dial(Reactor& reactor, const Address& address,
                                              DialHandler& handler) override {
-    if (absl::Status status = keys_->check_connects(); !status.ok()) return status;
-    auto dial = std::make_unique<TlsDial>(keys_, address, handler);
+    Context keys = keys_->now();
+    if (absl::Status status = keys->check_connects(); !status.ok()) return status;
+    auto dial = std::make_unique<TlsDial>(std::move(keys), address, handler);
     if (absl::Status status = dial->call(*wire_, reactor, address); !status.ok()) return status;
     return dial;
   }
 
+  absl::Status reload() override { return keys_->reload(); }
+  absl::Status check_accepts() const override { return keys_->now()->check_accepts(); }
+
  private:
-  const Keys keys_;
+  const std::shared_ptr<Keys> keys_;
   const std::shared_ptr<Network> wire_;
 };
 

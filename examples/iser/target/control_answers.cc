@@ -26,9 +26,11 @@ json::object shown(const NodeAuth& auth) {
 json::object shown_portal(const std::string& text) {
   const auto address = Address::parse(text);
   if (!address.ok()) return {{"host", text}};
-  return {{"host", address->host},
-          {"port", absl::StrCat(address->port)},
-          {"transport", address->transport}};
+  json::object one{{"host", address->host},
+                   {"port", absl::StrCat(address->port)},
+                   {"transport", address->transport}};
+  if (!address->options.empty()) one["options"] = address->options;
+  return one;
 }
 
 json::object shown_node(const TargetNode& node) {

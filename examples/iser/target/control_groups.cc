@@ -34,8 +34,10 @@ absl::StatusOr<std::string> portal_of(const ControlDocument& document, const Giv
   const std::string host = portal.text("host"), port = portal.text("port", "3260");
   const bool whole = host.find("://") != host.npos;
   const bool bare = !whole && host.find(':') != host.npos && !host.starts_with('[');
-  const std::string address = absl::StrCat(whole ? "" : transport_of(document) + "://",
-                                           bare ? "[" : "", host, bare ? "]" : "", ":", port);
+  const std::string options = portal.text("options");
+  const std::string address = absl::StrCat(
+      whole ? "" : transport_of(document) + "://", bare ? "[" : "", host, bare ? "]" : "", ":", port,
+      options.empty() ? "" : "?", options);
   const auto parsed = Address::parse(address);
   if (!parsed.ok()) return parsed.status();
   return address;
@@ -49,7 +51,8 @@ void ControlMethods::add_portal_groups() {
       {tag(),
        required(objects("portals", "the addresses",
                         {required(control::text("host", "as 10.0.0.1, or uiwarp://10.0.0.1")),
-                         control::text("port", "default: 3260")})),
+                         control::text("port", "default: 3260"),
+                         control::text("options", "of the address, as tls=psk&tls-psk=FILE")})),
        control::only("private", false, "discovery does not hide portals"),
        control::only("wait", false, "the daemon listens on a group while targets use it")},
       [](const Given& given, ControlDocument& document) -> absl::Status {

@@ -191,7 +191,7 @@ class Daemon final : public engine::Application {
     if (!status.ok()) return status;
     engine::log_notes(kProgram, options->config_file, options->notes);
     to = *std::move(options);
-    return absl::OkStatus();
+    return service_.engine().reload_tls();
   }
   bool keeps_uuids() const { return !config_.engine.state_dir.empty(); }
 

@@ -48,7 +48,8 @@ Parameter listen_address() {
                  required(text("traddr",
                                "a numeric address or a name; verbs://ADDRESS or uiwarp://ADDRESS "
                                "names the transport too")),
-                 text("trsvcid", "the port; default: 4420")});
+                 text("trsvcid", "the port; default: 4420"),
+                 text("options", "of the address, as tls=psk&tls-psk=FILE")});
 }
 
 namespace {
@@ -68,6 +69,18 @@ absl::Status check_family(const std::string& family, const std::string& host) {
   }
   if ((lower == "ipv6") == address->ipv6()) return absl::OkStatus();
   return bad("\"listen_address.adrfam\": ", host, " is not ", family);
+}
+
+bool same_place(const std::string& one, const std::string& other) {
+  return one.substr(0, one.find('?')) == other.substr(0, other.find('?'));
+}
+
+// `place`, with the options of the port that is there already.
+std::string with_known_options(const std::string& place, const Config& config) {
+  for (const std::string& port : ports_of(config)) {
+    if (same_place(port, place)) return port;
+  }
+  return place;
 }
 
 }  // namespace
@@ -91,10 +104,13 @@ absl::StatusOr<std::string> address_of(const Given& where, const Config& config)
                                       {.least = 1, .most = 65535});
   if (!port.ok()) return bad("\"listen_address.trsvcid\": ", port.status().message());
   const bool ipv6 = host.find(':') != host.npos;
-  const std::string address =
+  const std::string place =
       absl::StrCat(scheme, "://", ipv6 ? "[" : "", host, ipv6 ? "]" : "", ":", *port);
+  const std::string options = where.text("options");
+  const std::string address =
+      options.empty() ? with_known_options(place, config) : absl::StrCat(place, "?", options);
   const auto parsed = Address::parse(address);
-  if (!parsed.ok()) return bad("\"listen_address.traddr\": ", parsed.status().message());
+  if (!parsed.ok()) return bad("\"listen_address\": ", parsed.status().message());
   return address;
 }
 
@@ -326,8 +342,9 @@ void Control::add_listener_methods() {
         if (!found.ok()) return found.status();
         const auto address = address_of(given.object("listen_address"), config);
         if (!address.ok()) return address.status();
-        if (lists((*found)->listeners, *address)) {
-          return absl::AlreadyExistsError(absl::StrCat(*address, " is a listener of it already"));
+        for (const std::string& there : (*found)->listeners) {
+          if (!same_place(there, *address)) continue;
+          return absl::AlreadyExistsError(absl::StrCat(there, " is a listener of it already"));
         }
         (*found)->listeners.push_back(*address);
         if (!given.has("ana_state")) return absl::OkStatus();

@@ -96,7 +96,8 @@ absl::StatusOr<SubsystemConfig*> find_subsystem(Config& config, std::string_view
 control::Parameter nqn_parameter();
 control::Parameter target_parameter();
 control::Parameter listen_address();
-// Of a given "listen_address", for example "uiwarp://10.0.0.1:4420".
+// Of a given "listen_address", for example "uiwarp://10.0.0.1:4420". Without options it is the port
+// that `config` has there, with its options.
 absl::StatusOr<std::string> address_of(const control::Given& where, const Config& config);
 // control_ana.cc: the parameter "ana_state", and the rule that it and "anagrpid" describe.
 control::Parameter ana_state_parameter();

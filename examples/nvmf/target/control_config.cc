@@ -164,6 +164,7 @@ json::object listener_parameter(const std::string& listener) {
   where["traddr"] =
       listener.substr(0, listener.find("://") + 3) + (address.ok() ? address->host : "");
   where["trsvcid"] = absl::StrCat(address.ok() ? address->port : 0);
+  if (address.ok() && !address->options.empty()) where["options"] = address->options;
   return where;
 }
 

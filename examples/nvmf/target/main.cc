@@ -196,7 +196,7 @@ class Daemon final : public engine::Application {
     engine = wanted->service.engine;
     to = std::move(wanted->config);
     to.may_be_empty = true;  // the control socket may add the rest
-    return absl::OkStatus();
+    return service_.engine().reload_tls();
   }
   bool keeps_uuids() const { return !options_.service.engine.state_dir.empty(); }
 

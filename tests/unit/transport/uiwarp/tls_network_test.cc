@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "mrpool/log.h"
+#include "mrpool/tls.h"
 #include "tests/sim/network.h"
 #include "tests/sim/reactor.h"
 #include "tests/unit/transport/uiwarp/tls_material.h"
@@ -159,6 +160,9 @@ class TlsAddresses : public ::testing::Test {
     auto listener = (*target)->listen(*reactor_, address, server_);
     ASSERT_TRUE(listener.ok()) << listener.status();
     server_.listener = *std::move(listener);
+    connect(connects);
+  }
+  void connect(const std::string& connects) {
     auto to = *Address::parse("uiwarp://127.0.0.1:1?" + connects);
     to.port = server_.listener->port();
     auto host = Device::open(to);
@@ -172,6 +176,17 @@ class TlsAddresses : public ::testing::Test {
       reactor_->poll();
     }
     for (int i = 0; i < 2000; ++i) reactor_->poll();
+  }
+  // The same listener, and a new connection of another device.
+  void connect_again(const std::string& connects) {
+    for (Side* side : {static_cast<Side*>(&server_), &client_}) {
+      side->qp.reset();
+      side->connected = side->disconnected = false;
+      side->detail.clear();
+    }
+    client_.cq.reset();
+    client_.pd.reset();
+    connect(connects);
   }
   void prepare(Side& side, Device& device) {
     side.pd = *device.alloc_pd();
@@ -216,6 +231,25 @@ TEST_F(TlsAddresses, WithTlsAreRefusedByATargetWithoutIt) {
   meet("crc=on", psk());
   EXPECT_THAT(client_.detail, HasSubstr("perhaps the peer does not use TLS"));
   EXPECT_THAT(log_, HasSubstr("the peer uses TLS, and this address has no option tls"));
+}
+
+TEST_F(TlsAddresses, GetNewKeysByAReload) {
+  const std::string old_key = psk('a');
+  const TlsOptions file = material_.psk("host-1:" + std::string(64, 'a') + "\n");
+  meet("tls=psk&tls-psk=" + file.psk, old_key);
+  ASSERT_TRUE(client_.connected) << client_.detail;
+  const std::string name = file.psk.substr(file.psk.rfind('/') + 1);
+  material_.file(name, "nothing");
+  EXPECT_THAT(std::string(reload_tls(*server_.device).message()), HasSubstr(name + ", line 1"));
+  EXPECT_TRUE(check_tls_accepts(*server_.device).ok());
+  material_.file(name, "host-1:" + std::string(64, 'b') + "\n");
+  ASSERT_TRUE(reload_tls(*server_.device).ok());
+  EXPECT_TRUE(client_.connected && !client_.disconnected) << "connections keep theirs";
+
+  connect_again(old_key);
+  EXPECT_THAT(client_.detail, HasSubstr("it has another key"));
+  connect_again(psk('b'));
+  EXPECT_TRUE(client_.connected) << client_.detail;
 }
 
 // A silent stranger keeps nobody waiting.

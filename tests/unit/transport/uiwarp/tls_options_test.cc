@@ -4,7 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "mrpool/device.h"
 #include "tests/unit/transport/uiwarp/tls_material.h"
@@ -167,6 +173,36 @@ TEST(TlsFiles, OfCertificatesAreChecked) {
   wrong = good;
   wrong.key = material.certificates().key;
   EXPECT_THAT(error_of(wrong), HasSubstr("it is not the key of the certificate in " + good.cert));
+}
+
+TEST(TlsFiles, WithADamagedCertificateAfterTheFirstAreRefused) {
+  TlsMaterial material;
+  const TlsOptions good = material.certificates();
+  const std::string damaged = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  const auto with_damage = [&](const std::string& name, const std::string& path) {
+    std::ifstream in(path);
+    const std::string whole((std::istreambuf_iterator<char>(in)), {});
+    EXPECT_FALSE(whole.empty());
+    return material.file(name, "a remark\n" + whole + damaged, 0644);
+  };
+  TlsOptions wrong = good;
+  wrong.ca = with_damage("bad-ca.pem", good.ca);
+  EXPECT_THAT(error_of(wrong), HasSubstr("tls-ca=" + wrong.ca + ": certificate 2 in it is damaged"));
+  wrong = good;
+  wrong.cert = with_damage("bad-chain.pem", good.cert);
+  EXPECT_THAT(error_of(wrong), HasSubstr(": certificate 2 in it is damaged"));
+}
+
+// As ssl-cert does it: root has chosen who is in the group.
+TEST(TlsFiles, OfRootMayBeReadByTheirGroup) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  TlsMaterial material;
+  const TlsOptions options = material.psk();
+  ASSERT_EQ(::chown(options.psk.c_str(), 0, 65534), 0);
+  ASSERT_EQ(::chmod(options.psk.c_str(), 0640), 0);
+  EXPECT_TRUE(TlsContext::create(options).ok());
+  ASSERT_EQ(::chmod(options.psk.c_str(), 0660), 0);
+  EXPECT_THAT(error_of(options), HasSubstr("chmod 0600"));
 }
 
 }  // namespace
