@@ -86,8 +86,9 @@ class Service {
   // Stops listening and ends all connections. `stopped` runs, on any worker's thread, when all have
   // ended. The workers' reactors must run meanwhile.
   void stop(std::function<void()> stopped);
-  // Reads the keys and certificates of all devices again; new connections use them. InvalidArgument:
-  // a file is wrong, and its device keeps what it has. Any thread; may block on a file system.
+  // Reads the keys and certificates of all devices again; new connections use them.
+  // InvalidArgument: a file is wrong, and its device keeps what it has. Any thread; may block on a
+  // file system.
   absl::Status reload_tls() const;
   // Destroys a worker; call it on the worker's own thread, after its loop ended.
   void destroy_worker(uint32_t index);

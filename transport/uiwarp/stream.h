@@ -122,7 +122,8 @@ class Network {
                                                      DialHandler& handler) = 0;
   // Reads again the files that it works with. Any thread; may block on a file system.
   virtual absl::Status reload() { return absl::OkStatus(); }
-  // Whether listen() has all that it needs besides an address. InvalidArgument names what is missing.
+  // Whether listen() has all that it needs besides an address. InvalidArgument names what is
+  // missing.
   virtual absl::Status check_accepts() const { return absl::OkStatus(); }
 };
 

@@ -52,8 +52,8 @@ Bio bio_over(const TlsSecret& content) {
 // A key with a passphrase is refused: there is nobody to type it.
 int no_passphrase(char*, int, int, void*) { return -1; }
 
-// Whether reading PEM objects one after the other stopped at the end of the file, and not at one that
-// is damaged.
+// Whether reading PEM objects one after the other stopped at the end of the file, and not at one
+// that is damaged.
 bool at_end() { return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; }
 
 SSL_CTX* new_context(bool accepts, TlsMode mode) {
@@ -174,7 +174,8 @@ absl::Status TlsContext::load_own_certificate() {
     ++count;
   }
   if (at_end()) return absl::OkStatus();
-  return bad("tls-cert", options_.cert, absl::StrCat("certificate ", count + 1, " in it is damaged"));
+  return bad("tls-cert", options_.cert,
+             absl::StrCat("certificate ", count + 1, " in it is damaged"));
 }
 
 absl::Status TlsContext::check_accepts() const {

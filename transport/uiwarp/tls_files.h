@@ -24,8 +24,8 @@ struct TlsSecret {
 
 // `place` is a path, or "credential:NAME", a file of $CREDENTIALS_DIRECTORY (systemd's
 // LoadCredential=). InvalidArgument names what is wrong with it. The file must belong to root or to
-// this user, and nobody else may write it. A `secret` one may be read by its owner, and by its group
-// if root owns it or the group is this process's.
+// this user, and nobody else may write it. A `secret` one may be read by its owner, and by its
+// group if root owns it or the group is this process's.
 absl::StatusOr<TlsSecret> read_tls_file(const std::string& place, bool secret);
 
 // The key of one identity.

@@ -35,9 +35,9 @@ absl::StatusOr<std::string> portal_of(const ControlDocument& document, const Giv
   const bool whole = host.find("://") != host.npos;
   const bool bare = !whole && host.find(':') != host.npos && !host.starts_with('[');
   const std::string options = portal.text("options");
-  const std::string address = absl::StrCat(
-      whole ? "" : transport_of(document) + "://", bare ? "[" : "", host, bare ? "]" : "", ":", port,
-      options.empty() ? "" : "?", options);
+  const std::string address =
+      absl::StrCat(whole ? "" : transport_of(document) + "://", bare ? "[" : "", host,
+                   bare ? "]" : "", ":", port, options.empty() ? "" : "?", options);
   const auto parsed = Address::parse(address);
   if (!parsed.ok()) return parsed.status();
   return address;

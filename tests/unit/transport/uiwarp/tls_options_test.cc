@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -187,7 +186,8 @@ TEST(TlsFiles, WithADamagedCertificateAfterTheFirstAreRefused) {
   };
   TlsOptions wrong = good;
   wrong.ca = with_damage("bad-ca.pem", good.ca);
-  EXPECT_THAT(error_of(wrong), HasSubstr("tls-ca=" + wrong.ca + ": certificate 2 in it is damaged"));
+  EXPECT_THAT(error_of(wrong),
+              HasSubstr("tls-ca=" + wrong.ca + ": certificate 2 in it is damaged"));
   wrong = good;
   wrong.cert = with_damage("bad-chain.pem", good.cert);
   EXPECT_THAT(error_of(wrong), HasSubstr(": certificate 2 in it is damaged"));
