@@ -34,6 +34,8 @@ DIRECTIONS = {
     "examples/protocol/scsi": (*BASE, "examples/reservation/"),
     # Reservations know no protocol.
     "examples/reservation": (),
+    # The records of a group of gateways; who uses them is the engine.
+    "examples/gateway": (),
     "examples/storage": BASE,
     # A plugin is of a library of others, and has nothing of this project.
     "examples/storage/plugins": ("examples/storage/remote_api.h",),

@@ -1,0 +1,133 @@
+// What a gateway learns from reading the records, and where the groups should be.
+#include <algorithm>
+#include <utility>
+
+#include "examples/gateway/balance.h"
+#include "examples/gateway/ownership_machine.h"
+
+namespace mrpool::gateway {
+
+void Ownership::Machine::step_read() {
+  if (reading != 0) return;
+  // A group that is about to be given to this gateway is looked for more often, for a while.
+  const bool expecting = std::ranges::any_of(groups, [&](const Group& group) {
+    return group.wanted_since != Group::kNever &&
+           now - group.wanted_since < times.settle + times.drain_limit;
+  });
+  // After a write that was refused the records are another's.
+  const bool unknown = std::ranges::any_of(groups, [&](const Group& group) {
+    return group.state == State::kOut && !group.known && group.problem.empty();
+  });
+  constexpr int kFaster = 10;
+  const Nanoseconds sooner = read_sent + times.poll / kFaster;
+  if (!due(expecting || unknown ? std::min(read_at, sooner) : read_at)) return;
+  reading = add(Action::Kind::kRead).id;
+  read_sent = now;
+  read_at = now + times.poll;
+}
+
+void Ownership::Machine::step_member() {
+  if (beating != 0 || !due(beat_at)) return;
+  const MemberState state = leaving   ? MemberState::kLeaving
+                            : unfit() ? MemberState::kUnfit
+                                      : MemberState::kReady;
+  Action& action = add(Action::Kind::kWrite);
+  action.write.sets.push_back(
+      {member_key(name), serialize(MemberRecord{.beat = ++member_beats, .state = state})});
+  beating = action.id;
+  if (leaving) announcing = action.id;
+  beat_at = now + times.renew;
+}
+
+void Ownership::Machine::see(const Records& records, uint64_t read) {
+  see_members(records);
+  for (Group& group : groups) {
+    if (read > group.fresh_from) see_group(group, records);
+  }
+}
+
+void Ownership::Machine::see_group(Group& group, const Records& records) {
+  if (group.state == State::kTaking || group.state == State::kReleasing) return;
+  const std::string_view text = text_of(records, owner_key(group.name));
+  const std::string_view beat = text_of(records, beat_key(group.name));
+  const std::string_view fences = text_of(records, fences_key(group.name));
+  const auto record = parse_owner(text);
+  const auto to_fence = parse_fences(fences);
+  if (!group.known || text != group.text || beat != group.beat) group.changed = now;
+  group.known = record && to_fence;
+  group.problem.clear();
+  if (!record) {
+    group.problem = "the record " + owner_key(group.name) + " is not one of this version";
+  } else if (!to_fence) {
+    group.problem = "the record " + fences_key(group.name) + " is not one of this version";
+  }
+  group.text = text;
+  group.beat = beat;
+  group.record = record.value_or(OwnerRecord());
+  group.fences = to_fence.value_or(std::vector<std::string>());
+  group.term = std::max(group.term, group.record.term);
+  if (group.owned() && text != group.own_text) {
+    stop(group);
+    group.known = record && to_fence;  // this read has shown why
+  }
+  // It was an owner's without knowing: a write without an answer has happened after all.
+  if (!group.owned() && std::ranges::find(group.fences, group.client) != group.fences.end()) {
+    drop_client(group);
+  }
+}
+
+void Ownership::Machine::see_members(const Records& records) {
+  std::erase_if(members, [&](const auto& member) {
+    return text_of(records, member_key(member.first)).empty();
+  });
+  for (const auto& [key, text] : records) {
+    const auto gateway = member_of_key(key);
+    const auto record = parse_member(text);
+    if (!gateway || *gateway == name || !record) continue;
+    const auto [found, first] = members.try_emplace(std::string(*gateway));
+    Member& member = found->second;
+    // A record that was there before may be of a gateway that has ended long ago.
+    if (!first && member.text != text) {
+      if (!member.alive) member.since = now;
+      member.alive = true;
+      member.changed = now;
+    }
+    member.text = text;
+    member.state = record->state;
+  }
+}
+
+void Ownership::Machine::place_groups() {
+  std::vector<std::string> fit, present;
+  if (!leaving) {
+    present.push_back(name);
+    if (!unfit()) fit.push_back(name);
+  }
+  for (auto& [gateway, member] : members) {
+    if (member.alive && due(member.changed + times.patience())) member.alive = false;
+    if (!member.alive || member.state == MemberState::kLeaving) continue;
+    if (!due(member.since + times.settle)) continue;
+    present.push_back(gateway);
+    if (member.state == MemberState::kReady) fit.push_back(gateway);
+  }
+  std::map<std::string, std::string> owners;
+  for (const Group& group : groups) {
+    owners[group.name] = group.owned() ? name : group.record.owner;
+  }
+  places = balance(owners, fit.empty() ? present : fit);
+  for (Group& group : groups) {
+    const bool wanted = belongs_here(group) && !group.owned();
+    if (!wanted) {
+      group.wanted_since = Group::kNever;
+    } else if (group.wanted_since == Group::kNever) {
+      group.wanted_since = now;
+    }
+  }
+}
+
+bool Ownership::Machine::belongs_here(const Group& group) const {
+  const auto place = places.find(group.name);
+  return place != places.end() && place->second == name;
+}
+
+}  // namespace mrpool::gateway
