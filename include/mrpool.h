@@ -185,6 +185,10 @@ void mrpool_timer_cancel(struct mrpool_timer* timer);
 MRPOOL_MUST_CHECK int mrpool_device_open(const char* address, struct mrpool_device** device);
 // Everything made from the device has to be gone.
 void mrpool_device_close(struct mrpool_device* device);
+// Reads again the files of keys and certificates that the address names (docs/operate/tls.md). New
+// connections use them; others keep what they began with. -EINVAL: a file is wrong, and the keys of
+// before stay. May block on a file system.
+MRPOOL_MUST_CHECK int mrpool_device_reload_tls(struct mrpool_device* device);
 
 // How a device binds the keys of a pool to memory.
 enum mrpool_registration {

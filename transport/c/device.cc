@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "mrpool/tls.h"
 #include "transport/c/attributes.h"
 #include "transport/c/handles.h"
 
@@ -39,6 +40,14 @@ int mrpool_device_open(const char* address, mrpool_device** device) {
 }
 
 void mrpool_device_close(mrpool_device* device) { delete device; }
+
+int mrpool_device_reload_tls(mrpool_device* device) {
+  return guarded([&] {
+    if (device == nullptr) return is_null("device");
+    const absl::Status status = reload_tls(*device->device);
+    return status.ok() ? 0 : failed(status);
+  });
+}
 
 int mrpool_device_query(const mrpool_device* device, mrpool_device_attr* attr) {
   if (device == nullptr) return is_null("device");

@@ -67,6 +67,8 @@ TEST_F(Setup, ARequiredArgumentThatIsNullIsNamed) {
   EXPECT_EQ(mrpool_mr_pool_query(nullptr, nullptr), -EINVAL);
   EXPECT_EQ(mrpool_device_query(nullptr, &attr), -EINVAL);
   EXPECT_EQ(mrpool_device_query(device, nullptr), -EINVAL);
+  EXPECT_EQ(mrpool_device_reload_tls(nullptr), -EINVAL);
+  EXPECT_EQ(mrpool_device_reload_tls(device), 0) << "a device without TLS has nothing to read";
   EXPECT_EQ(mrpool_rw_query_needs(nullptr, nullptr, nullptr), -EINVAL);
   EXPECT_EQ(mrpool_rw_create(nullptr, nullptr, nullptr, nullptr), -EINVAL);
   EXPECT_EQ(mrpool_connect(device, "uiwarp://x", pd, nullptr, nullptr), -EINVAL);
