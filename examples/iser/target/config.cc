@@ -172,6 +172,12 @@ LunConfig read_lun(JsonObject& object) {
       object.refuse("alua_state", std::string(parsed.status().message()));
     }
   }
+  std::string type = "both";
+  object.text("alua_access_type", type);
+  if (type != "both" && type != "implicit") {
+    object.refuse("alua_access_type", absl::StrCat("\"", type, "\" is neither implicit nor both"));
+  }
+  lun.explicit_alua = type == "both";
   check_storage(object, lun);
   return lun;
 }

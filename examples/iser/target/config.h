@@ -16,7 +16,8 @@
 //                          {"storage": "file:/srv/a.img", "lun": 1, "block_size": 4096,
 //                           "serial": "0001", "naa": "3000000000000001",
 //                           "uuid": "0a1b2c3d-0000-4000-8000-000000000001",
-//                           "alua_group": 1, "alua_state": "optimized"},
+//                           "alua_group": 1, "alua_state": "optimized",
+//                           "alua_access_type": "both"},
 //                          {"store": "Malloc0", "lun": 2}],
 //                 "chap": "user:secret", "mutual_chap": "user:secret",
 //                 "initiators": ["iqn.2026-11.org.example:host",
@@ -96,6 +97,7 @@ struct LunConfig {
   engine::RateLimits limits{};     // of `storage`
   uint16_t alua_group = 1;         // its target port group
   scsi::AccessState alua_state{};  // at first
+  bool explicit_alua = true;       // initiators may set it too
   uint32_t line = 0;               // of the file; 0: there is none
 };
 // Moves the options that concern the LUN out of `storage`; the rest stays for the storage.

@@ -82,6 +82,7 @@ class Writer {
     if (lun.alua_state != scsi::AccessState::kOptimized) {
       to["alua_state"] = json::string(scsi::to_string(lun.alua_state));
     }
+    if (!lun.explicit_alua) to["alua_access_type"] = "implicit";
     return to;
   }
 

@@ -232,6 +232,7 @@ class Importer {
       if (const auto group = store.groups.find(lun.alua); group != store.groups.end()) {
         made.alua_group = group->second.id;
         made.alua_state = group->second.state;
+        made.explicit_alua = group->second.explicit_alua;
       }
       made.line = log_.line(lun.path);
       used_.push_back(lun.store);

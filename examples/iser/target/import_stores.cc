@@ -78,7 +78,9 @@ void read_groups(ImportObject& object, ImportedStore& store) {
       group.note(ImportWeight::kLost, "alua_access_state",
                  "is none of this daemon's: its LUNs are unavailable");
     }
-    group.known({"alua_access_status", "alua_access_type", "alua_support_active_nonoptimized",
+    constexpr uint64_t kExplicit = 2;  // a bit; 1: implicit
+    made.explicit_alua = (group.number("alua_access_type", 3, 3) & kExplicit) != 0;
+    group.known({"alua_access_status", "alua_support_active_nonoptimized",
                  "alua_support_active_optimized", "alua_support_offline", "alua_support_standby",
                  "alua_support_transitioning", "alua_support_unavailable",
                  "alua_support_lba_dependent", "alua_write_metadata", "implicit_trans_secs",

@@ -24,6 +24,7 @@ struct ImportedStore {
   struct Group {
     uint16_t id = 0;
     scsi::AccessState state{};
+    bool explicit_alua = true;
   };
   std::map<std::string, Group> groups;  // ALUA, by name
 };

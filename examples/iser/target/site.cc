@@ -192,18 +192,19 @@ struct Site::Place {
   const std::shared_ptr<storage::Volume>& volume;
   uint16_t relative_port;
   uint16_t port_group;
+  bool explicit_alua;
   bool apart;  // another target has a unit of these names
 };
 
 absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& part) {
-  const auto& [number, names, volume, relative_port, port_group, apart] = place;
+  const auto& [number, names, volume, relative_port, port_group, explicit_alua, apart] = place;
   const std::string& name = part.target->name();
   const std::shared_ptr<Unit> before = find_unit(names, name);
   if (before != nullptr) {
     const scsi::UnitFacts& facts = before->logical.facts();
     if (before->volume == volume && facts.target_name == name && facts.serial == names.serial &&
         facts.naa == names.naa && facts.relative_port == relative_port &&
-        facts.port_group == port_group) {
+        facts.port_group == port_group && facts.explicit_alua == explicit_alua) {
       part.units.emplace(number, before);
       return absl::OkStatus();
     }
@@ -214,6 +215,7 @@ absl::Status Site::prepare_unit(const Config& config, const Place& place, Part& 
        .portal_group_tag = part.target->portal_group_tag(),
        .relative_port = relative_port,
        .port_group = port_group,
+       .explicit_alua = explicit_alua,
        .state_dir = config.engine.state_dir,
        .apart = apart,
        .line = before != nullptr ? before->line : std::make_shared<UnitLine>(),
@@ -243,6 +245,7 @@ absl::StatusOr<Site::Part> Site::prepare(const Config& config, const TargetConfi
                                                 .volume = stores[i].volume,
                                                 .relative_port = wanted.relative_port,
                                                 .port_group = lun.alua_group,
+                                                .explicit_alua = lun.explicit_alua,
                                                 .apart = !named.insert(names.uuid).second},
                                                part)
                                 : absl::FailedPreconditionError(absl::StrCat(

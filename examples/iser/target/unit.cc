@@ -59,7 +59,8 @@ absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume>
                         .target_name = options.target,
                         .portal_group_tag = options.portal_group_tag,
                         .relative_port = options.relative_port,
-                        .port_group = options.port_group};
+                        .port_group = options.port_group,
+                        .explicit_alua = options.explicit_alua};
   scsi::SaveReservations save;
   std::string kept;
   std::string path = absl::StrCat(options.state_dir, "/pr-", storage::format_uuid(names.uuid));

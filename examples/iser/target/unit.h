@@ -69,6 +69,7 @@ struct UnitOptions {
   uint16_t portal_group_tag = 1;
   uint16_t relative_port = 1;
   uint16_t port_group = 1;           // of ALUA
+  bool explicit_alua = true;         // initiators may set its state
   std::string state_dir;             // for reservations; empty: they are not saved
   bool apart = false;                // separate from another target's unit of the same names
   std::shared_ptr<UnitLine> line{};  // of the unit that it replaces, or a new one

@@ -45,7 +45,8 @@ std::optional<Sense> inquiry(const Cdb& cdb, const UnitFacts& unit, std::vector<
   if (!vital) {
     if (cdb[2] != 0) return kInvalidFieldInCdb.at_cdb(2);
     data = standard(0);
-    data[5] = 0x30 | 0x08;  // TPGS: states change by command and without; 3PC
+    // TPGS: states change without a command, and by one; 3PC.
+    data[5] = (unit.explicit_alua ? 0x30 : 0x10) | 0x08;
     return std::nullopt;
   }
   return vital_product_data(cdb[2], unit, data);

@@ -158,7 +158,9 @@ void LogicalUnit::reset(const Sense& attention) {
 }
 
 const Operation* LogicalUnit::supported(const Operation* operation) const {
-  if (operation != nullptr && operation->command == Command::kUnmap && !facts_.thin) return nullptr;
+  if (operation == nullptr) return nullptr;
+  if (operation->command == Command::kUnmap && !facts_.thin) return nullptr;
+  if (operation->command == Command::kSetPortGroups && !facts_.explicit_alua) return nullptr;
   return operation;
 }
 

@@ -30,6 +30,7 @@ struct UnitFacts {
   uint16_t portal_group_tag = 1;
   uint16_t relative_port = 1;  // RELATIVE TARGET PORT IDENTIFIER
   uint16_t port_group = 1;     // TARGET PORT GROUP
+  bool explicit_alua = true;   // SET TARGET PORT GROUPS is supported
 };
 
 // How long initiators wait in the state "transitioning".

@@ -11,13 +11,15 @@ need iscsiadm iscsid fio multipath multipathd systemd-udevd
 declare -A port=([a]=3260 [b]=3261) started=()
 truncate -s 32M "$RUN/disk"
 
-# configuration NAME STATE: each daemon is a target port and a target port group of its own.
+# configuration NAME STATE: each daemon is a target port and a target port group of its own. Implicit, because
+# the kernel would set the group of each path that it begins to use to optimized.
 configuration() {
   local number=$((port[$1] - 3259))
   cat >"$RUN/$1.json" <<END
 {"listen": ["${URI%:*}:${port[$1]}"], "control": "$RUN/$1.sock",
  "targets": [{"name": "$IQN", "relative_port": $number, "initiators": ["$LINUX"],
-   "luns": [{"storage": "file:$RUN/disk,shared", "alua_group": $number, "alua_state": "$2"}]}]}
+   "luns": [{"storage": "file:$RUN/disk,shared", "alua_group": $number, "alua_state": "$2",
+     "alua_access_type": "implicit"}]}]}
 END
 }
 gateway() {

@@ -329,6 +329,9 @@ TEST(Targetcli, AluaGroupsAndTheirStates) {
   EXPECT_EQ(first("2").alua_state, scsi::AccessState::kStandby);
   EXPECT_EQ(first("4").alua_state, scsi::AccessState::kUnavailable);
   EXPECT_EQ(import(kSaved)->config.targets[0].luns[1].alua_group, 1) << "the group is not there";
+  EXPECT_TRUE(first("0").explicit_alua);
+  EXPECT_FALSE(first(R"(0, "alua_access_type": 1)").explicit_alua);
+  EXPECT_TRUE(first(R"(0, "alua_access_type": 3)").explicit_alua);
 }
 
 TEST(Targetcli, WhatInitiatorsSeeOtherwiseIsNamed) {

@@ -81,6 +81,28 @@ TEST_F(AccessTest, WhatCannotBeSet) {
   EXPECT_EQ(unit.access(), AccessState::kOptimized);
 }
 
+class ImplicitAccessTest : public UnitTest {
+ protected:
+  ImplicitAccessTest() : UnitTest(implicit(facts())) {}
+  static UnitFacts implicit(UnitFacts facts) {
+    facts.explicit_alua = false;
+    return facts;
+  }
+};
+
+TEST_F(ImplicitAccessTest, InitiatorsCannotSetIt) {
+  expect_good(begin(cdb({0x12, 0, 0, 0, 96})));
+  EXPECT_EQ(data[5] & 0x30, 0x10) << "TPGS";
+  expect_sense(begin(alice, set_groups(8)), kInvalidOpcode);
+  Cdb asks = cdb({0xa3, 0x0c, 0x02, 0xa4, 0, 0x0a, 0, 0, 0, 64});  // REPORT SUPPORTED OPCODES
+  expect_good(begin(asks));
+  EXPECT_EQ(data[1], 0x01) << "not supported";
+  unit.set_access(AccessState::kStandby);
+  bob.take_attention();
+  expect_sense(begin(bob, kRead), kPortStandby);
+  expect_good(begin(bob, kReport));
+}
+
 // Every command of the table in every state.
 TEST_F(AccessTest, RefusalsByState) {
   const std::pair<AccessState, Sense> states[] = {{AccessState::kStandby, kPortStandby},
