@@ -93,7 +93,7 @@ class ImplicitAccessTest : public UnitTest {
 TEST_F(ImplicitAccessTest, InitiatorsCannotSetIt) {
   expect_good(begin(cdb({0x12, 0, 0, 0, 96})));
   EXPECT_EQ(data[5] & 0x30, 0x10) << "TPGS";
-  expect_sense(begin(alice, set_groups(8)), kInvalidOpcode);
+  expect_sense(begin(alice, set_groups(8)), kInvalidFieldInCdb);
   Cdb asks = cdb({0xa3, 0x0c, 0x02, 0xa4, 0, 0x0a, 0, 0, 0, 64});  // REPORT SUPPORTED OPCODES
   expect_good(begin(asks));
   EXPECT_EQ(data[1], 0x01) << "not supported";
