@@ -2,6 +2,7 @@
 //
 //   nvmf_scale ADDRESS --subnqn NQN --connections 1000 --iodepth 128 --seconds 2
 //   nvmf_scale ADDRESS --subnqn NQN --connections 1000 --idle 2
+//   nvmf_scale ADDRESS --subnqn NQN --connections 4000 --queues-per-host 1    # as many hosts
 //
 // `iodepth` 4 KiB random reads are under way in all; each moves on to a random connection when it
 // is done, so that every connection is used. With --idle nothing is asked of the connections once
@@ -26,13 +27,13 @@ struct Options {
   std::string address;
   std::string subnqn;
   uint32_t connections = 1;
+  uint32_t per_host = 100;
   uint32_t iodepth = 128;
   Nanoseconds seconds = std::chrono::seconds(2);
   Nanoseconds idle{0};
 };
 
 constexpr uint32_t kBlock = 4096;
-constexpr uint32_t kQueuesPerSession = 100;
 
 class Scale final : private Session::News {
  public:
@@ -71,9 +72,17 @@ class Scale final : private Session::News {
     std::fprintf(stderr, "nvmf_scale: %s\n", text.c_str());
   }
   void on_over(const absl::Status&) override { failed_ = true; }
+  // Each session is a host of its own.
+  HostIdentity host(size_t number) const {
+    HostIdentity host = identity_;
+    host.nqn += absl::StrCat(":", number);
+    for (size_t i = 0; i < 4; ++i) host.id[i] = uint8_t(host.id[i] ^ (number >> (8 * i)));
+    return host;
+  }
   static Nanoseconds clock() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
   const Options options_;
+  const HostIdentity identity_ = default_identity();
   std::unique_ptr<Reactor> reactor_;
   std::shared_ptr<Device> device_;
   std::unique_ptr<Pd> pd_;
@@ -121,16 +130,16 @@ absl::Status Scale::prepare() {
   SessionOptions session;
   session.address = *address;
   session.subnqn = options_.subnqn;
-  session.host = default_identity();
   session.keep_alive = std::chrono::seconds(120);
   // Twice an even share: chance does not spread the I/Os evenly.
   session.depth = uint16_t(std::max(4u, 2 * options_.iodepth / options_.connections));
   if (options_.connections == 1) session.depth = uint16_t(options_.iodepth);
   for (uint32_t left = options_.connections; left > 0;) {
+    session.host = host(sessions_.size());
     auto made = Session::create(*device_, *pd_, *pool_, *reactor_, session, *this);
     if (!made.ok()) return made.status();
     sessions_.push_back(*std::move(made));
-    left -= std::min(left, kQueuesPerSession);
+    left -= std::min(left, options_.per_host);
   }
   return absl::OkStatus();
 }
@@ -140,7 +149,7 @@ Async<absl::Status> Scale::measure() {
   for (const auto& session : sessions_) {
     absl::Status status = co_await session->connect();
     if (!status.ok()) co_return status;
-    const std::vector<Reactor*> reactors(std::min(left, kQueuesPerSession), reactor_.get());
+    const std::vector<Reactor*> reactors(std::min(left, options_.per_host), reactor_.get());
     status = co_await session->open_queues(reactors);
     if (!status.ok()) co_return status;
     for (size_t i = 0; i < session->queues(); ++i) queues_.push_back(&session->queue(i));
@@ -204,6 +213,8 @@ int main(int argc, char** argv) {
   program.required("--subnqn NQN");
   program.text("subnqn", "NQN", "the subsystem", options.subnqn);
   program.count("connections", "I/O connections", options.connections, {.least = 1});
+  program.count("queues-per-host", "I/O connections of each host", options.per_host,
+                {.least = 1, .most = 128});
   program.count("iodepth", "reads under way over all of them", options.iodepth,
                 {.least = 1, .most = 1000});
   program.duration("seconds", "how long", options.seconds);

@@ -1,14 +1,32 @@
 """Connections at constant load, memory of each, idle CPU, and one reactor against two."""
 import json
+import resource
 import subprocess
 import threading
 import time
 
 from lib.daemon import NQN, Target, perf
 
-TITLE = "Scale: 128 reads of 4 KiB under way over 1 to 1,000 connections; one thread each side"
+TITLE = "Scale: 128 reads of 4 KiB under way over 1 to 10,000 connections; one thread each side"
 PROGRAMS = ("mrpool-nvmf-target", "mrpool-nvmf", "nvmf_scale", "tcp_ceiling")
 CONNECTIONS = (1, 10, 100, 1000)
+MANY = 10_000  # of these only where the rounds are long enough, and the limit of descriptors admits them
+DESCRIPTORS = MANY + 500
+
+
+def counts(group):
+    return CONNECTIONS if group.quick or not descriptors() else (*CONNECTIONS, MANY)
+
+
+def descriptors():
+    """Raises the limit of descriptors of the programs that are started, if it must be and can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= DESCRIPTORS:
+        return True
+    if hard < DESCRIPTORS:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    return True
 
 
 def scale(group, target, connections, *options):
@@ -46,7 +64,7 @@ def bare_tcp(group, connections):
 def load(group, connections):
     # A target of its own each time: memory must not be what an earlier run left behind.
     with Target(group, "ram:64MiB", options=("--spin", "forever", "--max-connections",
-                                              "4096")) as target:
+                                              DESCRIPTORS)) as target:
         before = target.resident()
         process, argv = scale(group, target, connections, "--seconds",
                               "300ms" if group.quick else "1s")
@@ -56,6 +74,20 @@ def load(group, connections):
         group.sample(f"p99:{connections}", result["p99_ns"], "ns", argv)
         if connections > 1:
             group.sample(f"memory:{connections}", (opened - before) / connections, "B", argv)
+
+
+HOSTS = 4000  # each with an admin queue and an I/O queue
+
+
+def hosts(group):
+    """As many hosts as one daemon takes by default, less some."""
+    with Target(group, "ram:64MiB", options=("--spin", "forever", "--max-connections",
+                                              DESCRIPTORS)) as target:
+        before, began = target.resident(), time.monotonic()
+        process, argv = scale(group, target, HOSTS, "--queues-per-host", 1, "--seconds", "1s")
+        group.sample("hosts: time to connect", (time.monotonic() - began) / HOSTS * 1e9, "ns", argv)
+        group.sample("hosts: memory", (target.resident() - before) / HOSTS, "B", argv)
+        group.sample("hosts: IOPS", json.loads(finish(process))["iops"], "/s", argv)
 
 
 # What the user chooses with --spin: how long a reactor polls before it sleeps.
@@ -85,17 +117,19 @@ def reactors(group, threads):
 
 
 def measure(group):
+    all_counts = counts(group)
     jobs = []
-    for n in CONNECTIONS:
+    for n in all_counts:
         jobs += [lambda n=n: bare_tcp(group, n), lambda n=n: load(group, n)]
     group.in_rounds([*jobs, *(lambda s=s: idle(group, s) for s in SPINS),
-                     lambda: reactors(group, 1), lambda: reactors(group, 2)])
-    for n in CONNECTIONS:
+                     lambda: reactors(group, 1), lambda: reactors(group, 2),
+                     *([] if MANY not in all_counts else [lambda: hosts(group)])])
+    for n in all_counts:
         group.row(f"{n} connections: IOPS / bare TCP with as many", f"IOPS:{n}", f"bare TCP:{n}",
                   at_most=False)
         group.row(f"{n} connections: p99 / bare TCP with as many", f"p99:{n}",
                   f"bare TCP p99:{n}")
-    for n in CONNECTIONS[1:]:
+    for n in all_counts[1:]:
         group.row(f"{n} connections / one, IOPS", f"IOPS:{n}", "IOPS:1", at_most=False)
         group.figure(f"memory of the target per connection, of {n}", f"memory:{n}")
     for spin in SPINS:
@@ -103,10 +137,15 @@ def measure(group):
                      f"idle CPU, {spin}")
     group.row("two reactors / one, all of it on two cores", "reactors:2", "reactors:1",
               at_most=False)
-    for n in CONNECTIONS[1:]:
+    for n in all_counts[1:]:
         group.row(f"bare TCP alone: {n} connections / one", f"bare TCP:{n}", "bare TCP:1",
                   at_most=False)
-    group.panel("IOPS by connections", [s for n in CONNECTIONS for s in (f"bare TCP:{n}", f"IOPS:{n}")])
-    group.panel("p99 by connections", [f"p99:{n}" for n in CONNECTIONS])
+    if MANY in all_counts:
+        group.row(f"{HOSTS} hosts of one I/O connection / one host, IOPS", "hosts: IOPS", "IOPS:1",
+                  at_most=False)
+        group.figure(f"memory of the target per host, of {HOSTS}", "hosts: memory")
+        group.figure(f"time until a host is connected, of {HOSTS} in turn", "hosts: time to connect")
+    group.panel("IOPS by connections", [s for n in all_counts for s in (f"bare TCP:{n}", f"IOPS:{n}")])
+    group.panel("p99 by connections", [f"p99:{n}" for n in all_counts])
     group.notes.append("memory is resident memory of the process, its I/O connections' share of "
                        "admin connections included; the kernel's socket buffers are not in it")
