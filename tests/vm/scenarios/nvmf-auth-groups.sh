@@ -4,8 +4,7 @@
 # needs: nvme fio
 # wires: rxe
 # kernels: 6.12
-# timeout: 900
-# by-name-only: yes
+# timeout: 300
 # kernel-may-say: nvme nvme[0-9]+: .*(error|failed)
 need nvme fio
 wire_up
