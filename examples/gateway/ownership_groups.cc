@@ -20,6 +20,8 @@ Nanoseconds Ownership::Machine::available_at(const Group& group) const {
   }
   // The gateway that should have it goes first.
   if (!belongs_here(group)) from += 2 * times.poll;
+  // After a takeover that failed here any other gateway goes first.
+  if (now < group.failed_until) from += 4 * times.poll;
   return from;
 }
 
@@ -53,7 +55,7 @@ bool Ownership::Machine::step_owner(Group& group) {
   }
   if (group.renewing == 0 && due(group.renew_at)) renew(group);
   if (group.state == State::kServing) {
-    if (!leaving && belongs_here(group)) return false;
+    if (!leaving && (belongs_here(group) || !due(group.stays_until))) return false;
     enter(group, State::kDraining);
     group.since = now;
     begin(group, Action::Kind::kDrain);
@@ -65,7 +67,10 @@ bool Ownership::Machine::step_owner(Group& group) {
     return true;
   }
   const bool late = due(group.since + times.takeover_limit);
-  if (late) become_unfit();
+  if (late) {
+    become_unfit();
+    group.failed_until = unfit_until;
+  }
   if (late || leaving) {
     give_up(group);
     return true;
@@ -79,6 +84,8 @@ bool Ownership::Machine::step_action(Group& group) {
     // A lease that has ended meanwhile is renewed first.
     if (lease_end(group) <= now) return false;
     enter(group, State::kServing);
+    group.failed_until = {};
+    if (group.has_fenced) become_fit();
     add(Action::Kind::kServe, group.name);
     return true;
   }
@@ -112,12 +119,16 @@ void Ownership::Machine::take(Group& group) {
   }
   group.own_text =
       serialize(OwnerRecord{.term = ++group.term, .owner = name, .client = group.client});
+  // The gateway that should have it did not take it; it would not take it from this one either.
+  const bool instead = before.owner != name && !belongs_here(group);
+  group.stays_until = instead ? now + times.unfit : Nanoseconds();
   enter(group, State::kTaking);
   Action& action = begin(group, Action::Kind::kWrite);
   action.write.guards = {{owner_key(group.name), group.text}, {beat_key(group.name), group.beat}};
   action.write.sets = {{owner_key(group.name), group.own_text},
                        {beat_key(group.name), beat_text(group.term, ++group.beats)},
                        {fences_key(group.name), serialize_fences(fences)}};
+  group.has_fenced = !fences.empty();
   group.fences = std::move(fences);
 }
 

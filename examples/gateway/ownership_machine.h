@@ -46,6 +46,9 @@ struct Ownership::Group {
   Nanoseconds renew_sent{}, renew_at{};
   Nanoseconds since{};  // of the takeover, of the drain
   bool prepared = false;
+  bool has_fenced = false;     // this term began with fences
+  Nanoseconds stays_until{};   // not given to another gateway that should have it
+  Nanoseconds failed_until{};  // a takeover failed
 
   uint64_t action = 0;  // the action of this state that is under way, 0: none
   Nanoseconds action_sent{}, retry_at{};
@@ -107,6 +110,11 @@ struct Ownership::Machine {
   void become_unfit() {
     if (!unfit()) beat_at = now;
     unfit_until = now + times.unfit;
+  }
+  // All that a takeover needs has worked.
+  void become_fit() {
+    if (unfit()) beat_at = now;
+    unfit_until = {};
   }
 
   // Does everything whose time has come (ownership.cc).

@@ -38,6 +38,10 @@ enum class Plant : uint8_t {
   kOneAddress,        // the target takes all peers for one
   kOneWriter,         // the target waits for a peer that does not read
   kStaleRead,         // a read brings what was there before the last write
+  kNoFence,           // a new owner does not fence the clients of the one before
+  kEpochNotWaited,    // it does not wait until its own client knows the fence
+  kLateLeaseCheck,    // a gateway begins commands without a look at its lease
+  kStaleSave,         // reservations are saved without a guard on the term
 };
 
 class Simulation {
@@ -85,6 +89,10 @@ class Simulation {
   // The results of hosts next to bad peers (host_world.h), in runs that have some.
   Nanoseconds longest_stall{};
   double least_share = 1;
+
+  // How long a group of gateways did not serve a group (gateways/world.h): after the owner was
+  // lost, and when it gave the group back. Only where nothing else happened meanwhile.
+  std::vector<Nanoseconds> taken_over, given_back;
 
   SimReactor reactor;
   std::shared_ptr<SimNetwork> network;
