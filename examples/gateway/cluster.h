@@ -35,12 +35,14 @@ class Cluster {
   virtual void connect(std::string_view group, std::function<void(std::string address)> done) = 0;
 
   // Fences clients: the cluster refuses everything of them from now on. `done(true)` only after
-  //   1. the cluster has a map with all the fences, and
-  //   2. the client of `group` (not only the one that asked for the fences) has this map or a later
-  //      one. A store that gets a request with a later map than its own waits for that map; so no
-  //      store executes a request of the new owner and then one of a fenced client.
-  // The fence must last longer than a gateway can be stopped and continue (a day at least). A
-  // client may be fenced twice.
+  //   1. the cluster has a map with all the fences, and then
+  //   2. the client of `group` (not only the one that asked for the fences) has the latest map. A
+  //      store that gets a request with a later map than its own waits for that map; so no store
+  //      executes a request of the new owner and then one of a fenced client.
+  // `clients` may be empty. The second step is needed then too: a client may have been fenced for
+  // an owner in between, whose own client had that map. The client of `group` need not have it. The
+  // fence must last longer than a gateway can be stopped and continue (a day at least). A client
+  // may be fenced twice.
   virtual void fence(std::string_view group, std::vector<std::string> clients,
                      std::function<void(bool)> done) = 0;
 };

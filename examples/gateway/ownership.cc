@@ -102,7 +102,8 @@ void Ownership::fence_done(Nanoseconds now, uint64_t id, bool done) {
     if (id == 0 || group.action != id || group.state != State::kFencing) continue;
     group.action = 0;
     group.retry_at = machine.now + machine.times.retry;
-    if (done) machine.enter(group, State::kClearing);
+    if (!done) continue;
+    machine.enter(group, group.has_fenced ? State::kClearing : State::kPreparing);
   }
   machine.advance(now);
 }

@@ -8,7 +8,8 @@
 //   state       meaning                                     may serve
 //   kOut        not the owner, as far as this gateway knows    no
 //   kTaking     the write that makes it the owner is sent      no
-//   kFencing    owner; earlier clients are being fenced        no
+//   kFencing    owner; earlier clients are being fenced,       no
+//               the client gets a map with all fences
 //   kClearing   owner; the list of fences is being emptied     no
 //   kPreparing  owner; images, sizes, reservations are read    no
 //   kServing    owner                                          until the lease ends
@@ -77,7 +78,7 @@ struct Action {
     kRead,     // Cluster::read -> read_done
     kWrite,    // Cluster::write(write) -> write_done
     kConnect,  // Cluster::connect(group) -> connected
-    kFence,    // Cluster::fence(group, clients) -> fence_done
+    kFence,    // Cluster::fence(group, clients), clients may be empty -> fence_done
     // Read what a server of the group needs, by the client of the group: open the images (again, if
     // the client is new), their sizes, and the reservations. They must be read now: what an earlier
     // read showed may have changed before this gateway became the owner. -> prepared

@@ -162,7 +162,7 @@ void Ownership::Machine::write_done(Group& group, Written result) {
     group.lease_from = group.action_sent;
     group.renew_at = group.action_sent + times.renew;
     group.since = now;
-    enter(group, group.fences.empty() ? State::kPreparing : State::kFencing);
+    enter(group, State::kFencing);
   } else if (group.state == State::kClearing) {
     if (result == Written::kRefused) return stop(group);
     if (result == Written::kDone) return enter(group, State::kPreparing);

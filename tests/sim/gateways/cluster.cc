@@ -106,14 +106,18 @@ void ModelCluster::fence(ClusterPath& path, std::string client, std::vector<std:
     travel(path, std::move(done));
     return;
   }
+  // The monitors agree on a map, or only have to look at the latest.
+  const Nanoseconds time =
+      clients.empty() ? Nanoseconds() : milliseconds(5 + simulation_.below(100));
   auto made = [this, &path, client = std::move(client), clients = std::move(clients),
                done = std::move(done)]() mutable {
-    const uint64_t epoch = ++epoch_;
+    if (!clients.empty()) ++epoch_;
+    const uint64_t epoch = epoch_;
     for (const std::string& name : clients) {
       Client& fenced = clients_[name];
       fenced.fenced_at = std::min(fenced.fenced_at, epoch);
     }
-    publish(epoch);
+    if (!clients.empty()) publish(epoch);
     if (simulation_.plant == Plant::kEpochNotWaited) {
       travel(path, std::move(done));
       return;
@@ -124,10 +128,8 @@ void ModelCluster::fence(ClusterPath& path, std::string client, std::vector<std:
       done();
     });
   };
-  // The monitors agree on a map.
-  travel(path, [this, made = std::move(made)]() mutable {
-    events_.after(milliseconds(5 + simulation_.below(100)), std::move(made));
-  });
+  travel(path,
+         [this, time, made = std::move(made)]() mutable { events_.after(time, std::move(made)); });
 }
 
 // A new map reaches OSDs and clients one by one.

@@ -12,14 +12,19 @@ using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""ns;
 using std::chrono_literals::operator""s;
 
-TEST_F(OwnershipTest, AFreeGroupIsTakenWithoutAFence) {
+TEST_F(OwnershipTest, AFreeGroupIsTakenWithTheLatestMap) {
   TestGateway a(records_, "a");
   a.live(1900ms);
   EXPECT_EQ(a.state(), State::kOut);  // others may be about to start, too
   a.live(100ms);
+  EXPECT_EQ(a.state(), State::kFencing);
+  // Nobody is to be fenced, but its client may not know of fences of before.
+  const Action fence = a.expect(Kind::kFence);
+  EXPECT_TRUE(fence.clients.empty());
+  EXPECT_FALSE(a.has(Kind::kPrepare));
+  a.ownership.fence_done(a.now, fence.id, true);
   EXPECT_EQ(a.state(), State::kPreparing);
   EXPECT_FALSE(a.serves());
-  EXPECT_FALSE(a.has(Kind::kFence));
   a.ownership.prepared(a.now, a.expect(Kind::kPrepare).id, true);
   EXPECT_EQ(a.expect(Kind::kServe).group, "1");
   EXPECT_TRUE(a.serves());
