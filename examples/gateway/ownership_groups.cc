@@ -18,10 +18,11 @@ Nanoseconds Ownership::Machine::available_at(const Group& group) const {
   } else {
     from += times.patience();
   }
-  // The gateway that should have it goes first.
-  if (!belongs_here(group)) from += 2 * times.poll;
-  // After a takeover that failed here any other gateway goes first.
-  if (now < group.failed_until) from += 4 * times.poll;
+  // The gateway that should have it goes first. After takeovers that failed those go first that did
+  // not fail, or not lately.
+  const bool failed = now < group.failed_until;
+  if (failed || !belongs_here(group)) from += 2 * times.poll;
+  if (failed) from += (group.failed_until - now) / 10;
   return from;
 }
 

@@ -91,7 +91,8 @@ class Simulation {
   double least_share = 1;
 
   // How long a group of gateways did not serve a group (gateways/world.h): after the owner was
-  // lost, and when it gave the group back. Only where nothing else happened meanwhile.
+  // lost, and when it gave the group back. Only where nothing else happened meanwhile, and all can
+  // fence.
   std::vector<Nanoseconds> taken_over, given_back;
 
   SimReactor reactor;

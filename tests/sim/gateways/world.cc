@@ -179,7 +179,9 @@ void GatewaysWorld::served(size_t, size_t group) {
   Service& service = last_[group];
   if (service.lost == Nanoseconds()) return;
   moved(service.drained ? kGivenBack : kTakenOver);
-  if (service.disturbances == disturbances_) {
+  const bool sick =
+      std::ranges::any_of(gateways_, [](const auto& gateway) { return gateway->is_sick(); });
+  if (!sick && service.disturbances == disturbances_) {
     (service.drained ? given_back : taken_over).push_back(events.now() - service.lost);
   }
   service.lost = {};

@@ -132,11 +132,11 @@ TEST_F(OwnershipErrorsTest, WithoutAFenceItGivesUp) {
   EXPECT_EQ(a_.expect(Kind::kStop).group, "1");
   EXPECT_EQ(records_["owner-1"], "1 5");
   EXPECT_EQ(records_["fences-1"], "1 x#1");
-  a_.live(1900ms);
+  a_.live(3s);
   EXPECT_EQ(parse_member(records_["member-a"])->state, MemberState::kUnfit);
   EXPECT_EQ(a_.state(), State::kOut);
   // There is no other gateway, so it tries again. What works makes it fit.
-  a_.live_well(1s);
+  a_.live_well(1500ms);
   EXPECT_TRUE(a_.serves());
   EXPECT_EQ(a_.fenced.back(), "x#1");
   EXPECT_EQ(parse_member(records_["member-a"])->state, MemberState::kReady);
@@ -150,6 +150,23 @@ TEST_F(OwnershipErrorsTest, AfterOneThatCannotFenceAnotherGoesFirst) {
   }
   EXPECT_TRUE(b.serves());
   EXPECT_EQ(b.fenced, std::vector<std::string>{"x#1"});
+}
+
+TEST_F(OwnershipErrorsTest, OfTwoThatCouldNotFenceTheOneThatFailedFirstGoesFirst) {
+  TestGateway b(records_, "b");
+  const auto live = [&](Nanoseconds time) {
+    for (Nanoseconds t{}; t < time; t += kTick) {
+      a_.live(kTick);
+      b.live(kTick);
+    }
+  };
+  std::string owners;
+  for (int i = 0; i < 4; ++i) {
+    while (a_.state() != State::kFencing && b.state() != State::kFencing) live(kTick);
+    owners += parse_owner(records_["owner-1"])->owner;
+    while (a_.state() == State::kFencing || b.state() == State::kFencing) live(kTick);
+  }
+  EXPECT_EQ(owners, "abab");
 }
 
 TEST_F(OwnershipErrorsTest, ClearingIsRepeated) {
