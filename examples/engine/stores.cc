@@ -37,6 +37,12 @@ const char* words(storage::Error error) {
       return "the store is not ready";
     case storage::Error::kInaccessible:
       return "this daemon has no access to the store";
+    case storage::Error::kMarkedBad:
+      return "a host has marked the block as uncorrectable";
+    case storage::Error::kMarksFull:
+      return "too many blocks are marked as uncorrectable";
+    case storage::Error::kMarkNotKept:
+      return "the state directory cannot be written";
     case storage::Error::kInternal:
       return "an internal error";
   }

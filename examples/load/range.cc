@@ -1,5 +1,7 @@
 #include "examples/load/range.h"
 
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "examples/base/units.h"
 
@@ -26,6 +28,21 @@ absl::Status check_range(const Range& range, uint64_t store, uint32_t block_size
                                                    " bytes after the end, which is at ", store));
   }
   return absl::OkStatus();
+}
+
+absl::Status check_blocks(const Range& range, uint64_t store, uint32_t block_size) {
+  if (range.size == 0)
+    return absl::InvalidArgumentError("--size is missing; give the bytes to mark");
+  if (absl::Status status = check_range(range, store, block_size); !status.ok()) return status;
+  if (range.size % block_size == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--size ", range.size, " is not a multiple of the block size ", block_size));
+}
+
+void report_marked(const Range& range, const std::string& store) {
+  std::fprintf(stderr, "marked %s (%llu bytes) at offset %llu of %s as uncorrectable\n",
+               base::format_size(range.size).c_str(), static_cast<unsigned long long>(range.size),
+               static_cast<unsigned long long>(range.offset), store.c_str());
 }
 
 absl::Status too_long(const Range& range, uint64_t store, std::optional<uint64_t> input) {

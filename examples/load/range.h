@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "examples/base/command_line.h"
@@ -27,6 +28,11 @@ void add_options(base::CommandLine& command, Range& range, const char* offset_he
 // Whether a store of so many bytes, in blocks of `block_size`, has the range, which begins with a
 // block.
 absl::Status check_range(const Range& range, uint64_t store, uint32_t block_size);
+
+// check_range() for a command without a default range, which takes whole blocks.
+absl::Status check_blocks(const Range& range, uint64_t store, uint32_t block_size);
+// "marked 4KiB (4096 bytes) at offset 65536 of namespace 1 as uncorrectable" on stderr.
+void report_marked(const Range& range, const std::string& store);
 
 // The error of an input that is longer than the range that check_range() has found; `input`: its
 // bytes, where they are known.

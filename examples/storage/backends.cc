@@ -173,7 +173,11 @@ absl::StatusOr<std::shared_ptr<Volume>> open(std::string_view text, const OpenOp
   Spec spec;
   const absl::StatusOr<const Backend*> backend = parse(text, options, spec);
   if (!backend.ok()) return backend.status();
-  return (*backend)->open(spec);
+  auto volume = (*backend)->open(spec);
+  if (volume.ok() && (!(*backend)->way.empty() || spec.find("shared") != nullptr)) {
+    (*volume)->set_shared();
+  }
+  return volume;
 }
 
 }  // namespace mrpool::storage

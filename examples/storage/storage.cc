@@ -45,6 +45,12 @@ std::string_view to_string(Error error) {
       return "not_ready";
     case Error::kInaccessible:
       return "inaccessible";
+    case Error::kMarkedBad:
+      return "marked_bad";
+    case Error::kMarksFull:
+      return "marks_full";
+    case Error::kMarkNotKept:
+      return "mark_not_kept";
     case Error::kInternal:
       return "internal";
   }

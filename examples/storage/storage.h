@@ -28,6 +28,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "examples/storage/bad_blocks.h"
 #include "examples/storage/identity.h"
 #include "examples/storage/late_ranges.h"
 #include "examples/storage/range_gate.h"
@@ -59,6 +60,11 @@ enum class Error : uint8_t {
   // The store is whole, and this daemon has no access to it, where another may: NVMe internal path
   // error; SCSI NOT READY 04/0C.
   kInaccessible,
+  kMarkedBad,  // a host has marked the block: NVMe unrecovered read error; SCSI MEDIUM ERROR 11/00
+  // No more blocks can be marked: NVMe capacity exceeded; SCSI MEDIUM ERROR 32/00.
+  kMarksFull,
+  // A change of the marks cannot be kept: NVMe write fault; SCSI MEDIUM ERROR 32/01.
+  kMarkNotKept,
   kInternal,  // NVMe internal error; SCSI HARDWARE ERROR 44/00
 };
 std::string_view to_string(Error error);
@@ -165,16 +171,25 @@ class Volume {
   LateRanges& late() { return *late_; }
   // Keeps a compare and write of the store atomic: every write passes it.
   RangeGate& gate() { return *gate_; }
-  // The store is the one that `before` opened: what is late there, or in the gate, is so here.
-  // Before any channel.
+  // What hosts have marked as uncorrectable. Who submits requests asks first.
+  BadBlocks& bad_blocks() const { return *bad_blocks_; }
+  // Other processes may write to the store, and would not know of marks: hosts cannot set any.
+  bool shared() const { return shared_; }
+  // Before the volume is served.
+  void set_shared() { shared_ = true; }
+  // The store is the one that `before` opened: what is late there, or in the gate, is so here, and
+  // so are marked blocks. Before any channel.
   void succeed(const Volume& before) {
     late_ = before.late_;
     gate_ = before.gate_;
+    bad_blocks_ = before.bad_blocks_;
   }
 
  private:
+  bool shared_ = false;
   std::shared_ptr<LateRanges> late_ = std::make_shared<LateRanges>();
   std::shared_ptr<RangeGate> gate_ = std::make_shared<RangeGate>();
+  std::shared_ptr<BadBlocks> bad_blocks_ = std::make_shared<BadBlocks>();
 };
 
 class Growth;

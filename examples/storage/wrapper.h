@@ -13,7 +13,9 @@ namespace mrpool::storage {
 
 class VolumeWrapper : public Volume {
  public:
-  explicit VolumeWrapper(std::shared_ptr<Volume> inner) : inner_(std::move(inner)) {}
+  explicit VolumeWrapper(std::shared_ptr<Volume> inner) : inner_(std::move(inner)) {
+    if (inner_->shared()) set_shared();
+  }
   Geometry geometry() const override { return inner_->geometry(); }
   const std::string& spec() const override { return inner_->spec(); }
   const StoreIdentity& identity() const override { return inner_->identity(); }

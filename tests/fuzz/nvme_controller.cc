@@ -65,10 +65,20 @@ class HonestHost {
 class Model {
  public:
   std::array<std::optional<Block>, kBlocks> blocks;
+  std::array<bool, kBlocks> marked{};  // as uncorrectable, for sure
   Model() { blocks.fill(Block{}); }
-  void forget() { blocks.fill(std::nullopt); }
+  void forget() { forget(0, kBlocks); }
+  void unmark(uint64_t first, uint64_t count) {
+    std::fill_n(marked.begin() + ptrdiff_t(first), count, false);
+  }
+  bool readable(uint64_t first, uint64_t count) const {
+    return std::none_of(&marked[first], &marked[first] + count, [](bool each) { return each; });
+  }
   void forget(uint64_t first, uint64_t count) {
-    for (uint64_t i = first; i < kBlocks && i - first < count; ++i) blocks[i].reset();
+    for (uint64_t i = first; i < kBlocks && i - first < count; ++i) {
+      blocks[i].reset();
+      marked[i] = false;
+    }
   }
   static bool holds(uint64_t first, uint64_t count) {
     return first <= kBlocks && count <= kBlocks - first;
@@ -162,6 +172,8 @@ class Attacker {
                                      IoOpcode::kVerify,  IoOpcode::kCopy};
     const uint8_t opcode = input_.take<uint8_t>();
     sqe.opcode = opcode < 0xc0 ? uint8_t(kOpcodes[opcode % std::size(kOpcodes)]) : opcode;
+    // No number of its own, so that the corpus keeps its meaning.
+    if (opcode >> 4 == 0xd) sqe.opcode = uint8_t(IoOpcode::kWriteUncorrectable);
     const uint8_t nsid = input_.take<uint8_t>();
     sqe.nsid = nsid < 0xc0 ? nsid % 4u + 1 : nsid == 0xff ? nvme::kBroadcastNsid : nsid;
     const uint8_t slba = input_.take<uint8_t>();
@@ -380,21 +392,14 @@ class Attacker {
     const bool success = answer.got && ok(answer.status);
     const uint64_t first = sqe.slba(), count = sqe.blocks();
     const auto opcode = IoOpcode(sqe.opcode);
-    if (opcode == IoOpcode::kDatasetManagement) {
-      const uint32_t ranges = (sqe.cdw10 & 0xff) + 1;
-      if ((sqe.cdw11 & 4) == 0 && answer.got) return;
-      if (!success || data.size() < ranges * sizeof(nvme_dsm_range)) return model_.forget();
-      for (uint32_t i = 0; i < ranges; ++i) {
-        const auto range =
-            nvme::read_struct<nvme_dsm_range>(std::span(data).subspan(i * sizeof(nvme_dsm_range)));
-        const uint64_t at = nvme::le(uint64_t(range.slba));
-        const uint64_t n = nvme::le(uint32_t(range.nlb));
-        FUZZ_CHECK(Model::holds(at, n));
-        for (uint64_t b = at; b < at + n; ++b) model_.blocks[b] = Block{};  // DLFEAT: zeroes
-      }
+    if (opcode == IoOpcode::kDatasetManagement) return learn_ranges(sqe, answer, data);
+    if (opcode == IoOpcode::kCopy) return learn_copy(sqe, answer, data);
+    if (opcode == IoOpcode::kWriteUncorrectable && success) {
+      FUZZ_CHECK(Model::holds(first, count));
+      std::fill_n(model_.marked.begin() + ptrdiff_t(first), count, true);
       return;
     }
-    if (opcode == IoOpcode::kCopy) return learn_copy(sqe, answer, data);
+    if (opcode == IoOpcode::kVerify && success) FUZZ_CHECK(model_.readable(first, count));
     if (opcode != IoOpcode::kWrite && opcode != IoOpcode::kRead && opcode != IoOpcode::kCompare &&
         opcode != IoOpcode::kWriteZeroes) {
       return;
@@ -405,6 +410,9 @@ class Attacker {
       if (nvme::code(answer.status) != nvme::Status::kCompareFailure) return;
     }
     FUZZ_CHECK(Model::holds(first, count));
+    const bool changes = opcode == IoOpcode::kWrite || opcode == IoOpcode::kWriteZeroes;
+    if (!changes) FUZZ_CHECK(model_.readable(first, count));
+    if (changes) model_.unmark(first, count);
     if (opcode == IoOpcode::kWriteZeroes) {
       for (uint64_t b = first; b < first + count; ++b) model_.blocks[b] = Block{};
       return;
@@ -465,6 +473,24 @@ class Attacker {
     learn(queue, sqe, answer, where, gather(queue, where, {}));
   }
 
+  // A Dataset Management has deallocated its ranges, or failed somewhere.
+  void learn_ranges(const Sqe& sqe, const HostQueue::Answer& answer,
+                    const std::vector<std::byte>& data) {
+    const uint32_t ranges = (sqe.cdw10 & 0xff) + 1;
+    if ((sqe.cdw11 & 4) == 0 && answer.got) return;
+    const bool success = answer.got && ok(answer.status);
+    if (!success || data.size() < ranges * sizeof(nvme_dsm_range)) return model_.forget();
+    for (uint32_t i = 0; i < ranges; ++i) {
+      const auto range =
+          nvme::read_struct<nvme_dsm_range>(std::span(data).subspan(i * sizeof(nvme_dsm_range)));
+      const uint64_t at = nvme::le(uint64_t(range.slba));
+      const uint64_t n = nvme::le(uint32_t(range.nlb));
+      FUZZ_CHECK(Model::holds(at, n));
+      model_.unmark(at, n);
+      for (uint64_t b = at; b < at + n; ++b) model_.blocks[b] = Block{};  // DLFEAT: zeroes
+    }
+  }
+
   // A Copy has copied what was there, range by range, or failed somewhere.
   void learn_copy(const Sqe& sqe, const HostQueue::Answer& answer,
                   const std::vector<std::byte>& data) {
@@ -478,6 +504,8 @@ class Attacker {
       const uint64_t from = nvme::le(uint64_t(range.slba));
       const uint64_t count = uint64_t(nvme::le(uint16_t(range.nlb))) + 1;
       FUZZ_CHECK(Model::holds(from, count) && Model::holds(to, count));
+      FUZZ_CHECK(model_.readable(from, count));
+      model_.unmark(to, count);
       for (uint64_t b = 0; b < count; ++b) model_.blocks[to + b] = model_.blocks[from + b];
       to += count;
     }

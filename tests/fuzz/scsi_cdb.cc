@@ -5,7 +5,8 @@
 // a plan is on the medium and within the announced limits. A read returns what was written before.
 // Under a reservation, only a registrant that may write changes blocks. Reservations survive saving
 // and loading. An EXTENDED COPY does what reading all of a segment and writing it would do, segment
-// by segment until the one that its sense data names.
+// by segment until the one that its sense data names. What reads blocks that WRITE LONG has marked
+// fails at the first of them, until it is written.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -41,6 +42,7 @@ class Run {
     facts_.read_only = (mode & 1) != 0;
     facts_.thin = (mode & 2) == 0;
     facts_.volatile_cache = (mode & 4) != 0;
+    facts_.marks = (mode & 16) != 0;
     // Without a place to keep reservations APTPL is not offered.
     SaveReservations save;
     if ((mode & 8) == 0) {
@@ -133,11 +135,13 @@ class Run {
     }
     return cdb;
   }
-  // Those of copies have numbers of their own, so that the corpus keeps its meaning.
+  // Those of copies and marks have numbers of their own, so that the corpus keeps its meaning.
   static const Operation& choose(uint8_t number) {
     constexpr uint8_t kCopies = 0xe0;
     const auto of_copies = [](const Operation& operation) {
-      return operation.command >= Command::kExtendedCopy;
+      return operation.command >= Command::kExtendedCopy ||
+             operation.command == Command::kWriteLong10 ||
+             operation.command == Command::kWriteLong16;
     };
     std::vector<const Operation*> rows;
     for (const Operation& operation : operations()) {
@@ -173,6 +177,11 @@ class Run {
       case Command::kCompareAndWrite:
         cdb[9] = lba;
         cdb[13] = count;
+        return;
+      case Command::kWriteLong10:
+      case Command::kWriteLong16:
+        cdb[1] = uint8_t((cdb[1] & 0x1f) | 0x40);
+        cdb[operation.length == 10 ? 5 : 9] = lba;
         return;
       default:
         break;
@@ -241,7 +250,8 @@ class Run {
     for (; !run.done() && !wrong; ++segment) wrong = copy_segment(nexus, run);
     if (wrong) {
       FUZZ_CHECK(wrong->key == SenseKey::kCopyAborted && wrong->segment == segment - 1);
-      FUZZ_CHECK(!wrong->information);  // nothing of that segment was written
+      // Only a marked block fails when something of that segment was written already.
+      FUZZ_CHECK(!wrong->information || wrong->forwarded.by == Forwarded::By::kSource);
       check_answer(Status::kCheckCondition, *wrong, cdb);
     } else {
       FUZZ_CHECK(segment == run.list().segments.size());
@@ -274,11 +284,23 @@ class Run {
         if (!execution.start(store_, plan, {&vector, 1})) {
           for (int i = 0; i < 10'000 && execution.calls == 0; ++i) reactor_.step();
         }
-        FUZZ_CHECK(execution.status() == Status::kGood);
+        if (execution.status() != Status::kGood) {
+          const Range part = run.blocks(side);
+          FUZZ_CHECK(side == CopySide::kSource);
+          FUZZ_CHECK(is_marked_error(execution.sense(), part.lba, part.blocks));
+          return run.refused(side, check(execution.sense()));
+        }
+      }
+      const Range read = run.blocks(CopySide::kSource),
+                  written = run.blocks(CopySide::kDestination);
+      FUZZ_CHECK(!first_marked(read.lba, read.blocks));
+      unmark(written.lba, written.blocks);
+      for (uint64_t i = 0; i < written.blocks; ++i) {
+        std::memcpy(blocks_[written.lba + i].data(), &buffer[i * kBlock], kBlock);
       }
       run.moved();
     }
-    blocks_ = expected;
+    FUZZ_CHECK(blocks_ == expected);
     FUZZ_CHECK(std::memcmp(volume_->memory().data(), blocks_.data(), sizeof(blocks_)) == 0);
     return std::nullopt;
   }
@@ -330,6 +352,7 @@ class Run {
     switch (plan.kind) {
       case Kind::kRead:
       case Kind::kZero:
+      case Kind::kMark:
         FUZZ_CHECK(plan.data_out == 0);
         break;
       case Kind::kVerify:
@@ -382,9 +405,35 @@ class Run {
     }
   }
 
+  std::optional<uint64_t> first_marked(uint64_t lba, uint64_t blocks) const {
+    const auto first = marked_.begin() + ptrdiff_t(lba), last = first + ptrdiff_t(blocks);
+    const auto at = std::find(first, last, true);
+    if (at == last) return std::nullopt;
+    return uint64_t(at - marked_.begin());
+  }
+  bool is_marked_error(const Sense& sense, uint64_t lba, uint64_t blocks) const {
+    const auto first = first_marked(lba, blocks);
+    return first && sense.same_code(kReadError) && sense.information == first;
+  }
+  void unmark(uint64_t lba, uint64_t blocks) {
+    std::fill_n(marked_.begin() + ptrdiff_t(lba), blocks, false);
+  }
+
   void learn(const Plan& plan, std::span<const Range> ranges, const std::vector<uint8_t>& data,
              const Execution& execution) {
     const bool good = execution.status() == Status::kGood;
+    const bool reads = plan.kind == Kind::kRead || plan.kind == Kind::kVerify ||
+                       plan.kind == Kind::kCompareAndWrite;
+    if (reads && first_marked(plan.lba, plan.blocks)) {
+      // In a verification the first difference may come before it.
+      const bool differs = plan.kind != Kind::kRead && execution.sense().same_code(kMiscompare);
+      FUZZ_CHECK(differs || is_marked_error(execution.sense(), plan.lba, plan.blocks));
+      return;
+    }
+    if (!reads && plan.kind != Kind::kFlush && plan.kind != Kind::kUnmap && good) {
+      unmark(plan.lba, plan.blocks);
+    }
+    if (plan.kind == Kind::kMark) marked_[plan.lba] = true;
     const auto equal = [&] {
       for (uint64_t i = 0; i < plan.blocks; ++i) {
         if (!std::ranges::equal(blocks_[plan.lba + i],
@@ -424,6 +473,7 @@ class Run {
       case Kind::kUnmap:
         FUZZ_CHECK(good);
         for (const Range& range : ranges) {
+          unmark(range.lba, range.blocks);
           for (uint64_t i = 0; i < range.blocks; ++i) blocks_[range.lba + i] = Block{};  // LBPRZ
         }
         return;
@@ -445,7 +495,7 @@ class Run {
   std::unique_ptr<storage::Channel> channel_ = *volume_->open_channel(reactor_);
   storage::RangeGate gate_;
   storage::LateRanges late_;
-  iser_target::Store store_{*channel_, kBlock, late_, gate_, 0, reactor_};
+  iser_target::Store store_{*channel_, kBlock, late_, gate_, 0, reactor_, *volume_};
   UnitFacts facts_{.block_size = kBlock,
                    .blocks = kBlocks,
                    .max_transfer_blocks = kMaxTransferBlocks,
@@ -458,6 +508,7 @@ class Run {
   Nexus* const nexuses_[2] = {&alice_, &bob_};
   std::unique_ptr<LogicalUnit> unit_;
   std::array<Block, kBlocks> blocks_;
+  std::array<bool, kBlocks> marked_{};
 };
 
 }  // namespace

@@ -215,6 +215,39 @@ class TargetTest(unittest.TestCase):
             self.assertEqual(run.returncode, 1, run.stderr.decode())
             self.assertIn("Bad file descriptor", run.stderr.decode())
 
+    def check_marked_blocks(self, why):
+        """Marks outlive the daemon, and a write removes them; `why` is what a read is told."""
+        state = self.folder / "state"
+        state.mkdir()
+        served = [*self.storage[:1], f"file:{self.file('disk', 1 << 20)},bs=4096", "--state-dir", state]
+        target = self.target(*served)
+        region = ["--offset", "64KiB", "--size", "8KiB"]
+        for wrong, word in (([], "--size is missing"), (["--size", "5000"], "--size 5000"),
+                            (["--offset", "1MiB", "--size", "4KiB"], "--offset 1048576")):
+            _, err = self.run_host("write-uncorrectable", target, *self.name, *wrong, expect=2)
+            self.assertIn(word, err)
+        _, err = self.run_host("write-uncorrectable", target, *self.name, *region)
+        self.assertIn("marked 8KiB (8192 bytes) at offset 65536", err)
+        target.kill()
+        target = self.target(*served)
+        _, err = self.run_host("read", target, *self.name, "--offset", "68KiB", expect=1)
+        self.assertIn(why, err)
+        self.run_host("read", target, *self.name, "--size", "64KiB")
+        self.run_host("write", target, *self.name, *region, data=b"x" * 8192)
+        out, _ = self.run_host("read", target, *self.name, *region)
+        self.assertEqual(out, b"x" * 8192)
+        self.assertEqual(list(state.glob("bad-*")), [])
+        self._end(target)
+        # What is unreadable is not ignored.
+        target = self.target(*served)
+        self.run_host("write-uncorrectable", target, *self.name, *region)
+        self._end(target)
+        kept, = state.glob("bad-*")
+        kept.write_text("nonsense\n")
+        program, *names = self.target_class.program
+        said = self.refused(program, *names, "--listen", "uiwarp://127.0.0.1:0", *served, expect=1)
+        self.assertIn(f"{kept}: the kept marks", said)
+
     def check_state_directory_keeps_uuids(self, place, shown):
         """A store keeps the UUID that it was given first; `shown` is what a host sees of it."""
         state = self.folder / "state"

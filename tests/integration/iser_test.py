@@ -175,6 +175,9 @@ class Errors(IserTargetTest):
 
 
 class Copy(IserTargetTest):
+    def test_marked_blocks(self):
+        self.check_marked_blocks("3/11/00")
+
     def test_what_is_written_comes_back_and_outlives_the_target(self):
         disk = self.file("disk", 8 << 20)
         content = os.urandom(8 << 20)

@@ -178,6 +178,9 @@ class Copy(TargetTest):
                          hashlib.sha256(image).hexdigest())
         return target
 
+    def test_marked_blocks(self):
+        self.check_marked_blocks("unrecovered_read_error")
+
     def test_ram_round_trip(self):
         self.round_trip("ram:16MiB")
 

@@ -127,6 +127,7 @@ void add_ls(base::CommandLine& program);
 void add_inq(base::CommandLine& program);
 void add_read(base::CommandLine& program);
 void add_write(base::CommandLine& program);
+void add_write_uncorrectable(base::CommandLine& program);
 void add_perf(base::CommandLine& program);
 int fail(const absl::Status& status);
 

@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
   mrpool::base::CommandLine program(mrpool::iser::kProgram,
                                     "An iSCSI initiator over RDMA (RFC 7145), in userspace.");
   for (const auto add : {&mrpool::iser::add_ls, &mrpool::iser::add_inq, &mrpool::iser::add_read,
-                         &mrpool::iser::add_write, &mrpool::iser::add_perf}) {
+                         &mrpool::iser::add_write, &mrpool::iser::add_write_uncorrectable,
+                         &mrpool::iser::add_perf}) {
     add(program);
   }
   program.notes(mrpool::base::kExitStatuses);

@@ -23,6 +23,7 @@ bool writes(Plan::Kind kind) {
     case Plan::Kind::kCompareAndWrite:
     case Plan::Kind::kWriteSame:
     case Plan::Kind::kZero:
+    case Plan::Kind::kMark:
       return true;
     default:
       return false;  // blocks of a running UNMAP have no defined content
@@ -51,6 +52,12 @@ Sense sense_of(storage::Error error) {
       return scsi::kNotReady;
     case storage::Error::kInaccessible:
       return scsi::kPortUnavailable;
+    case storage::Error::kMarkedBad:
+      return scsi::kReadError;
+    case storage::Error::kMarksFull:
+      return scsi::kNoDefectSpare;
+    case storage::Error::kMarkNotKept:
+      return scsi::kDefectListUpdateFailure;
     case storage::Error::kInternal:
       return scsi::kInternalFailure;
   }
@@ -66,6 +73,8 @@ void Execution::admitted() {
 
 void Execution::stored() {
   submitted_ = false;
+  if (clears_marks_ && !change_marks()) [[unlikely]]
+    return;
   advance();
   if (given_up_) step_ = Step::kEnd;
   if (run()) done_(*this);
@@ -93,7 +102,7 @@ bool Execution::start(Store& store, const Plan& plan, std::span<const iovec> dat
   sense_ = scsi::kNoSense;
   done_bytes_ = 0;
   range_ = 0;
-  entered_ = gated_ = submitted_ = given_up_ = is_late_ = false;
+  entered_ = gated_ = submitted_ = given_up_ = is_late_ = clears_marks_ = false;
   prepare();
   return enter();
 }
@@ -159,6 +168,9 @@ void Execution::prepare() {
     case Plan::Kind::kUnmap:
       step_ = Step::kRanges;
       break;
+    case Plan::Kind::kMark:
+      step_ = Step::kMark;
+      break;
     default:
       step_ = Step::kIo;
       break;
@@ -210,6 +222,9 @@ bool Execution::run() {
                           range.blocks * store_->block_size, {});
         break;
       }
+      case Step::kMark:  // a write, for who looks at the request meanwhile
+        finished = submit(storage::Op::kWriteZeroes, offset, length, {});
+        break;
       case Step::kEnd:
         finish();
         return true;
@@ -238,12 +253,49 @@ bool Execution::hand_over() {
       !store_->late.pass(behind_, io_.offset, io_.length, store_->reactor)) {
     return false;
   }
+  if (step_ == Step::kMark || store_->volume.bad_blocks().any()) [[unlikely]]
+    return hand_over_marked();
   submitted_ = !store_->channel.submit(io_);
   return !submitted_;
 }
 
+bool Execution::hand_over_marked() {
+  if (step_ == Step::kMark) return change_marks();
+  const auto marked = io_.op == storage::Op::kFlush
+                          ? std::nullopt
+                          : store_->volume.bad_blocks().first_in(io_.offset, io_.length);
+  if (marked && io_.op == storage::Op::kRead) {
+    bad_at_ = *marked;
+    io_.error = storage::Error::kMarkedBad;
+    return true;
+  }
+  clears_marks_ = marked.has_value();
+  submitted_ = !store_->channel.submit(io_);
+  return !submitted_ && (!clears_marks_ || change_marks());
+}
+
+bool Execution::change_marks() {
+  clears_marks_ = false;
+  const bool sets = step_ == Step::kMark;
+  if (!sets && io_.error != storage::Error::kNone) return true;
+  auto change = [&volume = store_->volume, offset = io_.offset, length = io_.length, sets] {
+    storage::BadBlocks& marks = volume.bad_blocks();
+    return sets ? marks.mark(offset, length, volume.geometry()) : marks.clear(offset, length);
+  };
+  if (!store_->volume.bad_blocks().kept()) {
+    io_.error = change();
+    return true;
+  }
+  submitted_ = true;  // until stored()
+  store_->change_marks(std::move(change), [this](storage::Error error) {
+    io_.error = error;
+    stored();
+  });
+  return false;
+}
+
 void Execution::advance() {
-  if (io_.error != storage::Error::kNone) return fail(sense_of(io_.error));
+  if (io_.error != storage::Error::kNone) return fail(sense_of_request());
   const uint64_t length = plan_.blocks * store_->block_size;
   switch (step_) {
     case Step::kIo:
@@ -265,10 +317,17 @@ void Execution::advance() {
       if (++range_ == ranges_.size()) step_ = Step::kEnd;
       break;
     case Step::kWriteHalf:
+    case Step::kMark:
     case Step::kEnd:
       step_ = Step::kEnd;
       break;
   }
+}
+
+Sense Execution::sense_of_request() const {
+  Sense sense = sense_of(io_.error);
+  if (io_.error == storage::Error::kMarkedBad) sense.information = bad_at_ / store_->block_size;
+  return sense;
 }
 
 void Execution::fail(const Sense& sense) {

@@ -53,7 +53,16 @@ class Execution {
   const scsi::Sense& sense() const { return sense_; }
 
  private:
-  enum class Step : uint8_t { kIo, kReadBack, kCompare, kWriteHalf, kPattern, kRanges, kEnd };
+  enum class Step : uint8_t {
+    kIo,
+    kReadBack,
+    kCompare,
+    kWriteHalf,
+    kPattern,
+    kRanges,
+    kMark,
+    kEnd
+  };
 
   void admitted();
   void stored();
@@ -63,6 +72,11 @@ class Execution {
   bool enter();
   // Submits the request to the store; true: it has completed.
   bool hand_over();
+  // Of a store with marked blocks, and for kMark. True: the request has completed.
+  bool hand_over_marked();
+  // Sets marks, or removes those of the blocks that were written. True: done.
+  bool change_marks();
+  scsi::Sense sense_of_request() const;
   void leave_gate();
   // Runs until the end (true) or until it must wait for storage (false).
   bool run();
@@ -93,8 +107,10 @@ class Execution {
   bool gated_ = false;      // is in the gate, or waits for it
   bool submitted_ = false;  // the store has io_
   bool given_up_ = false;
-  bool is_late_ = false;     // late_ is in use
-  uint64_t done_bytes_ = 0;  // of the step that works in chunks
+  bool is_late_ = false;       // late_ is in use
+  bool clears_marks_ = false;  // io_ began at marked blocks
+  uint64_t bad_at_ = 0;        // the marked byte that a read met
+  uint64_t done_bytes_ = 0;    // of the step that works in chunks
   size_t range_ = 0;
   std::array<iovec, kMaxBuffers> slice_{};
   iovec scratch_vector_{};

@@ -101,6 +101,11 @@ absl::StatusOr<std::unique_ptr<Site>> Site::create(const Config& config,
     if (!state.ok()) return state.status();
     site->state_ = *std::move(state);
     site->state_thread_ = std::make_unique<base::JobThread>(base::JobThread::AtEnd::kRunJobs);
+    for (const auto& worker : site->workers_) {
+      worker->aside = [thread = site->state_thread_.get()](std::function<void()> job) {
+        thread->run(std::move(job));
+      };
+    }
   }
   if (absl::Status status = site->apply(config); !status.ok()) return status;
   return site;
@@ -148,6 +153,10 @@ absl::StatusOr<std::vector<Site::Opened>> Site::open_stores(Next& next, storage:
   }
   const auto volumes = storage::open_stores(wanted, served(), environment_.open_volume, growth);
   if (!volumes.ok()) return volumes.status();
+  if (absl::Status status = storage::keep_bad_blocks(config.engine.state_dir, *volumes);
+      !status.ok()) {
+    return status;
+  }
   const std::vector<storage::Uuid> uuids = derive_uuids(config, *volumes);
   size_t at = volumes->size() - config.stores.size();
   for (const engine::NamedStore& store : config.stores) {

@@ -16,7 +16,11 @@ struct OpenStore {
               unit->volume->late(),
               unit->volume->gate(),
               from.index(),
-              from.reactor()} {}
+              from.reactor(),
+              *unit->volume,
+              [&from](auto change, auto done) {
+                from.change_marks(std::move(change), std::move(done));
+              }} {}
   // It is not checked again, so report its trouble now.
   ~OpenStore() {
     if (worker.trouble != nullptr) worker.trouble(*unit->volume, channel->take_trouble());
@@ -37,6 +41,13 @@ SiteWorker::~SiteWorker() = default;
 void SiteWorker::run(std::function<void()> call) {
   if (reactor_.in_thread()) return call();
   post(std::move(call));
+}
+
+void SiteWorker::change_marks(std::function<storage::Error()> change,
+                              std::function<void(storage::Error)> done) {
+  aside([this, change = std::move(change), done = std::move(done)] {
+    post([done, error = change()] { done(error); });
+  });
 }
 
 void SiteWorker::visit_stores(

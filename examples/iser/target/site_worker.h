@@ -42,9 +42,15 @@ class SiteWorker {
   absl::StatusOr<std::shared_ptr<Store>> store(const std::shared_ptr<Unit>& unit);
   void visit_stores(const std::function<void(const storage::Volume&, storage::Channel&)>& each);
 
+  // Store::change_marks.
+  void change_marks(std::function<storage::Error()> change,
+                    std::function<void(storage::Error)> done);
+
   engine::Throttles& throttles() { return throttles_; }
 
   Counters counters;
+  // Runs a job where it may wait for a disk; by default here. Set it before there are connections.
+  std::function<void(std::function<void()> job)> aside = [](const auto& job) { job(); };
   // Receives the trouble of a store that is being closed, on the worker's thread. Set it before
   // there are connections.
   std::function<void(const storage::Volume&, const storage::Trouble&)> trouble;

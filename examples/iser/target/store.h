@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
+#include "examples/storage/bad_blocks.h"
 #include "examples/storage/range_gate.h"
 #include "examples/storage/storage.h"
 #include "mrpool/reactor.h"
@@ -19,6 +21,12 @@ struct Store {
   storage::RangeGate& gate;
   uint32_t lane;  // the worker's number
   Reactor& reactor;
+  storage::Volume& volume;
+  // Runs `change` where it may wait for the disk, then `done` with its result on the worker. For
+  // marks that are kept.
+  using ChangeMarks = std::function<void(std::function<storage::Error()> change,
+                                         std::function<void(storage::Error)> done)>;
+  ChangeMarks change_marks{};
 };
 
 }  // namespace mrpool::iser_target

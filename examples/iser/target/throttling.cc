@@ -27,6 +27,7 @@ engine::IoCost cost_of(const Task& task) {
     case Kind::kWriteAndVerify:
     case Kind::kWriteSame:  // one block: it may turn out to write zeroes
     case Kind::kZero:
+    case Kind::kMark:
       return {.commands = 1, .read = 0, .written = task.transfer};
     case Kind::kParameters:  // ranges of UNMAP are among the parameters
       return {.commands = task.pdu.cdb[0] == kUnmap ? 1u : 0u, .read = 0, .written = 0};

@@ -52,6 +52,7 @@ absl::StatusOr<std::shared_ptr<Unit>> make_unit(std::shared_ptr<storage::Volume>
                         .read_only = geometry.read_only,
                         .volatile_cache = geometry.volatile_cache,
                         .thin = geometry.deallocate,
+                        .marks = !volume->shared(),
                         .max_transfer_blocks = kMaxTransfer / geometry.block_size,
                         .serial = names.serial,
                         .naa = names.naa,

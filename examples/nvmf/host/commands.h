@@ -16,6 +16,7 @@ void add_discover(base::CommandLine& program);
 void add_identify(base::CommandLine& program);
 void add_read(base::CommandLine& program);
 void add_write(base::CommandLine& program);
+void add_write_uncorrectable(base::CommandLine& program);
 void add_perf(base::CommandLine& program);
 
 // Prints "mrpool-nvmf: MESSAGE" and picks the exit status that goes with it.

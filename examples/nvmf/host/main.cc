@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   add_identify(program);
   add_read(program);
   add_write(program);
+  add_write_uncorrectable(program);
   add_perf(program);
   return program.run(argc, argv);
 }

@@ -11,6 +11,7 @@
 
 #include "examples/nvmf/target/controller.h"
 #include "examples/nvmf/target/reservations.h"
+#include "examples/storage/storage.h"
 
 namespace mrpool::nvmf_target {
 
@@ -49,6 +50,8 @@ class Aside {
   // Also notifies the hosts of the namespace.
   virtual void protect(const CommandRef& from, std::shared_ptr<Controller> controller,
                        uint32_t nsid, bool on) = 0;
+  // Answers with Queue::marks_changed(); the command is one of the storage meanwhile.
+  virtual void change_marks(const CommandRef& from, std::function<storage::Error()> change) = 0;
   virtual void run_aside(const CommandRef& from, std::function<nvme::Status()> job) = 0;
 
  protected:

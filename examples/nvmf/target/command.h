@@ -121,6 +121,7 @@ struct Command : engine::Exchange {
   bool can_gather = false;     // the namespace's memory is registered
   bool holding = false;        // has a kHold of the storage, to be released
   bool gated = false;          // is in the gate of the store, or waits for it
+  bool clears_marks = false;   // the request began at marked blocks (queue_marks.cc)
   bool compared = false;       // a fused Write: the stored data is what the Compare has
   uint8_t passed = 0;          // how many of the limits that concern it (queue_limits.cc)
   Command* partner = nullptr;  // the other command of a fused operation, until it is answered

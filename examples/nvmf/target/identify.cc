@@ -117,7 +117,7 @@ AdminReply Controller::identify(const AdminRequest& request) {
     case NVME_IDENTIFY_CNS_CSI_CTRL: {
       if (command_set != NVME_CSI_NVM) return refuse(Status::kInvalidField);
       nvme_id_ctrl_nvm id{};
-      id.vsl = kMdts;  // of Verify
+      id.vsl = kMdts;  // of Verify; WUSL 0: Write Uncorrectable of any length
       id.dmrl = 255;   // ranges of one Dataset Management; 0 would mean no limit
       return page_of(id);
     }
@@ -158,9 +158,10 @@ std::vector<std::byte> Controller::identify_controller() const {
   id.cqes = 4 | 4 << 4;
   id.nn = le(kMaxNamespaces);
   id.mnan = le(kMaxNamespaces);
-  id.oncs = le(uint16_t(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
-                        NVME_CTRL_ONCS_SAVE_FEATURES | NVME_CTRL_ONCS_RESERVATIONS |
-                        NVME_CTRL_ONCS_VERIFY | NVME_CTRL_ONCS_COPY));
+  const uint16_t marks = table->offers_marks() ? NVME_CTRL_ONCS_WRITE_UNCORRECTABLE : 0;
+  id.oncs = le(uint16_t(marks | NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM |
+                        NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_SAVE_FEATURES |
+                        NVME_CTRL_ONCS_RESERVATIONS | NVME_CTRL_ONCS_VERIFY | NVME_CTRL_ONCS_COPY));
   id.ocfs = le(uint16_t{1});  // format 0
   // Compare and Write, atomic to readers within a block: ACWU stays 0.
   id.fuses = 1;

@@ -52,6 +52,12 @@ Status plan_zeroes(const Sqe& sqe, const DataBuffers&, IoPlan& plan) {
   return to_bytes(plan.ns->volume->geometry(), sqe.slba(), sqe.blocks(), plan);
 }
 
+// WUSL is 0: as many blocks as the command can name.
+Status plan_mark(const Sqe& sqe, const DataBuffers&, IoPlan& plan) {
+  if (plan.ns->volume->shared()) return with_dnr(Status::kInvalidOpcode);
+  return to_bytes(plan.ns->volume->geometry(), sqe.slba(), sqe.blocks(), plan);
+}
+
 Status plan_dataset(const Sqe& sqe, const DataBuffers& data, IoPlan& plan) {
   constexpr uint32_t kDeallocateAttribute = 1u << 2;
   constexpr uint32_t kMaxRanges = 256;
@@ -102,6 +108,8 @@ constexpr IoCommand kCommands[] = {
     {IoOpcode::kWriteZeroes, IoKind::kSimple, Op::kWriteZeroes, true, Access::kWrite, plan_zeroes},
     {IoOpcode::kDatasetManagement, IoKind::kRanges, Op::kDeallocate, true, Access::kWrite,
      plan_dataset},
+    {IoOpcode::kWriteUncorrectable, IoKind::kMark, Op::kWriteZeroes, true, Access::kWrite,
+     plan_mark},
     {IoOpcode::kVerify, IoKind::kVerify, Op::kRead, false, Access::kRead, plan_verify},
     {IoOpcode::kCopy, IoKind::kCopy, Op::kRead, true, Access::kWrite, plan_copy},
     {IoOpcode::kReservationRegister, IoKind::kReserve, Op::kFlush, false, Access::kFree,
@@ -116,6 +124,10 @@ constexpr IoCommand kCommands[] = {
 }  // namespace
 
 std::span<const IoCommand> io_commands() { return kCommands; }
+
+bool changes_blocks(Op op) {
+  return op == Op::kWrite || op == Op::kWriteZeroes || op == Op::kDeallocate;
+}
 
 Status check_flags(const Sqe& sqe, bool io_queue) {
   if ((sqe.flags & nvme::kPsdtMask) != nvme::kPsdtSgl) return with_dnr(Status::kInvalidField);
@@ -214,6 +226,12 @@ Status to_status(storage::Error error) {
       return Status::kNamespaceNotReady;
     case storage::Error::kInaccessible:
       return Status::kInternalPathError;
+    case storage::Error::kMarkedBad:
+      return with_dnr(Status::kUnrecoveredRead);
+    case storage::Error::kMarksFull:
+      return with_dnr(Status::kCapacityExceeded);
+    case storage::Error::kMarkNotKept:
+      return Status::kWriteFault;
     case storage::Error::kInternal:
       return Status::kInternal;
   }

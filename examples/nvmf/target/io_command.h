@@ -21,6 +21,7 @@ enum class IoKind : uint8_t {
   kCompare,  // host → here, compared with storage
   kVerify,   // storage → here, and no further
   kSimple,   // no data: flush, write zeroes
+  kMark,     // no data: Write Uncorrectable
   kFormat,   // no data: of the admin queue
   kRanges,   // host → here: ranges to deallocate, one after the other
   kCopy,     // host → here: ranges, each storage → here → storage
@@ -57,6 +58,9 @@ std::span<const IoCommand> io_commands();
 // kSuccess and a plan, or the status to answer. `data` is the result of parse_sgl.
 [[nodiscard]] nvme::Status plan_io(const nvme::Sqe& sqe, const DataBuffers& data,
                                    const NamespaceTable& table, IoPlan& plan);
+
+// Whether the store's blocks are others afterwards.
+bool changes_blocks(storage::Op op);
 
 // Checks a range of Dataset Management and converts it to bytes.
 [[nodiscard]] nvme::Status plan_range(const nvme_dsm_range& range,

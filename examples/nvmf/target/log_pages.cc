@@ -153,7 +153,9 @@ Status Controller::effects_log(const AdminRequest&, std::vector<std::byte>& page
   for (const auto& [opcode, more] : admin_effects()) {
     effects.acs[size_t(opcode)] = le(kSupported | more);
   }
+  const bool marks = namespaces()->offers_marks();
   for (const IoCommand& command : io_commands()) {
+    if (command.opcode == nvme::IoOpcode::kWriteUncorrectable && !marks) continue;
     effects.iocs[size_t(command.opcode)] =
         le(kSupported | (command.changes_content ? kChangesContent : 0));
   }

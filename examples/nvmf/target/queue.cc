@@ -602,6 +602,7 @@ void Queue::finish(Command& command) {
   command.copied = 0;
   command.read_back = 0;
   command.data_at = 0;
+  command.clears_marks = false;
   command.compared = false;
   command.purpose = Purpose::kIo;
   free_.push_back(&command);

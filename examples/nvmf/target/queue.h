@@ -99,6 +99,8 @@ class Queue final : public engine::Session {
 
   // What was given to Aside is done.
   void answered_aside(uint32_t slot, uint32_t serial, nvme::Status status);
+  // The marks of a store were changed for a command (Aside::change_marks).
+  void marks_changed(uint32_t slot, uint32_t serial, storage::Error error);
   // The host's commands for the namespace end: a Preempt and Abort. They hold the fence until then.
   void fence(uint32_t nsid, const std::shared_ptr<Fence>& fence);
 
@@ -185,6 +187,9 @@ class Queue final : public engine::Session {
   void submit(Command& command);
   bool hand_over(Command& command);
   bool passes_late(Command& command);
+  // Marked blocks: queue_marks.cc.
+  bool hand_over_marked(Command& command);
+  bool change_marks(Command& command);
   bool enter_gate(Command& command, bool exclusive);
   void leave_gate(Command& command);
   void stored(Command& command);

@@ -179,6 +179,7 @@ void Queue::start_io(Command& command) {
     case IoKind::kReport:
       return report_reservations(command);
     case IoKind::kSimple:
+    case IoKind::kMark:
       return store(command);
     case IoKind::kFormat:  // of the admin queue
       return;
@@ -375,6 +376,8 @@ void Queue::submit(Command& command) {
 }
 
 void Queue::stored(Command& command) {
+  if (command.clears_marks && !change_marks(command)) [[unlikely]]
+    return;
   context_.staging.leave_store(command.staging);
   const storage::Error error = command.io.error;
   if (command.io.op == storage::Op::kHold && error == storage::Error::kNone) hold(command);
@@ -417,6 +420,8 @@ void Queue::stored(Command& command) {
       return;
     case IoKind::kFormat:
       return format_next(command);
+    case IoKind::kMark:
+      return respond(command, Status::kSuccess);
     case IoKind::kSimple:
       if (plan.ns == nullptr) return next_flush(command);
       return respond(command, Status::kSuccess);

@@ -18,6 +18,7 @@ engine::IoCost cost_of(const IoPlan& plan) {
     case IoKind::kWrite:
       return {.commands = 1, .read = 0, .written = plan.length};
     case IoKind::kRanges:
+    case IoKind::kMark:
       return {.commands = 1, .read = 0, .written = 0};
     case IoKind::kSimple:
       return {.commands = plan.op == storage::Op::kFlush ? 0u : 1u, .read = 0, .written = 0};

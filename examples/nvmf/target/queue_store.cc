@@ -8,15 +8,6 @@ namespace mrpool::nvmf_target {
 
 using nvme::Status;
 
-namespace {
-
-bool changes_blocks(storage::Op op) {
-  return op == storage::Op::kWrite || op == storage::Op::kWriteZeroes ||
-         op == storage::Op::kDeallocate;
-}
-
-}  // namespace
-
 // Submits the request to the storage, unless a late request or a Compare and Write uses its blocks.
 // True: it has completed.
 bool Queue::hand_over(Command& command) {
@@ -27,7 +18,12 @@ bool Queue::hand_over(Command& command) {
   }
   command.stage = Stage::kStorage;
   context_.staging.enter_store(command.staging);
-  if (!command.channel->channel->submit(command.io)) return false;
+  if (command.plan.kind == IoKind::kMark || command.channel->volume->bad_blocks().any())
+      [[unlikely]] {
+    if (!hand_over_marked(command)) return false;
+  } else if (!command.channel->channel->submit(command.io)) {
+    return false;
+  }
   if (command.gated && command.partner == nullptr) leave_gate(command);
   return true;
 }

@@ -177,6 +177,10 @@ absl::Status Service::open(Change& change) {
   }
   if (absl::Status status = check_distinct(change.served_); !status.ok()) return status;
   if (absl::Status status = add_kept_state(change.served_); !status.ok()) return status;
+  if (absl::Status status = storage::keep_bad_blocks(options_.engine.state_dir, *opened);
+      !status.ok()) {
+    return status;
+  }
   return storage::keep(change.growth_, state_.get());
 }
 

@@ -121,6 +121,7 @@ class Service final : public engine::Protocol,
   void reserve(ReservationJob job) override;
   void protect(const CommandRef& from, std::shared_ptr<Controller> controller, uint32_t nsid,
                bool on) override;
+  void change_marks(const CommandRef& from, std::function<storage::Error()> change) override;
   void run_aside(const CommandRef& from, std::function<nvme::Status()> job) override;
   // ProofRouter.
   void route_proof(std::shared_ptr<nvme::auth::ControllerSide> prover,

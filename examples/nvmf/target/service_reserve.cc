@@ -65,6 +65,16 @@ void Service::run_aside(const CommandRef& from, std::function<nvme::Status()> jo
   where_it_may_block([this, from, job = std::move(job)] { answer_aside(from, job()); });
 }
 
+void Service::change_marks(const CommandRef& from, std::function<storage::Error()> change) {
+  where_it_may_block([this, from, change = std::move(change)] {
+    const storage::Error error = change();
+    if (over_.load()) return;
+    with_queue(from.queue, [from, error](Queue* queue) {
+      if (queue != nullptr) queue->marks_changed(from.slot, from.serial, error);
+    });
+  });
+}
+
 void Service::protect(const CommandRef& from, std::shared_ptr<Controller> controller, uint32_t nsid,
                       bool on) {
   where_it_may_block([this, from, controller = std::move(controller), nsid, on] {

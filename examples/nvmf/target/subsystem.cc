@@ -21,6 +21,12 @@ bool NamespaceTable::volatile_cache() const {
                      [](const Namespace& n) { return n.volume->geometry().volatile_cache; });
 }
 
+bool NamespaceTable::offers_marks() const {
+  return namespaces.empty() || std::ranges::any_of(namespaces, [](const Namespace& each) {
+           return !each.volume->shared();
+         });
+}
+
 std::vector<uint32_t> TableChange::nsids_for(std::string_view host_nqn) const {
   std::vector<uint32_t> changed;
   if (before == after) return changed;

@@ -69,6 +69,8 @@ struct NamespaceTable {
 
   const Namespace* find(uint32_t nsid) const;
   bool volatile_cache() const;
+  // Whether blocks of any namespace, or of the first one to come, can be marked as uncorrectable.
+  bool offers_marks() const;
 };
 
 // The replacement of one table by another.

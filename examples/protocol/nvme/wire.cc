@@ -47,6 +47,8 @@ std::string_view name_of(IoOpcode opcode) {
       return "Write";
     case IoOpcode::kRead:
       return "Read";
+    case IoOpcode::kWriteUncorrectable:
+      return "Write Uncorrectable";
     case IoOpcode::kCompare:
       return "Compare";
     case IoOpcode::kWriteZeroes:

@@ -208,6 +208,7 @@ enum class IoOpcode : uint8_t {
   kFlush = 0x00,
   kWrite = 0x01,
   kRead = 0x02,
+  kWriteUncorrectable = 0x04,
   kCompare = 0x05,
   kWriteZeroes = 0x08,
   kDatasetManagement = 0x09,

@@ -159,9 +159,17 @@ void LogicalUnit::reset(const Sense& attention) {
 
 const Operation* LogicalUnit::supported(const Operation* operation) const {
   if (operation == nullptr) return nullptr;
-  if (operation->command == Command::kUnmap && !facts_.thin) return nullptr;
-  if (operation->command == Command::kSetPortGroups && !facts_.explicit_alua) return nullptr;
-  return operation;
+  switch (operation->command) {
+    case Command::kUnmap:
+      return facts_.thin ? operation : nullptr;
+    case Command::kWriteLong10:
+    case Command::kWriteLong16:
+      return facts_.marks ? operation : nullptr;
+    case Command::kSetPortGroups:
+      return facts_.explicit_alua ? operation : nullptr;
+    default:
+      return operation;
+  }
 }
 
 namespace {

@@ -166,7 +166,8 @@ class LogicalUnit {
   // The mutex is held.
   void raise_locked(const Sense& attention, const Nexus* but = nullptr);
   void mark_all_stale();
-  // The operation, unless this unit lacks what it needs: UNMAP is for thin units.
+  // The operation, unless this unit lacks what it needs: UNMAP is for thin units, WRITE LONG for
+  // those whose blocks can be marked.
   const Operation* supported(const Operation* operation) const;
   // What a command is carried out by. unit_commands.cc holds the table of them.
   struct Request {
@@ -222,6 +223,7 @@ class LogicalUnit {
   Plan verify(const Request& request);
   Plan compare_and_write(const Request& request);
   Plan write_same(const Request& request);
+  Plan write_long(const Request& request);
   Plan synchronize_cache(const Request& request);
   Plan take_unmap_list(const Request& request);
   Plan unmap(const ParameterList& list);

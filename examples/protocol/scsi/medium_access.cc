@@ -138,6 +138,19 @@ Plan LogicalUnit::write_same(const Request& request) {
           .deallocate = unmap_bit};
 }
 
+// Of WRITE LONG there is one use: WR_UNCOR, which marks a block as uncorrectable and transfers no
+// data, whatever the byte transfer length. There is no error correction that could be written or
+// switched off (COR_DIS), and a physical block is a logical block (PBLOCK).
+Plan LogicalUnit::write_long(const Request& request) {
+  constexpr uint8_t kOptions = 0xe0, kWriteUncorrectable = 0x40;
+  const Cdb& cdb = request.cdb;
+  if ((cdb[1] & kOptions) != kWriteUncorrectable) return check(kInvalidFieldInCdb.at_cdb(1));
+  const uint64_t lba = request.operation.length == 10 ? be::load32(&cdb[2]) : be::load64(&cdb[2]);
+  if (!holds(request.nexus.view_.blocks, lba, 1)) return check(kLbaOutOfRange.at_cdb(2));
+  if (write_protected(request.nexus)) return check(kWriteProtected);
+  return {.kind = Plan::Kind::kMark, .lba = lba, .blocks = 1};
+}
+
 Plan LogicalUnit::synchronize_cache(const Request& request) {
   const Blocks blocks = blocks_of(request.operation, request.cdb);
   if (!holds(request.nexus.view_.blocks, blocks.lba, blocks.count)) {

@@ -42,6 +42,8 @@ enum class Command : uint8_t {
   kVerify16,
   kSynchronizeCache10,
   kSynchronizeCache16,
+  kWriteLong10,
+  kWriteLong16,
   kWriteSame10,
   kWriteSame16,
   kUnmap,

@@ -25,6 +25,7 @@ struct Plan {
     kCompareAndWrite,  // first half of data-out against the blocks, then the second half
     kWriteSame,        // one block of data-out over all blocks
     kZero,             // zeroes over all blocks
+    kMark,             // marks the blocks as uncorrectable
     kUnmap,            // `ranges`
     kReserve,          // LogicalUnit::reserve_out, where it may block
     kCopy,             // LogicalUnit::begin_copy, then what the CopyRun names

@@ -49,8 +49,8 @@ struct Sense {
   SenseKey key = SenseKey::kNoSense;
   uint8_t asc = 0;
   uint8_t ascq = 0;
-  // INFORMATION: where a compare failed, in bytes; of COPY ABORTED the blocks that were not
-  // written.
+  // INFORMATION: where a compare failed, in bytes; the block that cannot be read; of COPY ABORTED
+  // the blocks that were not written.
   std::optional<uint64_t> information{};
   // For ILLEGAL REQUEST and COPY ABORTED: the byte of the CDB, of the parameter list, or of the
   // segment descriptor, that is wrong.
@@ -110,6 +110,9 @@ inline constexpr Sense kWriteProtected{SenseKey::kDataProtect, 0x27, 0x00};
 inline constexpr Sense kSpaceAllocationFailed{SenseKey::kDataProtect, 0x27, 0x07};
 inline constexpr Sense kReadError{SenseKey::kMediumError, 0x11, 0x00};
 inline constexpr Sense kWriteError{SenseKey::kMediumError, 0x0c, 0x00};
+// The list of marked blocks is full, or cannot be kept.
+inline constexpr Sense kNoDefectSpare{SenseKey::kMediumError, 0x32, 0x00};
+inline constexpr Sense kDefectListUpdateFailure{SenseKey::kMediumError, 0x32, 0x01};
 inline constexpr Sense kInternalFailure{SenseKey::kHardwareError, 0x44, 0x00};
 inline constexpr Sense kMiscompare{SenseKey::kMiscompare, 0x1d, 0x00};
 // Of a segment of a copy (SPC-4 §5.17.7.4).

@@ -21,6 +21,7 @@ struct UnitFacts {
   bool read_only = false;
   bool volatile_cache = false;  // the storage has one; SYNCHRONIZE CACHE means something
   bool thin = false;            // unmapped blocks are given back, and read as zeroes
+  bool marks = false;           // blocks can be marked as uncorrectable: WRITE LONG
   uint32_t max_transfer_blocks = 2048;
   // They name the store, wherever it is served.
   std::string serial{};            // of printable ASCII, at most kMaxSerial

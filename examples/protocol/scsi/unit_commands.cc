@@ -38,6 +38,8 @@ constexpr LogicalUnit::Handler LogicalUnit::kHandlers[] = {
     {Command::kVerify16, &LogicalUnit::verify, nullptr},
     {Command::kSynchronizeCache10, &LogicalUnit::synchronize_cache, nullptr},
     {Command::kSynchronizeCache16, &LogicalUnit::synchronize_cache, nullptr},
+    {Command::kWriteLong10, &LogicalUnit::write_long, nullptr},
+    {Command::kWriteLong16, &LogicalUnit::write_long, nullptr},
     {Command::kWriteSame10, &LogicalUnit::write_same, nullptr},
     {Command::kWriteSame16, &LogicalUnit::write_same, nullptr},
     {Command::kUnmap, &LogicalUnit::take_unmap_list, &LogicalUnit::unmap},

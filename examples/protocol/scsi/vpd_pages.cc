@@ -74,10 +74,11 @@ std::vector<uint8_t> device_identification(const UnitFacts& unit) {
   return data;
 }
 
-std::vector<uint8_t> extended_inquiry(const UnitFacts&) {
+std::vector<uint8_t> extended_inquiry(const UnitFacts& unit) {
   std::vector<uint8_t> data = page(0x86, 0x3c);
   data[5] = 0x01;  // SIMPSUP
   data[6] = 0x01;  // V_SUP: there may be a volatile cache, and SYNCHRONIZE CACHE empties it
+  if (unit.marks) data[6] |= 0x08;  // WU_SUP: WRITE LONG with WR_UNCOR
   return data;
 }
 

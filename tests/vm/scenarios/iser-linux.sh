@@ -108,6 +108,19 @@ compare_and_write() {
   # The old content is not there any more.
   refused sg_compare_and_write --in="$RUN/both" --lba=512 --num=1 --xferlen=1024 "$disk"
 }
+# A block that cannot be read until it is written.
+write_long() {
+  says "wu_sup *= *1" sg_vpd --page=0x86 --long "$disk"
+  sg_write_long --wr_uncor --lba=600 --xfer_len=0 "$disk"
+  sg_write_long --16 --wr_uncor --lba=601 --xfer_len=0 "$disk"
+  sense "medium|unrecovered" sg_verify --lba=600 --count=1 "$disk"
+  refused sg_dd if="$disk" of=/dev/null bs=512 skip=601 count=1 blk_sgio=1
+  refused dd if="$disk" of=/dev/null bs=4096 skip=75 count=1 iflag=direct
+  sg_verify --lba=602 --count=1 "$disk"
+  dd if=/dev/zero of="$disk" bs=4096 seek=75 count=1 oflag=direct conv=notrunc status=none
+  sg_verify --lba=600 --count=8 "$disk"
+  sense "invalid field|illegal request" sg_write_long --lba=600 --xfer_len=0 "$disk"
+}
 # From a LUN to another, in several commands, and within one.
 extended_copy() {
   local to each
@@ -286,6 +299,7 @@ attempt "WRITE SAME" write_same
 attempt "UNMAP" unmap
 attempt "GET LBA STATUS" lba_status
 attempt "COMPARE AND WRITE" compare_and_write
+attempt "WRITE LONG" write_long
 attempt "EXTENDED COPY, RECEIVE COPY RESULTS" extended_copy
 attempt "SYNCHRONIZE CACHE" sync_cache
 attempt "START STOP UNIT" start_stop

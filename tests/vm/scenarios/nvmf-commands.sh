@@ -50,7 +50,7 @@ nvme compare "$dev" -s 16 -c 1 -z 8192 -d "$RUN/zeroes"
 nvme dsm "$dev" -d -s 16 -b 2
 
 step "Verify, Copy: what is announced, and what it does"
-says 'oncs[[:space:]]*: 0x1bd$' nvme id-ctrl "$ctrl"
+says 'oncs[[:space:]]*: 0x1bf$' nvme id-ctrl "$ctrl"
 says 'fuses[[:space:]]*: 0x1$' nvme id-ctrl "$ctrl"
 says 'msrc[[:space:]]*: 127$' nvme id-ns "$dev"
 nvme write "$dev" -s 16 -c 1 -z 8192 -d "$RUN/data"
@@ -62,6 +62,23 @@ nvme read "$dev" -s 64 -c 1 -z 8192 -d "$RUN/back"
 cmp "$RUN/copied" "$RUN/back"
 refused nvme copy "$dev" --sdlba=17 --slbs=16 --blocks=1
 blkdiscard -o 0 -l $((1 << 20)) "$dev"
+
+step "Write Uncorrectable: reads fail until the blocks are written"
+nvme write-uncor "$dev" -s 100 -c 1
+refused nvme read "$dev" -s 96 -c 7 -z 32768 -d "$RUN/back"
+grep -qi 'unrecovered' "$RUN/refused" || fail "a marked block must be an unrecovered read error"
+refused nvme verify "$dev" -s 101 -c 0
+refused nvme copy "$dev" --sdlba=200 --slbs=101 --blocks=0
+refused dd if="$dev" of=/dev/null bs=4096 skip=100 count=1 iflag=direct
+nvme read "$dev" -s 98 -c 1 -z 8192 -d "$RUN/back"
+nvme write "$dev" -s 100 -c 1 -z 8192 -d "$RUN/data"
+nvme read "$dev" -s 100 -c 1 -z 8192 -d "$RUN/back"
+cmp "$RUN/data" "$RUN/back"
+nvme write-uncor "$dev" -s 100 -c 1
+nvme dsm "$dev" -d -s 100 -b 2
+nvme read "$dev" -s 100 -c 1 -z 8192 -d "$RUN/back"
+cmp "$RUN/zeroes" "$RUN/back"
+refused nvme write-uncor "$dev" -s 0x3fff -c 1
 
 step "Format: the content goes, the namespace stays"
 says 'oacs[[:space:]]*: 0x2$' nvme id-ctrl "$ctrl"

@@ -4,6 +4,9 @@
 
 #include <cstring>
 #include <deque>
+#include <filesystem>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "tests/sim/reactor.h"
@@ -95,7 +98,8 @@ class ExecutionTest : public testing::Test {
   sim::SimReactor reactor;
   storage::RangeGate gate;
   storage::LateRanges late;
-  Store store{memory, kBlock, late, gate, 0, reactor};
+  std::shared_ptr<storage::Volume> volume = *storage::open("null:512KiB,bs=512");
+  Store store{memory, kBlock, late, gate, 0, reactor, *volume};
 };
 
 TEST_F(ExecutionTest, ReadsAndWrites) {
@@ -133,6 +137,8 @@ TEST_F(ExecutionTest, StorageErrorsBecomeSenseData) {
            {storage::Error::kMediaWrite, scsi::kWriteError},
            {storage::Error::kNoSpace, scsi::kSpaceAllocationFailed},
            {storage::Error::kReadOnly, scsi::kWriteProtected},
+           {storage::Error::kMarksFull, scsi::kNoDefectSpare},
+           {storage::Error::kMarkNotKept, scsi::kDefectListUpdateFailure},
            {storage::Error::kInternal, scsi::kInternalFailure},
            {storage::Error::kOutOfRange, scsi::kLbaOutOfRange},
            {storage::Error::kNotReady, scsi::kNotReady},
@@ -250,6 +256,90 @@ TEST_F(ExecutionTest, FlushIsAFlush) {
   Counted run;
   EXPECT_TRUE(run.start(store, {.kind = Plan::Kind::kFlush}, {}));
   EXPECT_EQ(memory.log, std::vector<storage::Op>{storage::Op::kFlush});
+}
+
+class MarkedBlocks : public ExecutionTest {
+ protected:
+  ~MarkedBlocks() override { std::filesystem::remove(file); }
+  Sense sense_of(const Plan& planned, std::vector<iovec> data,
+                 std::span<const scsi::Range> ranges = {}) {
+    Counted execution;
+    EXPECT_TRUE(execution.start(store, planned, data, ranges));
+    EXPECT_TRUE(store.gate.empty());
+    return execution.sense();
+  }
+  void mark(uint64_t lba, uint64_t blocks) {
+    EXPECT_EQ(sense_of(plan(Plan::Kind::kMark, lba, blocks), {}), scsi::kNoSense);
+  }
+  bool marked(uint64_t lba, uint64_t blocks = 1) const {
+    return volume->bad_blocks().first_in(lba * kBlock, blocks * kBlock).has_value();
+  }
+  Sense bad(uint64_t lba) {
+    Sense sense = scsi::kReadError;
+    sense.information = lba;
+    return sense;
+  }
+
+  const std::string file = testing::TempDir() + "/execution_test_marks";
+  std::vector<uint8_t> data = std::vector<uint8_t>(16 * kBlock, 0x11);
+};
+
+TEST_F(MarkedBlocks, WhatReadsFailsAndNamesTheFirstBlock) {
+  mark(7, 2);
+  EXPECT_TRUE(memory.log.empty());
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kRead, 0, 16), pieces(data)), bad(7));
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kRead, 8, 1), pieces(data)), bad(8));
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kVerify, 0, 300), {}), bad(7));
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kCompareAndWrite, 7, 1), pieces(data)), bad(7));
+  EXPECT_TRUE(marked(7));
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kRead, 0, 7), pieces(data)), scsi::kNoSense);
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kFlush, 0, 0), {}), scsi::kNoSense);
+}
+
+TEST_F(MarkedBlocks, WhatWritesRemovesTheMarks) {
+  mark(0, 64);
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kWrite, 1, 2), pieces(data)), scsi::kNoSense);
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kWriteSame, 4, 2), pieces(data)), scsi::kNoSense);
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kZero, 7, 1), {}), scsi::kNoSense);
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kWriteAndVerify, 9, 1), pieces(data)), scsi::kNoSense);
+  const scsi::Range ranges[] = {{11, 1}, {13, 2}};
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kUnmap, 0, 0), {}, ranges), scsi::kNoSense);
+  for (const uint64_t lba : {1, 2, 4, 5, 7, 9, 11, 13, 14}) EXPECT_FALSE(marked(lba)) << lba;
+  for (const uint64_t lba : {0, 3, 6, 8, 10, 12, 15, 63}) EXPECT_TRUE(marked(lba)) << lba;
+  memory.error = storage::Error::kMediaWrite;
+  EXPECT_EQ(sense_of(plan(Plan::Kind::kWrite, 0, 1), pieces(data)), scsi::kWriteError);
+  EXPECT_TRUE(marked(0));
+}
+
+// Changes of marks that are kept end later, on the worker.
+TEST_F(MarkedBlocks, KeptMarks) {
+  std::vector<std::function<void()>> jobs;
+  store.change_marks = [&](auto change, auto done) {
+    jobs.push_back([change, done] { done(change()); });
+  };
+  ASSERT_TRUE(volume->bad_blocks().keep_at(file).ok());
+  Counted set, write;
+  EXPECT_FALSE(set.start(store, plan(Plan::Kind::kMark, 3, 1), {}));
+  EXPECT_FALSE(set.take_back());
+  EXPECT_FALSE(marked(3));
+  jobs[0]();
+  EXPECT_EQ(set.calls, 1);
+  EXPECT_EQ(set.status(), Status::kGood);
+  EXPECT_TRUE(marked(3));
+  memory.later = true;
+  const auto vectors = pieces(data);
+  EXPECT_FALSE(write.start(store, plan(Plan::Kind::kWrite, 0, 16), vectors));
+  memory.step();
+  EXPECT_EQ(write.calls, 0);
+  EXPECT_TRUE(marked(3));
+  // Its initiator has given up: its blocks are locked until the mark is gone.
+  write.give_up();
+  EXPECT_TRUE(late.any());
+  jobs[1]();
+  EXPECT_EQ(write.calls, 1);
+  EXPECT_FALSE(marked(3));
+  EXPECT_FALSE(late.any());
+  EXPECT_TRUE(store.gate.empty());
 }
 
 }  // namespace

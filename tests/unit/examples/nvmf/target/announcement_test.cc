@@ -75,6 +75,14 @@ TEST_F(Announcement, VerifySizeLimit) {
   EXPECT_FALSE(verify(most + 1));
 }
 
+// WUSL 0: there is no limit but that of the command.
+TEST_F(Announcement, WriteUncorrectableSizeLimit) {
+  EXPECT_EQ(identify<nvme_id_ctrl_nvm>(NVME_IDENTIFY_CNS_CSI_CTRL).wusl, 0);
+  nvme::Sqe sqe = host_.io.io(IoOpcode::kWriteUncorrectable, 0, 1024);
+  sqe.sgl = SglDescriptor::keyed({}, false);
+  EXPECT_STATUS(host_.io.execute(sqe).status(), Status::kSuccess);
+}
+
 // OCFS, and MSSRL, MCL and MSRC of the namespace.
 TEST_F(Announcement, CopyFormatsAndLimits) {
   const auto controller = identify<nvme_id_ctrl>(NVME_IDENTIFY_CNS_CTRL);

@@ -176,7 +176,7 @@ TEST_F(IoCommandTest, NamespacesAndOpcodes) {
   for (const uint32_t nsid : {0u, 2u, nvme::kBroadcastNsid}) {
     EXPECT_STATUS(plan(command(IoOpcode::kRead, nsid, 0, 1), 4096), dnr(Status::kInvalidNamespace));
   }
-  EXPECT_STATUS(plan(command(IoOpcode(0x04), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
+  EXPECT_STATUS(plan(command(IoOpcode(0x03), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
   EXPECT_STATUS(plan(command(IoOpcode(0x7d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
   EXPECT_STATUS(plan(command(IoOpcode(0x1d), 1, 0, 1), 0), dnr(Status::kInvalidOpcode));
 }
@@ -324,6 +324,9 @@ TEST(StorageErrors, MapOntoNvme) {
   EXPECT_STATUS(to_status(Error::kOutOfRange), dnr(Status::kLbaOutOfRange));
   EXPECT_STATUS(to_status(Error::kNotReady), Status::kNamespaceNotReady);
   EXPECT_STATUS(to_status(Error::kInaccessible), Status::kInternalPathError);
+  EXPECT_STATUS(to_status(Error::kMarkedBad), dnr(Status::kUnrecoveredRead));
+  EXPECT_STATUS(to_status(Error::kMarksFull), dnr(Status::kCapacityExceeded));
+  EXPECT_STATUS(to_status(Error::kMarkNotKept), Status::kWriteFault);
   EXPECT_STATUS(to_status(Error::kInternal), Status::kInternal);
 }
 

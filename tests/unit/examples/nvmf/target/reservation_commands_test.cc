@@ -62,7 +62,7 @@ class ReservationCommands : public ::testing::Test {
   }
   nvme::Status io(Host& host, IoOpcode opcode, uint32_t nsid = 1) {
     nvme::Sqe sqe = host.io.io(opcode, 0, 1, 0, nsid);
-    if (opcode == IoOpcode::kFlush || opcode == IoOpcode::kWriteZeroes) {
+    if (nvme::data_direction(uint8_t(opcode)) == nvme::DataDirection::kNone) {
       sqe.sgl = SglDescriptor::keyed({}, false);
     } else if (opcode == IoOpcode::kCopy) {  // one range
       sqe.sgl = SglDescriptor::keyed(host.io.buffer(0, sizeof(nvme_copy_range)), false);
@@ -140,6 +140,7 @@ TEST_F(ReservationCommands, OtherCommandsOfOtherHosts) {
   acquire(*alice_, 0xa, kWriteExclusive);
   EXPECT_FALSE(conflicts(IoOpcode::kVerify));
   EXPECT_TRUE(conflicts(IoOpcode::kCopy));
+  EXPECT_TRUE(conflicts(IoOpcode::kWriteUncorrectable));
   EXPECT_STATUS(fused(), dnr(Status::kReservationConflict));
   EXPECT_STATUS(run(*alice_, IoOpcode::kReservationRelease, kWriteExclusive << 8, 0xa),
                 Status::kSuccess);

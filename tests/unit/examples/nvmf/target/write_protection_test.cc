@@ -67,8 +67,8 @@ TEST_F(Protection, StopsWhatChangesTheContent) {
   EXPECT_EQ(get(1), NVME_FEAT_NS_WRITE_PROTECT);
   EXPECT_EQ(identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 1).nsattr, NVME_NS_NSATTR_WRITE_PROTECTED);
   EXPECT_EQ(identify<nvme_id_ns>(NVME_IDENTIFY_CNS_NS, 2).nsattr, 0);
-  for (const auto opcode :
-       {IoOpcode::kWrite, IoOpcode::kWriteZeroes, IoOpcode::kDatasetManagement, IoOpcode::kCopy}) {
+  for (const auto opcode : {IoOpcode::kWrite, IoOpcode::kWriteZeroes, IoOpcode::kDatasetManagement,
+                            IoOpcode::kCopy, IoOpcode::kWriteUncorrectable}) {
     EXPECT_STATUS(io(opcode), dnr(Status::kNamespaceWriteProtected));
   }
   for (const auto opcode :

@@ -170,6 +170,52 @@ TEST_F(UnitTest, WriteSameBounds) {
   EXPECT_TRUE(begin(cdb({0x41, 0x08, 0, 0, 0, 0, 0, 0, 1})).deallocate);
 }
 
+// WR_UNCOR is all that WRITE LONG is for.
+TEST_F(UnitTest, WriteLongMarksABlock) {
+  for (const Cdb& command :
+       {cdb({0x3f, 0x40, 0, 0, 3, 0xe7}), cdb({0x9f, 0x51, 0, 0, 0, 0, 0, 0, 3, 0xe7})}) {
+    const Plan plan = begin(command);
+    EXPECT_EQ(plan.kind, Kind::kMark);
+    EXPECT_EQ(plan.lba, 999u);
+    EXPECT_EQ(plan.blocks, 1u);
+    EXPECT_EQ(plan.data_out, 0u);
+    for (const uint8_t options : {0x00, 0x20, 0x80, 0x60, 0xc0, 0xe0}) {
+      Cdb other = command;
+      other[1] = uint8_t((other[1] & 0x1f) | options);
+      expect_sense(begin(other), kInvalidFieldInCdb);
+    }
+  }
+  Cdb with_length = cdb({0x3f, 0x40, 0, 0, 0, 0, 0, 2, 8});  // no data is transferred
+  EXPECT_EQ(begin(with_length).data_out, 0u);
+  expect_sense(begin(cdb({0x3f, 0x40, 0, 0, 3, 0xe8})), kLbaOutOfRange);
+  expect_sense(begin(cdb({0x9f, 0x51, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})),
+               kLbaOutOfRange);
+}
+
+// WU_SUP of the Extended INQUIRY page, and REPORT SUPPORTED OPERATION CODES.
+TEST_F(UnitTest, WriteLongIsAnnouncedWhereItWorks) {
+  UnitFacts other_facts = facts();
+  other_facts.marks = false;
+  LogicalUnit other(other_facts, nullptr);
+  Nexus nexus("iqn.a,i,0x000000000003");
+  other.attach(nexus);
+  nexus.take_attention();
+  for (const bool marks : {true, false}) {
+    LogicalUnit& each = marks ? unit : other;
+    Nexus& by = marks ? alice : nexus;
+    expect_good(each.begin(by, cdb({0x12, 1, 0x86, 0, 255}), data));
+    EXPECT_EQ(data[6] & 0x0c, marks ? 0x08 : 0);
+    for (const Cdb& command : {cdb({0x3f, 0x40}), cdb({0x9f, 0x51})}) {
+      const Plan plan = each.begin(by, command, data);
+      EXPECT_EQ(plan.kind == Kind::kMark, marks);
+      const int option = command[0] == 0x3f ? 1 : 2;
+      expect_good(each.begin(by, cdb({0xa3, 0x0c, option, command[0], 0, 0x11, 0, 0, 1}), data));
+      EXPECT_EQ(data[1] & 7, marks ? 3 : 1);
+    }
+  }
+  other.detach(nexus);
+}
+
 TEST_F(UnitTest, UnmapListsItsRanges) {
   std::vector<uint8_t> list(8 + 32);
   be::store16(&list[0], 38);

@@ -38,6 +38,7 @@ class UnitTest : public testing::Test {
             .blocks = 1000,
             .volatile_cache = true,
             .thin = true,
+            .marks = true,
             .max_transfer_blocks = 256,
             .serial = "0123456789abcdef",
             .naa = {0x31, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef},
