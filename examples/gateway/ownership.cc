@@ -66,6 +66,7 @@ void Ownership::write_done(Nanoseconds now, uint64_t id, Written result) {
   if (id == machine.beating && id != 0) {
     machine.beating = 0;
     if (id == machine.announcing) machine.announced = true;
+    machine.beaten(result);
   }
   for (Group& group : machine.groups) {
     if (id == 0) break;
@@ -188,7 +189,9 @@ std::string_view Ownership::owner(std::string_view group) const {
 
 std::string Ownership::problem(std::string_view group) const {
   const Group* found = machine_->find(group);
-  return found == nullptr ? std::string() : found->problem;
+  if (found == nullptr) return {};
+  if (machine_->twin) return "another gateway is called " + machine_->name;
+  return found->problem;
 }
 
 std::vector<std::string> Ownership::members() const {
@@ -200,7 +203,7 @@ std::vector<std::string> Ownership::members() const {
 }
 
 bool Ownership::left() const {
-  return machine_->leaving && machine_->announced &&
+  return machine_->leaving && (machine_->announced || machine_->twin) &&
          std::ranges::all_of(machine_->groups,
                              [](const Group& group) { return group.state == State::kOut; });
 }

@@ -141,7 +141,8 @@ class Ownership {
   uint64_t term(std::string_view group) const;
   // The owner according to the records, empty: nobody, or not known.
   std::string_view owner(std::string_view group) const;
-  // Why the group cannot be taken: a record that this version does not know. Empty: nothing wrong.
+  // Why the group cannot be taken: a record that this version does not know, or an older process of
+  // the same name. Empty: nothing wrong.
   std::string problem(std::string_view group) const;
   // The other gateways that run, sorted.
   std::vector<std::string> members() const;

@@ -42,7 +42,7 @@ bool Ownership::Machine::step(Group& group) {
 }
 
 bool Ownership::Machine::step_out(Group& group) {
-  if (leaving || !group.known || group.client.empty()) return false;
+  if (leaving || twin || !group.known || group.client.empty()) return false;
   if (!due(available_at(group))) return false;
   take(group);
   return true;

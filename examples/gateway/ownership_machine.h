@@ -85,6 +85,10 @@ struct Ownership::Machine {
   uint64_t beating = 0;  // the write of the member record
   Nanoseconds beat_at{};
   uint64_t member_beats = 0;
+  std::string sent_beat{}, last_beat{};  // what is being written; what is there, empty: not known
+  uint64_t refused_from = 0;  // reads that began later show who changed it, 0: nobody did
+  bool twin = false;         // an older process has this name, until a beat shows that it has ended
+  Nanoseconds twin_until{};  // the next beat
   Nanoseconds unfit_until{};
   bool leaving = false, announced = false;  // announced: the member record shows that it leaves
   uint64_t announcing = 0;
@@ -143,9 +147,11 @@ struct Ownership::Machine {
   // ownership_members.cc.
   void step_read();
   void step_member();
+  void beaten(Written result);
   void see(const Records& records, uint64_t read);
   void see_group(Group& group, const Records& records);
   void see_members(const Records& records);
+  void see_twin(const Records& records, uint64_t read);
   void place_groups();
   bool belongs_here(const Group& group) const;
 };

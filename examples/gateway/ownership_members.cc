@@ -28,19 +28,30 @@ void Ownership::Machine::step_read() {
 
 void Ownership::Machine::step_member() {
   if (beating != 0 || !due(beat_at)) return;
+  // Only a guarded beat can show that the other process has ended.
+  if (twin && (refused_from != 0 || !due(twin_until))) return;
   const MemberState state = leaving   ? MemberState::kLeaving
                             : unfit() ? MemberState::kUnfit
                                       : MemberState::kReady;
   Action& action = add(Action::Kind::kWrite);
-  action.write.sets.push_back(
-      {member_key(name), serialize(MemberRecord{.beat = ++member_beats, .state = state})});
+  if (!last_beat.empty()) action.write.guards.push_back({member_key(name), last_beat});
+  sent_beat = serialize(MemberRecord{.beat = ++member_beats, .state = state});
+  action.write.sets.push_back({member_key(name), sent_beat});
   beating = action.id;
   if (leaving) announcing = action.id;
   beat_at = now + times.renew;
 }
 
+void Ownership::Machine::beaten(Written result) {
+  if (result == Written::kDone) twin = false;
+  last_beat = result == Written::kDone ? sent_beat : std::string();
+  // Who else writes this record? The next read shows it.
+  if (result == Written::kRefused || (twin && result == Written::kUnknown)) refused_from = last_id;
+}
+
 void Ownership::Machine::see(const Records& records, uint64_t read) {
   see_members(records);
+  see_twin(records, read);
   for (Group& group : groups) {
     if (read > group.fresh_from) see_group(group, records);
   }
@@ -95,6 +106,18 @@ void Ownership::Machine::see_members(const Records& records) {
     member.text = text;
     member.state = record->state;
   }
+}
+
+// A process that has beaten more often than this one is older. It keeps the name; else the two
+// would fence each other in turn.
+void Ownership::Machine::see_twin(const Records& records, uint64_t read) {
+  if (refused_from == 0 || read <= refused_from) return;
+  refused_from = 0;
+  last_beat = text_of(records, member_key(name));
+  const auto record = parse_member(last_beat);
+  if (!record || record->beat <= member_beats) return;
+  twin = true;
+  twin_until = now + times.patience();
 }
 
 void Ownership::Machine::place_groups() {

@@ -368,6 +368,28 @@ TEST_F(OwnershipErrorsTest, AnUnknownRecordIsLeftAlone) {
   EXPECT_EQ(a_.ownership.problem("1"), "");
 }
 
+TEST_F(OwnershipErrorsTest, OfTwoWithOneNameTheOlderOneServes) {
+  serve(a_);
+  TestGateway twin(records_, "a");
+  live_well(a_, twin, 3s);  // it mistakes the record for one of a process before it, once
+  EXPECT_TRUE(a_.serves());
+  const uint64_t term = a_.ownership.term("1");
+  live_well(a_, twin, 20s);
+  EXPECT_TRUE(a_.serves());
+  EXPECT_EQ(a_.ownership.term("1"), term);
+  EXPECT_EQ(a_.ownership.problem("1"), "");
+  EXPECT_EQ(twin.state(), State::kOut);
+  EXPECT_EQ(twin.ownership.problem("1"), "another gateway is called a");
+  TestGateway third(records_, "a");
+  live_well(a_, third, 3s);
+  third.ownership.leave(third.now);
+  EXPECT_TRUE(third.ownership.left());  // the record is not its own
+  EXPECT_TRUE(a_.serves());
+  twin.live_well(6s);  // the other ones have ended
+  EXPECT_TRUE(twin.serves());
+  EXPECT_EQ(twin.ownership.problem("1"), "");
+}
+
 TEST_F(OwnershipErrorsTest, RecordsThatDisappearedAreMadeAgainWithAHigherTerm) {
   serve(a_);
   records_.clear();
