@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "examples/base/big_endian.h"
+#include "examples/iser/initiator/access.h"
 #include "examples/iser/initiator/attempts.h"
 #include "examples/iser/initiator/session.h"
 #include "examples/iser/initiator/unit.h"
@@ -274,6 +275,12 @@ class World : private fuzz::InitiatorGround {
 }  // namespace mrpool::iser
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  // What is in a list of port groups or designators, whatever the list.
+  const auto bytes = std::as_bytes(std::span(data, size));
+  if (const auto group = mrpool::iser::port_group(bytes)) {
+    const auto state = mrpool::iser::group_state(bytes, *group);
+    if (state) FUZZ_CHECK(state->group == *group);
+  }
   mrpool::fuzz::Input input(data, size);
   mrpool::iser::World world(input);
   world.run(input);

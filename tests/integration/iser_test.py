@@ -17,7 +17,7 @@ class Show(IserTargetTest):
         out, _ = self.run_host("ls", target, "--show-luns")
         self.assertIn(IQN, out.decode())
         self.assertEqual(out.decode().count("LUN"), 2, out)
-        self.assertIn("LUN 0: disk, 16384 blocks of 512 bytes", out.decode())
+        self.assertIn("LUN 0: disk, 16384 blocks of 512 bytes, optimized, port group 1", out.decode())
 
     def test_ls_goes_on_behind_a_target_that_refuses(self):
         secret = "alice:alice has a secret"
@@ -48,6 +48,17 @@ class Show(IserTargetTest):
         self.assertIn("exclude each other", said)
         said = self.refused("mrpool-iser", "inq", target.address, *self.name, *files[2:])
         self.assertIn("--mutual-chap needs --chap, or --chap-file", said)
+        config = self.folder / "config.json"
+        config.write_text(json.dumps({"listen": ["uiwarp://127.0.0.1:0"], "targets": [
+            {"name": IQN, "luns": ["ram:1MiB"], "chap_file": str(account)}]}))
+        for blank in ("", "\n", "  \t\n", "alice:\n", "alice:              \n"):
+            account.write_text(blank)
+            for program, options in (
+                    ("mrpool-iser", ["inq", target.address, *self.name, *files]),
+                    ("mrpool-iser-target", ["--config", config])):
+                said = self.refused(program, *options)
+                self.assertIn(f"{account}", said)
+                self.assertIn("blank", said)
         account.chmod(0o644)
         said = self.refused("mrpool-iser", "inq", target.address, *self.name, *files)
         self.assertIn(f"--chap-file: {account} has mode 0644", said)
@@ -110,6 +121,7 @@ class Show(IserTargetTest):
         target = self.target("--lun", "ram:8MiB")
         out, _ = self.run_host("inq", target, *self.name)
         self.assertIn("VIRTUAL-DISK", out.decode())
+        self.assertRegex(out.decode(), r"access: +optimized, port group 1\n")
 
 
 class Errors(IserTargetTest):

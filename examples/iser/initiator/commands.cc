@@ -10,6 +10,7 @@
 #include "examples/base/big_endian.h"
 #include "examples/base/exit_status.h"
 #include "examples/base/printable.h"
+#include "examples/iser/initiator/access.h"
 #include "examples/iser/initiator/client.h"
 #include "examples/iser/initiator/limits.h"
 #include "examples/protocol/iscsi/discovery.h"
@@ -39,7 +40,27 @@ void print_inquiry(std::span<const std::byte> data) {
   std::printf("revision:    %s\n", text_field(data, 32, 4).c_str());
 }
 
-// Lists the units of a target with kind and size, like iscsi-ls.
+// The access state of the unit of client.run(), as to_string(GroupState) writes it. Empty: the unit
+// reports none.
+absl::StatusOr<std::string> read_access(Client& client, std::span<const std::byte> inquiry) {
+  if (!reports_port_groups(inquiry)) return std::string();
+  std::vector<std::byte> page(kMaxPortGroupData);
+  const scsi::Cdb identification{0x12, 1, 0x83, uint8_t(page.size() >> 8), uint8_t(page.size())};
+  uint32_t size = 0;
+  absl::Status status = client.run(identification, DataDirection::kIn, page, &size);
+  if (!status.ok()) return status;
+  const auto group = port_group(page_data(std::span(page).first(size)));
+  if (!group) return absl::InternalError("VPD page 83h names no target port group");
+  status =
+      client.run(report_port_groups_cdb(uint32_t(page.size())), DataDirection::kIn, page, &size);
+  if (!status.ok()) return status;
+  const auto state = group_state(std::span(page).first(size), *group);
+  if (state) return to_string(*state);
+  return absl::InternalError(
+      absl::StrCat("REPORT TARGET PORT GROUPS has no group ", *group, ", which its port is in"));
+}
+
+// Lists the units of a target with kind, size and access state, like iscsi-ls.
 absl::Status list_units(const ClientOptions& options) {
   auto client = connect(options);
   if (!client.ok()) return client.status();
@@ -55,16 +76,20 @@ absl::Status list_units(const ClientOptions& options) {
     (*client)->use_lun(lun);
     std::array<std::byte, 36> inquiry{};
     status = (*client)->run({0x12, 0, 0, 0, uint8_t(inquiry.size())}, DataDirection::kIn, inquiry);
+    const auto access =
+        status.ok() ? read_access(**client, inquiry) : absl::StatusOr<std::string>(status);
+    const std::string state =
+        access.ok() && !access->empty() ? absl::StrCat(", ", *access) : std::string();
     const auto unit = status.ok() ? (*client)->read_unit() : status;
     if (unit.ok()) {
-      std::printf("  LUN %u: %s, %llu blocks of %u bytes\n", lun, kind_of(inquiry),
-                  static_cast<unsigned long long>(unit->capacity.blocks),
-                  unit->capacity.block_size);
+      std::printf("  LUN %u: %s, %llu blocks of %u bytes%s\n", lun, kind_of(inquiry),
+                  static_cast<unsigned long long>(unit->capacity.blocks), unit->capacity.block_size,
+                  state.c_str());
     } else if (absl::IsUnavailable(unit.status()) || absl::IsCancelled(unit.status())) {
       return unit.status();  // without a session the others cannot be queried
     } else {
-      std::printf("  LUN %u: %s\n", lun,
-                  base::printable(std::string(unit.status().message())).c_str());
+      std::printf("  LUN %u: %s%s\n", lun,
+                  base::printable(std::string(unit.status().message())).c_str(), state.c_str());
     }
   }
   (*client)->log_out();
@@ -119,9 +144,19 @@ int inquire(const ClientOptions& options) {
     return fail(status);
   }
   if (uint8_t(data[0]) == kNoUnit) return fail((*client)->no_such_lun());
+  print_inquiry(data);
+  // Before the capacity, which a unit does not report in every state.
+  const auto access = read_access(**client, data);
+  if (absl::IsUnavailable(access.status()) || absl::IsCancelled(access.status())) {
+    return fail(access.status());
+  }
+  if (!access.ok() || !access->empty()) {
+    const std::string text =
+        access.ok() ? *access : absl::StrCat("unknown: ", access.status().message());
+    std::printf("access:      %s\n", base::printable(text).c_str());
+  }
   const auto unit = (*client)->read_unit();
   if (!unit.ok()) return fail(unit.status());
-  print_inquiry(data);
   const std::span serial(unit->serial);
   std::printf("serial:      %s\n", text_field(std::as_bytes(serial), 0, serial.size()).c_str());
   std::printf("blocks:      %llu of %u bytes\n",

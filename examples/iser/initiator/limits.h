@@ -20,6 +20,8 @@ inline constexpr uint32_t kMaxLun = 0x3fff;  // of single level LUN structures (
 inline constexpr size_t kMaxLuns = 1 << 14;
 inline constexpr size_t kMaxText = 16 << 20;          // bytes of a whole answer to SendTargets
 inline constexpr uint32_t kMaxCommandData = 1 << 20;  // bytes that one command transfers
+// What `ls` and `inq` read of the ports of a unit: VPD page 83h, and its target port groups.
+inline constexpr size_t kMaxPortGroupData = 4096;
 inline constexpr uint32_t kSmallestUnitBlock = 512;
 inline constexpr uint32_t kLargestUnitBlock = 64 << 10;
 

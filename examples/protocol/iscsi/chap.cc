@@ -34,11 +34,19 @@ constexpr std::array kStrongestFirst = {ChapAlgorithm::kSha3_256, ChapAlgorithm:
 
 absl::Status parse_credentials(std::string_view text, Credentials& credentials) {
   constexpr size_t kMinSecret = 12, kMaxSecret = 255;
+  constexpr std::string_view kBlanks = " \t\r\n";
+  if (text.find_first_not_of(kBlanks) == std::string_view::npos) {
+    return absl::InvalidArgumentError("CHAP credentials are blank; write user:secret");
+  }
   const size_t colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0) {
     return absl::InvalidArgumentError("CHAP credentials are written user:secret");
   }
   const std::string_view secret = text.substr(colon + 1);
+  if (secret.find_first_not_of(kBlanks) == std::string_view::npos) {
+    return absl::InvalidArgumentError(
+        "the CHAP secret is blank; write user:secret, with 12 to 255 bytes of secret");
+  }
   if (secret.size() < kMinSecret || secret.size() > kMaxSecret) {
     return absl::InvalidArgumentError(absl::StrCat("the CHAP secret has ", secret.size(),
                                                    " bytes; it needs ", kMinSecret, " to ",

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "examples/base/big_endian.h"
+#include "examples/iser/initiator/access.h"
 #include "examples/iser/initiator/attempts.h"
 #include "examples/load/backoff.h"
 
@@ -125,6 +126,49 @@ TEST(Moved, LessOrMoreThanWasAskedIsAnError) {
   EXPECT_THAT(std::string(check_moved(4096, 2048, 0).message()), HasSubstr("2048 bytes of 4096"));
   EXPECT_FALSE(check_moved(4096, 0, 0).ok());
   EXPECT_THAT(std::string(check_moved(4096, 4096, 512).message()), HasSubstr("4608 bytes of"));
+}
+
+std::span<const std::byte> bytes_of(const std::vector<uint8_t>& list) {
+  return std::as_bytes(std::span(list));
+}
+
+TEST(Access, TheGroupOfThePort) {
+  const std::vector<uint8_t> unit{1, 0x03, 0, 2, 'n', 'a'};
+  const std::vector<uint8_t> port{1, 0x94, 0, 4, 0, 0, 0, 7, 0x51, 0x95, 0, 4, 0, 0, 1, 2};
+  EXPECT_EQ(port_group(bytes_of(port)), 0x102);
+  EXPECT_FALSE(port_group(bytes_of(unit)));
+  for (size_t size = 0; size < port.size(); ++size) {
+    EXPECT_FALSE(port_group(bytes_of(port).first(size))) << size;
+  }
+}
+
+TEST(Access, TheStateOfTheGroup) {
+  // Group 1 with two ports, group 2 with one.
+  const std::vector<uint8_t> data{0, 0, 0, 28, 0x02, 0x8f, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1,
+                                  0, 0, 0, 2,  0x81, 0x8f, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3};
+  const auto first = group_state(bytes_of(data), 1);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(to_string(*first), "standby, port group 1");
+  const auto second = group_state(bytes_of(data), 2);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(to_string(*second), "non_optimized, port group 2, preferred");
+  EXPECT_FALSE(group_state(bytes_of(data), 3));
+  for (size_t size = 0; size < 28; ++size) {
+    EXPECT_FALSE(group_state(bytes_of(data).first(size), 2)) << size;
+  }
+  std::vector<uint8_t> other = data;
+  other[4] = 0x0e;  // offline
+  EXPECT_EQ(to_string(*group_state(bytes_of(other), 1)), "unknown, port group 1");
+}
+
+TEST(Access, WhetherAUnitReportsIt) {
+  std::vector<std::byte> inquiry(36);
+  EXPECT_FALSE(reports_port_groups(inquiry));
+  for (const uint8_t tpgs : {0x10, 0x20, 0x30}) {
+    inquiry[5] = std::byte(tpgs);
+    EXPECT_TRUE(reports_port_groups(inquiry));
+  }
+  EXPECT_FALSE(reports_port_groups(std::span(inquiry).first(5)));
 }
 
 }  // namespace

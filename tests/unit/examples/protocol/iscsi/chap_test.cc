@@ -46,6 +46,11 @@ TEST(Chap, CredentialsAreUserAndSecret) {
   EXPECT_FALSE(parse_credentials("no colon here", credentials).ok());
   EXPECT_FALSE(parse_credentials(":twelve bytes", credentials).ok());
   EXPECT_FALSE(parse_credentials("user:short", credentials).ok());
+  EXPECT_FALSE(parse_credentials("user:                ", credentials).ok());
+  for (const char* blank : {"", " ", "\t\n"}) {
+    const absl::Status status = parse_credentials(blank, credentials);
+    EXPECT_NE(status.message().find("blank"), std::string::npos) << status;
+  }
 }
 
 }  // namespace
