@@ -15,8 +15,8 @@ constexpr Plugin kPlugin{.scheme = "rbd",
                          .file = "mrpool-rbd.so",
                          .package = "mrpool-rbd",
                          .build = "librbd-dev librados-dev"};
-constexpr std::string_view kOptions[] = {"conf=FILE", "id=USER", "namespace=NAME", "snap=NAME",
-                                         "ro"};
+constexpr std::string_view kOptions[] = {"conf=FILE", "id=USER",     "namespace=NAME",
+                                         "snap=NAME", "client=NAME", "ro"};
 constexpr std::string_view kWay[] = {"conf", "id", "namespace", "snap"};
 
 template <typename... Parts>
@@ -44,7 +44,7 @@ absl::Status check_rbd(const Spec& spec) {
 
 absl::Status check_place(const Spec& spec) {
   if (absl::Status status = check_rbd(spec); !status.ok()) return status;
-  if (const auto api = load(kPlugin); !api.ok()) return api.status();
+  if (const auto api = rbd_plugin(); !api.ok()) return api.status();
   const StoreSpec::Option* conf = spec.find("conf");
   if (conf == nullptr || ::access(conf->value.c_str(), R_OK) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, absl::StrCat(conf->value, ": cannot be read"));
@@ -52,12 +52,14 @@ absl::Status check_place(const Spec& spec) {
 
 absl::StatusOr<std::shared_ptr<Volume>> open_rbd(const Spec& spec) {
   if (absl::Status status = check_rbd(spec); !status.ok()) return status;
-  const absl::StatusOr<const RemoteApi*> api = load(kPlugin);
+  const absl::StatusOr<const RemoteApi*> api = rbd_plugin();
   if (!api.ok()) return api.status();
   return open_remote(spec, **api);
 }
 
 }  // namespace
+
+absl::StatusOr<const RemoteApi*> rbd_plugin() { return load(kPlugin); }
 
 constinit const Backend kRbd = {
     .scheme = "rbd",

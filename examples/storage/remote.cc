@@ -92,7 +92,12 @@ class RemoteStore {
   const std::string& spec() const { return spec_; }
   const StoreIdentity& identity() const { return claim_->identity; }
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to);
-  bool fenced() const { return fenced_.load(std::memory_order_relaxed); }
+  // By the store, as a request has shown.
+  bool refused() const { return fenced_.load(std::memory_order_relaxed); }
+  bool fenced() const {
+    return fenced_.load(std::memory_order_relaxed) ||
+           (api_.fenced != nullptr && api_.fenced(image_));
+  }
   bool can_deallocate() const { return info_.deallocate; }
   bool can_zero() const { return info_.zeroes; }
 
@@ -362,7 +367,7 @@ class RemoteVolume final : public Volume {
   const std::string& spec() const override { return store_->spec(); }
   const StoreIdentity& identity() const override { return store_->identity(); }
   absl::Status still_there() const override {
-    if (!store_->fenced()) return absl::OkStatus();
+    if (!store_->refused()) return absl::OkStatus();
     return absl::FailedPreconditionError(
         "the cluster has fenced this client: it takes nothing from it any more");
   }

@@ -68,8 +68,8 @@ class RbdTest(TargetTest):
 class Store(RbdTest):
     """The store without a daemon."""
 
-    def check(self, only):
-        done = subprocess.run([BIN / "rbd_store_test", f"--gtest_filter={only}"], text=True,
+    def check(self, only, program="rbd_store_test"):
+        done = subprocess.run([BIN / program, f"--gtest_filter={only}"], text=True,
                               env={**os.environ, "MRPOOL_RBD_STORE": self.store()},
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE,
                               check=False)
@@ -89,6 +89,9 @@ class Store(RbdTest):
 
     def test_requests(self):
         self.check("RbdStore.*-RbdStore.Fill:RbdStore.Deallocate")
+
+    def test_records_of_a_group(self):
+        self.check("*", "rbd_records_test")
 
 
 class Nvmf(RbdTest):

@@ -4,7 +4,8 @@ import re
 from source import ROOT, files
 
 BASE = ("mrpool/", "examples/base/")
-ENGINE = (*BASE, "examples/storage/", "examples/control/", "examples/metrics/", "examples/engine/")
+GATEWAY = (*BASE, "examples/storage/", "examples/control/", "examples/metrics/")
+ENGINE = (*GATEWAY, "examples/gateway/", "examples/engine/")
 
 # A file below the first prefix may include the project's files below the others; the longest prefix
 # counts. Its own folder is always allowed.
@@ -38,10 +39,12 @@ DIRECTIONS = {
     "examples/gateway": (),
     "examples/storage": BASE,
     # A plugin is of a library of others, and has nothing of this project.
-    "examples/storage/plugins": ("examples/storage/remote_api.h",),
+    "examples/storage/plugins": ("examples/storage/plugins/", "examples/storage/remote_api.h"),
     "examples/control": BASE,
     # What is shown, and how; who fills it is the engine.
     "examples/metrics": BASE,
+    # One of them, for daemons of any protocol.
+    "examples/gateway/daemon": (*GATEWAY, "examples/gateway/"),
     # The engine knows no protocol.
     "examples/engine": ENGINE,
     "examples/nvmf/target": (*ENGINE, "examples/protocol/nvme/", "examples/reservation/"),

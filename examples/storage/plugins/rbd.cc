@@ -1,8 +1,5 @@
 // mrpool-rbd.so: images of a Ceph cluster, by librbd, as remote_api.h asks for.
 //
-// Images with the same ceph.conf and user share one client of the cluster. A client that the
-// cluster has fenced (blocklisted) stays fenced, so the next image gets a new client.
-//
 // librbd's write-back cache is off. It would acknowledge writes that only this process holds, and a
 // host that outlives this process would lose them. So a completed write is on the disks of the
 // cluster. Writes are sent from the caller's memory, without a copy.
@@ -20,7 +17,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,102 +24,12 @@
 #include <thread>
 #include <vector>
 
+#include "examples/storage/plugins/rbd_cluster.h"
+#include "examples/storage/plugins/rbd_records.h"
 #include "examples/storage/remote_api.h"
 
 namespace mrpool::storage {
 namespace {
-
-// What failed, with a negative errno.
-struct Failure {
-  int error = 0;
-  std::string message{};
-  explicit operator bool() const { return error != 0; }
-};
-Failure failure(int error, const std::string& what) {
-  return {error, what + ": " + std::strerror(-error)};
-}
-
-// A client of a cluster.
-class Cluster {
- public:
-  // The one that there is already, or a new one. Null: see `failed`.
-  static std::shared_ptr<Cluster> of(const char* conf, const char* user, Failure& failed);
-
-  Cluster() = default;
-  Cluster(const Cluster&) = delete;
-  Cluster& operator=(const Cluster&) = delete;
-  ~Cluster() {
-    if (cluster_ != nullptr) rados_shutdown(cluster_);
-  }
-  rados_t get() const { return cluster_; }
-  // It gets no more images. Relaxed: one too many fails.
-  void set_fenced() { fenced_.store(true, std::memory_order_relaxed); }
-
- private:
-  Failure connect(const char* conf, const char* user);
-  Failure configure(const char* conf);
-
-  rados_t cluster_ = nullptr;
-  std::atomic<bool> fenced_{false};
-};
-
-std::shared_ptr<Cluster> Cluster::of(const char* conf, const char* user, Failure& failed) {
-  // Never destroyed: images may be closed after main().
-  static std::mutex& mutex = *new std::mutex;
-  static auto& all = *new std::map<std::pair<std::string, std::string>, std::weak_ptr<Cluster>>;
-  const std::lock_guard lock(mutex);
-  auto& there = all[{conf == nullptr ? "" : conf, user}];
-  if (auto cluster = there.lock()) {
-    if (!cluster->fenced_.load(std::memory_order_relaxed)) return cluster;
-  }
-  auto cluster = std::make_shared<Cluster>();
-  failed = cluster->connect(conf, user);
-  if (failed) return nullptr;
-  there = cluster;
-  return cluster;
-}
-
-Failure Cluster::configure(const char* conf) {
-  const int error = rados_conf_read_file(cluster_, conf);
-  if (error == -ENOENT && conf == nullptr) {
-    return {error, "there is no ceph.conf in /etc/ceph; write conf=FILE"};
-  }
-  if (error < 0) return failure(error, std::string(conf == nullptr ? "ceph.conf" : conf));
-  // If the cluster does not answer, a daemon reports it soon.
-  constexpr std::string_view kDefaultTimeout = "300";
-  std::array<char, 32> timeout{};
-  if (rados_conf_get(cluster_, "client_mount_timeout", timeout.data(), timeout.size()) == 0 &&
-      kDefaultTimeout == timeout.data()) {
-    rados_conf_set(cluster_, "client_mount_timeout", "15");
-  }
-  rados_conf_set(cluster_, "rbd_cache", "false");
-  rados_conf_set(cluster_, "rbd_disable_zero_copy_writes", "false");
-  return {};
-}
-
-Failure Cluster::connect(const char* conf, const char* user) {
-  const std::string name = std::string("client.") + user;
-  int error = rados_create2(&cluster_, "ceph", name.c_str(), 0);
-  if (error < 0) {
-    cluster_ = nullptr;
-    return failure(error, name);
-  }
-  if (Failure failed = configure(conf)) return failed;
-  error = rados_connect(cluster_);
-  switch (error) {
-    case 0:
-      return {};
-    case -ETIMEDOUT:
-      return {error, "the cluster's monitors do not answer; check \"mon host\" in ceph.conf"};
-    case -ENOENT:
-    case -EACCES:
-    case -EPERM:
-      return {error, "the cluster does not admit " + name +
-                         "; check its keyring (\"keyring\" in ceph.conf) and id=USER"};
-    default:
-      return failure(error, "no connection to the cluster");
-  }
-}
 
 // An image as it is open.
 struct Image {
@@ -200,13 +106,6 @@ Image::~Image() {
   if (pool != nullptr) rados_ioctx_destroy(pool);
 }
 
-const char* option_of(const RemoteAddress& address, std::string_view name) {
-  for (size_t i = 0; i < address.option_count; ++i) {
-    if (name == address.options[i].name) return address.options[i].value;
-  }
-  return nullptr;
-}
-
 // An address on its way to an open image. Each step needs the ones before it.
 class Opening {
  public:
@@ -252,10 +151,9 @@ class Opening {
 };
 
 Failure Opening::connect() {
-  const char* user = option_of(address_, "id");
   Failure failed;
-  opened_->cluster =
-      Cluster::of(option_of(address_, "conf"), user == nullptr ? "admin" : user, failed);
+  const char* client = option_of(address_, "client");
+  opened_->cluster = Cluster::of(way_of(address_), client == nullptr ? "" : client, failed);
   return failed;
 }
 
@@ -443,6 +341,8 @@ int open(const RemoteAddress& address, const RemoteEvents& events, void** image,
 
 void close(void* image) { delete static_cast<Image*>(image); }
 
+bool fenced(void* image) { return static_cast<Image*>(image)->cluster->fenced(); }
+
 int submit(void* image, RemoteRequest& request) {
   request.image = image;
   rbd_completion_t completion = nullptr;
@@ -461,4 +361,6 @@ extern "C" __attribute__((visibility("default")))
 const mrpool::storage::RemoteApi mrpool_remote_api = {.version = mrpool::storage::kRemoteApiVersion,
                                                       .open = &mrpool::storage::open,
                                                       .close = &mrpool::storage::close,
-                                                      .submit = &mrpool::storage::submit};
+                                                      .submit = &mrpool::storage::submit,
+                                                      .fenced = &mrpool::storage::fenced,
+                                                      .records = &mrpool::storage::kRbdRecords};
