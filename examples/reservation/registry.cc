@@ -185,12 +185,14 @@ Outcome Registry::move(std::string_view who, std::string_view to, uint64_t key, 
   return outcome;
 }
 
+std::string Registry::serialize() const { return persistent_ ? serialize_all() : std::string(); }
+
 // One line each: "keys COUNT", so that a truncated file is detected; "aptpl GENERATION TYPE
-// HOLDER"; and "key KEY NAME". Names have no spaces.
-std::string Registry::serialize() const {
-  if (!persistent_) return {};
+// HOLDER", or "state" instead of "aptpl" for what does not survive power loss; and "key KEY NAME".
+// Names have no spaces.
+std::string Registry::serialize_all() const {
   std::string text = "keys " + std::to_string(registrations_.size()) + '\n';
-  text += "aptpl " + std::to_string(generation_) + ' ' +
+  text += (persistent_ ? "aptpl " : "state ") + std::to_string(generation_) + ' ' +
           std::to_string(type_ ? unsigned(*type_) : 0u) + ' ' + holder_ + '\n';
   for (const Registration& registration : registrations_) {
     text += "key " + std::to_string(registration.key) + ' ' + registration.who + '\n';
@@ -217,19 +219,20 @@ bool parse_number(std::string_view digits, Number& value) {
 
 bool Registry::parse_line(std::string_view line, bool (*valid)(std::string_view who)) {
   const std::string_view kind = take_word(line);
-  if (kind == "aptpl") {
+  if (kind == "aptpl" || kind == "state") {
     uint8_t type = 0;
-    if (persistent_) return false;  // the line is there once
+    if (described_) return false;  // the line is there once
     if (!parse_number(take_word(line), generation_)) return false;
     if (!parse_number(take_word(line), type)) return false;
-    persistent_ = true;
+    described_ = true;
+    persistent_ = kind == "aptpl";
     holder_ = line;
     if (type == 0) return true;
     type_ = parse_type(type);
     return type_.has_value();
   }
   Registration registration;
-  if (kind != "key" || !persistent_ || registrations_.size() == kMaxRegistrations) return false;
+  if (kind != "key" || !described_ || registrations_.size() == kMaxRegistrations) return false;
   if (!parse_number(take_word(line), registration.key)) return false;
   if (find(line) != nullptr || !valid(line)) return false;
   registration.who = line;
@@ -261,7 +264,7 @@ std::optional<Registry> Registry::parse(std::string_view text,
       return std::nullopt;
     }
   }
-  if (keys && (!registry.persistent_ || *keys != registry.registrations_.size())) {
+  if (keys && (!registry.described_ || *keys != registry.registrations_.size())) {
     return std::nullopt;
   }
   if (!registry.consistent()) return std::nullopt;

@@ -93,7 +93,10 @@ class Registry {
 
   // What survives power loss: everything where that is asked for, nothing otherwise.
   std::string serialize() const;
-  // Nothing: not what serialize() writes. `valid`: whether a registrant can be called so.
+  // Everything: for others that decide from now on.
+  std::string serialize_all() const;
+  // Nothing: not what serialize() or serialize_all() writes. `valid`: whether a registrant can be
+  // called so.
   static std::optional<Registry> parse(std::string_view text, bool (*valid)(std::string_view who));
   // The names that both targets' registrants have at least: no white space, not empty.
   static bool valid_name(std::string_view who);
@@ -107,6 +110,7 @@ class Registry {
   bool consistent() const;
 
   bool persistent_ = false;
+  bool described_ = false;  // parsing: the line of the state was there
   uint32_t generation_ = 0;
   std::vector<Registration> registrations_;
   std::optional<Type> type_;  // a reservation is held

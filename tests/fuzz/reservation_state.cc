@@ -31,6 +31,8 @@ void check(const Registry& state) {
   kept.set_persistent(true);
   const auto again = Registry::parse(kept.serialize(), &Registry::valid_name);
   FUZZ_CHECK(again && again->serialize() == kept.serialize());
+  const auto moved = Registry::parse(state.serialize_all(), &Registry::valid_name);
+  FUZZ_CHECK(moved && moved->serialize_all() == state.serialize_all());
 }
 
 void change(Registry& state, fuzz::Input& input) {

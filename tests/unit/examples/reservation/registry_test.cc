@@ -132,6 +132,21 @@ TEST_F(RegistryTest, TheStateIsRestoredAsAWhole) {
   }
 }
 
+TEST_F(RegistryTest, AnotherGatewayGetsWhatDoesNotPersist) {
+  state.reserve("alice", Type::kExclusiveAccess);
+  const std::string text = state.serialize_all();
+  const auto moved = Registry::parse(text, &Registry::valid_name);
+  ASSERT_TRUE(moved);
+  EXPECT_TRUE(moved->holds("alice"));
+  EXPECT_FALSE(moved->persistent());
+  EXPECT_EQ(moved->generation(), state.generation());
+  EXPECT_EQ(moved->serialize_all(), text);
+  EXPECT_EQ(moved->serialize(), "");
+  EXPECT_FALSE(Registry::parse(text + "state 1 0 \n", &Registry::valid_name));
+  const auto nobody = Registry::parse(Registry().serialize_all(), &Registry::valid_name);
+  EXPECT_TRUE(nobody && nobody->registrations().empty());
+}
+
 TEST_F(RegistryTest, WhatWasCutOrChangedIsRefused) {
   state.set_persistent(true);
   state.reserve("alice", Type::kExclusiveAccess);
