@@ -56,6 +56,16 @@ class JsonObject {
     to = Number(value);
   }
   void duration(std::string_view key, std::chrono::nanoseconds& to, DurationRange range = {});
+  // Calls `each(JsonObject&)` for the object of `key` and finishes it.
+  template <typename Each>
+  void object(std::string_view key, const Each& each) {
+    const boost::json::value* value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_object()) return wrong(key, "an object");
+    JsonObject reader(value->as_object(), lines_, path(key));
+    each(reader);
+    if (absl::Status status = reader.finish(); !status.ok()) keep(std::move(status));
+  }
   // Calls `each(JsonObject&)` for the members of a list of objects and finishes them.
   template <typename Each>
   void objects(std::string_view key, const Each& each) {

@@ -319,13 +319,14 @@ int serve(const char* program, std::unique_ptr<Application> application) {
   const Nanoseconds stop_timeout = service.options().stop_timeout;
   asio::io_context loop(1);
   MainLoop* told = nullptr;  // set when the loop runs
+  Application* const leaving = application.get();
   // Destroyed last, because the others may wait for storage.
   Signals signals(
       stop_timeout,
       [stop_timeout, stores = service.stores()] { report_overdue(stop_timeout, *stores); },
       [&](Signals::Event event) {
         asio::post(loop, [&, event] {
-          if (event == Signals::Event::kStop) return loop.stop();
+          if (event == Signals::Event::kStop) return leaving->leave([&loop] { loop.stop(); });
           signals.take_reload();
           told->reload();
         });

@@ -16,6 +16,7 @@
 // and observe() at the same time, and steps with Where::kAside run on another thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -50,6 +51,8 @@ class Application {
   // Adds the application's methods to the control socket. `administration` is valid while the main
   // loop runs.
   virtual void add_methods(Administration& administration);
+  // A signal asks the daemon to stop. It serves until `done` is called, on the main loop.
+  virtual void leave(std::function<void()> done) { done(); }
   // The service listens on more ports than before.
   virtual void ports_changed() = 0;
   // The stores that are served now.

@@ -51,6 +51,15 @@ class LiveConfig {
         },
         [this] { ++unsaved_; });
   }
+  // The steps that serve the same configuration again: stores that were fenced are opened again.
+  std::vector<Step> again() {
+    return steps(
+        [this](Config& next) {
+          next = config_;
+          return absl::OkStatus();
+        },
+        [] {});
+  }
   // The steps of a reload: `next` replaces the configuration; it must be filled before.
   std::vector<Step> replace(std::shared_ptr<Config> next) {
     return steps(

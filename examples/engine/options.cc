@@ -211,6 +211,7 @@ void read_options(base::JsonObject& object, Options& options) {
   read_choice(object, "core_dump", options.core_dump, kCoreDumps);
   read_choice(object, "seccomp", options.seccomp, kCallFilters);
   read_places(object, options);
+  gateway::read_options(object, options.gateway);
 }
 
 std::vector<std::string> differences(const Options& a, const Options& b) {
@@ -232,6 +233,7 @@ std::vector<std::string> differences(const Options& a, const Options& b) {
   compare("log_format", &Options::log_format);
   compare("slow_command", &Options::slow_command);
   compare("state_dir", &Options::state_dir);
+  compare("gateway_group", &Options::gateway);
   compare("control", &Options::control);
   compare("http", &Options::http);
   compare("http_token_file", &Options::http_token_file);

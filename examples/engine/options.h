@@ -16,6 +16,7 @@
 #include "examples/engine/call_filter.h"
 #include "examples/engine/limits.h"
 #include "examples/engine/passed_sockets.h"
+#include "examples/gateway/daemon/options.h"
 #include "mrpool/reactor.h"
 
 namespace mrpool::base {
@@ -50,6 +51,7 @@ struct Options {
   bool verbose = false;  // report why connections end: log_level is at least "info"
   base::Severity log_level = base::Severity::kNotice;
   base::LogFormat log_format = base::LogFormat::kAuto;
+  gateway::Options gateway{};  // of a group of gateways
   Nanoseconds slow_command =
       kDefaultSlowCommand;        // a request of a store that took longer is logged
   std::string http{};             // address of metrics and status page; empty: not served

@@ -53,6 +53,7 @@ void write_options(const Options& options, boost::json::object& to) {
   duration("storage_timeout", &Options::storage_timeout);
   duration("stop_timeout", &Options::stop_timeout);
   plain("state_dir", &Options::state_dir);
+  gateway::write_options(options.gateway, to);
   plain("control", &Options::control);
   plain("http", &Options::http);
   plain("http_token_file", &Options::http_token_file);

@@ -318,6 +318,44 @@ void write_access(const Snapshot& from, Writer& to) {
       [](const Placed& placed) { return placed.access->state; });
 }
 
+void write_gateway(const Snapshot& from, Writer& to) {
+  if (!from.gateway) return;
+  const std::vector<GatewayState> self{*from.gateway};
+  const auto name = [](const GatewayState& gateway) -> Labels {
+    return {{"gateway", gateway.name}};
+  };
+  to.gauge("gateway_members", "Gateways of the group that run, with this one.", self, name,
+           [](const GatewayState& gateway) { return gateway.members; });
+  to.gauge("gateway_cluster_answers", "1 if the cluster answers this gateway, else 0.", self, name,
+           [](const GatewayState& gateway) { return gateway.reachable ? 1 : 0; });
+  using Group = GatewayState::Group;
+  const auto labels = [](const Group& group) -> Labels { return {{"group", group.name}}; };
+  const std::vector<Group>& groups = from.gateway->groups;
+  to.gauge(
+      "gateway_group_owner", "1 for the gateway that owns the group, as far as this one knows.",
+      groups,
+      [](const Group& group) -> Labels {
+        return {{"group", group.name}, {"owner", group.owner}};
+      },
+      [](const Group& group) { return group.owner.empty() ? 0 : 1; });
+  to.gauge("gateway_group_serves", "1 if this gateway serves the group, else 0.", groups, labels,
+           [](const Group& group) { return group.serves ? 1 : 0; });
+  to.gauge("gateway_group_term", "The term of the owner: +1 with each new one.", groups, labels,
+           [](const Group& group) { return group.term; });
+  to.gauge("gateway_lease_seconds", "Time until the lease of this gateway ends; 0: it has none.",
+           groups, labels,
+           [](const Group& group) { return double(group.lease_left_ns) * kNanosecond; });
+  to.counter("gateway_takeovers_total", "How often this gateway has begun to serve the group.",
+             groups, labels, [](const Group& group) { return group.takeovers; });
+  to.counter("gateway_losses_total",
+             "How often this gateway lost the group without giving it back.", groups, labels,
+             [](const Group& group) { return group.losses; });
+  to.counter("gateway_fences_total", "Clients of other gateways that this one has fenced.", groups,
+             labels, [](const Group& group) { return group.fences; });
+  to.gauge("gateway_takeover_seconds", "Time of the last takeover, from the decision.", groups,
+           labels, [](const Group& group) { return double(group.last_takeover_ns) * kNanosecond; });
+}
+
 void write_hosts(const Snapshot& from, Writer& to) {
   const auto labels = [](const HostState& host) -> Labels { return {{"host", host.name}}; };
   to.gauge("host_connections", "Connections of the host or initiator now.", from.hosts, labels,
@@ -372,6 +410,7 @@ std::vector<MetricFamily> make_families(const Snapshot& snapshot) {
   write_workers(snapshot, to);
   write_devices(snapshot, to);
   write_units(snapshot, to);
+  write_gateway(snapshot, to);
   write_access(snapshot, to);
   write_hosts(snapshot, to);
   write_latencies(snapshot, to);

@@ -115,6 +115,25 @@ struct SessionState {
   std::string local{};
 };
 
+// A gateway of a group, and the ANA groups as it knows them.
+struct GatewayState {
+  struct Group {
+    std::string name{};
+    std::string owner{};  // empty: nobody
+    bool serves = false;  // this gateway
+    uint64_t term = 0;
+    uint64_t lease_left_ns = 0;  // while it serves
+    uint64_t takeovers = 0;
+    uint64_t losses = 0;
+    uint64_t fences = 0;
+    uint64_t last_takeover_ns = 0;
+  };
+  std::string name{};
+  uint32_t members = 0;    // that run, with this one
+  bool reachable = false;  // the cluster answers
+  std::vector<Group> groups{};
+};
+
 struct Snapshot {
   std::string program{};
   std::string version{};
@@ -129,6 +148,7 @@ struct Snapshot {
   std::vector<TargetState> targets{};
   std::vector<HostState> hosts{};
   std::vector<SessionState> sessions{};
+  std::optional<GatewayState> gateway{};
   // The protocol's counters of the whole daemon, by name.
   std::vector<std::pair<std::string, uint64_t>> counters{};
   std::array<Latencies, kSizeClasses> reads{};

@@ -45,6 +45,18 @@ inline Snapshot example_snapshot() {
                                .target = "nqn.2026-11.org.mrpool:a",
                                .number = 1,
                                .queues = {{0, 32, 0}}});
+  snapshot.gateway = GatewayState{.name = "a",
+                                  .members = 2,
+                                  .reachable = true,
+                                  .groups = {{.name = "1",
+                                              .owner = "a",
+                                              .serves = true,
+                                              .term = 7,
+                                              .lease_left_ns = 1'500'000'000,
+                                              .takeovers = 2,
+                                              .losses = 1,
+                                              .fences = 3,
+                                              .last_takeover_ns = 250'000'000}}};
   snapshot.reads[0].counts[2] = 6;
   snapshot.reads[0].counts[kLatencyBounds] = 1;
   snapshot.reads[0].ns = 3'000'000'000;
