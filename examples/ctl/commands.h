@@ -76,6 +76,7 @@ void add_referrals(Commands& commands);
 void add_targets(Commands& commands);
 void add_stores(Commands& commands);
 void add_limits(Commands& commands);
+void add_gateways(Commands& commands);
 void add_daemon(Commands& commands);
 
 inline constexpr const char* kSizeHelp = "null stores only; a file: grow it, then leave this out";

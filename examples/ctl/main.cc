@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   add_targets(commands);
   add_stores(commands);
   add_limits(commands);
+  add_gateways(commands);
   add_daemon(commands);
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   move_options_back(words);

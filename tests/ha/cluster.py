@@ -17,7 +17,7 @@ import time
 import uuid
 
 PATIENCE = 120
-PROGRAMS = ("ceph-mon", "ceph-osd", "ceph", "rbd")
+PROGRAMS = ("ceph-mon", "ceph-osd", "ceph", "rbd", "rados")
 
 # Small and quick: one copy of everything, a journal that is not synced in batches, no cephx.
 CONF = """[global]
@@ -145,6 +145,9 @@ class Cluster:
 
     def rbd(self, *command):
         return self._run("rbd", *command)
+
+    def rados(self, *command):
+        return self._run("rados", *command)
 
     def start_osd(self):
         self._begin("osd", "ceph-osd", "-i", "0")

@@ -248,6 +248,12 @@ absl::StatusOr<Options> parse_arguments(std::span<const std::string> arguments) 
     if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   }
   absl::Status status = complete(options.config);
+  if (options.config.engine.gateway.any()) {
+    status.Update(absl::UnimplementedError(
+        "\"gateway_group\": groups of gateways serve NVMe only, by mrpool-nvmf-target; leave it "
+        "out, "
+        "and set the states of \"alua_state\" by hand or by a cluster manager"));
+  }
   if (status.ok()) return options;
   if (options.config_file.empty()) return status;
   return absl::InvalidArgumentError(absl::StrCat(options.config_file, ": ", status.message()));

@@ -69,6 +69,10 @@ AnaStates Ana::at(std::string_view local) const {
       states[rule.group] = rule.state;
     }
   }
+  if (ownership == nullptr) return states;
+  for (size_t group = 0; group < states.size(); ++group) {
+    if ((*ownership)[group] != AnaState::kOptimized) states[group] = (*ownership)[group];
+  }
   return states;
 }
 

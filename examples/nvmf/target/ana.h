@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,9 @@ using AnaStates = std::array<AnaState, kMaxAnaGroups + 1>;
 // The part of a namespace table.
 struct Ana {
   std::vector<AnaRule> rules{};
+  // In a group of gateways: the state of each group at every port of this one; where it is not
+  // optimized, it takes precedence over the rules. Null: there is no group of gateways.
+  std::shared_ptr<const AnaStates> ownership{};
   // Since the start: how often the log page changed at some port, as a whole and for each group.
   uint64_t changes = 0;
   std::map<uint32_t, uint64_t> group_changes{};

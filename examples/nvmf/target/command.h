@@ -117,7 +117,6 @@ struct Command : engine::Exchange {
   Stage stage = Stage::kFree;
   bool owns_id = false;        // its command id is marked as in use
   bool aborted = false;        // an Abort came in time: no further step starts
-  bool preempted = false;      // by a Preempt and Abort: no further step starts
   bool can_gather = false;     // the namespace's memory is registered
   bool holding = false;        // has a kHold of the storage, to be released
   bool gated = false;          // is in the gate of the store, or waits for it
@@ -144,7 +143,10 @@ struct Command : engine::Exchange {
   engine::IoAccount* account = nullptr;        // counts it when it is answered
   Nanoseconds began{};                         // with `account`
   std::vector<std::byte> reply;                // data made here, until it gets staging memory
-  std::vector<std::shared_ptr<Fence>> fences;  // wait for its end
+  std::vector<std::shared_ptr<Fence>> fences;  // wait for its end in the storage
+  std::shared_ptr<Fence> drain;                // waits for its end
+  // Not success: it ends with this status, and no further step starts.
+  nvme::Status taken = nvme::Status::kSuccess;
   nvme::Sqe sqe;
   DataBuffers data;
   IoPlan plan;

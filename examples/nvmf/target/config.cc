@@ -329,6 +329,7 @@ absl::Status complete(Config& config) {
     MRPOOL_RETURN_IF_ERROR(check_ana(subsystem, config));
   }
   MRPOOL_RETURN_IF_ERROR(check_stores(config));
+  MRPOOL_RETURN_IF_ERROR(check_gateway(config));
   MRPOOL_RETURN_IF_ERROR(check_keys(config));
   MRPOOL_RETURN_IF_ERROR(check_discovery_proof(config));
   return check_uuids(config);
@@ -366,7 +367,7 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
   for (const SubsystemConfig& subsystem : config.subsystems) {
     for (const NamespaceConfig& ns : subsystem.namespaces) {
       if (!ns.store.empty()) continue;
-      wanted.push_back({.spec = ns.storage,
+      wanted.push_back({.spec = address_of(config, ns),
                         .block_size = ns.block_size,
                         .parent = subsystem.nqn,
                         .place = place_of(ns.nsid),
@@ -377,6 +378,11 @@ std::vector<storage::WantedStore> wanted_stores(const Config& config) {
   }
   for (const engine::NamedStore& store : config.stores) {
     wanted.push_back(engine::wanted_store(store));
+    for (const SubsystemConfig& subsystem : config.subsystems) {
+      const auto user =
+          std::ranges::find(subsystem.namespaces, store.name, &NamespaceConfig::store);
+      if (user != subsystem.namespaces.end()) wanted.back().spec = address_of(config, *user);
+    }
   }
   return wanted;
 }

@@ -156,6 +156,13 @@ const engine::RateLimits& limits_of(const Config& config, const NamespaceConfig&
 // ones.
 std::vector<storage::WantedStore> wanted_stores(const Config& config);
 
+// config_gateway.cc: what a gateway of a group may not have; after complete().
+absl::Status check_gateway(const Config& config);
+// The address that a namespace's store is opened with, in a group of gateways or not.
+std::string address_of(const Config& config, const NamespaceConfig& ns);
+// How many ANA groups there are for the group of gateways.
+uint32_t gateway_groups(const Config& config);
+
 // Equal NQNs have equal serial numbers.
 std::string derive_serial(std::string_view nqn);
 

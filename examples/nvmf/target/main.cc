@@ -1,6 +1,7 @@
 // mrpool-nvmf-target: the engine's daemon with the protocol NVMe over RDMA.
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -16,8 +17,11 @@
 #include "examples/engine/daemon.h"
 #include "examples/engine/import.h"
 #include "examples/engine/start.h"
+#include "examples/gateway/daemon/group.h"
+#include "examples/gateway/daemon/show.h"
 #include "examples/nvmf/target/config_json.h"
 #include "examples/nvmf/target/control.h"
+#include "examples/nvmf/target/gateway.h"
 #include "examples/nvmf/target/options.h"
 #include "examples/nvmf/target/service.h"
 
@@ -91,7 +95,18 @@ class Daemon final : public engine::Application {
     for (Reactor* reactor : reactors) {
       if (absl::Status status = service_.add_worker(*reactor); !status.ok()) return status;
     }
-    return service_.apply(options_.config);
+    if (!options_.service.engine.gateway.any()) return service_.apply(options_.config);
+    auto group = gateway::Group::open(options_.service.engine.gateway, "ANA group");
+    if (!group.ok()) return group.status();
+    group_ = *std::move(group);
+    service_.join(*group_);
+    if (absl::Status status = service_.apply(options_.config); !status.ok()) return status;
+    gateway_ = std::make_unique<Gateway>(*group_, service_, control_.live(), *administration_);
+    return gateway_->start();
+  }
+
+  void leave(std::function<void()> done) override {
+    group_ == nullptr ? done() : group_->leave(std::move(done));
   }
 
   // A reload removes everything that is not in the file.
@@ -115,7 +130,9 @@ class Daemon final : public engine::Application {
   }
 
   void add_methods(engine::Administration& administration) override {
+    administration_ = &administration;
     control_.add_methods(administration);
+    gateway::add_methods(administration.methods, [this] { return group_.get(); });
   }
 
   void ports_changed() override { service_.ports_changed(); }
@@ -174,7 +191,10 @@ class Daemon final : public engine::Application {
     return all;
   }
 
-  void observe(metrics::Snapshot& to) override { service_.observe(to); }
+  void observe(metrics::Snapshot& to) override {
+    service_.observe(to);
+    if (group_ != nullptr) gateway::observe(group_->status(), to);
+  }
 
   void add_statistics(engine::Statistics& to) override { service_.add_statistics(to); }
 
@@ -202,9 +222,12 @@ class Daemon final : public engine::Application {
 
   const std::vector<std::string> arguments_;
   const DaemonOptions options_;
-  engine::Options logging_;  // after the last reload
+  engine::Options logging_;                // after the last reload
+  std::unique_ptr<gateway::Group> group_;  // null: not one of a group of gateways
   Service service_;
   Control control_;
+  engine::Administration* administration_ = nullptr;
+  std::unique_ptr<Gateway> gateway_;
 };
 
 // --check-config: prints what the daemon would serve, as far as it is known without opening a

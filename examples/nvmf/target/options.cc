@@ -154,6 +154,7 @@ void declare_how(base::CommandLine& program, DaemonOptions& options) {
   program.size("in-capsule", "write data that may come with the command, a multiple of 16",
                options.service.in_capsule, {.most = kMaxInCapsule});
   engine::declare_options(program, options.service.engine);
+  gateway::declare_options(program, options.service.engine.gateway);
   engine::declare_import_options(program, options.import);
 }
 
@@ -163,6 +164,10 @@ absl::Status check(DaemonOptions& options, SubsystemConfig& subsystem) {
     return bad("--in-capsule: ", status.message());
   }
   if (!options.config_file.empty()) return absl::OkStatus();
+  if (absl::Status status = gateway::complete(options.service.engine.gateway); !status.ok()) {
+    return status;
+  }
+  options.config.engine.gateway = options.service.engine.gateway;
   // With a control socket, the configuration may be empty.
   options.config.may_be_empty = !options.service.engine.control.empty();
   if (options.config.may_be_empty && subsystem.nqn.empty() && subsystem.namespaces.empty()) {
@@ -251,6 +256,10 @@ absl::StatusOr<DaemonOptions> parse_arguments(std::span<const std::string> argum
   if (absl::Status status = parse_onto(options, arguments); !status.ok()) return status;
   options.config = std::move(read->config);
   options.notes = std::move(read->notes);
+  absl::Status gateway = gateway::complete(options.service.engine.gateway);
+  options.config.engine.gateway = options.service.engine.gateway;
+  gateway.Update(check_gateway(options.config));
+  if (!gateway.ok()) return bad(options.config_file, ": ", gateway.message());
   if (absl::Status status = check_secrets(options); !status.ok()) return status;
   return options;
 }

@@ -590,7 +590,8 @@ void Queue::finish(Command& command) {
   command.stage = Stage::kFree;
   command.account = nullptr;  // for a command without an answer
   command.aborted = false;
-  command.preempted = false;
+  command.taken = Status::kSuccess;
+  command.drain.reset();
   command.passed = 0;
   command.waits_at = nullptr;
   command.paid = 0;

@@ -101,8 +101,11 @@ class Queue final : public engine::Session {
   void answered_aside(uint32_t slot, uint32_t serial, nvme::Status status);
   // The marks of a store were changed for a command (Aside::change_marks).
   void marks_changed(uint32_t slot, uint32_t serial, storage::Error error);
-  // The host's commands for the namespace end: a Preempt and Abort. They hold the fence until then.
-  void fence(uint32_t nsid, const std::shared_ptr<Fence>& fence);
+  // The host's commands for the namespace end with the status as soon as they can: a Preempt and
+  // Abort, or the end of the path. They hold the fence until nothing of them reaches the storage.
+  void take_away(uint32_t nsid, nvme::Status status, const std::shared_ptr<Fence>& fence);
+  // The commands for the namespace hold the fence until they have ended, in the storage too.
+  void drain(uint32_t nsid, const std::shared_ptr<Fence>& fence);
 
  private:
   friend struct QueueCallbacks;

@@ -28,14 +28,14 @@ void Queue::start_copy(Command& command) {
 
 void Queue::copy(Command& command) {
   const bool more = next_part(command);
-  if (!more || command.preempted) command.fences.clear();
+  if (!more || !ok(command.taken)) command.fences.clear();
   if (!more) {
     ++counters_->copies;
     counters_->bytes_read += command.plan.length;
     counters_->bytes_written += command.plan.length;
     return respond(command, Status::kSuccess);
   }
-  if (command.preempted) return respond(command, Status::kPreempted, command.step);
+  if (!ok(command.taken)) return respond(command, command.taken, command.step);
   // From the loop, so that others go on between two parts.
   if (hand_over(command)) context_.reactor.post(command.again);
 }

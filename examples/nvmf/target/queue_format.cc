@@ -49,7 +49,7 @@ void Queue::format_next(Command& command) {
     --command.channel->uses;
     command.channel = nullptr;
   }
-  if (command.preempted) return respond(command, Status::kPreempted);
+  if (!ok(command.taken)) return respond(command, command.taken);
   // By nsid, because the table may have been replaced.
   const auto& all = table_->namespaces;
   const auto ns = std::ranges::upper_bound(all, command.step, {}, &Namespace::nsid);

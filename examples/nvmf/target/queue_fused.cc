@@ -92,7 +92,8 @@ void Queue::pair_fetched(Command& command) {
 
 // The Write is alone on its blocks.
 void Queue::compare_pair(Command& write) {
-  if (write.preempted || write.partner->preempted) return respond(write, Status::kPreempted);
+  if (!ok(write.taken)) return respond(write, write.taken);
+  if (!ok(write.partner->taken)) return respond(write, write.partner->taken);
   storage::Io& io = write.io;
   io.op = storage::Op::kRead;
   io.fua = io.deallocate = false;
@@ -120,7 +121,7 @@ void Queue::pair_stored(Command& write) {
   }
   write.compared = true;
   // Nothing is written for a host that another one has fenced.
-  if (write.preempted) return respond(write, Status::kPreempted);
+  if (!ok(write.taken)) return respond(write, write.taken);
   storage::Io& io = write.io;
   io.op = storage::Op::kWrite;
   io.fua = write.plan.fua;

@@ -317,7 +317,7 @@ bool Queue::fetch_from(Command& command, const RemoteBuffer& remote) {
 
 void Queue::fetched(Command& command) {
   if (command.aborted) return respond(command, Status::kAbortRequested);
-  if (command.preempted) return respond(command, Status::kPreempted);
+  if (!ok(command.taken)) return respond(command, command.taken);
   if (command.partner != nullptr) return pair_fetched(command);
   if (command.purpose == Purpose::kConnect) return connect(command);
   if (command.purpose == Purpose::kProof) return take_proof(command);
@@ -393,7 +393,7 @@ void Queue::stored(Command& command) {
     return link_.closed() ? finish(command) : part_stored(command);
   }
   // Nothing more goes to the storage. The host may be slow to take its answer.
-  if (command.plan.kind != IoKind::kRanges || command.preempted) command.fences.clear();
+  if (command.plan.kind != IoKind::kRanges || !ok(command.taken)) command.fences.clear();
   if (link_.closed()) return finish(command);
   if (error != storage::Error::kNone) return respond(command, to_status(error));
   const IoPlan& plan = command.plan;
@@ -460,7 +460,7 @@ void Queue::next_range(Command& command) {
     }
   }
   while (command.plan.deallocate && command.step < count) {
-    if (command.preempted) return respond(command, Status::kPreempted);
+    if (!ok(command.taken)) return respond(command, command.taken);
     (void)plan_range(range(command.step++), geometry, offset, length);
     if (length == 0) continue;
     command.plan.offset = offset;

@@ -78,39 +78,48 @@ void Queue::flush_protected(Command& command) {
   store(command);
 }
 
-void Queue::fence(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
+void Queue::take_away(uint32_t nsid, Status status, const std::shared_ptr<Fence>& fence) {
   for (const auto& each : commands_) {
     Command& command = *each;
     if (command.sqe.nsid != nsid || command.purpose != Purpose::kIo) continue;
     switch (command.stage) {
       case Stage::kHeld:
         stop_waiting(command);
-        respond(command, Status::kPreempted);
+        respond(command, status);
         break;
       case Stage::kStaging:
         context_.staging.cancel(command.staging);
-        respond(command, Status::kPreempted);
+        respond(command, status);
         break;
       case Stage::kBehind:
         command.channel->volume->late().cancel(command.behind);
-        respond(command, Status::kPreempted);
+        respond(command, status);
         break;
       case Stage::kGate:
-        respond(command, Status::kPreempted);
+        respond(command, status);
         break;
       case Stage::kStorage:
         // An Abort that waits for it has begun to count already.
         if (!command.waiter.set && command.fences.empty()) command.abort_asked = link_.now();
         aborts_wait_ = true;
-        command.preempted = true;
+        command.taken = status;
         command.fences.push_back(fence);
         break;
       case Stage::kFused:
       case Stage::kFetching:  // as long as the host likes; it gets no further
-        command.preempted = true;
+        command.taken = status;
         break;
       default:  // over for the storage, or it was late
         break;
+    }
+  }
+}
+
+void Queue::drain(uint32_t nsid, const std::shared_ptr<Fence>& fence) {
+  for (const auto& each : commands_) {
+    if (each->stage != Stage::kFree && each->sqe.nsid == nsid &&
+        each->purpose != Purpose::kConnect) {
+      each->drain = fence;
     }
   }
 }

@@ -74,7 +74,7 @@ void Queue::look_at_aborts(Nanoseconds now) {
     const AbortWaiter waiter = std::exchange(command->waiter, {});
     const bool ended = late_ < most_late(entries_) && give_up(*command);
     if (ended) {
-      respond(*command, command->preempted ? Status::kPreempted : Status::kAbortRequested);
+      respond(*command, !ok(command->taken) ? command->taken : Status::kAbortRequested);
     } else if (!command->fences.empty()) {
       aborts_wait_ = true;
     }

@@ -73,8 +73,11 @@ std::string registrant(const HostId& host) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(host.data()), host.size()});
 }
 
-Reservations::Reservations(Save save, Registry kept)
-    : save_(std::move(save)), state_(std::move(kept)), held_(state_.type() ? ++changes_ : 0) {}
+Reservations::Reservations(Save save, Registry kept, Keeps keeps)
+    : save_(std::move(save)),
+      keeps_(keeps),
+      state_(std::move(kept)),
+      held_(state_.type() ? ++changes_ : 0) {}
 
 absl::StatusOr<std::shared_ptr<Reservations>> Reservations::open(const std::string& path) {
   const absl::StatusOr<std::string> content = storage::read_state(path);
@@ -109,15 +112,31 @@ bool Reservations::persistent() const {
 
 // What must survive power loss is durable before any answer about it.
 Status Reservations::publish(Registry next, bool kept_before) {
-  if (save_ != nullptr && (next.persistent() || kept_before) && !save_(next.serialize()).ok()) {
+  if (save_ != nullptr && keeps_ == Keeps::kAll) {
+    // Another gateway may be the owner now: the host asks there.
+    if (!save_(next.serialize_all()).ok()) return Status::kAnaInaccessible;
+  } else if (save_ != nullptr && (next.persistent() || kept_before) &&
+             !save_(next.serialize()).ok()) {
     return Status::kInternal;
   }
+  install(std::move(next));
+  return Status::kSuccess;
+}
+
+absl::Status Reservations::take_over(std::string_view kept) {
+  std::optional<Registry> next = Registry::parse(kept, &valid_registrant);
+  if (!next) return absl::DataLossError("the kept reservations are unreadable");
+  const std::lock_guard one(changing_);
+  install(*std::move(next));
+  return absl::OkStatus();
+}
+
+void Reservations::install(Registry next) {
   const std::lock_guard lock(mutex_);
   state_ = std::move(next);
   ++changes_;
   // Release: a queue that sees the number finds the state under the mutex.
   held_.store(state_.type() ? changes_ : 0, std::memory_order_release);
-  return Status::kSuccess;
 }
 
 Status Reservations::set_persistent(bool persistent) {

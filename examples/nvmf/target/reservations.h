@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -42,10 +43,17 @@ class Reservations {
   // Makes `state` durable; an empty string means that nothing is kept.
   using Save = std::function<absl::Status(const std::string& state)>;
 
+  // What `save` gets: what survives power loss; or everything, for another gateway.
+  enum class Keeps : uint8_t { kPersistent, kAll };
+
   // Without `save` nothing survives the process, which RESCAP announces.
-  explicit Reservations(Save save = {}, reservation::Registry kept = {});
+  explicit Reservations(Save save = {}, reservation::Registry kept = {},
+                        Keeps keeps = Keeps::kPersistent);
   // Those that are kept in the file. DataLoss: it is not what was written there.
   static absl::StatusOr<std::shared_ptr<Reservations>> open(const std::string& path);
+
+  // Takes over what another gateway has kept. DataLoss: it is not what was written there.
+  absl::Status take_over(std::string_view kept);
 
   // 0: nobody holds a reservation. Another number: what hosts may do has changed.
   // Acquire: pairs with the release of publish().
@@ -85,7 +93,10 @@ class Reservations {
   // Keeps and installs `next`, which came out of `before`.
   nvme::Status publish(reservation::Registry next, bool kept_before);
 
+  void install(reservation::Registry next);
+
   const Save save_;
+  const Keeps keeps_ = Keeps::kPersistent;
   std::mutex changing_;  // one change at a time; outside mutex_
   mutable std::mutex mutex_;
   reservation::Registry state_;  // changed with both mutexes held

@@ -19,6 +19,7 @@
 #include "examples/engine/options.h"
 #include "examples/engine/protocol.h"
 #include "examples/engine/service.h"
+#include "examples/gateway/daemon/group.h"
 #include "examples/nvmf/target/config.h"
 #include "examples/nvmf/target/queue.h"
 #include "examples/nvmf/target/target.h"
@@ -51,6 +52,10 @@ class Service final : public engine::Protocol,
   };
   explicit Service(const Options& options);
   ~Service();
+
+  // One of a group of gateways: `group` keeps the reservations, and no ANA group is accessible
+  // until its set_ownership(). Before anything is served; `group` outlives the service.
+  void join(gateway::Group& group);
 
   // Call it once for each of options.engine.threads.
   absl::Status add_worker(Reactor& reactor);
@@ -95,6 +100,18 @@ class Service final : public engine::Protocol,
   // The stores that are served now, and the named stores.
   std::vector<std::shared_ptr<storage::Volume>> stores() const;
 
+  // service_gateway.cc: the state of an ANA group in the group of gateways. Main loop's thread.
+  void set_ownership(uint32_t ana_group, AnaState state);
+  // Commands for namespaces of the group that have begun: end with the status as soon as possible,
+  // or call `done`, on any thread, when they have ended.
+  void take_away(uint32_t ana_group, nvme::Status status);
+  void drain(uint32_t ana_group, std::function<void()> done);
+  // The namespaces of the group.
+  std::vector<Namespace> namespaces_of(uint32_t ana_group) const;
+  // For the owner of the group: replaces the reservations of its namespaces by those that the
+  // gateways keep. FailedPrecondition: a namespace is in another group there. Blocks.
+  absl::Status take_over(uint32_t ana_group);
+
   Target& target() { return target_; }
   uint32_t in_capsule() const { return options_.in_capsule; }
   engine::Service& engine() { return engine_; }
@@ -134,6 +151,11 @@ class Service final : public engine::Protocol,
   std::vector<storage::ServedStore> served() const;
   // service_reserve.cc
   absl::Status add_kept_state(Namespace& ns) const;
+  absl::Status add_shared_state(Namespace& ns) const;
+  absl::Status claim_for_group(const Namespace& ns, const gateway::Records& records);
+  static absl::Status take_over(const Namespace& ns, const gateway::Records& records);
+  template <typename Call>
+  void with_queues_of(uint32_t ana_group, Call call);
   absl::Status add_kept_state(std::vector<Target::Served>& all) const;
   void where_it_may_block(std::function<void()> job);
   void answer_aside(const CommandRef& to, nvme::Status status);
@@ -144,7 +166,9 @@ class Service final : public engine::Protocol,
 
   const Options options_;
   std::unique_ptr<storage::StateDirectory> state_;
-  // Null without a state directory.
+  gateway::Group* group_ = nullptr;
+  AnaStates ownership_{};  // with `group_`
+  // Null without a state directory and a group of gateways.
   std::unique_ptr<base::JobThread> state_thread_;
   std::atomic<bool> over_{false};  // only ~Service() sets it; Fences may go on other threads
   Target target_;

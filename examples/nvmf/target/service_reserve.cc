@@ -20,14 +20,26 @@ Service::~Service() {
 
 // What is served already keeps its state, wherever it is served next.
 absl::Status Service::add_kept_state(Namespace& ns) const {
+  if (group_ != nullptr && ns.ana_group > group_->groups()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        place_of(ns.nsid), ": ANA group ", ns.ana_group, " is above the ", group_->groups(),
+        " of the gateways; set \"groups\" of \"gateway_group\" at all of them and restart them"));
+  }
   for (const auto& subsystem : target_.subsystems()) {
     const auto table = subsystem->namespaces();
     const auto at = std::ranges::find(table->namespaces, ns.uuid, &Namespace::uuid);
     if (at == table->namespaces.end()) continue;
+    if (group_ != nullptr && at->ana_group != ns.ana_group) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          subsystem->nqn, " ", place_of(at->nsid), " is in ANA group ", at->ana_group,
+          ", and other gateways may serve it there; remove it from all gateways, then add it to ",
+          ns.ana_group));
+    }
     ns.reservations = at->reservations;
     ns.protection = at->protection;
     return absl::OkStatus();
   }
+  if (group_ != nullptr) return add_shared_state(ns);
   ns.reservations = std::make_shared<Reservations>();
   ns.protection = std::make_shared<WriteProtection>();
   const std::string& directory = options_.engine.state_dir;
@@ -111,7 +123,7 @@ void Service::carry_out(const ReservationJob& job) {
     if (std::ranges::find(done.fenced, who) == done.fenced.end()) continue;
     for (const QueueRef& queue : controller->io_queues()) {
       with_queue(queue, [nsid = job.nsid, fence](Queue* at) {
-        if (at != nullptr) at->fence(nsid, fence);
+        if (at != nullptr) at->take_away(nsid, nvme::Status::kPreempted, fence);
       });
     }
   }

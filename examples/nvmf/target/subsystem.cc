@@ -93,6 +93,14 @@ TableChange Subsystem::set_namespaces(std::vector<Namespace> namespaces, std::ve
   return set_namespaces_locked(std::move(namespaces), std::move(ana));
 }
 
+TableChange Subsystem::set_ownership(std::shared_ptr<const AnaStates> ownership) {
+  const std::lock_guard lock(mutex_);
+  auto table = std::make_shared<NamespaceTable>(*table_);
+  table->version = table_->version + 1;
+  table->ana.ownership = std::move(ownership);
+  return install_locked(std::move(table));
+}
+
 TableChange Subsystem::refresh_sizes() {
   const std::lock_guard lock(mutex_);
   const bool same = std::ranges::all_of(table_->namespaces, [](const Namespace& each) {
@@ -127,7 +135,13 @@ std::set<uint32_t> changed_groups(const NamespaceTable& before, const NamespaceT
   for (const auto& [group, nsids] : now) {
     if (!then.contains(group)) groups.insert(group);
   }
-  if (before.ana.rules == after.ana.rules) return groups;
+  const bool same_owners = before.ana.ownership == after.ana.ownership ||
+                           (before.ana.ownership != nullptr && after.ana.ownership != nullptr &&
+                            *before.ana.ownership == *after.ana.ownership);
+  if (before.ana.rules == after.ana.rules && same_owners) return groups;
+  const auto owned = [](const Ana& ana, uint32_t group) {
+    return ana.ownership == nullptr ? AnaState::kOptimized : (*ana.ownership)[group];
+  };
   const auto of = [](const Ana& ana, uint32_t group) {
     std::vector<AnaRule> rules;
     std::ranges::copy_if(ana.rules, std::back_inserter(rules), [group](const AnaRule& rule) {
@@ -136,7 +150,10 @@ std::set<uint32_t> changed_groups(const NamespaceTable& before, const NamespaceT
     return rules;
   };
   for (const auto& [group, nsids] : now) {
-    if (of(before.ana, group) != of(after.ana, group)) groups.insert(group);
+    if (of(before.ana, group) != of(after.ana, group) ||
+        owned(before.ana, group) != owned(after.ana, group)) {
+      groups.insert(group);
+    }
   }
   return groups;
 }
@@ -162,11 +179,16 @@ TableChange Subsystem::set_namespaces_locked(std::vector<Namespace> namespaces,
       each.protection = same ? before->protection : std::make_shared<WriteProtection>();
     }
   }
-  table->ana = {std::move(ana), table_->ana.changes, table_->ana.group_changes};
+  table->ana = table_->ana;
+  table->ana.rules = std::move(ana);
+  carry_limits(*table_, *table);
+  return install_locked(std::move(table));
+}
+
+TableChange Subsystem::install_locked(std::shared_ptr<NamespaceTable> table) {
   const std::set<uint32_t> groups = changed_groups(*table_, *table);
   if (!groups.empty()) ++table->ana.changes;
   for (const uint32_t group : groups) ++table->ana.group_changes[group];
-  carry_limits(*table_, *table);
   TableChange change{table_, table};
   table_ = std::move(table);
   // Release: a queue that sees the version finds the table under the lock.

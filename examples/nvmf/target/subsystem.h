@@ -120,6 +120,8 @@ class Subsystem {
   std::shared_ptr<const NamespaceTable> namespaces(std::string_view host_nqn) const;
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
   TableChange set_namespaces(std::vector<Namespace> namespaces, std::vector<AnaRule> ana = {});
+  // Keeps the namespaces and what they report (Ana::ownership).
+  TableChange set_ownership(std::shared_ptr<const AnaStates> ownership);
   // Keeps the namespaces and updates their sizes.
   TableChange refresh_sizes();
 
@@ -136,6 +138,7 @@ class Subsystem {
 
  private:
   TableChange set_namespaces_locked(std::vector<Namespace> namespaces, std::vector<AnaRule> ana);
+  TableChange install_locked(std::shared_ptr<NamespaceTable> table);
 
   mutable std::mutex mutex_;
   std::shared_ptr<const NamespaceTable> table_;

@@ -125,6 +125,7 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
         subsystem->host_limits().set(s.options.host_limits);
       } else {
         subsystem = std::make_shared<Subsystem>(s.options, options_.workers);
+        if (ownership_ != nullptr) subsystem->set_ownership(ownership_);
       }
       changed[subsystem.get()] =
           subsystem->set_namespaces(std::move(s.namespaces), std::move(s.options.ana));
@@ -169,6 +170,25 @@ void Target::apply(std::vector<Served> served, std::vector<Portal> portals,
     if (change.access) change.controller->access_changed();
   }
   for (const auto& controller : discovering) controller->discovery_changed();
+}
+
+void Target::set_ownership(std::shared_ptr<const AnaStates> ownership) {
+  std::vector<std::shared_ptr<Controller>> changed;
+  {
+    const std::lock_guard lock(mutex_);
+    ownership_ = std::move(ownership);
+    for (const auto& [nqn, subsystem] : subsystems_) {
+      const TableChange change = subsystem->set_ownership(ownership_);
+      for (const auto& [id, controller] : controllers_) {
+        const Controller::Identity& identity = controller->identity();
+        if (&controller->subsystem() == subsystem.get() && !identity.discovery &&
+            change.changes_access(identity.host_nqn, identity.local_address)) {
+          changed.push_back(controller);
+        }
+      }
+    }
+  }
+  for (const auto& controller : changed) controller->access_changed();
 }
 
 void Target::refresh_sizes() {

@@ -93,6 +93,10 @@ class Target final : public DiscoverySource {
   // Replaces the ports that discovery announces; raises the discovery event.
   void set_portals(std::vector<Portal> portals);
 
+  // The states of ANA groups in a group of gateways, for subsystems with ANA reporting; notifies
+  // hosts. Subsystems that come later have the same.
+  void set_ownership(std::shared_ptr<const AnaStates> ownership);
+
   // Notifies hosts of namespaces whose size has changed.
   void refresh_sizes();
 
@@ -148,6 +152,7 @@ class Target final : public DiscoverySource {
   std::vector<std::shared_ptr<Controller>> ending_;  // without admin queue, not yet drained
   std::vector<QueueRef> waiting_;                    // with a waiting Connect
   LostHosts lost_;
+  std::shared_ptr<const AnaStates> ownership_;
   std::vector<Portal> portals_;
   std::vector<Referral> referrals_;
   std::vector<QueueCount> connected_;  // by worker

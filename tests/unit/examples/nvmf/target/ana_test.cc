@@ -179,6 +179,29 @@ TEST_F(AnaTest, AHostLearnsOfAChangeAtItsPortOnce) {
   EXPECT_THAT(events(*c), SizeIs(1));
 }
 
+// The state in the group of gateways takes precedence over what was configured.
+TEST_F(AnaTest, AGroupOfAnotherGatewayIsInaccessible) {
+  set(AnaState::kNonOptimized, 1);
+  auto c = enabled();
+  const uint64_t before = read(*c)[1].changes;
+  watch(*c);
+  AnaStates owned;
+  owned.fill(AnaState::kInaccessible);
+  owned[1] = AnaState::kOptimized;
+  target_.set_ownership(std::make_shared<const AnaStates>(owned));
+  EXPECT_THAT(events(*c), SizeIs(1));
+  auto groups = read(*c);
+  EXPECT_EQ(groups[0].state, uint8_t(AnaState::kNonOptimized)) << "as configured, where it serves";
+  EXPECT_EQ(groups[1].state, uint8_t(AnaState::kInaccessible));
+  EXPECT_EQ(groups[1].changes, before + 1);
+  (void)c->admin(admin_command(AdminOpcode::kAsyncEventRequest), 0, now_);
+  target_.set_ownership(std::make_shared<const AnaStates>(owned));
+  EXPECT_THAT(events(*c), IsEmpty()) << "nothing new";
+  apply();  // a reload
+  groups = read(*c);
+  EXPECT_EQ(groups[1].state, uint8_t(AnaState::kInaccessible));
+}
+
 TEST_F(AnaTest, AMoveToAnotherGroupIsReportedAsBoth) {
   auto c = enabled();
   (void)c->admin(admin_command(AdminOpcode::kSetFeatures, 0, NVME_FEAT_FID_ASYNC_EVENT,

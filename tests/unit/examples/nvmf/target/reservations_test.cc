@@ -257,5 +257,42 @@ TEST(Reservations, ChecksAndChangesAtOnce) {
   EXPECT_EQ(reservations.held(), 0u);
 }
 
+// One gateway decides, another goes on from what it has kept.
+TEST_F(ReservationsTest, AnotherGatewayTakesOver) {
+  std::string kept;
+  absl::Status keeps;
+  const auto save = [&](const std::string& state) {
+    if (keeps.ok()) kept = state;
+    return keeps;
+  };
+  Reservations first(save, {}, Reservations::Keeps::kAll);
+  const auto run_at = [](Reservations& at, IoOpcode opcode, uint32_t cdw10, uint64_t current,
+                         uint64_t other) {
+    ReservationRequest request{.opcode = opcode, .cdw10 = cdw10, .keys = {}};
+    request.keys.current = current;
+    request.keys.other = other;
+    return at.run(request, kAlice).status;
+  };
+  EXPECT_STATUS(run_at(first, IoOpcode::kReservationRegister, 0, 0, 0xa), Status::kSuccess);
+  EXPECT_STATUS(run_at(first, IoOpcode::kReservationAcquire, kWriteExclusive << 8, 0xa, 0),
+                Status::kSuccess);
+  EXPECT_FALSE(first.persistent()) << "nothing asks for a file";
+  Reservations second(save, {}, Reservations::Keeps::kAll);
+  EXPECT_EQ(second.held(), 0u);
+  EXPECT_TRUE(second.take_over(kept).ok());
+  EXPECT_NE(second.held(), 0u);
+  EXPECT_TRUE(second.rights(kAlice).write);
+  EXPECT_FALSE(second.rights(kBob).write);
+  // The first one is not the owner any more: nothing changes there, and the host asks elsewhere.
+  keeps = absl::AbortedError("another owner");
+  EXPECT_STATUS(run_at(first, IoOpcode::kReservationRelease, kWriteExclusive << 8, 0xa, 0),
+                Status::kAnaInaccessible);
+  EXPECT_NE(first.held(), 0u);
+  EXPECT_TRUE(absl::IsDataLoss(second.take_over("nonsense")));
+  EXPECT_FALSE(second.rights(kBob).write) << "unchanged";
+  EXPECT_TRUE(second.take_over("").ok());
+  EXPECT_EQ(second.held(), 0u);
+}
+
 }  // namespace
 }  // namespace mrpool::nvmf_target
