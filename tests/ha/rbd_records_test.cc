@@ -30,11 +30,12 @@ class RbdRecords : public testing::Test {
     EXPECT_TRUE(opened.ok()) << opened.status();
     return opened.ok() ? *std::move(opened) : nullptr;
   }
-  static Error write(Volume& volume, Reactor& reactor) {
+  static Error run(Op op, Volume& volume, Reactor& reactor) {
     const auto channel = std::move(*volume.open_channel(reactor));
-    Request request(Op::kWrite, 0, 4096);
+    Request request(op, 0, 4096);
     return request.run(*channel, reactor);
   }
+  static Error write(Volume& volume, Reactor& reactor) { return run(Op::kWrite, volume, reactor); }
 
   std::string image_;
   std::string records_address_;
@@ -72,7 +73,7 @@ TEST_F(RbdRecords, OneClientIsFenced) {
   EXPECT_TRUE(other->fence(client).ok());
   EXPECT_FALSE(other->settle("b").ok()) << "it has no such client";
   EXPECT_TRUE(records_->settle("b").ok());
-  EXPECT_FALSE((*a)->fenced());
+  EXPECT_EQ(run(Op::kRead, **a, *reactor), Error::kInaccessible);
   EXPECT_EQ(write(**a, *reactor), Error::kInaccessible);
   EXPECT_TRUE((*a)->fenced());
   EXPECT_TRUE(records_->read().ok());

@@ -84,7 +84,11 @@ class Sizes {
       asked_.pop_front();
       lock.unlock();
       uint64_t bytes = 0;
-      if (rbd_get_size(now_->image, &bytes) == 0) now_->events.resized(now_->events.owner, bytes);
+      const int error = rbd_get_size(now_->image, &bytes);
+      if (error == 0) now_->events.resized(now_->events.owner, bytes);
+      // A fence ends the watch too. It is noted before a write finds it: librbd 16.2 may never
+      // complete a write that waits for the exclusive lock of a fenced client.
+      if (error == -ESHUTDOWN) now_->cluster->set_fenced();
       lock.lock();
       now_ = nullptr;
       changed_.notify_all();
