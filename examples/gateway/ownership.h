@@ -52,6 +52,9 @@ struct Times {
   Nanoseconds patience() const { return lease + lease / 4; }
   // A gateway counts for the distribution of groups after it was seen for so long.
   Nanoseconds settle = std::chrono::seconds(2);
+  // A group that another gateway serves moves to it after it was seen for so long: until then its
+  // hosts have connected to it again (Linux tries every 10 s).
+  Nanoseconds rejoin = std::chrono::seconds(15);
   Nanoseconds retry = std::chrono::milliseconds(250);  // before a failed action is repeated
   // An owner that does not serve within this time after it took a group gives it back, and is unfit
   // for `unfit`: others go first. So is a gateway that gets no client.

@@ -56,7 +56,8 @@ bool Ownership::Machine::step_owner(Group& group) {
   }
   if (group.renewing == 0 && due(group.renew_at)) renew(group);
   if (group.state == State::kServing) {
-    if (!leaving && (belongs_here(group) || !due(group.stays_until))) return false;
+    const bool stays = belongs_here(group) || !due(group.stays_until) || !has_rejoined(group);
+    if (stays && !leaving) return false;
     enter(group, State::kDraining);
     group.since = now;
     begin(group, Action::Kind::kDrain);

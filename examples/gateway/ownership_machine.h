@@ -154,6 +154,7 @@ struct Ownership::Machine {
   void see_twin(const Records& records, uint64_t read);
   void place_groups();
   bool belongs_here(const Group& group) const;
+  bool has_rejoined(const Group& group);
 };
 
 }  // namespace mrpool::gateway

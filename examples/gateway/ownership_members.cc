@@ -12,7 +12,7 @@ void Ownership::Machine::step_read() {
   // A group that is about to be given to this gateway is looked for more often, for a while.
   const bool expecting = std::ranges::any_of(groups, [&](const Group& group) {
     return group.wanted_since != Group::kNever &&
-           now - group.wanted_since < times.settle + times.drain_limit;
+           now - group.wanted_since < times.rejoin + times.drain_limit;
   });
   // After a write that was refused the records are another's.
   const bool unknown = std::ranges::any_of(groups, [&](const Group& group) {
@@ -146,6 +146,14 @@ void Ownership::Machine::place_groups() {
       group.wanted_since = now;
     }
   }
+}
+
+// The gateway that should have the group has run for so long that hosts use it.
+bool Ownership::Machine::has_rejoined(const Group& group) {
+  const auto place = places.find(group.name);
+  if (place == places.end()) return false;
+  const auto member = members.find(place->second);
+  return member != members.end() && due(member->second.since + times.rejoin);
 }
 
 bool Ownership::Machine::belongs_here(const Group& group) const {

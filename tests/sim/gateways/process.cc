@@ -46,7 +46,9 @@ void GatewayProcess::start() {
   for (Group& group : groups_) group.keys.resize(world_.hosts());
   std::vector<std::string> names;
   for (size_t i = 0; i < groups_.size(); ++i) names.push_back(group_name(i));
-  ownership_ = std::make_unique<gateway::Ownership>(name_, names, gateway::Times(), clock());
+  gateway::Times times;
+  times.rejoin = times.settle;  // groups move often
+  ownership_ = std::make_unique<gateway::Ownership>(name_, names, times, clock());
   pump();
 }
 
