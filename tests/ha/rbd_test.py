@@ -10,7 +10,8 @@ import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "examples/ha"), str(ROOT / "tests/integration")]
 from cluster import Cluster  # noqa: E402
 from harness import BIN, IQN, NQN, PATIENCE, IserTarget, TargetTest, until  # noqa: E402
 from json_rpc import Client  # noqa: E402
