@@ -98,6 +98,9 @@ class RemoteStore {
     return fenced_.load(std::memory_order_relaxed) ||
            (api_.fenced != nullptr && api_.fenced(image_));
   }
+  void yield() {
+    if (api_.yield != nullptr) api_.yield(image_);
+  }
   bool can_deallocate() const { return info_.deallocate; }
   bool can_zero() const { return info_.zeroes; }
 
@@ -373,6 +376,7 @@ class RemoteVolume final : public Volume {
   }
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to) override { return store_->refresh(grow_to); }
   bool fenced() const override { return store_->fenced(); }
+  void yield() override { store_->yield(); }
   std::span<std::byte> memory() override { return {}; }
   std::byte* locate(uint64_t, uint64_t) override { return nullptr; }
   absl::StatusOr<std::unique_ptr<Channel>> open_channel(Reactor& reactor) override {

@@ -104,6 +104,9 @@ struct RemoteApi {
   // The store takes nothing from the client of this image any more, as far as is known. Null: this
   // plugin finds out by requests only.
   bool (*fenced)(void* image);
+  // Gives up what keeps other clients from writing to the image, until the next write. No request
+  // is under way. Blocks. Null: nothing does.
+  void (*yield)(void* image);
   const RemoteRecordsApi* records;  // null: there are none
 };
 

@@ -22,6 +22,7 @@ class VolumeWrapper : public Volume {
   absl::Status still_there() const override { return inner_->still_there(); }
   absl::StatusOr<SizeChange> refresh(uint64_t grow_to) override { return inner_->refresh(grow_to); }
   bool fenced() const override { return inner_->fenced(); }
+  void yield() override { inner_->yield(); }
   std::span<std::byte> memory() override { return inner_->memory(); }
   std::byte* locate(uint64_t offset, uint64_t length) override {
     return inner_->locate(offset, length);

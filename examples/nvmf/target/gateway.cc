@@ -129,12 +129,26 @@ void Gateway::drain(std::string_view group, Done done) {
 void Gateway::look_if_drained(uint32_t ana_group, Done done) {
   const std::vector<Namespace> all = service_.namespaces_of(ana_group);
   if (std::ranges::none_of(all, [](const Namespace& ns) { return ns.volume->late().any(); })) {
-    return done(std::ranges::none_of(all, [](const Namespace& ns) { return ns.volume->fenced(); }));
+    return yield(all, std::move(done));
   }
   const auto timer = std::make_shared<asio::steady_timer>(administration_.loop, kLook);
   timer->async_wait([this, timer, ana_group, done = std::move(done)](auto error) mutable {
     if (!error) look_if_drained(ana_group, std::move(done));
   });
+}
+
+// The next owner's first write does not wait for the locks of this one.
+void Gateway::yield(std::vector<Namespace> all, Done done) {
+  const auto shared = std::make_shared<const std::vector<Namespace>>(std::move(all));
+  std::vector<engine::Step> steps{{engine::Step::Where::kAside, [shared] {
+                                     for (const Namespace& ns : *shared) ns.volume->yield();
+                                     return absl::OkStatus();
+                                   }}};
+  administration_.changes.add(
+      std::move(steps), [shared, done = std::move(done)](const absl::Status&) {
+        done(std::ranges::none_of(*shared,
+                                  [](const Namespace& ns) { return ns.volume->fenced(); }));
+      });
 }
 
 bool Gateway::fenced(std::string_view group) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "examples/engine/administration.h"
@@ -40,6 +41,7 @@ class Gateway final : public gateway::Served {
 
  private:
   void look_if_drained(uint32_t ana_group, Done done);
+  void yield(std::vector<Namespace> all, Done done);
 
   gateway::Group& group_;
   Service& service_;
