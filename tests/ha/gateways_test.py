@@ -10,7 +10,8 @@ import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "examples/ha"), str(ROOT / "tests/integration")]
 from cluster import Cluster  # noqa: E402
 from harness import NQN, PATIENCE, TargetTest, until  # noqa: E402
 from json_rpc import Client  # noqa: E402
@@ -48,7 +49,7 @@ class GatewayTest(TargetTest):
             served += ["--namespace", f"rbd:{image},nsid={number},anagrpid={number}"]
         target = self.target(*served, "--gateway-group",
                              f"rbd:rbd/{self.name_of_test},conf={CLUSTER.conf}", "--gateway-name",
-                             name, "--min-cntlid", first, "--max-cntlid", first + 999, "--control",
+                             name, "--gateway-rejoin", "3s", "--min-cntlid", first, "--max-cntlid", first + 999, "--control",
                              socket, "--seccomp=enforce", *options, port=port)
         until(socket.is_socket, lambda: "no control socket")
         client = Client(socket, PATIENCE)

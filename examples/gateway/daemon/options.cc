@@ -17,6 +17,7 @@ namespace mrpool::gateway {
 namespace {
 
 constexpr uint32_t kMostGroups = 128;
+constexpr base::DurationRange kRejoin{.most = std::chrono::hours(1)};
 constexpr base::DurationRange kLease{.least = kLeastLease, .most = kLongestLease};
 
 template <typename... Parts>
@@ -40,6 +41,9 @@ void declare_options(base::CommandLine& program, Options& options) {
   program.duration("gateway-lease",
                    "after it a gateway that the cluster does not hear stops serving", options.lease,
                    kLease);
+  program.duration("gateway-rejoin",
+                   "before groups move to a gateway that has started, so that hosts reach it",
+                   options.rejoin, kRejoin);
   program.count("gateway-groups",
                 "ANA groups, the same at all gateways (default: those of the namespaces)",
                 options.groups, {.least = 1, .most = kMostGroups});
@@ -50,6 +54,7 @@ void read_options(base::JsonObject& object, Options& options) {
     each.text("storage", options.storage);
     each.text("name", options.name);
     each.duration("lease", options.lease, kLease);
+    each.duration("rejoin", options.rejoin, kRejoin);
     each.number("groups", options.groups, {.least = 1, .most = kMostGroups});
     if (options.storage.empty()) {
       return each.refuse("storage", "is missing; write rbd:POOL/OBJECT");
@@ -67,6 +72,9 @@ void write_options(const Options& options, boost::json::object& to) {
   if (!options.name.empty()) group["name"] = options.name;
   if (options.lease != kDefaultLease) {
     group["lease"] = absl::StrCat(options.lease / std::chrono::milliseconds(1), "ms");
+  }
+  if (options.rejoin != Times().rejoin) {
+    group["rejoin"] = absl::StrCat(options.rejoin / std::chrono::milliseconds(1), "ms");
   }
   if (options.groups != 0) group["groups"] = options.groups;
   to["gateway_group"] = std::move(group);
@@ -90,6 +98,7 @@ absl::Status complete(Options& options) {
 Times times_of(const Options& options) {
   Times times;
   times.lease = options.lease;
+  times.rejoin = options.rejoin;
   times.renew = times.poll = options.lease / 4;
   return times;
 }

@@ -29,6 +29,7 @@ struct Options {
   std::string storage{};  // of the records, "rbd:POOL/OBJECT"; empty: there is no group
   std::string name{};     // of this gateway; empty: that of the machine
   std::chrono::nanoseconds lease = kDefaultLease;
+  std::chrono::nanoseconds rejoin = Times().rejoin;  // before groups move to a gateway that came
   uint32_t groups = 0;  // ANA groups 1 to this; 0: those that the namespaces are in at the start
 
   bool any() const { return !storage.empty(); }

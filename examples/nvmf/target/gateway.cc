@@ -144,11 +144,10 @@ void Gateway::yield(std::vector<Namespace> all, Done done) {
                                      for (const Namespace& ns : *shared) ns.volume->yield();
                                      return absl::OkStatus();
                                    }}};
-  administration_.changes.add(
-      std::move(steps), [shared, done = std::move(done)](const absl::Status&) {
-        done(std::ranges::none_of(*shared,
-                                  [](const Namespace& ns) { return ns.volume->fenced(); }));
-      });
+  administration_.changes.add(std::move(steps), [shared,
+                                                 done = std::move(done)](const absl::Status&) {
+    done(std::ranges::none_of(*shared, [](const Namespace& ns) { return ns.volume->fenced(); }));
+  });
 }
 
 bool Gateway::fenced(std::string_view group) {

@@ -79,7 +79,7 @@ TEST(LiveConfig, ADaemonWithAControlSocketMayServeNothingYet) {
 
 constexpr char kGateway[] = R"({
   "listen": ["uiwarp://127.0.0.1"],
-  "gateway_group": {"storage": "rbd:pool/gateways,conf=/c,id=u", "name": "a", "lease": "3s"},
+  "gateway_group": {"storage": "rbd:pool/gateways,conf=/c,id=u", "name": "a", "lease": "3s", "rejoin": "1m"},
   "stores": [{"name": "disk", "storage": "rbd:pool/disk,conf=/c"}],
   "subsystems": [
     {"nqn": "nqn.2024-01.org.example:a", "max_cntlid": 1000,
