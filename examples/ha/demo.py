@@ -36,7 +36,8 @@ class Gateway:
         ids = 1 + 1000 * number
         self.command = [BIN / "mrpool-nvmf-target", "--listen", self.address, "--subnqn", NQN,
                         "--gateway-group", f"rbd:rbd/gateways,conf={cluster.conf}",
-                        "--gateway-name", name, "--control", self.socket,
+                        "--gateway-name", name, "--gateway-rejoin", "3s",
+                        "--control", self.socket,
                         "--min-cntlid", ids, "--max-cntlid", ids + 999]
         for group, disk in enumerate(disks, 1):
             self.command += ["--namespace",
