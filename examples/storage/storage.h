@@ -159,8 +159,8 @@ class Volume {
   // The store refuses every request of this volume from now on, because a cluster has fenced its
   // client. Opening it again makes a new client.
   virtual bool fenced() const { return false; }
-  // Gives up what keeps other daemons from writing to the store, until the next write. No request is
-  // under way. Blocks.
+  // Gives up what keeps other daemons from writing to the store, until the next write. No request
+  // is under way. Blocks.
   virtual void yield() {}
   // Memory that reads may gather from without a copy (RAM, null), page aligned, there as long as
   // the volume; register it once. Empty where there is none.
