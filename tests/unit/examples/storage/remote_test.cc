@@ -80,6 +80,7 @@ class Cluster {
   int open_fails = 0;
   bool huge = false;  // zeroes are not written, since there is less memory than bytes
   int open_images = 0;
+  int yields = 0;
   int opened = 0;
 
  private:
@@ -160,6 +161,9 @@ constexpr RemoteApi kApi{
           cluster.push(request);
           return 0;
         },
+    .fenced = nullptr,
+    .yield = [](void* image) { ++static_cast<Cluster*>(image)->yields; },
+    .records = nullptr,
 };
 
 absl::StatusOr<std::shared_ptr<Volume>> open_played(std::string_view text,
@@ -207,6 +211,13 @@ TEST_F(Remote, ScatterListsGoBothWays) {
   EXPECT_EQ(zeroes.bytes(), std::string(8192, '\0'));
   EXPECT_EQ(run(Request(Op::kRead, kBytes, 4096)), Error::kOutOfRange);
   EXPECT_EQ(run(Request(Op::kHold, 0, 4096)), Error::kUnsupported);
+}
+
+TEST_F(Remote, YieldReachesTheImage) {
+  open();
+  volume_->yield();
+  EXPECT_EQ(cluster_.yields, 1);
+  EXPECT_FALSE(volume_->fenced());
 }
 
 TEST_F(Remote, ManyAreUnderWayAtOnce) {
