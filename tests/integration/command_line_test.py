@@ -37,6 +37,7 @@ WRONG = {
     "ADDRESS": ("nowhere", "uiwarp://"),
     "HOST:PORT": ("nowhere", "127.0.0.1:9464"),
     "STORAGE": ("tape:1", "ram:64MiB"),
+    "OBJECT": ("tape:1", "rbd:POOL/OBJECT"),
     "FILE": ("/no/such/folder/file", "No such file"),
     "DIR": (None, None),
     "PATH": ("x" * 200, "shorter"),  # of a socket

@@ -28,14 +28,14 @@ absl::Status bad(const Parts&... parts) {
 }  // namespace
 
 void declare_options(base::CommandLine& program, Options& options) {
-  program.option("gateway-group", "STORAGE",
+  program.option("gateway-group", "OBJECT",
                  "serve as one of several gateways; their records are in this object of the\n"
                  "Ceph cluster, rbd:POOL/OBJECT[,conf=FILE][,id=USER][,namespace=NAME]",
                  [&options](std::string_view text) {
                    options.storage = text;
                    return storage::Records::parse(text).status();
                  });
-  program.text("gateway-name", "NAME",
+  program.text("gateway-name", "TEXT",
                "of this gateway, unlike that of the others (default: the machine's name)",
                options.name);
   program.duration("gateway-lease",
