@@ -105,6 +105,11 @@ class RemoteStore {
   bool can_zero() const { return info_.zeroes; }
 
   int submit(RemoteRequest& request) { return api_.submit(image_, request); }
+  // How a request of a fenced client ends. The first one is reported.
+  Error refuse() {
+    if (!fenced_.exchange(true, std::memory_order_relaxed)) look_at_stores();
+    return Error::kInaccessible;
+  }
   // How a request ended that got less than it asked for.
   Error error_of(const Io& io, int64_t result);
 
@@ -214,8 +219,7 @@ absl::StatusOr<SizeChange> RemoteStore::refresh(uint64_t grow_to) {
 Error RemoteStore::error_of(const Io& io, int64_t result) {
   switch (result < 0 ? -result : EINVAL) {
     case ESHUTDOWN:  // this client, for good
-      if (!fenced_.exchange(true, std::memory_order_relaxed)) look_at_stores();
-      return Error::kInaccessible;
+      return refuse();
     case ENOTCONN:
     case ECONNRESET:
     case ECONNREFUSED:
@@ -295,7 +299,7 @@ bool RemoteChannel::submit(Io& io) {
       return true;
   }
   if (store_->fenced()) {
-    io.error = Error::kInaccessible;
+    io.error = store_->refuse();
     return true;
   }
   outstanding_.add(io, reactor_.now());
