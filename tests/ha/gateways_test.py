@@ -104,12 +104,18 @@ class GatewayTest(TargetTest):
         owner, = (each for each in targets if group in self.served(each))
         return owner, [each for each in targets if each is not owner]
 
-    def pause(self, targets, disturb, after=None):
-        """Loads both namespaces while `disturb` happens to the owner of one; the longest pause."""
+    def loads(self, targets):
+        """A load on each namespace, by all gateways, that runs."""
         loads = [self.begin(*targets, nsid=nsid) for nsid in (1, 2)]
         for load in loads:
             load.stderr.readline()  # the first line of a load that runs; then all paths connect
-        time.sleep(1)
+        # A gateway that ends while a load connects to it ends the load.
+        time.sleep(2)
+        return loads
+
+    def pause(self, targets, disturb, after=None):
+        """Loads both namespaces while `disturb` happens to the owner of one; the longest pause."""
+        loads = self.loads(targets)
         owner, others = self.owner_and_others(targets)
         disturb(owner)
         self.balanced(*others)
@@ -147,9 +153,7 @@ class Gateways(GatewayTest):
     def test_rolling_restart_of_three(self):
         targets = [self.gateway(name) for name in "abc"]
         self.balanced(*targets)
-        loads = [self.begin(*targets, nsid=nsid) for nsid in (1, 2)]
-        for load in loads:
-            load.stderr.readline()
+        loads = self.loads(targets)
         for i, target in enumerate(targets):
             self.assertEqual(target.stop(), 0, target.output())
             self.balanced(*(each for each in targets if each is not target))
